@@ -1,0 +1,13 @@
+"""What is true: master data, documents, the ledger, audit; also the site itself."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class PortalConfig(AppConfig):
+    """The app that imports no other."""
+
+    name = "portal"
+    verbose_name = "Portal"
+    default_auto_field = "django.db.models.BigAutoField"
