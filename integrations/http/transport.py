@@ -1,0 +1,172 @@
+"""One request over one connection, and what the library does not tell about it.
+
+That is: who the peer really is, whether a byte of the request left this machine, and when the whole call must be over.
+A session belongs to one thread and one address policy, keeps its connections alive, and carries no cookie, no proxy
+and no credential of the environment.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+
+from integrations.http.addresses import check_peer
+
+RESPONSE_LIMIT = 64 * 1024 * 1024  # bytes; a larger answer is no answer
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """A request as it is about to leave; an `Auth` adds its headers here. `url` carries the query as it is sent."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes | None
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known about the call that the current thread has under way."""
+
+    allow_loopback: bool
+    sent: bool = False  # a byte of the request may have reached the vendor
+    expired: bool = False
+    sock: Any = None
+
+    def expire(self) -> None:
+        """End the call from outside: whatever waits on its socket fails at once."""
+        self.expired = True
+        if self.sock is not None:
+            with suppress(OSError):  # already closed by either side: there is nothing left to end
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass(slots=True)
+class Raw:
+    """An answer as it came: status, headers, and the whole body."""
+
+    status: int
+    headers: Mapping[str, str]  # looked up in any case
+    content: bytes = field(repr=False)
+
+
+class TooLargeError(requests.RequestException):
+    """The answer does not end where an answer should."""
+
+
+FAILURES = (requests.RequestException, HTTPError, OSError)  # whatever the network can raise
+
+
+_local = threading.local()
+
+
+class _Guarded:
+    """Connection behaviour shared by http and https: check the peer, note the first byte."""
+
+    sock: Any
+
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        try:
+            check_peer(sock.getpeername()[0], allow_loopback=_local.call.allow_loopback)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def send(self, data: Any) -> None:
+        call: Call = _local.call
+        if self.sock is None:
+            self.connect()  # type: ignore[attr-defined]
+        call.sock = self.sock
+        call.sent = True
+        super().send(data)  # type: ignore[misc]
+
+
+class _GuardedHTTP(_Guarded, HTTPConnection):
+    pass
+
+
+class _GuardedHTTPS(_Guarded, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _GuardedHTTP
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _GuardedHTTPS
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
+        self.poolmanager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+def _session(allow_loopback: bool) -> requests.Session:
+    sessions: dict[bool, requests.Session] = _local.__dict__.setdefault("sessions", {})
+    if allow_loopback not in sessions:
+        session = requests.Session()
+        session.trust_env = False
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        session.mount("https://", _Adapter(pool_connections=16, pool_maxsize=1, max_retries=0))
+        session.mount("http://", _Adapter(pool_connections=4, pool_maxsize=1, max_retries=0))
+        sessions[allow_loopback] = session
+    return sessions[allow_loopback]
+
+
+@contextmanager
+def _deadline(call: Call, seconds: float) -> Iterator[None]:
+    timer = threading.Timer(seconds, call.expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def prepare(method: str, url: str, *, params: Any, body: bytes | str | None, headers: dict[str, str]) -> Outgoing:
+    """Spell a request the way it will leave: the query encoded once, and the body as bytes."""
+    prepared = requests.Request(method, url, params=params, data=body, headers=headers).prepare()
+    content = prepared.body.encode() if isinstance(prepared.body, str) else prepared.body
+    return Outgoing(method=method, url=prepared.url or url, headers=dict(prepared.headers), body=content)
+
+
+def send(request: Outgoing, call: Call, *, connect: float, read: float, total: float) -> Raw:
+    """Send one request and read its whole answer. Raises what the network raises; `call` says how far it came.
+
+    Times are seconds: to connect, between two reads, and for everything together.
+    """
+    prepared = requests.PreparedRequest()
+    prepared.prepare(method=request.method, url=request.url, headers=request.headers, data=request.body)
+    _local.call = call
+    session = _session(call.allow_loopback)
+    with (
+        _deadline(call, total),
+        session.send(prepared, timeout=(connect, read), stream=True, allow_redirects=False) as answer,
+    ):
+        chunks, size = [], 0
+        for chunk in answer.iter_content(64 * 1024):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > RESPONSE_LIMIT:
+                raise TooLargeError(f"the answer is larger than {RESPONSE_LIMIT} bytes")
+        if call.expired:
+            raise requests.Timeout(f"no complete answer within {total:g} seconds")
+        return Raw(answer.status_code, answer.headers, b"".join(chunks))
