@@ -1,0 +1,145 @@
+// What every page has: menus, notices, copying, appearance, guarded forms, and the sentences for a request that failed.
+// Other scripts talk to this one through events on the document: tieout:notice, tieout:say, tieout:appearance.
+
+const root = document.documentElement;
+
+// Menus are native <details>; a click elsewhere and Escape close them, arrows walk through them.
+const openMenus = () => document.querySelectorAll("details.menu[open]");
+document.addEventListener("click", (event) => {
+  for (const menu of openMenus()) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("focusin", (event) => {
+  for (const menu of openMenus()) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  const menu = event.target.closest?.("details.menu[open]");
+  if (!menu) return;
+  if (event.key === "Escape") {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+    event.stopImmediatePropagation();
+    event.preventDefault();
+  }
+  if ((event.key === "ArrowDown" || event.key === "ArrowUp") && !event.target.matches("input[type=text], input[type=number], input[type=date], input[type=radio], select, textarea")) {
+    const items = [...menu.querySelectorAll("summary, a, button, input")];
+    const step = event.key === "ArrowDown" ? 1 : -1;
+    items[(items.indexOf(document.activeElement) + step + items.length) % items.length]?.focus();
+    event.stopImmediatePropagation();
+    event.preventDefault();
+  }
+}, true);
+
+// One persistent live region says what happened; toasts show it.
+const region = document.getElementById("status");
+const say = (text) => {
+  if (!region) return;
+  region.textContent = "";
+  setTimeout(() => { region.textContent = text; }, 50);
+};
+document.addEventListener("tieout:say", (event) => say(event.detail.text ?? event.detail.value));
+
+const UNDO_SECONDS = 10;
+const toast = ({ text, tone = "good", undo = "" }) => {
+  const shelf = document.getElementById("toasts");
+  if (!shelf || !text) return;
+  const box = document.createElement("div");
+  box.className = `toast ${tone}`;
+  const words = document.createElement("span");
+  words.textContent = text;
+  box.append(words);
+  if (undo) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "small";
+    button.dataset.shortcut = "undo";
+    button.textContent = "Undo";
+    button.addEventListener("click", () => {
+      box.remove();
+      window.htmx.ajax("POST", undo, { swap: "none" });
+    });
+    box.append(button);
+  }
+  const close = document.createElement("button");
+  close.type = "button";
+  close.className = "ghost icon small";
+  close.setAttribute("aria-label", "Dismiss");
+  close.textContent = "✕";
+  close.addEventListener("click", () => box.remove());
+  box.append(close);
+  shelf.append(box);
+  say(text);
+  if (tone === "good") fade(box);
+};
+const fade = (box) => {
+  let timer = setTimeout(() => box.remove(), UNDO_SECONDS * 1000);
+  for (const stop of ["mouseenter", "focusin"]) box.addEventListener(stop, () => clearTimeout(timer));
+  for (const start of ["mouseleave", "focusout"]) {
+    box.addEventListener(start, () => { timer = setTimeout(() => box.remove(), UNDO_SECONDS * 1000); });
+  }
+};
+document.addEventListener("tieout:notice", (event) => toast(event.detail));
+for (const box of document.querySelectorAll(".toast")) {
+  box.querySelector("[data-dismiss]")?.addEventListener("click", () => box.remove());
+  if (!box.classList.contains("bad")) fade(box);
+  say(box.firstElementChild.textContent);
+}
+
+// Appearance: the server renders the choice; this only spares the reload.
+document.addEventListener("tieout:appearance", (event) => {
+  const { theme, density } = event.detail;
+  root.dataset.theme = theme;
+  root.dataset.density = density;
+  for (const button of document.querySelectorAll("[data-appearance] button")) {
+    button.setAttribute("aria-pressed", String(button.value === theme || button.value === density));
+  }
+});
+
+// Copying, with the result said aloud.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const source = button.dataset.copy ? document.getElementById(button.dataset.copy) : null;
+  const text = button.dataset.text ?? source?.textContent ?? "";
+  try {
+    await navigator.clipboard.writeText(text.trim());
+    toast({ text: "Copied." });
+  } catch {
+    toast({ text: "The browser did not allow copying; select the text and copy it by hand.", tone: "warn" });
+  }
+});
+
+// A form that holds unsaved work asks before it is left.
+document.addEventListener("input", (event) => event.target.closest("form[data-guard]")?.setAttribute("data-dirty", ""));
+document.addEventListener("submit", (event) => event.target.removeAttribute("data-dirty"));
+window.addEventListener("beforeunload", (event) => {
+  if (document.querySelector("form[data-dirty]")) event.preventDefault();
+});
+
+// Requests.
+document.addEventListener("htmx:configRequest", (event) => {
+  const token = document.querySelector("meta[name=csrf-token]");
+  if (token && event.detail.verb !== "get") event.detail.headers["X-CSRFToken"] = token.content;
+});
+document.addEventListener("htmx:beforeRequest", (event) => event.detail.target?.setAttribute("aria-busy", "true"));
+document.addEventListener("htmx:afterRequest", (event) => event.detail.target?.removeAttribute("aria-busy"));
+document.addEventListener("htmx:afterSwap", (event) => {
+  const summary = event.detail.target?.querySelector(".error-summary");
+  if (summary) summary.focus();
+});
+document.addEventListener("htmx:sendError", (event) => {
+  if (event.detail.elt.matches("[data-quiet]")) return;
+  toast({ text: "Tieout could not be reached; nothing was changed. Check the network and try again.", tone: "bad" });
+});
+document.addEventListener("htmx:responseError", (event) => {
+  if (event.detail.elt.matches("[data-quiet]")) return;
+  const status = event.detail.xhr.status;
+  const reference = event.detail.xhr.getResponseHeader("X-Request-ID");
+  const sentence = {
+    401: "You were signed out. Sign in again; nothing was changed.",
+    403: "You may not do this here; nothing was changed. Ask a controller of the entity.",
+    404: "This is no longer here, or not in your entities.",
+    409: "This changed since you opened it. Reload and look again; nothing was changed.",
+    429: "Too many requests in a short time. Wait a minute and try again.",
+  }[status] ?? "Tieout could not answer; the error is recorded. Try again, and report it if it stays.";
+  toast({ text: reference ? `${sentence} Ref ${reference}` : sentence, tone: "bad" });
+});
