@@ -1,0 +1,181 @@
+"""What a connector is: a Source, a Target, or both. No base class to inherit, no Django, no database, no clock of its own.
+
+A connector is built as `Connector(account, http)` and is cheap to build; it keeps nothing between calls but what `http`
+keeps for it (sessions, tokens). Every failure is one of `errors.py`. `pull`, `fetch` and `receive` yield untouched vendor
+records; `map` translates them later and is pure, so a mapping bug is mended by replaying the inbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from integrations.errors import ConnectorError
+from portal.records import CanonicalRecord, Posting, Receipt, StatementLine
+
+if TYPE_CHECKING:
+    from integrations.http import Http
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One account at one vendor, as configured. Secrets never leave this object in a log or a repr."""
+
+    code: str
+    base_url: str
+    realm: str = ""
+    zone: str = "UTC"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting that a connector declares; the form and the loader follow from it."""
+
+    name: str
+    label: str
+    help: str = ""
+    required: bool = False
+    secret: bool = False
+    default: Any = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRecord:
+    """One vendor record, untouched, with what the inbox needs to file it once.
+
+    `revision` orders copies of one record by string comparison (pad numbers, use ISO 8601 in UTC); when the vendor has
+    none, use a hash of the payload prefixed by the moment of reading.
+    """
+
+    stream: str
+    external_id: str
+    revision: str
+    payload: Any  # what json.dumps takes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some records and the cursor that stands behind them.
+
+    The cursor is stored in the transaction that files the records, and the range is closed at its start: re-reading from
+    it may repeat records and never skips one. `total` is how many the vendor says the whole range holds, where it says so;
+    a pull whose pages add up to fewer is truncated. `last` is true on the last page of the range only.
+    """
+
+    records: Sequence[SourceRecord]
+    cursor: str | None
+    last: bool
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """A vendor's word that something moved; what is true is read again from the vendor."""
+
+    stream: str
+    external_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One webhook request whose signature held. `delivery_id` is the same when the vendor repeats itself."""
+
+    delivery_id: str
+    hints: Sequence[Hint]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a target can do and at what size. What it cannot do becomes a case, never silence."""
+
+    batch_size: int = 1  # postings in one call
+    concurrency: int = 1  # calls at once over all our workers; the connection may lower it
+    upsert: bool = False  # the same key again overwrites instead of booking twice
+    find_by_key: bool = True
+    reversal: bool = True  # takes negative postings
+    expenses: bool = True
+    statement: bool = True
+    upstream_timeout: float = 300.0  # seconds after which a call that we lost can no longer be booked
+    memo_limit: int = 4000  # characters
+    memo_forbidden: str = ""  # characters the target does not take
+    requires_task: bool = False
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where approved time, expenses or master data come from."""
+
+    name: str  # the connector's word, e.g. "harvest"
+    settings: tuple[Setting, ...]
+    streams: tuple[str, ...]
+    tombstones: bool  # whether deletions show up in `pull`; when not, `present` is swept nightly
+
+    def check(self) -> str:
+        """Prove, without writing, that the account answers; returns one sentence for the connection page."""
+        ...
+
+    def pull(self, stream: str, since: str | None) -> Iterator[Page]:
+        """Records changed at or after the cursor `since` (None: from the beginning), oldest first where the vendor can."""
+        ...
+
+    def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
+        """Read again what a hint names. Empty when the vendor says (404 or 410) that it is gone."""
+        ...
+
+    def present(self, stream: str, start: date, end: date) -> Iterator[str]:
+        """External ids of everything the source still holds with a work date in the closed range."""
+        ...
+
+    def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
+        """Check a webhook's signature over the raw body and unpack it; raises Unauthorised or Malformed."""
+        ...
+
+    def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
+        """Translate one vendor record; pure. Raises Malformed naming the field that cannot be read."""
+        ...
+
+
+@runtime_checkable
+class Target(Protocol):
+    """Where approved time and expenses are booked."""
+
+    name: str
+    settings: tuple[Setting, ...]
+    capabilities: Capabilities
+
+    def check(self) -> str:
+        """Prove, without writing, that the account answers; returns one sentence for the connection page."""
+        ...
+
+    def push(self, postings: Sequence[Posting]) -> Sequence[Receipt | ConnectorError]:
+        """Book some postings; exactly one outcome per posting, in their order.
+
+        At most `capabilities.batch_size` at once. What is raised instead of returned holds for all of them.
+        """
+        ...
+
+    def body(self, posting: Posting) -> Any:
+        """What would be sent for one posting, as json.dumps takes it; pure. Its hash is stored before the call."""
+        ...
+
+    def find(self, keys: Sequence[str]) -> Mapping[str, StatementLine]:
+        """What the target holds under our keys; a key that it does not hold is absent from the answer."""
+        ...
+
+    def statement(self, start: date, end: date, entity: str = "") -> Iterator[StatementLine]:
+        """Everything the target has booked with a work date in the closed range, ours or not."""
+        ...
+
+
+class ConnectorType(Protocol):
+    """What the registry holds: the class of a connector."""
+
+    name: str
+    settings: tuple[Setting, ...]
+
+    def __call__(self, account: Account, http: Http) -> Source | Target: ...

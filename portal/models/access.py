@@ -1,0 +1,120 @@
+"""Who may see and do what: a person holds roles, each in one legal entity or in all of them, for a time.
+
+The rule here: no query reaches a screen, an export or the API but through `visible_to`.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any, Self
+
+from django.contrib.auth.models import AbstractUser, AnonymousUser
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+
+
+class GrantRole(models.TextChoices):
+    """What a person does here. An auditor reads everything of the entity and changes nothing."""
+
+    ANALYST = "analyst", "Finance analyst"
+    PROJECT_MANAGER = "project_manager", "Project manager"
+    CONTROLLER = "controller", "Controller"
+    ADMIN = "admin", "Admin"
+    AUDITOR = "auditor", "Auditor"
+
+
+class User(AbstractUser):
+    """One person who signs in, or one machine user that holds API tokens."""
+
+    preferences = models.JSONField(default=dict, blank=True)  # theme, density, keyboard map, columns
+
+    def roles(self, entity_id: int | None = None) -> frozenset[str]:
+        """The roles held today, in one entity or in any."""
+        grants = EntityGrant.objects.of(self)
+        if entity_id is not None:
+            grants = grants.filter(Q(entity_id=entity_id) | Q(entity=None))
+        return frozenset(grants.values_list("role", flat=True))
+
+
+class GrantQuerySet(models.QuerySet["EntityGrant"]):
+    """Grants, and those that hold on a day."""
+
+    def of(self, user: AbstractBaseUser | AnonymousUser, on: date | None = None) -> Self:
+        """The grants that this user holds on a day (today when none is given)."""
+        day = on or timezone.localdate()
+        if not user.is_authenticated or not user.is_active:
+            return self.none()
+        return self.filter(Q(valid_to=None) | Q(valid_to__gte=day), user_id=user.pk, valid_from__lte=day)
+
+
+class EntityGrant(models.Model):
+    """One role of one person in one legal entity, or in all of them (entity empty), for a range of days."""
+
+    user = models.ForeignKey("portal.User", models.CASCADE, related_name="grants")
+    entity = models.ForeignKey("portal.LegalEntity", models.CASCADE, null=True, blank=True, related_name="grants")
+    role = models.CharField(max_length=20, choices=GrantRole.choices)
+    valid_from = models.DateField(default=timezone.localdate)
+    valid_to = models.DateField(null=True, blank=True)
+
+    objects = GrantQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "entity", "role"], nulls_distinct=False, name="one_grant_per_user_entity_and_role"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} is {self.get_role_display()} in {self.entity or 'every entity'}"
+
+
+class ScopedQuerySet(models.QuerySet[Any]):
+    """Rows that belong to a legal entity, reached by `entity_path`; `shared` rows have none and are seen by everybody."""
+
+    entity_path = "entity"
+    shared = False
+    many = False  # the way to the entity passes over several rows
+
+    def visible_to(self, user: AbstractBaseUser | AnonymousUser, *, roles: frozenset[str] | None = None) -> Self:
+        """The rows of the entities in which the user holds any grant today (or one of `roles`)."""
+        grants = EntityGrant.objects.of(user)
+        if roles is not None:
+            grants = grants.filter(role__in=roles)
+        held = list(grants.values_list("entity_id", flat=True))
+        if not held:
+            return self.none()
+        if None in held:
+            return self
+        condition = Q(**{f"{self.entity_path}__in": held})
+        if self.shared:
+            condition |= Q(**{f"{self.entity_path}__isnull": True})
+        if self.many:
+            return self.filter(pk__in=self.model._base_manager.filter(condition).values("pk"))
+        return self.filter(condition)
+
+
+def scoped(path: str = "entity", *, shared: bool = False, many: bool = False) -> Any:
+    """A manager whose querysets know the way to their legal entity."""
+    name = f"ScopedBy{path.title().replace('_', '')}{'OrShared' if shared else ''}"
+    queryset: Any = type(name, (ScopedQuerySet,), {"entity_path": path, "shared": shared, "many": many})
+    return queryset.as_manager()
+
+
+class ApiToken(models.Model):
+    """One token of a machine user. Only its SHA-256 is kept; the token itself is shown once."""
+
+    user = models.ForeignKey("portal.User", models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=80)
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user}"

@@ -1,0 +1,47 @@
+"""Connections: one account at one vendor each. What is true of them; how they fare is told by `integrations`."""
+
+from __future__ import annotations
+
+from django.db import models
+from simple_history.models import HistoricalRecords
+
+from portal.models.access import scoped
+
+
+class Connection(models.Model):
+    """One account at one vendor, reached by one connector, for one legal entity or shared by several.
+
+    Credentials are never stored: `credentials` names, for each secret of the connector, the environment variable or the
+    file that holds it, as {"token": {"env": "HARVEST_TOKEN"}} or {"token": {"file": "/run/secrets/harvest"}}.
+    """
+
+    code = models.SlugField(max_length=60, unique=True)
+    name = models.CharField(max_length=120)
+    connector = models.CharField(max_length=40)
+    entity = models.ForeignKey("portal.LegalEntity", models.PROTECT, null=True, blank=True, related_name="connections")
+    is_source = models.BooleanField(default=False)
+    is_target = models.BooleanField(default=False)
+    base_url = models.CharField(max_length=500)
+    realm = models.CharField(max_length=120, blank=True)  # the vendor's account id; crosswalks belong to it
+    zone = models.CharField(max_length=60, default="UTC")
+    settings = models.JSONField(default=dict, blank=True)
+    credentials = models.JSONField(default=dict, blank=True)
+    concurrency = models.PositiveSmallIntegerField(default=1)  # calls at once over all workers
+    cut_over_on = models.DateField(null=True, blank=True)  # documents with an earlier work date are history, not posted
+    is_active = models.BooleanField(default=True)
+    paused_at = models.DateTimeField(null=True, blank=True)
+    pause_reason = models.CharField(max_length=300, blank=True)
+
+    history = HistoricalRecords(history_change_reason_field=models.TextField(default=""))
+    objects = scoped(shared=True)
+
+    class Meta:
+        ordering = ["code"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def realm_key(self) -> tuple[str, str]:
+        """What crosswalks are looked up by: the connector and the realm within it."""
+        return (self.connector, self.realm)
