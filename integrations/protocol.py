@@ -178,4 +178,6 @@ class ConnectorType(Protocol):
     name: str
     settings: tuple[Setting, ...]
 
-    def __call__(self, account: Account, http: Http) -> Source | Target: ...
+    def __call__(self, account: Account, http: Http) -> Source | Target:
+        """Build the connector of one account; cheap, and without a call."""
+        ...

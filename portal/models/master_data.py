@@ -6,8 +6,6 @@ ranges of the same thing never overlap; the database refuses it. Every change le
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.db import models
 from django.db.models import F, Func, Q, Value
@@ -25,10 +23,8 @@ def _same(column: str) -> tuple[Func, str]:
 
 def _same_text(*columns: str) -> tuple[Func, str]:
     """Equality on texts in a GiST constraint, by their 64-bit hash."""
-    parts: Any = F(columns[0])
-    for column in columns[1:]:
-        parts = Func(parts, Value("\x1f"), F(column), template="(%(expressions)s)", arg_joiner=" || ")
-    digest = Func(parts, Value(0), function="hashtextextended", output_field=models.BigIntegerField())
+    joined = " || chr(31) || ".join(columns)
+    digest = Func(template=f"hashtextextended({joined}, 0)", output_field=models.BigIntegerField())
     return (Func(digest, digest, Value("[]"), function="int8range"), "&&")
 
 
