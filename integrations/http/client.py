@@ -169,7 +169,7 @@ class Http:
     def _reason(self, error: Exception, call: Call) -> str:
         if call.expired:
             return f"no complete answer within {self.total_timeout:g} seconds"
-        return self.redact.text(f"{type(error).__name__}: {error}")[:500]
+        return self.redact.text(transport.explain(error, connect=self.connect_timeout, read=self.read_timeout))
 
 
 class TokenCache:

@@ -113,7 +113,7 @@ def _is_page(answer: Response) -> bool:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the vendor asks us to wait, from a number or from an HTTP date held against the vendor's own clock."""
+    """Seconds that the vendor asks us to wait, from a number or from a date held against the vendor's own clock."""
     value = headers.get("retry-after", "").strip()
     if not value:
         return None

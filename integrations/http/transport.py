@@ -141,6 +141,21 @@ def _deadline(call: Call, seconds: float) -> Iterator[None]:
         timer.cancel()
 
 
+def explain(error: Exception, *, connect: float, read: float) -> str:
+    """What the network did, in a few words without the library's object names."""
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no connection within {connect:g} seconds"
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {read:g} seconds"
+    cause: BaseException = error
+    while True:
+        inner = cause.__cause__ or cause.__context__ or next((a for a in cause.args if isinstance(a, Exception)), None)
+        if inner is None or inner is cause:
+            break
+        cause = inner
+    return f"{type(cause).__name__}: {getattr(cause, 'strerror', None) or cause}"[:300]
+
+
 def prepare(method: str, url: str, *, params: Any, body: bytes | str | None, headers: dict[str, str]) -> Outgoing:
     """Spell a request the way it will leave: the query encoded once, and the body as bytes."""
     prepared = requests.Request(method, url, params=params, data=body, headers=headers).prepare()

@@ -1,0 +1,9 @@
+"""Small stateful stand-ins of our vendors, speaking their HTTP on this machine, for `make run` and for tests.
+
+The rule that holds: a stand-in is written from the vendor's documents and never imports a connector, so that both have to
+agree on the wire. One process serves every vendor under its prefix; `/_sandbox/` is the control plane (see `server.py`).
+
+A vendor joins by one line in `VENDORS`.
+"""
+
+VENDORS: dict[str, str] = {}
