@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
-from portal.models.access import scoped
+from portal.models.access import Scope, ScopedQuerySet
 
 
 class Stream(models.Model):
@@ -23,7 +23,8 @@ class Stream(models.Model):
     held_reason = models.CharField(max_length=300, blank=True)  # why the cursor was not moved
     swept_on = models.DateField(null=True, blank=True)  # last night the ids of open periods were compared
 
-    objects = scoped("connection__entity", shared=True)
+    scope = Scope("connection__entity", shared=True)
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["connection__code", "name"]
@@ -69,7 +70,8 @@ class Run(models.Model):
     failure = models.TextField(blank=True)
     requested_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
 
-    objects = scoped("connection__entity", shared=True)
+    scope = Scope("connection__entity", shared=True)
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]
@@ -111,7 +113,8 @@ class InboxMessage(models.Model):
     received_at = models.DateTimeField()
     handled_at = models.DateTimeField(null=True, blank=True)
 
-    objects = scoped("connection__entity", shared=True)
+    scope = Scope("connection__entity", shared=True)
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -137,7 +140,8 @@ class RefusedDelivery(models.Model):
     remote_address = models.CharField(max_length=60, blank=True)
     body_digest = models.CharField(max_length=64)
 
-    objects = scoped("connection__entity", shared=True)
+    scope = Scope("connection__entity", shared=True)
+    objects = ScopedQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.reason
@@ -163,7 +167,8 @@ class UploadedFile(models.Model):
     problems = models.JSONField(default=list, blank=True)
     run_id = models.BigIntegerField(null=True, blank=True)
 
-    objects = scoped("connection__entity", shared=True)
+    scope = Scope("connection__entity", shared=True)
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -197,7 +202,8 @@ class Breaker(models.Model):
     succeeded_at = models.DateTimeField(null=True, blank=True)
     failed_at = models.DateTimeField(null=True, blank=True)
 
-    objects = scoped("connection__entity", shared=True)
+    scope = Scope("connection__entity", shared=True)
+    objects = ScopedQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.connection}: {self.state}"
@@ -215,7 +221,8 @@ class MaintenanceWindow(models.Model):
     zone = models.CharField(max_length=60, default="UTC")
     reason = models.CharField(max_length=300, blank=True)
 
-    objects = scoped("connection__entity", shared=True)
+    scope = Scope("connection__entity", shared=True)
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [

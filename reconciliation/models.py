@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from simple_history.models import HistoricalRecords
 
-from portal.models.access import scoped
+from portal.models.access import Scope, ScopedQuerySet
 from portal.models.documents import KIND_CHOICES
 
 
@@ -26,7 +26,7 @@ class Route(models.Model):
     valid_to = models.DateField(null=True, blank=True)
 
     history = HistoricalRecords(history_change_reason_field=models.TextField(default=""))
-    objects = scoped()
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["entity__code", "source__code", "kind", "valid_from"]
@@ -71,7 +71,7 @@ class ExceptionCase(models.Model):
         history_change_reason_field=models.TextField(default=""),
         excluded_fields=["open_holds", "open_hours", "open_people", "oldest_work_date", "seen_at"],
     )
-    objects = scoped()
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -121,7 +121,8 @@ class Hold(models.Model):
     closed_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
     reason = models.TextField(blank=True)
 
-    objects = scoped("case__entity")
+    scope = Scope("case__entity")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -176,7 +177,7 @@ class Operation(models.Model):
     done = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
 
-    objects = scoped()
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]
@@ -232,7 +233,7 @@ class ReconciliationRun(models.Model):
     totals = models.JSONField(default=dict, blank=True)  # per leg: hours and money of both sides, matched, differing
     failure = models.TextField(blank=True)
 
-    objects = scoped()
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]
@@ -272,7 +273,8 @@ class ReconciliationResult(models.Model):
     currency = models.CharField(max_length=3, blank=True)
     reason = models.TextField(blank=True)  # in words, for what is not matched
 
-    objects = scoped("run__entity")
+    scope = Scope("run__entity")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -296,7 +298,8 @@ class CaseComment(models.Model):
     text = models.TextField()
     mentions = ArrayField(models.CharField(max_length=150), default=list, blank=True)
 
-    objects = scoped("case__entity")
+    scope = Scope("case__entity")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["case", "id"]
@@ -315,7 +318,8 @@ class HandBack(models.Model):
     message = models.TextField()
     answered_at = models.DateTimeField(null=True, blank=True)
 
-    objects = scoped("entry__entity")
+    scope = Scope("entry__entity")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -5,8 +5,9 @@ The rule here: no query reaches a screen, an export or the API but through `visi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.db import models
@@ -73,15 +74,27 @@ class EntityGrant(models.Model):
         return f"{self.user} is {self.get_role_display()} in {self.entity or 'every entity'}"
 
 
-class ScopedQuerySet(models.QuerySet[Any]):
-    """Rows that belong to a legal entity, reached by `entity_path`; `shared` rows have none and are seen by everybody."""
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The way from a row to its legal entity. `shared` rows may have none and are then seen by everybody.
 
-    entity_path = "entity"
-    shared = False
-    many = False  # the way to the entity passes over several rows
+    `many` says that the way passes over several rows, e.g. a person's engagements.
+    """
+
+    path: str = "entity"
+    shared: bool = False
+    many: bool = False
+
+
+M = TypeVar("M", bound=models.Model)
+
+
+class ScopedQuerySet(models.QuerySet[M]):
+    """Rows that belong to a legal entity; their model's `scope` says how (by its `entity` where it says nothing)."""
 
     def visible_to(self, user: AbstractBaseUser | AnonymousUser, *, roles: frozenset[str] | None = None) -> Self:
         """The rows of the entities in which the user holds any grant today (or one of `roles`)."""
+        scope: Scope = getattr(self.model, "scope", Scope())
         grants = EntityGrant.objects.of(user)
         if roles is not None:
             grants = grants.filter(role__in=roles)
@@ -90,19 +103,12 @@ class ScopedQuerySet(models.QuerySet[Any]):
             return self.none()
         if None in held:
             return self
-        condition = Q(**{f"{self.entity_path}__in": held})
-        if self.shared:
-            condition |= Q(**{f"{self.entity_path}__isnull": True})
-        if self.many:
+        condition = Q(**{f"{scope.path}__in": held})
+        if scope.shared:
+            condition |= Q(**{f"{scope.path}__isnull": True})
+        if scope.many:
             return self.filter(pk__in=self.model._base_manager.filter(condition).values("pk"))
         return self.filter(condition)
-
-
-def scoped(path: str = "entity", *, shared: bool = False, many: bool = False) -> Any:
-    """A manager whose querysets know the way to their legal entity."""
-    name = f"ScopedBy{path.title().replace('_', '')}{'OrShared' if shared else ''}"
-    queryset: Any = type(name, (ScopedQuerySet,), {"entity_path": path, "shared": shared, "many": many})
-    return queryset.as_manager()
 
 
 class ApiToken(models.Model):

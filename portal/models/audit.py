@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from portal.models.access import scoped
+from portal.models.access import Scope, ScopedQuerySet
 
 
 class AuditEvent(models.Model):
@@ -28,7 +28,8 @@ class AuditEvent(models.Model):
     previous_digest = models.CharField(max_length=64)
     digest = models.CharField(max_length=64, unique=True)
 
-    objects = scoped(shared=True)
+    scope = Scope(shared=True)
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

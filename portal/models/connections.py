@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from simple_history.models import HistoricalRecords
 
-from portal.models.access import scoped
+from portal.models.access import Scope, ScopedQuerySet
 
 
 class Connection(models.Model):
@@ -33,7 +33,8 @@ class Connection(models.Model):
     pause_reason = models.CharField(max_length=300, blank=True)
 
     history = HistoricalRecords(history_change_reason_field=models.TextField(default=""))
-    objects = scoped(shared=True)
+    scope = Scope(shared=True)
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["code"]

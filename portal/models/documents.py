@@ -9,7 +9,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
-from portal.models.access import scoped
+from portal.models.access import Scope, ScopedQuerySet
 from portal.records import DocumentKind, SourceStatus
 
 KIND_CHOICES = [(DocumentKind.TIME.value, "Time"), (DocumentKind.EXPENSE.value, "Expense")]
@@ -31,7 +31,7 @@ class Document(models.Model):
     content_digest = models.CharField(max_length=64, blank=True)  # of the current version; an echo makes no new version
     created_at = models.DateTimeField()
 
-    objects = scoped()
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -93,7 +93,8 @@ class TimeEntry(DocumentVersion):
     starts_at = models.DateTimeField(null=True, blank=True)
     ends_at = models.DateTimeField(null=True, blank=True)
 
-    objects = scoped("document__entity")
+    scope = Scope("document__entity")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "time entries"
@@ -114,7 +115,8 @@ class Expense(DocumentVersion):
     tax_amount = models.DecimalField(max_digits=18, decimal_places=4, null=True, blank=True)
     receipt_reference = models.CharField(max_length=300, blank=True)
 
-    objects = scoped("document__entity")
+    scope = Scope("document__entity")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [

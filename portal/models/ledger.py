@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.lookups import IsNull
 
-from portal.models.access import scoped
+from portal.models.access import Scope, ScopedQuerySet
 from portal.models.documents import KIND_CHOICES
 
 
@@ -74,7 +74,7 @@ class LedgerEntry(models.Model):
     idempotency_key = models.UUIDField(unique=True)
     created_at = models.DateTimeField()
 
-    objects = scoped()
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "ledger entries"
@@ -124,7 +124,7 @@ class LedgerState(models.Model):
     proved_at = models.DateTimeField(null=True, blank=True)  # when it was last read back equal
     moved_at = models.DateTimeField()
 
-    objects = scoped()
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -172,7 +172,8 @@ class LedgerTransition(models.Model):
     reason = models.CharField(max_length=500, blank=True)
     at = models.DateTimeField()
 
-    objects = scoped("entry__entity")
+    scope = Scope("entry__entity")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["entry", "fence"]
@@ -220,7 +221,8 @@ class AttemptLine(models.Model):
     code = models.CharField(max_length=60, blank=True)  # one of the rejection codes
     detail = models.TextField(blank=True)
 
-    objects = scoped("entry__entity")
+    scope = Scope("entry__entity")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["attempt", "entry"], name="one_line_per_attempt_and_entry")]
@@ -238,7 +240,8 @@ class Receipt(models.Model):
     received_at = models.DateTimeField()
     raw = models.JSONField(default=dict, blank=True)
 
-    objects = scoped("entry__entity")
+    scope = Scope("entry__entity")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -261,7 +264,8 @@ class ReadBack(models.Model):
     found = models.JSONField(default=dict, blank=True)
     differences = models.JSONField(default=dict, blank=True)
 
-    objects = scoped("entry__entity")
+    scope = Scope("entry__entity")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["entry", "id"]
@@ -289,7 +293,7 @@ class StatementLine(models.Model):
     read_at = models.DateTimeField()
     gone_at = models.DateTimeField(null=True, blank=True)
 
-    objects = scoped()
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -12,7 +12,7 @@ from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Coalesce
 from simple_history.models import HistoricalRecords
 
-from portal.models.access import scoped
+from portal.models.access import Scope, ScopedQuerySet
 
 
 def _same(column: str) -> tuple[Func, str]:
@@ -60,7 +60,8 @@ class LegalEntity(models.Model):
     policy = models.JSONField(default=dict, blank=True)  # rule settings of the entity; a route may refine them
 
     history = _history()
-    objects = scoped("id")
+    scope = Scope("id")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["code"]
@@ -86,7 +87,7 @@ class AccountingPeriod(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
 
     history = _history()
-    objects = scoped()
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["entity__code", "starts_on"]
@@ -113,7 +114,7 @@ class CostCentre(models.Model):
     valid_to = models.DateField(null=True, blank=True)
 
     history = _history()
-    objects = scoped()
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["entity", "code"], name="cost_centre_code_is_unique_per_entity")]
@@ -143,7 +144,8 @@ class Customer(models.Model):
     active_to = models.DateField(null=True, blank=True)
 
     history = _history()
-    objects = scoped(shared=True)
+    scope = Scope(shared=True)
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["code"]
@@ -184,7 +186,7 @@ class Contract(models.Model):
     ends_on = models.DateField(null=True, blank=True)
 
     history = _history()
-    objects = scoped()
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["code"]
@@ -208,7 +210,8 @@ class PurchaseOrder(models.Model):
     valid_to = models.DateField(null=True, blank=True)
 
     history = _history()
-    objects = scoped("contract__entity")
+    scope = Scope("contract__entity")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -237,7 +240,7 @@ class Project(models.Model):
     successor = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="predecessors")
 
     history = _history()
-    objects = scoped()
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["code"]
@@ -261,7 +264,8 @@ class ProjectStatus(models.Model):
     valid_to = models.DateField(null=True, blank=True)
 
     history = _history()
-    objects = scoped("project__entity")
+    scope = Scope("project__entity")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["project", "valid_from"]
@@ -281,7 +285,8 @@ class ApprovalStep(models.Model):
     approver = models.ForeignKey("portal.Resource", models.PROTECT, related_name="+")
 
     history = _history()
-    objects = scoped("project__entity")
+    scope = Scope("project__entity")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["project", "sequence"]
@@ -304,7 +309,8 @@ class Task(models.Model):
     is_default = models.BooleanField(default=False)  # taken where the source names no task and the target needs one
 
     history = _history()
-    objects = scoped("project__entity")
+    scope = Scope("project__entity")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -330,7 +336,8 @@ class Milestone(models.Model):
     signed_on = models.DateField(null=True, blank=True)
 
     history = _history()
-    objects = scoped("project__entity")
+    scope = Scope("project__entity")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "code"], name="milestone_code_is_unique_per_project")]
@@ -362,7 +369,8 @@ class Resource(models.Model):
     email = models.EmailField(blank=True)
 
     history = _history()
-    objects = scoped("engagements__entity", many=True)
+    scope = Scope("engagements__entity", many=True)
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["code"]
@@ -383,7 +391,7 @@ class Engagement(models.Model):
     valid_to = models.DateField(null=True, blank=True)
 
     history = _history()
-    objects = scoped()
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["resource", "valid_from"]
@@ -480,7 +488,8 @@ class IntercompanyRelation(models.Model):
     valid_to = models.DateField(null=True, blank=True)
 
     history = _history()
-    objects = scoped("provider")
+    scope = Scope("provider")
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -552,7 +561,8 @@ class Alias(models.Model):
     reason = models.TextField(blank=True)
 
     history = _history()
-    objects = scoped("connection__entity", shared=True)
+    scope = Scope("connection__entity", shared=True)
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "aliases"

@@ -1,0 +1,56 @@
+"""The hand-written SQL of what is true, behind functions named in the business's words.
+
+The rule here: set-based from end to end. New rows go in by COPY with ids drawn beforehand, moves are one statement each, and
+every moment is the database's. Nothing outside `portal` writes these tables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, cast
+
+from django.db import connection
+
+
+def rows(statement: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
+    """The rows of one query."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cast("list[tuple[Any, ...]]", cursor.fetchall())
+
+
+def execute(statement: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> int:
+    """Run one statement; how many rows it touched."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return int(cursor.rowcount)
+
+
+def now() -> datetime:
+    """The database's clock: the moment at which the open transaction began."""
+    return cast("datetime", rows("SELECT now()")[0][0])
+
+
+def draw_ids(table: str, count: int) -> list[int]:
+    """Ids for rows about to be copied in, drawn from the table's own sequence."""
+    if not count:
+        return []
+    return [
+        row[0]
+        for row in rows("SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [table, count])
+    ]
+
+
+def copy_in(table: str, columns: Sequence[str], values: Iterable[Sequence[Any]]) -> None:
+    """Write rows by COPY. Lists and dictionaries must be passed through `as_json` first."""
+    names = ", ".join(f'"{column}"' for column in columns)
+    with connection.cursor() as cursor, cursor.copy(f'COPY "{table}" ({names}) FROM STDIN') as copy:
+        for value in values:
+            copy.write_row(value)
+
+
+def as_json(value: Any) -> str:
+    """JSON text for a COPY or a json parameter; decimals and dates as strings."""
+    return json.dumps(value, default=str, ensure_ascii=False)
