@@ -11,3 +11,10 @@ class PortalConfig(AppConfig):
     name = "portal"
     verbose_name = "Portal"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Name the Celery app that tasks belong to, and refuse to serve with unsafe settings."""
+        from portal import celery, settings_check
+
+        celery.app.set_default()
+        settings_check.refuse_unsafe()

@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import django_stubs_ext
 import environ
 
-from portal import database
+from portal import database, logs
 
+django_stubs_ext.monkeypatch()  # Paginator[...], ModelAdmin[...] and their kind exist at run time too
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
@@ -56,6 +58,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "django.forms",
     "allauth",
     "allauth.account",
     "allauth.mfa",
@@ -94,11 +97,12 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "portal.screens.base.shell",
             ],
         },
     },
 ]
-FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+FORM_RENDERER = "portal.forms.Renderer"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Database
@@ -126,6 +130,7 @@ DATABASES["default"]["OPTIONS"] |= {
 
 # Broker and cache; without REDIS_URL the broker is a directory and the cache is each process's own
 REDIS_URL: str = env.str("REDIS_URL", default="")
+BROKER_DIR = VAR_DIR / "broker"
 CACHE_URL: str = env.str("CACHE_URL", default="")
 CACHES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": CACHE_URL or REDIS_URL}
@@ -208,7 +213,9 @@ USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = VAR_DIR / "static" if LOCAL else BASE_DIR / "staticfiles"
+if LOCAL:
+    STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # stays empty: a trial serves what the apps hold
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / "files"}},
@@ -245,6 +252,13 @@ SPECTACULAR_SETTINGS = {
 DJANGO_TABLES2_TEMPLATE = "django_tables2/table.html"
 SIMPLE_HISTORY_HISTORY_CHANGE_REASON_USE_TEXT_FIELD = True
 SIMPLE_HISTORY_ENFORCE_HISTORY_MODEL_PERMISSIONS = False
+
+# What is written to the log
+LOGGING = logs.configuration(readable=LOCAL, level=env.str("LOG_LEVEL", default="INFO"))
+
+# A trial's sandbox and people
+SANDBOX_URL: str = env.str("TIEOUT_SANDBOX_URL", default="")
+DEMO_PASSWORD: str = env.str("TIEOUT_DEMO_PASSWORD", default="tie-out-demo") if DEMO else ""
 
 # Used by nothing but the test runner's own speed; production hashes with Django's first choice.
 if "pytest" in sys.modules:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from portal import health
+from portal.views import shell, styleguide
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("health/live", health.live, name="health_live"),
+    path("health/ready", health.ready, name="health_ready"),
+    path("health/deep", health.deep, name="health_deep"),
+    path("", shell.home, name="home"),
+    path("preferences/", shell.preferences, name="preferences"),
+    path("preferences/keyboard/", shell.KeyboardScreen.as_view(), name="keyboard"),
+    path("entities/", shell.entities, name="entities"),
+    path("styleguide/", styleguide.StyleguideScreen.as_view(), name="styleguide"),
     path("accounts/", include("allauth.account.urls")),
+    path("accounts/2fa/", include("allauth.mfa.urls")),
     path("admin/", admin.site.urls),
 ]
