@@ -1,0 +1,242 @@
+"""Files: CSV and XLSX dropped into the folder of an entity, and the same files uploaded by hand.
+
+Every row is filed as it stands in the file and translated later, so a wrong reading of cells is mended by replaying. A
+row that cannot be read waits by itself; a file that cannot be read at all waits as one record and is tried again when
+the settings change.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from integrations.connectors.files import folder, mapping
+from integrations.connectors.files.faults import FileUnreadable, Problem, RowUnreadable
+from integrations.connectors.files.folder import Found, Taken
+from integrations.connectors.files.options import SETTINGS, STREAMS, Options
+from integrations.connectors.files.table import Table, file_hash, read_table
+from integrations.errors import Malformed, Unavailable
+from integrations.protocol import Account, Delivery, Hint, Page, Setting, SourceRecord
+from portal.records import CanonicalRecord, DocumentRecord
+
+if TYPE_CHECKING:
+    from integrations.http import Http
+
+PAGE = 1000  # records
+_NAMED_MONTH = re.compile(r"(?<!\d)(20\d{2})[-_.]?(0[1-9]|1[0-2])(?![-_.]?\d)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewRow:
+    """One row of an upload before it is taken: what it becomes, or why it cannot be read."""
+
+    number: int
+    record: SourceRecord
+    document: DocumentRecord | None
+    problem: Problem | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A whole upload before it is taken, row by row. Filing it means filing `records`."""
+
+    table: Table
+    rows: tuple[PreviewRow, ...]
+
+    @property
+    def records(self) -> tuple[SourceRecord, ...]:
+        """Everything the upload files, the rows that cannot be read included."""
+        return tuple(row.record for row in self.rows)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What cannot be read, by row."""
+        return tuple(row.problem for row in self.rows if row.problem)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Standing:
+    """One row that the files now stand for; `series` is the kind of file that brought it."""
+
+    record: SourceRecord
+    day: date | None
+    series: str
+
+    @property
+    def month(self) -> str:
+        """The month it belongs to; empty where its day cannot be read."""
+        return f"{self.day:%Y-%m}" if self.day else ""
+
+
+class FilesConnector:
+    """One entity's folder, or its uploads. `base_url` is a path or a file:// address."""
+
+    name = "files"
+    settings: tuple[Setting, ...] = SETTINGS
+    streams: tuple[str, ...] = STREAMS
+    tombstones = True  # but not where the files are full snapshots: there a row that is gone says so by its absence
+
+    def __init__(self, account: Account, http: Http | None = None) -> None:
+        """`http` is not used; a folder is not called."""
+        self.account = account
+        self.tombstones = not account.settings.get("snapshot")
+
+    @cached_property
+    def options(self) -> Options:
+        """The checked settings; raises Malformed naming the setting that cannot be used."""
+        return Options.of(self.account)
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of this connection lie."""
+        return folder.path_of(self.account.base_url)
+
+    def check(self) -> str:
+        """Say how many files wait in the folder."""
+        options = self.options
+        if not self.account.base_url:
+            return "Files come by upload only; no folder is read."
+        found = folder.listing(self.folder)
+        counts = {stream: len(list(folder.complete(found, options, stream))) for stream in self.streams}
+        return f"Folder {self.folder} holds {counts['time']} time files and {counts['expenses']} expense files."
+
+    def pull(self, stream: str, since: str | None) -> Iterator[Page]:
+        """Every file not taken yet, oldest first. The cursor moves behind a file with that file's last page only."""
+        options = self.options
+        taken = Taken.of(since)
+        if not self.account.base_url:
+            yield Page(records=(), cursor=taken.cursor(), last=True)
+            return
+        found = folder.listing(self.folder)
+        if options.archive:
+            folder.archive_taken(self.folder, found, taken)
+            found = folder.listing(self.folder)
+        taken.forget_gone({item.path.name for item in found})
+        for item in folder.complete(found, options, stream):
+            reading = folder.reading_of(item, options)
+            if taken.knows_untouched(item, reading):
+                continue
+            content = folder.content_of(item)
+            if taken.repeats(item, file_hash(content), reading):
+                continue
+            before = taken.cursor()
+            records = self._file(stream, item, content, taken, reading)
+            for start in range(0, max(1, len(records)), PAGE):
+                part = records[start : start + PAGE]
+                is_end = start + PAGE >= len(records)
+                yield Page(records=part, cursor=taken.cursor() if is_end else before, last=False)
+        yield Page(records=(), cursor=taken.cursor(), last=True)
+
+    def _file(self, stream: str, item: Found, content: bytes, taken: Taken, reading: str) -> list[SourceRecord]:
+        """The records of one file, which is then remembered; one record that fails for a file that cannot be read."""
+        options = self.options
+        sha256 = file_hash(content)
+        moment = taken.moment_for(item)
+        failed_before = taken.has_failed(sha256)
+        try:
+            folder.check_side_file(item, content)
+            table = read_table(item.path.name, content, options, stream)
+        except FileUnreadable as fault:
+            taken.remember(item, sha256, moment, failed_under=reading)
+            return [mapping.file_record(stream, item.path.name, sha256, moment, fault.detail)]
+        records = mapping.records(table, options, stream, moment)
+        if failed_before:
+            records.append(mapping.file_record(stream, item.path.name, sha256, moment, ""))
+        taken.remember(item, sha256, moment)
+        return records
+
+    def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
+        """The latest row with an id among the files that are there; nothing when the files no longer hold it."""
+        standing, _ = self._standing(hint.stream)
+        return [standing[hint.external_id].record] if hint.external_id in standing else []
+
+    def present(self, stream: str, start: date, end: date) -> Iterator[str]:
+        """Ids of the rows with a work date in the range. With full snapshots, the latest file of each month decides.
+
+        Raises Unavailable when a month before the newest snapshot has none, because nothing can be said about it then.
+        """
+        standing, months = self._standing(stream)
+        if self.options.snapshot:
+            self._check_months(months, start, end)
+        yield from sorted(key for key, row in standing.items() if row.day and start <= row.day <= end)
+
+    def _standing(self, stream: str) -> tuple[dict[str, _Standing], set[str]]:
+        """The rows that the files now stand for, by id, and the months of which there is a full snapshot.
+
+        Files whose names differ in digits only are one series; a snapshot replaces earlier ones of its series.
+        """
+        options = self.options
+        standing: dict[str, _Standing] = {}
+        months: set[str] = set()
+        for item, table in self._tables(stream):
+            series = re.sub(r"\d+", "#", item.path.name.lower())
+            rows = [
+                _Standing(record=record, day=mapping.work_day(record, options), series=series)
+                for record in mapping.records(table, options, stream, item.made_at)
+            ]
+            covered = self._covered(item, rows) if options.snapshot else set()
+            months |= covered
+            standing = {key: row for key, row in standing.items() if row.series != series or row.month not in covered}
+            standing.update({row.record.external_id: row for row in rows})
+        return standing, months
+
+    def _tables(self, stream: str) -> Iterator[tuple[Found, Table]]:
+        """Every readable file of a stream, archived ones included, oldest first."""
+        options = self.options
+        found = folder.listing(self.folder)
+        shelf = self.folder / folder.ARCHIVE
+        if shelf.is_dir():
+            found = sorted([*found, *folder.listing(shelf)], key=lambda item: (item.modified, item.path.name))
+        for item in folder.complete(found, options, stream):
+            try:
+                yield item, read_table(item.path.name, folder.content_of(item), options, stream)
+            except FileUnreadable:
+                if options.snapshot:
+                    raise Unavailable(
+                        f"File {item.path.name} cannot be read, so nothing can be said about deleted rows."
+                    ) from None
+
+    def _covered(self, item: Found, rows: list[_Standing]) -> set[str]:
+        """The months whose every row a snapshot holds: the month in its name, else the months of its rows."""
+        if match := _NAMED_MONTH.search(item.path.name):
+            return {f"{match.group(1)}-{match.group(2)}"}
+        return {row.month for row in rows if row.month}
+
+    def _check_months(self, months: set[str], start: date, end: date) -> None:
+        if not months:
+            raise Unavailable(f"Folder {self.folder} holds no snapshot, so nothing can be said about deleted rows.")
+        first = start.replace(day=1)
+        while first <= end and f"{first:%Y-%m}" <= max(months):
+            if f"{first:%Y-%m}" not in months:
+                raise Unavailable(f"No snapshot of {first:%Y-%m} in {self.folder}: deleted rows cannot be told.")
+            first = (first + timedelta(days=32)).replace(day=1)
+
+    def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
+        """Files have no webhook."""
+        raise Malformed("Files come through the folder or an upload; this connection has no webhook.")
+
+    def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
+        """Translate one row. Raises Malformed naming row, column, value and expectation, or a whole file's fault."""
+        if mapping.check_file(record):
+            return []
+        return [mapping.document(record, self.options)]
+
+    def preview(self, stream: str, name: str, content: bytes, moment: datetime) -> Preview:
+        """Read an upload without taking it. `moment` is when it came; raises Malformed for an unreadable file."""
+        options = self.options
+        table = read_table(name, content, options, stream)
+        rows = []
+        for record in mapping.records(table, options, stream, moment):
+            try:
+                document, problem = mapping.document(record, options), None
+            except RowUnreadable as fault:
+                document, problem = None, fault.problem
+            rows.append(
+                PreviewRow(number=int(record.payload["row"]), record=record, document=document, problem=problem)
+            )
+        return Preview(table=table, rows=tuple(rows))
