@@ -6,4 +6,6 @@ agree on the wire. One process serves every vendor under its prefix; `/_sandbox/
 A vendor joins by one line in `VENDORS`.
 """
 
-VENDORS: dict[str, str] = {}
+VENDORS: dict[str, str] = {
+    "netsuite": "integrations.sandbox.netsuite:NetSuiteSandbox",
+}
