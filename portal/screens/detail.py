@@ -1,0 +1,62 @@
+"""The page of one row: the same visibility as its list, the same actions, beside the list or by itself."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.utils.functional import cached_property
+
+from portal.screens.actions import ActionsMixin
+from portal.screens.base import Screen, roles_of
+
+
+class DetailScreen(ActionsMixin, Screen):
+    """Subclasses give queryset and template; `object` is the row. Rows of other entities are not found."""
+
+    queryset: QuerySet[Any]
+    lookup: ClassVar[str] = "pk"  # field and argument of the address
+
+    def rows(self) -> QuerySet[Any]:
+        """The rows this person may open."""
+        return self.queryset.all().visible_to(self.request.user)  # type: ignore[attr-defined,no-any-return]
+
+    @cached_property
+    def object(self) -> Any:
+        """The row of this address."""
+        return get_object_or_404(self.rows(), **{self.lookup: self.kwargs[self.lookup]})
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """The page."""
+        return self.show()
+
+    def show(self) -> HttpResponse:
+        """The page with its actions."""
+        held = roles_of(self.request)
+        entity = self.entity_id()
+        if entity is not None and held:
+            held = self.request.user.roles(entity)  # type: ignore[union-attr]
+        return self.page(
+            self.context(
+                title=self.heading(),
+                object=self.object,
+                offered=self.permitted(held),
+                here=self.request.get_full_path(),
+            )
+        )
+
+    def heading(self) -> str:
+        """The title of the page."""
+        return self.title or str(self.object)
+
+    def entity_id(self) -> int | None:
+        """The entity whose grants decide which actions are offered; None when the row has no entity of its own."""
+        value: int | None = getattr(self.object, "entity_id", None)
+        return value
+
+    def chosen(self, request: HttpRequest) -> tuple[QuerySet[Any], bool]:
+        """The row itself, and never everything."""
+        return self.rows().filter(pk=self.object.pk), False

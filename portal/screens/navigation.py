@@ -1,0 +1,85 @@
+"""The side navigation: each app names its places in `NAVIGATION` of its `urls` module, and nothing registers itself.
+
+A person sees the places whose address exists and whose roles they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from itertools import groupby
+from typing import Any
+
+from django.urls import NoReverseMatch, reverse
+
+APPS = ("portal", "reconciliation", "integrations")  # the higher apps by name only
+GROUPS = ("", "Govern", "Operate")
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """The small figure or dot beside a place. `label` says to a screen reader what it counts."""
+
+    label: str
+    count: int | None = None
+    tone: str = ""  # "", good, warn, bad
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NavItem:
+    """One place. Without `roles` everybody with a grant sees it; `key` follows G on the keyboard."""
+
+    label: str
+    url_name: str
+    position: int
+    group: str = ""
+    roles: frozenset[str] = frozenset()
+    key: str = ""
+    badge: Callable[[Any], Badge | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place as one person sees it on one page."""
+
+    label: str
+    url: str
+    key: str
+    badge: Badge | None
+    current: bool
+
+
+@cache
+def items() -> tuple[NavItem, ...]:
+    """Every place of every app, in the order of the page."""
+    found: Iterable[NavItem] = (
+        item for app in APPS for item in getattr(import_module(f"{app}.urls"), "NAVIGATION", ())
+    )
+    return tuple(sorted(found, key=lambda item: (GROUPS.index(item.group), item.position)))
+
+
+def places(user: Any, roles: frozenset[str], path: str) -> list[tuple[str, list[Place]]]:
+    """The places this person sees, by group; the one that holds `path` is current."""
+    seen = []
+    for item in items():
+        if item.roles and not item.roles & roles:
+            continue
+        try:
+            url = reverse(item.url_name)
+        except NoReverseMatch:
+            continue
+        seen.append((item, url))
+    holding = [url for _, url in seen if path == url or (url != "/" and path.startswith(url))]
+    here = max(holding, key=len, default="")
+    return [
+        (
+            group,
+            [
+                Place(item.label, url, item.key, item.badge(user) if item.badge else None, url == here)
+                for item, url in members
+            ],
+        )
+        for group, members in groupby(seen, key=lambda pair: pair[0].group)
+    ]
