@@ -1,20 +1,43 @@
-"""What every test stands on: one embedded PostgreSQL per run, and what `docs/cases.md` counts as proven."""
+"""What every test stands on: one embedded PostgreSQL per run, a real Redis and a real Chromium where they are needed."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import django
 import pytest
+import redis
+
+from tests import case_report
+
+if TYPE_CHECKING:
+    from portal.database import EmbeddedServer
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "portal.settings"
 os.environ["TIEOUT_PROCESS"] = "command"
 os.environ["TIEOUT_DEMO"] = "1"
 os.environ["SECRET_KEY"] = "a key for tests only, long enough to be taken for a real one"
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # pytest-playwright keeps an event loop running beside the tests
+for name in ("REDIS_URL", "CACHE_URL", "DEBUG"):
+    os.environ.pop(name, None)
 
-_server_key = pytest.StashKey["tuple[object, Path]"]()
+# Speed for a database that lives as long as one run.
+THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_home_key: pytest.StashKey[tuple[EmbeddedServer | None, Path]] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --cases."""
+    parser.addoption("--cases", action="store_true", help="print which cases of docs/cases.md are proven; run nothing")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -22,22 +45,106 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the database before Django reads its settings. Parallel workers inherit the first process's address."""
     from portal.database import EmbeddedServer
 
-    if "TEST_DATABASE_URL" not in os.environ:
+    if config.getoption("--cases"):
+        config.option.collectonly = True
+        config.option.verbose = min(config.option.verbose, -2)
+        config.pluginmanager.register(case_report.CaseReport())
+    if "TIEOUT_TEST_HOME" not in os.environ:
         home = Path(tempfile.mkdtemp(prefix="tieout-tests-"))
-        options = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
-        server = EmbeddedServer(home / "postgres", options)
-        server.start()
-        os.environ["TEST_DATABASE_URL"] = server.url("postgres")
-        config.stash[_server_key] = (server, home)
+        os.environ["TIEOUT_TEST_HOME"] = str(home)
+        server = None
+        if "TEST_DATABASE_URL" not in os.environ:
+            server = EmbeddedServer(home / "postgres", THROWAWAY)
+            server.start()
+            os.environ["TEST_DATABASE_URL"] = server.url("postgres")
+        config.stash[_home_key] = (server, home)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    os.environ["TIEOUT_VAR"] = str(Path(os.environ["TIEOUT_TEST_HOME"]) / f"var-{worker}")
     os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
-    if "TIEOUT_VAR" not in os.environ:
-        os.environ["TIEOUT_VAR"] = tempfile.mkdtemp(prefix="tieout-var-")
+    django.setup()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The process that started the database ends it and leaves nothing behind."""
-    if _server_key in config.stash:
-        server, home = config.stash[_server_key]
+    server, home = config.stash.get(_home_key, (None, None))
+    if server is not None:
         server.remove()
+    if home is not None:
         shutil.rmtree(home, ignore_errors=True)
-        shutil.rmtree(os.environ["TIEOUT_VAR"], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every case number is in the catalogue; tests of a browser or of Redis say so by what they ask for."""
+    for item in items:
+        case_report.numbers_of(item)
+        fixtures = getattr(item, "fixturenames", ())
+        if "page" in fixtures or "browser" in fixtures:
+            item.add_marker("browser")
+        if "redis_url" in fixtures:
+            item.add_marker("redis")
+
+
+def missing(what: str) -> None:
+    """Say that a program is not installed: a failure where everything must run (CI), a skip on a person's machine."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is not installed, and CI runs every test; .ci/run installs it.")
+    pytest.skip(f"{what} is not installed on this machine")
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """The address of a real Redis of this run's own."""
+    program = shutil.which("redis-server")
+    if program is None:
+        missing("redis-server")
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="tieout-redis-") as directory:
+        command = [str(program), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", directory]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        url = f"redis://127.0.0.1:{port}/0"
+        try:
+            client = redis.Redis.from_url(url)
+            deadline = time.monotonic() + 10
+            while True:
+                try:
+                    client.ping()
+                    break
+                except redis.ConnectionError:
+                    if time.monotonic() > deadline or process.poll() is not None:
+                        raise
+                    time.sleep(0.05)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """The address of a real Redis, empty at the start of the test."""
+    redis.Redis.from_url(redis_server).flushall()
+    return redis_server
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """The system's own Chromium; pytest-playwright downloads none."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        missing("Chromium")
+    arguments = ["--no-sandbox", "--disable-dev-shm-usage"] if os.geteuid() == 0 else []
+    return {**browser_type_launch_args, "executable_path": program, "args": arguments}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
+    """A common size of screen, the same on every machine."""
+    return {**browser_context_args, "viewport": {"width": 1440, "height": 900}, "locale": "en-GB", "timezone_id": "UTC"}
