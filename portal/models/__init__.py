@@ -2,6 +2,7 @@
 
 from portal.models.access import ApiToken, EntityGrant, GrantRole, User
 from portal.models.audit import AuditEvent, Heartbeat
+from portal.models.changes import MasterChange
 from portal.models.connections import Connection
 from portal.models.documents import Document, Expense, TimeEntry
 from portal.models.ledger import (
@@ -63,6 +64,7 @@ __all__ = [
     "LedgerState",
     "LedgerTransition",
     "LegalEntity",
+    "MasterChange",
     "Milestone",
     "Project",
     "ProjectStatus",
