@@ -46,7 +46,8 @@ def draw_ids(table: str, count: int) -> list[int]:
 def copy_in(table: str, columns: Sequence[str], values: Iterable[Sequence[Any]]) -> None:
     """Write rows by COPY. Lists and dictionaries must be passed through `as_json` first."""
     names = ", ".join(f'"{column}"' for column in columns)
-    with connection.cursor() as cursor, cursor.copy(f'COPY "{table}" ({names}) FROM STDIN') as copy:
+    statement = f'COPY "{table}" ({names}) FROM STDIN'
+    with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(statement) as copy:
         for value in values:
             copy.write_row(value)
 

@@ -25,7 +25,7 @@ class Route(models.Model):
     valid_from = models.DateField()
     valid_to = models.DateField(null=True, blank=True)
 
-    history = HistoricalRecords(history_change_reason_field=models.TextField(default=""))
+    history = HistoricalRecords(history_change_reason_field=models.TextField(null=True))
     objects = ScopedQuerySet.as_manager()
 
     class Meta:
@@ -68,7 +68,7 @@ class ExceptionCase(models.Model):
     oldest_work_date = models.DateField(null=True, blank=True)
 
     history = HistoricalRecords(
-        history_change_reason_field=models.TextField(default=""),
+        history_change_reason_field=models.TextField(null=True),
         excluded_fields=["open_holds", "open_hours", "open_people", "oldest_work_date", "seen_at"],
     )
     objects = ScopedQuerySet.as_manager()

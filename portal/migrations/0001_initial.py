@@ -622,7 +622,7 @@ class Migration(migrations.Migration):
                 ("valid_from", models.DateField()),
                 ("valid_to", models.DateField(blank=True, null=True)),
                 ("reason", models.TextField(blank=True)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -684,7 +684,7 @@ class Migration(migrations.Migration):
                 ("allows_many", models.BooleanField(default=False)),
                 ("valid_from", models.DateField()),
                 ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -718,7 +718,7 @@ class Migration(migrations.Migration):
                 ("currency", models.CharField(max_length=3)),
                 ("valid_from", models.DateField()),
                 ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -761,7 +761,7 @@ class Migration(migrations.Migration):
                 ("code", models.CharField(db_index=True, max_length=60)),
                 ("name", models.CharField(max_length=200)),
                 ("email", models.EmailField(blank=True, max_length=254)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -792,7 +792,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
                 ("code", models.CharField(db_index=True, max_length=60)),
                 ("name", models.CharField(max_length=120)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -1049,7 +1049,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(blank=True, max_length=200)),
                 ("valid_from", models.DateField()),
                 ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -1117,7 +1117,7 @@ class Migration(migrations.Migration):
                 ("zone", models.CharField(default="UTC", max_length=60)),
                 ("calendar", models.JSONField(blank=True, default=dict)),
                 ("policy", models.JSONField(blank=True, default=dict)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -1159,7 +1159,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
                 ("valid_from", models.DateField()),
                 ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -1229,7 +1229,7 @@ class Migration(migrations.Migration):
                 ("tax_number", models.CharField(blank=True, max_length=40)),
                 ("active_from", models.DateField(blank=True, null=True)),
                 ("active_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -1295,7 +1295,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=200)),
                 ("valid_from", models.DateField(blank=True, null=True)),
                 ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -1365,7 +1365,7 @@ class Migration(migrations.Migration):
                 ("rate_tolerance", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
                 ("starts_on", models.DateField(blank=True, null=True)),
                 ("ends_on", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -1431,7 +1431,7 @@ class Migration(migrations.Migration):
                 ("is_active", models.BooleanField(default=True)),
                 ("paused_at", models.DateTimeField(blank=True, null=True)),
                 ("pause_reason", models.CharField(blank=True, max_length=300)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -1482,7 +1482,7 @@ class Migration(migrations.Migration):
                         max_length=10,
                     ),
                 ),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -1761,7 +1761,7 @@ class Migration(migrations.Migration):
                 ("is_billable", models.BooleanField(default=True)),
                 ("is_active", models.BooleanField(default=True)),
                 ("is_default", models.BooleanField(default=False)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -1815,7 +1815,7 @@ class Migration(migrations.Migration):
                 ),
                 ("valid_from", models.DateField()),
                 ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -1871,7 +1871,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("requires_task", models.BooleanField(default=False)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -1972,7 +1972,7 @@ class Migration(migrations.Migration):
                 ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
                 ("currency", models.CharField(max_length=3)),
                 ("signed_on", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -2196,7 +2196,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
                 ("sequence", models.PositiveSmallIntegerField(default=1)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -2286,7 +2286,7 @@ class Migration(migrations.Migration):
                 ("external_id", models.CharField(blank=True, max_length=120)),
                 ("valid_from", models.DateField()),
                 ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -2471,7 +2471,7 @@ class Migration(migrations.Migration):
                 ),
                 ("valid_from", models.DateField()),
                 ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (

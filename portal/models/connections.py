@@ -32,7 +32,7 @@ class Connection(models.Model):
     paused_at = models.DateTimeField(null=True, blank=True)
     pause_reason = models.CharField(max_length=300, blank=True)
 
-    history = HistoricalRecords(history_change_reason_field=models.TextField(default=""))
+    history = HistoricalRecords(history_change_reason_field=models.TextField(null=True))
     scope = Scope(shared=True)
     objects = ScopedQuerySet.as_manager()
 

@@ -34,7 +34,7 @@ def _during(start: str = "valid_from", end: str = "valid_to") -> tuple[Func, str
 
 
 def _history() -> HistoricalRecords:
-    return HistoricalRecords(history_change_reason_field=models.TextField(default=""))
+    return HistoricalRecords(history_change_reason_field=models.TextField(null=True))
 
 
 class BillingModel(models.TextChoices):

@@ -154,7 +154,7 @@ class Migration(migrations.Migration):
                 ("regressions", models.PositiveSmallIntegerField(default=0)),
                 ("opened_at", models.DateTimeField()),
                 ("closed_at", models.DateTimeField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
@@ -220,7 +220,7 @@ class Migration(migrations.Migration):
                 ("policy", models.JSONField(blank=True, default=dict)),
                 ("valid_from", models.DateField()),
                 ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(default="")),
+                ("history_change_reason", models.TextField(null=True)),
                 ("history_id", models.AutoField(primary_key=True, serialize=False)),
                 ("history_date", models.DateTimeField(db_index=True)),
                 (
