@@ -25,9 +25,9 @@ def _three() -> list[AuditEvent]:
 
 def _without_guard(statement: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE portal_auditevent DISABLE TRIGGER is_append_only")
+        cursor.execute("SET LOCAL session_replication_role = replica")
         cursor.execute(statement)
-        cursor.execute("ALTER TABLE portal_auditevent ENABLE TRIGGER is_append_only")
+        cursor.execute("SET LOCAL session_replication_role = origin")
 
 
 def test_an_untouched_chain_holds() -> None:
@@ -62,7 +62,7 @@ def test_a_removed_event_leaves_a_gap_that_is_named() -> None:
 
 def test_a_decision_that_is_rolled_back_leaves_no_event() -> None:
     entity = world.entity()
-    with pytest.raises(RuntimeError), transaction.atomic():
+    with transaction.atomic():
         audit.record(None, "tried", entity)
-        raise RuntimeError
+        transaction.set_rollback(True)
     assert not AuditEvent.objects.exists()
