@@ -4,6 +4,8 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
+from portal.migrations._together import CreateTogether
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -14,305 +16,365 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name="Breaker",
-            fields=[
-                (
-                    "connection",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        primary_key=True,
-                        related_name="breaker",
-                        serialize=False,
-                        to="portal.connection",
-                    ),
-                ),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("closed", "Closed"), ("open", "Open"), ("half_open", "Probing")],
-                        default="closed",
-                        max_length=10,
-                    ),
-                ),
-                ("reason", models.TextField(blank=True)),
-                ("changed_at", models.DateTimeField()),
-                ("probe_at", models.DateTimeField(blank=True, null=True)),
-                ("back_off_seconds", models.PositiveIntegerField(default=30)),
-                ("failures", models.PositiveIntegerField(default=0)),
-                ("recent", models.JSONField(blank=True, default=list)),
-                ("good_probes", models.PositiveSmallIntegerField(default=0)),
-                ("unauthorised_at", models.DateTimeField(blank=True, null=True)),
-                ("succeeded_at", models.DateTimeField(blank=True, null=True)),
-                ("failed_at", models.DateTimeField(blank=True, null=True)),
-            ],
-        ),
-        migrations.CreateModel(
-            name="RefusedDelivery",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("at", models.DateTimeField()),
-                ("reason", models.CharField(max_length=300)),
-                ("remote_address", models.CharField(blank=True, max_length=60)),
-                ("body_digest", models.CharField(max_length=64)),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="refused_deliveries",
-                        to="portal.connection",
-                    ),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="InboxMessage",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[("record", "Record"), ("hint", "Webhook")], default="record", max_length=10
-                    ),
-                ),
-                ("stream", models.CharField(max_length=60)),
-                ("external_id", models.CharField(max_length=200)),
-                ("revision", models.CharField(max_length=120)),
-                ("payload", models.JSONField()),
-                ("headers", models.JSONField(blank=True, default=dict)),
-                ("run_id", models.BigIntegerField(blank=True, null=True)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("new", "New"),
-                            ("done", "Taken in"),
-                            ("superseded", "Older than what is known"),
-                            ("ignored", "Seen, not final"),
-                            ("failed", "Cannot be read"),
-                        ],
-                        default="new",
-                        max_length=10,
-                    ),
-                ),
-                ("attempts", models.PositiveSmallIntegerField(default=0)),
-                ("next_attempt_at", models.DateTimeField(blank=True, null=True)),
-                ("failure", models.TextField(blank=True)),
-                ("received_at", models.DateTimeField()),
-                ("handled_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="messages", to="portal.connection"
-                    ),
-                ),
-            ],
-            options={
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("state", "new")), fields=["connection", "id"], name="message_to_take_in"
-                    ),
-                    models.Index(
-                        condition=models.Q(("state", "failed")), fields=["connection", "id"], name="message_failed"
-                    ),
-                ],
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("connection", "stream", "external_id", "revision"), name="a_revision_is_filed_once"
-                    )
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="MaintenanceWindow",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("starts_at", models.DateTimeField(blank=True, null=True)),
-                ("ends_at", models.DateTimeField(blank=True, null=True)),
-                ("weekday", models.PositiveSmallIntegerField(blank=True, null=True)),
-                ("start_time", models.TimeField(blank=True, null=True)),
-                ("minutes", models.PositiveIntegerField(blank=True, null=True)),
-                ("zone", models.CharField(default="UTC", max_length=60)),
-                ("reason", models.CharField(blank=True, max_length=300)),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="maintenance_windows",
-                        to="portal.connection",
-                    ),
-                ),
-            ],
-            options={
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("ends_at__isnull", False), ("starts_at__isnull", False), ("weekday", None)),
-                            models.Q(
-                                ("minutes__gt", 0),
-                                ("start_time__isnull", False),
-                                ("starts_at", None),
-                                ("weekday__range", (1, 7)),
+        CreateTogether(
+            [
+                migrations.CreateModel(
+                    name="Breaker",
+                    fields=[
+                        (
+                            "connection",
+                            models.OneToOneField(
+                                on_delete=django.db.models.deletion.CASCADE,
+                                primary_key=True,
+                                related_name="breaker",
+                                serialize=False,
+                                to="portal.connection",
                             ),
-                            _connector="OR",
                         ),
-                        name="a_window_is_once_or_weekly",
-                    )
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="Run",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("stream", models.CharField(max_length=60)),
-                (
-                    "trigger",
-                    models.CharField(
-                        choices=[
-                            ("schedule", "Schedule"),
-                            ("manual", "By hand"),
-                            ("webhook", "Webhook"),
-                            ("sweep", "Nightly sweep"),
-                            ("upload", "Upload"),
+                        (
+                            "state",
+                            models.CharField(
+                                choices=[("closed", "Closed"), ("open", "Open"), ("half_open", "Probing")],
+                                default="closed",
+                                max_length=10,
+                            ),
+                        ),
+                        ("reason", models.TextField(blank=True)),
+                        ("changed_at", models.DateTimeField()),
+                        ("probe_at", models.DateTimeField(blank=True, null=True)),
+                        ("back_off_seconds", models.PositiveIntegerField(default=30)),
+                        ("failures", models.PositiveIntegerField(default=0)),
+                        ("recent", models.JSONField(blank=True, default=list)),
+                        ("good_probes", models.PositiveSmallIntegerField(default=0)),
+                        ("unauthorised_at", models.DateTimeField(blank=True, null=True)),
+                        ("succeeded_at", models.DateTimeField(blank=True, null=True)),
+                        ("failed_at", models.DateTimeField(blank=True, null=True)),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="RefusedDelivery",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("at", models.DateTimeField()),
+                        ("reason", models.CharField(max_length=300)),
+                        ("remote_address", models.CharField(blank=True, max_length=60)),
+                        ("body_digest", models.CharField(max_length=64)),
+                        (
+                            "connection",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="refused_deliveries",
+                                to="portal.connection",
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="InboxMessage",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        (
+                            "kind",
+                            models.CharField(
+                                choices=[("record", "Record"), ("hint", "Webhook")], default="record", max_length=10
+                            ),
+                        ),
+                        ("stream", models.CharField(max_length=60)),
+                        ("external_id", models.CharField(max_length=200)),
+                        ("revision", models.CharField(max_length=120)),
+                        ("payload", models.JSONField()),
+                        ("headers", models.JSONField(blank=True, default=dict)),
+                        ("run_id", models.BigIntegerField(blank=True, null=True)),
+                        (
+                            "state",
+                            models.CharField(
+                                choices=[
+                                    ("new", "New"),
+                                    ("done", "Taken in"),
+                                    ("superseded", "Older than what is known"),
+                                    ("ignored", "Seen, not final"),
+                                    ("failed", "Cannot be read"),
+                                ],
+                                default="new",
+                                max_length=10,
+                            ),
+                        ),
+                        ("attempts", models.PositiveSmallIntegerField(default=0)),
+                        ("next_attempt_at", models.DateTimeField(blank=True, null=True)),
+                        ("failure", models.TextField(blank=True)),
+                        ("received_at", models.DateTimeField()),
+                        ("handled_at", models.DateTimeField(blank=True, null=True)),
+                        (
+                            "connection",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="messages",
+                                to="portal.connection",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "indexes": [
+                            models.Index(
+                                condition=models.Q(("state", "new")),
+                                fields=["connection", "id"],
+                                name="message_to_take_in",
+                            ),
+                            models.Index(
+                                condition=models.Q(("state", "failed")),
+                                fields=["connection", "id"],
+                                name="message_failed",
+                            ),
                         ],
-                        max_length=10,
-                    ),
-                ),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("running", "Running"),
-                            ("done", "Done"),
-                            ("truncated", "Truncated"),
-                            ("held", "Held"),
-                            ("failed", "Failed"),
+                        "constraints": [
+                            models.UniqueConstraint(
+                                fields=("connection", "stream", "external_id", "revision"),
+                                name="a_revision_is_filed_once",
+                            )
                         ],
-                        default="running",
-                        max_length=10,
-                    ),
+                    },
                 ),
-                ("cursor_from", models.TextField(blank=True)),
-                ("cursor_to", models.TextField(blank=True)),
-                ("started_at", models.DateTimeField()),
-                ("heartbeat_at", models.DateTimeField()),
-                ("finished_at", models.DateTimeField(blank=True, null=True)),
-                ("pages", models.PositiveIntegerField(default=0)),
-                ("read", models.PositiveIntegerField(default=0)),
-                ("filed", models.PositiveIntegerField(default=0)),
-                ("repeated", models.PositiveIntegerField(default=0)),
-                ("gone", models.PositiveIntegerField(default=0)),
-                ("failure", models.TextField(blank=True)),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="runs", to="portal.connection"
-                    ),
+                migrations.CreateModel(
+                    name="MaintenanceWindow",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("starts_at", models.DateTimeField(blank=True, null=True)),
+                        ("ends_at", models.DateTimeField(blank=True, null=True)),
+                        ("weekday", models.PositiveSmallIntegerField(blank=True, null=True)),
+                        ("start_time", models.TimeField(blank=True, null=True)),
+                        ("minutes", models.PositiveIntegerField(blank=True, null=True)),
+                        ("zone", models.CharField(default="UTC", max_length=60)),
+                        ("reason", models.CharField(blank=True, max_length=300)),
+                        (
+                            "connection",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.CASCADE,
+                                related_name="maintenance_windows",
+                                to="portal.connection",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "constraints": [
+                            models.CheckConstraint(
+                                condition=models.Q(
+                                    models.Q(
+                                        ("ends_at__isnull", False), ("starts_at__isnull", False), ("weekday", None)
+                                    ),
+                                    models.Q(
+                                        ("minutes__gt", 0),
+                                        ("start_time__isnull", False),
+                                        ("starts_at", None),
+                                        ("weekday__range", (1, 7)),
+                                    ),
+                                    _connector="OR",
+                                ),
+                                name="a_window_is_once_or_weekly",
+                            )
+                        ],
+                    },
                 ),
-                (
-                    "requested_by",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
+                migrations.CreateModel(
+                    name="Run",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("stream", models.CharField(max_length=60)),
+                        (
+                            "trigger",
+                            models.CharField(
+                                choices=[
+                                    ("schedule", "Schedule"),
+                                    ("manual", "By hand"),
+                                    ("webhook", "Webhook"),
+                                    ("sweep", "Nightly sweep"),
+                                    ("upload", "Upload"),
+                                ],
+                                max_length=10,
+                            ),
+                        ),
+                        (
+                            "state",
+                            models.CharField(
+                                choices=[
+                                    ("running", "Running"),
+                                    ("done", "Done"),
+                                    ("truncated", "Truncated"),
+                                    ("held", "Held"),
+                                    ("failed", "Failed"),
+                                ],
+                                default="running",
+                                max_length=10,
+                            ),
+                        ),
+                        ("cursor_from", models.TextField(blank=True)),
+                        ("cursor_to", models.TextField(blank=True)),
+                        ("started_at", models.DateTimeField()),
+                        ("heartbeat_at", models.DateTimeField()),
+                        ("finished_at", models.DateTimeField(blank=True, null=True)),
+                        ("pages", models.PositiveIntegerField(default=0)),
+                        ("read", models.PositiveIntegerField(default=0)),
+                        ("filed", models.PositiveIntegerField(default=0)),
+                        ("repeated", models.PositiveIntegerField(default=0)),
+                        ("gone", models.PositiveIntegerField(default=0)),
+                        ("failure", models.TextField(blank=True)),
+                        (
+                            "connection",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT, related_name="runs", to="portal.connection"
+                            ),
+                        ),
+                        (
+                            "requested_by",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["-id"],
+                        "indexes": [models.Index(fields=["connection", "-id"], name="run_by_connection")],
+                    },
                 ),
-            ],
-            options={
-                "ordering": ["-id"],
-                "indexes": [models.Index(fields=["connection", "-id"], name="run_by_connection")],
-            },
-        ),
-        migrations.CreateModel(
-            name="Slot",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("number", models.PositiveSmallIntegerField()),
-                ("holder", models.CharField(blank=True, max_length=120)),
-                ("lease_until", models.DateTimeField(blank=True, null=True)),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="slots", to="portal.connection"
-                    ),
+                migrations.CreateModel(
+                    name="Slot",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("number", models.PositiveSmallIntegerField()),
+                        ("holder", models.CharField(blank=True, max_length=120)),
+                        ("lease_until", models.DateTimeField(blank=True, null=True)),
+                        (
+                            "connection",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.CASCADE,
+                                related_name="slots",
+                                to="portal.connection",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "constraints": [
+                            models.UniqueConstraint(fields=("connection", "number"), name="one_slot_per_number")
+                        ],
+                    },
                 ),
-            ],
-            options={
-                "constraints": [models.UniqueConstraint(fields=("connection", "number"), name="one_slot_per_number")],
-            },
-        ),
-        migrations.CreateModel(
-            name="Stream",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("name", models.CharField(max_length=60)),
-                ("cursor", models.TextField(blank=True)),
-                ("every_seconds", models.PositiveIntegerField(default=900)),
-                ("next_due_at", models.DateTimeField(blank=True, null=True)),
-                ("lease_until", models.DateTimeField(blank=True, null=True)),
-                ("fence", models.PositiveIntegerField(default=0)),
-                ("succeeded_at", models.DateTimeField(blank=True, null=True)),
-                ("usual_volume", models.FloatField(default=0)),
-                ("held_reason", models.CharField(blank=True, max_length=300)),
-                ("swept_on", models.DateField(blank=True, null=True)),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="streams", to="portal.connection"
-                    ),
+                migrations.CreateModel(
+                    name="Stream",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("name", models.CharField(max_length=60)),
+                        ("cursor", models.TextField(blank=True)),
+                        ("every_seconds", models.PositiveIntegerField(default=900)),
+                        ("next_due_at", models.DateTimeField(blank=True, null=True)),
+                        ("lease_until", models.DateTimeField(blank=True, null=True)),
+                        ("fence", models.PositiveIntegerField(default=0)),
+                        ("succeeded_at", models.DateTimeField(blank=True, null=True)),
+                        ("usual_volume", models.FloatField(default=0)),
+                        ("held_reason", models.CharField(blank=True, max_length=300)),
+                        ("swept_on", models.DateField(blank=True, null=True)),
+                        (
+                            "connection",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.CASCADE,
+                                related_name="streams",
+                                to="portal.connection",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["connection__code", "name"],
+                        "constraints": [
+                            models.UniqueConstraint(
+                                fields=("connection", "name"), name="one_stream_per_connection_and_name"
+                            )
+                        ],
+                    },
                 ),
-            ],
-            options={
-                "ordering": ["connection__code", "name"],
-                "constraints": [
-                    models.UniqueConstraint(fields=("connection", "name"), name="one_stream_per_connection_and_name")
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="UploadedFile",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("stream", models.CharField(max_length=60)),
-                ("name", models.CharField(max_length=255)),
-                ("content", models.BinaryField()),
-                ("digest", models.CharField(max_length=64)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("preview", "Preview"), ("filed", "Filed"), ("discarded", "Discarded")],
-                        default="preview",
-                        max_length=10,
-                    ),
+                migrations.CreateModel(
+                    name="UploadedFile",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("stream", models.CharField(max_length=60)),
+                        ("name", models.CharField(max_length=255)),
+                        ("content", models.BinaryField()),
+                        ("digest", models.CharField(max_length=64)),
+                        (
+                            "state",
+                            models.CharField(
+                                choices=[("preview", "Preview"), ("filed", "Filed"), ("discarded", "Discarded")],
+                                default="preview",
+                                max_length=10,
+                            ),
+                        ),
+                        ("uploaded_at", models.DateTimeField()),
+                        ("rows", models.PositiveIntegerField(default=0)),
+                        ("problems", models.JSONField(blank=True, default=list)),
+                        ("run_id", models.BigIntegerField(blank=True, null=True)),
+                        (
+                            "connection",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="uploads",
+                                to="portal.connection",
+                            ),
+                        ),
+                        (
+                            "uploaded_by",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                    ],
+                    options={
+                        "constraints": [
+                            models.UniqueConstraint(
+                                condition=models.Q(("state", "filed")),
+                                fields=("connection", "digest"),
+                                name="a_file_is_filed_once",
+                            )
+                        ],
+                    },
                 ),
-                ("uploaded_at", models.DateTimeField()),
-                ("rows", models.PositiveIntegerField(default=0)),
-                ("problems", models.JSONField(blank=True, default=list)),
-                ("run_id", models.BigIntegerField(blank=True, null=True)),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="uploads", to="portal.connection"
-                    ),
-                ),
-                (
-                    "uploaded_by",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
-                    ),
-                ),
-            ],
-            options={
-                "constraints": [
-                    models.UniqueConstraint(
-                        condition=models.Q(("state", "filed")),
-                        fields=("connection", "digest"),
-                        name="a_file_is_filed_once",
-                    )
-                ],
-            },
-        ),
+            ]
+        )
     ]

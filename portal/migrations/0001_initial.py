@@ -11,6 +11,8 @@ import simple_history.models
 from django.conf import settings
 from django.db import migrations, models
 
+from portal.migrations._together import CreateTogether
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -20,1665 +22,976 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name="AccountingPeriod",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.CharField(max_length=20)),
-                ("starts_on", models.DateField()),
-                ("ends_on", models.DateField()),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("future", "Future"), ("open", "Open"), ("closing", "Closing"), ("closed", "Closed")],
-                        default="open",
-                        max_length=10,
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["entity__code", "starts_on"],
-            },
-        ),
-        migrations.CreateModel(
-            name="Connection",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.SlugField(max_length=60, unique=True)),
-                ("name", models.CharField(max_length=120)),
-                ("connector", models.CharField(max_length=40)),
-                ("is_source", models.BooleanField(default=False)),
-                ("is_target", models.BooleanField(default=False)),
-                ("base_url", models.CharField(max_length=500)),
-                ("realm", models.CharField(blank=True, max_length=120)),
-                ("zone", models.CharField(default="UTC", max_length=60)),
-                ("settings", models.JSONField(blank=True, default=dict)),
-                ("credentials", models.JSONField(blank=True, default=dict)),
-                ("concurrency", models.PositiveSmallIntegerField(default=1)),
-                ("cut_over_on", models.DateField(blank=True, null=True)),
-                ("is_active", models.BooleanField(default=True)),
-                ("paused_at", models.DateTimeField(blank=True, null=True)),
-                ("pause_reason", models.CharField(blank=True, max_length=300)),
-            ],
-            options={
-                "ordering": ["code"],
-            },
-        ),
-        migrations.CreateModel(
-            name="CostCentre",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.CharField(max_length=40)),
-                ("name", models.CharField(max_length=200)),
-                ("valid_from", models.DateField(blank=True, null=True)),
-                ("valid_to", models.DateField(blank=True, null=True)),
-            ],
-        ),
-        migrations.CreateModel(
-            name="Heartbeat",
-            fields=[
-                ("name", models.CharField(max_length=120, primary_key=True, serialize=False)),
-                ("at", models.DateTimeField()),
-                ("detail", models.JSONField(blank=True, default=dict)),
-            ],
-        ),
-        migrations.CreateModel(
-            name="LedgerEntry",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("version", models.PositiveIntegerField()),
-                ("part", models.PositiveSmallIntegerField(default=0)),
-                ("generation", models.PositiveSmallIntegerField(default=0)),
-                ("kind", models.CharField(choices=[("time", "Time"), ("expense", "Expense")], max_length=10)),
-                ("work_date", models.DateField()),
-                ("post_on", models.DateField()),
-                ("hours", models.DecimalField(blank=True, decimal_places=4, max_digits=9, null=True)),
-                ("rate", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
-                ("rate_version", models.CharField(blank=True, max_length=120)),
-                ("amount", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
-                ("currency", models.CharField(blank=True, max_length=3)),
-                ("is_billable", models.BooleanField()),
-                ("is_cost_only", models.BooleanField(default=False)),
-                ("tags", models.JSONField(blank=True, default=list)),
-                ("category", models.CharField(blank=True, max_length=120)),
-                ("tax_code", models.CharField(blank=True, max_length=40)),
-                ("receipt_reference", models.CharField(blank=True, max_length=300)),
-                ("memo", models.TextField(blank=True)),
-                ("target_keys", models.JSONField(blank=True, default=dict)),
-                ("idempotency_key", models.UUIDField(unique=True)),
-                ("created_at", models.DateTimeField()),
-            ],
-            options={
-                "verbose_name_plural": "ledger entries",
-            },
-        ),
-        migrations.CreateModel(
-            name="Rate",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("currency", models.CharField(max_length=3)),
-                ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
-                (
-                    "unit",
-                    models.CharField(choices=[("hour", "Per hour"), ("day", "Per day")], default="hour", max_length=4),
-                ),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-            ],
-        ),
-        migrations.CreateModel(
-            name="Resource",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.CharField(max_length=60, unique=True)),
-                ("name", models.CharField(max_length=200)),
-                ("email", models.EmailField(blank=True, max_length=254)),
-            ],
-            options={
-                "ordering": ["code"],
-            },
-        ),
-        migrations.CreateModel(
-            name="Role",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.CharField(max_length=60, unique=True)),
-                ("name", models.CharField(max_length=120)),
-            ],
-            options={
-                "ordering": ["code"],
-            },
-        ),
-        migrations.CreateModel(
-            name="User",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("password", models.CharField(max_length=128, verbose_name="password")),
-                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
-                (
-                    "is_superuser",
-                    models.BooleanField(
-                        default=False,
-                        help_text="Designates that this user has all permissions without explicitly assigning them.",
-                        verbose_name="superuser status",
-                    ),
-                ),
-                (
-                    "username",
-                    models.CharField(
-                        error_messages={"unique": "A user with that username already exists."},
-                        help_text="Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
-                        max_length=150,
-                        unique=True,
-                        validators=[django.contrib.auth.validators.UnicodeUsernameValidator()],
-                        verbose_name="username",
-                    ),
-                ),
-                ("first_name", models.CharField(blank=True, max_length=150, verbose_name="first name")),
-                ("last_name", models.CharField(blank=True, max_length=150, verbose_name="last name")),
-                ("email", models.EmailField(blank=True, max_length=254, verbose_name="email address")),
-                (
-                    "is_staff",
-                    models.BooleanField(
-                        default=False,
-                        help_text="Designates whether the user can log into this admin site.",
-                        verbose_name="staff status",
-                    ),
-                ),
-                (
-                    "is_active",
-                    models.BooleanField(
-                        default=True,
-                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
-                        verbose_name="active",
-                    ),
-                ),
-                ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
-                ("preferences", models.JSONField(blank=True, default=dict)),
-                (
-                    "groups",
-                    models.ManyToManyField(
-                        blank=True,
-                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
-                        related_name="user_set",
-                        related_query_name="user",
-                        to="auth.group",
-                        verbose_name="groups",
-                    ),
-                ),
-                (
-                    "user_permissions",
-                    models.ManyToManyField(
-                        blank=True,
-                        help_text="Specific permissions for this user.",
-                        related_name="user_set",
-                        related_query_name="user",
-                        to="auth.permission",
-                        verbose_name="user permissions",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "user",
-                "verbose_name_plural": "users",
-                "abstract": False,
-            },
-            managers=[
-                ("objects", django.contrib.auth.models.UserManager()),
-            ],
-        ),
-        migrations.CreateModel(
-            name="ApiToken",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("name", models.CharField(max_length=80)),
-                ("digest", models.CharField(max_length=64, unique=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("expires_at", models.DateTimeField()),
-                ("last_used_at", models.DateTimeField(blank=True, null=True)),
-                ("revoked_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "user",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="api_tokens",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="Attempt",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "purpose",
-                    models.CharField(
-                        choices=[("push", "Post"), ("find", "Look-up"), ("read_back", "Read-back")], max_length=10
-                    ),
-                ),
-                ("worker", models.CharField(max_length=120)),
-                ("started_at", models.DateTimeField()),
-                ("ended_at", models.DateTimeField(blank=True, null=True)),
-                ("outcome", models.CharField(blank=True, max_length=20)),
-                ("http_status", models.PositiveSmallIntegerField(blank=True, null=True)),
-                ("duration_ms", models.PositiveIntegerField(blank=True, null=True)),
-                ("exchanges", models.JSONField(blank=True, default=list)),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="attempts", to="portal.connection"
-                    ),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="Alias",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("entity", "Legal entity"),
-                            ("cost_centre", "Cost centre"),
-                            ("customer", "Customer"),
-                            ("project", "Project"),
-                            ("task", "Task"),
-                            ("resource", "Resource"),
-                            ("item", "Service item or expense category"),
-                        ],
-                        max_length=20,
-                    ),
-                ),
-                ("code", models.CharField(max_length=200)),
-                ("internal_id", models.BigIntegerField()),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                ("reason", models.TextField(blank=True)),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="aliases",
-                        to="portal.connection",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name_plural": "aliases",
-            },
-        ),
-        migrations.CreateModel(
-            name="Crosswalk",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("system", models.CharField(max_length=40)),
-                ("realm", models.CharField(blank=True, max_length=120)),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("entity", "Legal entity"),
-                            ("cost_centre", "Cost centre"),
-                            ("customer", "Customer"),
-                            ("project", "Project"),
-                            ("task", "Task"),
-                            ("resource", "Resource"),
-                            ("item", "Service item or expense category"),
-                        ],
-                        max_length=20,
-                    ),
-                ),
-                ("external_id", models.CharField(max_length=200)),
-                ("internal_id", models.BigIntegerField()),
-                ("allows_many", models.BooleanField(default=False)),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-            ],
-            options={
-                "indexes": [
-                    models.Index(fields=["system", "realm", "kind", "internal_id"], name="crosswalk_by_record")
-                ],
-                "constraints": [
-                    django.contrib.postgres.constraints.ExclusionConstraint(
-                        expressions=[
-                            (
-                                models.Func(
-                                    models.Func(
-                                        output_field=models.BigIntegerField(),
-                                        template="hashtextextended(system || chr(31) || realm || chr(31) || kind || chr(31) || external_id, 0)",
-                                    ),
-                                    models.Func(
-                                        output_field=models.BigIntegerField(),
-                                        template="hashtextextended(system || chr(31) || realm || chr(31) || kind || chr(31) || external_id, 0)",
-                                    ),
-                                    models.Value("[]"),
-                                    function="int8range",
-                                ),
-                                "&&",
+        CreateTogether(
+            [
+                migrations.CreateModel(
+                    name="AccountingPeriod",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                             ),
-                            (
-                                models.Func(
-                                    models.F("valid_from"),
-                                    models.F("valid_to"),
-                                    models.Value("[]"),
-                                    function="daterange",
-                                ),
-                                "&&",
+                        ),
+                        ("code", models.CharField(max_length=20)),
+                        ("starts_on", models.DateField()),
+                        ("ends_on", models.DateField()),
+                        (
+                            "state",
+                            models.CharField(
+                                choices=[
+                                    ("future", "Future"),
+                                    ("open", "Open"),
+                                    ("closing", "Closing"),
+                                    ("closed", "Closed"),
+                                ],
+                                default="open",
+                                max_length=10,
                             ),
-                        ],
-                        name="an_external_id_means_one_record",
-                    ),
-                    django.contrib.postgres.constraints.ExclusionConstraint(
-                        condition=models.Q(("allows_many", False)),
-                        expressions=[
-                            (
-                                models.Func(
-                                    models.Func(
-                                        output_field=models.BigIntegerField(),
-                                        template="hashtextextended(system || chr(31) || realm || chr(31) || kind, 0)",
-                                    ),
-                                    models.Func(
-                                        output_field=models.BigIntegerField(),
-                                        template="hashtextextended(system || chr(31) || realm || chr(31) || kind, 0)",
-                                    ),
-                                    models.Value("[]"),
-                                    function="int8range",
-                                ),
-                                "&&",
-                            ),
-                            (
-                                models.Func(
-                                    django.db.models.functions.comparison.Coalesce(
-                                        models.F("internal_id"), models.Value(0), output_field=models.BigIntegerField()
-                                    ),
-                                    django.db.models.functions.comparison.Coalesce(
-                                        models.F("internal_id"), models.Value(0), output_field=models.BigIntegerField()
-                                    ),
-                                    models.Value("[]"),
-                                    function="int8range",
-                                ),
-                                "&&",
-                            ),
-                            (
-                                models.Func(
-                                    models.F("valid_from"),
-                                    models.F("valid_to"),
-                                    models.Value("[]"),
-                                    function="daterange",
-                                ),
-                                "&&",
-                            ),
-                        ],
-                        name="a_record_has_one_external_id",
-                    ),
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="Customer",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.CharField(max_length=60, unique=True)),
-                ("name", models.CharField(max_length=200)),
-                ("currency", models.CharField(max_length=3)),
-                (
-                    "tax_treatment",
-                    models.CharField(
-                        choices=[
-                            ("domestic", "Domestic"),
-                            ("reverse_charge", "Reverse charge"),
-                            ("export", "Export"),
-                            ("exempt", "Exempt"),
-                        ],
-                        default="domestic",
-                        max_length=20,
-                    ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["entity__code", "starts_on"],
+                    },
                 ),
-                ("tax_number", models.CharField(blank=True, max_length=40)),
-                ("active_from", models.DateField(blank=True, null=True)),
-                ("active_to", models.DateField(blank=True, null=True)),
-                (
-                    "merged_into",
-                    models.ForeignKey(
+                migrations.CreateModel(
+                    name="Connection",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("code", models.SlugField(max_length=60, unique=True)),
+                        ("name", models.CharField(max_length=120)),
+                        ("connector", models.CharField(max_length=40)),
+                        ("is_source", models.BooleanField(default=False)),
+                        ("is_target", models.BooleanField(default=False)),
+                        ("base_url", models.CharField(max_length=500)),
+                        ("realm", models.CharField(blank=True, max_length=120)),
+                        ("zone", models.CharField(default="UTC", max_length=60)),
+                        ("settings", models.JSONField(blank=True, default=dict)),
+                        ("credentials", models.JSONField(blank=True, default=dict)),
+                        ("concurrency", models.PositiveSmallIntegerField(default=1)),
+                        ("cut_over_on", models.DateField(blank=True, null=True)),
+                        ("is_active", models.BooleanField(default=True)),
+                        ("paused_at", models.DateTimeField(blank=True, null=True)),
+                        ("pause_reason", models.CharField(blank=True, max_length=300)),
+                    ],
+                    options={
+                        "ordering": ["code"],
+                    },
+                ),
+                migrations.CreateModel(
+                    name="CostCentre",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("code", models.CharField(max_length=40)),
+                        ("name", models.CharField(max_length=200)),
+                        ("valid_from", models.DateField(blank=True, null=True)),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="Heartbeat",
+                    fields=[
+                        ("name", models.CharField(max_length=120, primary_key=True, serialize=False)),
+                        ("at", models.DateTimeField()),
+                        ("detail", models.JSONField(blank=True, default=dict)),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="LedgerEntry",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("version", models.PositiveIntegerField()),
+                        ("part", models.PositiveSmallIntegerField(default=0)),
+                        ("generation", models.PositiveSmallIntegerField(default=0)),
+                        ("kind", models.CharField(choices=[("time", "Time"), ("expense", "Expense")], max_length=10)),
+                        ("work_date", models.DateField()),
+                        ("post_on", models.DateField()),
+                        ("hours", models.DecimalField(blank=True, decimal_places=4, max_digits=9, null=True)),
+                        ("rate", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
+                        ("rate_version", models.CharField(blank=True, max_length=120)),
+                        ("amount", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
+                        ("currency", models.CharField(blank=True, max_length=3)),
+                        ("is_billable", models.BooleanField()),
+                        ("is_cost_only", models.BooleanField(default=False)),
+                        ("tags", models.JSONField(blank=True, default=list)),
+                        ("category", models.CharField(blank=True, max_length=120)),
+                        ("tax_code", models.CharField(blank=True, max_length=40)),
+                        ("receipt_reference", models.CharField(blank=True, max_length=300)),
+                        ("memo", models.TextField(blank=True)),
+                        ("target_keys", models.JSONField(blank=True, default=dict)),
+                        ("idempotency_key", models.UUIDField(unique=True)),
+                        ("created_at", models.DateTimeField()),
+                    ],
+                    options={
+                        "verbose_name_plural": "ledger entries",
+                    },
+                ),
+                migrations.CreateModel(
+                    name="Rate",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("currency", models.CharField(max_length=3)),
+                        ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
+                        (
+                            "unit",
+                            models.CharField(
+                                choices=[("hour", "Per hour"), ("day", "Per day")], default="hour", max_length=4
+                            ),
+                        ),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="Resource",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("code", models.CharField(max_length=60, unique=True)),
+                        ("name", models.CharField(max_length=200)),
+                        ("email", models.EmailField(blank=True, max_length=254)),
+                    ],
+                    options={
+                        "ordering": ["code"],
+                    },
+                ),
+                migrations.CreateModel(
+                    name="Role",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("code", models.CharField(max_length=60, unique=True)),
+                        ("name", models.CharField(max_length=120)),
+                    ],
+                    options={
+                        "ordering": ["code"],
+                    },
+                ),
+                migrations.CreateModel(
+                    name="User",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("password", models.CharField(max_length=128, verbose_name="password")),
+                        ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                        (
+                            "is_superuser",
+                            models.BooleanField(
+                                default=False,
+                                help_text="Designates that this user has all permissions without explicitly assigning them.",
+                                verbose_name="superuser status",
+                            ),
+                        ),
+                        (
+                            "username",
+                            models.CharField(
+                                error_messages={"unique": "A user with that username already exists."},
+                                help_text="Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
+                                max_length=150,
+                                unique=True,
+                                validators=[django.contrib.auth.validators.UnicodeUsernameValidator()],
+                                verbose_name="username",
+                            ),
+                        ),
+                        ("first_name", models.CharField(blank=True, max_length=150, verbose_name="first name")),
+                        ("last_name", models.CharField(blank=True, max_length=150, verbose_name="last name")),
+                        ("email", models.EmailField(blank=True, max_length=254, verbose_name="email address")),
+                        (
+                            "is_staff",
+                            models.BooleanField(
+                                default=False,
+                                help_text="Designates whether the user can log into this admin site.",
+                                verbose_name="staff status",
+                            ),
+                        ),
+                        (
+                            "is_active",
+                            models.BooleanField(
+                                default=True,
+                                help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
+                                verbose_name="active",
+                            ),
+                        ),
+                        (
+                            "date_joined",
+                            models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined"),
+                        ),
+                        ("preferences", models.JSONField(blank=True, default=dict)),
+                        (
+                            "groups",
+                            models.ManyToManyField(
+                                blank=True,
+                                help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                                related_name="user_set",
+                                related_query_name="user",
+                                to="auth.group",
+                                verbose_name="groups",
+                            ),
+                        ),
+                        (
+                            "user_permissions",
+                            models.ManyToManyField(
+                                blank=True,
+                                help_text="Specific permissions for this user.",
+                                related_name="user_set",
+                                related_query_name="user",
+                                to="auth.permission",
+                                verbose_name="user permissions",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "user",
+                        "verbose_name_plural": "users",
+                        "abstract": False,
+                    },
+                    managers=[
+                        ("objects", django.contrib.auth.models.UserManager()),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="ApiToken",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("name", models.CharField(max_length=80)),
+                        ("digest", models.CharField(max_length=64, unique=True)),
+                        ("created_at", models.DateTimeField(auto_now_add=True)),
+                        ("expires_at", models.DateTimeField()),
+                        ("last_used_at", models.DateTimeField(blank=True, null=True)),
+                        ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                        (
+                            "user",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.CASCADE,
+                                related_name="api_tokens",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="Attempt",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        (
+                            "purpose",
+                            models.CharField(
+                                choices=[("push", "Post"), ("find", "Look-up"), ("read_back", "Read-back")],
+                                max_length=10,
+                            ),
+                        ),
+                        ("worker", models.CharField(max_length=120)),
+                        ("started_at", models.DateTimeField()),
+                        ("ended_at", models.DateTimeField(blank=True, null=True)),
+                        ("outcome", models.CharField(blank=True, max_length=20)),
+                        ("http_status", models.PositiveSmallIntegerField(blank=True, null=True)),
+                        ("duration_ms", models.PositiveIntegerField(blank=True, null=True)),
+                        ("exchanges", models.JSONField(blank=True, default=list)),
+                        (
+                            "connection",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="attempts",
+                                to="portal.connection",
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="Alias",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        (
+                            "kind",
+                            models.CharField(
+                                choices=[
+                                    ("entity", "Legal entity"),
+                                    ("cost_centre", "Cost centre"),
+                                    ("customer", "Customer"),
+                                    ("project", "Project"),
+                                    ("task", "Task"),
+                                    ("resource", "Resource"),
+                                    ("item", "Service item or expense category"),
+                                ],
+                                max_length=20,
+                            ),
+                        ),
+                        ("code", models.CharField(max_length=200)),
+                        ("internal_id", models.BigIntegerField()),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        ("reason", models.TextField(blank=True)),
+                        (
+                            "connection",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.CASCADE,
+                                related_name="aliases",
+                                to="portal.connection",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name_plural": "aliases",
+                    },
+                ),
+                migrations.CreateModel(
+                    name="Crosswalk",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("system", models.CharField(max_length=40)),
+                        ("realm", models.CharField(blank=True, max_length=120)),
+                        (
+                            "kind",
+                            models.CharField(
+                                choices=[
+                                    ("entity", "Legal entity"),
+                                    ("cost_centre", "Cost centre"),
+                                    ("customer", "Customer"),
+                                    ("project", "Project"),
+                                    ("task", "Task"),
+                                    ("resource", "Resource"),
+                                    ("item", "Service item or expense category"),
+                                ],
+                                max_length=20,
+                            ),
+                        ),
+                        ("external_id", models.CharField(max_length=200)),
+                        ("internal_id", models.BigIntegerField()),
+                        ("allows_many", models.BooleanField(default=False)),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                    ],
+                    options={
+                        "indexes": [
+                            models.Index(fields=["system", "realm", "kind", "internal_id"], name="crosswalk_by_record")
+                        ],
+                        "constraints": [
+                            django.contrib.postgres.constraints.ExclusionConstraint(
+                                expressions=[
+                                    (
+                                        models.Func(
+                                            models.Func(
+                                                output_field=models.BigIntegerField(),
+                                                template="hashtextextended(system || chr(31) || realm || chr(31) || kind || chr(31) || external_id, 0)",
+                                            ),
+                                            models.Func(
+                                                output_field=models.BigIntegerField(),
+                                                template="hashtextextended(system || chr(31) || realm || chr(31) || kind || chr(31) || external_id, 0)",
+                                            ),
+                                            models.Value("[]"),
+                                            function="int8range",
+                                        ),
+                                        "&&",
+                                    ),
+                                    (
+                                        models.Func(
+                                            models.F("valid_from"),
+                                            models.F("valid_to"),
+                                            models.Value("[]"),
+                                            function="daterange",
+                                        ),
+                                        "&&",
+                                    ),
+                                ],
+                                name="an_external_id_means_one_record",
+                            ),
+                            django.contrib.postgres.constraints.ExclusionConstraint(
+                                condition=models.Q(("allows_many", False)),
+                                expressions=[
+                                    (
+                                        models.Func(
+                                            models.Func(
+                                                output_field=models.BigIntegerField(),
+                                                template="hashtextextended(system || chr(31) || realm || chr(31) || kind, 0)",
+                                            ),
+                                            models.Func(
+                                                output_field=models.BigIntegerField(),
+                                                template="hashtextextended(system || chr(31) || realm || chr(31) || kind, 0)",
+                                            ),
+                                            models.Value("[]"),
+                                            function="int8range",
+                                        ),
+                                        "&&",
+                                    ),
+                                    (
+                                        models.Func(
+                                            django.db.models.functions.comparison.Coalesce(
+                                                models.F("internal_id"),
+                                                models.Value(0),
+                                                output_field=models.BigIntegerField(),
+                                            ),
+                                            django.db.models.functions.comparison.Coalesce(
+                                                models.F("internal_id"),
+                                                models.Value(0),
+                                                output_field=models.BigIntegerField(),
+                                            ),
+                                            models.Value("[]"),
+                                            function="int8range",
+                                        ),
+                                        "&&",
+                                    ),
+                                    (
+                                        models.Func(
+                                            models.F("valid_from"),
+                                            models.F("valid_to"),
+                                            models.Value("[]"),
+                                            function="daterange",
+                                        ),
+                                        "&&",
+                                    ),
+                                ],
+                                name="a_record_has_one_external_id",
+                            ),
+                        ],
+                    },
+                ),
+                migrations.CreateModel(
+                    name="Customer",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("code", models.CharField(max_length=60, unique=True)),
+                        ("name", models.CharField(max_length=200)),
+                        ("currency", models.CharField(max_length=3)),
+                        (
+                            "tax_treatment",
+                            models.CharField(
+                                choices=[
+                                    ("domestic", "Domestic"),
+                                    ("reverse_charge", "Reverse charge"),
+                                    ("export", "Export"),
+                                    ("exempt", "Exempt"),
+                                ],
+                                default="domestic",
+                                max_length=20,
+                            ),
+                        ),
+                        ("tax_number", models.CharField(blank=True, max_length=40)),
+                        ("active_from", models.DateField(blank=True, null=True)),
+                        ("active_to", models.DateField(blank=True, null=True)),
+                        (
+                            "merged_into",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="merged",
+                                to="portal.customer",
+                            ),
+                        ),
+                        (
+                            "parent",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="children",
+                                to="portal.customer",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["code"],
+                    },
+                ),
+                migrations.CreateModel(
+                    name="Contract",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("code", models.CharField(max_length=60, unique=True)),
+                        ("name", models.CharField(max_length=200)),
+                        (
+                            "billing_model",
+                            models.CharField(
+                                choices=[
+                                    ("time_and_material", "Time and material"),
+                                    ("fixed_fee", "Fixed fee"),
+                                    ("retainer", "Retainer"),
+                                    ("milestone", "Milestone"),
+                                ],
+                                default="time_and_material",
+                                max_length=20,
+                            ),
+                        ),
+                        ("currency", models.CharField(max_length=3)),
+                        ("cap_amount", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
+                        ("requires_purchase_order", models.BooleanField(default=False)),
+                        (
+                            "rounding",
+                            models.CharField(
+                                choices=[("entry", "Per entry"), ("line", "Per line"), ("invoice", "Per invoice")],
+                                default="entry",
+                                max_length=10,
+                            ),
+                        ),
+                        ("hours_per_day", models.DecimalField(decimal_places=2, default=8, max_digits=5)),
+                        ("rate_tolerance", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
+                        ("starts_on", models.DateField(blank=True, null=True)),
+                        ("ends_on", models.DateField(blank=True, null=True)),
+                        (
+                            "customer",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="contracts",
+                                to="portal.customer",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["code"],
+                    },
+                ),
+                migrations.CreateModel(
+                    name="Document",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("kind", models.CharField(choices=[("time", "Time"), ("expense", "Expense")], max_length=10)),
+                        ("external_id", models.CharField(max_length=200)),
+                        ("current_version", models.PositiveIntegerField(default=1)),
+                        ("seen_revision", models.CharField(max_length=120)),
+                        ("content_digest", models.CharField(blank=True, max_length=64)),
+                        ("created_at", models.DateTimeField()),
+                        (
+                            "connection",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="documents",
+                                to="portal.connection",
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="Expense",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("version", models.PositiveIntegerField()),
+                        ("revision", models.CharField(max_length=120)),
+                        (
+                            "status",
+                            models.CharField(
+                                choices=[
+                                    ("draft", "Draft"),
+                                    ("submitted", "Submitted"),
+                                    ("approved", "Approved"),
+                                    ("withdrawn", "Withdrawn"),
+                                    ("deleted", "Deleted"),
+                                ],
+                                max_length=10,
+                            ),
+                        ),
+                        ("resource_key", models.CharField(blank=True, max_length=200)),
+                        ("resource_code", models.CharField(blank=True, max_length=200)),
+                        ("resource_name", models.CharField(blank=True, max_length=200)),
+                        ("project_key", models.CharField(blank=True, max_length=200)),
+                        ("project_code", models.CharField(blank=True, max_length=200)),
+                        ("project_name", models.CharField(blank=True, max_length=200)),
+                        ("task_key", models.CharField(blank=True, max_length=200)),
+                        ("task_code", models.CharField(blank=True, max_length=200)),
+                        ("task_name", models.CharField(blank=True, max_length=200)),
+                        ("customer_key", models.CharField(blank=True, max_length=200)),
+                        ("customer_code", models.CharField(blank=True, max_length=200)),
+                        ("customer_name", models.CharField(blank=True, max_length=200)),
+                        ("work_date", models.DateField()),
+                        ("zone", models.CharField(blank=True, max_length=60)),
+                        ("is_billable", models.BooleanField()),
+                        ("currency", models.CharField(blank=True, max_length=3)),
+                        ("description", models.TextField(blank=True)),
+                        ("approver_key", models.CharField(blank=True, max_length=200)),
+                        ("approver_code", models.CharField(blank=True, max_length=200)),
+                        ("approver_name", models.CharField(blank=True, max_length=200)),
+                        ("approved_at", models.DateTimeField(blank=True, null=True)),
+                        ("provenance", models.CharField(blank=True, max_length=200)),
+                        ("link", models.CharField(blank=True, max_length=500)),
+                        ("post_on", models.DateField(blank=True, null=True)),
+                        ("message_id", models.BigIntegerField(blank=True, null=True)),
+                        ("reason", models.TextField(blank=True)),
+                        ("recorded_at", models.DateTimeField()),
+                        ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
+                        ("category", models.CharField(max_length=120)),
+                        ("tax_code", models.CharField(blank=True, max_length=40)),
+                        ("tax_amount", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
+                        ("receipt_reference", models.CharField(blank=True, max_length=300)),
+                        (
+                            "author",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "document",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="expenses",
+                                to="portal.document",
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="HistoricalAlias",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        (
+                            "kind",
+                            models.CharField(
+                                choices=[
+                                    ("entity", "Legal entity"),
+                                    ("cost_centre", "Cost centre"),
+                                    ("customer", "Customer"),
+                                    ("project", "Project"),
+                                    ("task", "Task"),
+                                    ("resource", "Resource"),
+                                    ("item", "Service item or expense category"),
+                                ],
+                                max_length=20,
+                            ),
+                        ),
+                        ("code", models.CharField(max_length=200)),
+                        ("internal_id", models.BigIntegerField()),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        ("reason", models.TextField(blank=True)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "connection",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.connection",
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical alias",
+                        "verbose_name_plural": "historical aliases",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="HistoricalCrosswalk",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("system", models.CharField(max_length=40)),
+                        ("realm", models.CharField(blank=True, max_length=120)),
+                        (
+                            "kind",
+                            models.CharField(
+                                choices=[
+                                    ("entity", "Legal entity"),
+                                    ("cost_centre", "Cost centre"),
+                                    ("customer", "Customer"),
+                                    ("project", "Project"),
+                                    ("task", "Task"),
+                                    ("resource", "Resource"),
+                                    ("item", "Service item or expense category"),
+                                ],
+                                max_length=20,
+                            ),
+                        ),
+                        ("external_id", models.CharField(max_length=200)),
+                        ("internal_id", models.BigIntegerField()),
+                        ("allows_many", models.BooleanField(default=False)),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical crosswalk",
+                        "verbose_name_plural": "historical crosswalks",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="HistoricalPurchaseOrder",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("number", models.CharField(max_length=60)),
+                        ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
+                        ("currency", models.CharField(max_length=3)),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "contract",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.contract",
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical purchase order",
+                        "verbose_name_plural": "historical purchase orders",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="HistoricalResource",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("code", models.CharField(db_index=True, max_length=60)),
+                        ("name", models.CharField(max_length=200)),
+                        ("email", models.EmailField(blank=True, max_length=254)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical resource",
+                        "verbose_name_plural": "historical resources",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="HistoricalRole",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("code", models.CharField(db_index=True, max_length=60)),
+                        ("name", models.CharField(max_length=120)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical role",
+                        "verbose_name_plural": "historical roles",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="LedgerState",
+                    fields=[
+                        (
+                            "entry",
+                            models.OneToOneField(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                primary_key=True,
+                                related_name="state_row",
+                                serialize=False,
+                                to="portal.ledgerentry",
+                            ),
+                        ),
+                        (
+                            "state",
+                            models.CharField(
+                                choices=[
+                                    ("held", "Held"),
+                                    ("ready", "Ready"),
+                                    ("sending", "Sending"),
+                                    ("in_doubt", "In doubt"),
+                                    ("rejected", "Rejected"),
+                                    ("accepted", "Accepted"),
+                                    ("posted", "Posted"),
+                                    ("reconciled", "Reconciled"),
+                                    ("reversed", "Reversed"),
+                                    ("cancelled", "Cancelled"),
+                                ],
+                                max_length=10,
+                            ),
+                        ),
+                        ("fence", models.PositiveIntegerField(default=0)),
+                        ("lease_until", models.DateTimeField(blank=True, null=True)),
+                        ("attempts", models.PositiveSmallIntegerField(default=0)),
+                        ("look_ups", models.PositiveSmallIntegerField(default=0)),
+                        ("next_attempt_at", models.DateTimeField(blank=True, null=True)),
+                        ("waits_on", models.CharField(blank=True, max_length=120)),
+                        ("body_hash", models.CharField(blank=True, max_length=64)),
+                        ("receipt_number", models.CharField(blank=True, max_length=120)),
+                        ("proved_at", models.DateTimeField(blank=True, null=True)),
+                        ("moved_at", models.DateTimeField()),
+                    ],
+                ),
+                migrations.AddField(
+                    model_name="ledgerentry",
+                    name="contract",
+                    field=models.ForeignKey(
                         blank=True,
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
-                        related_name="merged",
-                        to="portal.customer",
-                    ),
-                ),
-                (
-                    "parent",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="children",
-                        to="portal.customer",
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["code"],
-            },
-        ),
-        migrations.CreateModel(
-            name="Contract",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.CharField(max_length=60, unique=True)),
-                ("name", models.CharField(max_length=200)),
-                (
-                    "billing_model",
-                    models.CharField(
-                        choices=[
-                            ("time_and_material", "Time and material"),
-                            ("fixed_fee", "Fixed fee"),
-                            ("retainer", "Retainer"),
-                            ("milestone", "Milestone"),
-                        ],
-                        default="time_and_material",
-                        max_length=20,
-                    ),
-                ),
-                ("currency", models.CharField(max_length=3)),
-                ("cap_amount", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
-                ("requires_purchase_order", models.BooleanField(default=False)),
-                (
-                    "rounding",
-                    models.CharField(
-                        choices=[("entry", "Per entry"), ("line", "Per line"), ("invoice", "Per invoice")],
-                        default="entry",
-                        max_length=10,
-                    ),
-                ),
-                ("hours_per_day", models.DecimalField(decimal_places=2, default=8, max_digits=5)),
-                ("rate_tolerance", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
-                ("starts_on", models.DateField(blank=True, null=True)),
-                ("ends_on", models.DateField(blank=True, null=True)),
-                (
-                    "customer",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="contracts", to="portal.customer"
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["code"],
-            },
-        ),
-        migrations.CreateModel(
-            name="Document",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("kind", models.CharField(choices=[("time", "Time"), ("expense", "Expense")], max_length=10)),
-                ("external_id", models.CharField(max_length=200)),
-                ("current_version", models.PositiveIntegerField(default=1)),
-                ("seen_revision", models.CharField(max_length=120)),
-                ("content_digest", models.CharField(blank=True, max_length=64)),
-                ("created_at", models.DateTimeField()),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="documents", to="portal.connection"
-                    ),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="Expense",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("version", models.PositiveIntegerField()),
-                ("revision", models.CharField(max_length=120)),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("draft", "Draft"),
-                            ("submitted", "Submitted"),
-                            ("approved", "Approved"),
-                            ("withdrawn", "Withdrawn"),
-                            ("deleted", "Deleted"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("resource_key", models.CharField(blank=True, max_length=200)),
-                ("resource_code", models.CharField(blank=True, max_length=200)),
-                ("resource_name", models.CharField(blank=True, max_length=200)),
-                ("project_key", models.CharField(blank=True, max_length=200)),
-                ("project_code", models.CharField(blank=True, max_length=200)),
-                ("project_name", models.CharField(blank=True, max_length=200)),
-                ("task_key", models.CharField(blank=True, max_length=200)),
-                ("task_code", models.CharField(blank=True, max_length=200)),
-                ("task_name", models.CharField(blank=True, max_length=200)),
-                ("customer_key", models.CharField(blank=True, max_length=200)),
-                ("customer_code", models.CharField(blank=True, max_length=200)),
-                ("customer_name", models.CharField(blank=True, max_length=200)),
-                ("work_date", models.DateField()),
-                ("zone", models.CharField(blank=True, max_length=60)),
-                ("is_billable", models.BooleanField()),
-                ("currency", models.CharField(blank=True, max_length=3)),
-                ("description", models.TextField(blank=True)),
-                ("approver_key", models.CharField(blank=True, max_length=200)),
-                ("approver_code", models.CharField(blank=True, max_length=200)),
-                ("approver_name", models.CharField(blank=True, max_length=200)),
-                ("approved_at", models.DateTimeField(blank=True, null=True)),
-                ("provenance", models.CharField(blank=True, max_length=200)),
-                ("link", models.CharField(blank=True, max_length=500)),
-                ("post_on", models.DateField(blank=True, null=True)),
-                ("message_id", models.BigIntegerField(blank=True, null=True)),
-                ("reason", models.TextField(blank=True)),
-                ("recorded_at", models.DateTimeField()),
-                ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
-                ("category", models.CharField(max_length=120)),
-                ("tax_code", models.CharField(blank=True, max_length=40)),
-                ("tax_amount", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
-                ("receipt_reference", models.CharField(blank=True, max_length=300)),
-                (
-                    "author",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "document",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="expenses", to="portal.document"
-                    ),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="HistoricalAlias",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("entity", "Legal entity"),
-                            ("cost_centre", "Cost centre"),
-                            ("customer", "Customer"),
-                            ("project", "Project"),
-                            ("task", "Task"),
-                            ("resource", "Resource"),
-                            ("item", "Service item or expense category"),
-                        ],
-                        max_length=20,
-                    ),
-                ),
-                ("code", models.CharField(max_length=200)),
-                ("internal_id", models.BigIntegerField()),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                ("reason", models.TextField(blank=True)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.connection",
-                    ),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical alias",
-                "verbose_name_plural": "historical aliases",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="HistoricalCrosswalk",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("system", models.CharField(max_length=40)),
-                ("realm", models.CharField(blank=True, max_length=120)),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("entity", "Legal entity"),
-                            ("cost_centre", "Cost centre"),
-                            ("customer", "Customer"),
-                            ("project", "Project"),
-                            ("task", "Task"),
-                            ("resource", "Resource"),
-                            ("item", "Service item or expense category"),
-                        ],
-                        max_length=20,
-                    ),
-                ),
-                ("external_id", models.CharField(max_length=200)),
-                ("internal_id", models.BigIntegerField()),
-                ("allows_many", models.BooleanField(default=False)),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical crosswalk",
-                "verbose_name_plural": "historical crosswalks",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="HistoricalPurchaseOrder",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("number", models.CharField(max_length=60)),
-                ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
-                ("currency", models.CharField(max_length=3)),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "contract",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
+                        related_name="entries",
                         to="portal.contract",
                     ),
                 ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical purchase order",
-                "verbose_name_plural": "historical purchase orders",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="HistoricalResource",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("code", models.CharField(db_index=True, max_length=60)),
-                ("name", models.CharField(max_length=200)),
-                ("email", models.EmailField(blank=True, max_length=254)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical resource",
-                "verbose_name_plural": "historical resources",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="HistoricalRole",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("code", models.CharField(db_index=True, max_length=60)),
-                ("name", models.CharField(max_length=120)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical role",
-                "verbose_name_plural": "historical roles",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="LedgerState",
-            fields=[
-                (
-                    "entry",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        primary_key=True,
-                        related_name="state_row",
-                        serialize=False,
-                        to="portal.ledgerentry",
-                    ),
-                ),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("held", "Held"),
-                            ("ready", "Ready"),
-                            ("sending", "Sending"),
-                            ("in_doubt", "In doubt"),
-                            ("rejected", "Rejected"),
-                            ("accepted", "Accepted"),
-                            ("posted", "Posted"),
-                            ("reconciled", "Reconciled"),
-                            ("reversed", "Reversed"),
-                            ("cancelled", "Cancelled"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("fence", models.PositiveIntegerField(default=0)),
-                ("lease_until", models.DateTimeField(blank=True, null=True)),
-                ("attempts", models.PositiveSmallIntegerField(default=0)),
-                ("look_ups", models.PositiveSmallIntegerField(default=0)),
-                ("next_attempt_at", models.DateTimeField(blank=True, null=True)),
-                ("waits_on", models.CharField(blank=True, max_length=120)),
-                ("body_hash", models.CharField(blank=True, max_length=64)),
-                ("receipt_number", models.CharField(blank=True, max_length=120)),
-                ("proved_at", models.DateTimeField(blank=True, null=True)),
-                ("moved_at", models.DateTimeField()),
-            ],
-        ),
-        migrations.AddField(
-            model_name="ledgerentry",
-            name="contract",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="entries",
-                to="portal.contract",
-            ),
-        ),
-        migrations.AddField(
-            model_name="ledgerentry",
-            name="cost_centre",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="+",
-                to="portal.costcentre",
-            ),
-        ),
-        migrations.AddField(
-            model_name="ledgerentry",
-            name="customer",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="entries",
-                to="portal.customer",
-            ),
-        ),
-        migrations.AddField(
-            model_name="ledgerentry",
-            name="document",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="entries", to="portal.document"
-            ),
-        ),
-        migrations.AddField(
-            model_name="ledgerentry",
-            name="period",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="entries",
-                to="portal.accountingperiod",
-            ),
-        ),
-        migrations.AddField(
-            model_name="ledgerentry",
-            name="reverses",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="reversals",
-                to="portal.ledgerentry",
-            ),
-        ),
-        migrations.AddField(
-            model_name="ledgerentry",
-            name="source",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="source_entries", to="portal.connection"
-            ),
-        ),
-        migrations.AddField(
-            model_name="ledgerentry",
-            name="target",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="target_entries", to="portal.connection"
-            ),
-        ),
-        migrations.CreateModel(
-            name="AttemptLine",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("fence", models.PositiveIntegerField()),
-                ("body_hash", models.CharField(blank=True, max_length=64)),
-                ("outcome", models.CharField(blank=True, max_length=20)),
-                ("code", models.CharField(blank=True, max_length=60)),
-                ("detail", models.TextField(blank=True)),
-                (
-                    "attempt",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="lines", to="portal.attempt"
-                    ),
-                ),
-                (
-                    "entry",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="attempt_lines",
-                        to="portal.ledgerentry",
-                    ),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="LedgerTransition",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("fence", models.PositiveIntegerField()),
-                ("from_state", models.CharField(blank=True, max_length=10)),
-                ("to_state", models.CharField(max_length=10)),
-                ("actor", models.CharField(max_length=150)),
-                ("reason", models.CharField(blank=True, max_length=500)),
-                ("at", models.DateTimeField()),
-                (
-                    "entry",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="transitions",
-                        to="portal.ledgerentry",
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["entry", "fence"],
-            },
-        ),
-        migrations.CreateModel(
-            name="LegalEntity",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.CharField(max_length=20, unique=True)),
-                ("name", models.CharField(max_length=200)),
-                ("currency", models.CharField(max_length=3)),
-                ("zone", models.CharField(default="UTC", max_length=60)),
-                ("calendar", models.JSONField(blank=True, default=dict)),
-                ("policy", models.JSONField(blank=True, default=dict)),
-                (
-                    "parent",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="subsidiaries",
-                        to="portal.legalentity",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name_plural": "legal entities",
-                "ordering": ["code"],
-            },
-        ),
-        migrations.AddField(
-            model_name="ledgerentry",
-            name="entity",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="entries", to="portal.legalentity"
-            ),
-        ),
-        migrations.CreateModel(
-            name="IntercompanyRelation",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                (
-                    "provider",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="provides_to", to="portal.legalentity"
-                    ),
-                ),
-                (
-                    "receiver",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="receives_from",
-                        to="portal.legalentity",
-                    ),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="HistoricalRateCard",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("code", models.CharField(max_length=60)),
-                ("version", models.PositiveSmallIntegerField(default=1)),
-                ("name", models.CharField(blank=True, max_length=200)),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "contract",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.contract",
-                    ),
-                ),
-                (
-                    "customer",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.customer",
-                    ),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.legalentity",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical rate card",
-                "verbose_name_plural": "historical rate cards",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="HistoricalLegalEntity",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("code", models.CharField(db_index=True, max_length=20)),
-                ("name", models.CharField(max_length=200)),
-                ("currency", models.CharField(max_length=3)),
-                ("zone", models.CharField(default="UTC", max_length=60)),
-                ("calendar", models.JSONField(blank=True, default=dict)),
-                ("policy", models.JSONField(blank=True, default=dict)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "parent",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.legalentity",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical legal entity",
-                "verbose_name_plural": "historical legal entities",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="HistoricalIntercompanyRelation",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "provider",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.legalentity",
-                    ),
-                ),
-                (
-                    "receiver",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.legalentity",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical intercompany relation",
-                "verbose_name_plural": "historical intercompany relations",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="HistoricalCustomer",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("code", models.CharField(db_index=True, max_length=60)),
-                ("name", models.CharField(max_length=200)),
-                ("currency", models.CharField(max_length=3)),
-                (
-                    "tax_treatment",
-                    models.CharField(
-                        choices=[
-                            ("domestic", "Domestic"),
-                            ("reverse_charge", "Reverse charge"),
-                            ("export", "Export"),
-                            ("exempt", "Exempt"),
-                        ],
-                        default="domestic",
-                        max_length=20,
-                    ),
-                ),
-                ("tax_number", models.CharField(blank=True, max_length=40)),
-                ("active_from", models.DateField(blank=True, null=True)),
-                ("active_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "merged_into",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.customer",
-                    ),
-                ),
-                (
-                    "parent",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.customer",
-                    ),
-                ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.legalentity",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical customer",
-                "verbose_name_plural": "historical customers",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="HistoricalCostCentre",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("code", models.CharField(max_length=40)),
-                ("name", models.CharField(max_length=200)),
-                ("valid_from", models.DateField(blank=True, null=True)),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.legalentity",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical cost centre",
-                "verbose_name_plural": "historical cost centres",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="HistoricalContract",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("code", models.CharField(db_index=True, max_length=60)),
-                ("name", models.CharField(max_length=200)),
-                (
-                    "billing_model",
-                    models.CharField(
-                        choices=[
-                            ("time_and_material", "Time and material"),
-                            ("fixed_fee", "Fixed fee"),
-                            ("retainer", "Retainer"),
-                            ("milestone", "Milestone"),
-                        ],
-                        default="time_and_material",
-                        max_length=20,
-                    ),
-                ),
-                ("currency", models.CharField(max_length=3)),
-                ("cap_amount", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
-                ("requires_purchase_order", models.BooleanField(default=False)),
-                (
-                    "rounding",
-                    models.CharField(
-                        choices=[("entry", "Per entry"), ("line", "Per line"), ("invoice", "Per invoice")],
-                        default="entry",
-                        max_length=10,
-                    ),
-                ),
-                ("hours_per_day", models.DecimalField(decimal_places=2, default=8, max_digits=5)),
-                ("rate_tolerance", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
-                ("starts_on", models.DateField(blank=True, null=True)),
-                ("ends_on", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "customer",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.customer",
-                    ),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.legalentity",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical contract",
-                "verbose_name_plural": "historical contracts",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="HistoricalConnection",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("code", models.SlugField(max_length=60)),
-                ("name", models.CharField(max_length=120)),
-                ("connector", models.CharField(max_length=40)),
-                ("is_source", models.BooleanField(default=False)),
-                ("is_target", models.BooleanField(default=False)),
-                ("base_url", models.CharField(max_length=500)),
-                ("realm", models.CharField(blank=True, max_length=120)),
-                ("zone", models.CharField(default="UTC", max_length=60)),
-                ("settings", models.JSONField(blank=True, default=dict)),
-                ("credentials", models.JSONField(blank=True, default=dict)),
-                ("concurrency", models.PositiveSmallIntegerField(default=1)),
-                ("cut_over_on", models.DateField(blank=True, null=True)),
-                ("is_active", models.BooleanField(default=True)),
-                ("paused_at", models.DateTimeField(blank=True, null=True)),
-                ("pause_reason", models.CharField(blank=True, max_length=300)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.legalentity",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical connection",
-                "verbose_name_plural": "historical connections",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="HistoricalAccountingPeriod",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("code", models.CharField(max_length=20)),
-                ("starts_on", models.DateField()),
-                ("ends_on", models.DateField()),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("future", "Future"), ("open", "Open"), ("closing", "Closing"), ("closed", "Closed")],
-                        default="open",
-                        max_length=10,
-                    ),
-                ),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.legalentity",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical accounting period",
-                "verbose_name_plural": "historical accounting periods",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="EntityGrant",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "role",
-                    models.CharField(
-                        choices=[
-                            ("analyst", "Finance analyst"),
-                            ("project_manager", "Project manager"),
-                            ("controller", "Controller"),
-                            ("admin", "Admin"),
-                            ("auditor", "Auditor"),
-                        ],
-                        max_length=20,
-                    ),
-                ),
-                ("valid_from", models.DateField(default=django.utils.timezone.localdate)),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                (
-                    "user",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="grants", to=settings.AUTH_USER_MODEL
-                    ),
-                ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="grants",
-                        to="portal.legalentity",
-                    ),
-                ),
-            ],
-        ),
-        migrations.AddField(
-            model_name="document",
-            name="entity",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="documents", to="portal.legalentity"
-            ),
-        ),
-        migrations.AddField(
-            model_name="customer",
-            name="entity",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="customers",
-                to="portal.legalentity",
-            ),
-        ),
-        migrations.AddField(
-            model_name="costcentre",
-            name="entity",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="cost_centres", to="portal.legalentity"
-            ),
-        ),
-        migrations.AddField(
-            model_name="contract",
-            name="entity",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="contracts", to="portal.legalentity"
-            ),
-        ),
-        migrations.AddField(
-            model_name="connection",
-            name="entity",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="connections",
-                to="portal.legalentity",
-            ),
-        ),
-        migrations.CreateModel(
-            name="AuditEvent",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("at", models.DateTimeField()),
-                ("actor_name", models.CharField(max_length=150)),
-                ("action", models.CharField(db_index=True, max_length=60)),
-                ("object_type", models.CharField(max_length=60)),
-                ("object_id", models.CharField(max_length=60)),
-                ("object_name", models.CharField(max_length=300)),
-                ("reason", models.TextField(blank=True)),
-                ("before", models.JSONField(blank=True, null=True)),
-                ("after", models.JSONField(blank=True, null=True)),
-                ("request_id", models.CharField(blank=True, max_length=64)),
-                ("previous_digest", models.CharField(max_length=64)),
-                ("digest", models.CharField(max_length=64, unique=True)),
-                (
-                    "actor",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="portal.legalentity",
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["-id"],
-            },
-        ),
-        migrations.AddField(
-            model_name="accountingperiod",
-            name="entity",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="periods", to="portal.legalentity"
-            ),
-        ),
-        migrations.CreateModel(
-            name="Project",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.CharField(max_length=60, unique=True)),
-                ("name", models.CharField(max_length=200)),
-                (
-                    "billing_model",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("time_and_material", "Time and material"),
-                            ("fixed_fee", "Fixed fee"),
-                            ("retainer", "Retainer"),
-                            ("milestone", "Milestone"),
-                        ],
-                        max_length=20,
-                    ),
-                ),
-                ("requires_task", models.BooleanField(default=False)),
-                (
-                    "contract",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="projects",
-                        to="portal.contract",
-                    ),
-                ),
-                (
-                    "cost_centre",
-                    models.ForeignKey(
+                migrations.AddField(
+                    model_name="ledgerentry",
+                    name="cost_centre",
+                    field=models.ForeignKey(
                         blank=True,
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
@@ -1686,1555 +999,2599 @@ class Migration(migrations.Migration):
                         to="portal.costcentre",
                     ),
                 ),
-                (
-                    "customer",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="projects", to="portal.customer"
-                    ),
-                ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="projects", to="portal.legalentity"
-                    ),
-                ),
-                (
-                    "manager",
-                    models.ForeignKey(
+                migrations.AddField(
+                    model_name="ledgerentry",
+                    name="customer",
+                    field=models.ForeignKey(
                         blank=True,
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
-                        related_name="projects",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "successor",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="predecessors",
-                        to="portal.project",
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["code"],
-            },
-        ),
-        migrations.CreateModel(
-            name="Milestone",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.CharField(max_length=60)),
-                ("name", models.CharField(max_length=200)),
-                ("due_on", models.DateField()),
-                ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
-                ("currency", models.CharField(max_length=3)),
-                ("signed_on", models.DateField(blank=True, null=True)),
-                (
-                    "project",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="milestones", to="portal.project"
-                    ),
-                ),
-            ],
-        ),
-        migrations.AddField(
-            model_name="ledgerentry",
-            name="project",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="entries",
-                to="portal.project",
-            ),
-        ),
-        migrations.CreateModel(
-            name="HistoricalTask",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("code", models.CharField(max_length=60)),
-                ("name", models.CharField(max_length=200)),
-                ("is_billable", models.BooleanField(default=True)),
-                ("is_active", models.BooleanField(default=True)),
-                ("is_default", models.BooleanField(default=False)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "project",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.project",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical task",
-                "verbose_name_plural": "historical tasks",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="HistoricalProjectStatus",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("planned", "Planned"),
-                            ("open", "Open"),
-                            ("on_hold", "On hold"),
-                            ("closed", "Closed"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "project",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.project",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical project status",
-                "verbose_name_plural": "historical project statuss",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="HistoricalProject",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("code", models.CharField(db_index=True, max_length=60)),
-                ("name", models.CharField(max_length=200)),
-                (
-                    "billing_model",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("time_and_material", "Time and material"),
-                            ("fixed_fee", "Fixed fee"),
-                            ("retainer", "Retainer"),
-                            ("milestone", "Milestone"),
-                        ],
-                        max_length=20,
-                    ),
-                ),
-                ("requires_task", models.BooleanField(default=False)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "contract",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.contract",
-                    ),
-                ),
-                (
-                    "cost_centre",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.costcentre",
-                    ),
-                ),
-                (
-                    "customer",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
+                        related_name="entries",
                         to="portal.customer",
                     ),
                 ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
+                migrations.AddField(
+                    model_name="ledgerentry",
+                    name="document",
+                    field=models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="entries", to="portal.document"
                     ),
                 ),
-                (
-                    "manager",
-                    models.ForeignKey(
+                migrations.AddField(
+                    model_name="ledgerentry",
+                    name="period",
+                    field=models.ForeignKey(
                         blank=True,
-                        db_constraint=False,
                         null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="entries",
+                        to="portal.accountingperiod",
                     ),
                 ),
-                (
-                    "entity",
-                    models.ForeignKey(
+                migrations.AddField(
+                    model_name="ledgerentry",
+                    name="reverses",
+                    field=models.ForeignKey(
                         blank=True,
-                        db_constraint=False,
                         null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="reversals",
+                        to="portal.ledgerentry",
+                    ),
+                ),
+                migrations.AddField(
+                    model_name="ledgerentry",
+                    name="source",
+                    field=models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="source_entries",
+                        to="portal.connection",
+                    ),
+                ),
+                migrations.AddField(
+                    model_name="ledgerentry",
+                    name="target",
+                    field=models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="target_entries",
+                        to="portal.connection",
+                    ),
+                ),
+                migrations.CreateModel(
+                    name="AttemptLine",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("fence", models.PositiveIntegerField()),
+                        ("body_hash", models.CharField(blank=True, max_length=64)),
+                        ("outcome", models.CharField(blank=True, max_length=20)),
+                        ("code", models.CharField(blank=True, max_length=60)),
+                        ("detail", models.TextField(blank=True)),
+                        (
+                            "attempt",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT, related_name="lines", to="portal.attempt"
+                            ),
+                        ),
+                        (
+                            "entry",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="attempt_lines",
+                                to="portal.ledgerentry",
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="LedgerTransition",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("fence", models.PositiveIntegerField()),
+                        ("from_state", models.CharField(blank=True, max_length=10)),
+                        ("to_state", models.CharField(max_length=10)),
+                        ("actor", models.CharField(max_length=150)),
+                        ("reason", models.CharField(blank=True, max_length=500)),
+                        ("at", models.DateTimeField()),
+                        (
+                            "entry",
+                            models.ForeignKey(
+                                db_index=False,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="transitions",
+                                to="portal.ledgerentry",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["entry", "fence"],
+                    },
+                ),
+                migrations.CreateModel(
+                    name="LegalEntity",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("code", models.CharField(max_length=20, unique=True)),
+                        ("name", models.CharField(max_length=200)),
+                        ("currency", models.CharField(max_length=3)),
+                        ("zone", models.CharField(default="UTC", max_length=60)),
+                        ("calendar", models.JSONField(blank=True, default=dict)),
+                        ("policy", models.JSONField(blank=True, default=dict)),
+                        (
+                            "parent",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="subsidiaries",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name_plural": "legal entities",
+                        "ordering": ["code"],
+                    },
+                ),
+                migrations.AddField(
+                    model_name="ledgerentry",
+                    name="entity",
+                    field=models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="entries", to="portal.legalentity"
+                    ),
+                ),
+                migrations.CreateModel(
+                    name="IntercompanyRelation",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        (
+                            "provider",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="provides_to",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                        (
+                            "receiver",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="receives_from",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="HistoricalRateCard",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("code", models.CharField(max_length=60)),
+                        ("version", models.PositiveSmallIntegerField(default=1)),
+                        ("name", models.CharField(blank=True, max_length=200)),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "contract",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.contract",
+                            ),
+                        ),
+                        (
+                            "customer",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.customer",
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical rate card",
+                        "verbose_name_plural": "historical rate cards",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="HistoricalLegalEntity",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("code", models.CharField(db_index=True, max_length=20)),
+                        ("name", models.CharField(max_length=200)),
+                        ("currency", models.CharField(max_length=3)),
+                        ("zone", models.CharField(default="UTC", max_length=60)),
+                        ("calendar", models.JSONField(blank=True, default=dict)),
+                        ("policy", models.JSONField(blank=True, default=dict)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "parent",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical legal entity",
+                        "verbose_name_plural": "historical legal entities",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="HistoricalIntercompanyRelation",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "provider",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                        (
+                            "receiver",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical intercompany relation",
+                        "verbose_name_plural": "historical intercompany relations",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="HistoricalCustomer",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("code", models.CharField(db_index=True, max_length=60)),
+                        ("name", models.CharField(max_length=200)),
+                        ("currency", models.CharField(max_length=3)),
+                        (
+                            "tax_treatment",
+                            models.CharField(
+                                choices=[
+                                    ("domestic", "Domestic"),
+                                    ("reverse_charge", "Reverse charge"),
+                                    ("export", "Export"),
+                                    ("exempt", "Exempt"),
+                                ],
+                                default="domestic",
+                                max_length=20,
+                            ),
+                        ),
+                        ("tax_number", models.CharField(blank=True, max_length=40)),
+                        ("active_from", models.DateField(blank=True, null=True)),
+                        ("active_to", models.DateField(blank=True, null=True)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "merged_into",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.customer",
+                            ),
+                        ),
+                        (
+                            "parent",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.customer",
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical customer",
+                        "verbose_name_plural": "historical customers",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="HistoricalCostCentre",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("code", models.CharField(max_length=40)),
+                        ("name", models.CharField(max_length=200)),
+                        ("valid_from", models.DateField(blank=True, null=True)),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical cost centre",
+                        "verbose_name_plural": "historical cost centres",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="HistoricalContract",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("code", models.CharField(db_index=True, max_length=60)),
+                        ("name", models.CharField(max_length=200)),
+                        (
+                            "billing_model",
+                            models.CharField(
+                                choices=[
+                                    ("time_and_material", "Time and material"),
+                                    ("fixed_fee", "Fixed fee"),
+                                    ("retainer", "Retainer"),
+                                    ("milestone", "Milestone"),
+                                ],
+                                default="time_and_material",
+                                max_length=20,
+                            ),
+                        ),
+                        ("currency", models.CharField(max_length=3)),
+                        ("cap_amount", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
+                        ("requires_purchase_order", models.BooleanField(default=False)),
+                        (
+                            "rounding",
+                            models.CharField(
+                                choices=[("entry", "Per entry"), ("line", "Per line"), ("invoice", "Per invoice")],
+                                default="entry",
+                                max_length=10,
+                            ),
+                        ),
+                        ("hours_per_day", models.DecimalField(decimal_places=2, default=8, max_digits=5)),
+                        ("rate_tolerance", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
+                        ("starts_on", models.DateField(blank=True, null=True)),
+                        ("ends_on", models.DateField(blank=True, null=True)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "customer",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.customer",
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical contract",
+                        "verbose_name_plural": "historical contracts",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="HistoricalConnection",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("code", models.SlugField(max_length=60)),
+                        ("name", models.CharField(max_length=120)),
+                        ("connector", models.CharField(max_length=40)),
+                        ("is_source", models.BooleanField(default=False)),
+                        ("is_target", models.BooleanField(default=False)),
+                        ("base_url", models.CharField(max_length=500)),
+                        ("realm", models.CharField(blank=True, max_length=120)),
+                        ("zone", models.CharField(default="UTC", max_length=60)),
+                        ("settings", models.JSONField(blank=True, default=dict)),
+                        ("credentials", models.JSONField(blank=True, default=dict)),
+                        ("concurrency", models.PositiveSmallIntegerField(default=1)),
+                        ("cut_over_on", models.DateField(blank=True, null=True)),
+                        ("is_active", models.BooleanField(default=True)),
+                        ("paused_at", models.DateTimeField(blank=True, null=True)),
+                        ("pause_reason", models.CharField(blank=True, max_length=300)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical connection",
+                        "verbose_name_plural": "historical connections",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="HistoricalAccountingPeriod",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("code", models.CharField(max_length=20)),
+                        ("starts_on", models.DateField()),
+                        ("ends_on", models.DateField()),
+                        (
+                            "state",
+                            models.CharField(
+                                choices=[
+                                    ("future", "Future"),
+                                    ("open", "Open"),
+                                    ("closing", "Closing"),
+                                    ("closed", "Closed"),
+                                ],
+                                default="open",
+                                max_length=10,
+                            ),
+                        ),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical accounting period",
+                        "verbose_name_plural": "historical accounting periods",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="EntityGrant",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        (
+                            "role",
+                            models.CharField(
+                                choices=[
+                                    ("analyst", "Finance analyst"),
+                                    ("project_manager", "Project manager"),
+                                    ("controller", "Controller"),
+                                    ("admin", "Admin"),
+                                    ("auditor", "Auditor"),
+                                ],
+                                max_length=20,
+                            ),
+                        ),
+                        ("valid_from", models.DateField(default=django.utils.timezone.localdate)),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        (
+                            "user",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.CASCADE,
+                                related_name="grants",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.CASCADE,
+                                related_name="grants",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.AddField(
+                    model_name="document",
+                    name="entity",
+                    field=models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="documents", to="portal.legalentity"
+                    ),
+                ),
+                migrations.AddField(
+                    model_name="customer",
+                    name="entity",
+                    field=models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="customers",
                         to="portal.legalentity",
                     ),
                 ),
-                (
-                    "successor",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.project",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical project",
-                "verbose_name_plural": "historical projects",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="HistoricalMilestone",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("code", models.CharField(max_length=60)),
-                ("name", models.CharField(max_length=200)),
-                ("due_on", models.DateField()),
-                ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
-                ("currency", models.CharField(max_length=3)),
-                ("signed_on", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "project",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.project",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical milestone",
-                "verbose_name_plural": "historical milestones",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="ProjectStatus",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("planned", "Planned"),
-                            ("open", "Open"),
-                            ("on_hold", "On hold"),
-                            ("closed", "Closed"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                (
-                    "project",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="statuses", to="portal.project"
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["project", "valid_from"],
-            },
-        ),
-        migrations.CreateModel(
-            name="PurchaseOrder",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("number", models.CharField(max_length=60)),
-                ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
-                ("currency", models.CharField(max_length=3)),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                (
-                    "contract",
-                    models.ForeignKey(
+                migrations.AddField(
+                    model_name="costcentre",
+                    name="entity",
+                    field=models.ForeignKey(
                         on_delete=django.db.models.deletion.PROTECT,
-                        related_name="purchase_orders",
-                        to="portal.contract",
-                    ),
-                ),
-            ],
-        ),
-        migrations.AddField(
-            model_name="ledgerentry",
-            name="purchase_order",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="+",
-                to="portal.purchaseorder",
-            ),
-        ),
-        migrations.AddField(
-            model_name="ledgerentry",
-            name="rate_used",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="entries",
-                to="portal.rate",
-            ),
-        ),
-        migrations.CreateModel(
-            name="RateCard",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.CharField(max_length=60)),
-                ("version", models.PositiveSmallIntegerField(default=1)),
-                ("name", models.CharField(blank=True, max_length=200)),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                (
-                    "contract",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="rate_cards",
-                        to="portal.contract",
-                    ),
-                ),
-                (
-                    "customer",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="rate_cards",
-                        to="portal.customer",
-                    ),
-                ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="rate_cards",
+                        related_name="cost_centres",
                         to="portal.legalentity",
                     ),
                 ),
-            ],
-            options={
-                "ordering": ["code", "version"],
-            },
-        ),
-        migrations.AddField(
-            model_name="rate",
-            name="card",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="rates", to="portal.ratecard"
-            ),
-        ),
-        migrations.CreateModel(
-            name="ReadBack",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("at", models.DateTimeField()),
-                ("is_equal", models.BooleanField()),
-                ("found", models.JSONField(blank=True, default=dict)),
-                ("differences", models.JSONField(blank=True, default=dict)),
-                (
-                    "entry",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="read_backs", to="portal.ledgerentry"
+                migrations.AddField(
+                    model_name="contract",
+                    name="entity",
+                    field=models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="contracts", to="portal.legalentity"
                     ),
                 ),
-            ],
-            options={
-                "ordering": ["entry", "id"],
-            },
-        ),
-        migrations.CreateModel(
-            name="Receipt",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("number", models.CharField(max_length=120)),
-                ("received_at", models.DateTimeField()),
-                ("raw", models.JSONField(blank=True, default=dict)),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="receipts", to="portal.connection"
-                    ),
-                ),
-                (
-                    "entry",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="receipt", to="portal.ledgerentry"
-                    ),
-                ),
-            ],
-        ),
-        migrations.AddField(
-            model_name="rate",
-            name="resource",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="+",
-                to="portal.resource",
-            ),
-        ),
-        migrations.AddField(
-            model_name="ledgerentry",
-            name="resource",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="entries",
-                to="portal.resource",
-            ),
-        ),
-        migrations.CreateModel(
-            name="HistoricalApprovalStep",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("sequence", models.PositiveSmallIntegerField(default=1)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "project",
-                    models.ForeignKey(
+                migrations.AddField(
+                    model_name="connection",
+                    name="entity",
+                    field=models.ForeignKey(
                         blank=True,
-                        db_constraint=False,
                         null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="connections",
+                        to="portal.legalentity",
+                    ),
+                ),
+                migrations.CreateModel(
+                    name="AuditEvent",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("at", models.DateTimeField()),
+                        ("actor_name", models.CharField(max_length=150)),
+                        ("action", models.CharField(db_index=True, max_length=60)),
+                        ("object_type", models.CharField(max_length=60)),
+                        ("object_id", models.CharField(max_length=60)),
+                        ("object_name", models.CharField(max_length=300)),
+                        ("reason", models.TextField(blank=True)),
+                        ("before", models.JSONField(blank=True, null=True)),
+                        ("after", models.JSONField(blank=True, null=True)),
+                        ("request_id", models.CharField(blank=True, max_length=64)),
+                        ("previous_digest", models.CharField(max_length=64)),
+                        ("digest", models.CharField(max_length=64, unique=True)),
+                        (
+                            "actor",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="+",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["-id"],
+                    },
+                ),
+                migrations.AddField(
+                    model_name="accountingperiod",
+                    name="entity",
+                    field=models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="periods", to="portal.legalentity"
+                    ),
+                ),
+                migrations.CreateModel(
+                    name="Project",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("code", models.CharField(max_length=60, unique=True)),
+                        ("name", models.CharField(max_length=200)),
+                        (
+                            "billing_model",
+                            models.CharField(
+                                blank=True,
+                                choices=[
+                                    ("time_and_material", "Time and material"),
+                                    ("fixed_fee", "Fixed fee"),
+                                    ("retainer", "Retainer"),
+                                    ("milestone", "Milestone"),
+                                ],
+                                max_length=20,
+                            ),
+                        ),
+                        ("requires_task", models.BooleanField(default=False)),
+                        (
+                            "contract",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="projects",
+                                to="portal.contract",
+                            ),
+                        ),
+                        (
+                            "cost_centre",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="+",
+                                to="portal.costcentre",
+                            ),
+                        ),
+                        (
+                            "customer",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="projects",
+                                to="portal.customer",
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="projects",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                        (
+                            "manager",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="projects",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "successor",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="predecessors",
+                                to="portal.project",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["code"],
+                    },
+                ),
+                migrations.CreateModel(
+                    name="Milestone",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("code", models.CharField(max_length=60)),
+                        ("name", models.CharField(max_length=200)),
+                        ("due_on", models.DateField()),
+                        ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
+                        ("currency", models.CharField(max_length=3)),
+                        ("signed_on", models.DateField(blank=True, null=True)),
+                        (
+                            "project",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.CASCADE,
+                                related_name="milestones",
+                                to="portal.project",
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.AddField(
+                    model_name="ledgerentry",
+                    name="project",
+                    field=models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="entries",
                         to="portal.project",
                     ),
                 ),
-                (
-                    "approver",
-                    models.ForeignKey(
+                migrations.CreateModel(
+                    name="HistoricalTask",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("code", models.CharField(max_length=60)),
+                        ("name", models.CharField(max_length=200)),
+                        ("is_billable", models.BooleanField(default=True)),
+                        ("is_active", models.BooleanField(default=True)),
+                        ("is_default", models.BooleanField(default=False)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "project",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.project",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical task",
+                        "verbose_name_plural": "historical tasks",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="HistoricalProjectStatus",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        (
+                            "status",
+                            models.CharField(
+                                choices=[
+                                    ("planned", "Planned"),
+                                    ("open", "Open"),
+                                    ("on_hold", "On hold"),
+                                    ("closed", "Closed"),
+                                ],
+                                max_length=10,
+                            ),
+                        ),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "project",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.project",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical project status",
+                        "verbose_name_plural": "historical project statuss",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="HistoricalProject",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("code", models.CharField(db_index=True, max_length=60)),
+                        ("name", models.CharField(max_length=200)),
+                        (
+                            "billing_model",
+                            models.CharField(
+                                blank=True,
+                                choices=[
+                                    ("time_and_material", "Time and material"),
+                                    ("fixed_fee", "Fixed fee"),
+                                    ("retainer", "Retainer"),
+                                    ("milestone", "Milestone"),
+                                ],
+                                max_length=20,
+                            ),
+                        ),
+                        ("requires_task", models.BooleanField(default=False)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "contract",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.contract",
+                            ),
+                        ),
+                        (
+                            "cost_centre",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.costcentre",
+                            ),
+                        ),
+                        (
+                            "customer",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.customer",
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "manager",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                        (
+                            "successor",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.project",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical project",
+                        "verbose_name_plural": "historical projects",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="HistoricalMilestone",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("code", models.CharField(max_length=60)),
+                        ("name", models.CharField(max_length=200)),
+                        ("due_on", models.DateField()),
+                        ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
+                        ("currency", models.CharField(max_length=3)),
+                        ("signed_on", models.DateField(blank=True, null=True)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "project",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.project",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical milestone",
+                        "verbose_name_plural": "historical milestones",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="ProjectStatus",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        (
+                            "status",
+                            models.CharField(
+                                choices=[
+                                    ("planned", "Planned"),
+                                    ("open", "Open"),
+                                    ("on_hold", "On hold"),
+                                    ("closed", "Closed"),
+                                ],
+                                max_length=10,
+                            ),
+                        ),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        (
+                            "project",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.CASCADE,
+                                related_name="statuses",
+                                to="portal.project",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["project", "valid_from"],
+                    },
+                ),
+                migrations.CreateModel(
+                    name="PurchaseOrder",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("number", models.CharField(max_length=60)),
+                        ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
+                        ("currency", models.CharField(max_length=3)),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        (
+                            "contract",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="purchase_orders",
+                                to="portal.contract",
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.AddField(
+                    model_name="ledgerentry",
+                    name="purchase_order",
+                    field=models.ForeignKey(
                         blank=True,
-                        db_constraint=False,
                         null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="portal.purchaseorder",
+                    ),
+                ),
+                migrations.AddField(
+                    model_name="ledgerentry",
+                    name="rate_used",
+                    field=models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="entries",
+                        to="portal.rate",
+                    ),
+                ),
+                migrations.CreateModel(
+                    name="RateCard",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("code", models.CharField(max_length=60)),
+                        ("version", models.PositiveSmallIntegerField(default=1)),
+                        ("name", models.CharField(blank=True, max_length=200)),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        (
+                            "contract",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="rate_cards",
+                                to="portal.contract",
+                            ),
+                        ),
+                        (
+                            "customer",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="rate_cards",
+                                to="portal.customer",
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="rate_cards",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["code", "version"],
+                    },
+                ),
+                migrations.AddField(
+                    model_name="rate",
+                    name="card",
+                    field=models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="rates", to="portal.ratecard"
+                    ),
+                ),
+                migrations.CreateModel(
+                    name="ReadBack",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("at", models.DateTimeField()),
+                        ("is_equal", models.BooleanField()),
+                        ("found", models.JSONField(blank=True, default=dict)),
+                        ("differences", models.JSONField(blank=True, default=dict)),
+                        (
+                            "entry",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="read_backs",
+                                to="portal.ledgerentry",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["entry", "id"],
+                    },
+                ),
+                migrations.CreateModel(
+                    name="Receipt",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("number", models.CharField(max_length=120)),
+                        ("received_at", models.DateTimeField()),
+                        ("raw", models.JSONField(blank=True, default=dict)),
+                        (
+                            "connection",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="receipts",
+                                to="portal.connection",
+                            ),
+                        ),
+                        (
+                            "entry",
+                            models.OneToOneField(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="receipt",
+                                to="portal.ledgerentry",
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.AddField(
+                    model_name="rate",
+                    name="resource",
+                    field=models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
                         to="portal.resource",
                     ),
                 ),
-            ],
-            options={
-                "verbose_name": "historical approval step",
-                "verbose_name_plural": "historical approval steps",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="ApprovalStep",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("sequence", models.PositiveSmallIntegerField(default=1)),
-                (
-                    "project",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="approval_chain", to="portal.project"
-                    ),
-                ),
-                (
-                    "approver",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="portal.resource"
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["project", "sequence"],
-            },
-        ),
-        migrations.AddField(
-            model_name="rate",
-            name="role",
-            field=models.ForeignKey(
-                blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="portal.role"
-            ),
-        ),
-        migrations.AddField(
-            model_name="ledgerentry",
-            name="role",
-            field=models.ForeignKey(
-                blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="portal.role"
-            ),
-        ),
-        migrations.CreateModel(
-            name="HistoricalEngagement",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("external_id", models.CharField(blank=True, max_length=120)),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "cost_centre",
-                    models.ForeignKey(
+                migrations.AddField(
+                    model_name="ledgerentry",
+                    name="resource",
+                    field=models.ForeignKey(
                         blank=True,
-                        db_constraint=False,
                         null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.costcentre",
-                    ),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.legalentity",
-                    ),
-                ),
-                (
-                    "resource",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="entries",
                         to="portal.resource",
                     ),
                 ),
-                (
-                    "role",
-                    models.ForeignKey(
+                migrations.CreateModel(
+                    name="HistoricalApprovalStep",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("sequence", models.PositiveSmallIntegerField(default=1)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "project",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.project",
+                            ),
+                        ),
+                        (
+                            "approver",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.resource",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical approval step",
+                        "verbose_name_plural": "historical approval steps",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="ApprovalStep",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("sequence", models.PositiveSmallIntegerField(default=1)),
+                        (
+                            "project",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.CASCADE,
+                                related_name="approval_chain",
+                                to="portal.project",
+                            ),
+                        ),
+                        (
+                            "approver",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="portal.resource"
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["project", "sequence"],
+                    },
+                ),
+                migrations.AddField(
+                    model_name="rate",
+                    name="role",
+                    field=models.ForeignKey(
                         blank=True,
-                        db_constraint=False,
                         null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
                         to="portal.role",
                     ),
                 ),
-            ],
-            options={
-                "verbose_name": "historical engagement",
-                "verbose_name_plural": "historical engagements",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="Engagement",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("external_id", models.CharField(blank=True, max_length=120)),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                (
-                    "cost_centre",
-                    models.ForeignKey(
+                migrations.AddField(
+                    model_name="ledgerentry",
+                    name="role",
+                    field=models.ForeignKey(
                         blank=True,
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
-                        related_name="engagements",
-                        to="portal.costcentre",
-                    ),
-                ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="engagements", to="portal.legalentity"
-                    ),
-                ),
-                (
-                    "resource",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="engagements", to="portal.resource"
-                    ),
-                ),
-                (
-                    "role",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="engagements", to="portal.role"
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["resource", "valid_from"],
-            },
-        ),
-        migrations.CreateModel(
-            name="StatementLine",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("kind", models.CharField(choices=[("time", "Time"), ("expense", "Expense")], max_length=10)),
-                ("number", models.CharField(max_length=120)),
-                ("key", models.CharField(blank=True, db_index=True, max_length=200)),
-                ("work_date", models.DateField()),
-                ("resource_key", models.CharField(blank=True, max_length=200)),
-                ("project_key", models.CharField(blank=True, max_length=200)),
-                ("hours", models.DecimalField(blank=True, decimal_places=4, max_digits=9, null=True)),
-                ("rate", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
-                ("amount", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
-                ("currency", models.CharField(blank=True, max_length=3)),
-                ("memo", models.TextField(blank=True)),
-                ("read_at", models.DateTimeField()),
-                ("gone_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="statement_lines",
-                        to="portal.connection",
-                    ),
-                ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="portal.legalentity"
-                    ),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="Task",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.CharField(max_length=60)),
-                ("name", models.CharField(max_length=200)),
-                ("is_billable", models.BooleanField(default=True)),
-                ("is_active", models.BooleanField(default=True)),
-                ("is_default", models.BooleanField(default=False)),
-                (
-                    "project",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="tasks", to="portal.project"
-                    ),
-                ),
-            ],
-        ),
-        migrations.AddField(
-            model_name="rate",
-            name="task",
-            field=models.ForeignKey(
-                blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="portal.task"
-            ),
-        ),
-        migrations.AddField(
-            model_name="ledgerentry",
-            name="task",
-            field=models.ForeignKey(
-                blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="portal.task"
-            ),
-        ),
-        migrations.CreateModel(
-            name="HistoricalRate",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("currency", models.CharField(max_length=3)),
-                ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
-                (
-                    "unit",
-                    models.CharField(choices=[("hour", "Per hour"), ("day", "Per day")], default="hour", max_length=4),
-                ),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "card",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.ratecard",
-                    ),
-                ),
-                (
-                    "resource",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.resource",
-                    ),
-                ),
-                (
-                    "role",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="+",
                         to="portal.role",
                     ),
                 ),
-                (
-                    "task",
-                    models.ForeignKey(
+                migrations.CreateModel(
+                    name="HistoricalEngagement",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("external_id", models.CharField(blank=True, max_length=120)),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "cost_centre",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.costcentre",
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                        (
+                            "resource",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.resource",
+                            ),
+                        ),
+                        (
+                            "role",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.role",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical engagement",
+                        "verbose_name_plural": "historical engagements",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="Engagement",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("external_id", models.CharField(blank=True, max_length=120)),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        (
+                            "cost_centre",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="engagements",
+                                to="portal.costcentre",
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="engagements",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                        (
+                            "resource",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.CASCADE,
+                                related_name="engagements",
+                                to="portal.resource",
+                            ),
+                        ),
+                        (
+                            "role",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="engagements",
+                                to="portal.role",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["resource", "valid_from"],
+                    },
+                ),
+                migrations.CreateModel(
+                    name="StatementLine",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("kind", models.CharField(choices=[("time", "Time"), ("expense", "Expense")], max_length=10)),
+                        ("number", models.CharField(max_length=120)),
+                        ("key", models.CharField(blank=True, db_index=True, max_length=200)),
+                        ("work_date", models.DateField()),
+                        ("resource_key", models.CharField(blank=True, max_length=200)),
+                        ("project_key", models.CharField(blank=True, max_length=200)),
+                        ("hours", models.DecimalField(blank=True, decimal_places=4, max_digits=9, null=True)),
+                        ("rate", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
+                        ("amount", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
+                        ("currency", models.CharField(blank=True, max_length=3)),
+                        ("memo", models.TextField(blank=True)),
+                        ("read_at", models.DateTimeField()),
+                        ("gone_at", models.DateTimeField(blank=True, null=True)),
+                        (
+                            "connection",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="statement_lines",
+                                to="portal.connection",
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="portal.legalentity"
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="Task",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("code", models.CharField(max_length=60)),
+                        ("name", models.CharField(max_length=200)),
+                        ("is_billable", models.BooleanField(default=True)),
+                        ("is_active", models.BooleanField(default=True)),
+                        ("is_default", models.BooleanField(default=False)),
+                        (
+                            "project",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.CASCADE, related_name="tasks", to="portal.project"
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.AddField(
+                    model_name="rate",
+                    name="task",
+                    field=models.ForeignKey(
                         blank=True,
-                        db_constraint=False,
                         null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
                         to="portal.task",
                     ),
                 ),
-            ],
-            options={
-                "verbose_name": "historical rate",
-                "verbose_name_plural": "historical rates",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="TimeEntry",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("version", models.PositiveIntegerField()),
-                ("revision", models.CharField(max_length=120)),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("draft", "Draft"),
-                            ("submitted", "Submitted"),
-                            ("approved", "Approved"),
-                            ("withdrawn", "Withdrawn"),
-                            ("deleted", "Deleted"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("resource_key", models.CharField(blank=True, max_length=200)),
-                ("resource_code", models.CharField(blank=True, max_length=200)),
-                ("resource_name", models.CharField(blank=True, max_length=200)),
-                ("project_key", models.CharField(blank=True, max_length=200)),
-                ("project_code", models.CharField(blank=True, max_length=200)),
-                ("project_name", models.CharField(blank=True, max_length=200)),
-                ("task_key", models.CharField(blank=True, max_length=200)),
-                ("task_code", models.CharField(blank=True, max_length=200)),
-                ("task_name", models.CharField(blank=True, max_length=200)),
-                ("customer_key", models.CharField(blank=True, max_length=200)),
-                ("customer_code", models.CharField(blank=True, max_length=200)),
-                ("customer_name", models.CharField(blank=True, max_length=200)),
-                ("work_date", models.DateField()),
-                ("zone", models.CharField(blank=True, max_length=60)),
-                ("is_billable", models.BooleanField()),
-                ("currency", models.CharField(blank=True, max_length=3)),
-                ("description", models.TextField(blank=True)),
-                ("approver_key", models.CharField(blank=True, max_length=200)),
-                ("approver_code", models.CharField(blank=True, max_length=200)),
-                ("approver_name", models.CharField(blank=True, max_length=200)),
-                ("approved_at", models.DateTimeField(blank=True, null=True)),
-                ("provenance", models.CharField(blank=True, max_length=200)),
-                ("link", models.CharField(blank=True, max_length=500)),
-                ("post_on", models.DateField(blank=True, null=True)),
-                ("message_id", models.BigIntegerField(blank=True, null=True)),
-                ("reason", models.TextField(blank=True)),
-                ("recorded_at", models.DateTimeField()),
-                ("hours", models.DecimalField(decimal_places=4, max_digits=9)),
-                ("rate", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
-                ("rate_source", models.CharField(blank=True, max_length=10)),
-                ("starts_at", models.DateTimeField(blank=True, null=True)),
-                ("ends_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "author",
-                    models.ForeignKey(
+                migrations.AddField(
+                    model_name="ledgerentry",
+                    name="task",
+                    field=models.ForeignKey(
                         blank=True,
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
-                        to=settings.AUTH_USER_MODEL,
+                        to="portal.task",
                     ),
                 ),
-                (
-                    "document",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="time_entries", to="portal.document"
-                    ),
+                migrations.CreateModel(
+                    name="HistoricalRate",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("currency", models.CharField(max_length=3)),
+                        ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
+                        (
+                            "unit",
+                            models.CharField(
+                                choices=[("hour", "Per hour"), ("day", "Per day")], default="hour", max_length=4
+                            ),
+                        ),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "card",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.ratecard",
+                            ),
+                        ),
+                        (
+                            "resource",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.resource",
+                            ),
+                        ),
+                        (
+                            "role",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.role",
+                            ),
+                        ),
+                        (
+                            "task",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.task",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical rate",
+                        "verbose_name_plural": "historical rates",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
                 ),
-            ],
-            options={
-                "verbose_name_plural": "time entries",
-            },
-        ),
-        migrations.AddIndex(
-            model_name="attempt",
-            index=models.Index(fields=["connection", "-started_at"], name="attempt_by_connection"),
-        ),
-        migrations.AddConstraint(
-            model_name="alias",
-            constraint=django.contrib.postgres.constraints.ExclusionConstraint(
-                expressions=[
-                    (
-                        models.Func(
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("connection_id"), models.Value(0), output_field=models.BigIntegerField()
+                migrations.CreateModel(
+                    name="TimeEntry",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                             ),
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("connection_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            models.Value("[]"),
-                            function="int8range",
                         ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            models.Func(
-                                output_field=models.BigIntegerField(),
-                                template="hashtextextended(kind || chr(31) || code, 0)",
+                        ("version", models.PositiveIntegerField()),
+                        ("revision", models.CharField(max_length=120)),
+                        (
+                            "status",
+                            models.CharField(
+                                choices=[
+                                    ("draft", "Draft"),
+                                    ("submitted", "Submitted"),
+                                    ("approved", "Approved"),
+                                    ("withdrawn", "Withdrawn"),
+                                    ("deleted", "Deleted"),
+                                ],
+                                max_length=10,
                             ),
-                            models.Func(
-                                output_field=models.BigIntegerField(),
-                                template="hashtextextended(kind || chr(31) || code, 0)",
-                            ),
-                            models.Value("[]"),
-                            function="int8range",
                         ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            models.F("valid_from"), models.F("valid_to"), models.Value("[]"), function="daterange"
-                        ),
-                        "&&",
-                    ),
-                ],
-                name="an_alias_means_one_record",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="expense",
-            constraint=models.UniqueConstraint(fields=("document", "version"), name="expense_version_is_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="expense",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("currency", ""), _negated=True), name="expense_has_a_currency"
-            ),
-        ),
-        migrations.AddField(
-            model_name="ledgerstate",
-            name="entity",
-            field=models.ForeignKey(
-                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="portal.legalentity"
-            ),
-        ),
-        migrations.AddField(
-            model_name="ledgerstate",
-            name="target",
-            field=models.ForeignKey(
-                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="portal.connection"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="attemptline",
-            constraint=models.UniqueConstraint(fields=("attempt", "entry"), name="one_line_per_attempt_and_entry"),
-        ),
-        migrations.AddConstraint(
-            model_name="ledgertransition",
-            constraint=models.UniqueConstraint(fields=("entry", "fence"), name="transitions_are_in_order"),
-        ),
-        migrations.AddConstraint(
-            model_name="intercompanyrelation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("provider", models.F("receiver")), _negated=True),
-                name="intercompany_is_between_two_entities",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="intercompanyrelation",
-            constraint=django.contrib.postgres.constraints.ExclusionConstraint(
-                expressions=[
-                    (
-                        models.Func(
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("provider_id"), models.Value(0), output_field=models.BigIntegerField()
+                        ("resource_key", models.CharField(blank=True, max_length=200)),
+                        ("resource_code", models.CharField(blank=True, max_length=200)),
+                        ("resource_name", models.CharField(blank=True, max_length=200)),
+                        ("project_key", models.CharField(blank=True, max_length=200)),
+                        ("project_code", models.CharField(blank=True, max_length=200)),
+                        ("project_name", models.CharField(blank=True, max_length=200)),
+                        ("task_key", models.CharField(blank=True, max_length=200)),
+                        ("task_code", models.CharField(blank=True, max_length=200)),
+                        ("task_name", models.CharField(blank=True, max_length=200)),
+                        ("customer_key", models.CharField(blank=True, max_length=200)),
+                        ("customer_code", models.CharField(blank=True, max_length=200)),
+                        ("customer_name", models.CharField(blank=True, max_length=200)),
+                        ("work_date", models.DateField()),
+                        ("zone", models.CharField(blank=True, max_length=60)),
+                        ("is_billable", models.BooleanField()),
+                        ("currency", models.CharField(blank=True, max_length=3)),
+                        ("description", models.TextField(blank=True)),
+                        ("approver_key", models.CharField(blank=True, max_length=200)),
+                        ("approver_code", models.CharField(blank=True, max_length=200)),
+                        ("approver_name", models.CharField(blank=True, max_length=200)),
+                        ("approved_at", models.DateTimeField(blank=True, null=True)),
+                        ("provenance", models.CharField(blank=True, max_length=200)),
+                        ("link", models.CharField(blank=True, max_length=500)),
+                        ("post_on", models.DateField(blank=True, null=True)),
+                        ("message_id", models.BigIntegerField(blank=True, null=True)),
+                        ("reason", models.TextField(blank=True)),
+                        ("recorded_at", models.DateTimeField()),
+                        ("hours", models.DecimalField(decimal_places=4, max_digits=9)),
+                        ("rate", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
+                        ("rate_source", models.CharField(blank=True, max_length=10)),
+                        ("starts_at", models.DateTimeField(blank=True, null=True)),
+                        ("ends_at", models.DateTimeField(blank=True, null=True)),
+                        (
+                            "author",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
                             ),
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("provider_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            models.Value("[]"),
-                            function="int8range",
                         ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("receiver_id"), models.Value(0), output_field=models.BigIntegerField()
+                        (
+                            "document",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="time_entries",
+                                to="portal.document",
                             ),
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("receiver_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            models.Value("[]"),
-                            function="int8range",
                         ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            models.F("valid_from"), models.F("valid_to"), models.Value("[]"), function="daterange"
-                        ),
-                        "&&",
-                    ),
-                ],
-                name="one_intercompany_relation_a_day",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="entitygrant",
-            constraint=models.UniqueConstraint(
-                fields=("user", "entity", "role"), name="one_grant_per_user_entity_and_role", nulls_distinct=False
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="document",
-            constraint=models.UniqueConstraint(
-                fields=("connection", "kind", "external_id"), name="document_is_taken_in_once"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="customer",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("merged_into", None), models.Q(("merged_into", models.F("id")), _negated=True), _connector="OR"
+                    ],
+                    options={
+                        "verbose_name_plural": "time entries",
+                    },
                 ),
-                name="customer_is_not_merged_into_itself",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="costcentre",
-            constraint=models.UniqueConstraint(fields=("entity", "code"), name="cost_centre_code_is_unique_per_entity"),
-        ),
-        migrations.AddConstraint(
-            model_name="contract",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("hours_per_day__gt", 0)), name="contract_day_has_hours"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="contract",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("rate_tolerance__gte", 0)), name="rate_tolerance_is_not_negative"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="auditevent",
-            index=models.Index(fields=["object_type", "object_id"], name="audit_by_object"),
-        ),
-        migrations.AddConstraint(
-            model_name="accountingperiod",
-            constraint=models.UniqueConstraint(fields=("entity", "code"), name="period_code_is_unique_per_entity"),
-        ),
-        migrations.AddConstraint(
-            model_name="accountingperiod",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("starts_on__lte", models.F("ends_on"))), name="period_starts_before_it_ends"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="accountingperiod",
-            constraint=django.contrib.postgres.constraints.ExclusionConstraint(
-                expressions=[
-                    (
-                        models.Func(
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("entity_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("entity_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            models.Value("[]"),
-                            function="int8range",
-                        ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            models.F("starts_on"), models.F("ends_on"), models.Value("[]"), function="daterange"
-                        ),
-                        "&&",
-                    ),
-                ],
-                name="periods_of_an_entity_do_not_overlap",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="milestone",
-            constraint=models.UniqueConstraint(fields=("project", "code"), name="milestone_code_is_unique_per_project"),
-        ),
-        migrations.AddConstraint(
-            model_name="projectstatus",
-            constraint=django.contrib.postgres.constraints.ExclusionConstraint(
-                expressions=[
-                    (
-                        models.Func(
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("project_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("project_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            models.Value("[]"),
-                            function="int8range",
-                        ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            models.F("valid_from"), models.F("valid_to"), models.Value("[]"), function="daterange"
-                        ),
-                        "&&",
-                    ),
-                ],
-                name="project_has_one_status_a_day",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="purchaseorder",
-            constraint=models.UniqueConstraint(
-                fields=("contract", "number"), name="purchase_order_number_is_unique_per_contract"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="purchaseorder",
-            constraint=django.contrib.postgres.constraints.ExclusionConstraint(
-                expressions=[
-                    (
-                        models.Func(
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("contract_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("contract_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            models.Value("[]"),
-                            function="int8range",
-                        ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            models.F("valid_from"), models.F("valid_to"), models.Value("[]"), function="daterange"
-                        ),
-                        "&&",
-                    ),
-                ],
-                name="purchase_orders_of_a_contract_do_not_overlap",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="ratecard",
-            constraint=models.UniqueConstraint(fields=("code", "version"), name="rate_card_version_is_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="ratecard",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("contract", None), ("customer", None)),
-                    models.Q(("contract", None), ("entity", None)),
-                    models.Q(("customer", None), ("entity", None)),
-                    _connector="OR",
+                migrations.AddIndex(
+                    model_name="attempt",
+                    index=models.Index(fields=["connection", "-started_at"], name="attempt_by_connection"),
                 ),
-                name="rate_card_has_at_most_one_scope",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="ratecard",
-            constraint=django.contrib.postgres.constraints.ExclusionConstraint(
-                expressions=[
-                    (
-                        models.Func(
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("contract_id"), models.Value(0), output_field=models.BigIntegerField()
+                migrations.AddConstraint(
+                    model_name="alias",
+                    constraint=django.contrib.postgres.constraints.ExclusionConstraint(
+                        expressions=[
+                            (
+                                models.Func(
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("connection_id"),
+                                        models.Value(0),
+                                        output_field=models.BigIntegerField(),
+                                    ),
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("connection_id"),
+                                        models.Value(0),
+                                        output_field=models.BigIntegerField(),
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
                             ),
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("contract_id"), models.Value(0), output_field=models.BigIntegerField()
+                            (
+                                models.Func(
+                                    models.Func(
+                                        output_field=models.BigIntegerField(),
+                                        template="hashtextextended(kind || chr(31) || code, 0)",
+                                    ),
+                                    models.Func(
+                                        output_field=models.BigIntegerField(),
+                                        template="hashtextextended(kind || chr(31) || code, 0)",
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
                             ),
-                            models.Value("[]"),
-                            function="int8range",
-                        ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("customer_id"), models.Value(0), output_field=models.BigIntegerField()
+                            (
+                                models.Func(
+                                    models.F("valid_from"),
+                                    models.F("valid_to"),
+                                    models.Value("[]"),
+                                    function="daterange",
+                                ),
+                                "&&",
                             ),
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("customer_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            models.Value("[]"),
-                            function="int8range",
-                        ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("entity_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("entity_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            models.Value("[]"),
-                            function="int8range",
-                        ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            models.F("valid_from"), models.F("valid_to"), models.Value("[]"), function="daterange"
-                        ),
-                        "&&",
-                    ),
-                ],
-                name="one_rate_card_per_scope_a_day",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="receipt",
-            constraint=models.UniqueConstraint(
-                fields=("connection", "number"), name="a_receipt_number_proves_one_entry"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="approvalstep",
-            constraint=models.UniqueConstraint(fields=("project", "sequence"), name="approval_steps_are_in_order"),
-        ),
-        migrations.AddConstraint(
-            model_name="engagement",
-            constraint=django.contrib.postgres.constraints.ExclusionConstraint(
-                expressions=[
-                    (
-                        models.Func(
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("resource_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("resource_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            models.Value("[]"),
-                            function="int8range",
-                        ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            models.F("valid_from"), models.F("valid_to"), models.Value("[]"), function="daterange"
-                        ),
-                        "&&",
-                    ),
-                ],
-                name="resource_has_one_engagement_a_day",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="statementline",
-            index=models.Index(fields=["entity", "work_date"], name="statement_by_entity_and_day"),
-        ),
-        migrations.AddConstraint(
-            model_name="statementline",
-            constraint=models.UniqueConstraint(
-                fields=("connection", "kind", "number"), name="a_statement_number_is_one_line"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="task",
-            constraint=models.UniqueConstraint(fields=("project", "code"), name="task_code_is_unique_per_project"),
-        ),
-        migrations.AddConstraint(
-            model_name="task",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("is_default", True)), fields=("project",), name="one_default_task_per_project"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="rate",
-            constraint=models.CheckConstraint(condition=models.Q(("amount__gte", 0)), name="rate_is_not_negative"),
-        ),
-        migrations.AddConstraint(
-            model_name="rate",
-            constraint=django.contrib.postgres.constraints.ExclusionConstraint(
-                expressions=[
-                    (
-                        models.Func(
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("card_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("card_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            models.Value("[]"),
-                            function="int8range",
-                        ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("resource_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("resource_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            models.Value("[]"),
-                            function="int8range",
-                        ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("role_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("role_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            models.Value("[]"),
-                            function="int8range",
-                        ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("task_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            django.db.models.functions.comparison.Coalesce(
-                                models.F("task_id"), models.Value(0), output_field=models.BigIntegerField()
-                            ),
-                            models.Value("[]"),
-                            function="int8range",
-                        ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            models.Func(
-                                output_field=models.BigIntegerField(), template="hashtextextended(currency, 0)"
-                            ),
-                            models.Func(
-                                output_field=models.BigIntegerField(), template="hashtextextended(currency, 0)"
-                            ),
-                            models.Value("[]"),
-                            function="int8range",
-                        ),
-                        "&&",
-                    ),
-                    (
-                        models.Func(
-                            models.F("valid_from"), models.F("valid_to"), models.Value("[]"), function="daterange"
-                        ),
-                        "&&",
-                    ),
-                ],
-                name="rates_do_not_overlap",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="ledgerentry",
-            index=models.Index(fields=["entity", "work_date"], name="entry_by_entity_and_day"),
-        ),
-        migrations.AddIndex(
-            model_name="ledgerentry",
-            index=models.Index(fields=["project", "work_date"], name="entry_by_project_and_day"),
-        ),
-        migrations.AddIndex(
-            model_name="ledgerentry",
-            index=models.Index(fields=["target", "period"], name="entry_by_target_and_period"),
-        ),
-        migrations.AddConstraint(
-            model_name="ledgerentry",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("reverses", None)),
-                fields=("document", "version", "target", "part", "generation"),
-                name="one_entry_per_version_target_and_part",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="ledgerentry",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("reverses__isnull", False)),
-                fields=("reverses", "generation"),
-                name="one_reversal_per_entry_and_generation",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="ledgerentry",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("reverses", None), ("hours__lte", 0), ("amount__lte", 0), _connector="OR"),
-                name="reversal_takes_back",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="ledgerentry",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("amount", None), models.Q(("currency", ""), _negated=True), _connector="OR"),
-                name="amount_has_a_currency",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="timeentry",
-            index=models.Index(fields=["work_date", "resource_key"], name="time_entry_by_day_and_person"),
-        ),
-        migrations.AddConstraint(
-            model_name="timeentry",
-            constraint=models.UniqueConstraint(fields=("document", "version"), name="time_entry_version_is_unique"),
-        ),
-        migrations.AddIndex(
-            model_name="ledgerstate",
-            index=models.Index(
-                condition=models.Q(("state", "ready"), ("waits_on", "")),
-                fields=["target", "entity", "next_attempt_at"],
-                name="entry_to_send",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="ledgerstate",
-            index=models.Index(
-                condition=models.Q(("state", "sending")), fields=["target", "lease_until"], name="entry_being_sent"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="ledgerstate",
-            index=models.Index(
-                condition=models.Q(("state", "in_doubt")), fields=["target", "next_attempt_at"], name="entry_in_doubt"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="ledgerstate",
-            index=models.Index(
-                condition=models.Q(("state", "accepted")),
-                fields=["target", "next_attempt_at"],
-                name="entry_to_read_back",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="ledgerstate",
-            index=models.Index(
-                condition=models.Q(("state", "ready"), models.Q(("waits_on", ""), _negated=True)),
-                fields=["waits_on"],
-                name="entry_waiting",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="ledgerstate",
-            index=models.Index(fields=["state", "entry"], name="entry_by_state"),
-        ),
-        migrations.AddConstraint(
-            model_name="ledgerstate",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "state__in",
-                        [
-                            "held",
-                            "ready",
-                            "sending",
-                            "in_doubt",
-                            "rejected",
-                            "accepted",
-                            "posted",
-                            "reconciled",
-                            "reversed",
-                            "cancelled",
                         ],
-                    )
-                ),
-                name="state_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="ledgerstate",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state__in", ["accepted", "posted", "reconciled", "reversed"]), _negated=True),
-                    models.Q(("receipt_number", ""), _negated=True),
-                    _connector="OR",
-                ),
-                name="accepted_means_receipted",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="ledgerstate",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state__in", ["posted", "reconciled"]), _negated=True),
-                    django.db.models.lookups.IsNull(models.F("proved_at"), False),
-                    _connector="OR",
-                ),
-                name="posted_means_read_back_equal",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="ledgerstate",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state", "sending"), _negated=True),
-                    models.Q(
-                        django.db.models.lookups.IsNull(models.F("lease_until"), False),
-                        models.Q(("body_hash", ""), _negated=True),
+                        name="an_alias_means_one_record",
                     ),
-                    _connector="OR",
                 ),
-                name="sending_means_intent_and_lease",
-            ),
-        ),
+                migrations.AddConstraint(
+                    model_name="expense",
+                    constraint=models.UniqueConstraint(
+                        fields=("document", "version"), name="expense_version_is_unique"
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="expense",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(("currency", ""), _negated=True), name="expense_has_a_currency"
+                    ),
+                ),
+                migrations.AddField(
+                    model_name="ledgerstate",
+                    name="entity",
+                    field=models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="portal.legalentity",
+                    ),
+                ),
+                migrations.AddField(
+                    model_name="ledgerstate",
+                    name="target",
+                    field=models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="portal.connection",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="attemptline",
+                    constraint=models.UniqueConstraint(
+                        fields=("attempt", "entry"), name="one_line_per_attempt_and_entry"
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="ledgertransition",
+                    constraint=models.UniqueConstraint(fields=("entry", "fence"), name="transitions_are_in_order"),
+                ),
+                migrations.AddConstraint(
+                    model_name="intercompanyrelation",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(("provider", models.F("receiver")), _negated=True),
+                        name="intercompany_is_between_two_entities",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="intercompanyrelation",
+                    constraint=django.contrib.postgres.constraints.ExclusionConstraint(
+                        expressions=[
+                            (
+                                models.Func(
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("provider_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("provider_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
+                            ),
+                            (
+                                models.Func(
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("receiver_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("receiver_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
+                            ),
+                            (
+                                models.Func(
+                                    models.F("valid_from"),
+                                    models.F("valid_to"),
+                                    models.Value("[]"),
+                                    function="daterange",
+                                ),
+                                "&&",
+                            ),
+                        ],
+                        name="one_intercompany_relation_a_day",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="entitygrant",
+                    constraint=models.UniqueConstraint(
+                        fields=("user", "entity", "role"),
+                        name="one_grant_per_user_entity_and_role",
+                        nulls_distinct=False,
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="document",
+                    constraint=models.UniqueConstraint(
+                        fields=("connection", "kind", "external_id"), name="document_is_taken_in_once"
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="customer",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(
+                            ("merged_into", None),
+                            models.Q(("merged_into", models.F("id")), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="customer_is_not_merged_into_itself",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="costcentre",
+                    constraint=models.UniqueConstraint(
+                        fields=("entity", "code"), name="cost_centre_code_is_unique_per_entity"
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="contract",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(("hours_per_day__gt", 0)), name="contract_day_has_hours"
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="contract",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(("rate_tolerance__gte", 0)), name="rate_tolerance_is_not_negative"
+                    ),
+                ),
+                migrations.AddIndex(
+                    model_name="auditevent",
+                    index=models.Index(fields=["object_type", "object_id"], name="audit_by_object"),
+                ),
+                migrations.AddConstraint(
+                    model_name="accountingperiod",
+                    constraint=models.UniqueConstraint(
+                        fields=("entity", "code"), name="period_code_is_unique_per_entity"
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="accountingperiod",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(("starts_on__lte", models.F("ends_on"))), name="period_starts_before_it_ends"
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="accountingperiod",
+                    constraint=django.contrib.postgres.constraints.ExclusionConstraint(
+                        expressions=[
+                            (
+                                models.Func(
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("entity_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("entity_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
+                            ),
+                            (
+                                models.Func(
+                                    models.F("starts_on"), models.F("ends_on"), models.Value("[]"), function="daterange"
+                                ),
+                                "&&",
+                            ),
+                        ],
+                        name="periods_of_an_entity_do_not_overlap",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="milestone",
+                    constraint=models.UniqueConstraint(
+                        fields=("project", "code"), name="milestone_code_is_unique_per_project"
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="projectstatus",
+                    constraint=django.contrib.postgres.constraints.ExclusionConstraint(
+                        expressions=[
+                            (
+                                models.Func(
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("project_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("project_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
+                            ),
+                            (
+                                models.Func(
+                                    models.F("valid_from"),
+                                    models.F("valid_to"),
+                                    models.Value("[]"),
+                                    function="daterange",
+                                ),
+                                "&&",
+                            ),
+                        ],
+                        name="project_has_one_status_a_day",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="purchaseorder",
+                    constraint=models.UniqueConstraint(
+                        fields=("contract", "number"), name="purchase_order_number_is_unique_per_contract"
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="purchaseorder",
+                    constraint=django.contrib.postgres.constraints.ExclusionConstraint(
+                        expressions=[
+                            (
+                                models.Func(
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("contract_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("contract_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
+                            ),
+                            (
+                                models.Func(
+                                    models.F("valid_from"),
+                                    models.F("valid_to"),
+                                    models.Value("[]"),
+                                    function="daterange",
+                                ),
+                                "&&",
+                            ),
+                        ],
+                        name="purchase_orders_of_a_contract_do_not_overlap",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="ratecard",
+                    constraint=models.UniqueConstraint(fields=("code", "version"), name="rate_card_version_is_unique"),
+                ),
+                migrations.AddConstraint(
+                    model_name="ratecard",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("contract", None), ("customer", None)),
+                            models.Q(("contract", None), ("entity", None)),
+                            models.Q(("customer", None), ("entity", None)),
+                            _connector="OR",
+                        ),
+                        name="rate_card_has_at_most_one_scope",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="ratecard",
+                    constraint=django.contrib.postgres.constraints.ExclusionConstraint(
+                        expressions=[
+                            (
+                                models.Func(
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("contract_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("contract_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
+                            ),
+                            (
+                                models.Func(
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("customer_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("customer_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
+                            ),
+                            (
+                                models.Func(
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("entity_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("entity_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
+                            ),
+                            (
+                                models.Func(
+                                    models.F("valid_from"),
+                                    models.F("valid_to"),
+                                    models.Value("[]"),
+                                    function="daterange",
+                                ),
+                                "&&",
+                            ),
+                        ],
+                        name="one_rate_card_per_scope_a_day",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="receipt",
+                    constraint=models.UniqueConstraint(
+                        fields=("connection", "number"), name="a_receipt_number_proves_one_entry"
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="approvalstep",
+                    constraint=models.UniqueConstraint(
+                        fields=("project", "sequence"), name="approval_steps_are_in_order"
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="engagement",
+                    constraint=django.contrib.postgres.constraints.ExclusionConstraint(
+                        expressions=[
+                            (
+                                models.Func(
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("resource_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("resource_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
+                            ),
+                            (
+                                models.Func(
+                                    models.F("valid_from"),
+                                    models.F("valid_to"),
+                                    models.Value("[]"),
+                                    function="daterange",
+                                ),
+                                "&&",
+                            ),
+                        ],
+                        name="resource_has_one_engagement_a_day",
+                    ),
+                ),
+                migrations.AddIndex(
+                    model_name="statementline",
+                    index=models.Index(fields=["entity", "work_date"], name="statement_by_entity_and_day"),
+                ),
+                migrations.AddConstraint(
+                    model_name="statementline",
+                    constraint=models.UniqueConstraint(
+                        fields=("connection", "kind", "number"), name="a_statement_number_is_one_line"
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="task",
+                    constraint=models.UniqueConstraint(
+                        fields=("project", "code"), name="task_code_is_unique_per_project"
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="task",
+                    constraint=models.UniqueConstraint(
+                        condition=models.Q(("is_default", True)),
+                        fields=("project",),
+                        name="one_default_task_per_project",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="rate",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(("amount__gte", 0)), name="rate_is_not_negative"
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="rate",
+                    constraint=django.contrib.postgres.constraints.ExclusionConstraint(
+                        expressions=[
+                            (
+                                models.Func(
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("card_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("card_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
+                            ),
+                            (
+                                models.Func(
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("resource_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("resource_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
+                            ),
+                            (
+                                models.Func(
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("role_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("role_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
+                            ),
+                            (
+                                models.Func(
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("task_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    django.db.models.functions.comparison.Coalesce(
+                                        models.F("task_id"), models.Value(0), output_field=models.BigIntegerField()
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
+                            ),
+                            (
+                                models.Func(
+                                    models.Func(
+                                        output_field=models.BigIntegerField(), template="hashtextextended(currency, 0)"
+                                    ),
+                                    models.Func(
+                                        output_field=models.BigIntegerField(), template="hashtextextended(currency, 0)"
+                                    ),
+                                    models.Value("[]"),
+                                    function="int8range",
+                                ),
+                                "&&",
+                            ),
+                            (
+                                models.Func(
+                                    models.F("valid_from"),
+                                    models.F("valid_to"),
+                                    models.Value("[]"),
+                                    function="daterange",
+                                ),
+                                "&&",
+                            ),
+                        ],
+                        name="rates_do_not_overlap",
+                    ),
+                ),
+                migrations.AddIndex(
+                    model_name="ledgerentry",
+                    index=models.Index(fields=["entity", "work_date"], name="entry_by_entity_and_day"),
+                ),
+                migrations.AddIndex(
+                    model_name="ledgerentry",
+                    index=models.Index(fields=["project", "work_date"], name="entry_by_project_and_day"),
+                ),
+                migrations.AddIndex(
+                    model_name="ledgerentry",
+                    index=models.Index(fields=["target", "period"], name="entry_by_target_and_period"),
+                ),
+                migrations.AddConstraint(
+                    model_name="ledgerentry",
+                    constraint=models.UniqueConstraint(
+                        condition=models.Q(("reverses", None)),
+                        fields=("document", "version", "target", "part", "generation"),
+                        name="one_entry_per_version_target_and_part",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="ledgerentry",
+                    constraint=models.UniqueConstraint(
+                        condition=models.Q(("reverses__isnull", False)),
+                        fields=("reverses", "generation"),
+                        name="one_reversal_per_entry_and_generation",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="ledgerentry",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(("reverses", None), ("hours__lte", 0), ("amount__lte", 0), _connector="OR"),
+                        name="reversal_takes_back",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="ledgerentry",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(
+                            ("amount", None), models.Q(("currency", ""), _negated=True), _connector="OR"
+                        ),
+                        name="amount_has_a_currency",
+                    ),
+                ),
+                migrations.AddIndex(
+                    model_name="timeentry",
+                    index=models.Index(fields=["work_date", "resource_key"], name="time_entry_by_day_and_person"),
+                ),
+                migrations.AddConstraint(
+                    model_name="timeentry",
+                    constraint=models.UniqueConstraint(
+                        fields=("document", "version"), name="time_entry_version_is_unique"
+                    ),
+                ),
+                migrations.AddIndex(
+                    model_name="ledgerstate",
+                    index=models.Index(
+                        condition=models.Q(("state", "ready"), ("waits_on", "")),
+                        fields=["target", "entity", "next_attempt_at"],
+                        name="entry_to_send",
+                    ),
+                ),
+                migrations.AddIndex(
+                    model_name="ledgerstate",
+                    index=models.Index(
+                        condition=models.Q(("state", "sending")),
+                        fields=["target", "lease_until"],
+                        name="entry_being_sent",
+                    ),
+                ),
+                migrations.AddIndex(
+                    model_name="ledgerstate",
+                    index=models.Index(
+                        condition=models.Q(("state", "in_doubt")),
+                        fields=["target", "next_attempt_at"],
+                        name="entry_in_doubt",
+                    ),
+                ),
+                migrations.AddIndex(
+                    model_name="ledgerstate",
+                    index=models.Index(
+                        condition=models.Q(("state", "accepted")),
+                        fields=["target", "next_attempt_at"],
+                        name="entry_to_read_back",
+                    ),
+                ),
+                migrations.AddIndex(
+                    model_name="ledgerstate",
+                    index=models.Index(
+                        condition=models.Q(("state", "ready"), models.Q(("waits_on", ""), _negated=True)),
+                        fields=["waits_on"],
+                        name="entry_waiting",
+                    ),
+                ),
+                migrations.AddIndex(
+                    model_name="ledgerstate",
+                    index=models.Index(fields=["state", "entry"], name="entry_by_state"),
+                ),
+                migrations.AddConstraint(
+                    model_name="ledgerstate",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "state__in",
+                                [
+                                    "held",
+                                    "ready",
+                                    "sending",
+                                    "in_doubt",
+                                    "rejected",
+                                    "accepted",
+                                    "posted",
+                                    "reconciled",
+                                    "reversed",
+                                    "cancelled",
+                                ],
+                            )
+                        ),
+                        name="state_is_known",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="ledgerstate",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state__in", ["accepted", "posted", "reconciled", "reversed"]), _negated=True),
+                            models.Q(("receipt_number", ""), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="accepted_means_receipted",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="ledgerstate",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state__in", ["posted", "reconciled"]), _negated=True),
+                            django.db.models.lookups.IsNull(models.F("proved_at"), False),
+                            _connector="OR",
+                        ),
+                        name="posted_means_read_back_equal",
+                    ),
+                ),
+                migrations.AddConstraint(
+                    model_name="ledgerstate",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "sending"), _negated=True),
+                            models.Q(
+                                django.db.models.lookups.IsNull(models.F("lease_until"), False),
+                                models.Q(("body_hash", ""), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="sending_means_intent_and_lease",
+                    ),
+                ),
+            ]
+        )
     ]

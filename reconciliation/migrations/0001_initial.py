@@ -6,6 +6,8 @@ import simple_history.models
 from django.conf import settings
 from django.db import migrations, models
 
+from portal.migrations._together import CreateTogether
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -16,683 +18,772 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name="ExceptionCase",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("rule", models.CharField(db_index=True, max_length=60)),
-                ("subject_type", models.CharField(max_length=30)),
-                ("subject_key", models.CharField(max_length=300)),
-                ("sentence", models.TextField()),
-                ("detail", models.JSONField(blank=True, default=dict)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("open", "Open"), ("resolved", "Resolved")], default="open", max_length=10
+        CreateTogether(
+            [
+                migrations.CreateModel(
+                    name="ExceptionCase",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("rule", models.CharField(db_index=True, max_length=60)),
+                        ("subject_type", models.CharField(max_length=30)),
+                        ("subject_key", models.CharField(max_length=300)),
+                        ("sentence", models.TextField()),
+                        ("detail", models.JSONField(blank=True, default=dict)),
+                        (
+                            "state",
+                            models.CharField(
+                                choices=[("open", "Open"), ("resolved", "Resolved")], default="open", max_length=10
+                            ),
+                        ),
+                        ("regressions", models.PositiveSmallIntegerField(default=0)),
+                        ("opened_at", models.DateTimeField()),
+                        ("seen_at", models.DateTimeField()),
+                        ("closed_at", models.DateTimeField(blank=True, null=True)),
+                        ("open_holds", models.PositiveIntegerField(default=0)),
+                        ("open_hours", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
+                        ("open_people", models.PositiveIntegerField(default=0)),
+                        ("oldest_work_date", models.DateField(blank=True, null=True)),
+                        (
+                            "connection",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="cases",
+                                to="portal.connection",
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="cases",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                        (
+                            "owner",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="cases",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="CaseTotal",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("currency", models.CharField(max_length=3)),
+                        ("holds", models.PositiveIntegerField(default=0)),
+                        ("amount", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
+                        (
+                            "case",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.CASCADE,
+                                related_name="totals",
+                                to="reconciliation.exceptioncase",
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="CaseComment",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("at", models.DateTimeField()),
+                        ("text", models.TextField()),
+                        (
+                            "mentions",
+                            django.contrib.postgres.fields.ArrayField(
+                                base_field=models.CharField(max_length=150), blank=True, default=list, size=None
+                            ),
+                        ),
+                        (
+                            "author",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "case",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.CASCADE,
+                                related_name="comments",
+                                to="reconciliation.exceptioncase",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["case", "id"],
+                    },
+                ),
+                migrations.CreateModel(
+                    name="HandBack",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("at", models.DateTimeField()),
+                        ("message", models.TextField()),
+                        ("answered_at", models.DateTimeField(blank=True, null=True)),
+                        (
+                            "by",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "entry",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="hand_backs",
+                                to="portal.ledgerentry",
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="HistoricalExceptionCase",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("rule", models.CharField(db_index=True, max_length=60)),
+                        ("subject_type", models.CharField(max_length=30)),
+                        ("subject_key", models.CharField(max_length=300)),
+                        ("sentence", models.TextField()),
+                        ("detail", models.JSONField(blank=True, default=dict)),
+                        (
+                            "state",
+                            models.CharField(
+                                choices=[("open", "Open"), ("resolved", "Resolved")], default="open", max_length=10
+                            ),
+                        ),
+                        ("regressions", models.PositiveSmallIntegerField(default=0)),
+                        ("opened_at", models.DateTimeField()),
+                        ("closed_at", models.DateTimeField(blank=True, null=True)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "connection",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.connection",
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "owner",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical exception case",
+                        "verbose_name_plural": "historical exception cases",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="HistoricalRoute",
+                    fields=[
+                        ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                        ("kind", models.CharField(choices=[("time", "Time"), ("expense", "Expense")], max_length=10)),
+                        ("policy", models.JSONField(blank=True, default=dict)),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        ("history_change_reason", models.TextField(null=True)),
+                        ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                        ("history_date", models.DateTimeField(db_index=True)),
+                        (
+                            "history_type",
+                            models.CharField(
+                                choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                        (
+                            "history_user",
+                            models.ForeignKey(
+                                null=True,
+                                on_delete=django.db.models.deletion.SET_NULL,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "source",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.connection",
+                            ),
+                        ),
+                        (
+                            "target",
+                            models.ForeignKey(
+                                blank=True,
+                                db_constraint=False,
+                                null=True,
+                                on_delete=django.db.models.deletion.DO_NOTHING,
+                                related_name="+",
+                                to="portal.connection",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "verbose_name": "historical route",
+                        "verbose_name_plural": "historical routes",
+                        "ordering": ("-history_date", "-history_id"),
+                        "get_latest_by": ("history_date", "history_id"),
+                    },
+                    bases=(simple_history.models.HistoricalChanges, models.Model),
+                ),
+                migrations.CreateModel(
+                    name="Hold",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("rule", models.CharField(max_length=60)),
+                        ("sentence", models.TextField()),
+                        ("detail", models.JSONField(blank=True, default=dict)),
+                        ("opened_at", models.DateTimeField()),
+                        ("closed_at", models.DateTimeField(blank=True, null=True)),
+                        (
+                            "outcome",
+                            models.CharField(
+                                blank=True,
+                                choices=[
+                                    ("passed", "The rule passes now"),
+                                    ("waived", "Waived"),
+                                    ("withdrawn", "The entry was withdrawn or replaced"),
+                                ],
+                                max_length=10,
+                            ),
+                        ),
+                        ("reason", models.TextField(blank=True)),
+                        (
+                            "case",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="holds",
+                                to="reconciliation.exceptioncase",
+                            ),
+                        ),
+                        (
+                            "closed_by",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "entry",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="holds",
+                                to="portal.ledgerentry",
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="Operation",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("fix", models.CharField(max_length=40)),
+                        ("title", models.CharField(max_length=300)),
+                        ("parameters", models.JSONField(default=dict)),
+                        (
+                            "state",
+                            models.CharField(
+                                choices=[
+                                    ("planned", "Dry-run"),
+                                    ("running", "Running"),
+                                    ("done", "Done"),
+                                    ("cancelled", "Cancelled"),
+                                ],
+                                default="planned",
+                                max_length=10,
+                            ),
+                        ),
+                        ("created_at", models.DateTimeField()),
+                        ("reason", models.TextField(blank=True)),
+                        ("confirmed_at", models.DateTimeField(blank=True, null=True)),
+                        ("started_at", models.DateTimeField(blank=True, null=True)),
+                        ("finished_at", models.DateTimeField(blank=True, null=True)),
+                        ("cancel_requested_at", models.DateTimeField(blank=True, null=True)),
+                        ("lease_until", models.DateTimeField(blank=True, null=True)),
+                        ("preview", models.JSONField(blank=True, default=dict)),
+                        ("total", models.PositiveIntegerField(default=0)),
+                        ("done", models.PositiveIntegerField(default=0)),
+                        ("failed", models.PositiveIntegerField(default=0)),
+                        (
+                            "case",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="operations",
+                                to="reconciliation.exceptioncase",
+                            ),
+                        ),
+                        (
+                            "created_by",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="operations",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="operations",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["-id"],
+                    },
+                ),
+                migrations.CreateModel(
+                    name="OperationRow",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("fence", models.PositiveIntegerField()),
+                        ("promised", models.CharField(blank=True, max_length=300)),
+                        ("will_pass", models.BooleanField(default=False)),
+                        (
+                            "result",
+                            models.CharField(
+                                choices=[
+                                    ("pending", "Pending"),
+                                    ("done", "Done"),
+                                    ("failed", "Failed"),
+                                    ("skipped", "Changed meanwhile"),
+                                    ("cancelled", "Cancelled"),
+                                ],
+                                default="pending",
+                                max_length=10,
+                            ),
+                        ),
+                        ("message", models.TextField(blank=True)),
+                        ("finished_at", models.DateTimeField(blank=True, null=True)),
+                        (
+                            "entry",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="operation_rows",
+                                to="portal.ledgerentry",
+                            ),
+                        ),
+                        (
+                            "operation",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.CASCADE,
+                                related_name="rows",
+                                to="reconciliation.operation",
+                            ),
+                        ),
+                        (
+                            "successor",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="+",
+                                to="portal.ledgerentry",
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="ReconciliationRun",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        (
+                            "state",
+                            models.CharField(
+                                choices=[
+                                    ("running", "Running"),
+                                    ("balanced", "Balanced"),
+                                    ("out_of_balance", "Out of balance"),
+                                    ("failed", "Failed"),
+                                ],
+                                default="running",
+                                max_length=15,
+                            ),
+                        ),
+                        ("started_at", models.DateTimeField()),
+                        ("finished_at", models.DateTimeField(blank=True, null=True)),
+                        ("statement_read_at", models.DateTimeField(blank=True, null=True)),
+                        ("totals", models.JSONField(blank=True, default=dict)),
+                        ("failure", models.TextField(blank=True)),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="reconciliation_runs",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                        (
+                            "period",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="reconciliation_runs",
+                                to="portal.accountingperiod",
+                            ),
+                        ),
+                        (
+                            "requested_by",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="+",
+                                to=settings.AUTH_USER_MODEL,
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["-id"],
+                    },
+                ),
+                migrations.CreateModel(
+                    name="ReconciliationResult",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        (
+                            "leg",
+                            models.CharField(
+                                choices=[("tracker_ledger", "Tracker ↔ ledger"), ("ledger_target", "Ledger ↔ ERP")],
+                                max_length=20,
+                            ),
+                        ),
+                        (
+                            "outcome",
+                            models.CharField(
+                                choices=[
+                                    ("matched", "Matched"),
+                                    ("missing_left", "Only on the right"),
+                                    ("missing_right", "Only on the left"),
+                                    ("hours_differ", "Hours differ"),
+                                    ("amount_differs", "Amount differs"),
+                                    ("date_differs", "Date differs"),
+                                    ("project_differs", "Project differs"),
+                                    ("duplicate", "Booked more than once"),
+                                    ("open", "Not posted yet"),
+                                ],
+                                max_length=20,
+                            ),
+                        ),
+                        ("hours_left", models.DecimalField(blank=True, decimal_places=4, max_digits=9, null=True)),
+                        ("hours_right", models.DecimalField(blank=True, decimal_places=4, max_digits=9, null=True)),
+                        ("amount_left", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
+                        ("amount_right", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
+                        ("currency", models.CharField(blank=True, max_length=3)),
+                        ("reason", models.TextField(blank=True)),
+                        (
+                            "document",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="+",
+                                to="portal.document",
+                            ),
+                        ),
+                        (
+                            "entry",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="results",
+                                to="portal.ledgerentry",
+                            ),
+                        ),
+                        (
+                            "line",
+                            models.ForeignKey(
+                                blank=True,
+                                null=True,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="+",
+                                to="portal.statementline",
+                            ),
+                        ),
+                        (
+                            "run",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.CASCADE,
+                                related_name="results",
+                                to="reconciliation.reconciliationrun",
+                            ),
+                        ),
+                    ],
+                ),
+                migrations.CreateModel(
+                    name="Route",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                            ),
+                        ),
+                        ("kind", models.CharField(choices=[("time", "Time"), ("expense", "Expense")], max_length=10)),
+                        ("policy", models.JSONField(blank=True, default=dict)),
+                        ("valid_from", models.DateField()),
+                        ("valid_to", models.DateField(blank=True, null=True)),
+                        (
+                            "entity",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="routes",
+                                to="portal.legalentity",
+                            ),
+                        ),
+                        (
+                            "source",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="routes_out",
+                                to="portal.connection",
+                            ),
+                        ),
+                        (
+                            "target",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="routes_in",
+                                to="portal.connection",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "ordering": ["entity__code", "source__code", "kind", "valid_from"],
+                    },
+                ),
+                migrations.AddIndex(
+                    model_name="exceptioncase",
+                    index=models.Index(fields=["state", "entity", "rule"], name="case_by_state_and_entity"),
+                ),
+                migrations.AddConstraint(
+                    model_name="exceptioncase",
+                    constraint=models.UniqueConstraint(
+                        condition=models.Q(("state", "open")),
+                        fields=("rule", "entity", "subject_type", "subject_key"),
+                        name="one_open_case_per_cause",
                     ),
                 ),
-                ("regressions", models.PositiveSmallIntegerField(default=0)),
-                ("opened_at", models.DateTimeField()),
-                ("seen_at", models.DateTimeField()),
-                ("closed_at", models.DateTimeField(blank=True, null=True)),
-                ("open_holds", models.PositiveIntegerField(default=0)),
-                ("open_hours", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
-                ("open_people", models.PositiveIntegerField(default=0)),
-                ("oldest_work_date", models.DateField(blank=True, null=True)),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="cases",
-                        to="portal.connection",
+                migrations.AddConstraint(
+                    model_name="casetotal",
+                    constraint=models.UniqueConstraint(
+                        fields=("case", "currency"), name="one_total_per_case_and_currency"
                     ),
                 ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="cases", to="portal.legalentity"
+                migrations.AddConstraint(
+                    model_name="casecomment",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(("text", ""), _negated=True), name="a_comment_says_something"
                     ),
                 ),
-                (
-                    "owner",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="cases",
-                        to=settings.AUTH_USER_MODEL,
+                migrations.AddConstraint(
+                    model_name="handback",
+                    constraint=models.UniqueConstraint(
+                        condition=models.Q(("answered_at", None)),
+                        fields=("entry",),
+                        name="an_entry_is_handed_back_once_at_a_time",
                     ),
                 ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="CaseTotal",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("currency", models.CharField(max_length=3)),
-                ("holds", models.PositiveIntegerField(default=0)),
-                ("amount", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
-                (
-                    "case",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="totals",
-                        to="reconciliation.exceptioncase",
+                migrations.AddConstraint(
+                    model_name="handback",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(
+                            ("answered_at", None), ("answered_at__gte", models.F("at")), _connector="OR"
+                        ),
+                        name="the_answer_follows_the_hand_back",
                     ),
                 ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="CaseComment",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("at", models.DateTimeField()),
-                ("text", models.TextField()),
-                (
-                    "mentions",
-                    django.contrib.postgres.fields.ArrayField(
-                        base_field=models.CharField(max_length=150), blank=True, default=list, size=None
+                migrations.AddIndex(
+                    model_name="hold",
+                    index=models.Index(
+                        condition=models.Q(("closed_at", None)), fields=["case", "entry"], name="open_hold_by_case"
                     ),
                 ),
-                (
-                    "author",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                migrations.AddIndex(
+                    model_name="hold",
+                    index=models.Index(
+                        condition=models.Q(("outcome", "waived")), fields=["entry"], name="waiver_by_entry"
                     ),
                 ),
-                (
-                    "case",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="comments",
-                        to="reconciliation.exceptioncase",
+                migrations.AddConstraint(
+                    model_name="hold",
+                    constraint=models.UniqueConstraint(
+                        condition=models.Q(("closed_at", None)), fields=("entry", "rule"), name="one_open_hold_per_rule"
                     ),
                 ),
-            ],
-            options={
-                "ordering": ["case", "id"],
-            },
-        ),
-        migrations.CreateModel(
-            name="HandBack",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("at", models.DateTimeField()),
-                ("message", models.TextField()),
-                ("answered_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "by",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                migrations.AddConstraint(
+                    model_name="hold",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("closed_at", None), ("outcome", "")),
+                            models.Q(("closed_at__isnull", False), models.Q(("outcome", ""), _negated=True)),
+                            _connector="OR",
+                        ),
+                        name="a_closed_hold_has_an_outcome",
                     ),
                 ),
-                (
-                    "entry",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="hand_backs", to="portal.ledgerentry"
+                migrations.AddConstraint(
+                    model_name="hold",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("outcome", "waived"), _negated=True),
+                            models.Q(("closed_by__isnull", False), models.Q(("reason", ""), _negated=True)),
+                            _connector="OR",
+                        ),
+                        name="a_waiver_has_a_person_and_a_reason",
                     ),
                 ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="HistoricalExceptionCase",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("rule", models.CharField(db_index=True, max_length=60)),
-                ("subject_type", models.CharField(max_length=30)),
-                ("subject_key", models.CharField(max_length=300)),
-                ("sentence", models.TextField()),
-                ("detail", models.JSONField(blank=True, default=dict)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("open", "Open"), ("resolved", "Resolved")], default="open", max_length=10
+                migrations.AddIndex(
+                    model_name="operationrow",
+                    index=models.Index(fields=["operation", "result"], name="operation_row_by_result"),
+                ),
+                migrations.AddConstraint(
+                    model_name="operationrow",
+                    constraint=models.UniqueConstraint(
+                        fields=("operation", "entry"), name="an_operation_holds_an_entry_once"
                     ),
                 ),
-                ("regressions", models.PositiveSmallIntegerField(default=0)),
-                ("opened_at", models.DateTimeField()),
-                ("closed_at", models.DateTimeField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
+                migrations.AddIndex(
+                    model_name="reconciliationresult",
+                    index=models.Index(fields=["run", "leg", "outcome"], name="result_by_run_and_outcome"),
                 ),
-                (
-                    "connection",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.connection",
+                migrations.AddConstraint(
+                    model_name="reconciliationresult",
+                    constraint=models.CheckConstraint(
+                        condition=models.Q(
+                            ("document__isnull", False),
+                            ("entry__isnull", False),
+                            ("line__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="a_result_is_about_something",
                     ),
                 ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.legalentity",
+                migrations.AddConstraint(
+                    model_name="route",
+                    constraint=models.UniqueConstraint(
+                        fields=("source", "kind", "valid_from"), name="one_route_per_source_kind_and_day"
                     ),
                 ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "owner",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical exception case",
-                "verbose_name_plural": "historical exception cases",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="HistoricalRoute",
-            fields=[
-                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
-                ("kind", models.CharField(choices=[("time", "Time"), ("expense", "Expense")], max_length=10)),
-                ("policy", models.JSONField(blank=True, default=dict)),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                ("history_change_reason", models.TextField(null=True)),
-                ("history_id", models.AutoField(primary_key=True, serialize=False)),
-                ("history_date", models.DateTimeField(db_index=True)),
-                (
-                    "history_type",
-                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
-                ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.legalentity",
-                    ),
-                ),
-                (
-                    "history_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "source",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.connection",
-                    ),
-                ),
-                (
-                    "target",
-                    models.ForeignKey(
-                        blank=True,
-                        db_constraint=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="portal.connection",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "historical route",
-                "verbose_name_plural": "historical routes",
-                "ordering": ("-history_date", "-history_id"),
-                "get_latest_by": ("history_date", "history_id"),
-            },
-            bases=(simple_history.models.HistoricalChanges, models.Model),
-        ),
-        migrations.CreateModel(
-            name="Hold",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("rule", models.CharField(max_length=60)),
-                ("sentence", models.TextField()),
-                ("detail", models.JSONField(blank=True, default=dict)),
-                ("opened_at", models.DateTimeField()),
-                ("closed_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "outcome",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("passed", "The rule passes now"),
-                            ("waived", "Waived"),
-                            ("withdrawn", "The entry was withdrawn or replaced"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("reason", models.TextField(blank=True)),
-                (
-                    "case",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="holds",
-                        to="reconciliation.exceptioncase",
-                    ),
-                ),
-                (
-                    "closed_by",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "entry",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="holds", to="portal.ledgerentry"
-                    ),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="Operation",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("fix", models.CharField(max_length=40)),
-                ("title", models.CharField(max_length=300)),
-                ("parameters", models.JSONField(default=dict)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("planned", "Dry-run"),
-                            ("running", "Running"),
-                            ("done", "Done"),
-                            ("cancelled", "Cancelled"),
-                        ],
-                        default="planned",
-                        max_length=10,
-                    ),
-                ),
-                ("created_at", models.DateTimeField()),
-                ("reason", models.TextField(blank=True)),
-                ("confirmed_at", models.DateTimeField(blank=True, null=True)),
-                ("started_at", models.DateTimeField(blank=True, null=True)),
-                ("finished_at", models.DateTimeField(blank=True, null=True)),
-                ("cancel_requested_at", models.DateTimeField(blank=True, null=True)),
-                ("lease_until", models.DateTimeField(blank=True, null=True)),
-                ("preview", models.JSONField(blank=True, default=dict)),
-                ("total", models.PositiveIntegerField(default=0)),
-                ("done", models.PositiveIntegerField(default=0)),
-                ("failed", models.PositiveIntegerField(default=0)),
-                (
-                    "case",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="operations",
-                        to="reconciliation.exceptioncase",
-                    ),
-                ),
-                (
-                    "created_by",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="operations",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="operations", to="portal.legalentity"
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["-id"],
-            },
-        ),
-        migrations.CreateModel(
-            name="OperationRow",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("fence", models.PositiveIntegerField()),
-                ("promised", models.CharField(blank=True, max_length=300)),
-                ("will_pass", models.BooleanField(default=False)),
-                (
-                    "result",
-                    models.CharField(
-                        choices=[
-                            ("pending", "Pending"),
-                            ("done", "Done"),
-                            ("failed", "Failed"),
-                            ("skipped", "Changed meanwhile"),
-                            ("cancelled", "Cancelled"),
-                        ],
-                        default="pending",
-                        max_length=10,
-                    ),
-                ),
-                ("message", models.TextField(blank=True)),
-                ("finished_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "entry",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="operation_rows",
-                        to="portal.ledgerentry",
-                    ),
-                ),
-                (
-                    "operation",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="rows", to="reconciliation.operation"
-                    ),
-                ),
-                (
-                    "successor",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="portal.ledgerentry",
-                    ),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="ReconciliationRun",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("running", "Running"),
-                            ("balanced", "Balanced"),
-                            ("out_of_balance", "Out of balance"),
-                            ("failed", "Failed"),
-                        ],
-                        default="running",
-                        max_length=15,
-                    ),
-                ),
-                ("started_at", models.DateTimeField()),
-                ("finished_at", models.DateTimeField(blank=True, null=True)),
-                ("statement_read_at", models.DateTimeField(blank=True, null=True)),
-                ("totals", models.JSONField(blank=True, default=dict)),
-                ("failure", models.TextField(blank=True)),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="reconciliation_runs",
-                        to="portal.legalentity",
-                    ),
-                ),
-                (
-                    "period",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="reconciliation_runs",
-                        to="portal.accountingperiod",
-                    ),
-                ),
-                (
-                    "requested_by",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["-id"],
-            },
-        ),
-        migrations.CreateModel(
-            name="ReconciliationResult",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "leg",
-                    models.CharField(
-                        choices=[("tracker_ledger", "Tracker ↔ ledger"), ("ledger_target", "Ledger ↔ ERP")],
-                        max_length=20,
-                    ),
-                ),
-                (
-                    "outcome",
-                    models.CharField(
-                        choices=[
-                            ("matched", "Matched"),
-                            ("missing_left", "Only on the right"),
-                            ("missing_right", "Only on the left"),
-                            ("hours_differ", "Hours differ"),
-                            ("amount_differs", "Amount differs"),
-                            ("date_differs", "Date differs"),
-                            ("project_differs", "Project differs"),
-                            ("duplicate", "Booked more than once"),
-                            ("open", "Not posted yet"),
-                        ],
-                        max_length=20,
-                    ),
-                ),
-                ("hours_left", models.DecimalField(blank=True, decimal_places=4, max_digits=9, null=True)),
-                ("hours_right", models.DecimalField(blank=True, decimal_places=4, max_digits=9, null=True)),
-                ("amount_left", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
-                ("amount_right", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
-                ("currency", models.CharField(blank=True, max_length=3)),
-                ("reason", models.TextField(blank=True)),
-                (
-                    "document",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="portal.document",
-                    ),
-                ),
-                (
-                    "entry",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="results",
-                        to="portal.ledgerentry",
-                    ),
-                ),
-                (
-                    "line",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="portal.statementline",
-                    ),
-                ),
-                (
-                    "run",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="results",
-                        to="reconciliation.reconciliationrun",
-                    ),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="Route",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("kind", models.CharField(choices=[("time", "Time"), ("expense", "Expense")], max_length=10)),
-                ("policy", models.JSONField(blank=True, default=dict)),
-                ("valid_from", models.DateField()),
-                ("valid_to", models.DateField(blank=True, null=True)),
-                (
-                    "entity",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="routes", to="portal.legalentity"
-                    ),
-                ),
-                (
-                    "source",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="routes_out", to="portal.connection"
-                    ),
-                ),
-                (
-                    "target",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="routes_in", to="portal.connection"
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["entity__code", "source__code", "kind", "valid_from"],
-            },
-        ),
-        migrations.AddIndex(
-            model_name="exceptioncase",
-            index=models.Index(fields=["state", "entity", "rule"], name="case_by_state_and_entity"),
-        ),
-        migrations.AddConstraint(
-            model_name="exceptioncase",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "open")),
-                fields=("rule", "entity", "subject_type", "subject_key"),
-                name="one_open_case_per_cause",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="casetotal",
-            constraint=models.UniqueConstraint(fields=("case", "currency"), name="one_total_per_case_and_currency"),
-        ),
-        migrations.AddConstraint(
-            model_name="casecomment",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("text", ""), _negated=True), name="a_comment_says_something"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="handback",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("answered_at", None)),
-                fields=("entry",),
-                name="an_entry_is_handed_back_once_at_a_time",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="handback",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("answered_at", None), ("answered_at__gte", models.F("at")), _connector="OR"),
-                name="the_answer_follows_the_hand_back",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="hold",
-            index=models.Index(
-                condition=models.Q(("closed_at", None)), fields=["case", "entry"], name="open_hold_by_case"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="hold",
-            index=models.Index(condition=models.Q(("outcome", "waived")), fields=["entry"], name="waiver_by_entry"),
-        ),
-        migrations.AddConstraint(
-            model_name="hold",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("closed_at", None)), fields=("entry", "rule"), name="one_open_hold_per_rule"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="hold",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("closed_at", None), ("outcome", "")),
-                    models.Q(("closed_at__isnull", False), models.Q(("outcome", ""), _negated=True)),
-                    _connector="OR",
-                ),
-                name="a_closed_hold_has_an_outcome",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="hold",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("outcome", "waived"), _negated=True),
-                    models.Q(("closed_by__isnull", False), models.Q(("reason", ""), _negated=True)),
-                    _connector="OR",
-                ),
-                name="a_waiver_has_a_person_and_a_reason",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="operationrow",
-            index=models.Index(fields=["operation", "result"], name="operation_row_by_result"),
-        ),
-        migrations.AddConstraint(
-            model_name="operationrow",
-            constraint=models.UniqueConstraint(fields=("operation", "entry"), name="an_operation_holds_an_entry_once"),
-        ),
-        migrations.AddIndex(
-            model_name="reconciliationresult",
-            index=models.Index(fields=["run", "leg", "outcome"], name="result_by_run_and_outcome"),
-        ),
-        migrations.AddConstraint(
-            model_name="reconciliationresult",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("document__isnull", False), ("entry__isnull", False), ("line__isnull", False), _connector="OR"
-                ),
-                name="a_result_is_about_something",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="route",
-            constraint=models.UniqueConstraint(
-                fields=("source", "kind", "valid_from"), name="one_route_per_source_kind_and_day"
-            ),
-        ),
+            ]
+        )
     ]
