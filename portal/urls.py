@@ -6,7 +6,13 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from portal import health
+from portal.screens import NavItem
 from portal.views import shell, styleguide
+
+NAVIGATION = (
+    NavItem(label="Ledger", url_name="ledger", position=30, key="l"),
+    NavItem(label="Audit", url_name="audit", group="Govern", position=90, key="h"),
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("health/live", health.live, name="health_live"),
@@ -17,6 +23,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("preferences/keyboard/", shell.KeyboardScreen.as_view(), name="keyboard"),
     path("entities/", shell.entities, name="entities"),
     path("styleguide/", styleguide.StyleguideScreen.as_view(), name="styleguide"),
+    path("", include("reconciliation.urls")),
+    path("", include("integrations.urls")),
     path("accounts/", include("allauth.account.urls")),
     path("accounts/2fa/", include("allauth.mfa.urls")),
     path("admin/", admin.site.urls),

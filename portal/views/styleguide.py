@@ -119,36 +119,58 @@ class StyleguideScreen(Screen):
         return self.page(self.context(**samples()))
 
 
+PAYLOAD = """{
+  "id": 636709355,
+  "spent_date": "2026-10-14",
+  "hours": 7.5,
+  "user": {"id": 1782959, "name": "Kim Allen"},
+  "authorization": "[redacted]"
+}"""
+NOTICES = (
+    Notice("NetSuite data is 42 minutes old; postings wait, nothing is lost.", "warn", "#", "See the connection"),
+    Notice("We do not know whether NetSuite booked this. Looking it up at 10:06. Re-post is off until then.", "info"),
+    Notice("NetSuite refused 12 time entries: the period Oct 2026 is closed in entity DE. Ref 8F3K.", "bad"),
+    Notice("Balanced to the cent at 07:10.", "good"),
+)
+TILES = (
+    Tile("At risk before Thursday", "261,940.00", "EUR", url="#tiles"),
+    Tile("Oldest", "11 days", tone="bad"),
+    Tile("New today", "3 causes", note="2 by Harvest"),
+    Tile("Waiting on others", "2 causes"),
+)
+CLEAR = Empty(
+    "No open exceptions",
+    "Last cleared 09:42 by Finance US (112 entries). Next sync 10:00.",
+    "#",
+    "See what was resolved",
+)
+
+
 def samples() -> dict[str, Any]:
     """What the page draws."""
     table = SampleTable(SAMPLES)
     now = timezone.now()
+    sums = {"sentence": "Total", "entries": "514", "people": "57"}
     return {
         "table": table,
-        "foot": [("", ""), ("Total", ""), ("", ""), ("514", "num"), ("57", "num"), ("", ""), ("", ""), ("", ""), ("", ""), ("", "")],
-        "tiles": [
-            Tile("At risk before Thursday", "261,940.00", "EUR", url="#tiles"),
-            Tile("Oldest", "11 days", tone="bad"),
-            Tile("New today", "3 causes", note="2 by Harvest"),
-            Tile("Waiting on others", "2 causes"),
-        ],
-        "notices": [
-            Notice("NetSuite data is 42 minutes old; postings wait and nothing is lost.", "warn", "#", "See the connection"),
-            Notice("We do not know whether NetSuite booked this. Looking it up at 10:06 (2 of 3). Re-post is off until then.", "info"),
-            Notice("NetSuite refused 12 time entries: the period Oct 2026 is closed in entity DE. Ref 8F3K.", "bad"),
-            Notice("Balanced to the cent at 07:10.", "good"),
-        ],
-        "empty": Empty("No open exceptions", "Last cleared 09:42 by Finance US (112 entries). Next sync 10:00.", "#", "See what was resolved"),
+        "foot": [(sums.get(column.name, ""), column.column.css) for column in table.columns],
+        "tiles": TILES,
+        "notices": NOTICES,
+        "empty": CLEAR,
         "form": SampleForm({"scope": "all", "amount": "many", "period": "2026-11"}),
         "plain_form": SampleForm(initial={"scope": "all"}, auto_id="plain_%s"),
-        "moments": [now - timedelta(seconds=40), now - timedelta(minutes=4), now - timedelta(days=11), now + timedelta(hours=2)],
-        "payload": '{\n  "id": 636709355,\n  "spent_date": "2026-10-14",\n  "hours": 7.5,\n  "user": {"id": 1782959, "name": "Kim Allen"},\n  "authorization": "[redacted]"\n}',
+        "moments": [now - timedelta(seconds=40), now - timedelta(minutes=4), now + timedelta(hours=2)],
+        "payload": PAYLOAD,
         "bars": charts.bars(
-            [charts.Bar("Project closed", Decimal("148300")), charts.Bar("Project unknown", Decimal("61940")), charts.Bar("Rate differs", Decimal("51700"))],
-            title="Amount held by cause", unit="EUR", places=2,
+            [charts.Bar(sample.rule, abs(sample.amount)) for sample in SAMPLES],
+            title="Amount held by cause",
+            unit="EUR",
+            places=2,
         ),
         "stacked": charts.stacked(
             [("ACME rollout", [120, 30, 12, 4]), ("Nordic audit", [80, 0, 44, 0]), ("Internal tools", [12, 8, 0, 30])],
-            ["Ready", "Waiting approval", "Exceptions", "Held"], title="Hours by readiness", unit="hours",
+            ["Ready", "Waiting approval", "Exceptions", "Held"],
+            title="Hours by readiness",
+            unit="hours",
         ),
-    }  # fmt: skip
+    }
