@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from integrations.errors import ConnectorError
@@ -104,6 +105,7 @@ class Capabilities:
     memo_limit: int = 4000  # characters
     memo_forbidden: str = ""  # characters the target does not take
     requires_task: bool = False
+    hours_tolerance: Decimal = Decimal(0)  # hours that the target's own unit cannot tell apart; read-back allows for it
 
 
 @runtime_checkable

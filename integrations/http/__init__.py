@@ -6,10 +6,10 @@ Addresses are checked before and after connecting (`addresses.py`, `transport.py
 """
 
 from integrations.http.addresses import ForbiddenAddress
-from integrations.http.client import Auth, Http
+from integrations.http.client import Auth, Http, TokenCache
 from integrations.http.outcomes import Response
 from integrations.http.pacing import Rate
 from integrations.http.recording import Exchange, recording
 from integrations.http.transport import Outgoing
 
-__all__ = ["Auth", "Exchange", "ForbiddenAddress", "Http", "Outgoing", "Rate", "Response", "recording"]
+__all__ = ["Auth", "Exchange", "ForbiddenAddress", "Http", "Outgoing", "Rate", "Response", "TokenCache", "recording"]

@@ -82,10 +82,13 @@ class Records:
         rows = self.db.execute("SELECT * FROM ns_record WHERE kind = ? ORDER BY id", (kind,))
         return [{"id": row["id"], "externalId": row["externalid"], **json.loads(row["body"])} for row in rows]
 
-    def write(self, kind: RecordType, key: str | None, body: Mapping[str, Any], *, names: str, create: bool) -> int:
+    def write(
+        self, kind: RecordType, key: str | None, body: Mapping[str, Any], *, names: str, create: bool, replace: str = ""
+    ) -> int:
         """Create a record, or change the one under `key`; returns its internal id. Raises RefusedError.
 
-        `names` is the caller's wish for fields that do not exist: Error, Warning or Ignore.
+        `names` is the caller's wish for fields that do not exist: Error, Warning or Ignore. Lines are added to those
+        that a record has, unless `replace` names their sublist.
         """
         checked = self._checked(kind, body, names)
         external = key[4:] if key and key.startswith("eid:") else body.get("externalId")
@@ -106,6 +109,8 @@ class Records:
             )
         before = json.loads(row["body"]) if row else {}
         after = {**before, **checked}
+        for sublist in set(kind.lines) & set(before) & set(checked) - set(replace.split(",")):
+            after[sublist] = {"items": before[sublist]["items"] + checked[sublist]["items"]}
         self._business_rules(kind, before, after)
         identity = int(row["id"]) if row else self._store.next_id("record", 1001)
         self._put(kind, identity, after, row["externalid"] if row else external, lag=row is None)

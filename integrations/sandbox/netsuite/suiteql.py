@@ -32,6 +32,10 @@ def _json(path: str) -> str:
 
 
 def _ref(path: str) -> tuple[str, str]:
+    return (f"CAST({_json(f'{path}.id')} AS INTEGER)", "ref:" + _json(f"{path}.refName"))
+
+
+def _enum(path: str) -> tuple[str, str]:
     return (_json(f"{path}.id"), "ref:" + _json(f"{path}.refName"))
 
 
@@ -65,7 +69,7 @@ TABLES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
             "casetaskevent": _ref("caseTaskEvent"), "item": _ref("item"), "department": _ref("department"),
             "class": _ref("class"), "location": _ref("location"), "subsidiary": _ref("subsidiary"),
             "hours": (_HOURS, "number"), "rate": (_json("rate"), "number"), "isbillable": _flag("isBillable"),
-            "memo": _text("memo"), "approvalstatus": _ref("approvalStatus"),
+            "memo": _text("memo"), "approvalstatus": _enum("approvalStatus"),
         },
     ),
     "transaction": (
@@ -73,7 +77,7 @@ TABLES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
         {
             **_ID, "type": ("'ExpRept'", "text"), "recordtype": ("'expensereport'", "text"),
             "trandate": _date("tranDate"), "entity": _ref("entity"), "subsidiary": _ref("subsidiary"),
-            "currency": (_json("expensereportcurrency.id"), "number"), "memo": _text("memo"), "tranid": _text("tranId"),
+            "currency": _ref("expensereportcurrency"), "memo": _text("memo"), "tranid": _text("tranId"),
         },
     ),
     "customer": (
@@ -90,7 +94,7 @@ TABLES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
         {
             **_ID, "entityid": _text("entityId"), "companyname": _text("companyName"), "altname": _text("altName"),
             "parent": _ref("parent"), "subsidiary": _ref("subsidiary"), "currency": _ref("currency"),
-            "entitystatus": _ref("entityStatus"), "jobbillingtype": _ref("jobBillingType"),
+            "entitystatus": _enum("entityStatus"), "jobbillingtype": _enum("jobBillingType"),
             "startdate": _date("startDate"), "enddate": _date("endDate"), "allowtime": _flag("allowTime"),
             "projectmanager": _ref("projectManager"), "isinactive": _flag("isInactive"),
         },
@@ -99,7 +103,7 @@ TABLES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
         "projecttask",
         {
             **_ID, "title": _text("title"), "project": _ref("project"), "parent": _ref("parent"),
-            "status": _ref("status"), "nonbillabletask": _flag("nonBillableTask"), "isinactive": _flag("isInactive"),
+            "status": _enum("status"), "nonbillabletask": _flag("nonBillableTask"), "isinactive": _flag("isInactive"),
         },
     ),
     "employee": (
@@ -114,7 +118,7 @@ TABLES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
         "subsidiary",
         {
             **_ID, "name": _text("name"), "fullname": _text("fullName"), "legalname": _text("legalName"),
-            "parent": _ref("parent"), "currency": _ref("currency"), "country": _ref("country"),
+            "parent": _ref("parent"), "currency": _ref("currency"), "country": _enum("country"),
             "iselimination": _flag("isElimination"), "isinactive": _flag("isInactive"),
         },
     ),
@@ -142,9 +146,9 @@ TABLES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
 _LINES = """
 CREATE TEMP VIEW IF NOT EXISTS ql_transactionline AS
 SELECT r.id AS "transaction", l.key + 1 AS id, 'F' AS mainline, r.visible_at,
-    json_extract(l.value, '$.customer.id') AS entity, json_extract(l.value, '$.category.id') AS category,
+    CAST(json_extract(l.value, '$.customer.id') AS INTEGER) AS entity, CAST(json_extract(l.value, '$.category.id') AS INTEGER) AS category,
     json_extract(l.value, '$.amount') AS foreignamount, json_extract(l.value, '$.memo') AS memo,
-    json_extract(l.value, '$.projecttask.id') AS projecttask, json_extract(l.value, '$.department.id') AS department,
+    CAST(json_extract(l.value, '$.projecttask.id') AS INTEGER) AS projecttask, CAST(json_extract(l.value, '$.department.id') AS INTEGER) AS department,
     CASE WHEN json_extract(l.value, '$.isBillable') THEN 'T' ELSE 'F' END AS isbillable,
     r.modified AS linelastmodifieddate
 FROM ns_record r, json_each(r.body, '$.expense.items') l WHERE r.kind = 'expensereport'

@@ -183,6 +183,7 @@ class NetSuiteSandbox(Vendor):
             "key": request.params["id"],
             "body": _json(request),
             "names": request.headers.get("X-NetSuite-PropertyNameValidation", "Warning"),
+            "replace": request.query.get("replace", ""),
         }
         if "respond-async" in request.headers.get("Prefer", ""):
             return self.jobs.accept(request, [work])
@@ -193,6 +194,7 @@ class NetSuiteSandbox(Vendor):
         names = request.headers.get("X-NetSuite-PropertyNameValidation", "Warning")
         body = _json(request)
         work: dict[str, Any] = {"type": kind.name.lower(), "method": request.method, "names": names}
+        work["replace"] = request.query.get("replace", "")
         asynchronous = "respond-async" in request.headers.get("Prefer", "")
         if "type=collection" not in request.headers.get("Content-Type", "").replace(" ", ""):
             if request.method != "POST":
@@ -214,7 +216,12 @@ class NetSuiteSandbox(Vendor):
         """Carry out one write; its place is that of the record."""
         kind = RECORD_TYPES[work["type"]]
         identity = self.records.write(
-            kind, work["key"], work["body"], names=work["names"], create=work["method"] != "PATCH"
+            kind,
+            work["key"],
+            work["body"],
+            names=work["names"],
+            create=work["method"] != "PATCH",
+            replace=work["replace"],
         )
         headers = {}
         if work["method"] == "POST" or self.location_on_upsert:

@@ -1,0 +1,59 @@
+"""What the vendor's public documents leave open and we had to decide. Each is to be proved against a real account.
+
+Everything here is listed in docs/connectors/netsuite.md; nothing else in the connector rests on a guess. Where accounts may
+differ, a setting of the connection replaces the value. Some readings have no value of their own:
+
+- SuiteQL's timebill and transaction have a column `externalid` (`statements.py`); a record that it does not show is asked
+  for by REST as well.
+- SuiteQL's timebill.hours are decimal hours, while the record writes h:mm.
+- A batch makes one task per record, in the records' order (`batches.py`).
+- Negative hours and negative expense amounts are taken: a reversal is a record of its own with the sign turned.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+# SuiteQL shows timestamps in the account's own zone. Changes are read again this far back, more than a clock change takes.
+OVERLAP = timedelta(minutes=70)
+
+# `lastmodifieddate` exists on every table that we read, accountingperiod included, and is exact to the second.
+MODIFIED = "lastmodifieddate"
+
+# The lines of an expense report are transactionline rows with mainline F; their entity is the project or customer.
+EXPENSE_LINES = "tl.mainline = 'F'"
+
+# Memos: what the entry forms take. Longer texts are refused by the vendor.
+TIME_MEMO_LIMIT = 4000
+EXPENSE_MEMO_LIMIT = 999
+
+# Reading an expense report that does not exist is answered with this text and 400 (recorded), not with 404.
+ABSENT_TRANSACTION = "Transaction type specified is incorrect"
+
+# Display texts of a project's status and billing type, as accounts in English show them; lower case.
+PROJECT_STATUSES = {
+    "closed": "closed",
+    "not awarded": "closed",
+    "pending": "planned",
+    "awarded": "open",
+    "in progress": "open",
+    "on hold": "on_hold",
+}
+BILLING_TYPES = {
+    "time and materials": "time_and_material",
+    "fixed bid, interval": "fixed_fee",
+    "fixed bid, milestone": "milestone",
+    "charge-based": "time_and_material",
+}
+
+# What `deletedrecord.type` says for the records that we read, lower case without blanks.
+DELETED_TYPES = {
+    "customer": "customer",
+    "job": "project",
+    "project": "project",
+    "projecttask": "task",
+    "employee": "resource",
+    "subsidiary": "entity",
+    "department": "cost_centre",
+    "accountingperiod": "period",
+}

@@ -1,0 +1,178 @@
+"""The NetSuite connector: master data out, approved time and expenses in, and what is booked back out as a statement.
+
+A posting is one record under its key as external id, written by PUT: writing it again changes that record and never books a
+second one. Everything that NetSuite's documents leave open is in `assumptions.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from integrations.connectors.netsuite import assumptions, batches, bodies, mapping, refusals, statements, streams
+from integrations.connectors.netsuite.auth import sign_in
+from integrations.connectors.netsuite.settings import SETTINGS
+from integrations.connectors.netsuite.suiteql import query
+from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised
+from integrations.http import Http
+from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
+from portal.records import CanonicalRecord, Posting, Receipt, StatementLine
+
+_STREAM_OF_TYPE = {
+    "subsidiary": "subsidiaries",
+    "department": "departments",
+    "accountingperiod": "periods",
+    "customer": "customers",
+    "job": "projects",
+    "projecttask": "tasks",
+    "employee": "employees",
+}
+
+
+class NetSuiteConnector:
+    """One NetSuite account."""
+
+    name = "netsuite"
+    hosts = ("suitetalk.api.netsuite.com",)
+    streams = tuple(streams.STREAMS)
+    tombstones = True
+    settings = SETTINGS
+
+    def __init__(self, account: Account, http: Http) -> None:
+        self._account = account
+        self._http = http
+        self._settings = account.settings
+        self._own = refusals.own_patterns(account.settings.get("refusals") or ())
+        self._expenses = bool(account.settings.get("expenses", True))
+        self.capabilities = Capabilities(
+            batch_size=max(1, min(int(account.settings.get("batch_size") or 1), batches.MAX_RECORDS)),
+            concurrency=int(account.settings.get("concurrency") or 4),
+            upsert=True,
+            expenses=self._expenses,
+            upstream_timeout=900.0,
+            memo_limit=assumptions.TIME_MEMO_LIMIT,
+            hours_tolerance=bodies.HOURS_TOLERANCE,
+        )
+        self._batches = batches.Batches(http, self._settings, self._own, self._receipts)
+        sign_in(account, http)
+
+    def check(self) -> str:
+        """Read the subsidiaries and look at the time bills: the role must be allowed both."""
+        found = query(self._http, "SELECT r.id, r.name FROM subsidiary r ORDER BY r.id").rows
+        self._get(f"{statements.RECORD_PATH}/timebill", {"limit": "1", "offset": "0"})
+        names = ", ".join(str(row.get("name", "")) for row in found[:5])
+        return f"NetSuite account {self._account.realm or '?'} answers with {len(found)} subsidiaries: {names}."
+
+    def pull(self, stream: str, since: str | None) -> Iterator[Page]:
+        """Master data changed at or after a cursor, oldest first."""
+        return streams.pull(self._http, stream, since)
+
+    def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
+        """A record as it is now; empty when it is gone."""
+        return streams.one(self._http, hint.stream, hint.external_id)
+
+    def present(self, stream: str, start: date, end: date) -> Iterator[str]:
+        """The ids of everything in a stream; master data has no work date, so the range does not narrow it."""
+        del start, end
+        return streams.identities(self._http, stream)
+
+    def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
+        """Hints from a SuiteScript in the account, in a form of our own (see the manual), signed with the hook secret."""
+        secret = self._account.secrets.get("hook_secret", "")
+        given = next((value for name, value in headers.items() if name.lower() == "x-tieout-signature"), "")
+        expected = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+        if not secret or not hmac.compare_digest(expected.encode(), given.encode()):
+            raise Unauthorised("The hook's signature does not hold.")
+        try:
+            sent = json.loads(body)
+            hints = [
+                Hint(stream=_STREAM_OF_TYPE[item["type"]], external_id=str(item["id"])) for item in sent["records"]
+            ]
+            return Delivery(delivery_id=str(sent["id"]), hints=hints)
+        except (ValueError, KeyError, TypeError) as error:
+            raise Malformed(f"The hook's body cannot be read: {error!r}.") from None
+
+    def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
+        """Translate one row."""
+        return mapping.records(record, self._settings)
+
+    def body(self, posting: Posting) -> Any:
+        """The record that a posting becomes."""
+        return statements.plain(bodies.body(posting, self._settings))
+
+    def push(self, postings: Sequence[Posting]) -> Sequence[Receipt | ConnectorError]:
+        """Book postings by upsert under their keys: one by one, or as asynchronous batches."""
+        outcomes: dict[str, Receipt | ConnectorError] = {}
+        sendable: dict[str, list[Posting]] = {}
+        for posting in postings:
+            refused = bodies.objection(posting, self._settings)
+            if refused is not None:
+                outcomes[posting.key] = refused
+            else:
+                sendable.setdefault(bodies.record_type(posting), []).append(posting)
+        for record_type, group in sendable.items():
+            booked = self._put_batch(record_type, group) if self.capabilities.batch_size > 1 else map(self._put, group)
+            outcomes |= {posting.key: outcome for posting, outcome in zip(group, booked, strict=True)}
+        return [outcomes[posting.key] for posting in postings]
+
+    def find(self, keys: Sequence[str]) -> Mapping[str, StatementLine]:
+        """What NetSuite holds under our keys. Absence is asked for twice, by SuiteQL and by record."""
+        found = statements.by_keys(self._http, keys, expenses=self._expenses)
+        for key in keys:
+            if key not in found:
+                line = statements.by_record(self._http, key, self._own, expenses=self._expenses)
+                if line is not None:
+                    found[key] = line
+        return found
+
+    def statement(self, start: date, end: date, entity: str = "") -> Iterator[StatementLine]:
+        """Every time bill and expense report with a date in the closed range, of one subsidiary or of all."""
+        return statements.booked(self._http, start, end, entity, expenses=self._expenses)
+
+    def _put(self, posting: Posting) -> Receipt | ConnectorError:
+        record_type = bodies.record_type(posting)
+        try:
+            answer = self._http.request(
+                "PUT",
+                f"{statements.RECORD_PATH}/{record_type}/eid:{posting.key}",
+                params={"replace": "expense"} if record_type == "expensereport" else None,
+                json=bodies.body(posting, self._settings),
+                headers={"X-NetSuite-PropertyNameValidation": "Error"},
+            )
+        except ConnectorError as error:
+            return refusals.narrow(error, self._own)
+        return batches.receipt(posting, answer) or self._numbered(posting)
+
+    def _numbered(self, posting: Posting) -> Receipt | ConnectorError:
+        """The receipt of a record that was taken without being named: its number is read back."""
+        try:
+            line = statements.by_record(self._http, posting.key, self._own, expenses=self._expenses)
+        except ConnectorError as error:
+            return InDoubt(f"NetSuite took {posting.key}; its number could not be read: {error.detail}")
+        if line is None:
+            return InDoubt(f"NetSuite took {posting.key} and does not show it yet.")
+        return Receipt(key=posting.key, number=line.number, raw=line.raw)
+
+    def _put_batch(self, record_type: str, postings: Sequence[Posting]) -> list[Receipt | ConnectorError]:
+        try:
+            return self._batches.push(record_type, postings)
+        except ConnectorError as error:
+            return [error for _ in postings]
+
+    def _receipts(self, keys: Sequence[str]) -> Mapping[str, Receipt]:
+        """Receipts of what SuiteQL already shows under some keys; none when it cannot be asked."""
+        try:
+            lines = statements.by_keys(self._http, keys, expenses=self._expenses)
+        except ConnectorError:
+            return {}
+        return {key: Receipt(key=key, number=line.number, raw=line.raw) for key, line in lines.items()}
+
+    def _get(self, path: str, params: Mapping[str, str]) -> Any:
+        try:
+            return self._http.request("GET", path, params=params).body
+        except Rejected as error:
+            raise refusals.narrow(error, self._own, writes=False) from None

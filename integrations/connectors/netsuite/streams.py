@@ -1,0 +1,157 @@
+"""Master data by SuiteQL: what each stream selects, and how changes are read since a cursor.
+
+A cursor is the last change seen and its id, in the account's own time. A pull starts `assumptions.OVERLAP` before it and goes
+on by key, so that it may repeat records and never skips one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from integrations.connectors.netsuite import assumptions
+from integrations.connectors.netsuite.suiteql import DAY, MOMENT, Row, by_id, query
+from integrations.errors import Malformed
+from integrations.http import Http
+from integrations.protocol import Page, SourceRecord
+
+_STAMP = "%Y-%m-%d %H:%M:%S"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One stream: its table, read under the alias `r`, the columns that we may see, and the columns that order it."""
+
+    name: str
+    table: str
+    columns: str
+    joins: str = ""
+    changed: str = f"r.{assumptions.MODIFIED}"
+    key: str = "r.id"
+
+    @property
+    def select(self) -> str:
+        """The statement up to its conditions; every row has `id` and `changed`."""
+        stamp = f"TO_CHAR({self.changed}, {MOMENT}) AS changed"
+        return f"SELECT {self.key} AS id, {stamp}, {self.columns} FROM {self.table} r {self.joins}".rstrip()  # noqa: S608 - our own names
+
+
+_CURRENCY = "LEFT JOIN currency c ON c.id = r.currency"
+
+
+def _days(*columns: str) -> str:
+    return ", ".join(f"TO_CHAR(r.{column}, {DAY}) AS {column}" for column in columns)
+
+
+STREAMS = {
+    stream.name: stream
+    for stream in (
+        Stream(
+            "subsidiaries",
+            "subsidiary",
+            "r.name, r.legalname, r.parent, c.symbol AS currency, r.country, r.iselimination, r.isinactive",
+            joins=_CURRENCY,
+        ),
+        Stream("departments", "department", "r.name, r.fullname, r.parent, r.subsidiary, r.isinactive"),
+        Stream(
+            "periods",
+            "accountingperiod",
+            f"r.periodname, {_days('startdate', 'enddate')}, r.closed, r.alllocked, r.isadjust, r.isquarter, r.isyear, "
+            "r.isinactive",
+        ),
+        Stream(
+            "customers",
+            "customer",
+            "r.entityid, r.companyname, r.altname, r.parent, r.subsidiary, c.symbol AS currency, r.defaulttaxreg, "
+            f"{_days('startdate', 'enddate')}, r.isinactive",
+            joins=_CURRENCY,
+        ),
+        Stream(
+            "projects",
+            "job",
+            "r.entityid, r.companyname, r.altname, r.parent, r.subsidiary, r.projectmanager, "
+            "BUILTIN.DF(r.entitystatus) AS status, BUILTIN.DF(r.jobbillingtype) AS billing, "
+            f"{_days('startdate', 'enddate')}, r.isinactive",
+        ),
+        Stream("tasks", "projecttask", "r.title, r.project, r.status, r.nonbillabletask, r.isinactive"),
+        Stream(
+            "employees",
+            "employee",
+            "r.entityid, r.firstname, r.lastname, r.email, r.subsidiary, r.department, "
+            f"{_days('hiredate', 'releasedate')}, r.isinactive",
+        ),
+        Stream("deleted", "deletedrecord", "r.type, r.scriptid", changed="r.deleteddate", key="r.recordid"),
+    )
+}
+
+
+def stream(name: str) -> Stream:
+    """A stream by name; raises Malformed."""
+    if name not in STREAMS:
+        raise Malformed(f"NetSuite has no stream {name!r}; know {', '.join(STREAMS)}.")
+    return STREAMS[name]
+
+
+def record(name: str, row: Row) -> SourceRecord:
+    """A row as the inbox files it."""
+    try:
+        identity, changed = str(row["id"]), str(row["changed"])
+    except KeyError as missing:
+        raise Malformed(f"A row of {name} has no {missing}.") from None
+    external = f"{row.get('type', '')}/{identity}" if name == "deleted" else identity
+    return SourceRecord(stream=name, external_id=external, revision=changed, payload=dict(row))
+
+
+def pull(http: Http, name: str, since: str | None) -> Iterator[Page]:
+    """Pages of what changed at or after a cursor, oldest first."""
+    chosen = stream(name)
+    where = ""
+    params: tuple[str | int, ...] = ()
+    cursor = since
+    if since is not None:
+        where, params = f" WHERE {chosen.changed} >= TO_TIMESTAMP(?, {MOMENT})", (_rewound(since),)
+    total: int | None = None
+    first = True
+    reached: tuple[str, int] | None = None
+    while True:
+        page = query(http, f"{chosen.select}{where} ORDER BY {chosen.changed}, {chosen.key}", params)
+        total = page.total if first else total
+        first = False
+        if page.rows:
+            previous, reached = reached, (str(page.rows[-1]["changed"]), int(page.rows[-1]["id"]))
+            if previous is not None and reached <= previous:
+                raise Malformed(f"SuiteQL does not advance beyond {previous[0]} in {name}.")
+            cursor = max(f"{reached[0]}|{reached[1]}", since or "")
+        last = not page.more or reached is None
+        yield Page(records=[record(name, row) for row in page.rows], cursor=cursor, last=last, total=total)
+        if last or reached is None:
+            return
+        stamp = f"TO_TIMESTAMP(?, {MOMENT})"
+        where = f" WHERE ({chosen.changed} > {stamp} OR ({chosen.changed} = {stamp} AND {chosen.key} > ?))"
+        params = (reached[0], reached[0], reached[1])
+
+
+def one(http: Http, name: str, identity: str) -> list[SourceRecord]:
+    """A record as it is now; empty when it is gone."""
+    if not identity.isdigit():
+        return []
+    chosen = stream(name)
+    page = query(http, f"{chosen.select} WHERE {chosen.key} = ?", (int(identity),))
+    return [record(name, row) for row in page.rows]
+
+
+def identities(http: Http, name: str) -> Iterator[str]:
+    """The external ids of everything that a stream still holds; what is deleted is held by none."""
+    chosen = stream(name)
+    if name != "deleted":
+        for row in by_id(http, f"SELECT r.id AS id FROM {chosen.table} r", (), (), key=chosen.key):  # noqa: S608
+            yield str(row["id"])
+
+
+def _rewound(cursor: str) -> str:
+    """The moment from which a pull starts: the cursor's, less the overlap. Raises Malformed."""
+    try:
+        return (datetime.strptime(cursor.partition("|")[0], _STAMP) - assumptions.OVERLAP).strftime(_STAMP)  # noqa: DTZ007
+    except ValueError:
+        raise Malformed(f"The cursor {cursor!r} is not a moment and an id.") from None
