@@ -29,14 +29,9 @@ class Table(tables.Table):  # type: ignore[misc]
 
     stacks: ClassVar[bool] = True  # narrow screens get a card a row
 
-    class Meta:
-        template_name = "django_tables2/table.html"
-        row_attrs: ClassVar[dict[str, Any]] = {
-            "data-key": lambda record: getattr(record, "pk", None),
-        }
-        order_by_field = "sort"
-        default = figures.UNKNOWN
-        empty_text = ""
+    def __init__(self, data: Any, **more: Any) -> None:
+        more.setdefault("row_attrs", {"data-key": lambda record: getattr(record, "pk", None)})
+        super().__init__(data, default=figures.UNKNOWN, **more)
 
 
 class TextColumn(Column):
@@ -138,9 +133,10 @@ class MoneyColumn(NumberColumn):
         self.currency = tables.A(currency)
         super().__init__(**{"strong": True, **more})
 
-    def render(self, value: Any, record: Any) -> str:
-        """The amount without its currency."""
-        return figures.amount(value, self.currency.resolve(record, quiet=True) or "")
+    def render(self, value: Any, record: Any) -> SafeString:
+        """The amount; its currency is repeated only where the column beside it has no room."""
+        currency = self.currency.resolve(record, quiet=True) or ""
+        return format_html('{}<span class="cur narrow"> {}</span>', figures.amount(value, currency), currency)
 
 
 class CurrencyColumn(Column):
