@@ -7,5 +7,6 @@ A vendor joins by one line in `VENDORS`.
 """
 
 VENDORS: dict[str, str] = {
+    "harvest": "integrations.sandbox.harvest:HarvestSandbox",
     "netsuite": "integrations.sandbox.netsuite:NetSuiteSandbox",
 }

@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 from integrations.sandbox.store import Store
 from integrations.sandbox.vendor import Request, Response, Route, Vendor
 
-TOKEN, ACCOUNT_ID = "harvest-sandbox-token", "1000001"  # noqa: S105
+TOKEN, ACCOUNT_ID = "harvest-sandbox-token", "1000001"
 MAX_PER_PAGE = 2000
 STREAMS = ("time_entries", "expenses")
 _PLAIN = ("users", "clients", "projects", "tasks", "categories")
@@ -198,7 +198,7 @@ class HarvestSandbox(Vendor):
         """Take records, then play the actions."""
         unknown = set(data) - {"company", "actions", *_PLAIN, *STREAMS}
         if unknown:
-            raise ValueError(f"Harvest has no {sorted(unknown)[0]!r}")
+            raise ValueError(f"Harvest has no {min(unknown)!r}")
         if "company" in data:
             self.store.collection("company")["1"] = dict(data["company"])
         for name in _PLAIN:

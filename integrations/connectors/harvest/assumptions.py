@@ -1,0 +1,34 @@
+"""What we assume of Harvest without a source for it; to be tried on a live account, and changed here only.
+
+- Approving or un-approving an entry may leave its `updated_at` as it was. So the days of the open window are read again
+  on a schedule, and a day whose entries changed is filed with a later revision.
+- A deleted entry does not appear under `updated_since`. So deletions are found by sweeping ids (`present`).
+- An account without `approval_status` in its replies says by `is_closed` or `locked_reason` that an entry was approved.
+- A throttled call may be answered 503 instead of 429, as version 1 did.
+- The address of a person's day in the web application.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+SETTLED_SECONDS = (
+    2  # stamps have whole seconds: what was changed in the last ones may change again under the same stamp
+)
+
+
+def approval_status(entry: Mapping[str, Any]) -> str:
+    """How far an entry has come: `unsubmitted`, `submitted` or `approved`, also for replies from before that field."""
+    stated = entry.get("approval_status")
+    if stated:
+        return str(stated)
+    if entry.get("is_closed") or "approved" in str(entry.get("locked_reason") or "").lower():
+        return "approved"
+    return "unsubmitted"
+
+
+def day_page(web_address: str, day: date, user_id: str) -> str:
+    """Where a person sees the entries of one user and day."""
+    return f"{web_address.rstrip('/')}/time/day/{day:%Y/%m/%d}/{user_id}" if web_address else ""

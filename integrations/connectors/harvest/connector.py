@@ -1,0 +1,239 @@
+"""Harvest: approved time and expenses by polling; it has no webhooks.
+
+Updates are read since the cursor, with an overlap, in every approval state, so that an approval that was taken back is
+seen. Lists are sorted by day and not by update, so the cursor moves only behind the last page: to the latest stamp that
+was read, never beyond the server's own clock at its first answer. The days of the open window are read again on a
+schedule (see `assumptions.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from itertools import groupby
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+from zoneinfo import ZoneInfo
+
+from integrations.connectors.harvest import mapping
+from integrations.connectors.harvest.auth import HarvestAuth
+from integrations.connectors.harvest.cursor import STAMP, HarvestCursor, day_digest, revision, stamp_of
+from integrations.errors import Malformed, Rejected, Unavailable
+from integrations.http import Http, Rate, Response
+from integrations.protocol import Account, Delivery, Hint, Page, Setting, SourceRecord
+from portal.records import CanonicalRecord
+
+PER_PAGE = 2000  # the documented maximum; more is answered 422
+SLICE = timedelta(days=7)  # of the window, held in memory at once
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One page of a list: its items, how many the whole list holds, and when the server says it answered."""
+
+    items: Sequence[Mapping[str, Any]]
+    total: int
+    answered_at: datetime
+    last: bool
+
+
+class HarvestConnector:
+    """One Harvest account. `base_url` ends in `/v2`."""
+
+    name = "harvest"
+    hosts = ("api.harvestapp.com",)
+    rate = Rate(100, 15.0)
+    settings: tuple[Setting, ...] = (
+        Setting(name="token", label="Personal access token", required=True, secret=True),
+        Setting(name="account_id", label="Account id", help="Empty: the realm of the connection."),
+        Setting(name="contact", label="Contact address", help="Sent to Harvest in the User-Agent, as it asks."),
+        Setting(name="start_on", label="First work date to read", help="YYYY-MM-DD; empty reads everything."),
+        Setting(name="overlap_minutes", label="Minutes read again before the cursor", default=60),
+        Setting(
+            name="cursor_zone",
+            label="Zone in which the account reads updated_since",
+            help="UTC as documented; another zone for an account that takes the time of day as local.",
+            default="UTC",
+        ),
+        Setting(name="window_days", label="Days of the open window that are read again", default=62),
+        Setting(name="reread_hours", label="Hours between two readings of the window", default=24),
+        Setting(name="use_rounded_hours", label="Take Harvest's rounded hours", default=False),
+        Setting(name="currency", label="Currency of clients without one", help="ISO 4217."),
+        Setting(name="web_address", label="Web address", help="Such as https://acme.harvestapp.com; for links."),
+    )
+    streams: tuple[str, ...] = ("time_entries", "expenses")
+    tombstones = False
+
+    def __init__(self, account: Account, http: Http) -> None:
+        self.account = account
+        self.http = http
+        http.auth = HarvestAuth(account)
+
+    def check(self) -> str:
+        """Name the company and the person whose token it is."""
+        company = self.http.request("GET", "/company").body or {}
+        user = self.http.request("GET", "/users/me").body or {}
+        person = f"{user.get('first_name', '')} {user.get('last_name', '')}".strip()
+        return f"Harvest answers for {company.get('name', 'an unnamed company')}, as {person or 'an unnamed user'}."
+
+    def pull(self, stream: str, since: str | None) -> Iterator[Page]:
+        """What changed since the cursor, after the window where it is due. Raises Unavailable for a list cut short."""
+        cursor = HarvestCursor.of(since)
+        count = 0
+        for page, behind in self._window(stream, cursor):
+            cursor = behind
+            count += len(page)
+            yield Page(records=page, cursor=cursor.text(), last=False)
+        closed_at: datetime | None = None
+        latest = cursor.updated
+        for listed in self._list(stream, self._updated(cursor)):
+            closed_at = closed_at or listed.answered_at
+            records = self._records(stream, listed.items, closed_at)
+            latest = max([*filter(None, [latest]), *map(stamp_of, listed.items)], default=None)
+            after = replace(cursor, updated=latest and min(latest, closed_at)) if listed.last else cursor
+            yield Page(records=records, cursor=after.text(), last=listed.last, total=count + listed.total)
+
+    def _window(self, stream: str, cursor: HarvestCursor) -> Iterator[tuple[list[SourceRecord], HarvestCursor]]:
+        """The records of days that differ from what was seen of them, week by week, and the cursor behind each week.
+
+        On a first reading nothing was seen before; the days are only noted, because the updates that are read next bring
+        every record. Noting them first means that no change falls between the two readings.
+        """
+        days = int(self._setting("window_days"))
+        if days <= 0:
+            return
+        now = self._server_time()
+        if not cursor.is_due(now, float(self._setting("reread_hours"))):
+            return
+        is_first = cursor.reread_at is None
+        today = now.date()
+        start = today - timedelta(days=days)
+        begun = replace(cursor, days={day: seen for day, seen in cursor.days.items() if day >= start.isoformat()})
+        while start <= today + _DAY:  # the account's today may be a day ahead of UTC
+            end = min(start + SLICE - _DAY, today + _DAY)
+            items = [item for listed in self._list(stream, self._between(start, end)) for item in listed.items]
+            digests = _digests(items, start, end)
+            differing = {day for day, digest in digests.items() if begun.days.get(day) != digest}
+            changed = [] if is_first else [item for item in items if str(item.get("spent_date")) in differing]
+            begun = begun.with_days(digests)
+            start = end + _DAY
+            if start > today + _DAY:
+                begun = replace(begun, reread_at=now)
+            yield self._records(stream, changed, now, reread=True), begun
+
+    def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
+        """One record as it is now; nothing when Harvest says that it does not exist."""
+        try:
+            answer = self.http.request("GET", f"/{_path(hint.stream)}/{int(hint.external_id)}")
+        except Rejected as refused:
+            if refused.status in (404, 410):
+                return []
+            raise
+        if not isinstance(answer.body, Mapping) or "id" not in answer.body:
+            raise Unavailable("Harvest answered something that is not a record.")
+        return self._records(hint.stream, [answer.body], _answered_at(answer))
+
+    def present(self, stream: str, start: date, end: date) -> Iterator[str]:
+        """Ids of everything with a work date in the range. Raises Unavailable for a list cut short, never too few."""
+        seen = [str(item["id"]) for listed in self._list(stream, self._between(start, end)) for item in listed.items]
+        yield from dict.fromkeys(seen)
+
+    def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
+        """Harvest has no webhooks."""
+        raise Malformed("Harvest sends no webhooks; this connection is polled.")
+
+    def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
+        """One time entry or expense as a document. Raises Malformed naming the field that cannot be read."""
+        return [mapping.document(record, self.account)]
+
+    def _list(self, stream: str, params: Mapping[str, Any]) -> Iterator[Listed]:
+        """Every page of a list, by `links.next` until there is none.
+
+        The pages must add up to `total_entries` of the first one; fewer means that the list was cut short.
+        """
+        name = _path(stream)
+        query: Mapping[str, Any] = {**params, "per_page": PER_PAGE}
+        read, expected = 0, None
+        while True:
+            answer = self.http.request("GET", f"/{name}", params=query)
+            items, link, total = _envelope(answer, name)
+            expected = total if expected is None else expected
+            read += len(items)
+            if link is None and read < min(expected, total):
+                raise Unavailable(f"Harvest listed {read} of {total} {name} and said that there are no more.")
+            yield Listed(items=items, total=expected, answered_at=_answered_at(answer), last=link is None)
+            if link is None:
+                return
+            query = dict(parse_qsl(urlsplit(link).query, keep_blank_values=True))
+
+    def _updated(self, cursor: HarvestCursor) -> dict[str, Any]:
+        """The parameters for what changed at or after the cursor, rendered as the account reads them."""
+        params: dict[str, Any] = {}
+        if start_on := self.account.settings.get("start_on"):
+            params["from"] = str(start_on)
+        if cursor.updated is not None:
+            overlap = max(timedelta(minutes=float(self._setting("overlap_minutes"))), timedelta(minutes=1))
+            zone = str(self._setting("cursor_zone"))
+            local = (cursor.updated - overlap).astimezone(ZoneInfo(zone))
+            params["updated_since"] = local.strftime(STAMP if zone == "UTC" else STAMP.removesuffix("Z"))
+        return params
+
+    def _between(self, start: date, end: date) -> dict[str, Any]:
+        return {"from": start.isoformat(), "to": end.isoformat()}
+
+    def _records(
+        self, stream: str, items: Sequence[Mapping[str, Any]], now: datetime, *, reread: bool = False
+    ) -> list[SourceRecord]:
+        return [
+            SourceRecord(
+                stream=stream, external_id=str(item["id"]), revision=revision(item, now, reread=reread), payload=item
+            )
+            for item in items
+        ]
+
+    def _server_time(self) -> datetime:
+        return _answered_at(self.http.request("GET", "/users/me"))
+
+    def _setting(self, name: str) -> Any:
+        """A setting, or the default that is declared for it."""
+        value = self.account.settings.get(name)
+        return next(s.default for s in self.settings if s.name == name) if value in (None, "") else value
+
+
+def _path(stream: str) -> str:
+    if stream not in HarvestConnector.streams:
+        raise Malformed(f"Harvest has no stream “{stream}”; its streams are {', '.join(HarvestConnector.streams)}.")
+    return stream
+
+
+def _digests(items: Sequence[Mapping[str, Any]], start: date, end: date) -> dict[str, str]:
+    """The digest of every day in the range, days without entries included."""
+    by_day = {day: list(group) for day, group in groupby(sorted(items, key=_spent_date), key=_spent_date)}
+    days = [(start + timedelta(days=n)).isoformat() for n in range((end - start).days + 1)]
+    return {day: day_digest(by_day.get(day, ())) for day in days}
+
+
+def _spent_date(item: Mapping[str, Any]) -> str:
+    return str(item.get("spent_date"))
+
+
+def _envelope(answer: Response, name: str) -> tuple[Sequence[Mapping[str, Any]], str | None, int]:
+    """The items, the link to the next page and the total of one answer; Unavailable when it is not a list."""
+    body = answer.body
+    items = body.get(name) if isinstance(body, Mapping) else None
+    if not isinstance(items, list) or not all(isinstance(item, Mapping) and "id" in item for item in items):
+        raise Unavailable(f"Harvest answered something that is not a list of {name}.")
+    link = (body.get("links") or {}).get("next")
+    total = body.get("total_entries")
+    return items, str(link) if link else None, total if isinstance(total, int) else len(items)
+
+
+def _answered_at(answer: Response) -> datetime:
+    """When the server answered, by its own clock; by ours where it names none."""
+    try:
+        return parsedate_to_datetime(answer.headers.get("date", "")).astimezone(UTC)
+    except (ValueError, TypeError):
+        return datetime.now(UTC)
