@@ -331,7 +331,7 @@ class Sent:
     refused: list[int]
 
 
-def send(rows: Sequence[tuple[int, int, str]], *, lease_seconds: int, actor: str) -> Sent:
+def send(rows: Sequence[tuple[int, int, str]], *, lease_seconds: float, actor: str) -> Sent:
     """READY → SENDING with the hash of the body: the intent. From its commit on, the entry may be in the target's books.
 
     `rows` are (entry id, fence, hash). A key is bound to its first body: another one is refused and stays READY.
@@ -442,6 +442,14 @@ def look_up_again(entry_ids: Sequence[int], *, after_seconds: float) -> None:
         "UPDATE portal_ledgerstate SET look_ups = look_ups + 1, next_attempt_at = now() + make_interval(secs => %s)"
         " WHERE entry_id = ANY(%s) AND state IN ('in_doubt', 'accepted')",
         [after_seconds, list(entry_ids)],
+    )
+
+
+def look_up_now(entry_ids: Sequence[int]) -> int:
+    """A person asks: the next look-up or read-back of these entries is due at once. How many can be looked up."""
+    return sql.execute(
+        "UPDATE portal_ledgerstate SET next_attempt_at = now() WHERE entry_id = ANY(%s) AND state IN ('in_doubt', 'accepted')",
+        [list(entry_ids)],
     )
 
 

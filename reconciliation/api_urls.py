@@ -1,0 +1,23 @@
+"""The addresses of the read API, version 1."""
+
+from __future__ import annotations
+
+from django.urls import path
+from drf_spectacular.views import SpectacularAPIView
+from rest_framework.routers import SimpleRouter
+
+from portal.api import TokenAuthentication
+from reconciliation import api
+
+router = SimpleRouter()
+router.register("time-entries", api.TimeEntries, basename="api_time_entry")
+router.register("expenses", api.Expenses, basename="api_expense")
+router.register("ledger-entries", api.LedgerEntries, basename="api_ledger_entry")
+router.register("cases", api.Cases, basename="api_case")
+router.register("holds", api.Holds, basename="api_hold")
+router.register("reconciliation-results", api.Results, basename="api_result")
+
+urlpatterns = [
+    *router.urls,
+    path("schema/", SpectacularAPIView.as_view(authentication_classes=[TokenAuthentication]), name="api_schema"),
+]

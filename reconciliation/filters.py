@@ -1,0 +1,89 @@
+"""The filters of cases, holds and reconciliation results: the same for the screens, the exports and the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django_filters as filters
+from django.db.models import Q, QuerySet
+
+from reconciliation.models import ExceptionCase, Hold, Operation, ReconciliationResult, ReconciliationRun
+from reconciliation.rules import RULES
+
+
+class CaseFilter(filters.FilterSet):
+    """What causes are found by."""
+
+    state = filters.ChoiceFilter(choices=ExceptionCase.State.choices, label="State")
+    rule = filters.MultipleChoiceFilter(choices=[(rule.code, rule.title) for rule in RULES], label="Rule")
+    entity = filters.CharFilter("entity__code", label="Entity")
+    connection = filters.CharFilter("connection__code", label="Source")
+    owner = filters.CharFilter("owner__username", label="Owner")
+    opened_since = filters.DateFilter("opened_at", lookup_expr="date__gte", label="Since")
+    regressed = filters.BooleanFilter(method="by_regressed", label="Regressed")
+    text = filters.CharFilter(method="by_text", label="Text")
+
+    def by_regressed(self, rows: QuerySet[Any], name: str, value: bool) -> QuerySet[Any]:
+        """Causes that came back."""
+        return rows.filter(regressions__gt=0) if value else rows.filter(regressions=0)
+
+    def by_text(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """In the sentence or the subject."""
+        return rows.filter(Q(sentence__icontains=value) | Q(subject_key__icontains=value))
+
+    class Meta:
+        model = ExceptionCase
+        fields: list[str] = []
+
+
+class HoldFilter(filters.FilterSet):
+    """What holds are found by."""
+
+    open = filters.BooleanFilter("closed_at", lookup_expr="isnull", label="Open")
+    rule = filters.CharFilter("rule", label="Rule")
+    case = filters.NumberFilter("case_id", label="Case")
+    entry = filters.NumberFilter("entry_id", label="Entry")
+    entity = filters.CharFilter("case__entity__code", label="Entity")
+    outcome = filters.ChoiceFilter(choices=Hold.Outcome.choices, label="Outcome")
+
+    class Meta:
+        model = Hold
+        fields: list[str] = []
+
+
+class ResultFilter(filters.FilterSet):
+    """What reconciliation results are found by."""
+
+    run = filters.NumberFilter("run_id", label="Run")
+    entity = filters.CharFilter("run__entity__code", label="Entity")
+    period = filters.CharFilter("run__period__code", label="Period")
+    leg = filters.ChoiceFilter(choices=ReconciliationResult.Leg.choices, label="Leg")
+    outcome = filters.MultipleChoiceFilter(choices=ReconciliationResult.Outcome.choices, label="Outcome")
+
+    class Meta:
+        model = ReconciliationResult
+        fields: list[str] = []
+
+
+class RunFilter(filters.FilterSet):
+    """What reconciliation runs are found by."""
+
+    entity = filters.CharFilter("entity__code", label="Entity")
+    period = filters.CharFilter("period__code", label="Period")
+    state = filters.ChoiceFilter(choices=ReconciliationRun.State.choices, label="State")
+
+    class Meta:
+        model = ReconciliationRun
+        fields: list[str] = []
+
+
+class OperationFilter(filters.FilterSet):
+    """What bulk operations are found by."""
+
+    entity = filters.CharFilter("entity__code", label="Entity")
+    state = filters.ChoiceFilter(choices=Operation.State.choices, label="State")
+    by = filters.CharFilter("created_by__username", label="By")
+
+    class Meta:
+        model = Operation
+        fields: list[str] = []

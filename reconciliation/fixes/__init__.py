@@ -1,0 +1,39 @@
+"""What a person can do about a cause: each fix is one class, and FIXES is the whole list.
+
+The rule here: a fix says what it needs (a form), who may use it, and what it does to a set of entries inside the caller's
+transaction; it never validates by itself but goes through `validation`, so that a dry-run is the same code, rolled back.
+A rule names the fixes that help it, in order, as its remedies.
+"""
+
+from __future__ import annotations
+
+from reconciliation.fixes.base import Fix, RowOutcome, Work, outcomes
+from reconciliation.fixes.corrections import (
+    AcceptSourceRate,
+    MakeNonBillable,
+    MoveProject,
+    PostNextPeriod,
+    UseContractRate,
+)
+from reconciliation.fixes.decisions import CheckInTarget, HandBackToSource, Recheck, Repost, Reverse, Waive
+from reconciliation.fixes.mapping import MapCode
+
+FIXES: dict[str, type[Fix]] = {
+    fix.code: fix
+    for fix in (
+        MapCode,
+        MoveProject,
+        UseContractRate,
+        AcceptSourceRate,
+        MakeNonBillable,
+        PostNextPeriod,
+        Reverse,
+        Waive,
+        HandBackToSource,
+        CheckInTarget,
+        Repost,
+        Recheck,
+    )
+}
+
+__all__ = ["FIXES", "Fix", "RowOutcome", "Work", "outcomes"]

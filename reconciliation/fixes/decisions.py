@@ -1,0 +1,115 @@
+"""Fixes that decide: waive a rule, hand an entry back, take it out of the books, send it again, or just look once more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django import forms
+
+from portal import ledger, sql
+from portal.models import State
+from reconciliation import cases, corrections, validation
+from reconciliation.fixes.base import Fix, FixForm, Work
+from reconciliation.models import HandBack, Hold
+
+
+class Waive(Fix):
+    """The rule is right and the entry may go all the same."""
+
+    code = "waive"
+    label = "Waive with reason"
+    help = "Lets the entries pass this one rule. The waiver carries your name and reason for good."
+
+    def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
+        """Waive the case's holds of these entries, then validate them for the rest."""
+        if work.case is None:
+            raise ValueError("A rule is waived from the case that holds the entries.")
+        holds = Hold.objects.filter(case=work.case, entry__in=entry_ids, closed_at=None).values_list("pk", flat=True)
+        cases.waive(list(holds), by=work.user, reason=work.reason)
+        validation.recheck(entry_ids, actor=work.actor, reason=f"waived: {work.reason}")
+
+
+class HandBackForm(FixForm):
+    """What the source's people should put right."""
+
+    message = forms.CharField(label="Message", widget=forms.Textarea(attrs={"rows": 3}), max_length=2000)
+
+
+class HandBackToSource(Fix):
+    """The person who recorded the time has to put it right; the entry waits for the next version."""
+
+    code = "hand-back"
+    label = "Hand back to the source"
+    help = "The entry stays held until the source sends a corrected version. The message is kept with it."
+    form_class = HandBackForm
+    needs_reason = False
+
+    def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
+        """Note who handed back what; an entry that waits already keeps its first message."""
+        moment = sql.now()
+        HandBack.objects.bulk_create(
+            [HandBack(entry_id=i, by=work.user, at=moment, message=work.parameters["message"]) for i in entry_ids],
+            ignore_conflicts=True,
+        )
+
+
+class Repost(Fix):
+    """The cause in the target is gone; the same content goes again under the same key."""
+
+    code = "re-post"
+    label = "Re-post"
+    help = "Sends refused entries again, under the same key. Entries in doubt are looked up instead, never sent again."
+    needs_reason = False
+    states = frozenset({State.REJECTED, State.HELD})
+
+    def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
+        """Close what the refusal held and reopen what still stands; the rest is validated again."""
+        cases.close_holds(entry_ids, cases.REFUSALS, outcome=Hold.Outcome.PASSED, by=work.user, reason="re-posted")
+        standing = ledger.refs_of(entry_ids, lock=True)
+        validation.recheck(entry_ids, actor=work.actor, reason=work.reason or "re-posted")
+        after = ledger.refs_of(entry_ids)
+        unchanged = [
+            (entry_id, fence) for entry_id, (state, fence) in after.items()
+            if state == State.REJECTED and standing[entry_id] == (state, fence)
+        ]  # fmt: skip
+        ledger.reopen(unchanged, actor=work.actor, reason=work.reason or "re-posted")
+
+
+class CheckInTarget(Fix):
+    """Ask the target now whether it holds the entries."""
+
+    code = "check-in-target"
+    label = "Check in the ERP"
+    help = "Looks the entries up by their key now. What is found is adopted; nothing is sent."
+    needs_reason = False
+    states = frozenset({State.IN_DOUBT, State.ACCEPTED})
+
+    def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
+        """Make the look-up due; the outbox does it."""
+        ledger.look_up_now(entry_ids)
+
+
+class Reverse(Fix):
+    """Take posted entries out of the books, in an open period; their correction goes once that is receipted."""
+
+    code = "reverse-and-rebook"
+    label = "Reverse and rebook"
+    help = "Books a reversal in an open period. The corrected version follows when the reversal is receipted."
+    states = frozenset({State.HELD, State.ACCEPTED, State.POSTED, State.RECONCILED})
+
+    def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
+        """Reverse what stands in the books for these entries' documents."""
+        corrections.reverse_standing(entry_ids, by=work.user, reason=work.reason)
+
+
+class Recheck(Fix):
+    """Validate once more against today's master data."""
+
+    code = "recheck"
+    label = "Check again"
+    help = "Runs the rules again on today's master data, without changing anything else."
+    needs_reason = False
+
+    def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
+        """Run the rules."""
+        validation.recheck(entry_ids, actor=work.actor, reason=work.reason or "checked again")
