@@ -146,9 +146,11 @@ TABLES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
 _LINES = """
 CREATE TEMP VIEW IF NOT EXISTS ql_transactionline AS
 SELECT r.id AS "transaction", l.key + 1 AS id, 'F' AS mainline, r.visible_at,
-    CAST(json_extract(l.value, '$.customer.id') AS INTEGER) AS entity, CAST(json_extract(l.value, '$.category.id') AS INTEGER) AS category,
+    CAST(json_extract(l.value, '$.customer.id') AS INTEGER) AS entity,
+    CAST(json_extract(l.value, '$.category.id') AS INTEGER) AS category,
+    CAST(json_extract(l.value, '$.projecttask.id') AS INTEGER) AS projecttask,
+    CAST(json_extract(l.value, '$.department.id') AS INTEGER) AS department,
     json_extract(l.value, '$.amount') AS foreignamount, json_extract(l.value, '$.memo') AS memo,
-    CAST(json_extract(l.value, '$.projecttask.id') AS INTEGER) AS projecttask, CAST(json_extract(l.value, '$.department.id') AS INTEGER) AS department,
     CASE WHEN json_extract(l.value, '$.isBillable') THEN 'T' ELSE 'F' END AS isbillable,
     r.modified AS linelastmodifieddate
 FROM ns_record r, json_each(r.body, '$.expense.items') l WHERE r.kind = 'expensereport'

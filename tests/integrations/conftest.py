@@ -1,0 +1,32 @@
+"""The sandbox that the tests of this folder speak to, and a NetSuite account in it.
+
+Fixtures that other vendors need as well are named for what they are; a vendor's own start with its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from integrations.sandbox.server import control, sandbox_server
+from tests.integrations import netsuite_account
+from tests.integrations.contract import Bench
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[str]:
+    """The address of a running sandbox with every vendor, kept in memory."""
+    with sandbox_server() as base_url:
+        yield base_url
+
+
+@pytest.fixture
+def netsuite(sandbox: str) -> Iterator[Bench]:
+    """A freshly seeded NetSuite account, signed in to by certificate."""
+    control(sandbox, "POST", "netsuite/reset", {})
+    control(sandbox, "DELETE", "faults")
+    control(sandbox, "POST", "netsuite/seed", netsuite_account.SEED)
+    control(sandbox, "POST", "netsuite/configure", {"async_seconds": 0.05})
+    yield netsuite_account.bench(sandbox)
+    control(sandbox, "DELETE", "faults")

@@ -1,0 +1,41 @@
+"""NetSuite keeps the contract, signed in to by certificate and by tokens, one by one and in batches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from portal.records import Posting
+from tests.integrations import netsuite_account
+from tests.integrations.contract import Bench, SourceContract, TargetContract
+
+
+class TestNetSuiteSource(SourceContract):
+    streams = ("customers", "projects", "employees", "subsidiaries", "departments", "periods", "tasks")
+
+    @pytest.fixture(autouse=True)
+    def _bench(self, netsuite: Bench) -> None:
+        self.bench = netsuite
+
+
+class TestNetSuiteTarget(TargetContract):
+    @pytest.fixture(autouse=True)
+    def _bench(self, netsuite: Bench) -> None:
+        self.bench = netsuite
+
+    def postings(self, count: int) -> list[Posting]:
+        return netsuite_account.time_postings(count)
+
+    def bad_posting(self) -> Posting:
+        return netsuite_account.time_posting(project="1515")
+
+    def booked(self, key: str) -> int:
+        seen = self.bench.control("netsuite/inspect")["records_by_external_id"]
+        return sum(counts.get(key, 0) for counts in seen.values())
+
+
+class TestNetSuiteTargetByToken(TestNetSuiteTarget):
+    @pytest.fixture(autouse=True)
+    def _bench(self, netsuite: Bench) -> None:
+        self.bench = replace(netsuite, account=netsuite_account.token_account(netsuite.sandbox))
