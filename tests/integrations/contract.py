@@ -57,7 +57,7 @@ WRITE_FAULTS: tuple[tuple[dict[str, Any], type[ConnectorError], bool], ...] = (
 
 
 def _named(fault: Mapping[str, Any]) -> str:
-    return "-".join(str(value) for name, value in fault.items() if name not in ("seconds",))
+    return "-".join(str(value) for name, value in fault.items() if name != "seconds")
 
 
 @dataclass(frozen=True, kw_only=True)

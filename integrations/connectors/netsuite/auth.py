@@ -87,7 +87,8 @@ class Bearer:
     def _key(self) -> tuple[RSAPrivateKey | EllipticCurvePrivateKey, str]:
         """The private key and the algorithm that goes with it; RS256 is not among those that NetSuite takes."""
         try:
-            key = load_pem_private_key(self._account.secrets.get("private_key", "").encode(), password=None)
+            pem = self._account.secrets.get("private_key", "").replace("\\n", "\n")  # as environment variables carry it
+            key = load_pem_private_key(pem.encode(), password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             raise Unauthorised("The secret private_key is not a PEM private key without a password.") from None
         if isinstance(key, RSAPrivateKey):
