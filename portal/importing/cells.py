@@ -1,0 +1,158 @@
+"""How single values are read: days, decimals, codes, currencies, zones. Text from a file and typed values read alike.
+
+The rule here: nothing is guessed. What could be read in two ways is refused, and money is never a float.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any
+from zoneinfo import available_timezones
+
+from babel.core import get_global
+from babel.numbers import get_territory_currencies
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
+from portal.importing.problems import Unreadable
+
+Parse = Callable[[Any], Any]
+
+_DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
+
+
+def text(value: Any) -> str:
+    """Plain text, without control characters."""
+    if not isinstance(value, str):
+        raise Unreadable(f"is {_kind(value)}; expected text.")
+    if _CONTROL.search(value):
+        raise Unreadable("holds control characters; expected plain text.")
+    return value
+
+
+def code(value: Any) -> str:
+    """A code: text on one line. Whole numbers are taken as they are written."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    plain = text(value)
+    if "\n" in plain or "\r" in plain:
+        raise Unreadable("runs over several lines; expected a code.")
+    return plain
+
+
+def day(value: Any) -> date:
+    """A day as YYYY-MM-DD."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise Unreadable("is not a day of the calendar.") from None
+    raise Unreadable("is not a day; write it as YYYY-MM-DD.")
+
+
+def flag(value: Any) -> bool:
+    """True or false; yes and no, 1 and 0 will do."""
+    if isinstance(value, bool):
+        return value
+    word = str(value).lower()
+    if word in _TRUE | _FALSE:
+        return word in _TRUE
+    raise Unreadable("is neither true nor false.")
+
+
+def decimal(*, places: int, digits: int, least: Decimal | None = None, above: Decimal | None = None) -> Parse:
+    """A decimal number with a point, exact as written, within the digits that are kept."""
+
+    def parse(value: Any) -> Decimal:
+        plain = str(value) if isinstance(value, (int, Decimal)) and not isinstance(value, bool) else value
+        if not isinstance(plain, str) or not _DECIMAL.fullmatch(plain):
+            raise Unreadable("is not a decimal number; write it with a point and without separators, as 1250.00.")
+        number = Decimal(plain)
+        if number.adjusted() >= digits - places or len(plain.partition(".")[2].rstrip("0")) > places:
+            raise Unreadable(f"has more digits than are kept ({digits - places} before and {places} after the point).")
+        if least is not None and number < least:
+            raise Unreadable(f"is below {least}.")
+        if above is not None and number <= above:
+            raise Unreadable(f"is not above {above}.")
+        return number
+
+    return parse
+
+
+def whole(*, least: int, most: int) -> Parse:
+    """A whole number within bounds."""
+
+    def parse(value: Any) -> int:
+        plain = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if not isinstance(plain, str) or not re.fullmatch(r"\d{1,9}", plain) or not least <= int(plain) <= most:
+            raise Unreadable(f"is not a whole number from {least} to {most}.")
+        return int(plain)
+
+    return parse
+
+
+def choice(words: Iterable[str]) -> Parse:
+    """One of some words, as they are written."""
+    known = tuple(words)
+
+    def parse(value: Any) -> str:
+        if value not in known:
+            raise Unreadable(f"is not one of {', '.join(known)}.")
+        return str(value)
+
+    return parse
+
+
+@cache
+def currencies() -> frozenset[str]:
+    """The codes of ISO 4217 that are tender somewhere today."""
+    territories = get_global("territory_currencies")
+    return frozenset(currency for territory in territories for currency in get_territory_currencies(territory))
+
+
+def currency(value: Any) -> str:
+    """An ISO 4217 code in capitals."""
+    if value not in currencies():
+        raise Unreadable("is not a currency in use; expected an ISO 4217 code such as EUR, USD or GBP.")
+    return str(value)
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def zone(value: Any) -> str:
+    """An IANA time zone."""
+    if value not in _zones():
+        raise Unreadable("is not a time zone; expected an IANA name such as Europe/Berlin.")
+    return str(value)
+
+
+def email(value: Any) -> str:
+    """An e-mail address."""
+    try:
+        validate_email(value)
+    except ValidationError:
+        raise Unreadable("is not an e-mail address.") from None
+    return str(value)
+
+
+def _kind(value: Any) -> str:
+    names = {
+        bool: "true or false",
+        int: "a number",
+        Decimal: "a number",
+        list: "a list",
+        dict: "a table",
+        date: "a day",
+    }
+    return names.get(type(value), type(value).__name__)

@@ -1,0 +1,123 @@
+"""Customers, what was agreed with them, and their purchase orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from stdnum import get_cc_module
+
+from portal.importing import cells
+from portal.importing.domains.columns import amount, code, currency, first_day, flag, last_day, name, pointer
+from portal.importing.load import Load
+from portal.importing.tables import Column, Ranges, Row, Table
+from portal.models import BillingModel, Contract, Customer, MasterChange, PurchaseOrder
+
+Kind = MasterChange.Kind
+
+
+def _tax_numbers(load: Load, rows: Sequence[Row]) -> None:
+    """Warn of tax numbers whose country we know and whose check digits do not hold. Others cannot be judged."""
+    for row in rows:
+        number = row.values.get("tax_number") or ""
+        country = {"EL": "gr", "XI": "gb"}.get(number[:2].upper(), number[:2].lower())
+        module = get_cc_module(country, "vat") if country.isalpha() and country.isascii() else None
+        if module is not None and not module.is_valid(number):
+            load.warn(row, "tax_number", number, "does not look like a valid tax number; it is kept as it is.")
+
+
+CUSTOMERS = Table(
+    name="customers",
+    noun="a customer",
+    model=Customer,
+    help="Customers. A merged one points at the survivor and stays.",
+    columns=(
+        code("code of the customer"),
+        name(),
+        currency("ISO 4217 currency it is billed in"),
+        pointer("entity", "entities", "code of the entity that serves it; shared by all where empty"),
+        pointer("parent", "customers", "code of the customer it belongs to"),
+        pointer("merged_into", "customers", "code of the customer that took its place"),
+        Column(
+            name="tax_treatment",
+            sets="tax_treatment",
+            parse=cells.choice(Customer.TaxTreatment.values),
+            empty=Customer.TaxTreatment.DOMESTIC.value,
+            help="domestic, reverse_charge, export or exempt; domestic where empty",
+        ),
+        Column(
+            name="tax_number",
+            sets="tax_number",
+            parse=cells.code,
+            empty="",
+            help="with its country, as DE136695976; a number that does not look valid is a warning",
+        ),
+        first_day("active_from", required=False),
+        last_day("active_to"),
+    ),
+    ranges=(Ranges((), "", "active_from", "active_to"),),
+    hierarchies=("parent_id", "merged_into_id"),
+    check=_tax_numbers,
+    concerns=(Kind.CUSTOMER, "pk"),
+)
+
+CONTRACTS = Table(
+    name="contracts",
+    noun="a contract",
+    model=Contract,
+    help="What was agreed: how it is billed, in which currency, up to which amount.",
+    columns=(
+        code("code of the contract"),
+        name(),
+        pointer("customer", "customers", "code of the customer", required=True),
+        pointer("entity", "entities", "code of the entity that contracts", required=True),
+        currency("ISO 4217 currency of the contract"),
+        Column(
+            name="billing_model",
+            sets="billing_model",
+            parse=cells.choice(BillingModel.values),
+            empty=BillingModel.TIME_AND_MATERIAL.value,
+            help="time_and_material, fixed_fee, retainer or milestone; time_and_material where empty",
+        ),
+        amount("cap_amount", "not-to-exceed amount; none where empty"),
+        flag("requires_purchase_order", "whether hours need a purchase order; false where empty", empty=False),
+        Column(
+            name="rounding",
+            sets="rounding",
+            parse=cells.choice(Contract.Rounding.values),
+            empty=Contract.Rounding.ENTRY.value,
+            help="entry, line or invoice; entry where empty",
+        ),
+        Column(
+            name="hours_per_day",
+            sets="hours_per_day",
+            parse=cells.decimal(places=2, digits=5, above=Decimal(0)),
+            empty=Decimal(8),
+            help="hours of one day where rates are per day; 8 where empty",
+        ),
+        amount("rate_tolerance", "how much a source's hourly rate may differ; 0 where empty", empty=Decimal(0)),
+        first_day("starts_on", required=False),
+        last_day("ends_on"),
+    ),
+    ranges=(Ranges((), "", "starts_on", "ends_on"),),
+    concerns=(Kind.CONTRACT, "pk"),
+)
+
+PURCHASE_ORDERS = Table(
+    name="purchase_orders",
+    noun="a purchase order",
+    model=PurchaseOrder,
+    help="Purchase orders under a contract.",
+    columns=(
+        pointer("contract", "contracts", "code of the contract", required=True),
+        code("the customer's number", "number"),
+        amount("amount", "amount of the order", required=True),
+        currency(),
+        first_day(),
+        last_day(),
+    ),
+    key=("contract", "number"),
+    lookup=("contract__code", "number"),
+    ranges=(Ranges(("contract_id",), "a contract has one purchase order a day"),),
+    concerns=(Kind.CONTRACT, "contract_id"),
+)

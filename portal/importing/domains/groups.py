@@ -1,0 +1,96 @@
+"""The group: its entities, their periods and cost centres, and who may work for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from portal.importing import cells
+from portal.importing.domains.columns import ALWAYS, code, currency, first_day, last_day, name, pointer
+from portal.importing.load import Load
+from portal.importing.tables import Column, Ranges, Row, Table
+from portal.models import AccountingPeriod, CostCentre, IntercompanyRelation, LegalEntity, MasterChange
+
+Kind = MasterChange.Kind
+
+ENTITIES = Table(
+    name="entities",
+    noun="a legal entity",
+    model=LegalEntity,
+    help="The companies of the group. Calendar and policy are set by `configure`.",
+    columns=(
+        code("short code, as US"),
+        name("full name"),
+        currency("currency of its books, ISO 4217"),
+        Column(name="zone", sets="zone", parse=cells.zone, empty="UTC", help="IANA time zone; UTC where empty"),
+        pointer("parent", "entities", "code of the parent entity"),
+    ),
+    hierarchies=("parent_id",),
+    concerns=(Kind.ENTITY, "pk"),
+)
+
+PERIODS = Table(
+    name="periods",
+    noun="an accounting period",
+    model=AccountingPeriod,
+    help="Accounting periods of each entity.",
+    columns=(
+        pointer("entity", "entities", "code of the entity", required=True),
+        code("code within the entity, as 2026-07"),
+        first_day("starts_on"),
+        Column(name="ends_on", sets="ends_on", parse=cells.day, required=True, help="last day"),
+        Column(
+            name="state",
+            sets="state",
+            parse=cells.choice(AccountingPeriod.State.values),
+            empty=AccountingPeriod.State.OPEN.value,
+            help="future, open, closing or closed; open where empty",
+        ),
+    ),
+    key=("entity", "code"),
+    lookup=("entity__code", "code"),
+    ranges=(Ranges(("entity_id",), "periods of an entity do not overlap", "starts_on", "ends_on"),),
+    concerns=(Kind.PERIOD, "pk"),
+)
+
+COST_CENTRES = Table(
+    name="cost_centres",
+    noun="a cost centre",
+    model=CostCentre,
+    help="Where cost is carried, within one entity.",
+    columns=(
+        pointer("entity", "entities", "code of the entity", required=True),
+        code("code within the entity"),
+        name(),
+        first_day(required=False),
+        last_day(),
+    ),
+    key=("entity", "code"),
+    lookup=("entity__code", "code"),
+    ranges=(Ranges((), ""),),
+    concerns=(Kind.COST_CENTRE, "pk"),
+)
+
+
+def _between_two(load: Load, rows: Sequence[Row]) -> None:
+    for row in rows:
+        if row.sets["provider_id"] == row.sets["receiver_id"]:
+            load.problem(row, "receiver", row.values["receiver"], "is the provider itself; expected another entity.")
+
+
+INTERCOMPANY = Table(
+    name="intercompany",
+    noun="an intercompany relation",
+    model=IntercompanyRelation,
+    help="Leave for people of one entity to work on projects of another.",
+    columns=(
+        pointer("provider", "entities", "code of the entity that employs", required=True),
+        pointer("receiver", "entities", "code of the entity whose project it is", required=True),
+        first_day(required=False, empty=ALWAYS),
+        last_day(),
+    ),
+    key=("provider", "receiver", "valid_from"),
+    lookup=("provider__code", "receiver__code", "valid_from"),
+    ranges=(Ranges(("provider_id", "receiver_id"), "a pair of entities has one relation a day"),),
+    check=_between_two,
+    concerns=(Kind.INTERCOMPANY, "pk"),
+)
