@@ -20,16 +20,16 @@ from kombu.utils.json import dumps, loads
 SUFFIX = ".msg"
 
 
-class Channel(filesystem.Channel):  # type: ignore[misc]
+class Channel(filesystem.Channel):
     """Publishes and takes a message by renaming it, which a file system does at once or not at all."""
 
-    def _put(self, queue: str, payload: dict[str, Any], **_kwargs: Any) -> None:
+    def _put(self, queue: str, payload: Any, **_kwargs: Any) -> None:  # type: ignore[override] # kombu names it twice
         name = f"{round(time.monotonic() * 1000)}_{uuid.uuid4()}.{queue}{SUFFIX}"
         partial = Path(self.data_folder_out) / f".{name}.partial"
         partial.write_text(dumps(payload))
         partial.rename(partial.with_name(name))
 
-    def _get(self, queue: str) -> dict[str, Any]:
+    def _get(self, queue: str, timeout: float | None = None) -> Any:
         waiting = Path(self.data_folder_in)
         for name in sorted(os.listdir(waiting)):
             if name.partition(".")[2] != f"{queue}{SUFFIX}":
@@ -39,13 +39,13 @@ class Channel(filesystem.Channel):  # type: ignore[misc]
                 (waiting / name).rename(taken)
             except FileNotFoundError:  # another worker was faster
                 continue
-            message: dict[str, Any] = loads(taken.read_text())
+            message = loads(taken.read_text())
             taken.unlink()
             return message
         raise Empty
 
 
-class Transport(filesystem.Transport):  # type: ignore[misc]
+class Transport(filesystem.Transport):
     """kombu's filesystem transport with our channel."""
 
     Channel = Channel

@@ -9,13 +9,14 @@ from celery import current_app
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.functions import Now
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from portal import broker
-from portal.models import Heartbeat, LedgerState
+from portal.models import Heartbeat, LedgerState, State
 
 # Seconds after which silence is a failure.
 BEAT_SILENCE = 90
@@ -117,10 +118,10 @@ def _broker() -> str:
 
 
 def _heartbeat(name: str, limit: int) -> str:
-    heard = Heartbeat.objects.filter(name=name).annotate(now=Now()).values_list("at", "now").first()
-    if heard is None:
+    silence = Heartbeat.objects.filter(name=name).values_list(_since("at"), flat=True).first()
+    if silence is None:
         raise Failing(f"{name} has never shown life")
-    seconds = (heard[1] - heard[0]).total_seconds()
+    seconds = silence.total_seconds()
     if seconds > limit:
         raise Failing(f"{name} was last alive {seconds:.0f} s ago")
     return f"alive {seconds:.0f} s ago"
@@ -128,16 +129,16 @@ def _heartbeat(name: str, limit: int) -> str:
 
 def _oldest_hint() -> str:
     """The oldest entry that is due and waits on nothing but a worker."""
-    due = (
-        LedgerState.objects.filter(state="ready", waits_on="", next_attempt_at__lte=Now())
-        .order_by("next_attempt_at")
-        .annotate(now=Now())
-        .values_list("next_attempt_at", "now")
-        .first()
-    )
-    if due is None:
+    due = LedgerState.objects.filter(state=State.READY, waits_on="", next_attempt_at__lte=Now())
+    late = due.order_by("next_attempt_at").values_list(_since("next_attempt_at"), flat=True).first()
+    if late is None:
         return "nothing waits"
-    seconds = (due[1] - due[0]).total_seconds()
+    seconds = late.total_seconds()
     if seconds > LATE_HINT:
         raise Failing(f"an entry has been due for {seconds:.0f} s")
     return f"oldest due for {seconds:.0f} s"
+
+
+def _since(field: str) -> ExpressionWrapper[Any]:
+    """How long ago a moment was, by the database's clock."""
+    return ExpressionWrapper(Now() - F(field), output_field=DurationField())

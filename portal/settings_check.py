@@ -36,8 +36,10 @@ def _unsafe_values() -> Iterator[tuple[int, str]]:
                 f"DEBUG=1 and TIEOUT_DEMO=1 are for this machine only, but ALLOWED_HOSTS names {strangers}; drop one.",
             )
         return
-    # The setting itself cannot be read while it is empty.
-    key: str = settings._wrapped.SECRET_KEY
+    try:
+        key = settings.SECRET_KEY
+    except ImproperlyConfigured:  # Django's own answer to an empty one
+        key = ""
     if len(key) < SECRET_KEY_LENGTH or len(set(key)) < 5:
         yield (
             2,

@@ -7,7 +7,7 @@ from celery import shared_task
 from portal import health
 
 
-@shared_task(queue="post")  # type: ignore[untyped-decorator]
+@shared_task(queue="post")
 def beat_lives() -> None:
     """Note that a hint from beat reached a worker."""
     health.heard_from("beat")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import django
+import psutil
 import pytest
 import redis
 
@@ -31,6 +32,7 @@ for name in ("REDIS_URL", "CACHE_URL", "DEBUG"):
 
 # Speed for a database that lives as long as one run.
 THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+HOME_PREFIX = "tieout-tests-"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _home_key: pytest.StashKey[tuple[EmbeddedServer | None, Path]] = pytest.StashKey()
 
@@ -50,7 +52,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.verbose = min(config.option.verbose, -2)
         config.pluginmanager.register(case_report.CaseReport())
     if "TIEOUT_TEST_HOME" not in os.environ:
-        home = Path(tempfile.mkdtemp(prefix="tieout-tests-"))
+        _clear_up_after_killed_runs()
+        home = Path(tempfile.mkdtemp(prefix=HOME_PREFIX))
+        (home / "owner").write_text(str(os.getpid()))
         os.environ["TIEOUT_TEST_HOME"] = str(home)
         server = None
         if "TEST_DATABASE_URL" not in os.environ:
@@ -62,6 +66,16 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TIEOUT_VAR"] = str(Path(os.environ["TIEOUT_TEST_HOME"]) / f"var-{worker}")
     os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
     django.setup()
+
+
+def _clear_up_after_killed_runs() -> None:
+    """A run that was killed could not end its database; the next one does."""
+    from portal.database import EmbeddedServer
+
+    for owner in Path(tempfile.gettempdir()).glob(f"{HOME_PREFIX}*/owner"):
+        if not psutil.pid_exists(int(owner.read_text() or 0)):
+            EmbeddedServer(owner.parent / "postgres").remove()
+            shutil.rmtree(owner.parent, ignore_errors=True)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
