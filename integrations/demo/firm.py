@@ -1,0 +1,294 @@
+"""Who the demo firm is: its entities, customers, projects, people and rates, and the keys its vendors know them by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+Rows = list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A company of the group. `subsidiary` is NetSuite's key."""
+
+    code: str
+    name: str
+    currency: str
+    zone: str
+    subsidiary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A customer with one contract. `key` is NetSuite's; `rates` are per hour, by role."""
+
+    code: str
+    name: str
+    entity: str
+    billing: str
+    key: str
+    rates: dict[str, str]
+    cap: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """An engagement; `job` is NetSuite's key and `tracker` its time tracker's."""
+
+    code: str
+    name: str
+    customer: str
+    job: str
+    tracker: str
+    is_closed_early: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A consultant; `employee` is NetSuite's key and `tracker` the time tracker's."""
+
+    code: str
+    name: str
+    entity: str
+    role: str
+    employee: str
+    tracker: str
+
+
+ENTITIES = (
+    Entity("US", "Halden Advisory Inc.", "USD", "America/New_York", "1"),
+    Entity("GB", "Halden Advisory Ltd", "GBP", "Europe/London", "2"),
+    Entity("DE", "Halden Advisory GmbH", "EUR", "Europe/Berlin", "3"),
+    Entity("SG", "Halden Advisory Pte Ltd", "SGD", "Asia/Singapore", "4"),
+)
+ROLES = {"analyst": "Analyst", "consultant": "Consultant", "senior": "Senior consultant", "manager": "Manager"}
+CUSTOMERS = (
+    Customer("ACM", "Acme Industrial", "US", "time_and_material", "201",
+             {"analyst": "120", "consultant": "150", "senior": "180", "manager": "240"}),
+    Customer("BLU", "Bluewater Health", "US", "fixed_fee", "202", {"consultant": "150"}),
+    Customer("THM", "Thames Rail", "GB", "time_and_material", "203",
+             {"analyst": "85", "consultant": "110", "senior": "140", "manager": "190"}),
+    Customer("CRN", "Cairnside Power", "GB", "time_and_material", "204",
+             {"analyst": "90", "consultant": "115", "senior": "145", "manager": "195"}, cap="250000"),
+    Customer("NRD", "Nordwind Logistik", "DE", "time_and_material", "205",
+             {"analyst": "95", "consultant": "120", "senior": "150", "manager": "200"}),
+    Customer("HEL", "Helvetia Werke", "DE", "time_and_material", "206",
+             {"analyst": "0", "consultant": "0", "senior": "150", "manager": "200"}),
+    Customer("MRL", "Merlion Ports", "SG", "time_and_material", "207",
+             {"analyst": "110", "consultant": "160", "senior": "210", "manager": "280"}),
+    Customer("ORC", "Orchid Bank", "SG", "time_and_material", "208",
+             {"consultant": "170", "senior": "220", "manager": "290"}),
+)  # fmt: skip
+PROJECTS = (
+    Project("ACM-2213", "Acme roll-out", "ACM", "1501", "4001"),
+    Project("ACM-2240", "Acme data platform", "ACM", "1502", "4002"),
+    Project("BLU-1007", "Bluewater claims engine", "BLU", "1503", "4003"),
+    Project("THM-3301", "Thames signalling", "THM", "1504", "66a000000000000000003301"),
+    Project("THM-3302", "Thames ticketing", "THM", "1505", "66a000000000000000003302", is_closed_early=True),
+    Project("CRN-4100", "Cairnside grid programme", "CRN", "1506", "66a000000000000000004100"),
+    Project("NRD-5100", "Nordwind warehouse", "NRD", "1507", ""),
+    Project("HEL-5200", "Helvetia pilot", "HEL", "1508", ""),
+    Project("MRL-6100", "Merlion terminal", "MRL", "1509", ""),
+    Project("ORC-7100", "Orchid core banking", "ORC", "1510", ""),
+)
+PEOPLE = (
+    Person("adams", "Grace Adams", "US", "manager", "801", "3001"),
+    Person("jones", "Marcus Jones", "US", "senior", "802", "3002"),
+    Person("okafor", "Ngozi Okafor", "US", "consultant", "803", "3003"),
+    Person("rivera", "Elena Rivera", "US", "analyst", "804", "3004"),
+    Person("clarke", "Owen Clarke", "GB", "senior", "805", "5ab0000000000000000000a1"),
+    Person("patel", "Anika Patel", "GB", "consultant", "806", "5ab0000000000000000000a2"),
+    Person("evans", "Rhys Evans", "GB", "manager", "807", "5ab0000000000000000000a3"),
+    Person("byrne", "Aoife Byrne", "GB", "analyst", "808", "5ab0000000000000000000a4"),
+    Person("vogel", "Jonas Vogel", "DE", "senior", "809", ""),
+    Person("schulz", "Lena Schulz", "DE", "consultant", "810", ""),
+    Person("kaya", "Deniz Kaya", "DE", "analyst", "811", ""),
+    Person("brandt", "Mia Brandt", "DE", "manager", "812", ""),
+    Person("tan", "Wei Ling Tan", "SG", "senior", "813", ""),
+    Person("kumar", "Ravi Kumar", "SG", "consultant", "814", ""),
+    Person("lim", "Joshua Lim", "SG", "analyst", "815", ""),
+    Person("wong", "Sarah Wong", "SG", "manager", "816", ""),
+)
+APPROVERS = {"US": "adams", "GB": "evans", "DE": "brandt", "SG": "wong"}
+TRACKER = {"US": "harvest-us", "GB": "clockify-gb"}
+RATE_STEP = Decimal("1.05")  # what a senior's hour for Acme costs from the middle of the month on
+CURRENCY_KEYS = {"USD": "1", "GBP": "2", "EUR": "4", "SGD": "5"}
+SERVICE_ITEM = "90"
+
+
+def entity_of(customer: str) -> str:
+    """The entity that serves a customer."""
+    return next(item.entity for item in CUSTOMERS if item.code == customer)
+
+
+def person(code: str) -> Person:
+    """A consultant by code."""
+    return next(item for item in PEOPLE if item.code == code)
+
+
+def project(code: str) -> Project:
+    """A project by code."""
+    return next(item for item in PROJECTS if item.code == code)
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """The demo month: the one before today's, with the days on which things happen in it."""
+
+    first: date
+
+    @classmethod
+    def before(cls, today: date) -> Month:
+        """The last full month."""
+        return cls((today.replace(day=1) - timedelta(days=1)).replace(day=1))
+
+    @property
+    def last(self) -> date:
+        """Its last day."""
+        return (self.first + timedelta(days=32)).replace(day=1) - timedelta(days=1)
+
+    @property
+    def closed_on(self) -> date:
+        """The last day on which Thames ticketing was open."""
+        return self.first.replace(day=9)
+
+    @property
+    def rate_step_on(self) -> date:
+        """The Wednesday of the third week, from which Acme's senior rate is higher."""
+        day = self.first.replace(day=15)
+        return day + timedelta(days=(2 - day.weekday()) % 7)
+
+    def working_days(self) -> list[date]:
+        """Monday to Friday."""
+        days = (self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1))
+        return [day for day in days if day.isoweekday() < 6]
+
+    def months(self) -> Iterator[tuple[date, str]]:
+        """The accounting periods around it, as (first day, state): two closed, this and the next open, one future."""
+        start = self.first
+        for back in (2, 1):
+            first = start
+            for _ in range(back):
+                first = (first - timedelta(days=1)).replace(day=1)
+            yield first, "closed"
+        for ahead, state in ((0, "open"), (1, "open"), (2, "future")):
+            first = start
+            for _ in range(ahead):
+                first = (first + timedelta(days=32)).replace(day=1)
+            yield first, state
+
+
+def period_days(first: date) -> tuple[date, date]:
+    """First and last day of a month."""
+    return first, (first + timedelta(days=32)).replace(day=1) - timedelta(days=1)
+
+
+def master_data(month: Month) -> dict[str, Rows]:
+    """The firm's master data as the tables of `import_master_data`: file name without ending → rows."""
+    year = month.first.replace(month=1, day=1).isoformat()
+    return {
+        "cost_centres": [
+            {"entity": item.code, "code": f"{item.code}-DEL", "name": f"Delivery {item.code}"} for item in ENTITIES
+        ],
+        "customers": [_customer(item) for item in CUSTOMERS],
+        "contracts": [_contract(item, month.first.year) for item in CUSTOMERS],
+        "projects": [_project(item, month.first.year) for item in PROJECTS],
+        "project_statuses": list(_statuses(month, year)),
+        "approval_steps": [
+            {"project": item.code, "sequence": "1", "approver": APPROVERS[entity_of(item.customer)]} for item in PROJECTS
+        ],
+        "roles": [{"code": code, "name": name} for code, name in ROLES.items()],
+        "resources": [
+            {"code": item.code, "name": item.name, "email": f"{item.code}@halden.example"} for item in PEOPLE
+        ],
+        "engagements": [
+            {"resource": item.code, "entity": item.entity, "role": item.role, "cost_centre": f"{item.entity}-DEL",
+             "valid_from": "2020-01-01"}
+            for item in PEOPLE
+        ],
+        "rate_cards": [
+            {"code": f"{item.code}-{month.first.year}", "version": "1", "name": f"{item.name} {month.first.year}",
+             "contract": f"{item.code}-{month.first.year}", "valid_from": year}
+            for item in CUSTOMERS
+        ],
+        "rates": list(_rates(month, year)),
+        "crosswalks": list(_crosswalks()),
+    }  # fmt: skip
+
+
+def _currency(entity: str) -> str:
+    return next(item.currency for item in ENTITIES if item.code == entity)
+
+
+def _customer(item: Customer) -> dict[str, str]:
+    return {"code": item.code, "name": item.name, "currency": _currency(item.entity), "entity": item.entity}
+
+
+def _contract(item: Customer, year: int) -> dict[str, str]:
+    return {
+        "code": f"{item.code}-{year}", "name": f"{item.name} frame agreement", "customer": item.code, "entity": item.entity,
+        "currency": _currency(item.entity), "billing_model": item.billing, "cap_amount": item.cap,
+    }  # fmt: skip
+
+
+def _project(item: Project, year: int) -> dict[str, str]:
+    return {
+        "code": item.code, "name": item.name, "entity": entity_of(item.customer), "customer": item.customer,
+        "contract": f"{item.customer}-{year}", "manager": "pm",
+    }  # fmt: skip
+
+
+def _statuses(month: Month, year: str) -> Iterator[dict[str, str]]:
+    for item in PROJECTS:
+        if not item.is_closed_early:
+            yield {"project": item.code, "status": "open", "valid_from": "2020-01-01", "valid_to": ""}
+            continue
+        after = (month.closed_on + timedelta(days=1)).isoformat()
+        yield {"project": item.code, "status": "open", "valid_from": year, "valid_to": month.closed_on.isoformat()}
+        yield {"project": item.code, "status": "closed", "valid_from": after, "valid_to": ""}
+
+
+def _rates(month: Month, year: str) -> Iterator[dict[str, str]]:
+    for item in CUSTOMERS:
+        card = {"card": f"{item.code}-{month.first.year}", "card_version": "1", "currency": _currency(item.entity)}
+        for role, amount in item.rates.items():
+            if (item.code, role) != ("ACM", "senior"):
+                yield {**card, "role": role, "amount": amount, "valid_from": year, "valid_to": ""}
+                continue
+            step = month.rate_step_on
+            yield {
+                **card,
+                "role": role,
+                "amount": amount,
+                "valid_from": year,
+                "valid_to": (step - timedelta(days=1)).isoformat(),
+            }
+            higher = f"{Decimal(amount) * RATE_STEP:.2f}"
+            yield {**card, "role": role, "amount": higher, "valid_from": step.isoformat(), "valid_to": ""}
+
+
+def _crosswalks() -> Iterator[dict[str, str]]:
+    def row(connection: str, kind: str, key: str, code: str, within: str = "") -> dict[str, str]:
+        return {"connection": connection, "kind": kind, "external_id": key, "code": code, "within": within}
+
+    for entity in ENTITIES:
+        yield row("netsuite", "entity", entity.subsidiary, entity.code)
+        yield row("netsuite", "cost_centre", f"3{entity.subsidiary}", f"{entity.code}-DEL", entity.code)
+    for customer in CUSTOMERS:
+        yield row("netsuite", "customer", customer.key, customer.code)
+    for item in PROJECTS:
+        yield row("netsuite", "project", item.job, item.code)
+        if item.tracker:
+            yield row(TRACKER[entity_of(item.customer)], "project", item.tracker, item.code)
+    for someone in PEOPLE:
+        yield row("netsuite", "resource", someone.employee, someone.code)
+        if someone.tracker:
+            yield row(TRACKER[someone.entity], "resource", someone.tracker, someone.code)
+
+
+def team(entity: str) -> Sequence[Person]:
+    """The consultants of an entity."""
+    return [item for item in PEOPLE if item.entity == entity]
