@@ -23,6 +23,7 @@ from integrations.protocol import Account, Hint, Page, Source, SourceRecord
 from integrations.sandbox.harvest import ACCOUNT_ID, TOKEN
 from integrations.sandbox.server import control, sandbox_server
 from portal.records import ExpenseRecord, Reference, SourceStatus, TimeEntryRecord
+from tests.integrations.contract import Bench, SourceContract
 
 TODAY = datetime.now(UTC).date()
 LAST_WEEK = TODAY - timedelta(days=7)
@@ -104,6 +105,14 @@ def entry(number: int, day: date = LAST_WEEK, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def expense(number: int) -> dict[str, Any]:
+    return {
+        "id": number, "spent_date": "2026-03-03", "total_cost": 51.05, "user": 11, "client": 21, "project": 31,
+        "expense_category": 51, "approval_status": "approved", "updated_at": LONG_AGO, "billable": True,
+        "receipt": {"url": "https://files.example.com/r/9", "file_name": "taxi.pdf"},
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[str]:
     with sandbox_server(names=["harvest"]) as base:
@@ -117,6 +126,24 @@ def us(sandbox: str) -> Account11:
     account.seed(**MASTER)
     account.configure(rate=[100_000, 15])
     return account
+
+
+class TestContract(SourceContract):
+    streams = ("time_entries", "expenses")
+
+    @pytest.fixture(autouse=True)
+    def _bench(self, us: Account11) -> None:
+        us.seed(
+            time_entries=[entry(1, updated_at="2026-03-03T10:00:00Z"), entry(2), entry(3, approval_status="submitted")],
+            expenses=[expense(9)],
+        )
+        self.bench = Bench(
+            connector=HarvestConnector,
+            account=us.account,
+            sandbox=us.base,
+            vendor="harvest",
+            read={"method": "GET", "path": "/v2/time_entries"},
+        )
 
 
 def raw(base: str, path: str, headers: dict[str, str]) -> tuple[int, dict[str, Any], dict[str, str]]:
@@ -235,15 +262,7 @@ def test_a_field_that_cannot_be_read_is_named(us: Account11, field: str, value: 
 
 
 def test_an_expense_is_gross_in_its_clients_currency_with_its_receipt(us: Account11) -> None:
-    us.seed(
-        expenses=[
-            {
-                "id": 9, "spent_date": "2026-03-03", "total_cost": 51.05, "user": 11, "client": 21, "project": 31,
-                "expense_category": 51, "approval_status": "approved", "updated_at": LONG_AGO, "billable": True,
-                "receipt": {"url": "https://files.example.com/r/9", "file_name": "taxi.pdf"},
-            }
-        ]
-    )  # fmt: skip
+    us.seed(expenses=[expense(9)])
     record = us.take("expenses")["9"]
     [document] = us.connector.map(stored(record))
     assert isinstance(document, ExpenseRecord)
@@ -349,16 +368,17 @@ def test_hours_and_day_are_harvests_own_across_a_clock_change(us: Account11) -> 
 
 
 @pytest.mark.case(12)
-def test_a_list_that_ends_too_early_is_unavailable_and_leaves_the_cursor(
+def test_a_list_that_ends_too_early_leaves_the_cursor_and_says_how_many_are_missing(
     us: Account11, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(harvest, "PER_PAGE", 2)
     us.having(window_days=0)
     us.seed(time_entries=[entry(n) for n in range(1, 6)])
     us.configure(drop_next_link=True)
+    [page] = us.pages()
+    assert (page.last, len(page.records), page.total) == (True, 2, 5)
+    assert HarvestCursor.of(page.cursor).updated is None
     with pytest.raises(Unavailable, match="listed 2 of 5 time_entries"):
-        us.pages()
-    with pytest.raises(Unavailable):
         list(us.connector.present("time_entries", LAST_WEEK, TODAY))
 
 

@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-SETTLED_SECONDS = (
-    2  # stamps have whole seconds: what was changed in the last ones may change again under the same stamp
-)
+# Stamps have whole seconds: what was changed in this very second may change again under the same stamp.
+SETTLED_SECONDS = 1
 
 
 def approval_status(entry: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from itertools import groupby
 from typing import Any
@@ -38,6 +39,7 @@ class Listed:
     total: int
     answered_at: datetime
     last: bool
+    is_cut_short: bool  # the last page, and fewer items than the list was said to hold
 
 
 class HarvestConnector:
@@ -80,7 +82,7 @@ class HarvestConnector:
         return f"Harvest answers for {company.get('name', 'an unnamed company')}, as {person or 'an unnamed user'}."
 
     def pull(self, stream: str, since: str | None) -> Iterator[Page]:
-        """What changed since the cursor, after the window where it is due. Raises Unavailable for a list cut short."""
+        """What changed since the cursor, after the window where it is due. A list cut short leaves the cursor."""
         cursor = HarvestCursor.of(since)
         count = 0
         for page, behind in self._window(stream, cursor):
@@ -93,7 +95,8 @@ class HarvestConnector:
             closed_at = closed_at or listed.answered_at
             records = self._records(stream, listed.items, closed_at)
             latest = max([*filter(None, [latest]), *map(stamp_of, listed.items)], default=None)
-            after = replace(cursor, updated=latest and min(latest, closed_at)) if listed.last else cursor
+            is_whole = listed.last and not listed.is_cut_short
+            after = replace(cursor, updated=latest and min(latest, closed_at)) if is_whole else cursor
             yield Page(records=records, cursor=after.text(), last=listed.last, total=count + listed.total)
 
     def _window(self, stream: str, cursor: HarvestCursor) -> Iterator[tuple[list[SourceRecord], HarvestCursor]]:
@@ -114,7 +117,7 @@ class HarvestConnector:
         begun = replace(cursor, days={day: seen for day, seen in cursor.days.items() if day >= start.isoformat()})
         while start <= today + _DAY:  # the account's today may be a day ahead of UTC
             end = min(start + SLICE - _DAY, today + _DAY)
-            items = [item for listed in self._list(stream, self._between(start, end)) for item in listed.items]
+            items = self._between(stream, start, end)
             digests = _digests(items, start, end)
             differing = {day for day, digest in digests.items() if begun.days.get(day) != digest}
             changed = [] if is_first else [item for item in items if str(item.get("spent_date")) in differing]
@@ -127,7 +130,7 @@ class HarvestConnector:
     def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
         """One record as it is now; nothing when Harvest says that it does not exist."""
         try:
-            answer = self.http.request("GET", f"/{_path(hint.stream)}/{int(hint.external_id)}")
+            answer = self.http.request("GET", f"/{_path(hint.stream)}/{_number(hint.external_id)}")
         except Rejected as refused:
             if refused.status in (404, 410):
                 return []
@@ -138,8 +141,7 @@ class HarvestConnector:
 
     def present(self, stream: str, start: date, end: date) -> Iterator[str]:
         """Ids of everything with a work date in the range. Raises Unavailable for a list cut short, never too few."""
-        seen = [str(item["id"]) for listed in self._list(stream, self._between(start, end)) for item in listed.items]
-        yield from dict.fromkeys(seen)
+        yield from dict.fromkeys(str(item["id"]) for item in self._between(stream, start, end))
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
         """Harvest has no webhooks."""
@@ -152,7 +154,7 @@ class HarvestConnector:
     def _list(self, stream: str, params: Mapping[str, Any]) -> Iterator[Listed]:
         """Every page of a list, by `links.next` until there is none.
 
-        The pages must add up to `total_entries` of the first one; fewer means that the list was cut short.
+        The pages must add up to `total_entries` of the first one, or to what is left when some were deleted meanwhile.
         """
         name = _path(stream)
         query: Mapping[str, Any] = {**params, "per_page": PER_PAGE}
@@ -160,14 +162,27 @@ class HarvestConnector:
         while True:
             answer = self.http.request("GET", f"/{name}", params=query)
             items, link, total = _envelope(answer, name)
-            expected = total if expected is None else expected
+            expected = total if expected is None else min(expected, total)
             read += len(items)
-            if link is None and read < min(expected, total):
-                raise Unavailable(f"Harvest listed {read} of {total} {name} and said that there are no more.")
-            yield Listed(items=items, total=expected, answered_at=_answered_at(answer), last=link is None)
+            yield Listed(
+                items=items,
+                total=expected,
+                answered_at=_answered_at(answer),
+                last=link is None,
+                is_cut_short=link is None and read < expected,
+            )
             if link is None:
                 return
             query = dict(parse_qsl(urlsplit(link).query, keep_blank_values=True))
+
+    def _between(self, stream: str, start: date, end: date) -> list[Mapping[str, Any]]:
+        """Everything with a work date in the range. Raises Unavailable for a list cut short."""
+        items: list[Mapping[str, Any]] = []
+        for listed in self._list(stream, {"from": start.isoformat(), "to": end.isoformat()}):
+            items += listed.items
+            if listed.is_cut_short:
+                raise Unavailable(f"Harvest listed {len(items)} of {listed.total} {stream} and said there are no more.")
+        return items
 
     def _updated(self, cursor: HarvestCursor) -> dict[str, Any]:
         """The parameters for what changed at or after the cursor, rendered as the account reads them."""
@@ -181,15 +196,15 @@ class HarvestConnector:
             params["updated_since"] = local.strftime(STAMP if zone == "UTC" else STAMP.removesuffix("Z"))
         return params
 
-    def _between(self, start: date, end: date) -> dict[str, Any]:
-        return {"from": start.isoformat(), "to": end.isoformat()}
-
     def _records(
         self, stream: str, items: Sequence[Mapping[str, Any]], now: datetime, *, reread: bool = False
     ) -> list[SourceRecord]:
         return [
             SourceRecord(
-                stream=stream, external_id=str(item["id"]), revision=revision(item, now, reread=reread), payload=item
+                stream=stream,
+                external_id=str(item["id"]),
+                revision=revision(item, now, reread=reread),
+                payload=_plain(item),
             )
             for item in items
         ]
@@ -201,6 +216,21 @@ class HarvestConnector:
         """A setting, or the default that is declared for it."""
         value = self.account.settings.get(name)
         return next(s.default for s in self.settings if s.name == name) if value in (None, "") else value
+
+
+def _plain(value: Any) -> Any:
+    """A value as json.dumps takes it: numbers with a point as their digits, so that none is lost."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def _number(external_id: str) -> int:
+    if not (external_id.isascii() and external_id.isdigit()):
+        raise Malformed(f"“{external_id}” is not an id of Harvest, which are numbers.")
+    return int(external_id)
 
 
 def _path(stream: str) -> str:
