@@ -109,12 +109,9 @@ class LedgerEntries(Endpoint):
             Subquery(Expense.objects.filter(**version).values("revision")[:1]),
         )
         read_back = ReadBack.objects.filter(entry=OuterRef("pk")).order_by("-id").values("is_equal")[:1]
-        return (
-            super()
-            .get_queryset()
-            .annotate(revision=revision, last_read_back=Subquery(read_back))
-            .values(*_columns(LedgerRow, "last_read_back"))
-        )
+        rows = super().get_queryset().annotate(revision=revision, last_read_back=Subquery(read_back))
+        columns: QuerySet[Any] = rows.values(*_columns(LedgerRow, "last_read_back"))
+        return columns
 
     def get_serializer(self, *args: Any, **options: Any) -> serializers.BaseSerializer[Any]:
         """The page's rows with their open holds, found in one query."""
@@ -128,7 +125,7 @@ def _open_holds(entry_ids: Iterable[int]) -> dict[int, list[dict[str, Any]]]:
     found: dict[int, list[dict[str, Any]]] = defaultdict(list)
     holds = Hold.objects.filter(entry__in=list(entry_ids), closed_at=None).order_by("id")
     for hold in holds.values("entry_id", "rule", "sentence", "case_id", "case__subject_type", "case__subject_key"):
-        found[hold["entry_id"]].append(hold)
+        found[hold["entry_id"]].append(dict(hold))
     return found
 
 

@@ -8,14 +8,14 @@ import django_filters as filters
 from django.db.models import Q, QuerySet
 
 from reconciliation.models import ExceptionCase, Hold, Operation, ReconciliationResult, ReconciliationRun
-from reconciliation.rules import RULES
+from reconciliation.rules import EVERY
 
 
 class CaseFilter(filters.FilterSet):
     """What causes are found by."""
 
     state = filters.ChoiceFilter(choices=ExceptionCase.State.choices, label="State")
-    rule = filters.MultipleChoiceFilter(choices=[(rule.code, rule.title) for rule in RULES], label="Rule")
+    rule = filters.MultipleChoiceFilter(choices=[(rule.code, rule.title) for rule in EVERY], label="Rule")
     entity = filters.CharFilter("entity__code", label="Entity")
     connection = filters.CharFilter("connection__code", label="Source")
     owner = filters.CharFilter("owner__username", label="Owner")

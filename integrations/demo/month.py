@@ -82,7 +82,8 @@ def _worked(month: Month) -> Iterator[Worked]:
 
 def late(month: Month) -> list[Worked]:
     """Vogel's three last days of the month before, handed in late."""
-    day, days = month.first - timedelta(days=1), []
+    day = month.first - timedelta(days=1)
+    days: list[date] = []
     while len(days) < 3:
         if day.isoweekday() < 6:
             days.append(day)
