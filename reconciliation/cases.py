@@ -1,0 +1,240 @@
+"""Exception cases: entries that wait for the same cause wait together.
+
+The rule here: a hold belongs to one entry and one rule, a case to one rule, entity and subject. Cases open, count and resolve
+with their holds, by the batch that changes them; a person closes a hold only by waiving it, with a reason, where the rule
+lets itself be waived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+
+from portal import audit
+from portal import sql as portal_sql
+from portal.models import User
+from reconciliation.models import ExceptionCase, Hold
+from reconciliation.rules import BY_CODE
+from reconciliation.sql import cases as sql
+from reconciliation.sql.cases import Cause
+
+REGRESSION_DAYS = 30
+PASSED, WAIVED, WITHDRAWN = (str(outcome) for outcome in (Hold.Outcome.PASSED, Hold.Outcome.WAIVED, Hold.Outcome.WITHDRAWN))
+
+
+class NotWaivable(Exception):
+    """A hold whose waiving would book twice, book what nobody approved, or book what cannot be booked."""
+
+
+@dataclass(slots=True, kw_only=True)
+class NewHold:
+    """One entry that a rule stops: the cause that it shares, and the sentence about itself."""
+
+    entry_id: int
+    rule: str
+    entity_id: int
+    subject_type: str
+    subject_key: str
+    sentence: str
+    cause: str = ""  # the case's sentence; the hold's own when empty
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    connection_id: int | None = None
+    regression_days: int = REGRESSION_DAYS
+
+
+def open_holds(holds: Sequence[NewHold], *, fresh: bool = False, reason: str = "found by validation") -> set[int]:
+    """Open holds and the cases that they share; the ids of the cases touched.
+
+    `fresh` says that the entries were just made and have no holds yet. A fixed number of statements, whatever the number.
+    """
+    if not holds:
+        return set()
+    wanted: dict[Cause, sql.Wanted] = {}
+    for hold in holds:
+        cause = _cause_of(hold)
+        if cause not in wanted:
+            wanted[cause] = sql.Wanted(
+                cause, hold.connection_id, hold.cause or hold.sentence, dict(hold.detail), hold.regression_days
+            )
+    ids = sql.open_cases(list(wanted.values()), reason=reason)
+    rows = [
+        sql.HoldRow(hold.entry_id, ids[_cause_of(hold)], hold.rule, hold.sentence, dict(hold.detail)) for hold in holds
+    ]
+    touched = set(ids.values())
+    if fresh:
+        sql.open_holds_on_new(rows, portal_sql.now())
+    else:
+        touched |= sql.open_holds(rows)
+    recount(touched)
+    return touched
+
+
+def _cause_of(hold: NewHold) -> Cause:
+    return Cause(hold.rule, hold.entity_id, hold.subject_type, hold.subject_key[:300])
+
+
+def close_holds(
+    entry_ids: Sequence[int],
+    rules: Collection[str] | None = None,
+    outcome: str = PASSED,
+    *,
+    by: User | None = None,
+    reason: str = "",
+) -> set[int]:
+    """Close the open holds of entries, all or those of some rules; the ids of the cases touched."""
+    if not entry_ids:
+        return set()
+    touched = {case for _, case in sql.close_holds(entry_ids, rules, outcome, user_id=by.pk if by else None, reason=reason)}
+    recount(touched)
+    return touched
+
+
+def close_hold_rows(hold_ids: Sequence[int], outcome: str = PASSED, *, by: User | None = None, reason: str = "") -> set[int]:
+    """Close given holds; the ids of the cases touched."""
+    if not hold_ids:
+        return set()
+    closed = sql.close_hold_rows(hold_ids, outcome, user_id=by.pk if by else None, reason=reason)
+    touched = {case for _, case, _ in closed}
+    recount(touched)
+    return touched
+
+
+def recount(case_ids: Iterable[int]) -> None:
+    """Count cases anew from their open holds; a case whose last hold is closed resolves by itself."""
+    resolved = sql.count(list(case_ids))
+    sql.remember(resolved, "~", "The last hold is closed")
+
+
+def raise_case(
+    rule: str,
+    entity_id: int,
+    subject_type: str,
+    subject_key: str,
+    sentence: str,
+    *,
+    entries: Sequence[int] = (),
+    detail: Mapping[str, Any] | None = None,
+    connection_id: int | None = None,
+    regression_days: int = REGRESSION_DAYS,
+) -> int:
+    """Open (or find) the case of a cause that something else found; `entries` are held by it. The case's id.
+
+    A case without entries stays open until `resolve` is told that its cause is gone. Raises KeyError for an unknown code.
+    """
+    described = BY_CODE[rule]
+    cause = Cause(described.code, entity_id, subject_type, subject_key[:300])
+    wanted = sql.Wanted(cause, connection_id, sentence, dict(detail or {}), regression_days)
+    case_id = sql.open_cases([wanted], reason="found by the pipeline")[cause]
+    if entries:
+        left = sql.open_holds([sql.HoldRow(entry, case_id, rule, sentence, dict(detail or {})) for entry in sorted(entries)])
+        recount(left | {case_id})
+    return case_id
+
+
+def resolve(rule: str, subject_type: str, subject_key: str, *, entity_id: int | None = None, reason: str) -> list[int]:
+    """The cause of a case that holds no entry is gone (a connection answers again): close it; the ids of the cases closed."""
+    return sql.resolve(sql.open_case_ids(rule, subject_type, subject_key[:300], entity_id), reason=reason)
+
+
+@dataclass(slots=True, kw_only=True)
+class Refusal:
+    """One entry that its target refused: our word for why, the vendor's code and its text."""
+
+    entry_id: int
+    code: str  # one of integrations.errors.REJECTION_CODES
+    sentence: str  # what REJECTION_CODES says of it
+    vendor_code: str = ""
+    detail: str = ""
+
+
+# Which of our records explains a refusal; 400 refusals of one inactive project are one case.
+_REFUSED_SUBJECT = {
+    "period-closed": ("period", 6),
+    "project-inactive": ("project", 3),
+    "resource-inactive": ("resource", 4),
+    "task-invalid": ("task", 5),
+    "dimension-missing": ("project", 3),
+}
+_REACTIVATE = {
+    "project-inactive": "re-activate it there for posting, then re-post",
+    "resource-inactive": "re-activate the person there for posting, then re-post; the hours are not given to somebody else",
+    "period-closed": "open it there, or post in the next open period",
+}
+
+
+def raise_rejections(refusals: Sequence[Refusal], *, connection_id: int, connection_name: str) -> set[int]:
+    """Open the cases of refused entries, each under the record that explains it; the ids of the cases touched.
+
+    A refusal because of a closed period is the same cause as our own rule's.
+    """
+    known = {row[0]: row for row in sql.entities_of([refusal.entry_id for refusal in refusals])}
+    holds = []
+    for refusal in refusals:
+        entry = known[refusal.entry_id]
+        subject, column = _REFUSED_SUBJECT.get(refusal.code, ("refusal", 0))
+        record_id = entry[column] if column else None
+        key = str(record_id) if record_id else f"{connection_id}:{refusal.code}:{refusal.vendor_code}"
+        said = f" ({refusal.vendor_code or refusal.code}: {refusal.detail})" if refusal.detail else ""
+        way_out = _REACTIVATE.get(refusal.code, "correct it, then re-post")
+        holds.append(
+            NewHold(
+                entry_id=refusal.entry_id,
+                rule="period-closed" if refusal.code == "period-closed" and record_id else "rejected-by-target",
+                entity_id=entry[1],
+                subject_type=subject,
+                subject_key=key if subject in ("period", "refusal") else f"{refusal.code}:{key}",
+                sentence=f"{connection_name}: {refusal.sentence.rstrip('.')}{said}; {way_out}.",
+                cause=f"{connection_name}: {refusal.sentence}",
+                detail={
+                    "code": refusal.code,
+                    "vendor_code": refusal.vendor_code,
+                    "vendor_text": refusal.detail,
+                    "record_id": record_id,
+                    "refused": True,
+                },
+                connection_id=connection_id,
+            )
+        )
+    return open_holds(holds, reason="refused by the target")
+
+
+def waive(hold_ids: Sequence[int], *, by: User, reason: str) -> list[int]:
+    """Accept entries as they are in the face of a rule; the entries, to be validated again.
+
+    Raises NotWaivable, and waives nothing, when one of the rules does not let itself be waived; ValueError without a reason.
+    `validation.waive` does this and validates again.
+    """
+    if not reason.strip():
+        raise ValueError("A waiver needs a reason.")
+    with transaction.atomic():
+        found = sql.holds(hold_ids)
+        for _, entry_id, code, _, _ in found:
+            if not BY_CODE[code].waivable:
+                raise NotWaivable(f"“{BY_CODE[code].title}” cannot be waived (entry {entry_id}): correct its cause instead.")
+        closed = sql.close_hold_rows([row[0] for row in found], WAIVED, user_id=by.pk, reason=reason)
+        entries_by_case: dict[int, list[int]] = {}
+        for entry_id, case_id, _ in closed:
+            entries_by_case.setdefault(case_id, []).append(entry_id)
+        for case in ExceptionCase.objects.filter(pk__in=entries_by_case).order_by("pk"):
+            audit.record(
+                by,
+                "waive",
+                case,
+                entity=case.entity_id,
+                reason=reason,
+                after={"rule": case.rule, "entries": sorted(entries_by_case[case.pk])},
+            )
+        recount(entries_by_case)
+    return sorted({entry_id for entry_id, _, _ in closed})
+
+
+def estimates(case_ids: Sequence[int]) -> dict[int, dict[str, Decimal]]:
+    """What the hours of cases without an agreed rate are worth at best guess, by case and currency; to be shown as such."""
+    found: dict[int, dict[str, Decimal]] = {}
+    for case_id, currency, amount in sql.estimates(case_ids):
+        found.setdefault(case_id, {})[currency] = amount
+    return found

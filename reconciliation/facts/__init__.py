@@ -1,0 +1,27 @@
+"""Facts: everything a batch needs to know to be validated, loaded once for all its entries."""
+
+from reconciliation.facts.load import (
+    SENT,
+    drafts_of,
+    give_routes,
+    load,
+    place,
+    standing_entry,
+    takes_postings,
+)
+from reconciliation.facts.records import Draft, Standing, normal
+from reconciliation.facts.tables import Facts
+
+__all__ = [
+    "SENT",
+    "Draft",
+    "Facts",
+    "Standing",
+    "drafts_of",
+    "give_routes",
+    "load",
+    "normal",
+    "place",
+    "standing_entry",
+    "takes_postings",
+]

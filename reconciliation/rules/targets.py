@@ -1,0 +1,159 @@
+"""Rules about the target: it knows what the entry names, and takes its text. A text is adapted visibly, never the original."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from reconciliation.facts.records import Draft
+from reconciliation.facts.tables import Facts
+from reconciliation.rules.base import Finding, rule
+
+_DEMANDS = {
+    "project": "required",
+    "resource": "required",
+    "task": "where_kept",
+    "entity": "where_kept",
+    "cost_centre": "where_kept",
+    "item": "where_kept",
+}
+_WORDS = {
+    "project": "project",
+    "resource": "person",
+    "task": "task",
+    "entity": "legal entity",
+    "cost_centre": "cost centre",
+    "item": "service item",
+}
+TEXT_ADAPTED = "text-adapted"
+
+
+def address(entry: Draft, facts: Facts) -> None:
+    """Set the entry's keys in the target's own words, and note which are missing; then its text as the target takes it."""
+    book = facts.books[entry.route.target.id]
+    demands = entry.policy.target_keys
+    day = entry.work_date
+    records = (
+        ("entity", entry.entity),
+        ("project", entry.project),
+        ("resource", entry.resource),
+        ("task", entry.task),
+        ("cost_centre", entry.cost_centre),
+        ("item", entry.role if entry.kind == "time" else None),
+    )
+    keys: dict[str, str] = {}
+    for kind, record in records:
+        demand = demands.get(kind) or _DEMANDS[kind]
+        if record is None or demand == "none":
+            continue
+        if demand == "own_code":
+            keys[kind] = record.code
+            continue
+        key = book.key(kind, record.id, day)
+        if kind == "resource" and entry.engagement is not None and entry.engagement.external_id:
+            key = entry.engagement.external_id
+        elif kind == "item" and not key:
+            key = _item(entry, record.code)
+        if key:
+            keys[kind] = key
+        elif demand == "required" or (demand == "where_kept" and kind in book.kept and kind != "item"):
+            entry.missing_keys.append(f"{kind}:{record.id}")
+    if entry.kind == "expense":
+        item = _item(entry, entry.category)
+        if item:
+            keys["item"] = item
+    entry.target_keys = keys
+    entry.memo = adapt(entry)
+
+
+def _item(entry: Draft, code: str) -> str:
+    items = entry.policy.items
+    return items.get(code) or items.get("*", "") if items else ""
+
+
+def adapt(entry: Draft) -> str:
+    """The description as the target takes it; the entry is tagged where that differs."""
+    text, policy = entry.description, entry.policy
+    if (
+        len(text) <= policy.memo_limit
+        and text.isprintable()
+        and not (policy.memo_forbidden and any(mark in text for mark in policy.memo_forbidden))
+        and (policy.memo_beyond_bmp or text.isascii() or max(text) <= "\uffff")
+    ):
+        return text
+    kept = "".join(
+        " "
+        if mark in policy.memo_forbidden or not (mark.isprintable() or mark == "\n") or (mark > "\uffff" and not policy.memo_beyond_bmp)
+        else mark
+        for mark in text
+    )
+    lines = (" ".join(line.split()) for line in kept.split("\n"))
+    memo = "\n".join(lines).strip()
+    if len(memo) > policy.memo_limit:
+        memo = memo[: policy.memo_limit - 1].rstrip() + "…" if policy.memo_limit > 1 else memo[: policy.memo_limit]
+    if memo != text:
+        entry.tags.append(TEXT_ADAPTED)
+    return memo
+
+
+@rule(
+    "crosswalk-missing",
+    title="Target does not know it yet",
+    subject="record",
+    waivable=False,
+    can_be_off=True,
+    remedies=("add-crosswalk", "check-in-target", "hand-back"),
+    cases=(29,),
+)
+def crosswalk_missing(entry: Draft, facts: Facts) -> Finding | None:
+    """The target has a key for everything that the posting must name; where the policy says so, the entry waits for it."""
+    if not entry.missing_keys:
+        return None
+    target = entry.route.target
+    missing = entry.missing_keys[0]
+    if entry.policy.parent_missing == "wait" and not _waited_long(entry, facts):
+        entry.waits_on = entry.waits_on or f"parent:{missing}"
+        return None
+    kind, _, internal_id = missing.partition(":")
+    record = getattr(entry, {"item": "role"}.get(kind, kind))
+    name = f"{_WORDS[kind]} {record.code} {record.name}"
+    return Finding(
+        sentence=f"{target.name} has no key for {name} on {entry.work_date}; create it there, or add its key to the crosswalk.",
+        subject_key=f"{target.id}:{missing}",
+        cause=f"{target.name} does not know {name}.",
+        detail={
+            "kind": kind,
+            "internal_id": int(internal_id),
+            "target_id": target.id,
+            "system": target.connector,
+            "realm": target.realm,
+            "also_missing": entry.missing_keys[1:],
+        },
+        connection_id=target.id,
+    )
+
+
+def _waited_long(entry: Draft, facts: Facts) -> bool:
+    if entry.waiting_since is None:
+        return False
+    return bool(facts.now - entry.waiting_since > timedelta(hours=float(entry.policy.parent_wait_hours)))
+
+
+@rule(
+    "text-not-acceptable",
+    title="Text is not acceptable to the target",
+    subject="source",
+    remedies=("hand-back", "waive"),
+    cases=(17,),
+)
+def text_not_acceptable(entry: Draft, facts: Facts) -> Finding | None:
+    """Something of the text remains when the target's forbidden characters are gone, and there is one where one is needed."""
+    if entry.memo or not (entry.description.strip() or entry.policy.memo_required):
+        return None
+    why = "has no text, and one is needed" if not entry.description.strip() else "has a text of which the target takes nothing"
+    return Finding(
+        sentence=f"The entry {why}; write one at {entry.source.name}.",
+        subject_key=f"{entry.source_id}:{entry.route.target.id}",
+        cause=f"Texts of {entry.source.name} are not acceptable to {entry.route.target.name}.",
+        detail={"value": entry.description[:200]},
+        connection_id=entry.source_id,
+    )

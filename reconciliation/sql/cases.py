@@ -1,0 +1,303 @@
+"""Cases and holds, set-based: opened, closed, counted. A change of a case's own state leaves history, as its model promises."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+from portal.sql import as_json, copy_in, execute, rows
+
+
+class Cause(NamedTuple):
+    """What makes a case unique while it is open."""
+
+    rule: str
+    entity_id: int
+    subject_type: str
+    subject_key: str
+
+
+class Wanted(NamedTuple):
+    """A cause that has entries now, and what its case says."""
+
+    cause: Cause
+    connection_id: int | None
+    sentence: str
+    detail: dict[str, Any]
+    regression_days: int
+
+
+_CAUSES = "unnest(%s::text[], %s::bigint[], %s::text[], %s::text[])"
+_SAME = (
+    "c.rule = w.rule AND c.entity_id = w.entity_id AND c.subject_type = w.subject_type AND c.subject_key = w.subject_key"
+)
+_TRACKED = """id, rule, subject_type, subject_key, sentence, detail, state, regressions, opened_at, closed_at, connection_id,
+ entity_id, owner_id"""
+
+
+def _arrays(causes: Sequence[Cause]) -> list[list[Any]]:
+    return [list(column) for column in zip(*causes, strict=True)]
+
+
+def open_cases(wanted: Sequence[Wanted], *, reason: str) -> dict[Cause, int]:
+    """The open case of each cause: as it stands, re-opened as regressed where it was resolved lately, or new."""
+    if not wanted:
+        return {}
+    causes = [item.cause for item in wanted]
+    arrays = _arrays(causes)
+    rows(
+        "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(rule || chr(31) || entity_id || chr(31) ||"
+        f" subject_type || chr(31) || subject_key, 7) AS k FROM {_CAUSES} AS w(rule, entity_id, subject_type, subject_key)"  # noqa: S608
+        " ORDER BY 1) locks",
+        arrays,
+    )
+    known = _open_ids(arrays)
+    missing = [item for item in wanted if item.cause not in known]
+    if missing:
+        changed = _reopen(missing)
+        known |= changed
+        new = [item for item in missing if item.cause not in changed]
+        known |= _create(new)
+        remember([known[item.cause] for item in new], "+", reason)
+        remember(list(changed.values()), "~", f"The cause is back: {reason}")
+    return known
+
+
+def _open_ids(arrays: list[list[Any]]) -> dict[Cause, int]:
+    found = rows(
+        "UPDATE reconciliation_exceptioncase c SET seen_at = now()"  # noqa: S608
+        f" FROM {_CAUSES} AS w(rule, entity_id, subject_type, subject_key) WHERE c.state = 'open' AND {_SAME}"
+        " RETURNING c.rule, c.entity_id, c.subject_type, c.subject_key, c.id",
+        arrays,
+    )
+    return {Cause(*row[:4]): row[4] for row in found}
+
+
+def _reopen(wanted: Sequence[Wanted]) -> dict[Cause, int]:
+    found = rows(
+        f"""
+        WITH wanted AS (
+            SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::int[])
+                AS w(rule, entity_id, subject_type, subject_key, sentence, detail, days)
+        ), latest AS (
+            SELECT DISTINCT ON (w.rule, w.entity_id, w.subject_type, w.subject_key) c.id, w.sentence, w.detail
+              FROM wanted w JOIN reconciliation_exceptioncase c ON {_SAME}
+             WHERE c.state = 'resolved' AND c.closed_at >= now() - make_interval(days => w.days)
+             ORDER BY w.rule, w.entity_id, w.subject_type, w.subject_key, c.closed_at DESC, c.id DESC
+        )
+        UPDATE reconciliation_exceptioncase c
+           SET state = 'open', regressions = c.regressions + 1, closed_at = NULL, seen_at = now(),
+               sentence = latest.sentence, detail = latest.detail
+          FROM latest WHERE c.id = latest.id
+     RETURNING c.rule, c.entity_id, c.subject_type, c.subject_key, c.id""",  # noqa: S608
+        [
+            *_arrays([item.cause for item in wanted]),
+            [item.sentence for item in wanted],
+            [as_json(item.detail) for item in wanted],
+            [item.regression_days for item in wanted],
+        ],
+    )
+    return {Cause(*row[:4]): row[4] for row in found}
+
+
+def _create(wanted: Sequence[Wanted]) -> dict[Cause, int]:
+    if not wanted:
+        return {}
+    found = rows(
+        "INSERT INTO reconciliation_exceptioncase (rule, entity_id, subject_type, subject_key, connection_id, sentence, detail,"
+        " state, regressions, opened_at, seen_at, open_holds, open_hours, open_people)"
+        " SELECT w.*, 'open', 0, now(), now(), 0, 0, 0 FROM"
+        " unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::jsonb[]) AS w"
+        " RETURNING rule, entity_id, subject_type, subject_key, id",
+        [
+            *_arrays([item.cause for item in wanted]),
+            [item.connection_id for item in wanted],
+            [item.sentence for item in wanted],
+            [as_json(item.detail) for item in wanted],
+        ],
+    )
+    return {Cause(*row[:4]): row[4] for row in found}
+
+
+def remember(case_ids: Sequence[int], kind: str, reason: str, user_id: int | None = None) -> None:
+    """One history row for each case as it stands now: `+` made, `~` changed."""
+    if case_ids:
+        execute(
+            f"INSERT INTO reconciliation_historicalexceptioncase ({_TRACKED}, history_date, history_change_reason, history_type,"  # noqa: S608
+            f" history_user_id) SELECT {_TRACKED}, clock_timestamp(), %s, %s, %s FROM reconciliation_exceptioncase"
+            " WHERE id = ANY(%s::bigint[])",
+            [reason, kind, user_id, list(case_ids)],
+        )
+
+
+class HoldRow(NamedTuple):
+    """One entry stopped by one rule."""
+
+    entry_id: int
+    case_id: int
+    rule: str
+    sentence: str
+    detail: dict[str, Any]
+
+
+def open_holds_on_new(holds: Sequence[HoldRow], moment: Any) -> None:
+    """Write holds of entries that were just made and have none."""
+    copy_in(
+        "reconciliation_hold",
+        ("entry_id", "case_id", "rule", "sentence", "detail", "opened_at", "outcome", "reason"),
+        ([h.entry_id, h.case_id, h.rule, h.sentence, as_json(h.detail), moment, "", ""] for h in holds),
+    )
+
+
+def open_holds(holds: Sequence[HoldRow]) -> set[int]:
+    """Write holds, or give those that are open already their new sentence and case; the cases that they left."""
+    arrays = [list(column) for column in zip(*holds, strict=True)]
+    arrays[4] = [as_json(detail) for detail in arrays[4]]
+    left = rows(
+        "SELECT DISTINCT h.case_id FROM reconciliation_hold h JOIN unnest(%s::bigint[], %s::text[], %s::bigint[])"
+        " AS w(entry_id, rule, case_id) ON h.entry_id = w.entry_id AND h.rule = w.rule"
+        " WHERE h.closed_at IS NULL AND h.case_id <> w.case_id",
+        [arrays[0], arrays[2], arrays[1]],
+    )
+    execute(
+        "INSERT INTO reconciliation_hold (entry_id, case_id, rule, sentence, detail, opened_at, outcome, reason)"
+        " SELECT w.entry_id, w.case_id, w.rule, w.sentence, w.detail, now(), '', '' FROM"
+        " unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::jsonb[]) AS w(entry_id, case_id, rule, sentence, detail)"
+        " ON CONFLICT (entry_id, rule) WHERE closed_at IS NULL"
+        " DO UPDATE SET case_id = excluded.case_id, sentence = excluded.sentence, detail = excluded.detail",
+        arrays,
+    )
+    return {row[0] for row in left}
+
+
+def close_holds(
+    entry_ids: Sequence[int], rules: Collection[str] | None, outcome: str, *, user_id: int | None, reason: str
+) -> list[tuple[int, int]]:
+    """Close the open holds of entries, all or those of some rules: (entry, case) of each."""
+    condition = "" if rules is None else " AND rule = ANY(%s::text[])"
+    return [
+        (row[0], row[1])
+        for row in rows(
+            "UPDATE reconciliation_hold SET closed_at = now(), outcome = %s, closed_by_id = %s, reason = %s"  # noqa: S608
+            f" WHERE entry_id = ANY(%s::bigint[]) AND closed_at IS NULL{condition} RETURNING entry_id, case_id",
+            [outcome, user_id, reason, list(entry_ids), *([] if rules is None else [list(rules)])],
+        )
+    ]
+
+
+def close_hold_rows(
+    hold_ids: Sequence[int], outcome: str, *, user_id: int | None, reason: str
+) -> list[tuple[int, int, str]]:
+    """Close given holds that are still open: (entry, case, rule) of each."""
+    return [
+        (row[0], row[1], row[2])
+        for row in rows(
+            "UPDATE reconciliation_hold SET closed_at = now(), outcome = %s, closed_by_id = %s, reason = %s"
+            " WHERE id = ANY(%s::bigint[]) AND closed_at IS NULL RETURNING entry_id, case_id, rule",
+            [outcome, user_id, reason, list(hold_ids)],
+        )
+    ]
+
+
+def open_holds_of(entry_ids: Sequence[int]) -> list[tuple[int, int, str, int]]:
+    """(hold, entry, rule, case) of every open hold of these entries."""
+    return [
+        (row[0], row[1], row[2], row[3])
+        for row in rows(
+            "SELECT id, entry_id, rule, case_id FROM reconciliation_hold WHERE entry_id = ANY(%s::bigint[]) AND closed_at IS NULL",
+            [list(entry_ids)],
+        )
+    ]
+
+
+def holds(hold_ids: Sequence[int]) -> list[tuple[Any, ...]]:
+    """(hold, entry, rule, case, entity) of given holds that are open, locked."""
+    return rows(
+        "SELECT h.id, h.entry_id, h.rule, h.case_id, c.entity_id FROM reconciliation_hold h"
+        " JOIN reconciliation_exceptioncase c ON c.id = h.case_id"
+        " WHERE h.id = ANY(%s::bigint[]) AND h.closed_at IS NULL ORDER BY h.id FOR UPDATE OF h",
+        [list(hold_ids)],
+    )
+
+
+_COUNTED = """
+    WITH counted AS (
+        SELECT h.case_id, count(*) AS holds, coalesce(sum(e.hours), 0) AS hours, min(e.work_date) AS oldest,
+               count(DISTINCT coalesce(e.resource_id, 0)) AS people
+          FROM reconciliation_hold h JOIN portal_ledgerentry e ON e.id = h.entry_id
+         WHERE h.case_id = ANY(%s::bigint[]) AND h.closed_at IS NULL GROUP BY h.case_id
+    )
+    UPDATE reconciliation_exceptioncase c
+       SET open_holds = coalesce(n.holds, 0), open_hours = coalesce(n.hours, 0), open_people = coalesce(n.people, 0),
+           oldest_work_date = n.oldest,
+           state = CASE WHEN n.holds IS NULL THEN 'resolved' ELSE c.state END,
+           closed_at = CASE WHEN n.holds IS NULL THEN coalesce(c.closed_at, now()) ELSE c.closed_at END
+      FROM (SELECT w.id, counted.* FROM unnest(%s::bigint[]) AS w(id) LEFT JOIN counted ON counted.case_id = w.id) n,
+           (SELECT id, state FROM reconciliation_exceptioncase WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE) was
+     WHERE c.id = n.id AND was.id = c.id
+ RETURNING c.id, c.state, was.state"""
+
+
+def count(case_ids: Sequence[int]) -> list[int]:
+    """Count hours, money, people and age of cases anew; those without an open hold resolve. The ids that resolved now."""
+    ids = sorted(case_ids)
+    if not ids:
+        return []
+    resolved = [row[0] for row in rows(_COUNTED, [ids, ids, ids]) if row[1] == "resolved" and row[2] == "open"]
+    execute("DELETE FROM reconciliation_casetotal WHERE case_id = ANY(%s::bigint[])", [ids])
+    execute(
+        "INSERT INTO reconciliation_casetotal (case_id, currency, holds, amount)"
+        " SELECT h.case_id, e.currency, count(*), coalesce(sum(e.amount), 0) FROM reconciliation_hold h"
+        " JOIN portal_ledgerentry e ON e.id = h.entry_id"
+        " WHERE h.case_id = ANY(%s::bigint[]) AND h.closed_at IS NULL AND e.currency <> '' GROUP BY 1, 2",
+        [ids],
+    )
+    return resolved
+
+
+def resolve(case_ids: Sequence[int], *, reason: str, user_id: int | None = None) -> list[int]:
+    """Close open cases that hold no entry (a connection's, a comparison's); the ids that closed."""
+    closed = [
+        row[0]
+        for row in rows(
+            "UPDATE reconciliation_exceptioncase SET state = 'resolved', closed_at = now()"
+            " WHERE id = ANY(%s::bigint[]) AND state = 'open' AND open_holds = 0 RETURNING id",
+            [sorted(case_ids)],
+        )
+    ]
+    remember(closed, "~", reason, user_id)
+    return closed
+
+
+def open_case_ids(rule: str, subject_type: str, subject_key: str, entity_id: int | None) -> list[int]:
+    """The open cases of a cause, in one entity or in all."""
+    return [
+        row[0]
+        for row in rows(
+            "SELECT id FROM reconciliation_exceptioncase WHERE state = 'open' AND rule = %s AND subject_type = %s"
+            " AND subject_key = %s AND (%s::bigint IS NULL OR entity_id = %s) ORDER BY id",
+            [rule, subject_type, subject_key, entity_id, entity_id],
+        )
+    ]
+
+
+def estimates(case_ids: Sequence[int]) -> list[tuple[int, str, Any]]:
+    """(case, currency, amount): what hours without an agreed rate would be worth at best guess."""
+    return [
+        (row[0], row[1], row[2])
+        for row in rows(
+            "SELECT h.case_id, e.currency, sum((h.detail ->> 'estimate')::numeric) FROM reconciliation_hold h"
+            " JOIN portal_ledgerentry e ON e.id = h.entry_id"
+            " WHERE h.case_id = ANY(%s::bigint[]) AND h.closed_at IS NULL AND h.detail ? 'estimate' GROUP BY 1, 2",
+            [list(case_ids)],
+        )
+    ]
+
+
+def entities_of(entry_ids: Sequence[int]) -> list[tuple[Any, ...]]:
+    """(entry, entity, target, project, resource, task, period, work date, posting date) of some entries."""
+    return rows(
+        "SELECT id, entity_id, target_id, project_id, resource_id, task_id, period_id, work_date, post_on"
+        " FROM portal_ledgerentry WHERE id = ANY(%s::bigint[])",
+        [list(entry_ids)],
+    )

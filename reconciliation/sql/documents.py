@@ -1,0 +1,129 @@
+"""Reading documents, their standing entries and what else one person has on one day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from portal.sql import rows
+
+_SHARED = """v.version, v.status, v.resource_key, v.resource_code, v.resource_name, v.project_key, v.project_code, v.project_name,
+ v.task_key, v.task_code, v.task_name, v.work_date, v.is_billable, v.currency, v.description, v.approver_key,
+ v.approver_code, v.approver_name, v.provenance, v.post_on"""
+_TIME = f"{_SHARED}, v.hours, v.rate, v.rate_source, v.starts_at, v.ends_at, NULL, '', '', NULL, ''"
+_EXPENSE = (
+    f"{_SHARED}, NULL, NULL, '', NULL, NULL, v.amount, v.category, v.tax_code, v.tax_amount, v.receipt_reference"
+)
+_HEAD = "d.id, d.connection_id, d.entity_id, d.kind, d.external_id"
+_TABLES = (("time", "portal_timeentry", _TIME), ("expense", "portal_expense", _EXPENSE))
+
+
+def current_versions(document_ids: Sequence[int], *, lock: bool) -> list[tuple[Any, ...]]:
+    """The current version of each document, in the order of `Draft`'s fields; the documents locked in id order if asked."""
+    ids = list(document_ids)
+    if lock:
+        rows("SELECT id FROM portal_document WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE", [ids])
+    found: list[tuple[Any, ...]] = []
+    for kind, table, columns in _TABLES:
+        found += rows(
+            f"SELECT {_HEAD}, {columns} FROM portal_document d"  # noqa: S608 -- this module's own words
+            f" JOIN {table} v ON v.document_id = d.id AND v.version = d.current_version"
+            f" WHERE d.id = ANY(%s::bigint[]) AND d.kind = '{kind}'",
+            [ids],
+        )
+    return found
+
+
+def versions(pairs: Sequence[tuple[int, int]]) -> list[tuple[Any, ...]]:
+    """Given versions of documents, current or not, in the order of `Draft`'s fields."""
+    found: list[tuple[Any, ...]] = []
+    wanted = [[document for document, _ in pairs], [version for _, version in pairs]]
+    for kind, table, columns in _TABLES:
+        found += rows(
+            f"SELECT {_HEAD}, {columns} FROM unnest(%s::bigint[], %s::int[]) AS w(document_id, version)"  # noqa: S608
+            f" JOIN portal_document d ON d.id = w.document_id AND d.kind = '{kind}'"
+            f" JOIN {table} v ON v.document_id = w.document_id AND v.version = w.version",
+            wanted,
+        )
+    return found
+
+
+ENTRY = """e.id, e.document_id, e.version, e.part, e.generation, e.target_id, e.reverses_id, s.state, s.fence, s.body_hash,
+ s.waits_on, s.moved_at, e.hours, e.rate, e.amount, e.currency, e.work_date, e.post_on, e.project_id, e.resource_id, e.task_id,
+ e.is_billable, e.memo, e.category, e.tax_code, e.contract_id, e.purchase_order_id, e.customer_id, e.role_id,
+ e.cost_centre_id, e.period_id, e.rate_used_id, e.rate_version, e.receipt_reference, e.is_cost_only, e.tags, e.target_keys,
+ e.kind, e.entity_id, e.source_id"""
+
+
+def entries_of_documents(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:
+    """Every entry that these documents have on the ledger and that is not cancelled, in the order of `Standing`'s fields."""
+    return rows(
+        f"SELECT {ENTRY} FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id"  # noqa: S608
+        " WHERE e.document_id = ANY(%s::bigint[]) AND s.state <> 'cancelled' ORDER BY e.id",
+        [list(document_ids)],
+    )
+
+
+def entries(entry_ids: Sequence[int], *, lock: bool = False) -> list[tuple[Any, ...]]:
+    """Given entries, in the order of `Standing`'s fields; their states locked in id order if asked."""
+    ending = " ORDER BY e.id FOR NO KEY UPDATE OF s" if lock else " ORDER BY e.id"
+    return rows(
+        f"SELECT {ENTRY} FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id"  # noqa: S608
+        f" WHERE e.id = ANY(%s::bigint[]){ending}",
+        [list(entry_ids)],
+    )
+
+
+def last_generations(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:
+    """(document, version, target, part, highest generation) of every key that these documents ever had, reversals apart."""
+    return rows(
+        "SELECT document_id, version, target_id, part, max(generation) FROM portal_ledgerentry"
+        " WHERE document_id = ANY(%s::bigint[]) AND reverses_id IS NULL GROUP BY 1, 2, 3, 4",
+        [list(document_ids)],
+    )
+
+
+def live_time_on(days: Iterable[tuple[int, Any]]) -> list[tuple[Any, ...]]:
+    """Live time entries of each (resource, work date): (resource, day, document, source, project, hours, state, billable,
+    starts, ends, provenance, description, external id).
+    """
+    pairs = list(days)
+    return rows(
+        """
+        SELECT e.resource_id, e.work_date, e.document_id, e.source_id, e.project_id, e.hours, s.state, v.is_billable,
+               v.starts_at, v.ends_at, v.provenance, v.description, d.external_id
+          FROM unnest(%s::bigint[], %s::date[]) AS w(resource_id, work_date)
+          JOIN portal_ledgerentry e ON e.resource_id = w.resource_id AND e.work_date = w.work_date
+          JOIN portal_ledgerstate s ON s.entry_id = e.id AND s.state NOT IN ('cancelled', 'reversed')
+          JOIN portal_timeentry v ON v.document_id = e.document_id AND v.version = e.version
+          JOIN portal_document d ON d.id = e.document_id
+         WHERE e.kind = 'time' AND e.reverses_id IS NULL""",
+        [[pair[0] for pair in pairs], [pair[1] for pair in pairs]],
+    )
+
+
+def waivers_of(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:
+    """(document, version, part, rule) of every waiver that a person gave."""
+    return rows(
+        "SELECT e.document_id, e.version, e.part, h.rule FROM portal_ledgerentry e"
+        " JOIN reconciliation_hold h ON h.entry_id = e.id AND h.outcome = 'waived'"
+        " WHERE e.document_id = ANY(%s::bigint[])",
+        [list(document_ids)],
+    )
+
+
+def documents_without_entry(source_id: int, limit: int) -> list[int]:
+    """Approved documents of a source that no entry was ever made for: history, or without a route when they came."""
+    return [
+        row[0]
+        for row in rows(
+            "SELECT d.id FROM portal_document d"
+            " LEFT JOIN portal_timeentry t ON d.kind = 'time' AND t.document_id = d.id AND t.version = d.current_version"
+            " LEFT JOIN portal_expense x ON d.kind = 'expense' AND x.document_id = d.id AND x.version = d.current_version"
+            " JOIN portal_connection c ON c.id = d.connection_id"
+            " WHERE d.connection_id = %s AND coalesce(t.status, x.status) = 'approved'"
+            " AND (c.cut_over_on IS NULL OR coalesce(t.work_date, x.work_date) >= c.cut_over_on)"
+            " AND NOT EXISTS (SELECT 1 FROM portal_ledgerentry e WHERE e.document_id = d.id) ORDER BY d.id LIMIT %s",
+            [source_id, limit],
+        )
+    ]

@@ -1,0 +1,273 @@
+"""Reading master data by the keys of a batch. An open end of a range of days comes back as the last day there is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import date
+from typing import Any
+
+from portal.sql import rows
+
+_END = "DATE '9999-12-31'"
+_FROM_START = "DATE '0001-01-01'"
+Row = tuple[Any, ...]
+
+
+def connections(ids: Collection[int]) -> list[Row]:
+    """(id, code, name, connector, realm, entity, settings, cut-over)."""
+    return rows(
+        "SELECT id, code, name, connector, realm, entity_id, settings, cut_over_on FROM portal_connection"
+        " WHERE id = ANY(%s::bigint[])",
+        [list(ids)],
+    )
+
+
+def routes(source_ids: Collection[int]) -> list[Row]:
+    """(source, entity, kind, from, to, id, target, policy)."""
+    return rows(
+        f"SELECT source_id, entity_id, kind, valid_from, coalesce(valid_to, {_END}), id, target_id, policy"  # noqa: S608
+        " FROM reconciliation_route WHERE source_id = ANY(%s::bigint[]) ORDER BY valid_from",
+        [list(source_ids)],
+    )
+
+
+def entities() -> list[Row]:
+    """(id, code, name, currency, policy) of every legal entity; a group has dozens."""
+    return rows("SELECT id, code, name, currency, policy FROM portal_legalentity")
+
+
+def keys_of_sources(realms: Collection[tuple[str, str]], kinds: Collection[str], external_ids: Collection[str]) -> list[Row]:
+    """(system, realm, kind, external id, from, to, internal id) of what sources call our records."""
+    return rows(
+        f"SELECT c.system, c.realm, c.kind, c.external_id, c.valid_from, coalesce(c.valid_to, {_END}), c.internal_id"  # noqa: S608
+        " FROM unnest(%s::text[], %s::text[]) AS w(system, realm)"
+        " JOIN portal_crosswalk c ON c.system = w.system AND c.realm = w.realm"
+        " WHERE c.kind = ANY(%s::text[]) AND c.external_id = ANY(%s::text[])",
+        [[r[0] for r in realms], [r[1] for r in realms], list(kinds), list(external_ids)],
+    )
+
+
+def keys_in_targets(realms: Collection[tuple[str, str]], wanted: dict[str, Collection[int]]) -> list[Row]:
+    """(system, realm, kind, internal id, from, to, external id) of what targets call our records, one per record and day."""
+    conditions = " OR ".join(["(c.kind = %s AND c.internal_id = ANY(%s::bigint[]))"] * len(wanted))
+    parameters: list[Any] = []
+    for kind, ids in wanted.items():
+        parameters += [kind, list(ids)]
+    return rows(
+        f"SELECT c.system, c.realm, c.kind, c.internal_id, c.valid_from, coalesce(c.valid_to, {_END}), c.external_id"  # noqa: S608
+        " FROM unnest(%s::text[], %s::text[]) AS w(system, realm)"
+        f" JOIN portal_crosswalk c ON c.system = w.system AND c.realm = w.realm WHERE NOT c.allows_many AND ({conditions})",
+        [[r[0] for r in realms], [r[1] for r in realms], *parameters],
+    )
+
+
+def kinds_kept(realms: Collection[tuple[str, str]], kinds: Collection[str]) -> list[Row]:
+    """(system, realm, kind) for each kind of record of which a target has at least one key."""
+    return rows(
+        "SELECT w.system, w.realm, k.kind FROM unnest(%s::text[], %s::text[]) AS w(system, realm)"
+        " CROSS JOIN unnest(%s::text[]) AS k(kind) WHERE EXISTS (SELECT 1 FROM portal_crosswalk c"
+        " WHERE c.system = w.system AND c.realm = w.realm AND c.kind = k.kind)",
+        [[r[0] for r in realms], [r[1] for r in realms], list(kinds)],
+    )
+
+
+def aliases(connection_ids: Collection[int], codes: Collection[str]) -> list[Row]:
+    """(connection or empty, kind, code, from, to, internal id, id) of aliases whose code, in small letters, is one of these."""
+    return rows(
+        f"SELECT connection_id, kind, code, valid_from, coalesce(valid_to, {_END}), internal_id, id FROM portal_alias"  # noqa: S608
+        " WHERE (connection_id IS NULL OR connection_id = ANY(%s::bigint[]))"
+        r" AND lower(regexp_replace(btrim(code), '\s+', ' ', 'g')) = ANY(%s::text[])",
+        [list(connection_ids), list(codes)],
+    )
+
+
+def projects(ids: Collection[int], codes: Collection[str]) -> list[Row]:
+    """(id, code, name, entity, customer, contract, billing model, cost centre, requires task, successor)."""
+    return rows(
+        "SELECT id, code, name, entity_id, customer_id, contract_id, billing_model, cost_centre_id, requires_task, successor_id"
+        " FROM portal_project WHERE id = ANY(%s::bigint[]) OR code = ANY(%s::text[])",
+        [list(ids), list(codes)],
+    )
+
+
+def statuses(project_ids: Collection[int]) -> list[Row]:
+    """(project, from, to, status), oldest first."""
+    return rows(
+        f"SELECT project_id, valid_from, coalesce(valid_to, {_END}), status FROM portal_projectstatus"  # noqa: S608
+        " WHERE project_id = ANY(%s::bigint[]) ORDER BY valid_from",
+        [list(project_ids)],
+    )
+
+
+def tasks(project_ids: Collection[int]) -> list[Row]:
+    """(project, id, code, name, billable, active, default)."""
+    return rows(
+        "SELECT project_id, id, code, name, is_billable, is_active, is_default FROM portal_task"
+        " WHERE project_id = ANY(%s::bigint[]) ORDER BY id",
+        [list(project_ids)],
+    )
+
+
+def approvers(project_ids: Collection[int]) -> list[Row]:
+    """(project, resource) of every link of the approval chains."""
+    return rows(
+        "SELECT project_id, approver_id FROM portal_approvalstep WHERE project_id = ANY(%s::bigint[]) ORDER BY sequence",
+        [list(project_ids)],
+    )
+
+
+def customers(ids: Collection[int]) -> list[Row]:
+    """(id, code, name, merged into, currency, active from, active to), with the survivors that they were merged into."""
+    return rows(
+        "WITH RECURSIVE chain(id) AS (SELECT unnest(%s::bigint[]) UNION SELECT c.merged_into_id FROM portal_customer c"
+        " JOIN chain ON c.id = chain.id WHERE c.merged_into_id IS NOT NULL)"
+        f" SELECT c.id, c.code, c.name, c.merged_into_id, c.currency, coalesce(c.active_from, {_FROM_START}),"  # noqa: S608
+        f" coalesce(c.active_to, {_END}) FROM portal_customer c JOIN chain ON chain.id = c.id",
+        [list(ids)],
+    )
+
+
+def contracts(ids: Collection[int]) -> list[Row]:
+    """(id, code, customer, entity, billing model, currency, cap, requires purchase order, rounding, hours per day, tolerance,
+    from, to).
+    """
+    return rows(
+        "SELECT id, code, customer_id, entity_id, billing_model, currency, cap_amount, requires_purchase_order, rounding,"
+        f" hours_per_day, rate_tolerance, coalesce(starts_on, {_FROM_START}), coalesce(ends_on, {_END})"  # noqa: S608
+        " FROM portal_contract WHERE id = ANY(%s::bigint[])",
+        [list(ids)],
+    )
+
+
+def purchase_orders(contract_ids: Collection[int]) -> list[Row]:
+    """(contract, from, to, id, number, amount, currency), oldest first."""
+    return rows(
+        f"SELECT contract_id, valid_from, coalesce(valid_to, {_END}), id, number, amount, currency"  # noqa: S608
+        " FROM portal_purchaseorder WHERE contract_id = ANY(%s::bigint[]) ORDER BY valid_from",
+        [list(contract_ids)],
+    )
+
+
+def resources(ids: Collection[int], codes: Collection[str], emails: Collection[str]) -> list[Row]:
+    """(id, code, name, e-mail)."""
+    return rows(
+        "SELECT id, code, name, email FROM portal_resource"
+        " WHERE id = ANY(%s::bigint[]) OR code = ANY(%s::text[]) OR (email <> '' AND lower(email) = ANY(%s::text[]))",
+        [list(ids), list(codes), list(emails)],
+    )
+
+
+def engagements(resource_ids: Collection[int]) -> list[Row]:
+    """(resource, from, to, entity, cost centre, role, external id), oldest first."""
+    return rows(
+        f"SELECT resource_id, valid_from, coalesce(valid_to, {_END}), entity_id, cost_centre_id, role_id, external_id"  # noqa: S608
+        " FROM portal_engagement WHERE resource_id = ANY(%s::bigint[]) ORDER BY valid_from",
+        [list(resource_ids)],
+    )
+
+
+def roles(ids: Collection[int]) -> list[Row]:
+    """(id, code, name)."""
+    return rows("SELECT id, code, name FROM portal_role WHERE id = ANY(%s::bigint[])", [list(ids)])
+
+
+def cost_centres(ids: Collection[int], entity_ids: Collection[int], codes: Collection[str]) -> list[Row]:
+    """(id, entity, code, name, from, to)."""
+    return rows(
+        f"SELECT id, entity_id, code, name, coalesce(valid_from, {_FROM_START}), coalesce(valid_to, {_END})"  # noqa: S608
+        " FROM portal_costcentre WHERE id = ANY(%s::bigint[]) OR (entity_id = ANY(%s::bigint[]) AND code = ANY(%s::text[]))",
+        [list(ids), list(entity_ids), list(codes)],
+    )
+
+
+def keep_cost_centres(entity_ids: Collection[int]) -> set[int]:
+    """Which of these entities keep cost centres."""
+    return {
+        row[0]
+        for row in rows(
+            "SELECT w.id FROM unnest(%s::bigint[]) AS w(id)"
+            " WHERE EXISTS (SELECT 1 FROM portal_costcentre c WHERE c.entity_id = w.id)",
+            [list(entity_ids)],
+        )
+    }
+
+
+def periods(entity_ids: Collection[int], since: date) -> list[Row]:
+    """(entity, starts, ends, id, code, state) of the periods that end on or after a day, oldest first."""
+    return rows(
+        "SELECT entity_id, starts_on, ends_on, id, code, state FROM portal_accountingperiod"
+        " WHERE entity_id = ANY(%s::bigint[]) AND ends_on >= %s ORDER BY starts_on",
+        [list(entity_ids), since],
+    )
+
+
+def intercompany(entity_ids: Collection[int]) -> list[Row]:
+    """(provider, receiver, from, to)."""
+    return rows(
+        f"SELECT provider_id, receiver_id, valid_from, coalesce(valid_to, {_END}) FROM portal_intercompanyrelation"  # noqa: S608
+        " WHERE provider_id = ANY(%s::bigint[])",
+        [list(entity_ids)],
+    )
+
+
+def rate_cards(contract_ids: Collection[int], customer_ids: Collection[int], entity_ids: Collection[int]) -> list[Row]:
+    """(id, code, version, contract, customer, entity, from, to) of the cards that may price the batch, latest version last."""
+    return rows(
+        f"SELECT id, code, version, contract_id, customer_id, entity_id, valid_from, coalesce(valid_to, {_END})"  # noqa: S608
+        " FROM portal_ratecard WHERE contract_id = ANY(%s::bigint[]) OR customer_id = ANY(%s::bigint[])"
+        " OR entity_id = ANY(%s::bigint[]) OR (contract_id IS NULL AND customer_id IS NULL AND entity_id IS NULL)"
+        " ORDER BY code, version",
+        [list(contract_ids), list(customer_ids), list(entity_ids)],
+    )
+
+
+def rates(
+    card_ids: Collection[int],
+    resource_ids: Collection[int],
+    role_ids: Collection[int],
+    task_ids: Collection[int],
+    days: tuple[date, date],
+) -> list[Row]:
+    """(card, resource, role, task, from, to, id, amount, currency, unit) that somebody in the batch may be priced by."""
+    return rows(
+        "SELECT card_id, resource_id, role_id, task_id, valid_from,"
+        f" coalesce(valid_to, {_END}), id, amount, currency, unit FROM portal_rate"  # noqa: S608
+        " WHERE card_id = ANY(%s::bigint[]) AND (resource_id IS NULL OR resource_id = ANY(%s::bigint[]))"
+        " AND (role_id IS NULL OR role_id = ANY(%s::bigint[])) AND (task_id IS NULL OR task_id = ANY(%s::bigint[]))"
+        " AND valid_from <= %s AND (valid_to IS NULL OR valid_to >= %s)",
+        [list(card_ids), list(resource_ids), list(role_ids), list(task_ids), days[1], days[0]],
+    )
+
+
+def lock_budgets(contract_ids: Sequence[int], purchase_order_ids: Sequence[int]) -> None:
+    """Lock capped contracts and purchase orders in id order, so that two batches never spend the same balance."""
+    if contract_ids:
+        rows(
+            "SELECT id FROM portal_contract WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE",
+            [sorted(contract_ids)],
+        )
+    if purchase_order_ids:
+        rows(
+            "SELECT id FROM portal_purchaseorder WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE",
+            [sorted(purchase_order_ids)],
+        )
+
+
+_SPENT = """SELECT {column}, coalesce(sum(e.amount), 0) FROM portal_ledgerentry e
+ JOIN portal_ledgerstate s ON s.entry_id = e.id
+ WHERE {column} = ANY(%s::bigint[]) AND s.state NOT IN ('held', 'cancelled') AND e.is_billable
+ AND NOT e.id = ANY(%s::bigint[]) GROUP BY 1"""
+
+
+def spent_under_contracts(contract_ids: Sequence[int], without: Sequence[int]) -> dict[int, Any]:
+    """What stands on the ledger under each contract, held and cancelled entries and those of `without` apart."""
+    if not contract_ids:
+        return {}
+    return dict(rows(_SPENT.format(column="e.contract_id"), [list(contract_ids), list(without)]))
+
+
+def spent_under_purchase_orders(purchase_order_ids: Sequence[int], without: Sequence[int]) -> dict[int, Any]:
+    """What stands on the ledger under each purchase order, held and cancelled entries and those of `without` apart."""
+    if not purchase_order_ids:
+        return {}
+    return dict(rows(_SPENT.format(column="e.purchase_order_id"), [list(purchase_order_ids), list(without)]))
