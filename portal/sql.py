@@ -52,6 +52,23 @@ def copy_in(table: str, columns: Sequence[str], values: Iterable[Sequence[Any]])
             copy.write_row(value)
 
 
+def overwrite(
+    table: str, columns: Sequence[tuple[str, str]], ids: Sequence[int], values: Sequence[Sequence[Any]]
+) -> int:
+    """Write some columns (name and type) of the rows with these ids in one statement; how many rows it touched.
+
+    `values` holds one list per column, each as long as `ids`. JSON must be passed through `as_json` first.
+    """
+    names = ", ".join(f'"{name}"' for name, _ in columns)
+    sets = ", ".join(f'"{name}" = new."{name}"' for name, _ in columns)
+    arrays = ", ".join(f"%s::text[]::{kind}[]" for _, kind in columns)
+    return execute(
+        f'UPDATE "{table}" SET {sets} FROM unnest(%s::bigint[], {arrays}) AS new("id", {names})'  # noqa: S608
+        f' WHERE "{table}"."id" = new."id"',
+        [list(ids), *([None if value is None else str(value) for value in column] for column in values)],
+    )
+
+
 def as_json(value: Any) -> str:
     """JSON text for a COPY or a json parameter; decimals and dates as strings."""
     return json.dumps(value, default=str, ensure_ascii=False)
