@@ -1,0 +1,197 @@
+"""What the demo firm's vendors hold, in their own shapes: told to the sandbox, written into folders, handed in as a workbook."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import xlsxwriter
+
+from integrations.demo import firm
+from integrations.demo.firm import Month
+from integrations.demo.month import Worked
+
+HARVEST_ACCOUNT = "1000001"
+CLOCKIFY_WORKSPACE = "66a000000000000000000001"
+GUEST = "3005"  # Patel's user in the American Harvest account
+SHARED_PROJECT = "4010"  # the British project as the Americans know it
+DAYS = timedelta(days=1)
+
+
+def moment(day: date, hour: int = 18) -> str:
+    """A moment on a day, ISO 8601 in UTC."""
+    return datetime.combine(day, time(hour), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def netsuite(month: Month) -> dict[str, Any]:
+    """The ERP's master data. Its periods are closed where the firm's are."""
+    return {
+        "currency": [{"id": key, "symbol": code, "name": code} for code, key in firm.CURRENCY_KEYS.items()],
+        "subsidiary": [
+            {"id": item.subsidiary, "name": item.name, "currency": {"id": firm.CURRENCY_KEYS[item.currency]}}
+            for item in firm.ENTITIES
+        ],
+        "department": [{"id": f"3{item.subsidiary}", "name": f"{item.code}-DEL"} for item in firm.ENTITIES],
+        "serviceItem": [{"id": firm.SERVICE_ITEM, "itemId": "Consulting"}],
+        "accountingPeriod": [
+            {"id": str(500 + n), "periodName": f"{first:%b %Y}", "startDate": first.isoformat(),
+             "endDate": firm.period_days(first)[1].isoformat(), "closed": state == "closed", "allLocked": state == "closed"}
+            for n, (first, state) in enumerate(month.months())
+        ],
+        "customer": [
+            {"id": item.key, "entityId": item.code, "companyName": item.name,
+             "subsidiary": {"id": _subsidiary(item.entity)}}
+            for item in firm.CUSTOMERS
+        ],
+        "job": [
+            {"id": item.job, "entityId": item.code, "companyName": item.name, "allowTime": True,
+             "parent": {"id": next(c.key for c in firm.CUSTOMERS if c.code == item.customer)},
+             "subsidiary": {"id": _subsidiary(firm.entity_of(item.customer))}}
+            for item in firm.PROJECTS
+        ],
+        "employee": [
+            {"id": item.employee, "entityId": item.name, "firstName": item.name.split()[0],
+             "lastName": item.name.split()[-1], "subsidiary": {"id": _subsidiary(item.entity)}, "isJobResource": True}
+            for item in firm.PEOPLE
+        ],
+    }  # fmt: skip
+
+
+def _subsidiary(entity: str) -> str:
+    return next(item.subsidiary for item in firm.ENTITIES if item.code == entity)
+
+
+def harvest(rows: Iterable[Worked], guest_rows: Iterable[Worked], month: Month) -> dict[str, Any]:
+    """The American time tracker: people, projects, the month's approved entries, and a British guest's."""
+    people = firm.team("US")
+    projects = [item for item in firm.PROJECTS if firm.entity_of(item.customer) == "US"]
+    guest = firm.person("patel")
+    entries = [
+        _harvest_entry(item, firm.person(item.person).tracker, firm.project(item.project).tracker) for item in rows
+    ]
+    entries += [_harvest_entry(item, GUEST, SHARED_PROJECT) for item in guest_rows]
+    return {
+        "company": {"name": "Halden Advisory Inc.", "base_uri": "https://halden.harvestapp.com"},
+        "users": [_harvest_user(item.tracker, item.name) for item in people] + [_harvest_user(GUEST, guest.name)],
+        "clients": [
+            {"id": int(item.key), "name": item.name, "currency": "USD"}
+            for item in firm.CUSTOMERS
+            if item.entity == "US"
+        ]
+        + [{"id": 203, "name": "Thames Rail", "currency": "GBP"}],
+        "projects": [{"id": int(item.tracker), "name": item.name, "code": item.code} for item in projects]
+        + [{"id": int(SHARED_PROJECT), "name": "Thames signalling", "code": "THM-3301"}],
+        "tasks": [{"id": 5001, "name": "Consulting"}],
+        "time_entries": entries,
+    }
+
+
+def _harvest_user(key: str, name: str) -> dict[str, Any]:
+    first, last = name.split(maxsplit=1)[0], name.rsplit(maxsplit=1)[-1]
+    return {
+        "id": int(key),
+        "name": name,
+        "first_name": first,
+        "last_name": last,
+        "email": f"{last.lower()}@halden.example",
+    }
+
+
+def _harvest_entry(item: Worked, user: str, project: str) -> dict[str, Any]:
+    customer = firm.project(item.project).customer
+    return {
+        "id": 1_500_000_000 + item.number,
+        "spent_date": item.on.isoformat(),
+        "hours": float(item.hours),
+        "notes": item.text,
+        "user": int(user),
+        "client": int(next(c.key for c in firm.CUSTOMERS if c.code == customer)),
+        "project": int(project),
+        "task": 5001,
+        "billable": True,
+        "billable_rate": float(item.rate) if item.rate is not None else None,
+        "approval_status": "approved",
+        "created_at": moment(item.on),
+        "updated_at": moment(item.on + DAYS),
+    }
+
+
+def weeks(rows: Iterable[Worked]) -> dict[tuple[str, date], list[Worked]]:
+    """Hours by person and the Monday of their week, as approvals are asked for."""
+    grouped: dict[tuple[str, date], list[Worked]] = defaultdict(list)
+    for item in rows:
+        grouped[(item.person, item.on - timedelta(days=item.on.isoweekday() - 1))].append(item)
+    return grouped
+
+
+GERMAN_HEADINGS = ("Nr", "Person", "Datum", "Projekt", "Projektname", "Stunden", "Beschreibung", "Freigegeben von")
+
+
+def german_files(rows: Iterable[Worked], folder: Path) -> list[Path]:
+    """The nightly CSV files: one a week, semicolons, decimal commas, umlauts in the code page of 1993."""
+    by_week: dict[date, list[Worked]] = defaultdict(list)
+    for item in rows:
+        by_week[item.on - timedelta(days=item.on.isoweekday() - 1)].append(item)
+    written = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for monday, items in sorted(by_week.items()):
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter=";", lineterminator="\r\n")
+        writer.writerow(GERMAN_HEADINGS)
+        for item in items:
+            approver = firm.APPROVERS["DE"] if item.person != firm.APPROVERS["DE"] else "vogel"
+            writer.writerow([
+                f"DE-{item.number}", item.person, f"{item.on:%d.%m.%Y}", item.code or item.project,
+                firm.project(item.project).name, _comma(item.hours), f"{item.text}, geprüft", approver,
+            ])  # fmt: skip
+        path = folder / f"time-{monday.isoformat()}.csv"
+        path.write_bytes(text.getvalue().encode("cp1252"))
+        written.append(path)
+    return written
+
+
+def _comma(number: Decimal) -> str:
+    return f"{number:.2f}".replace(".", ",")
+
+
+SINGAPORE_HEADINGS = ("Entry", "Consultant", "Date", "Project", "Hours", "Rate", "Notes", "Approved by")
+
+
+def singapore_workbook(rows: Iterable[Worked]) -> bytes:
+    """The workbook that Singapore's analyst uploads by hand."""
+    buffer = io.BytesIO()
+    with xlsxwriter.Workbook(buffer, {"in_memory": True, "strings_to_formulas": False}) as workbook:
+        sheet = workbook.add_worksheet("Timesheet")
+        day = workbook.add_format({"num_format": "yyyy-mm-dd"})
+        sheet.write_row(0, 0, SINGAPORE_HEADINGS)
+        for number, item in enumerate(rows, start=1):
+            approver = firm.APPROVERS["SG"] if item.person != firm.APPROVERS["SG"] else "tan"
+            sheet.write_string(number, 0, f"SG-{item.number}")
+            sheet.write_string(number, 1, item.person)
+            sheet.write_datetime(number, 2, datetime.combine(item.on, time()), day)
+            sheet.write_string(number, 3, item.code or item.project)
+            sheet.write_number(number, 4, float(item.hours))
+            if item.rate is not None:
+                sheet.write_number(number, 5, float(item.rate))
+            sheet.write_string(number, 6, item.text)
+            sheet.write_string(number, 7, approver)
+    return buffer.getvalue()
+
+
+def columns(headings: tuple[str, ...], fields: tuple[str, ...]) -> Mapping[str, str]:
+    """The column settings of a files connection: our field to the file's heading."""
+    return dict(zip(fields, headings, strict=True))
+
+
+GERMAN_COLUMNS = columns(
+    GERMAN_HEADINGS, ("id", "person", "date", "project", "project_name", "hours", "description", "approved_by")
+)
+SINGAPORE_COLUMNS = columns(
+    SINGAPORE_HEADINGS, ("id", "person", "date", "project", "hours", "rate", "description", "approved_by")
+)
