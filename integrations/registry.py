@@ -1,0 +1,104 @@
+"""Which connector speaks to which vendor, and how one is built for a connection.
+
+The rule here: nothing registers itself; a connector that is not named in `CONNECTORS` does not exist. Credentials are read
+where they lie at the moment of the call, and the half that is asked for is checked at the door.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+from django.conf import settings
+
+from integrations.errors import Unauthorised
+from integrations.http import Http
+from integrations.protocol import Account, ConnectorType, Source, Target
+from portal.models import Connection
+
+CONNECTORS: dict[str, str] = {
+    "clockify": "integrations.connectors.clockify.connector.ClockifyConnector",
+    "files": "integrations.connectors.files.connector.FilesConnector",
+    "harvest": "integrations.connectors.harvest.connector.HarvestConnector",
+    "netsuite": "integrations.connectors.netsuite.connector.NetSuiteConnector",
+}
+
+
+class UnknownConnector(LookupError):
+    """A connection names a connector that is not there."""
+
+
+class WrongHalf(TypeError):
+    """A connector was asked for the half that it does not have."""
+
+
+def connector_type(name: str) -> ConnectorType:
+    """The class of a connector. Raises UnknownConnector naming those that exist."""
+    try:
+        module, _, attribute = CONNECTORS[name].rpartition(".")
+    except KeyError:
+        raise UnknownConnector(
+            f"There is no connector {name!r}; the connectors are {', '.join(sorted(CONNECTORS))}."
+        ) from None
+    return cast("ConnectorType", getattr(import_module(module), attribute))
+
+
+def source(connection: Connection) -> Source:
+    """The connection as a source. Raises Unauthorised for a missing credential, WrongHalf for a mere target."""
+    built = _build(connection)
+    if not isinstance(built, Source):
+        raise WrongHalf(f"Connection {connection.code} cannot be a source: {connection.connector} only takes postings.")
+    return built
+
+
+def target(connection: Connection) -> Target:
+    """The connection as a target. Raises Unauthorised for a missing credential, WrongHalf for a mere source."""
+    built = _build(connection)
+    if not isinstance(built, Target):
+        raise WrongHalf(f"Connection {connection.code} cannot be a target: {connection.connector} takes no postings.")
+    return built
+
+
+def account(connection: Connection) -> Account:
+    """What the connector is told about the connection, credentials included. Raises Unauthorised for a missing one."""
+    return Account(
+        code=connection.code,
+        base_url=connection.base_url,
+        realm=connection.realm,
+        zone=connection.zone,
+        settings=connection.settings,
+        secrets={name: _secret(connection, name, place) for name, place in connection.credentials.items()},
+    )
+
+
+def _build(connection: Connection) -> Source | Target:
+    kind = connector_type(connection.connector)
+    told = account(connection)
+    hosts = (*getattr(kind, "hosts", ()), *settings.VENDOR_HOSTS)
+    http = Http(told, hosts=hosts, allow_loopback=settings.ALLOW_LOOPBACK, rate=getattr(kind, "rate", None))
+    return kind(told, http)
+
+
+def _secret(connection: Connection, name: str, place: Mapping[str, Any]) -> str:
+    """One credential, read from the environment variable or the file that is named for it; its value is never told."""
+    if variable := place.get("env"):
+        value = os.environ.get(variable, "")
+        where = f"environment variable {variable}"
+    elif path := place.get("file"):
+        where = f"file {path}"
+        try:
+            value = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Unauthorised(
+                f"Credential {name!r} of connection {connection.code} cannot be read: {where}: {type(error).__name__}."
+            ) from None
+    else:
+        raise Unauthorised(
+            f"Credential {name!r} of connection {connection.code} names neither an environment variable nor a file."
+        )
+    if not value:
+        raise Unauthorised(f"Credential {name!r} of connection {connection.code} is missing: {where} is empty or not set.")
+    return value
