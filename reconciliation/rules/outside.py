@@ -26,5 +26,7 @@ OUTSIDE: tuple[Rule, ...] = (
     _cause(
         "approval-withdrawn-after-posting", "Approval withdrawn after posting", "project", ("reverse", "check-in-target"), (51,)
     ),
+    _cause("volume-drop", "A source sends far less than usual", "stream", ("release-stream",), (13,)),
+    _cause("truncated", "A source sends less than it announces", "stream", (), (12,)),
     _cause("deleted-at-source", "Deleted at source after posting", "project", ("reverse", "check-in-target"), (1,)),
 )
