@@ -1,7 +1,7 @@
 # Tieout needs Python 3.11 or later and nothing else. `make run` is the place to begin.
 #
 #   make run              everything on this machine; PORT=8001 another port, EMPTY=1 without the demo firm
-#   make test             the whole suite; ARGS="-k rates -x" goes to pytest
+#   make test             the whole suite, in parallel; ARGS="-k rates -x" goes to pytest instead
 #   make check            style, types, layers, migrations, templates, deployment, dependencies
 #   make cases            which cases of docs/cases.md are proven by tests
 #   make bench            the measurements; NAME="admit move" FILE=bench.json
@@ -25,7 +25,7 @@ run: environment
 	@exec $(PY) manage.py serve $(if $(EMPTY),--empty)
 
 test: environment-dev
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(or $(ARGS),-n auto --maxprocesses 4)
 
 check: environment-dev
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" .ci/check

@@ -87,8 +87,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every case number is in the catalogue; tests of a browser or of Redis say so by what they ask for."""
+    """Every case number is in the catalogue, tests of a browser or of Redis say so, and the quick ones come first."""
     for item in items:
         case_report.numbers_of(item)
         fixtures = getattr(item, "fixturenames", ())
@@ -96,6 +97,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("browser")
         if "redis_url" in fixtures:
             item.add_marker("redis")
+    items.sort(key=lambda item: any(item.get_closest_marker(name) for name in ("slow", "browser")))
 
 
 def missing(what: str) -> None:
@@ -154,7 +156,7 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         missing("Chromium")
-    arguments = ["--no-sandbox", "--disable-dev-shm-usage"] if os.geteuid() == 0 else []
+    arguments = ["--no-sandbox", "--disable-dev-shm-usage"] if os.geteuid() == 0 or os.environ.get("CI") else []
     return {**browser_type_launch_args, "executable_path": program, "args": arguments}
 
 

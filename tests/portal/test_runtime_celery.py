@@ -94,12 +94,14 @@ def channel(tmp_path: Path) -> broker.Channel:
     from kombu import Connection
 
     link = Connection("directory://", transport_options=broker.options(tmp_path / "broker"))
-    made: broker.Channel = link.channel()
+    made = link.channel()
+    assert isinstance(made, broker.Channel)
     return made
 
 
 def test_a_reader_never_takes_half_a_message(channel: broker.Channel) -> None:
-    total, taken = 300, []
+    total = 300
+    taken: list[int] = []
 
     def send() -> None:
         for number in range(total):

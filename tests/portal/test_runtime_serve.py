@@ -21,6 +21,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from portal.management.commands import serve
+from portal.probe import is_ready
 from tests.conftest import free_port
 
 MANAGE = [sys.executable, "manage.py"]
@@ -119,7 +120,7 @@ def test_everything_starts_recovers_and_ends_and_the_data_stays(directory: Path)
     web.kill()
     first.wait_for("The web server ended (signal 9")
     deadline = time.monotonic() + PATIENCE
-    while not serve._is_ready("127.0.0.1", first.port):
+    while not is_ready("127.0.0.1", first.port):
         assert time.monotonic() < deadline, first.said()
         time.sleep(0.2)
 

@@ -10,8 +10,6 @@ import socket
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -28,6 +26,7 @@ from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from portal import broker, celery, database, trial
+from portal.probe import is_ready
 from portal.supervisor import Child, Supervisor, end_recorded, running_serve
 
 SANDBOX_PORTS = range(8765, 8865)
@@ -187,7 +186,7 @@ class Command(BaseCommand):
 
     def _wait_until_ready(self) -> None:
         host, port = self.address
-        self._wait_for(lambda: _is_ready(host, port), "web server")
+        self._wait_for(lambda: is_ready(host, port), "web server")
 
     def _wait_for(self, happened: Any, name: str) -> None:
         """Wait until a child answers. Gives up when it ended, when time is over or when we are told to stop."""
@@ -286,12 +285,3 @@ def _sandbox_port(memory: Path) -> int:
         raise CommandError(f"No port from {SANDBOX_PORTS[0]} to {SANDBOX_PORTS[-1]} is free for the vendor sandbox.")
     memory.write_text(str(port))
     return port
-
-
-def _is_ready(host: str, port: int) -> bool:
-    request = urllib.request.Request(f"http://{host}:{port}/health/ready", headers={"Host": "localhost"})
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
