@@ -162,8 +162,9 @@ class SourceContract:
                     assert canonical.revision
 
     def test_mapping_something_unreadable_is_malformed(self) -> None:
+        payloads: tuple[Any, ...] = ([], "x", None)
         for stream in self.streams:
-            for payload in ([], "x", None):
+            for payload in payloads:
                 record = SourceRecord(stream=stream, external_id="1", revision="1", payload=payload)
                 with pytest.raises(Malformed):
                     list(self.source().map(record))

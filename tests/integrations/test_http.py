@@ -363,7 +363,7 @@ class TestCredentials:
         http.renew = renew
         vendor.replies = [answer(401), answer(200, {"ok": True})]
         assert http.request("POST", "/x", json={"a": 1}).body == {"ok": True}
-        assert [body for *_, body in vendor.seen] == [b'{"a":1}'] * 2
+        assert [call[3] for call in vendor.seen] == [b'{"a":1}'] * 2
         vendor.replies = [answer(401), answer(401)]
         assert type(fails(http)) is Unauthorised
         assert len(renewed) == 2
