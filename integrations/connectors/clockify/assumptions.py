@@ -1,0 +1,35 @@
+"""What we assume of Clockify without a source for it; to be tried on a live account, and changed here only.
+
+- Money is in hundredths of the currency, whatever the currency's own minor unit; `total` of an expense as well.
+- A withdrawn approval still lists its entries. Where it does not, the nightly sweep finds them missing.
+- A record that is gone is answered 404, or 400 with code 501 as it is documented for projects.
+- Over the limit the status is 429; it comes without Retry-After.
+- Only PENDING, APPROVED and WITHDRAWN_APPROVAL can be listed. An entry whose approval was rejected, or that left its
+  approval, is then in no list; asked for by name it is a draft.
+- Stamps of approvals have whole seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+LISTED_STATES = ("APPROVED", "WITHDRAWN_APPROVAL", "PENDING")
+SETTLED_SECONDS = 1  # an approval that changed in this very second may change again under the same stamp
+_GONE_CODE = 501
+
+
+def major(minor: Decimal) -> Decimal:
+    """An amount in major units from one in Clockify's units."""
+    return minor / 100
+
+
+def is_gone(status: int | None, body: Any) -> bool:
+    """Whether an error means that the record does not exist, and not that something else went wrong."""
+    if status in (404, 410):
+        return True
+    if status != 400 or not isinstance(body, Mapping) or body.get("code") != _GONE_CODE:
+        return False
+    said = str(body.get("message") or "").lower()
+    return "doesn't belong" in said or "not found" in said or "does not exist" in said
