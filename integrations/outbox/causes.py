@@ -1,0 +1,230 @@
+"""What the outbox tells finance: refusals, doubts, read-backs, poison and connections, each as a cause in one sentence.
+
+The rule here: one cause is one case, whatever the number of entries (a closed period that refused 400 postings is one card),
+and every sentence names the value, the expectation and the way out. The codes are described in `reconciliation.rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from integrations.errors import REJECTION_CODES, Rejected
+from integrations.sql import outbound as sql
+from integrations.sql.outbound import About, Standing
+from portal import ledger
+from portal.ledger import Claim
+from portal.models import Connection, LegalEntity
+from reconciliation import cases, corrections
+from reconciliation.cases import NewHold, Refusal
+
+ACTOR = "outbox"
+UNAUTHORISED = "connection-unauthorised"
+KEY_REUSED = "key-reused"
+POISON = "poison"
+IN_DOUBT = "in-doubt-too-long"
+DIFFERS = "divergent-read-back"
+NOT_PERSISTED = "not-persisted"
+GONE = "gone-in-target"
+
+
+def said(error: Rejected) -> str:
+    """A refusal in one sentence: our word for it, and the target's own."""
+    ours = REJECTION_CODES.get(error.code, REJECTION_CODES["rejected"])
+    return f"{ours} It said: {error.detail}" if error.detail else ours
+
+
+def rejected(connection: Connection, refusals: Sequence[tuple[int, Rejected]]) -> None:
+    """Open the cases of refused postings, by the record that explains the refusal."""
+    if not refusals:
+        return
+    cases.raise_rejections(
+        [
+            Refusal(
+                entry_id=entry_id,
+                code=error.code if error.code in REJECTION_CODES else "rejected",
+                sentence=REJECTION_CODES.get(error.code, REJECTION_CODES["rejected"]),
+                vendor_code=error.vendor_code,
+                detail=error.detail[:500],
+            )
+            for entry_id, error in refusals
+        ],
+        connection_id=connection.pk,
+        connection_name=str(connection),
+    )
+
+
+def key_reused(connection: Connection, claims: Sequence[Claim]) -> None:
+    """Stop entries whose key was sent before with another body: the target may hold either."""
+    sentence = (
+        "This key was sent before with other content, so neither may be sent again under it; "
+        "check in the target which one it holds."
+    )
+    _stop(
+        connection, claims, KEY_REUSED, sentence, f"Postings to {connection} changed under a key that was used already."
+    )
+
+
+def poison(connection: Connection, claims: Sequence[Claim], deaths: Mapping[int, int]) -> None:
+    """Stop entries that come to no result again and again, so that the others flow."""
+    for claim in claims:
+        died = deaths.get(claim.entry_id, 0)
+        how = f"the worker ended {died} times while it was sent" if died else "no attempt came to a result"
+        _stop(
+            connection,
+            [claim],
+            POISON,
+            f"Stopped after {claim.attempts} attempts: {how}. Look at the attempts, mend the cause and re-post.",
+            f"Postings to {connection} that come to no result.",
+        )
+
+
+def in_doubt_too_long(connection: Connection, entries: Sequence[Standing]) -> None:
+    """Entries that the target could not settle in time; they go on being asked for."""
+    sentence = (
+        f"Sent to {connection}, and nobody knows whether it was booked; it goes on being looked up. "
+        "Look in the target, and name the record if it is there."
+    )
+    _note(connection, entries, IN_DOUBT, sentence, f"{connection} does not say what became of postings sent to it.")
+
+
+def cannot_look_up(connection: Connection, entries: Sequence[Standing]) -> None:
+    """Entries in doubt at a target that knows no look-up by key: at most once, and a person's eye."""
+    sentence = (
+        f"Sent to {connection}, which cannot be asked by key whether it was booked. "
+        "Look in the target, and name the record if it is there; it is never sent again by itself."
+    )
+    _note(connection, entries, IN_DOUBT, sentence, f"{connection} cannot be asked about postings that got no answer.")
+
+
+def number_taken(connection: Connection, entry: Standing, number: str, other: int) -> None:
+    """An entry whose look-up shows a number that proves another entry."""
+    sentence = (
+        f"{connection} shows record {number} under this entry's key, and that number already proves entry {other}."
+    )
+    _note(connection, [entry], IN_DOUBT, sentence, f"{connection} gave one record number to two postings.")
+
+
+def differs(connection: Connection, entries: Sequence[tuple[Standing, Mapping[str, Sequence[str]]]]) -> None:
+    """Entries for which the target holds other figures than were sent; the fields are named."""
+    about = sql.about([entry.entry_id for entry, _ in entries])
+    holds = []
+    for entry, differing in entries:
+        fields = sorted(differing)
+        told = "; ".join(
+            f"{name.replace('_', ' ')} {differing[name][0]} was sent, {differing[name][1]} is held" for name in fields
+        )
+        holds.append(
+            _hold(
+                connection, about[entry.entry_id], DIFFERS, "connection", f"{connection.pk}:{','.join(fields)}",
+                f"{connection} holds record {entry.receipt} with other figures: {told}. Correct it there, or reverse and rebook.",
+                f"{connection} changes {_listed(fields)} of what is posted to it.",
+                {"fields": fields, "differences": dict(differing), "target_id": connection.pk},
+            )
+        )  # fmt: skip
+    cases.open_holds(holds)
+
+
+def not_persisted(connection: Connection, entries: Sequence[Standing]) -> None:
+    """Entries that the target took and does not hold: never kept, or gone after they were proved."""
+    never = [entry for entry in entries if entry.state == "accepted"]
+    sentence = (
+        f"{connection} accepted this entry and gave it a number, and does not show the record. "
+        "It is not posted; look in the target before anything is sent again."
+    )
+    _note(connection, never, NOT_PERSISTED, sentence, f"{connection} accepted postings that it does not hold.")
+    gone = [entry for entry in entries if entry.state != "accepted"]
+    sentence = (
+        f"The record of this entry is no longer in {connection}, where it was proved before. "
+        "Find out who deleted it; it is never booked again by itself."
+    )
+    _note(connection, gone, GONE, sentence, f"Posted records have disappeared from {connection}.")
+
+
+def settled(entry_ids: Sequence[int]) -> None:
+    """These entries are not in doubt any more."""
+    if entry_ids:
+        cases.close_holds(list(entry_ids), [IN_DOUBT])
+
+
+def equal_again(entry_ids: Sequence[int]) -> None:
+    """The target holds these entries as they were sent."""
+    if entry_ids:
+        cases.close_holds(list(entry_ids), [DIFFERS, NOT_PERSISTED, GONE])
+
+
+def settle_reversals(entry_ids: Sequence[int]) -> None:
+    """Reversals that were receipted let their originals become reversed, and what waited on them go."""
+    if reversals := sql.reversals_among(list(entry_ids)):
+        corrections.settle(reversals)
+
+
+def unauthorised(connection: Connection, detail: str) -> None:
+    """One case for the connection, however many entries wait on it."""
+    entity_id = connection.entity_id or _most_concerned(connection)
+    if entity_id is None:
+        return
+    cases.raise_case(
+        UNAUTHORISED,
+        entity_id,
+        "connection",
+        connection.code,
+        connection_id=connection.pk,
+        sentence=f"{connection} refuses our credentials: {detail} Renew them; everything that waits goes by itself then.",
+    )
+
+
+def authorised(connection: Connection) -> None:
+    """The credentials hold: the connection's case is over."""
+    cases.resolve(UNAUTHORISED, "connection", connection.code, reason="the credentials hold again")
+
+
+def _most_concerned(connection: Connection) -> int | None:
+    """The entity whose entries wait most at a connection that is shared, or the first there is."""
+    return sql.most_waiting(connection.pk) or LegalEntity.objects.order_by("pk").values_list("pk", flat=True).first()
+
+
+def _stop(connection: Connection, claims: Sequence[Claim], rule: str, sentence: str, cause: str) -> None:
+    moved = ledger.hold([(claim.entry_id, claim.fence) for claim in claims], actor=ACTOR, reason=sentence)
+    about = sql.about(moved)
+    cases.open_holds(
+        [_hold(connection, about[i], rule, "connection", str(connection.pk), sentence, cause, {}) for i in moved]
+    )
+
+
+def _note(connection: Connection, entries: Sequence[Standing], rule: str, sentence: str, cause: str) -> None:
+    about = sql.about([entry.entry_id for entry in entries])
+    cases.open_holds(
+        [
+            _hold(connection, about[entry.entry_id], rule, "connection", str(connection.pk), sentence, cause, {})
+            for entry in entries
+        ]
+    )
+
+
+def _hold(  # noqa: PLR0917 -- a hold's columns, in their order
+    connection: Connection,
+    entry: About,
+    rule: str,
+    subject_type: str,
+    subject_key: str,
+    sentence: str,
+    cause: str,
+    detail: Mapping[str, Any],
+) -> NewHold:
+    return NewHold(
+        entry_id=entry.entry_id,
+        rule=rule,
+        entity_id=entry.entity_id,
+        subject_type=subject_type,
+        subject_key=subject_key[:300],
+        sentence=sentence,
+        cause=cause,
+        detail={"target_id": connection.pk, **detail},
+        connection_id=connection.pk,
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    plain = [word.replace("_", " ") for word in words]
+    return plain[0] if len(plain) == 1 else f"{', '.join(plain[:-1])} and {plain[-1]}"

@@ -1,0 +1,237 @@
+"""Asking the target: what is in doubt is looked up by its key, what was accepted is read back and compared with what was sent.
+
+The rule here: found means accepted, whoever created the record, since it bears our key; absent means due again only once the
+call that was lost can no longer be booked. Accepted becomes posted only when every figure that the target states is the one
+that was sent; a difference is a case and the entry stays accepted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from integrations import failpoints, postings, timing
+from integrations.outbox import causes, claim
+from integrations.outbox.claim import ACTOR
+from integrations.outbox.crew import Answer, Call
+from integrations.protocol import Capabilities
+from integrations.sql import outbound as sql
+from integrations.sql.outbound import Standing
+from portal import ledger
+from portal import sql as portal_sql
+from portal.models import Attempt, Connection, State
+from portal.records import Posting, Receipt, StatementLine
+
+if TYPE_CHECKING:
+    from integrations.outbox.settle import Told
+
+ASKED_AT_ONCE = 500  # keys in one call; a connector whose vendor takes fewer divides them
+_ENOUGH_LOOK_UPS = len(timing.LOOK_UPS)
+
+
+def look_ups(
+    connection: Connection, capabilities: Capabilities, deadline: float, entry_ids: Sequence[int] | None = None
+) -> list[Call]:
+    """Calls that look up what is in doubt and due, or the named entries at once."""
+    with transaction.atomic():
+        due = sql.due_in(State.IN_DOUBT, connection.pk, ASKED_AT_ONCE, entry_ids)
+        if due and not capabilities.find_by_key:
+            _cannot_ask(connection, capabilities, due)
+            return []
+        _ask_again(due, timing.LOOK_UPS, timing.LOOK_UP_EVERY, deadline)
+        return claim.questions(connection, Attempt.Purpose.FIND, due, ASKED_AT_ONCE, deadline)
+
+
+def read_backs(
+    connection: Connection,
+    capabilities: Capabilities,
+    deadline: float,
+    limit: int,
+    entry_ids: Sequence[int] | None = None,
+) -> list[Call]:
+    """Calls that read back what was accepted and is due, or the named entries at once."""
+    with transaction.atomic():
+        due = sql.due_in(State.ACCEPTED, connection.pk, limit, entry_ids)
+        _ask_again(due, (0.0, *timing.READ_BACKS), timing.READ_BACK_EVERY, deadline)
+        return claim.questions(connection, Attempt.Purpose.READ_BACK, due, ASKED_AT_ONCE, deadline)
+
+
+def still_equal(connection: Connection, deadline: float, limit: int) -> list[Call]:
+    """Calls that read again what was posted in open periods and was last proved more than a day ago."""
+    with transaction.atomic():
+        due = sql.to_read_again(connection.pk, timing.scaled(timing.STILL_EQUAL_EVERY), limit)
+        return claim.questions(connection, Attempt.Purpose.READ_BACK, due, ASKED_AT_ONCE, deadline)
+
+
+def _ask_again(due: Sequence[Standing], moments: tuple[float, ...], then: float, deadline: float) -> None:
+    """Set the next moment before the call is made, so that nobody else asks meanwhile and a lost answer is asked for again."""
+    by_count: dict[int, list[int]] = defaultdict(list)
+    for entry in due:
+        by_count[entry.look_ups].append(entry.entry_id)
+    for count, ids in by_count.items():
+        wait = then if count + 1 >= len(moments) else moments[count + 1] - moments[count]
+        ledger.look_up_again(ids, after_seconds=max(timing.scaled(wait), deadline if count else 0.0))
+
+
+def _cannot_ask(connection: Connection, capabilities: Capabilities, due: Sequence[Standing]) -> None:
+    """The target knows no look-up: a native upsert may simply go again, anything else needs a person's eye."""
+    if capabilities.upsert:
+        ledger.retry(
+            [(entry.entry_id, entry.fence) for entry in due], from_state=State.IN_DOUBT, after_seconds=0, actor=ACTOR,
+            reason="The target overwrites under the same key, so it may go again.",
+        )  # fmt: skip
+        return
+    ledger.look_up_again([entry.entry_id for entry in due], after_seconds=timing.scaled(timing.LOOK_UP_EVERY))
+    causes.cannot_look_up(connection, due)
+
+
+def asked(connection: Connection, capabilities: Capabilities, answers: Sequence[Answer]) -> Told:
+    """Take in what the target said about entries; joins the caller's transaction."""
+    from integrations.outbox.settle import Told
+
+    told = Told()
+    lines: list[tuple[int, int, str, str, str]] = []
+    found: list[tuple[Standing, Posting, StatementLine, int]] = []
+    absent: list[tuple[Standing, int]] = []
+    for answer in answers:
+        call = answer.call
+        for entry, posting in zip(call.entries, call.postings, strict=True):
+            line = answer.found.get(entry.key)
+            if answer.error is not None or not answer.sent:
+                word = "unsent" if answer.error is None else "unavailable"
+                lines.append((call.attempt_id, entry.entry_id, word, "", str(answer.error or "")))
+                _escalate_old(connection, [entry])
+            elif line is not None:
+                found.append((entry, posting, line, call.attempt_id))
+            else:
+                absent.append((entry, call.attempt_id))
+                lines.append((call.attempt_id, entry.entry_id, "absent", "", ""))
+    _adopt(connection, [item for item in found if item[0].state == State.IN_DOUBT], lines, told)
+    standing = [item for item in found if item[0].state != State.IN_DOUBT]
+    _compare(connection, standing, lines, told, capabilities.hours_tolerance)
+    _absent_in_doubt(connection, capabilities, [entry for entry, _ in absent if entry.state == State.IN_DOUBT], told)
+    _absent_in_books(connection, [entry for entry, _ in absent if entry.state != State.IN_DOUBT])
+    sql.close_lines(lines)
+    return told
+
+
+def _escalate_old(connection: Connection, entries: Sequence[Standing]) -> None:
+    old = [
+        entry
+        for entry in entries
+        if entry.state == State.IN_DOUBT and entry.age >= timing.scaled(timing.ESCALATE_DOUBT)
+    ]
+    if old:
+        causes.in_doubt_too_long(connection, old)
+
+
+def _adopt(
+    connection: Connection,
+    found: Sequence[tuple[Standing, Posting, StatementLine, int]],
+    lines: list[tuple[int, int, str, str, str]],
+    told: Told,
+) -> None:
+    """IN_DOUBT → ACCEPTED for what the target holds; the figures are compared when it is read back."""
+    if not found:
+        return
+    failpoints.pass_by("before-adopt")
+    taken = sql.taken_numbers(connection.pk, [line.number for _, _, line, _ in found])
+    adopted = []
+    for entry, posting, line, attempt_id in found:
+        other = taken.get(line.number)
+        if other is not None:
+            said = f"The target shows number {line.number}, which already proves entry {other}."
+            lines.append((attempt_id, entry.entry_id, "in_doubt", "", said))
+            causes.number_taken(connection, entry, line.number, other)
+            continue
+        lines.append((attempt_id, entry.entry_id, "found", "", f"number {line.number}"))
+        receipt = Receipt(key=posting.key, number=line.number, raw=postings.shown(line))
+        adopted.append((entry.entry_id, entry.fence, receipt))
+    moved = ledger.accept(
+        adopted, State.IN_DOUBT, connection_id=connection.pk, actor=ACTOR, reason="found in the target by its key"
+    )
+    told.accepted += len(moved)
+    causes.settled(moved)
+    causes.settle_reversals(moved)
+    failpoints.pass_by("after-adopt")
+
+
+def _absent_in_doubt(
+    connection: Connection, capabilities: Capabilities, absent: Sequence[Standing], told: Told
+) -> None:
+    """The target does not hold it: due again once the lost call can no longer be booked, else asked again later."""
+    again = [entry for entry in absent if may_go_again(entry, capabilities)]
+    moved = ledger.retry(
+        [(entry.entry_id, entry.fence) for entry in again], from_state=State.IN_DOUBT, after_seconds=0, actor=ACTOR,
+        reason="not found in the target after its time-out was over; goes again with the same key",
+    )  # fmt: skip
+    told.released += len(moved)
+    causes.settled(moved)
+    _escalate_old(connection, [entry for entry in absent if entry.entry_id not in set(moved)])
+
+
+def may_go_again(entry: Standing, capabilities: Capabilities) -> bool:
+    """Whether an absent entry may be sent again.
+
+    At once where the same key overwrites; else after three look-ups, and when the target's own time-out is over.
+    """
+    if capabilities.upsert:
+        return True
+    over = entry.age > timing.scaled(capabilities.upstream_timeout)
+    return over and entry.look_ups + 1 >= _ENOUGH_LOOK_UPS
+
+
+@dataclass(slots=True)
+class _Compared:
+    equal: list[Standing] = field(default_factory=list)
+    different: list[tuple[Standing, dict[str, list[str]]]] = field(default_factory=list)
+    rows: list[tuple[int, bool, str, str]] = field(default_factory=list)
+
+
+def _compare(
+    connection: Connection,
+    found: Sequence[tuple[Standing, Posting, StatementLine, int]],
+    lines: list[tuple[int, int, str, str, str]],
+    told: Told,
+    tolerance: Decimal,
+) -> None:
+    """ACCEPTED → POSTED for what reads back equal; what was posted before is proved once more."""
+    if not found:
+        return
+    compared = _Compared()
+    for entry, posting, line, attempt_id in found:
+        differing = postings.differences(posting, line, tolerance)
+        if line.number != entry.receipt:
+            differing["number"] = [entry.receipt, line.number]
+        lines.append((attempt_id, entry.entry_id, "different" if differing else "found", "", ""))
+        compared.rows.append(
+            (
+                entry.entry_id,
+                not differing,
+                portal_sql.as_json(postings.shown(line)),
+                portal_sql.as_json(differing),
+            )
+        )
+        if differing:
+            compared.different.append((entry, differing))
+        else:
+            compared.equal.append(entry)
+    sql.write_read_backs(compared.rows)
+    fresh = [entry for entry in compared.equal if entry.state == State.ACCEPTED]
+    told.proved += len(ledger.prove([(entry.entry_id, entry.fence) for entry in fresh], actor=ACTOR))
+    ledger.prove_again([entry.entry_id for entry in compared.equal if entry.state != State.ACCEPTED])
+    causes.equal_again([e.entry_id for e in compared.equal if e.state != State.ACCEPTED or e.look_ups])
+    causes.differs(connection, compared.different)
+
+
+def _absent_in_books(connection: Connection, absent: Sequence[Standing]) -> None:
+    """What was accepted and is not there: at first the target may only be slow to show it, then it is a case."""
+    gone = [entry for entry in absent if entry.state != State.ACCEPTED or entry.look_ups + 1 >= len(timing.READ_BACKS)]
+    if gone:
+        sql.write_read_backs([(entry.entry_id, False, "{}", "{}") for entry in gone])
+        causes.not_persisted(connection, gone)

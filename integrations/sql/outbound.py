@@ -1,0 +1,355 @@
+"""The outbox's hand-written SQL: slots, attempts and their lines, and what is due to be looked up or read back.
+
+The rule here: one statement per question whatever the number of rows, and every moment is the database's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from portal import sql
+
+
+def clock() -> datetime:
+    """The database's clock, also within a transaction that has been open for a while."""
+    return cast("datetime", sql.rows("SELECT clock_timestamp()")[0][0])
+
+
+# Slots
+
+
+def lay_out_slots(connection_id: int, count: int) -> None:
+    """See to it that the connection has slots 0 to count - 1."""
+    sql.execute(
+        "INSERT INTO integrations_slot (connection_id, number, holder) SELECT %s, n, '' FROM generate_series(0, %s - 1) n"
+        " WHERE NOT EXISTS (SELECT 1 FROM integrations_slot s WHERE s.connection_id = %s AND s.number = n)"
+        " ON CONFLICT DO NOTHING",
+        [connection_id, count, connection_id],
+    )
+
+
+def take_slots(connection_id: int, allowed: int, wanted: int, holder: str, seconds: float) -> list[int]:
+    """Lease up to `wanted` free slots among the first `allowed`; their numbers."""
+    return sorted(
+        row[0]
+        for row in sql.rows(
+            """
+            UPDATE integrations_slot SET holder = %s, lease_until = clock_timestamp() + make_interval(secs => %s)
+             WHERE id IN (SELECT id FROM integrations_slot
+                           WHERE connection_id = %s AND number < %s
+                             AND (lease_until IS NULL OR lease_until < clock_timestamp())
+                           ORDER BY number LIMIT %s FOR UPDATE SKIP LOCKED)
+            RETURNING number""",
+            [holder, seconds, connection_id, allowed, max(0, wanted)],
+        )
+    )
+
+
+def renew_slots(connection_id: int, numbers: Sequence[int], holder: str, seconds: float) -> list[int]:
+    """Lease slots for longer; the numbers that are still the holder's."""
+    return sorted(
+        row[0]
+        for row in sql.rows(
+            "UPDATE integrations_slot SET lease_until = clock_timestamp() + make_interval(secs => %s)"
+            " WHERE connection_id = %s AND number = ANY(%s) AND holder = %s RETURNING number",
+            [seconds, connection_id, list(numbers), holder],
+        )
+    )
+
+
+def free_slots(connection_id: int, numbers: Sequence[int], holder: str) -> None:
+    """Give slots back that are still the holder's."""
+    if numbers:
+        sql.execute(
+            "UPDATE integrations_slot SET holder = '', lease_until = NULL"
+            " WHERE connection_id = %s AND number = ANY(%s) AND holder = %s",
+            [connection_id, list(numbers), holder],
+        )
+
+
+# Attempts
+
+
+def open_attempts(
+    connection_id: int, purpose: str, worker: str, calls: Sequence[Sequence[tuple[int, int, str]]]
+) -> list[int]:
+    """Write the intent of some calls, each a list of (entry id, fence, body hash); the attempts' ids, in order."""
+    ids = sql.draw_ids("portal_attempt", len(calls))
+    if not ids:
+        return []
+    moment = clock()
+    sql.copy_in(
+        "portal_attempt",
+        ("id", "connection_id", "purpose", "worker", "started_at", "outcome", "exchanges"),
+        ([i, connection_id, purpose, worker, moment, "", "[]"] for i in ids),
+    )
+    sql.copy_in(
+        "portal_attemptline",
+        ("attempt_id", "entry_id", "fence", "body_hash", "outcome", "code", "detail"),
+        (
+            [i, entry_id, fence, body_hash, "", "", ""]
+            for i, lines in zip(ids, calls, strict=True)
+            for entry_id, fence, body_hash in lines
+        ),
+    )
+    return ids
+
+
+def close_attempts(rows: Sequence[tuple[int, str, int | None, int, str]]) -> None:
+    """Write once what came of some calls: (attempt id, outcome, HTTP status, milliseconds, exchanges as JSON)."""
+    if rows:
+        columns: list[Any] = [list(column) for column in zip(*rows, strict=True)]
+        sql.execute(
+            "UPDATE portal_attempt a SET ended_at = clock_timestamp(), outcome = w.outcome, http_status = w.status,"
+            " duration_ms = w.ms, exchanges = w.exchanges::jsonb"
+            " FROM unnest(%s::bigint[], %s::text[], %s::smallint[], %s::int[], %s::text[])"
+            " AS w(id, outcome, status, ms, exchanges) WHERE a.id = w.id AND a.ended_at IS NULL",
+            columns,
+        )
+
+
+def close_lines(rows: Sequence[tuple[int, int, str, str, str]]) -> None:
+    """Write once what came of some calls for their entries: (attempt id, entry id, outcome, code, detail)."""
+    if rows:
+        columns: list[Any] = [list(column) for column in zip(*rows, strict=True)]
+        sql.execute(
+            "UPDATE portal_attemptline l SET outcome = w.outcome, code = w.code, detail = w.detail"
+            " FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[])"
+            " AS w(attempt_id, entry_id, outcome, code, detail)"
+            " WHERE l.attempt_id = w.attempt_id AND l.entry_id = w.entry_id AND l.outcome = ''",
+            columns,
+        )
+
+
+def abandon_attempts(connection_id: int, seconds: float) -> int:
+    """Close attempts whose worker never wrote an answer and whose lease is over; how many."""
+    return sql.execute(
+        """
+        WITH lost AS (
+            UPDATE portal_attempt SET ended_at = clock_timestamp(), outcome = 'lost'
+             WHERE connection_id = %s AND ended_at IS NULL
+               AND started_at < clock_timestamp() - make_interval(secs => %s)
+            RETURNING id)
+        UPDATE portal_attemptline l SET outcome = 'lost', detail = 'The worker ended before it could write the answer.'
+          FROM lost WHERE l.attempt_id = lost.id AND l.outcome = ''""",
+        [connection_id, seconds],
+    )
+
+
+# What is due
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One entry that the target is asked about. `age` is seconds since its last move, `receipt` the number it was given."""
+
+    entry_id: int
+    fence: int
+    entity_id: int
+    key: str
+    look_ups: int
+    attempts: int
+    age: float
+    receipt: str
+    state: str
+    target_id: int
+
+
+_STANDING = """
+    SELECT s.entry_id, s.fence, s.entity_id, replace(e.idempotency_key::text, '-', ''), s.look_ups, s.attempts,
+           extract(epoch FROM clock_timestamp() - s.moved_at)::float, s.receipt_number, s.state, s.target_id"""
+
+
+def due_in(state: str, target_id: int, limit: int, entry_ids: Sequence[int] | None = None) -> list[Standing]:
+    """Lock entries in doubt or accepted whose next look is due, or the named ones now; locked rows are passed by."""
+    condition = "s.next_attempt_at <= clock_timestamp()" if entry_ids is None else "s.entry_id = ANY(%(ids)s)"
+    return [
+        Standing(*row)
+        for row in sql.rows(
+            f"{_STANDING} FROM portal_ledgerstate s JOIN portal_ledgerentry e ON e.id = s.entry_id"
+            f" WHERE s.target_id = %(target)s AND s.state = %(state)s AND {condition}"
+            " ORDER BY s.next_attempt_at LIMIT %(limit)s FOR UPDATE OF s SKIP LOCKED",
+            {"target": target_id, "state": state, "limit": limit, "ids": list(entry_ids or [])},
+        )
+    ]
+
+
+def to_read_again(target_id: int, older_than: float, limit: int) -> list[Standing]:
+    """Posted entries of open periods that were last read back more than some seconds ago."""
+    return [
+        Standing(*row)
+        for row in sql.rows(
+            f"{_STANDING} FROM portal_ledgerstate s JOIN portal_ledgerentry e ON e.id = s.entry_id"  # noqa: S608
+            " JOIN portal_accountingperiod p ON p.id = e.period_id AND p.state IN ('open', 'closing')"
+            " WHERE s.target_id = %s AND s.state IN ('posted', 'reconciled')"
+            " AND s.proved_at < clock_timestamp() - make_interval(secs => %s)"
+            " AND NOT EXISTS (SELECT 1 FROM portal_readback r WHERE r.entry_id = s.entry_id"
+            " AND r.at > clock_timestamp() - make_interval(secs => %s))"
+            " ORDER BY s.proved_at LIMIT %s FOR UPDATE OF s SKIP LOCKED",
+            [target_id, older_than, older_than, limit],
+        )
+    ]
+
+
+def expired(target_id: int, limit: int) -> list[Standing]:
+    """Lock entries whose worker did not come back within their lease."""
+    return [
+        Standing(*row)
+        for row in sql.rows(
+            f"{_STANDING} FROM portal_ledgerstate s JOIN portal_ledgerentry e ON e.id = s.entry_id"
+            " WHERE s.target_id = %s AND s.state = 'sending' AND s.lease_until < clock_timestamp()"
+            " ORDER BY s.lease_until LIMIT %s FOR UPDATE OF s SKIP LOCKED",
+            [target_id, limit],
+        )
+    ]
+
+
+def deaths(entry_ids: Sequence[int], reason: str) -> dict[int, int]:
+    """How often a worker ended while it sent these entries, since a person last released or re-opened them."""
+    return dict(
+        sql.rows(
+            """
+            SELECT t.entry_id, count(*)::int FROM portal_ledgertransition t
+             WHERE t.entry_id = ANY(%s) AND t.reason = %s
+               AND t.fence > coalesce((SELECT max(r.fence) FROM portal_ledgertransition r WHERE r.entry_id = t.entry_id
+                                        AND r.from_state IN ('held', 'rejected') AND r.to_state = 'ready'), 0)
+             GROUP BY t.entry_id""",
+            [list(entry_ids), reason],
+        )
+    )
+
+
+def waiting_on(target_id: int, events: Sequence[str]) -> list[str]:
+    """Which of these events READY entries of the target wait on."""
+    return [
+        row[0]
+        for row in sql.rows(
+            "SELECT DISTINCT waits_on FROM portal_ledgerstate"
+            " WHERE state = 'ready' AND waits_on = ANY(%s) AND waits_on <> '' AND target_id = %s",
+            [list(events), target_id],
+        )
+    ]
+
+
+def taken_numbers(connection_id: int, numbers: Sequence[str]) -> dict[str, int]:
+    """Receipt numbers that already prove an entry, and which."""
+    return dict(
+        sql.rows(
+            "SELECT number, entry_id FROM portal_receipt WHERE connection_id = %s AND number = ANY(%s)",
+            [connection_id, list(numbers)],
+        )
+    )
+
+
+def write_read_backs(rows: Sequence[tuple[int, bool, str, str]]) -> None:
+    """Keep what the target said: (entry id, equal, found as JSON, differences as JSON)."""
+    moment = clock()
+    sql.copy_in(
+        "portal_readback",
+        ("entry_id", "at", "is_equal", "found", "differences"),
+        ([entry_id, moment, equal, found, differing] for entry_id, equal, found, differing in rows),
+    )
+
+
+def queue_of(target_id: int) -> dict[str, int]:
+    """How many entries of one target are waiting, due, on their way, in doubt, or still to be read back."""
+    row = sql.rows(
+        """
+        SELECT count(*) FILTER (WHERE state = 'ready' AND waits_on = ''),
+               count(*) FILTER (WHERE state = 'ready' AND waits_on <> ''),
+               count(*) FILTER (WHERE state = 'sending'), count(*) FILTER (WHERE state = 'in_doubt'),
+               count(*) FILTER (WHERE state = 'accepted')
+          FROM portal_ledgerstate WHERE target_id = %s AND state IN ('ready', 'sending', 'in_doubt', 'accepted')""",
+        [target_id],
+    )[0]
+    return dict(zip(("due", "waiting", "sending", "in_doubt", "accepted"), row, strict=True))
+
+
+def accepted_lately(target_id: int, seconds: float) -> int:
+    """How many postings the target took in the last seconds."""
+    return int(
+        sql.rows(
+            "SELECT count(*) FROM portal_attempt a JOIN portal_attemptline l ON l.attempt_id = a.id"
+            " WHERE a.connection_id = %s AND a.started_at > clock_timestamp() - make_interval(secs => %s)"
+            " AND a.purpose = 'push' AND l.outcome = 'accepted'",
+            [target_id, seconds],
+        )[0][0]
+    )
+
+
+def reversals_among(entry_ids: Sequence[int]) -> list[int]:
+    """The ids among these entries that are reversals."""
+    return [
+        row[0]
+        for row in sql.rows(
+            "SELECT id FROM portal_ledgerentry WHERE id = ANY(%s) AND reverses_id IS NOT NULL", [list(entry_ids)]
+        )
+    ]
+
+
+def entities_of(entry_ids: Sequence[int]) -> dict[int, int]:
+    """The legal entity of each entry."""
+    return dict(
+        sql.rows("SELECT entry_id, entity_id FROM portal_ledgerstate WHERE entry_id = ANY(%s)", [list(entry_ids)])
+    )
+
+
+def standing_of(entry_ids: Sequence[int]) -> dict[int, Standing]:
+    """Where entries stand, by id."""
+    return {
+        row[0]: Standing(*row)
+        for row in sql.rows(
+            f"{_STANDING} FROM portal_ledgerstate s JOIN portal_ledgerentry e ON e.id = s.entry_id"
+            " WHERE s.entry_id = ANY(%s)",
+            [list(entry_ids)],
+        )
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What sentences about one entry name: codes of its records, empty where it has none."""
+
+    entry_id: int
+    entity_id: int
+    entity: str
+    period_id: int | None
+    period: str
+    project: str
+    task: str
+    resource: str
+    cost_centre: str
+
+
+def about(entry_ids: Sequence[int]) -> dict[int, About]:
+    """What sentences about entries name, by id."""
+    return {
+        row[0]: About(*row)
+        for row in sql.rows(
+            """
+            SELECT e.id, e.entity_id, x.code, e.period_id, coalesce(p.code, ''), coalesce(j.code, ''), coalesce(t.code, ''),
+                   coalesce(r.code, ''), coalesce(c.code, '')
+              FROM portal_ledgerentry e
+              JOIN portal_legalentity x ON x.id = e.entity_id
+              LEFT JOIN portal_accountingperiod p ON p.id = e.period_id
+              LEFT JOIN portal_project j ON j.id = e.project_id
+              LEFT JOIN portal_task t ON t.id = e.task_id
+              LEFT JOIN portal_resource r ON r.id = e.resource_id
+              LEFT JOIN portal_costcentre c ON c.id = e.cost_centre_id
+             WHERE e.id = ANY(%s)""",
+            [list(entry_ids)],
+        )
+    }
+
+
+def most_waiting(target_id: int) -> int | None:
+    """The entity that most READY entries of the target belong to."""
+    found = sql.rows(
+        "SELECT entity_id FROM portal_ledgerstate WHERE target_id = %s AND state = 'ready'"
+        " GROUP BY entity_id ORDER BY count(*) DESC, entity_id LIMIT 1",
+        [target_id],
+    )
+    return found[0][0] if found else None

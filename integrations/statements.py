@@ -1,0 +1,107 @@
+"""What a target says it has booked for an entity and period, read whole and kept line by line.
+
+The rule here: the statement is the target's word, ours or not; nothing is left out because we know nothing of it. It is read
+without an open transaction and taken in by chunks; only a statement that was read to its end may say that a line is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+
+from integrations import breaker, registry, slots
+from integrations.errors import ConnectorError
+from integrations.sql import statements as sql
+from portal.models import AccountingPeriod, Connection, Crosswalk, LegalEntity
+from portal.records import StatementLine
+
+_CHUNK = 5000
+
+
+class NoStatement(Exception):
+    """The target cannot say what it has booked, so nothing can be compared with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What one reading found."""
+
+    read_at: datetime
+    lines: int
+    gone: int
+
+
+def targets_of(entity: LegalEntity, period: AccountingPeriod) -> list[Connection]:
+    """The targets that this entity's documents are, or were, owed to in the period."""
+    of_routes = Q(routes_in__entity=entity)
+    of_entries = Q(target_entries__entity=entity, target_entries__period=period)
+    return list(Connection.objects.filter(of_routes | of_entries, is_target=True).distinct().order_by("code"))
+
+
+def read(connection: Connection, entity: LegalEntity, period: AccountingPeriod) -> Read:
+    """Read the target's statement of an entity and period and keep it. Raises a ConnectorError or NoStatement.
+
+    A line that an earlier reading held, with a date in the period, and that this one does not, is marked as gone.
+    """
+    target = registry.target(connection)
+    if not target.capabilities.statement:
+        raise NoStatement(f"{connection} does not say what it has booked; the period cannot be tied out with it.")
+    key = entity_key(connection, entity, period)
+    read_at = sql.clock()
+    taken = 0
+    error: ConnectorError | None = None
+    with slots.lease(connection.pk, connection.concurrency, wanted=1):
+        try:
+            for chunk in _chunks(target.statement(period.starts_on, period.ends_on, key)):
+                taken += _keep(connection, entity, key, chunk, read_at)
+        except ConnectorError as failure:
+            error = failure
+    breaker.record(connection.pk, [breaker.hear(error)])
+    if error is not None:
+        raise error
+    gone = sql.mark_gone(connection.pk, entity.pk, period.starts_on, period.ends_on, read_at)
+    return Read(read_at, taken, gone)
+
+
+def entity_key(connection: Connection, entity: LegalEntity, period: AccountingPeriod) -> str:
+    """The target's own key for the entity, as of the period's end; empty where its account holds one entity only."""
+    found = (
+        Crosswalk.objects.filter(
+            system=connection.connector,
+            realm=connection.realm,
+            kind=Crosswalk.Kind.ENTITY,
+            internal_id=entity.pk,
+            valid_from__lte=period.ends_on,
+        )
+        .filter(Q(valid_to=None) | Q(valid_to__gte=period.starts_on))
+        .order_by("-valid_from")
+        .values_list("external_id", flat=True)
+        .first()
+    )
+    return found or ""
+
+
+def _chunks(lines: Iterable[StatementLine]) -> Iterator[list[StatementLine]]:
+    iterator = iter(lines)
+    while chunk := list(islice(iterator, _CHUNK)):
+        yield chunk
+
+
+def _keep(connection: Connection, entity: LegalEntity, key: str, lines: list[StatementLine], read_at: datetime) -> int:
+    rows: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for line in lines:
+        if key and line.entity and line.entity != key:
+            continue
+        rows[str(line.kind), line.number] = (
+            str(line.kind), line.number, line.key, line.work_date, line.resource, line.project, line.hours, line.rate,
+            line.amount, line.currency, line.memo,
+        )  # fmt: skip
+    with transaction.atomic():
+        sql.keep_lines(connection.pk, entity.pk, read_at, list(rows.values()))
+    return len(rows)
