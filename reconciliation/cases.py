@@ -23,7 +23,9 @@ from reconciliation.sql import cases as sql
 from reconciliation.sql.cases import Cause
 
 REGRESSION_DAYS = 30
-PASSED, WAIVED, WITHDRAWN = (str(outcome) for outcome in (Hold.Outcome.PASSED, Hold.Outcome.WAIVED, Hold.Outcome.WITHDRAWN))
+PASSED, WAIVED, WITHDRAWN = (
+    str(outcome) for outcome in (Hold.Outcome.PASSED, Hold.Outcome.WAIVED, Hold.Outcome.WITHDRAWN)
+)
 
 
 class NotWaivable(Exception):
@@ -88,12 +90,16 @@ def close_holds(
     """Close the open holds of entries, all or those of some rules; the ids of the cases touched."""
     if not entry_ids:
         return set()
-    touched = {case for _, case in sql.close_holds(entry_ids, rules, outcome, user_id=by.pk if by else None, reason=reason)}
+    touched = {
+        case for _, case in sql.close_holds(entry_ids, rules, outcome, user_id=by.pk if by else None, reason=reason)
+    }
     recount(touched)
     return touched
 
 
-def close_hold_rows(hold_ids: Sequence[int], outcome: str = PASSED, *, by: User | None = None, reason: str = "") -> set[int]:
+def close_hold_rows(
+    hold_ids: Sequence[int], outcome: str = PASSED, *, by: User | None = None, reason: str = ""
+) -> set[int]:
     """Close given holds; the ids of the cases touched."""
     if not hold_ids:
         return set()
@@ -130,7 +136,9 @@ def raise_case(
     wanted = sql.Wanted(cause, connection_id, sentence, dict(detail or {}), regression_days)
     case_id = sql.open_cases([wanted], reason="found by the pipeline")[cause]
     if entries:
-        left = sql.open_holds([sql.HoldRow(entry, case_id, rule, sentence, dict(detail or {})) for entry in sorted(entries)])
+        left = sql.open_holds(
+            [sql.HoldRow(entry, case_id, rule, sentence, dict(detail or {})) for entry in sorted(entries)]
+        )
         recount(left | {case_id})
     return case_id
 
@@ -214,7 +222,9 @@ def waive(hold_ids: Sequence[int], *, by: User, reason: str) -> list[int]:
         found = sql.holds(hold_ids)
         for _, entry_id, code, _, _ in found:
             if not BY_CODE[code].waivable:
-                raise NotWaivable(f"“{BY_CODE[code].title}” cannot be waived (entry {entry_id}): correct its cause instead.")
+                raise NotWaivable(
+                    f"“{BY_CODE[code].title}” cannot be waived (entry {entry_id}): correct its cause instead."
+                )
         closed = sql.close_hold_rows([row[0] for row in found], WAIVED, user_id=by.pk, reason=reason)
         entries_by_case: dict[int, list[int]] = {}
         for entry_id, case_id, _ in closed:

@@ -154,7 +154,9 @@ DEFAULT = Policy()
 _YES_NO = "true or false"
 _AMOUNT = "a number that is not negative, in quotes where it has decimals"
 SETTINGS: tuple[Setting, ...] = (
-    Setting("rules_off", _codes, "a list of rule codes", "Rules that do not run. A rule that cannot be waived stays on."),
+    Setting(
+        "rules_off", _codes, "a list of rule codes", "Rules that do not run. A rule that cannot be waived stays on."
+    ),
     Setting(
         "rate_tolerance",
         _decimal,
@@ -177,7 +179,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("post_in_closing", _flag, _YES_NO, "Whether a period that is being closed still takes postings."),
     Setting("calendar_owner", _text, "a name", "Who opens accounting periods; named where a period is missing."),
     Setting("hours_max", _positive, "hours above zero", "The most hours that one time entry may have."),
-    Setting("day_hours_max", _positive, "hours above zero", "The most hours of one person on one day, over all sources."),
+    Setting(
+        "day_hours_max", _positive, "hours above zero", "The most hours of one person on one day, over all sources."
+    ),
     Setting("overlaps_allowed", _flag, _YES_NO, "Whether intervals of one person may overlap."),
     Setting(
         "duplicates_within_source",
@@ -293,7 +297,9 @@ def problems(values: Mapping[str, Any], *, standing: frozenset[str] = frozenset(
         refused = _codes(values.get("rules_off", [])) & standing
     except ValueError:
         refused = frozenset()
-    found.extend(f"Rule “{code}” cannot be turned off: it keeps money from being booked twice." for code in sorted(refused))
+    found.extend(
+        f"Rule “{code}” cannot be turned off: it keeps money from being booked twice." for code in sorted(refused)
+    )
     return found
 
 

@@ -43,8 +43,10 @@ SENT = frozenset(str(state) for state in STANDING)
 
 
 def drafts_of(document_ids: Sequence[int], *, lock: bool = True) -> list[Draft]:
-    """Drafts of the current versions, by document id."""
-    drafts = [Draft(*row) for row in documents.current_versions(document_ids, lock=lock)]
+    """Drafts of the current versions, by document id; the documents locked until the transaction ends, unless told not to."""
+    if lock:
+        documents.lock(document_ids)
+    drafts = [Draft(*row) for row in documents.current_versions(document_ids)]
     for draft in drafts:
         draft.whole_hours = draft.hours
     drafts.sort(key=lambda draft: draft.document_id)
@@ -194,9 +196,7 @@ def _resolve(facts: Facts, draft: Draft) -> None:
     """Find the project, the person and the approver."""
     names = facts.names[draft.source_id]
     day = draft.work_date
-    found, alias = _by_key_or_alias(
-        names, "project", draft.project_key, draft.project_code, draft.project_name, day
-    )
+    found, alias = _by_key_or_alias(names, "project", draft.project_key, draft.project_code, draft.project_name, day)
     draft.project = facts.projects.get(found) or facts.project_by_code.get(draft.project_code.strip())
     if alias:
         draft.tags.append(f"project-by-alias:{alias}")
@@ -400,10 +400,11 @@ def _load_company(facts: Facts, drafts: Sequence[Draft]) -> None:
         else:
             rest[9] = normal(rest[9])
             there[rest[0]] = Other(*rest)
+    for draft in drafts:
+        draft.text = normal(draft.description)
     for draft in timed.values():
         if draft.resource is None:
             continue
-        draft.text = normal(draft.description)
         company.setdefault((draft.resource.id, draft.work_date), {})[draft.document_id] = Other(
             draft.document_id, draft.source_id, draft.project.id if draft.project else None, draft.whole_hours or Decimal(0),
             "", draft.says_billable, draft.starts_at, draft.ends_at, draft.provenance, draft.text, draft.external_id,
@@ -416,7 +417,11 @@ def _load_company(facts: Facts, drafts: Sequence[Draft]) -> None:
 
 def _load_budgets(facts: Facts, drafts: Sequence[Draft], without: Sequence[int]) -> None:
     """Lock the capped contracts and purchase orders of the batch, and what is left of each."""
-    capped = {draft.contract.id: draft.contract for draft in drafts if draft.contract and draft.contract.cap_amount is not None}
+    capped = {
+        draft.contract.id: draft.contract
+        for draft in drafts
+        if draft.contract and draft.contract.cap_amount is not None
+    }
     orders = {draft.purchase_order.id: draft.purchase_order for draft in drafts if draft.purchase_order}
     master_data.lock_budgets(list(capped), list(orders))
     spent = master_data.spent_under_contracts(list(capped), without)

@@ -4,7 +4,19 @@ The rule here: `RULES` is explicit and ordered; a rule that is not in it does no
 elsewhere, so that each case's code has one description.
 """
 
-from reconciliation.rules import approvals, budgets, expenses, hours, outside, people, periods, posted, projects, rates, targets
+from reconciliation.rules import (
+    approvals,
+    budgets,
+    expenses,
+    hours,
+    outside,
+    people,
+    periods,
+    posted,
+    projects,
+    rates,
+    targets,
+)
 from reconciliation.rules.base import Finding, Rule
 
 RULES: tuple[Rule, ...] = (

@@ -30,7 +30,9 @@ def purchase_order_missing(entry: Draft, facts: Facts) -> Finding | None:
         return None
     expired = [known for known in facts.purchase_orders.get(contract.id, ()) if known.valid_to < entry.work_date]
     if order is not None:
-        standing = f"Purchase order {order.number} is in {order.currency}, contract {contract.code} in {contract.currency}"
+        standing = (
+            f"Purchase order {order.number} is in {order.currency}, contract {contract.code} in {contract.currency}"
+        )
     elif expired:
         last = max(expired, key=lambda known: known.valid_to)
         standing = f"Purchase order {last.number} of contract {contract.code} expired on {last.valid_to}"
@@ -64,7 +66,12 @@ def purchase_order_exceeded(entry: Draft, facts: Facts) -> Finding | None:
         f"{figure(order.amount)} {order.currency} are left; raise the order, or do not bill the rest.",
         subject_key=str(order.id),
         cause=f"Purchase order {order.number} over {figure(order.amount)} {order.currency} is used up.",
-        detail={"purchase_order_id": order.id, "contract_id": order.contract_id, "left": str(left), "value": str(entry.amount)},
+        detail={
+            "purchase_order_id": order.id,
+            "contract_id": order.contract_id,
+            "left": str(left),
+            "value": str(entry.amount),
+        },
     )
 
 

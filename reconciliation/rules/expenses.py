@@ -78,9 +78,13 @@ def expense_over_policy(entry: Draft, facts: Facts) -> Finding | None:
     if limit is None or entry.gross is None or (entry.currency == entry.entity.currency and entry.gross <= limit):
         return None
     if entry.currency != entry.entity.currency:
-        comparison = f"is in {entry.currency}, and the limit of {figure(limit)} is in {entry.entity.currency}; compare by hand"
+        comparison = (
+            f"is in {entry.currency}, and the limit of {figure(limit)} is in {entry.entity.currency}; compare by hand"
+        )
     else:
-        comparison = f"is above the limit of {figure(limit)} {entry.entity.currency}; bill less, or waive with the approval"
+        comparison = (
+            f"is above the limit of {figure(limit)} {entry.entity.currency}; bill less, or waive with the approval"
+        )
     return _finding(
         entry,
         f"The {entry.category} expense of {figure(entry.gross)} {entry.currency} of {who(entry)} on {entry.work_date} {comparison}.",

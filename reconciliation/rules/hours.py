@@ -79,7 +79,13 @@ def day_over_limit(entry: Draft, facts: Facts) -> Finding | None:
 def overlap(entry: Draft, facts: Facts) -> Finding | None:
     """Nobody works on two things at once, unless neither is billed or the policy allows it."""
     starts, ends = entry.starts_at, entry.ends_at
-    if starts is None or ends is None or len(entry.others) < 2 or entry.policy.overlaps_allowed or entry.resource is None:
+    if (
+        starts is None
+        or ends is None
+        or len(entry.others) < 2
+        or entry.policy.overlaps_allowed
+        or entry.resource is None
+    ):
         return None
     for other in entry.others:
         if other.document_id == entry.document_id or other.starts_at is None or other.ends_at is None:

@@ -33,7 +33,12 @@ def period_missing(entry: Draft, facts: Facts) -> Finding | None:
             sentence=f"{state}; {owner} keeps the calendar and must open it.",
             subject_key=f"{code}:{month}",
             cause=f"{code} has no open accounting period {month}; {owner} keeps the calendar.",
-            detail={"entity_id": entity_id, "day": str(day), "calendar_owner": owner, "period_id": period.id if period else None},
+            detail={
+                "entity_id": entity_id,
+                "day": str(day),
+                "calendar_owner": owner,
+                "period_id": period.id if period else None,
+            },
         )
     return None
 

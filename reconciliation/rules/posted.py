@@ -45,7 +45,9 @@ def changed_after_posting(entry: Draft, facts: Facts) -> Finding | None:
     posted = booked[-1]
     project_id = posted.project_id or (entry.project.id if entry.project else 0)
     code = facts.projects[project_id].code if project_id in facts.projects else "a project"
-    was = f"{figure(posted.hours or posted.amount or Decimal(0))} {'hours' if entry.kind == 'time' else posted.currency}"
+    was = (
+        f"{figure(posted.hours or posted.amount or Decimal(0))} {'hours' if entry.kind == 'time' else posted.currency}"
+    )
     return Finding(
         sentence=f"Version {entry.version} replaces version {posted.version}, which is {posted.state.replace('_', ' ')} with {was} "
         f"({delta}{', billable changed' if flips else ''}); reverse it and book the new version.",

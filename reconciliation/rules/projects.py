@@ -31,7 +31,9 @@ def project_unknown(entry: Draft, facts: Facts) -> Finding | None:
     }
     if not name:
         sentence = f"The entry names no project; {entry.source.name} must say which one, or the entry is moved to one."
-        return Finding(sentence=sentence, subject_key="", cause=f"Entries of {entry.source.name} name no project.", detail=detail)
+        return Finding(
+            sentence=sentence, subject_key="", cause=f"Entries of {entry.source.name} name no project.", detail=detail
+        )
     return Finding(
         sentence=f"Project “{name}” is not known on {entry.work_date}; map it to a project, or move the entry to one.",
         subject_key=normal(name),

@@ -14,7 +14,10 @@ def _scope(entry: Draft) -> tuple[str, str]:
     """What the entry is priced under: key and words."""
     if entry.contract is not None:
         return f"contract:{entry.contract.id}", f"contract {entry.contract.code}"
-    return f"project:{entry.project.id if entry.project else 0}", f"project {entry.project.code if entry.project else ''}"
+    return (
+        f"project:{entry.project.id if entry.project else 0}",
+        f"project {entry.project.code if entry.project else ''}",
+    )
 
 
 @rule(
@@ -35,7 +38,12 @@ def currency_mismatch(entry: Draft, facts: Facts) -> Finding | None:
     if entry.kind == "expense":
         if not is_currency(entry.currency):
             sentence = f"“{entry.currency}” is not an ISO 4217 currency; the source must correct it."
-            return Finding(sentence=sentence, subject_key=f"{key}:{entry.currency}", cause=sentence, detail={"value": entry.currency})
+            return Finding(
+                sentence=sentence,
+                subject_key=f"{key}:{entry.currency}",
+                cause=sentence,
+                detail={"value": entry.currency},
+            )
         if entry.currency == wanted or not entry.is_billable or entry.policy.expense_foreign_currency:
             return None
         stated, what = entry.currency, "The expense"

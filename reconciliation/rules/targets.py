@@ -82,7 +82,9 @@ def adapt(entry: Draft) -> str:
         return text
     kept = "".join(
         " "
-        if mark in policy.memo_forbidden or not (mark.isprintable() or mark == "\n") or (mark > "\uffff" and not policy.memo_beyond_bmp)
+        if mark in policy.memo_forbidden
+        or not (mark.isprintable() or mark == "\n")
+        or (mark > "\uffff" and not policy.memo_beyond_bmp)
         else mark
         for mark in text
     )
@@ -149,7 +151,11 @@ def text_not_acceptable(entry: Draft, facts: Facts) -> Finding | None:
     """Something of the text remains when the target's forbidden characters are gone, and there is one where one is needed."""
     if entry.memo or not (entry.description.strip() or entry.policy.memo_required):
         return None
-    why = "has no text, and one is needed" if not entry.description.strip() else "has a text of which the target takes nothing"
+    why = (
+        "has no text, and one is needed"
+        if not entry.description.strip()
+        else "has a text of which the target takes nothing"
+    )
     return Finding(
         sentence=f"The entry {why}; write one at {entry.source.name}.",
         subject_key=f"{entry.source_id}:{entry.route.target.id}",

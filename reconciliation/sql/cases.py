@@ -28,9 +28,7 @@ class Wanted(NamedTuple):
 
 
 _CAUSES = "unnest(%s::text[], %s::bigint[], %s::text[], %s::text[])"
-_SAME = (
-    "c.rule = w.rule AND c.entity_id = w.entity_id AND c.subject_type = w.subject_type AND c.subject_key = w.subject_key"
-)
+_SAME = "c.rule = w.rule AND c.entity_id = w.entity_id AND c.subject_type = w.subject_type AND c.subject_key = w.subject_key"
 _TRACKED = """id, rule, subject_type, subject_key, sentence, detail, state, regressions, opened_at, closed_at, connection_id,
  entity_id, owner_id"""
 
@@ -47,7 +45,7 @@ def open_cases(wanted: Sequence[Wanted], *, reason: str) -> dict[Cause, int]:
     arrays = _arrays(causes)
     rows(
         "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(rule || chr(31) || entity_id || chr(31) ||"
-        f" subject_type || chr(31) || subject_key, 7) AS k FROM {_CAUSES} AS w(rule, entity_id, subject_type, subject_key)"  # noqa: S608
+        f" subject_type || chr(31) || subject_key, 7) AS k FROM {_CAUSES} AS w(rule, entity_id, subject_type, subject_key)"
         " ORDER BY 1) locks",
         arrays,
     )

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from portal.sql import rows
+from portal.sql import execute, rows
 
 _SHARED = """v.version, v.status, v.resource_key, v.resource_code, v.resource_name, v.project_key, v.project_code, v.project_name,
  v.task_key, v.task_code, v.task_name, v.work_date, v.is_billable, v.currency, v.description, v.approver_key,
  v.approver_code, v.approver_name, v.provenance, v.post_on"""
 _TIME = f"{_SHARED}, v.hours, v.rate, v.rate_source, v.starts_at, v.ends_at, NULL, '', '', NULL, ''"
-_EXPENSE = (
-    f"{_SHARED}, NULL, NULL, '', NULL, NULL, v.amount, v.category, v.tax_code, v.tax_amount, v.receipt_reference"
-)
+_EXPENSE = f"{_SHARED}, NULL, NULL, '', NULL, NULL, v.amount, v.category, v.tax_code, v.tax_amount, v.receipt_reference"
 _HEAD = "d.id, d.connection_id, d.entity_id, d.kind, d.external_id"
 _TABLES = (("time", "portal_timeentry", _TIME), ("expense", "portal_expense", _EXPENSE))
 
 
-def current_versions(document_ids: Sequence[int], *, lock: bool) -> list[tuple[Any, ...]]:
-    """The current version of each document, in the order of `Draft`'s fields; the documents locked in id order if asked."""
+def lock(document_ids: Collection[int]) -> None:
+    """Lock documents in id order until the transaction ends; whoever validates them again waits."""
+    execute(
+        "SELECT 1 FROM portal_document WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE",
+        [sorted(document_ids)],
+    )
+
+
+def current_versions(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:
+    """The current version of each document, in the order of `Draft`'s fields."""
     ids = list(document_ids)
-    if lock:
-        rows("SELECT id FROM portal_document WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE", [ids])
     found: list[tuple[Any, ...]] = []
     for kind, table, columns in _TABLES:
         found += rows(
@@ -30,20 +34,6 @@ def current_versions(document_ids: Sequence[int], *, lock: bool) -> list[tuple[A
             f" JOIN {table} v ON v.document_id = d.id AND v.version = d.current_version"
             f" WHERE d.id = ANY(%s::bigint[]) AND d.kind = '{kind}'",
             [ids],
-        )
-    return found
-
-
-def versions(pairs: Sequence[tuple[int, int]]) -> list[tuple[Any, ...]]:
-    """Given versions of documents, current or not, in the order of `Draft`'s fields."""
-    found: list[tuple[Any, ...]] = []
-    wanted = [[document for document, _ in pairs], [version for _, version in pairs]]
-    for kind, table, columns in _TABLES:
-        found += rows(
-            f"SELECT {_HEAD}, {columns} FROM unnest(%s::bigint[], %s::int[]) AS w(document_id, version)"  # noqa: S608
-            f" JOIN portal_document d ON d.id = w.document_id AND d.kind = '{kind}'"
-            f" JOIN {table} v ON v.document_id = w.document_id AND v.version = w.version",
-            wanted,
         )
     return found
 
@@ -56,10 +46,10 @@ ENTRY = """e.id, e.document_id, e.version, e.part, e.generation, e.target_id, e.
 
 
 def entries_of_documents(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:
-    """Every entry that these documents have on the ledger and that is not cancelled, in the order of `Standing`'s fields."""
+    """Every entry that these documents ever had on the ledger, in the order of `Standing`'s fields."""
     return rows(
         f"SELECT {ENTRY} FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id"  # noqa: S608
-        " WHERE e.document_id = ANY(%s::bigint[]) AND s.state <> 'cancelled' ORDER BY e.id",
+        " WHERE e.document_id = ANY(%s::bigint[]) ORDER BY e.id",
         [list(document_ids)],
     )
 
@@ -112,8 +102,8 @@ def waivers_of(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:
     )
 
 
-def documents_without_entry(source_id: int, limit: int) -> list[int]:
-    """Approved documents of a source that no entry was ever made for: history, or without a route when they came."""
+def documents_without_entry(source_id: int, after: int, limit: int) -> list[int]:
+    """Approved documents of a source since its cut-over that no entry was ever made for, after a document id."""
     return [
         row[0]
         for row in rows(
@@ -121,9 +111,9 @@ def documents_without_entry(source_id: int, limit: int) -> list[int]:
             " LEFT JOIN portal_timeentry t ON d.kind = 'time' AND t.document_id = d.id AND t.version = d.current_version"
             " LEFT JOIN portal_expense x ON d.kind = 'expense' AND x.document_id = d.id AND x.version = d.current_version"
             " JOIN portal_connection c ON c.id = d.connection_id"
-            " WHERE d.connection_id = %s AND coalesce(t.status, x.status) = 'approved'"
+            " WHERE d.connection_id = %s AND d.id > %s AND coalesce(t.status, x.status) = 'approved'"
             " AND (c.cut_over_on IS NULL OR coalesce(t.work_date, x.work_date) >= c.cut_over_on)"
             " AND NOT EXISTS (SELECT 1 FROM portal_ledgerentry e WHERE e.document_id = d.id) ORDER BY d.id LIMIT %s",
-            [source_id, limit],
+            [source_id, after, limit],
         )
     ]

@@ -36,7 +36,9 @@ def entities() -> list[Row]:
     return rows("SELECT id, code, name, currency, policy FROM portal_legalentity")
 
 
-def keys_of_sources(realms: Collection[tuple[str, str]], kinds: Collection[str], external_ids: Collection[str]) -> list[Row]:
+def keys_of_sources(
+    realms: Collection[tuple[str, str]], kinds: Collection[str], external_ids: Collection[str]
+) -> list[Row]:
     """(system, realm, kind, external id, from, to, internal id) of what sources call our records."""
     return rows(
         f"SELECT c.system, c.realm, c.kind, c.external_id, c.valid_from, coalesce(c.valid_to, {_END}), c.internal_id"  # noqa: S608
@@ -121,7 +123,7 @@ def customers(ids: Collection[int]) -> list[Row]:
     return rows(
         "WITH RECURSIVE chain(id) AS (SELECT unnest(%s::bigint[]) UNION SELECT c.merged_into_id FROM portal_customer c"
         " JOIN chain ON c.id = chain.id WHERE c.merged_into_id IS NOT NULL)"
-        f" SELECT c.id, c.code, c.name, c.merged_into_id, c.currency, coalesce(c.active_from, {_FROM_START}),"  # noqa: S608
+        f" SELECT c.id, c.code, c.name, c.merged_into_id, c.currency, coalesce(c.active_from, {_FROM_START}),"
         f" coalesce(c.active_to, {_END}) FROM portal_customer c JOIN chain ON chain.id = c.id",
         [list(ids)],
     )
@@ -133,7 +135,7 @@ def contracts(ids: Collection[int]) -> list[Row]:
     """
     return rows(
         "SELECT id, code, customer_id, entity_id, billing_model, currency, cap_amount, requires_purchase_order, rounding,"
-        f" hours_per_day, rate_tolerance, coalesce(starts_on, {_FROM_START}), coalesce(ends_on, {_END})"  # noqa: S608
+        f" hours_per_day, rate_tolerance, coalesce(starts_on, {_FROM_START}), coalesce(ends_on, {_END})"
         " FROM portal_contract WHERE id = ANY(%s::bigint[])",
         [list(ids)],
     )
@@ -231,7 +233,7 @@ def rates(
     """(card, resource, role, task, from, to, id, amount, currency, unit) that somebody in the batch may be priced by."""
     return rows(
         "SELECT card_id, resource_id, role_id, task_id, valid_from,"
-        f" coalesce(valid_to, {_END}), id, amount, currency, unit FROM portal_rate"  # noqa: S608
+        f" coalesce(valid_to, {_END}), id, amount, currency, unit FROM portal_rate"
         " WHERE card_id = ANY(%s::bigint[]) AND (resource_id IS NULL OR resource_id = ANY(%s::bigint[]))"
         " AND (role_id IS NULL OR role_id = ANY(%s::bigint[])) AND (task_id IS NULL OR task_id = ANY(%s::bigint[]))"
         " AND valid_from <= %s AND (valid_to IS NULL OR valid_to >= %s)",

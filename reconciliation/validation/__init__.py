@@ -1,0 +1,22 @@
+"""Validation: whether a document may be posted, asked when it comes, when facts change, and once more at the door.
+
+The rule here: there is one way onto the ledger (`admit`) and one way to look at an entry again (`recheck`); a vendor's edit,
+finance's correction and a changed master record all take it.
+"""
+
+from reconciliation.validation.admission import Admitted, admit
+from reconciliation.validation.affected import affected_by, follow_changes, overdue_parents
+from reconciliation.validation.rechecking import Rechecked, exclude, recheck, stands, waive
+
+__all__ = [
+    "Admitted",
+    "Rechecked",
+    "admit",
+    "affected_by",
+    "exclude",
+    "follow_changes",
+    "overdue_parents",
+    "recheck",
+    "stands",
+    "waive",
+]

@@ -1,0 +1,269 @@
+"""Admission: the one way onto the ledger, for a vendor's word and for finance's own correction alike.
+
+The rule here: the documents are locked, earlier versions are withdrawn where nothing was booked, and the current version gets
+its entry, ready or held. What stands in the target's books is never touched: it is reversed first. A fixed number of
+statements per batch.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from portal import ledger
+from portal.models import State
+from reconciliation import cases
+from reconciliation.facts import SENT, Draft, Facts, Standing, drafts_of, give_routes, load, standing_entry
+from reconciliation.facts.records import Source
+from reconciliation.sql import documents
+from reconciliation.validation.judging import Judge, Judged, figures_of, holds_of, is_booked_already, reason_of
+
+OPEN = (State.HELD, State.READY, State.REJECTED)
+GONE_RULES = ("approval-withdrawn-after-posting", "deleted-at-source")
+
+
+@dataclass(slots=True)
+class Admitted:
+    """What became of a batch of documents. Ids are of ledger entries, but for the last four, which are of documents."""
+
+    ready: list[int] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
+    cancelled: list[int] = field(default_factory=list)
+    unrouted: list[int] = field(default_factory=list)
+    history: list[int] = field(default_factory=list)  # worked before the connection's cut-over: known, not posted
+    unapproved: list[int] = field(default_factory=list)
+    unchanged: list[int] = field(default_factory=list)  # booked just so already, or left out by a person
+
+
+@dataclass(slots=True)
+class _Standing:
+    """What one document has on the ledger, sorted by what may be done about it."""
+
+    open: list[Standing] = field(default_factory=list)  # nothing booked: may be cancelled
+    booked: list[Standing] = field(default_factory=list)  # is, or may be, in the target's books
+    reversals: list[Standing] = field(default_factory=list)
+    every: list[Standing] = field(default_factory=list)  # the cancelled ones too
+
+    def unreversed(self) -> list[Standing]:
+        """What is booked and has no reversal on its way."""
+        reversed_ids = {reversal.reverses_id for reversal in self.reversals}
+        return [entry for entry in self.booked if entry.id not in reversed_ids]
+
+
+_NOTHING = _Standing()
+
+
+def standing_of(document_ids: Sequence[int]) -> dict[int, _Standing]:
+    """What each document has on the ledger; documents that have nothing are absent."""
+    found: dict[int, _Standing] = defaultdict(_Standing)
+    for row in documents.entries_of_documents(document_ids):
+        entry = standing_entry(row)
+        there = found[entry.document_id]
+        there.every.append(entry)
+        if entry.state == "cancelled":
+            continue
+        if entry.reverses_id is not None:
+            there.reversals.append(entry)
+        elif entry.state in SENT:
+            there.booked.append(entry)
+        elif entry.state in OPEN:
+            there.open.append(entry)
+    return dict(found)
+
+
+def admit(document_ids: Sequence[int], *, actor: str) -> Admitted:
+    """Bring the current versions of documents onto the ledger, inside the caller's transaction.
+
+    Admitting the same version again changes nothing but what new facts change.
+    """
+    admitted = Admitted()
+    drafts = drafts_of(document_ids)
+    if not drafts:
+        return admitted
+    _, entities = give_routes(drafts)
+    standing = standing_of([draft.document_id for draft in drafts])
+    wanted, again = _sort(drafts, standing, admitted)
+    _withdraw(drafts, standing, wanted, admitted, actor=actor)
+    _tell_unrouted(drafts, admitted)
+    if wanted:
+        wanted.sort(key=lambda draft: (draft.work_date, draft.document_id))
+        for draft in wanted:
+            if draft.document_id in standing:
+                there = standing[draft.document_id]
+                draft.standing = [*there.booked, *there.reversals]
+        _enter(wanted, load(wanted, entities), standing, admitted, actor=actor)
+    if again:
+        from reconciliation.validation.rechecking import recheck
+
+        rechecked = recheck(again, actor=actor, reason="admitted again")
+        admitted.ready.extend(rechecked.released)
+        admitted.held.extend(rechecked.held)
+    return admitted
+
+
+def _sort(drafts: Sequence[Draft], standing: dict[int, _Standing], admitted: Admitted) -> tuple[list[Draft], list[int]]:
+    """The drafts that want an entry of their own, and the entries of those that have one to be validated again."""
+    wanted: list[Draft] = []
+    again: list[int] = []
+    for draft in drafts:
+        there = standing.get(draft.document_id, _NOTHING)
+        source = draft.source
+        if draft.status != "approved":
+            admitted.unapproved.append(draft.document_id)
+        elif source.cut_over_on is not None and draft.work_date < source.cut_over_on and not there.booked:
+            admitted.history.append(draft.document_id)
+        elif draft.route is None:
+            admitted.unrouted.append(draft.document_id)
+        else:
+            same = [
+                entry
+                for entry in there.every
+                if entry.version == draft.version
+                and entry.target_id == draft.route.target.id
+                and entry.reverses_id is None
+            ]
+            still_open = [entry.id for entry in same if entry.state in OPEN]
+            if still_open:
+                again.extend(still_open)
+            elif same or any(entry.version == draft.version for entry in there.booked):
+                admitted.unchanged.append(draft.document_id)  # never booked twice, whatever its route is now
+            else:
+                wanted.append(draft)
+    return wanted, again
+
+
+def _withdraw(
+    drafts: Sequence[Draft],
+    standing: dict[int, _Standing],
+    wanted: Sequence[Draft],
+    admitted: Admitted,
+    *,
+    actor: str,
+) -> None:
+    """Cancel what earlier versions owe, and ask for the reversal of what stands booked for a document that went away."""
+    if not standing:
+        return
+    outdated: list[Standing] = []
+    gone: list[cases.NewHold] = []
+    for draft in drafts:
+        there = standing.get(draft.document_id)
+        if there is None:
+            continue
+        target_id = draft.route.target.id if draft.route is not None else 0
+        keeps = draft.status == "approved"
+        outdated.extend(
+            entry
+            for entry in there.open
+            if not (keeps and entry.version == draft.version and entry.target_id == target_id)
+        )
+        if not keeps:
+            gone.extend(_gone(draft, entry) for entry in there.unreversed())
+    admitted.cancelled.extend(
+        cancel(outdated, actor=actor, reason="replaced by a later version of the document, or withdrawn")
+    )
+    cases.open_holds(gone, reason="the source took the document back")
+    back = [entry.id for draft in wanted for entry in standing.get(draft.document_id, _NOTHING).booked]
+    cases.close_holds(back, GONE_RULES, reason="approved again at the source")
+
+
+def _gone(draft: Draft, entry: Standing) -> cases.NewHold:
+    """The hold on a booked entry whose document was deleted or is not approved any more."""
+    deleted = draft.status == "deleted"
+    what = (
+        "deleted"
+        if deleted
+        else "no longer approved"
+        if draft.status != "withdrawn"
+        else "withdrawn after its approval"
+    )
+    figures = f"{entry.hours.normalize():f} hours" if entry.hours is not None else f"{entry.amount} {entry.currency}"
+    return cases.NewHold(
+        entry_id=entry.id,
+        rule="deleted-at-source" if deleted else "approval-withdrawn-after-posting",
+        entity_id=entry.entity_id,
+        subject_type="project",
+        subject_key=str(entry.project_id or 0),
+        sentence=f"The entry was {what} at {draft.source.name}, but version {entry.version} with {figures} of {entry.work_date} is "
+        f"{entry.state.replace('_', ' ')}; reverse it, or approve it again at the source.",
+        cause=f"Posted entries were {'deleted' if deleted else 'withdrawn'} at {draft.source.name}.",
+        detail={"posted": [entry.id], "status": draft.status, "hours": str(entry.hours), "amount": str(entry.amount)},
+        connection_id=draft.source_id,
+    )
+
+
+def cancel(entries: Iterable[Standing], *, actor: str, reason: str) -> list[int]:
+    """Take open entries off the ledger and close their holds; the ids that really went."""
+    by_state: dict[State, list[ledger.Ref]] = defaultdict(list)
+    for entry in entries:
+        by_state[State(entry.state)].append((entry.id, entry.fence))
+    moved = []
+    for state, refs in by_state.items():
+        moved += ledger.cancel(refs, state, actor=actor, reason=reason)
+    cases.close_holds(moved, outcome=cases.WITHDRAWN, reason=reason)
+    return moved
+
+
+def _tell_unrouted(drafts: Sequence[Draft], admitted: Admitted) -> None:
+    """One case per source, entity and kind whose documents are owed to nobody."""
+    if not admitted.unrouted:
+        return
+    ids = set(admitted.unrouted)
+    causes: dict[tuple[int, int, str], tuple[Source, list[Draft]]] = {}
+    for draft in drafts:
+        if draft.document_id in ids:
+            causes.setdefault((draft.source_id, draft.entity_id, draft.kind), (draft.source, []))[1].append(draft)
+    for (source_id, entity_id, kind), (source, lost) in causes.items():
+        first = min(draft.work_date for draft in lost)
+        cases.raise_case(
+            "no-route",
+            entity_id,
+            "connection",
+            f"{source_id}:{kind}",
+            f"{'Time entries' if kind == 'time' else 'Expenses'} of {source.name} have no target on {first}; add a route.",
+            detail={
+                "source_id": source_id,
+                "kind": kind,
+                "first_day": str(first),
+                "documents": [d.document_id for d in lost[:50]],
+            },
+            connection_id=source_id,
+        )
+
+
+def _enter(
+    drafts: Sequence[Draft], facts: Facts, standing: dict[int, _Standing], admitted: Admitted, *, actor: str
+) -> None:
+    """Judge the drafts and write their entries, holds and cases."""
+    judge = Judge(facts)
+    rows: list[tuple[ledger.Figures, State, str]] = []
+    reasons: list[str] = []
+    entered: list[Judged] = []
+    for draft in drafts:
+        judge.prepare(draft)
+        there = standing.get(draft.document_id)
+        if there is not None and there.booked and is_booked_already(draft, there.unreversed()):
+            admitted.unchanged.append(draft.document_id)
+            continue
+        judged: Judged | None = judge.judge(draft, draft.part + 1)
+        while judged is not None:
+            passes = not judged.findings
+            rows.append(
+                (
+                    figures_of(judged.draft),
+                    State.READY if passes else State.HELD,
+                    judged.draft.waits_on if passes else "",
+                )
+            )
+            reasons.append(reason_of(judged))
+            entered.append(judged)
+            judged = judged.rest
+    ids = ledger.enter(rows, actor=actor, reasons=reasons)
+    holds: list[cases.NewHold] = []
+    for entry_id, judged in zip(ids, entered, strict=True):
+        if judged.findings:
+            admitted.held.append(entry_id)
+            holds.extend(holds_of(judged, entry_id))
+        else:
+            admitted.ready.append(entry_id)
+    cases.open_holds(holds, fresh=True)
