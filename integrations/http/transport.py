@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -22,6 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
+from integrations.http import deadlines
 from integrations.http.addresses import check_peer
 
 RESPONSE_LIMIT = 64 * 1024 * 1024  # bytes; a larger answer is no answer
@@ -44,14 +44,8 @@ class Call:
     allow_loopback: bool
     sent: bool = False  # a byte of the request may have reached the vendor
     expired: bool = False
+    done: bool = False
     sock: Any = None
-
-    def expire(self) -> None:
-        """End the call from outside: whatever waits on its socket fails at once."""
-        self.expired = True
-        if self.sock is not None:
-            with suppress(OSError):  # already closed by either side: there is nothing left to end
-                self.sock.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(slots=True)
@@ -130,17 +124,6 @@ def _session(allow_loopback: bool) -> requests.Session:
     return sessions[allow_loopback]
 
 
-@contextmanager
-def _deadline(call: Call, seconds: float) -> Iterator[None]:
-    timer = threading.Timer(seconds, call.expire)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
 def explain(error: Exception, *, connect: float, read: float) -> str:
     """What the network did, in a few words without the library's object names."""
     if isinstance(error, requests.ConnectTimeout):
@@ -173,7 +156,7 @@ def send(request: Outgoing, call: Call, *, connect: float, read: float, total: f
     _local.call = call
     session = _session(call.allow_loopback)
     with (
-        _deadline(call, total),
+        deadlines.over(call, total),
         session.send(prepared, timeout=(connect, read), stream=True, allow_redirects=False) as answer,
     ):
         chunks, size = [], 0

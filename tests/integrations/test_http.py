@@ -12,15 +12,15 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
-from integrations.http import ForbiddenAddress, Http, Outgoing, Rate, TokenCache, recording
+from integrations.http import ForbiddenAddress, Http, Outgoing, Rate, TokenCache, pacing, recording
 from integrations.http.addresses import check_peer, check_url
 from integrations.http.outcomes import retry_after
-from integrations.http.pacing import pace
 from integrations.http.recording import BODY_LIMIT, HIDDEN
 from integrations.protocol import Account
 
@@ -471,21 +471,29 @@ class TestSpeed:
             client(vendor.base_url).request("GET", "/x")
         assert vendor.connections == 1
 
-    def test_calls_are_paced_to_the_vendors_rate_over_threads(self) -> None:
-        moments: list[float] = []
+    def test_calls_are_paced_to_the_vendors_rate(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        slept: list[float] = []
+        clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now, sleep=slept.append)
+        monkeypatch.setattr(pacing, "time", clock)
+        for _ in range(12):
+            assert pacing.pace("paced", Rate(5, 15), patience=60) == 0
+        assert slept == [15.0] * 5 + [30.0] * 2
+        clock.now += 31
+        pacing.pace("paced", Rate(5, 15), patience=60)
+        assert slept[7:] == [], "two starts in the last fifteen seconds leave room"
 
-        def call() -> None:
-            assert pace("paced", Rate(5, 0.3), patience=10) == 0
-            moments.append(time.monotonic())
-
-        threads = [threading.Thread(target=call) for _ in range(12)]
+    def test_threads_share_one_window(self) -> None:
+        waits: list[float] = []
+        threads = [
+            threading.Thread(target=lambda: waits.append(pacing.pace("shared", Rate(10, 1000), patience=0)))
+            for _ in range(40)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        moments.sort()
-        assert all(later - earlier >= 0.29 for earlier, later in zip(moments, moments[5:], strict=False))
-        assert moments[-1] - moments[0] < 1.5
+        assert waits.count(0) == 10
+        assert len(waits) == 40
 
     def test_a_wait_beyond_our_patience_is_unavailable_and_nothing_is_sent(self, vendor: Vendor) -> None:
         http = client(vendor.base_url, rate=Rate(1, 60), total_timeout="1")
