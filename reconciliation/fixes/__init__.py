@@ -7,6 +7,7 @@ A rule names the fixes that help it, in order, as its remedies.
 
 from __future__ import annotations
 
+from reconciliation.fixes.advice import ADVICE
 from reconciliation.fixes.base import Fix, RowOutcome, Work, outcomes
 from reconciliation.fixes.corrections import (
     AcceptSourceRate,
@@ -15,7 +16,16 @@ from reconciliation.fixes.corrections import (
     PostNextPeriod,
     UseContractRate,
 )
-from reconciliation.fixes.decisions import CheckInTarget, HandBackToSource, Recheck, Repost, Reverse, Waive
+from reconciliation.fixes.decisions import (
+    CheckInTarget,
+    HandBackToSource,
+    Recheck,
+    Repost,
+    Reverse,
+    ReverseAndRebook,
+    SameWork,
+    Waive,
+)
 from reconciliation.fixes.mapping import MapCode
 
 FIXES: dict[str, type[Fix]] = {
@@ -27,6 +37,8 @@ FIXES: dict[str, type[Fix]] = {
         AcceptSourceRate,
         MakeNonBillable,
         PostNextPeriod,
+        SameWork,
+        ReverseAndRebook,
         Reverse,
         Waive,
         HandBackToSource,
@@ -36,4 +48,4 @@ FIXES: dict[str, type[Fix]] = {
     )
 }
 
-__all__ = ["FIXES", "Fix", "RowOutcome", "Work", "outcomes"]
+__all__ = ["ADVICE", "FIXES", "Fix", "RowOutcome", "Work", "outcomes"]

@@ -12,6 +12,8 @@ from reconciliation import cases, corrections, validation
 from reconciliation.fixes.base import Fix, FixForm, Work
 from reconciliation.models import HandBack, Hold
 
+REFUSALS = ("rejected-by-target", "poison")  # what is closed by sending again
+
 
 class Waive(Fix):
     """The rule is right and the entry may go all the same."""
@@ -25,8 +27,7 @@ class Waive(Fix):
         if work.case is None:
             raise ValueError("A rule is waived from the case that holds the entries.")
         holds = Hold.objects.filter(case=work.case, entry__in=entry_ids, closed_at=None).values_list("pk", flat=True)
-        cases.waive(list(holds), by=work.user, reason=work.reason)
-        validation.recheck(entry_ids, actor=work.actor, reason=f"waived: {work.reason}")
+        validation.waive(list(holds), by=work.user, reason=work.reason)
 
 
 class HandBackForm(FixForm):
@@ -64,7 +65,7 @@ class Repost(Fix):
 
     def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
         """Close what the refusal held and reopen what still stands; the rest is validated again."""
-        cases.close_holds(entry_ids, cases.REFUSALS, outcome=Hold.Outcome.PASSED, by=work.user, reason="re-posted")
+        cases.close_holds(entry_ids, REFUSALS, reason="re-posted")
         standing = ledger.refs_of(entry_ids, lock=True)
         validation.recheck(entry_ids, actor=work.actor, reason=work.reason or "re-posted")
         after = ledger.refs_of(entry_ids)
@@ -90,16 +91,36 @@ class CheckInTarget(Fix):
 
 
 class Reverse(Fix):
-    """Take posted entries out of the books, in an open period; their correction goes once that is receipted."""
+    """Take posted entries out of the books, in an open period."""
 
-    code = "reverse-and-rebook"
-    label = "Reverse and rebook"
-    help = "Books a reversal in an open period. The corrected version follows when the reversal is receipted."
+    code = "reverse"
+    label = "Reverse"
+    help = "Books a reversal of what was posted, in an open period. Nothing is deleted."
     states = frozenset({State.HELD, State.ACCEPTED, State.POSTED, State.RECONCILED})
 
     def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
         """Reverse what stands in the books for these entries' documents."""
         corrections.reverse_standing(entry_ids, by=work.user, reason=work.reason)
+
+
+class ReverseAndRebook(Reverse):
+    """Take out what was posted and book what is right; the new version goes once the reversal is receipted."""
+
+    code = "reverse-and-rebook"
+    label = "Reverse and rebook"
+    help = "Books a reversal in an open period. The corrected version follows when the reversal is receipted."
+
+
+class SameWork(Fix):
+    """The same work was recorded in two tools; one of the two is left out."""
+
+    code = "same-work"
+    label = "Same work: leave out"
+    help = "Leaves these entries out for good, because the other tool's record of the same work is the one that counts."
+
+    def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
+        """Cancel them, with the reason."""
+        validation.exclude(entry_ids, by=work.user, reason=work.reason)
 
 
 class Recheck(Fix):
