@@ -1,17 +1,17 @@
 """One request over one connection, and what the library does not tell about it.
 
 That is: who the peer really is, whether a byte of the request left this machine, and when the whole call must be over.
-A session belongs to one thread and one address policy, keeps its connections alive, and carries no cookie, no proxy
-and no credential of the environment.
+Connections belong to one thread and one address policy and are kept alive; what the environment says of proxies and
+credentials is not asked, and cookies and redirects do not exist.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
@@ -112,16 +112,20 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
-def _session(allow_loopback: bool) -> requests.Session:
-    sessions: dict[bool, requests.Session] = _local.__dict__.setdefault("sessions", {})
-    if allow_loopback not in sessions:
-        session = requests.Session()
-        session.trust_env = False
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        session.mount("https://", _Adapter(pool_connections=16, pool_maxsize=1, max_retries=0))
-        session.mount("http://", _Adapter(pool_connections=4, pool_maxsize=1, max_retries=0))
-        sessions[allow_loopback] = session
-    return sessions[allow_loopback]
+def _adapter(allow_loopback: bool) -> _Adapter:
+    """The connections of this thread under an address policy. There is no session: no cookies, proxies or redirects."""
+    adapters: dict[bool, _Adapter] = _local.__dict__.setdefault("adapters", {})
+    if allow_loopback not in adapters:
+        adapters[allow_loopback] = _Adapter(pool_connections=16, pool_maxsize=1, max_retries=0)
+    return adapters[allow_loopback]
+
+
+def _forget_connections() -> None:
+    """A forked child must never speak on its parent's connections."""
+    _local.__dict__.clear()
+
+
+os.register_at_fork(after_in_child=_forget_connections)
 
 
 def explain(error: Exception, *, connect: float, read: float) -> str:
@@ -131,9 +135,9 @@ def explain(error: Exception, *, connect: float, read: float) -> str:
     if isinstance(error, requests.Timeout):
         return f"no answer within {read:g} seconds"
     cause: BaseException = error
-    while True:
+    for _ in range(10):  # the library wraps a handful deep
         inner = cause.__cause__ or cause.__context__ or next((a for a in cause.args if isinstance(a, Exception)), None)
-        if inner is None or inner is cause:
+        if inner is None:
             break
         cause = inner
     return f"{type(cause).__name__}: {getattr(cause, 'strerror', None) or cause}"[:300]
@@ -154,10 +158,10 @@ def send(request: Outgoing, call: Call, *, connect: float, read: float, total: f
     prepared = requests.PreparedRequest()
     prepared.prepare(method=request.method, url=request.url, headers=request.headers, data=request.body)
     _local.call = call
-    session = _session(call.allow_loopback)
+    adapter = _adapter(call.allow_loopback)
     with (
         deadlines.over(call, total),
-        session.send(prepared, timeout=(connect, read), stream=True, allow_redirects=False) as answer,
+        adapter.send(prepared, timeout=(connect, read), stream=True, verify=True, proxies={}) as answer,
     ):
         chunks, size = [], 0
         for chunk in answer.iter_content(64 * 1024):

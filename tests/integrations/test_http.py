@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import threading
 import time
@@ -470,6 +471,20 @@ class TestSpeed:
         for _ in range(5):
             client(vendor.base_url).request("GET", "/x")
         assert vendor.connections == 1
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+    def test_a_forked_child_opens_its_own_connection(self, vendor: Vendor) -> None:
+        client(vendor.base_url).request("GET", "/parent")
+        child = os.fork()
+        if child == 0:
+            done = 1
+            with contextlib.suppress(BaseException):
+                done = int(client(vendor.base_url).request("GET", "/child").status != 200)
+            os._exit(done)
+        assert os.waitpid(child, 0)[1] == 0
+        client(vendor.base_url).request("GET", "/parent")
+        assert vendor.connections == 2
+        assert [path for _, path, *_ in vendor.seen] == ["/parent", "/child", "/parent"]
 
     def test_calls_are_paced_to_the_vendors_rate(self, monkeypatch: pytest.MonkeyPatch) -> None:
         slept: list[float] = []
