@@ -508,7 +508,7 @@ def test_a_page_that_breaks_off_leaves_the_cursor_and_the_next_pull_has_everythi
     gb.having(page_size=1)
     gb.seed(approvals=[approval(f"a{n}", entry(f"e{n}")) for n in range(3)])
     control(gb.base, "POST", "faults", [{"vendor": "clockify", "kind": kind, "path": "/approval-requests", "after": 1}])
-    cursors = []
+    cursors: list[str | None] = []
     with pytest.raises(Unavailable):
         cursors.extend(page.cursor for page in gb.connector.pull("time_entries", None))
     assert set(cursors) <= {None}

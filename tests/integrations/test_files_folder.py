@@ -380,8 +380,11 @@ def test_links_are_not_followed_out_of_the_folder(tmp_path: Path) -> None:
     assert Folder(inside).take() == []
 
 
-def test_an_upload_only_connection_reads_no_folder_and_files_its_preview() -> None:
-    connector = FilesConnector(Account(code="upload-sg", base_url=""))
+@pytest.mark.parametrize("address", ["", "upload:"])
+def test_an_upload_only_connection_reads_no_folder_and_files_its_preview(address: str) -> None:
+    connector = FilesConnector(Account(code="upload-sg", base_url=address))
+    with pytest.raises(Malformed, match="no folder to look into"):
+        connector.fetch(Hint(stream="time", external_id="1"))
     assert connector.check() == "Files come by upload only; no folder is read."
     [page] = connector.pull("time", None)
     assert (page.records, page.last) == ((), True)

@@ -245,10 +245,10 @@ def flag(cell: Cell) -> bool:
 
 def check_encoding(written: str) -> None:
     """Refuse text whose letters were lost or doubled on the way, before it becomes an unknown name."""
-    if "\ufffd" in written:
-        raise Unreadable("whole: letters were lost when the file was made; export it again as UTF-8.")
     if written.isascii():
         return
+    if "\ufffd" in written:
+        raise Unreadable("whole: letters were lost when the file was made; export it again as UTF-8.")
     try:
         meant = written.encode("cp1252").decode("utf-8")
     except UnicodeError:

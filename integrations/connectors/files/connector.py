@@ -92,14 +92,21 @@ class FilesConnector:
         return Options.of(self.account)
 
     @property
+    def is_upload_only(self) -> bool:
+        """Whether the connection names no folder: its `base_url` is empty or `upload:`."""
+        return self.account.base_url in ("", "upload:")
+
+    @property
     def folder(self) -> Path:
         """Where the files of this connection lie."""
+        if self.is_upload_only:
+            raise FileUnreadable("Files of this connection come by upload only; there is no folder to look into.")
         return folder.path_of(self.account.base_url)
 
     def check(self) -> str:
         """Say how many files wait in the folder."""
         options = self.options
-        if not self.account.base_url:
+        if self.is_upload_only:
             return "Files come by upload only; no folder is read."
         found = folder.listing(self.folder)
         counts = {stream: len(list(folder.complete(found, options, stream))) for stream in self.streams}
@@ -109,7 +116,7 @@ class FilesConnector:
         """Every file not taken yet, oldest first. The cursor moves behind a file with that file's last page only."""
         options = self.options
         taken = Taken.of(since)
-        if not self.account.base_url:
+        if self.is_upload_only:
             yield Page(records=(), cursor=taken.cursor(), last=True)
             return
         found = folder.listing(self.folder)
@@ -151,7 +158,10 @@ class FilesConnector:
         return records
 
     def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
-        """The latest row with an id among the files that are there; nothing when the files no longer hold it."""
+        """The latest row with an id among the files that are there; nothing when the files no longer hold it.
+
+        Raises Malformed for a connection that has no folder to look into.
+        """
         standing, _ = self._standing(hint.stream)
         return [standing[hint.external_id].record] if hint.external_id in standing else []
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from integrations.connectors.files.faults import FileUnreadable
 
@@ -80,6 +81,7 @@ def _heading_fields(text: str, delimiter: str, header_row: int) -> list[str]:
     return []
 
 
+@lru_cache(maxsize=4096)
 def heading_key(heading: str) -> str:
     """A heading as it is compared: without case, marks at the start, or doubled spaces."""
     return " ".join(heading.replace("\ufeff", "").split()).casefold()

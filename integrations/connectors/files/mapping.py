@@ -66,9 +66,12 @@ class _Line:
         return written
 
     def code(self, name: str) -> str:
-        """A code, name or id."""
+        """A code, name or id; empty where there is no such column."""
+        cell = self.cell(name)
+        if cell == "":
+            return ""
         try:
-            written = cells.code(self.cell(name))
+            written = cells.code(cell)
         except Unreadable as fault:
             raise self.bad(name, str(fault)) from fault
         if len(written) > LONGEST.get(name, LONGEST_CODE):
