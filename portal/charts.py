@@ -33,7 +33,8 @@ def spark(values: Sequence[Figure], *, label: str, width: int = 84, height: int 
     """A row of small bars without an axis, for a table cell; the last one is today."""
     if not values:
         return format_html('<span class="quiet">{}</span>', "—")
-    top = max(*values, 1) if len(values) > 1 else max(values[0], 1)
+    heights = [Decimal(value) for value in values]
+    top = max([*heights, Decimal(1)])
     pitch = Decimal(width) / len(values)
     bars = format_html_join(
         "",
@@ -42,11 +43,11 @@ def spark(values: Sequence[Figure], *, label: str, width: int = 84, height: int 
             (
                 SafeString(' class="last"') if position == len(values) - 1 and value else "",
                 _n(pitch * position),
-                _n(height - 1 - Decimal(value) / top * (height - 2)),
+                _n(height - 1 - value / top * (height - 2)),
                 _n(pitch * Decimal("0.68")),
-                _n(Decimal(value) / top * (height - 2) + 1),
+                _n(value / top * (height - 2) + 1),
             )
-            for position, value in enumerate(values)
+            for position, value in enumerate(heights)
         ),
     )
     words = f"{label}: {number(sum(values))} in all, {number(values[-1])} at the end, at most {number(max(values))}"
@@ -58,7 +59,7 @@ def spark(values: Sequence[Figure], *, label: str, width: int = 84, height: int 
 def bars(data: Sequence[Bar], *, title: str, unit: str, places: int | None = None) -> SafeString:
     """Horizontal bars, longest label at the left, each with its figure; and the same as a table."""
     row, left, right, width = 28, 160, 90, 640
-    top = max((abs(bar.value) for bar in data), default=0) or 1
+    top = max([abs(Decimal(bar.value)) for bar in data], default=Decimal(0)) or Decimal(1)
     room = width - left - right
     drawn = format_html_join(
         "",
@@ -71,8 +72,8 @@ def bars(data: Sequence[Bar], *, title: str, unit: str, places: int | None = Non
                 _short(bar.label, 24),
                 left,
                 at * row + 6,
-                _n(Decimal(abs(bar.value)) / top * room),
-                _n(left + 6 + Decimal(abs(bar.value)) / top * room),
+                _n(abs(Decimal(bar.value)) / top * room),
+                _n(left + 6 + abs(Decimal(bar.value)) / top * room),
                 at * row + 19,
                 number(bar.value, places),
             )

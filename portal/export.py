@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 import xlsxwriter
@@ -82,9 +83,7 @@ def csv_lines(heading: Heading, rows: Iterable[Sequence[Cell]]) -> Iterator[str]
     """The file line by line, with a mark that makes spreadsheets read UTF-8."""
     writer = csv.writer(_Echo())
     yield "\ufeff"
-    for row in (*heading.lines(), *()):
-        yield writer.writerow([safe(cell) for cell in row])
-    for row in rows:
+    for row in chain(heading.lines(), rows):
         yield writer.writerow([safe(cell) for cell in row])
 
 
@@ -101,14 +100,15 @@ def xlsx_file(heading: Heading, rows: Iterable[Sequence[Cell]]) -> Any:
     book = xlsxwriter.Workbook(target, options)
     sheet = book.add_worksheet("Tieout")
     bold = book.add_format({"bold": True})
-    formats = {
+    formats: dict[type, Any] = {
         date: book.add_format({"num_format": "yyyy-mm-dd"}),
         datetime: book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"}),
     }
     start = heading.lines()
-    for number, row in enumerate(_both(start, rows)):
+    for number, row in enumerate(chain(start, rows)):
+        heads = number in {0, len(start)}  # the title and the column heads
         for column, value in enumerate(row):
-            _write(sheet, number, column, value, bold if number in {0, len(start)} else formats.get(type(value)))
+            _write(sheet, number, column, value, bold if heads else formats.get(type(value)))
     sheet.set_column(0, 0, 32)
     sheet.set_column(1, 40, 16)
     book.close()
@@ -137,11 +137,6 @@ class _Echo:
 
     def write(self, line: str) -> str:
         return line
-
-
-def _both(start: list[list[Cell]], rows: Iterable[Sequence[Cell]]) -> Iterator[Sequence[Cell]]:
-    yield from start
-    yield from rows
 
 
 def _chunks(queryset: QuerySet[Any]) -> Iterator[list[Any]]:

@@ -21,6 +21,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
+from portal.access import may
+from portal.models.access import Scope
+
 BULK_LIMIT = 20_000  # rows one action may name; more is a narrower filter or an import
 SALT = "portal.screens.actions"
 CONFIRM_WITHIN = 12 * 60 * 60  # seconds a confirmation stays good
@@ -55,7 +58,7 @@ class Action(forms.Form):
     wide: ClassVar[bool] = False  # asks in the drawer, not in a dialog
     page_template: ClassVar[str] = "screens/action.html"
 
-    required_css_class = "required"
+    do_not_call_in_templates = True  # templates show the class itself, and would call it
 
     def __init__(self, *args: Any, queryset: QuerySet[Any], user: Any, **more: Any) -> None:
         self.queryset, self.user = queryset, user
@@ -95,6 +98,9 @@ def select(chosen: QuerySet[Any], action: type[Action], user: Any, *, everything
     if len(keys) > BULK_LIMIT:
         raise Refused(f"More than {BULK_LIMIT:,} rows are chosen. Narrow the filter and do it in parts.")
     allowed = chosen.model._default_manager.visible_to(user, roles=action.roles).filter(pk__in=keys)
+    scope: Scope = getattr(chosen.model, "scope", Scope())
+    if scope.shared and not may(user, action.roles, None):  # what all entities share takes a right in all of them
+        allowed = allowed.filter(**{f"{scope.path}__isnull": False})
     permitted = tuple(allowed.order_by("pk").values_list("pk", flat=True))
     return Selection(chosen.filter(pk__in=permitted), permitted, len(keys) - len(permitted), everything)
 

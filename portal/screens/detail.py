@@ -10,8 +10,10 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.functional import cached_property
 
+from portal.access import roles_in
+from portal.models.access import Scope
 from portal.screens.actions import ActionsMixin
-from portal.screens.base import Screen, roles_of
+from portal.screens.base import Screen
 
 
 class DetailScreen(ActionsMixin, Screen):
@@ -35,10 +37,7 @@ class DetailScreen(ActionsMixin, Screen):
 
     def show(self) -> HttpResponse:
         """The page with its actions."""
-        held = roles_of(self.request)
-        entity = self.entity_id()
-        if entity is not None and held:
-            held = self.request.user.roles(entity)  # type: ignore[union-attr]
+        held = roles_in(self.request.user, self.entity_id())
         return self.page(
             self.context(
                 title=self.heading(),
@@ -53,9 +52,13 @@ class DetailScreen(ActionsMixin, Screen):
         return self.title or str(self.object)
 
     def entity_id(self) -> int | None:
-        """The entity whose grants decide which actions are offered; None when the row has no entity of its own."""
-        value: int | None = getattr(self.object, "entity_id", None)
-        return value
+        """The entity whose grants decide which actions are offered; None when all entities share the row."""
+        scope: Scope = getattr(type(self.object), "scope", Scope())
+        value: Any = self.object
+        for step in scope.path.split("__"):
+            value = getattr(value, step, None)
+        key: int | None = getattr(value, "pk", value)
+        return key
 
     def chosen(self, request: HttpRequest) -> tuple[QuerySet[Any], bool]:
         """The row itself, and never everything."""

@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from portal.models import LegalEntity
+from portal.models.access import Scope
 
 PARAMETER = "entities"
 
@@ -65,12 +66,14 @@ def remember(request: HttpRequest, codes: list[str]) -> None:
 
 
 def within(queryset: QuerySet[Any], request: HttpRequest) -> QuerySet[Any]:
-    """The rows of the chosen entities, for a queryset that knows the way to its entity."""
+    """The rows of the chosen entities, by the model's own way to its entity; shared rows stay."""
     choice = chosen_entities(request)
-    path = getattr(queryset, "entity_path", None)
-    if path is None or not choice.narrowed:
+    if not choice.narrowed:
         return queryset
-    condition = Q(**{f"{path}__in": choice.ids})
-    if getattr(queryset, "shared", False):
-        condition |= Q(**{f"{path}__isnull": True})
+    scope: Scope = getattr(queryset.model, "scope", Scope())
+    condition = Q(**{f"{scope.path}__in": choice.ids})
+    if scope.shared:
+        condition |= Q(**{f"{scope.path}__isnull": True})
+    if scope.many:
+        return queryset.filter(pk__in=queryset.model._base_manager.filter(condition).values("pk"))
     return queryset.filter(condition)

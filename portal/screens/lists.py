@@ -76,7 +76,7 @@ class TabLink:
 
     tab: Tab
     query: str
-    count: int | None
+    count: int
     current: bool
 
 
@@ -179,7 +179,7 @@ class ListScreen(ActionsMixin, Screen):
     def show(self) -> HttpResponse:
         """The page, or the part with the results."""
         htmx = getattr(self.request, "htmx", None)
-        part = bool(htmx) and not htmx.history_restore_request and htmx.target == RESULTS
+        part = bool(htmx and not htmx.history_restore_request and htmx.target == RESULTS)
         return self.page(self.list_context(), template="screens/results.html" if part else "")
 
     def export(self, form: str) -> HttpResponseBase:
@@ -211,7 +211,6 @@ class ListScreen(ActionsMixin, Screen):
         table = self.table(
             self.filtered,
             order_by=self.request.GET.get("sort") or None,
-            request=self.request,
             extra_columns=[("select", SelectColumn())] if selectable else None,
             sequence=("select", "...") if selectable else None,
         )
@@ -294,9 +293,8 @@ class ListScreen(ActionsMixin, Screen):
         if not self.tabs:
             return []
         user = self.request.user
-        conditions = {tab.slug: tab.where(user) for tab in self.tabs if tab.where}
-        counts = tab_counts(self.base, conditions) if conditions else {}
-        return [TabLink(tab, self.query(tab=tab.slug), counts.get(tab.slug), tab == self.tab) for tab in self.tabs]
+        counts = tab_counts(self.base, {tab.slug: tab.where(user) if tab.where else None for tab in self.tabs})
+        return [TabLink(tab, self.query(tab=tab.slug), counts[tab.slug], tab == self.tab) for tab in self.tabs]
 
     def kept(self) -> list[tuple[str, str]]:
         """What the filter form must carry along: tab, order, page size, chosen entities."""

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.core.paginator import EmptyPage, PageNotAnInteger, Paginator
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.db.models.expressions import Combinable
 
 PAGE_SIZES = (25, 50, 100, 250)
@@ -48,7 +48,7 @@ def summarise(
     return Summary(found, totals={row[currency] or "": {name: row[name] for name in totals} for row in rows})
 
 
-def tab_counts(queryset: QuerySet[Any], conditions: Mapping[str, Any]) -> dict[str, int]:
+def tab_counts(queryset: QuerySet[Any], conditions: Mapping[str, Q | None]) -> dict[str, int]:
     """How many rows each tab holds, in one statement."""
     return queryset.order_by().aggregate(**{slug: Count("pk", filter=where) for slug, where in conditions.items()})
 

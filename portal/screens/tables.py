@@ -133,7 +133,7 @@ class MoneyColumn(NumberColumn):
         self.currency = tables.A(currency)
         super().__init__(**{"strong": True, **more})
 
-    def render(self, value: Any, record: Any) -> SafeString:
+    def render(self, value: Any, record: Any) -> SafeString:  # type: ignore[override]
         """The amount; its currency is repeated only where the column beside it has no room."""
         currency = self.currency.resolve(record, quiet=True) or ""
         return format_html('{}<span class="cur narrow"> {}</span>', figures.amount(value, currency), currency)

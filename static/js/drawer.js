@@ -27,7 +27,7 @@ const open = (box) => {
     if (box === dialog) box.showModal();
     else box.show();
   }
-  const first = box.querySelector(".error-summary, [autofocus], h2[tabindex]");
+  const first = [".error-summary", "[autofocus]", "h2[tabindex]"].map((kind) => box.querySelector(kind)).find(Boolean);
   (first ?? box).focus();
 };
 
