@@ -49,6 +49,8 @@ def leave_to_read(connection: Connection) -> Leave | NoLeave:
         return NoLeave(f"it is in a maintenance window ({window[1] or 'no reason given'})", _seconds(window[0], at))
     row = breaker.of(connection.pk)
     if row.state != row.State.OPEN and row.unauthorised_at is None:
+        if row.probe_at is not None and row.probe_at > at:
+            return NoLeave("the vendor told us to slow down", _seconds(row.probe_at, at))
         return Leave(connection.pk)
     if breaker.take_probe(connection.pk):
         return Leave(connection.pk, probing=True)

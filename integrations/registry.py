@@ -100,5 +100,7 @@ def _secret(connection: Connection, name: str, place: Mapping[str, Any]) -> str:
             f"Credential {name!r} of connection {connection.code} names neither an environment variable nor a file."
         )
     if not value:
-        raise Unauthorised(f"Credential {name!r} of connection {connection.code} is missing: {where} is empty or not set.")
+        raise Unauthorised(
+            f"Credential {name!r} of connection {connection.code} is missing: {where} is empty or not set."
+        )
     return value

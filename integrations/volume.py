@@ -24,7 +24,8 @@ def expected(usual: float, every_seconds: int, seconds_since_success: float | No
     """How many records at least should have come since the stream was last read well; 0 where nothing can be said."""
     if not every_seconds or seconds_since_success is None or usual < WORTH_GUARDING:
         return 0.0
-    return FLOOR * usual * min(1.0, seconds_since_success / every_seconds)
+    least = FLOOR * usual * min(1.0, seconds_since_success / every_seconds)
+    return least if least >= 1 else 0.0
 
 
 def learn(usual: float, read: int, every_seconds: int, seconds_since_success: float | None) -> float:
@@ -44,4 +45,6 @@ def is_surprising(now: datetime, seconds_since_success: float, zone: str, calend
 
 
 def _is_working_day(day: date, calendar: Mapping[str, Any]) -> bool:
-    return day.isoweekday() not in calendar.get("weekend", (6, 7)) and day.isoformat() not in calendar.get("holidays", ())
+    return day.isoweekday() not in calendar.get("weekend", (6, 7)) and day.isoformat() not in calendar.get(
+        "holidays", ()
+    )

@@ -267,10 +267,11 @@ def claim_records(connection_id: int, limit: int, ids: Sequence[int] | None = No
         SELECT id, stream, external_id, revision, payload::text, headers->>'by' = 'tieout'
           FROM integrations_inboxmessage
          WHERE connection_id = %s AND state = 'new' AND kind = 'record' {chosen}
+           AND (next_attempt_at IS NULL OR next_attempt_at <= now())
          ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED""",  # noqa: S608 - one of two constants
         [connection_id, *([list(ids)] if ids is not None else []), limit],
     )
-    return [Message(*row[:4], payloads.read(row[4]), bool(row[5])) for row in found]
+    return [Message(row[0], row[1], row[2], row[3], payloads.read(row[4]), bool(row[5])) for row in found]
 
 
 def settle(outcomes: Sequence[tuple[int, str, str]]) -> None:
@@ -316,15 +317,28 @@ def claim_hints(connection_id: int, limit: int, seconds: float) -> list[HintMess
         RETURNING m.id, m.stream, m.external_id, m.payload::text, m.attempts, m.received_at""",
         [seconds, connection_id, limit],
     )
-    return sorted(HintMessage(*row[:3], payloads.read(row[3]), row[4], row[5]) for row in found)
+    return sorted(HintMessage(row[0], row[1], row[2], payloads.read(row[3]), row[4], row[5]) for row in found)
 
 
 def put_off(ids: Sequence[int], seconds: float, reason: str) -> None:
-    """Answer hints later."""
+    """Handle messages later."""
     execute(
         "UPDATE integrations_inboxmessage SET next_attempt_at = now() + make_interval(secs => %s), failure = %s"
         " WHERE id = ANY(%s) AND state = 'new'",
         [seconds, reason, list(ids)],
+    )
+
+
+def put_off_until_known(waiting: Sequence[tuple[int, str]], seconds: float, tries: int) -> None:
+    """Take messages in later, because what they name is not here yet: (id, sentence). After some tries they fail."""
+    execute(
+        """
+        UPDATE integrations_inboxmessage m SET attempts = m.attempts + 1, failure = w.failure,
+               state = CASE WHEN m.attempts + 1 >= %s THEN 'failed' ELSE 'new' END,
+               handled_at = CASE WHEN m.attempts + 1 >= %s THEN now() END,
+               next_attempt_at = CASE WHEN m.attempts + 1 >= %s THEN NULL ELSE now() + make_interval(secs => %s) END
+          FROM unnest(%s::bigint[], %s::text[]) AS w(id, failure) WHERE m.id = w.id AND m.state = 'new'""",
+        [tries, tries, tries, seconds, [w[0] for w in waiting], [w[1] for w in waiting]],
     )
 
 
@@ -344,7 +358,7 @@ def standing_between(connection_id: int, stream: str, start: date, end: date) ->
         f"""
         SELECT d.external_id {_CURRENT}
          WHERE d.connection_id = %(connection)s AND coalesce(t.status, x.status) <> 'deleted'
-           AND coalesce(t.work_date, x.work_date) BETWEEN %(start)s AND %(end)s AND {_CAME_BY}""",  # noqa: S608
+           AND coalesce(t.work_date, x.work_date) BETWEEN %(start)s AND %(end)s AND {_CAME_BY}""",
         {"connection": connection_id, "stream": stream, "start": start, "end": end},
     )
     return {row[0] for row in found}
@@ -356,7 +370,7 @@ def standing_named(connection_id: int, stream: str, external_ids: Sequence[str])
         f"""
         SELECT d.external_id, d.kind, d.id, d.seen_revision {_CURRENT}
          WHERE d.connection_id = %(connection)s AND d.external_id = ANY(%(ids)s)
-           AND coalesce(t.status, x.status) <> 'deleted' AND {_CAME_BY}""",  # noqa: S608 - constants
+           AND coalesce(t.status, x.status) <> 'deleted' AND {_CAME_BY}""",
         {"connection": connection_id, "stream": stream, "ids": list(external_ids)},
     )
     return {row[0]: (row[1], row[2], row[3]) for row in found}
