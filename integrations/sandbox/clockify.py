@@ -19,6 +19,7 @@ import http.client
 import json
 import queue
 import secrets
+import sqlite3
 import threading
 import time
 from collections import deque
@@ -382,9 +383,12 @@ class ClockifySandbox(Vendor):
                     break
                 time.sleep(0.2)
             delivery["status"] = "SUCCEEDED" if delivery["answers"][-1] < 300 else "FAILED"
-            with self.store.lock:
-                if delivery["id"] in self.store.collection("deliveries"):
-                    self.store.collection("deliveries")[delivery["id"]] = delivery
+            try:
+                with self.store.lock:
+                    if delivery["id"] in self.store.collection("deliveries"):
+                        self.store.collection("deliveries")[delivery["id"]] = delivery
+            except sqlite3.ProgrammingError:  # the sandbox was stopped meanwhile and keeps nothing any more
+                return
             self._outgoing.task_done()
 
     def configure(self, settings: Mapping[str, Any]) -> None:
