@@ -132,9 +132,6 @@ class EmbeddedServer:
             directory.chmod(0o700)
             if self._user is not None:
                 os.chown(directory, self._user.pw_uid, self._user.pw_gid)
-        if self._user is not None:
-            _let_through(self.data)
-            _let_through(_programs())
         if not (self.data / "PG_VERSION").exists():
             log = self._run(
                 "initdb", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-U", "postgres"
@@ -175,6 +172,9 @@ class EmbeddedServer:
 
     def _run(self, program: str, *arguments: str) -> str:
         """Run one of PostgreSQL's programs on our data; returns what it said."""
+        if self._user is not None:
+            _let_through(self.data)
+            _let_through(_programs())
         with tempfile.TemporaryFile("w+", errors="replace") as said:
             subprocess.run(
                 [str(_programs() / program), "-D", str(self.data), *arguments],

@@ -87,6 +87,8 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"
+# Takes webhooks before the site's middleware does; a WSGI application around the site.
+FRONT_DOOR = "integrations.webhooks.FrontDoor"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -206,6 +208,7 @@ CONTENT_SECURITY_POLICY = {
 # What connections may reach
 ALLOW_LOOPBACK: bool = env.bool("TIEOUT_ALLOW_LOOPBACK", default=LOCAL)
 VENDOR_HOSTS: list[str] = env.list("TIEOUT_VENDOR_HOSTS", default=[])  # suffixes beside the connectors' own
+TIME_SCALE: float = env.float("TIEOUT_TIME_SCALE", default=1.0)  # tests shrink every wait of the outbox by it
 
 # Language, time, static files
 LANGUAGE_CODE = "en"
@@ -255,6 +258,11 @@ SIMPLE_HISTORY_ENFORCE_HISTORY_MODEL_PERMISSIONS = False
 
 # What is written to the log
 LOGGING = logs.configuration(readable=LOCAL, level=env.str("LOG_LEVEL", default="INFO"))
+
+# Where the site answers, for links that leave it and for vendors that call us
+SITE_URL: str = env.str(
+    "SITE_URL", default="http://localhost:8000" if LOCAL else f"https://{''.join(ALLOWED_HOSTS[:1])}"
+)
 
 # A trial's sandbox and people
 SANDBOX_URL: str = env.str("TIEOUT_SANDBOX_URL", default="")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+from django.utils.module_loading import import_string
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 os.environ.setdefault("TIEOUT_PROCESS", "web")
 
-application = get_wsgi_application()
+site = get_wsgi_application()
+application = import_string(settings.FRONT_DOOR)(site)

@@ -44,6 +44,15 @@ def test_data_outlives_a_restart_and_an_orphaned_pid_file(server: EmbeddedServer
     assert not server.data.exists()
 
 
+def test_directories_closed_meanwhile_do_not_keep_it_from_stopping(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path / "closed" / "postgres", QUICK)
+    server.start()
+    (tmp_path / "closed").chmod(0o700)
+    server.remove()
+    assert not server.answers()
+    assert not server.data.exists()
+
+
 def test_a_path_too_long_for_a_socket_is_answered_from_a_short_one(tmp_path: Path) -> None:
     server = EmbeddedServer(tmp_path / ("deep" * 20) / "with space" / "postgres", QUICK)
     assert server.socket_directory != server.data

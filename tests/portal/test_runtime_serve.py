@@ -150,7 +150,8 @@ def test_what_a_killed_run_left_behind_is_ended_by_the_next_reset(directory: Pat
     running.process.kill()
     running.process.wait(PATIENCE)
     assert any(each.is_running() for each in family)
-    run(directory / "var", "reset")
+    done = run(directory / "var", "reset")
+    assert done.returncode == 0, done.stderr
     assert alive(family) == []
 
 

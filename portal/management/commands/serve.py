@@ -55,6 +55,7 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: self.stop.set())
         with _one_sentence():
             self.address = (host, _port_number(port))
+            os.environ["SITE_URL"] = settings.SITE_URL = self.url.rstrip("/")
             self.supervisor = Supervisor(settings.VAR_DIR / "serve.json", self.say)
             self._check_machine()
             try:
@@ -81,10 +82,10 @@ class Command(BaseCommand):
         has_demo = trial.wants_demo_firm(empty=empty)
         if has_demo:
             self._start_sandbox()
-            self._load_demo_firm()
-        self._start_workers()
         self._start_web()
-        self._wait_until_ready()
+        if has_demo:
+            self._load_demo_firm()  # its vendors call our webhooks, and nothing is worked on before all of it is there
+        self._start_workers()
         self._greet(has_demo=has_demo)
         self._watch()
 
@@ -171,6 +172,7 @@ class Command(BaseCommand):
             *("granian", "portal.wsgi:application", "--interface", "wsgi", "--host", host, "--port", str(port)),
             *("--no-ws", "--blocking-threads", "8", "--backlog", "2048", "--respawn-failed-workers"),
         )
+        self._wait_for(lambda: is_ready(host, port), "web server")
 
     def _add(self, name: str, module: str, *arguments: str) -> None:
         kind = {"web server": "web", "worker": "worker", "scheduler": "beat"}.get(name, "command")
@@ -183,10 +185,6 @@ class Command(BaseCommand):
         }
         log = settings.VAR_DIR / "log" / f"{name.replace(' ', '_')}.log"
         self.supervisor.add(Child(name, [sys.executable, "-m", module, *arguments], environment, log))
-
-    def _wait_until_ready(self) -> None:
-        host, port = self.address
-        self._wait_for(lambda: is_ready(host, port), "web server")
 
     def _wait_for(self, happened: Any, name: str) -> None:
         """Wait until a child answers. Gives up when it ended, when time is over or when we are told to stop."""
