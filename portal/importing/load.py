@@ -114,7 +114,7 @@ class Load:
             try:
                 row.values[column.name] = read = column.parse(value)
             except Unreadable as error:
-                self.problem(row, column.name, value, str(error))
+                self.problem(row, column.name, "" if column.is_hidden else value, str(error))
                 return
             if limit is not None and isinstance(read, str) and len(read) > limit:
                 self.problem(row, column.name, value, f"is {len(read)} characters long; at most {limit} are kept.")
@@ -189,26 +189,21 @@ class Load:
 
     def _write_table(self, table: Table, rows: Sequence[Row], reason: str, actor: User | None) -> Counts:
         new = [table.model(pk=row.pk, **row.sets) for row in rows if row.standing is None]
-        fixed = {column.sets for column in table.columns if column.only_for_new}
+        for row in rows:
+            if row.standing is not None:
+                row.changed = _differences(row.standing, row.sets)
         changes = [
-            (row.standing, changed)
+            (row.standing, {name: after for name, (_, after) in row.changed.items()})
             for row in rows
-            if row.standing is not None
-            and (
-                changed := {
-                    name: value
-                    for name, value in row.sets.items()
-                    if name not in fixed and getattr(row.standing, name) != value
-                }
-            )
+            if row.standing is not None and row.changed
         ]
         # What stands is changed first: a range that ends earlier makes room for a new one.
         if history.has_history(table.model):
             history.update_each_with_reason(table.model, changes, reason=reason, actor=actor)
             history.bulk_create_with_reason(table.model, new, reason=reason, actor=actor)
         else:
-            for row, values in changes:
-                _set(row, values)
+            for standing, values in changes:
+                _set(standing, values)
             table.model._base_manager.bulk_create(new)
         kind, attribute = table.concerns
         if kind:
@@ -231,6 +226,10 @@ def run(load: Load, *, reason: str, actor: User | None = None, dry_run: bool = F
 def only_one_at_a_time() -> None:
     """Wait until no other load runs; holds until the transaction ends."""
     sql.rows("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+
+
+def _differences(standing: models.Model, sets: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    return {name: (before, after) for name, after in sets.items() if (before := getattr(standing, name)) != after}
 
 
 def _set(row: models.Model, values: Mapping[str, Any]) -> None:
@@ -271,4 +270,5 @@ def _named(key: Key) -> str:
 
 
 def _shown(value: Any) -> str:
-    return str(value)[:120]
+    """A value as a problem names it; lists and tables are too long for a sentence."""
+    return "" if isinstance(value, (Mapping, list)) else str(value)[:120]

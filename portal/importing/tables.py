@@ -37,7 +37,7 @@ class Column:
     required: bool = False
     empty: Any = None
     refers: Reference | None = None
-    only_for_new: bool = False  # never changes what stands already
+    is_hidden: bool = False  # never shown in a problem: it might hold a secret by mistake
 
 
 def to(table: str, *columns: str) -> Reference:
@@ -93,6 +93,7 @@ class Row:
     pk: int = 0
     standing: models.Model | None = None  # what the database holds under the same key
     is_bad: bool = False
+    changed: dict[str, tuple[Any, Any]] = field(default_factory=dict)  # attribute to before and after, once written
 
     def has(self, column: str) -> bool:
         """Whether the column was given and read."""

@@ -1,4 +1,4 @@
-"""`import_master_data` loads a folder of CSV files whole or not at all, names every problem, and repeats itself harmlessly."""
+"""`import_master_data` loads a folder of CSV files whole or not at all, names every problem, and can be repeated."""
 
 from __future__ import annotations
 
@@ -33,16 +33,22 @@ from portal.models import (
 pytestmark = pytest.mark.django_db
 
 FIRM = {
-    "entities": "code,name,currency,zone,parent\nUS,Acme US Inc,USD,America/New_York,\nDE,Acme GmbH,EUR,Europe/Berlin,US\n",
-    "periods": "entity,code,starts_on,ends_on,state\nUS,2026-07,2026-07-01,2026-07-31,open\nDE,2026-07,2026-07-01,2026-07-31,closed\n",
+    "entities": "code,name,currency,zone,parent\nUS,Acme US Inc,USD,America/New_York,\n"
+    "DE,Acme GmbH,EUR,Europe/Berlin,US\n",
+    "periods": "entity,code,starts_on,ends_on,state\nUS,2026-07,2026-07-01,2026-07-31,open\n"
+    "DE,2026-07,2026-07-01,2026-07-31,closed\n",
     "cost_centres": "entity,code,name\nUS,100,Consulting\nDE,100,Beratung\n",
-    "customers": "code,name,currency,entity,parent,tax_number\nC-2,Globex Europe,EUR,DE,C-1,DE136695976\nC-1,Globex,USD,,,\n",
-    "contracts": "code,name,customer,entity,currency,billing_model,cap_amount\nK-1,Globex 2026,C-1,US,USD,time_and_material,50000\n",
+    "customers": "code,name,currency,entity,parent,tax_number\nC-2,Globex Europe,EUR,DE,C-1,DE136695976\n"
+    "C-1,Globex,USD,,,\n",
+    "contracts": "code,name,customer,entity,currency,billing_model,cap_amount\n"
+    "K-1,Globex 2026,C-1,US,USD,time_and_material,50000\n",
     "purchase_orders": "contract,number,amount,currency,valid_from,valid_to\nK-1,PO-9,20000.00,USD,2026-01-01,\n",
     "roles": "code,name\nSC,Senior consultant\n",
     "resources": "code,name,email\nR-1,Ada Lind,ada@example.com\nR-2,Bo Berg,\n",
-    "engagements": "resource,entity,role,cost_centre,valid_from,valid_to\nR-1,US,SC,100,2026-01-01,\nR-2,DE,SC,100,2026-01-01,2026-06-30\nR-2,US,SC,,2026-07-01,\n",
-    "projects": "code,name,entity,customer,contract,cost_centre,requires_task,manager\nP-1,Rollout,US,C-1,K-1,100,true,pm\n",
+    "engagements": "resource,entity,role,cost_centre,valid_from,valid_to\nR-1,US,SC,100,2026-01-01,\n"
+    "R-2,DE,SC,100,2026-01-01,2026-06-30\nR-2,US,SC,,2026-07-01,\n",
+    "projects": "code,name,entity,customer,contract,cost_centre,requires_task,manager\n"
+    "P-1,Rollout,US,C-1,K-1,100,true,pm\n",
     "project_statuses": "project,status,valid_from,valid_to\nP-1,open,2026-01-01,2026-12-31\nP-1,closed,2027-01-01,\n",
     "approval_steps": "project,sequence,approver\nP-1,1,R-2\n",
     "tasks": "project,code,name,is_default\nP-1,DEV,Development,true\n",
@@ -53,7 +59,8 @@ FIRM = {
     "ACME-2026,3,SC,,,,USD,125.50,2026-07-01,\n"
     "ACME-2026,3,,R-1,P-1,DEV,USD,0,2026-01-01,\n",
     "intercompany": "provider,receiver\nDE,US\n",
-    "crosswalks": "connection,kind,external_id,within,code\nerp,project,4711,,P-1\nerp,task,88,P-1,DEV\nerp,cost_centre,9,DE,100\n",
+    "crosswalks": "connection,kind,external_id,within,code\nerp,project,4711,,P-1\nerp,task,88,P-1,DEV\n"
+    "erp,cost_centre,9,DE,100\n",
     "aliases": "connection,kind,alias,code,valid_from,reason\n,project,P1,P-1,2026-01-01,Mistyped since January\n",
 }
 
@@ -172,10 +179,13 @@ def test_all_problems_of_all_files_are_named_at_once_and_nothing_is_loaded(folde
     )
     told = refused(folder)
     assert told == [
-        "customers.csv, line 2, column currency: “DEM” is not a currency in use; expected an ISO 4217 code such as EUR, USD or GBP.",
+        "customers.csv, line 2, column currency: “DEM” is not a currency in use; expected an ISO 4217 code "
+        "such as EUR, USD or GBP.",
         "customers.csv, line 3, column name: is empty; a customer needs it (name).",
-        "rates.csv, line 2, column amount: “120,50” is not a decimal number; write it with a point and without separators, as 1250.00.",
-        "rates.csv, line 3, column amount: is empty; a rate needs it (the rate; 0 is a rate, an empty cell is refused).",
+        "rates.csv, line 2, column amount: “120,50” is not a decimal number; write it with a point and "
+        "without separators, as 1250.00.",
+        "rates.csv, line 3, column amount: is empty; a rate needs it (the rate; 0 is a rate, an empty cell "
+        "is refused).",
         "rates.csv, line 3, column valid_from: “01/07/2026” is not a day; write it as YYYY-MM-DD.",
         "customers.csv, line 3, column parent: “C-9” is not known as a customer.",
         "projects.csv, line 3, column entity: “UK” is not known as a legal entity.",
@@ -219,18 +229,42 @@ def test_a_failure_while_writing_leaves_nothing_half_applied(folder: Path, monke
         ("tasks", "project,code,name,is_active\nP-1,DEV,Dev,maybe\n", "“maybe” is neither true nor false."),
         ("periods", "entity,code,starts_on,ends_on\nUS,X,2026-07-31,2026-07-01\n", "is before starts_on 2026-07-31."),
         ("periods", "entity,code,starts_on,ends_on\nUS,X,2026-02-30,2026-03-01\n", "is not a day of the calendar."),
-        ("rate_cards", "code,contract,entity,valid_from\nX,K-1,US,2026-01-01\n", "has contract and entity; a rate card is for one"),
+        (
+            "rate_cards",
+            "code,contract,entity,valid_from\nX,K-1,US,2026-01-01\n",
+            "has contract and entity; a rate card is for one",
+        ),
         ("intercompany", "provider,receiver\nUS,US\n", "“US” is the provider itself; expected another entity."),
-        ("crosswalks", "kind,external_id,code\nproject,1,P-1\n", "is empty, as is connection; a crosswalk needs one of them."),
-        ("crosswalks", "connection,kind,external_id,code\nerpp,project,1,P-1\n", "“erpp” is not known as a connection; did you mean “erp”?"),
-        ("tasks", "project,code,name,is_default\nP-1,A,A,yes\nP-1,B,B,yes\n", "is true for that at line 2 too; a project has one default task."),
+        (
+            "crosswalks",
+            "kind,external_id,code\nproject,1,P-1\n",
+            "is empty, as is connection; a crosswalk needs one of them.",
+        ),
+        (
+            "crosswalks",
+            "connection,kind,external_id,code\nerpp,project,1,P-1\n",
+            "“erpp” is not known as a connection; did you mean “erp”?",
+        ),
+        (
+            "tasks",
+            "project,code,name,is_default\nP-1,A,A,yes\nP-1,B,B,yes\n",
+            "is true for that at line 2 too; a project has one default task.",
+        ),
         ("contracts", "code,name,customer,entity,currency,hours_per_day\nK-1,K,C-1,US,USD,0\n", "“0” is not above 0."),
         ("rates", "card,currency,amount,valid_from\nACME-2026,USD,-1,2026-01-01\n", "“-1” is below 0."),
-        ("rates", "card,currency,amount,valid_from\nACME-2026,USD,1.00001,2026-01-01\n", "has more digits than are kept"),
+        (
+            "rates",
+            "card,currency,amount,valid_from\nACME-2026,USD,1.00001,2026-01-01\n",
+            "has more digits than are kept",
+        ),
         ("rates", "card,currency,amount,valid_from\nACME-2026,USD,1e3,2026-01-01\n", "“1e3” is not a decimal number"),
-        ("rates", "card,currency,amount,valid_from\nACME-2026,USD,0120,2026-01-01\nACME-2026,USD,NaN,2026-02-01\n", "“NaN” is not"),
+        (
+            "rates",
+            "card,currency,amount,valid_from\nACME-2026,USD,0120,2026-01-01\nACME-2026,USD,NaN,2026-02-01\n",
+            "“NaN” is not",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_taken_is_named_with_its_place_and_the_way_out(
     folder: Path, name: str, content: str, expected: str
 ) -> None:
@@ -250,7 +284,8 @@ def test_semicolons_a_byte_order_mark_and_quoted_line_breaks_are_read(folder: Pa
         b'\xef\xbb\xbfcode;name;currency\r\nC-1;"Globex\r\nInc";USD\r\n\r\nC-2;Caf\xc3\xa9;XXX\r\n'
     )
     assert refused(folder) == [
-        "customers.csv, line 5, column currency: “XXX” is not a currency in use; expected an ISO 4217 code such as EUR, USD or GBP."
+        "customers.csv, line 5, column currency: “XXX” is not a currency in use; expected an ISO 4217 code "
+        "such as EUR, USD or GBP."
     ]
 
 

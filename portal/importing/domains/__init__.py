@@ -37,3 +37,5 @@ TABLES = (
 USERS = Table(name="users", noun="a user", model=User, key=("username",), lookup=("username",))
 CONNECTIONS = Table(name="connections", noun="a connection", model=Connection)
 KNOWN = (USERS, CONNECTIONS)
+
+__all__ = ["CONNECTIONS", "ENTITIES", "KNOWN", "PERIODS", "TABLES", "USERS"]

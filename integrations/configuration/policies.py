@@ -1,0 +1,47 @@
+"""Policies in the document: given in place, or by the name of one of the [policies] tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from integrations.configuration.document import Document, plain
+from portal.importing.problems import Unreadable
+from reconciliation import policies
+from reconciliation.rules import BY_CODE, STANDING
+
+
+def named(document: Document) -> dict[str, dict[str, Any]]:
+    """The [policies] tables by name; what is wrong with one is noted once, where it stands."""
+    section = document.content.get("policies", {})
+    if not isinstance(section, Mapping):
+        document.problem("policies", section, "is not a table; write each policy as [policies.NAME].")
+        return {}
+    found = {}
+    for name, values in section.items():
+        try:
+            found[name] = of(values)
+        except Unreadable as error:
+            document.problem(f"policies.{name}", "", str(error))
+            found[name] = {}
+    return found
+
+
+def of(value: Any, known: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """A policy as it is stored. Raises Unreadable naming every setting that will not do."""
+    if isinstance(value, str) and known is not None:
+        if value not in known:
+            raise Unreadable(f"is not the name of a policy; the file has {', '.join(sorted(known)) or 'none'}.")
+        return dict(known[value])
+    if not isinstance(value, Mapping):
+        raise Unreadable("is not a policy; expected a table of settings or the name of one of [policies].")
+    settings: dict[str, Any] = plain(value)
+    wrong = policies.problems(settings, standing=STANDING)
+    switched_off = settings.get("rules_off", [])
+    if isinstance(switched_off, list):
+        rules = ", ".join(sorted(BY_CODE))
+        unknown = [str(code) for code in switched_off if not isinstance(code, str) or code not in BY_CODE]
+        wrong += [f"Rule “{code}” of rules_off is not known; the rules are {rules}." for code in unknown]
+    if wrong:
+        raise Unreadable(f"will not do: {' '.join(wrong)}")
+    return settings
