@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
@@ -18,8 +19,10 @@ from django.db.models import Q
 from integrations import breaker, registry, slots
 from integrations.errors import ConnectorError
 from integrations.sql import statements as sql
-from portal.models import AccountingPeriod, Connection, Crosswalk, LegalEntity
+from portal.models import AccountingPeriod, Connection, Crosswalk, LegalEntity, User
 from portal.records import StatementLine
+from reconciliation import matching
+from reconciliation.models import ReconciliationRun
 
 _CHUNK = 5000
 
@@ -105,3 +108,17 @@ def _keep(connection: Connection, entity: LegalEntity, key: str, lines: list[Sta
     with transaction.atomic():
         sql.keep_lines(connection.pk, entity.pk, read_at, list(rows.values()))
     return len(rows)
+
+
+def reconcile(entity: LegalEntity, period: AccountingPeriod, user: User | None = None) -> ReconciliationRun:
+    """Read the statements of all the entity's targets for a period and compare; the run, failed where one cannot be read."""
+    tolerances: dict[int, Decimal] = {}
+    read_at: datetime | None = None
+    try:
+        for connection in targets_of(entity, period):
+            tolerances[connection.pk] = registry.target(connection).capabilities.hours_tolerance
+            taken = read(connection, entity, period)
+            read_at = min(read_at or taken.read_at, taken.read_at)
+    except (ConnectorError, NoStatement) as error:
+        return matching.fail(entity, period, user, f"The statement of {connection} could not be read: {error}")
+    return matching.run(entity, period, user, targets=tolerances, read_at=read_at)

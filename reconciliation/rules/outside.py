@@ -40,6 +40,13 @@ OUTSIDE: tuple[Rule, ...] = (
         ("reverse", "check-in-target"),
         (51,),
     ),
+    _cause(
+        "out-of-balance",
+        "The period does not tie out",
+        "comparison",
+        ("check-in-target", "reverse-and-rebook", "hand-back"),
+        (69, 80),
+    ),
     _cause("volume-drop", "A source sends far less than usual", "stream", ("release-stream",), (13,)),
     _cause("truncated", "A source sends less than it announces", "stream", (), (12,)),
     _cause("deleted-at-source", "Deleted at source after posting", "project", ("reverse", "check-in-target"), (1,)),

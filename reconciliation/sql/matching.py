@@ -6,8 +6,9 @@ A difference has a reason in words; what only waits is open, not different.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, cast
 
 from portal import sql
@@ -123,6 +124,7 @@ WITH entries AS (
       FULL JOIN lines l ON l.connection_id = e.target_id AND l.kind = e.kind AND l.number = e.receipt_number
 ), resolved AS (
     SELECT coalesce(p.entry_id, other.id) AS entry_id, coalesce(p.document_id, other.document_id) AS document_id, p.entry_id IS NULL AS is_surplus,
+           coalesce(p.target_id, p.connection_id) AS target_id,
            p.line_id IS NULL AS is_missing, other.state AS other_state, other.receipt_number AS other_number,
            p.receipt_number, p.state, p.number, coalesce(p.entry_kind, p.line_kind) AS kind,
            coalesce(p.left_hours, other.hours) AS left_hours, coalesce(p.left_amount, other.amount) AS left_amount, p.left_rate,
@@ -151,7 +153,7 @@ WITH entries AS (
         WHEN is_surplus AND other_state IN ('sending', 'in_doubt') THEN 'open'
         WHEN is_surplus AND other_number = '' THEN 'missing_left'
         WHEN is_surplus AND other_number <> number THEN 'duplicate'
-        WHEN hours IS NOT NULL AND left_hours IS NOT NULL AND hours <> left_hours THEN 'hours_differ'
+        WHEN hours <> left_hours AND abs(hours - left_hours) > coalesce((%(tolerances)s::jsonb ->> target_id::text)::numeric, 0) THEN 'hours_differ'
         WHEN amount IS NOT NULL AND left_amount IS NOT NULL AND amount <> left_amount THEN 'amount_differs'
         WHEN amount IS NULL AND rate IS NOT NULL AND left_rate IS NOT NULL AND rate <> left_rate THEN 'amount_differs'
         WHEN currency <> '' AND left_currency <> '' AND currency <> left_currency THEN 'amount_differs'
@@ -166,7 +168,7 @@ INSERT INTO reconciliation_reconciliationresult
 SELECT %(run)s, 'ledger_target', outcome, document_id, entry_id, line_id,
        CASE WHEN outcome NOT IN ('missing_left', 'duplicate') THEN left_hours END, hours,
        CASE WHEN outcome NOT IN ('missing_left', 'duplicate') THEN left_amount END,
-       coalesce(amount, CASE WHEN line_id IS NOT NULL AND rate IS NULL OR rate = left_rate AND hours = left_hours THEN left_amount ELSE round(rate * hours, 4) END),
+       coalesce(amount, CASE WHEN outcome IN ('matched', 'open', 'date_differs', 'project_differs') THEN left_amount ELSE round(rate * hours, 4) END),
        coalesce(nullif(left_currency, ''), currency),
        CASE outcome
         WHEN 'matched' THEN ''
@@ -195,8 +197,13 @@ def compare_tracker_with_ledger(run_id: int, entity_id: int, start: date, end: d
     )
 
 
-def compare_ledger_with_target(run_id: int, entity_id: int, targets: Sequence[int], start: date, end: date) -> int:
-    """Write one result per receipted entry and per statement line dated in the closed range; how many."""
+def compare_ledger_with_target(
+    run_id: int, entity_id: int, targets: Mapping[int, Decimal], start: date, end: date
+) -> int:
+    """Write one result per receipted entry and per statement line dated in the closed range; how many.
+
+    `targets` are ids, each with the hours that the target's own unit cannot tell apart.
+    """
     return sql.execute(
         _LEDGER_TARGET,
         {
@@ -206,6 +213,7 @@ def compare_ledger_with_target(run_id: int, entity_id: int, targets: Sequence[in
             "start": start,
             "end": end,
             "receipted": RECEIPTED,
+            "tolerances": sql.as_json({str(target): tolerance for target, tolerance in targets.items()}),
         },
     )
 
@@ -261,13 +269,44 @@ def statement_read_at(entity_id: int, targets: Sequence[int], start: date, end: 
 
 
 def differing(run_id: int) -> list[tuple[str, str, int, list[int], list[str]]]:
-    """What a run found to differ, by leg and outcome: how many, which entries, and the first reasons."""
+    """What a run found to differ, by leg and outcome: how many, which entries in the books, and the first reasons.
+
+    An entry that is not in the books is left out: it is owed all the same, and nothing may keep it from going.
+    """
     return cast(
         "list[tuple[str, str, int, list[int], list[str]]]",
         sql.rows(
-            "SELECT leg, outcome, count(*)::int, array_remove(array_agg(DISTINCT entry_id), NULL),"
-            " (array_agg(reason ORDER BY id))[1:3] FROM reconciliation_reconciliationresult"
-            " WHERE run_id = %s AND outcome NOT IN ('matched', 'open') GROUP BY leg, outcome ORDER BY leg, outcome",
-            [run_id],
+            "SELECT r.leg, r.outcome, count(*)::int,"
+            " coalesce(array_agg(DISTINCT s.entry_id) FILTER (WHERE s.state = ANY(%s)), '{}'),"
+            " (array_agg(r.reason ORDER BY r.id))[1:3] FROM reconciliation_reconciliationresult r"
+            " LEFT JOIN portal_ledgerstate s ON s.entry_id = r.entry_id"
+            " WHERE r.run_id = %s AND r.outcome NOT IN ('matched', 'open') GROUP BY r.leg, r.outcome ORDER BY r.leg, r.outcome",
+            [RECEIPTED, run_id],
         ),
     )
+
+
+def outdated_holds(rule: str, prefix: str, run_id: int) -> list[int]:
+    """Open holds of this rule's cases whose key begins so, where the run does not find the entry differing that way any more."""
+    return [
+        row[0]
+        for row in sql.rows(
+            "SELECT h.id FROM reconciliation_hold h JOIN reconciliation_exceptioncase c ON c.id = h.case_id"
+            " WHERE c.rule = %(rule)s AND c.state = 'open' AND starts_with(c.subject_key, %(prefix)s) AND h.closed_at IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM reconciliation_reconciliationresult r WHERE r.run_id = %(run)s"
+            " AND r.entry_id = h.entry_id AND c.subject_key = %(prefix)s || r.leg || ':' || r.outcome)",
+            {"rule": rule, "prefix": prefix, "run": run_id},
+        )
+    ]
+
+
+def open_keys(rule: str, prefix: str) -> list[str]:
+    """The subject keys of this rule's open cases that begin so."""
+    return [
+        row[0]
+        for row in sql.rows(
+            "SELECT subject_key FROM reconciliation_exceptioncase"
+            " WHERE rule = %s AND state = 'open' AND starts_with(subject_key, %s)",
+            [rule, prefix],
+        )
+    ]
