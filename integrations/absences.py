@@ -55,10 +55,19 @@ def sweep(stream_id: int) -> Run | None:
     if isinstance(leave, NoLeave):
         sql.leave_swept(claim, is_swept=False)
         return None
-    run_id = sql.begin_run(claim, Run.Trigger.SWEEP, None)
     try:
         source = registry.source(connection)
-        missing, found, read = (0, 0, 0) if source.tombstones else _compare(claim, connection, source, run_id)
+    except Unauthorised as error:
+        sql.leave_swept(claim, is_swept=False)
+        leave.heard(error)
+        notices.unauthorised(connection, error)
+        return None
+    if source.tombstones:
+        sql.leave_swept(claim, is_swept=True)
+        return None
+    run_id = sql.begin_run(claim, Run.Trigger.SWEEP, None)
+    try:
+        missing, found, read = _compare(claim, connection, source, run_id)
     except Exception as error:  # noqa: BLE001 - a partial answer proves nothing; the next night asks again
         _fail(connection, claim, run_id, error)
         if isinstance(error, ConnectorError):

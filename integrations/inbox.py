@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from django.db import InterfaceError, OperationalError, transaction
 
@@ -40,7 +41,7 @@ class TakenIn:
     ignored: int = 0
     failed: int = 0
 
-    def __iadd__(self, other: TakenIn) -> TakenIn:
+    def __iadd__(self, other: TakenIn) -> Self:
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         return self

@@ -19,7 +19,7 @@ from tests import world
 from tests.integrations import inbound
 from tests.integrations.inbound import Inbound, put
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
@@ -177,6 +177,7 @@ def test_a_mended_mapping_makes_a_new_version_when_the_message_is_replayed(
     ]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_two_workers_share_a_batch_and_take_every_record_once(source: Inbound) -> None:
     source.vendor.page_size = 100
     put(source.vendor, range(200))

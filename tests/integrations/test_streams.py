@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
 from integrations import registry, streams
 from integrations.errors import Malformed, Unauthorised, Unavailable
 from integrations.models import Breaker, InboxMessage, Run, Stream
 from portal.models import Connection
+from portal.sql import now
 from reconciliation.models import ExceptionCase
 from tests import world
 from tests.integrations import fake_source
 from tests.integrations.fake_source import Vendor
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_what_was_filed_before_the_vendor_broke_off_stays_and_reading_goes_on_be
     for number in range(1, 5):
         vendor.put(number, f"2026-10-0{number}")
     vendor.fail_after_pages = Unavailable("down", retry_after=77)
-    before = timezone.now()
+    before = now()
     run = pull(stream)
     assert (run.state, run.filed, stream.cursor) == ("failed", 2, "2026-10-02")
     assert run.failure == "Unavailable: down"
@@ -140,7 +140,7 @@ def test_failures_in_a_row_are_tried_again_later_and_later(stream: Stream, vendo
     waits = []
     for _ in range(4):
         vendor.failures.append(Malformed("no list"))
-        before = timezone.now()
+        before = now()
         pull(stream)
         assert stream.next_due_at is not None
         waits.append((stream.next_due_at - before).total_seconds())
@@ -155,7 +155,7 @@ def test_refused_credentials_make_one_case_and_the_streams_wait(stream: Stream, 
         Breaker.objects.all().delete()
         assert pull(each).state == "failed"
         assert each.next_due_at is not None
-        assert each.next_due_at > timezone.now() + timedelta(minutes=5)
+        assert each.next_due_at > now() + timedelta(minutes=5)
     case = ExceptionCase.objects.get()
     assert (case.rule, case.subject_key, case.state) == ("connection-unauthorised", "harvest-us", "open")
     Breaker.objects.all().delete()
@@ -172,7 +172,7 @@ def test_a_connector_that_breaks_fails_its_run_and_nothing_else(stream: Stream, 
 
 
 def test_a_paused_connection_is_not_called(stream: Stream, vendor: Vendor) -> None:
-    Connection.objects.filter(pk=stream.connection_id).update(paused_at=timezone.now())
+    Connection.objects.filter(pk=stream.connection_id).update(paused_at=now())
     assert streams.pull(stream.pk) is None
     assert vendor.calls == []
 
@@ -183,11 +183,11 @@ def test_an_open_breaker_lets_one_probe_through_and_a_good_one_lets_reading_go_o
     Breaker.objects.create(
         connection=stream.connection,
         state="open",
-        changed_at=timezone.now(),
-        probe_at=timezone.now() + timedelta(hours=1),
+        changed_at=now(),
+        probe_at=now() + timedelta(hours=1),
     )
     assert streams.pull(stream.pk) is None
-    Breaker.objects.update(probe_at=timezone.now() - timedelta(seconds=1))
+    Breaker.objects.update(probe_at=now() - timedelta(seconds=1))
     assert pull(stream).state == "done"
     assert Breaker.objects.get().state == "half_open"
 
@@ -198,7 +198,7 @@ class TestSilence:
     @pytest.fixture
     def daily(self, stream: Stream) -> Stream:
         Stream.objects.filter(pk=stream.pk).update(
-            every_seconds=86400, usual_volume=400, cursor="2026-10-01", succeeded_at=timezone.now() - timedelta(days=1)
+            every_seconds=86400, usual_volume=400, cursor="2026-10-01", succeeded_at=now() - timedelta(days=1)
         )
         Connection.objects.filter(pk=stream.connection_id).update(zone="UTC")
         stream.connection.entity.calendar = {"weekend": []}
@@ -242,7 +242,7 @@ class TestSilence:
         assert (run.state, daily.cursor, daily.held_reason) == ("done", "2026-10-05", "")
 
     def test_a_reading_by_hand_just_after_a_good_one_is_not_a_silence(self, daily: Stream) -> None:
-        Stream.objects.update(succeeded_at=timezone.now() - timedelta(minutes=5))
+        Stream.objects.update(succeeded_at=now() - timedelta(minutes=5))
         assert pull(daily, trigger=Run.Trigger.MANUAL).state == "done"
 
     def test_a_silent_day_off_makes_no_case(self, daily: Stream) -> None:
@@ -252,6 +252,7 @@ class TestSilence:
         assert not ExceptionCase.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_two_readers_of_one_stream_are_one(stream: Stream, vendor: Vendor) -> None:
     vendor.put(1, "2026-10-01")
     both_in = threading.Event()
@@ -307,7 +308,7 @@ def test_a_value_that_the_database_does_not_take_stops_nothing(stream: Stream, v
 def test_two_days_down_are_caught_up_in_order_without_a_gap(stream: Stream, vendor: Vendor) -> None:
     vendor.put(0, "2026-10-01T00")
     pull(stream)
-    Stream.objects.update(succeeded_at=timezone.now() - timedelta(days=2), usual_volume=1)
+    Stream.objects.update(succeeded_at=now() - timedelta(days=2), usual_volume=1)
     for number in range(1, 48):
         vendor.put(number, f"2026-10-0{1 + number // 24}T{number % 24:02}")
     cursors = []
