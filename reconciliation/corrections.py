@@ -59,7 +59,10 @@ def reverse(entry_ids: Sequence[int], *, by: User | None, reason: str) -> Revers
         standing = standing_of([entry.document_id for entry in entries])
         for entry in entries:
             _must_be_reversible(entry, standing[entry.document_id].reversals)
-        rows = [(_taken_back(entry, standing[entry.document_id].every, place), State.READY, "") for entry, place in _places(entries)]
+        rows = [
+            (_taken_back(entry, standing[entry.document_id].every, place), State.READY, "")
+            for entry, place in _places(entries)
+        ]
         ids = ledger.enter(rows, actor=actor, reason=f"takes back: {reason}")
         made = Reversed(dict(zip((entry.id for entry in entries), ids, strict=True)))
         successors = [
@@ -71,7 +74,14 @@ def reverse(entry_ids: Sequence[int], *, by: User | None, reason: str) -> Revers
         made.waiting = recheck(successors, actor=actor, reason="the posted version is being reversed").released
         if by is not None:
             for record in LedgerEntry.objects.filter(pk__in=made.reversals).select_related("entity"):
-                audit.record(by, "reverse", record, entity=record.entity_id, reason=reason, after={"reversal": made.reversals[record.pk]})
+                audit.record(
+                    by,
+                    "reverse",
+                    record,
+                    entity=record.entity_id,
+                    reason=reason,
+                    after={"reversal": made.reversals[record.pk]},
+                )
     return made
 
 
@@ -89,16 +99,24 @@ def reverse_standing(entry_ids: Sequence[int], *, by: User | None, reason: str) 
         for entry in entries:
             there = standing[entry.document_id].unreversed()
             if not there:
-                raise NotReversible(f"Nothing of the document of entry {entry.id} stands booked, so nothing is taken back.")
+                raise NotReversible(
+                    f"Nothing of the document of entry {entry.id} stands booked, so nothing is taken back."
+                )
             booked += [other.id for other in there]
         return reverse(sorted(set(booked)), by=by, reason=reason)
 
 
 def _must_be_reversible(entry: Standing, reversals: Sequence[Standing]) -> None:
     if entry.reverses_id is not None:
-        raise NotReversible(f"Entry {entry.id} is a reversal itself; put the reversed entry {entry.reverses_id} back instead.")
+        raise NotReversible(
+            f"Entry {entry.id} is a reversal itself; put the reversed entry {entry.reverses_id} back instead."
+        )
     if entry.state not in RECEIPTED:
-        hint = "wait until its outcome is known" if entry.state in ("sending", "in_doubt") else "cancel or correct it instead"
+        hint = (
+            "wait until its outcome is known"
+            if entry.state in ("sending", "in_doubt")
+            else "cancel or correct it instead"
+        )
         raise NotReversible(f"Entry {entry.id} is {entry.state.replace('_', ' ')}, nothing is receipted; {hint}.")
     for reversal in reversals:
         if reversal.reverses_id == entry.id:
@@ -121,12 +139,15 @@ def _places(entries: Sequence[Standing]) -> list[tuple[Standing, Period]]:
             (
                 period
                 for period in calendar[entry.entity_id]
-                if period.ends_on >= entry.post_on and (takes_postings(period, policy) if policy else period.state == "open")
+                if period.ends_on >= entry.post_on
+                and (takes_postings(period, policy) if policy else period.state == "open")
             ),
             None,
         )
         if period is None:
-            raise NoOpenPeriod(f"No period from {entry.post_on} on takes postings, so entry {entry.id} cannot be taken back; open one.")
+            raise NoOpenPeriod(
+                f"No period from {entry.post_on} on takes postings, so entry {entry.id} cannot be taken back; open one."
+            )
         placed.append((entry, period))
     return placed
 
@@ -141,7 +162,10 @@ def _taken_back(entry: Standing, every: Sequence[Standing], period: Period) -> l
     """The figures of a reversal: the original's, negated, on a day of the period."""
     figures = figures_again(entry)
     figures.reverses_id = entry.id
-    figures.generation = sum(1 for other in every if other.reverses_id == entry.id)
+    identity = (entry.version, entry.target_id, entry.part)
+    figures.generation = sum(
+        1 for other in every if other.reverses_id and (other.version, other.target_id, other.part) == identity
+    )
     figures.hours = -entry.hours if entry.hours is not None else None
     figures.amount = -entry.amount if entry.amount is not None else None
     figures.post_on = max(entry.post_on, period.starts_on)
@@ -180,7 +204,9 @@ def withdraw_reversal(reversal_ids: Sequence[int], *, by: User, reason: str) -> 
         raise ValueError("Calling a reversal back needs a reason.")
     with transaction.atomic():
         entries = [standing_entry(row) for row in documents.entries(reversal_ids, lock=True)]
-        going = [entry for entry in entries if entry.reverses_id is not None and entry.state in ("held", "ready", "rejected")]
+        going = [
+            entry for entry in entries if entry.reverses_id is not None and entry.state in ("held", "ready", "rejected")
+        ]
         moved = cancel(going, actor=by.get_username(), reason=reason)
         standing = standing_of(sorted({entry.document_id for entry in going}))
         waiting = [entry.id for there in standing.values() for entry in there.open if entry.reverses_id is None]
@@ -205,7 +231,9 @@ def put_back(entry_ids: Sequence[int], *, by: User, reason: str) -> dict[int, in
         for entry, period in _places(entries):
             every = standing[entry.document_id].every
             if entry.state != State.REVERSED:
-                raise NotReversible(f"Entry {entry.id} is {entry.state.replace('_', ' ')}, not reversed; there is nothing to put back.")
+                raise NotReversible(
+                    f"Entry {entry.id} is {entry.state.replace('_', ' ')}, not reversed; there is nothing to put back."
+                )
             current = drafts[entry.document_id]
             if current.version != entry.version or current.status != "approved":
                 raise NotReversible(
@@ -219,7 +247,9 @@ def put_back(entry_ids: Sequence[int], *, by: User, reason: str) -> dict[int, in
                 and other.reverses_id is None
             ]
             if any(tag.startswith(PUT_BACK) for other in siblings for tag in other.tags):
-                raise NotReversible(f"Entry {entry.id} was put back once already; correct the document at its source instead.")
+                raise NotReversible(
+                    f"Entry {entry.id} was put back once already; correct the document at its source instead."
+                )
             figures = figures_again(entry)
             figures.generation = max(other.generation for other in siblings) + 1
             figures.post_on, figures.period_id = max(entry.post_on, period.starts_on), period.id
@@ -228,7 +258,9 @@ def put_back(entry_ids: Sequence[int], *, by: User, reason: str) -> dict[int, in
         ids = ledger.enter(rows, actor=by.get_username(), reason=f"puts back: {reason}")
         made = dict(zip((entry.id for entry in entries), ids, strict=True))
         for record in LedgerEntry.objects.filter(pk__in=made).select_related("entity"):
-            audit.record(by, "put-back", record, entity=record.entity_id, reason=reason, after={"entry": made[record.pk]})
+            audit.record(
+                by, "put-back", record, entity=record.entity_id, reason=reason, after={"entry": made[record.pk]}
+            )
     return made
 
 

@@ -171,9 +171,7 @@ def _load_named(facts: Facts, drafts: Sequence[Draft]) -> None:
         facts.resource_by_email.pop(email, None)
     facts.tasks = by_first(master_data.tasks(facts.projects), Task)
     facts.statuses = by_first(master_data.statuses(facts.projects))
-    facts.approvers = {project_id: [row[0] for row in links] for project_id, links in by_first(
-        master_data.approvers(facts.projects)
-    ).items()}  # fmt: skip
+    facts.approvers = by_first(master_data.approvers(facts.projects))
     facts.engagements = by_first(master_data.engagements(facts.resources), Engagement)
 
 

@@ -65,7 +65,7 @@ class Facts:
     project_by_code: dict[str, Project] = field(default_factory=dict)
     statuses: dict[int, list[tuple[date, date, str]]] = field(default_factory=dict)
     tasks: dict[int, list[Task]] = field(default_factory=dict)
-    approvers: dict[int, list[int]] = field(default_factory=dict)
+    approvers: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
     customers: dict[int, Customer] = field(default_factory=dict)
     contracts: dict[int, Contract] = field(default_factory=dict)
     purchase_orders: dict[int, list[PurchaseOrder]] = field(default_factory=dict)

@@ -79,12 +79,14 @@ def approver_not_in_chain(entry: Draft, facts: Facts) -> Finding | None:
             detail={"project_id": project.id},
         )
     chain = facts.approvers.get(project.id)
-    if not chain or not entry.policy.approver_from_chain or (approver is not None and approver.id in chain):
+    if not chain or not entry.policy.approver_from_chain:
         return None
-    expected = ", ".join(facts.resources[link].name for link in chain if link in facts.resources)
+    if approver is not None and any(approver.id == link for link, _ in chain):
+        return None
+    expected = " or ".join(name for _, name in chain)
     return Finding(
         sentence=f"{named} approved the entry of {who(entry)} on {entry.work_date}, but project {project.code} is approved by "
-        f"{expected or 'others'}; have it approved by one of them, or add {named} to the chain.",
+        f"{expected}; have it approved by one of them, or add {named} to the chain.",
         subject_key=f"{project.id}:{approver.id if approver else normal(named)}",
         cause=f"{named} is not in the approval chain of project {project.code}.",
         detail={"project_id": project.id, "approver_id": approver.id if approver else None, "value": named},

@@ -111,9 +111,10 @@ def tasks(project_ids: Collection[int]) -> list[Row]:
 
 
 def approvers(project_ids: Collection[int]) -> list[Row]:
-    """(project, resource) of every link of the approval chains."""
+    """(project, resource, name) of every link of the approval chains."""
     return rows(
-        "SELECT project_id, approver_id FROM portal_approvalstep WHERE project_id = ANY(%s::bigint[]) ORDER BY sequence",
+        "SELECT s.project_id, r.id, r.name FROM portal_approvalstep s JOIN portal_resource r ON r.id = s.approver_id"
+        " WHERE s.project_id = ANY(%s::bigint[]) ORDER BY s.sequence",
         [list(project_ids)],
     )
 

@@ -113,7 +113,9 @@ def build(code: str = "US", currency: str = "USD") -> Firm:
     Route.objects.create(entity=entity, source=source, target=target, kind="expense", valid_from=SINCE)
     periods(entity)
     customer = Customer.objects.create(code="ACME", name="Acme Inc.", currency=currency)
-    contract = Contract.objects.create(code="ACME-2026", name="Acme", customer=customer, entity=entity, currency=currency)
+    contract = Contract.objects.create(
+        code="ACME-2026", name="Acme", customer=customer, entity=entity, currency=currency
+    )
     role = Role.objects.create(code="senior", name="Senior consultant")
     ana, pat = person("ana", "Ana Consultant", entity, role), person("pat", "Pat Manager", entity, role)
     card = RateCard.objects.create(code="ACME-2026", version=3, contract=contract, valid_from=SINCE)
@@ -142,13 +144,17 @@ def periods(entity: LegalEntity, **states: str) -> None:
 def person(code: str, name: str, entity: LegalEntity, role: Role, **engagement: Any) -> Resource:
     """A person engaged by an entity since the beginning of the year."""
     resource = Resource.objects.create(code=code, name=name)
-    Engagement.objects.create(**{"resource": resource, "entity": entity, "role": role, "valid_from": SINCE, **engagement})
+    Engagement.objects.create(
+        **{"resource": resource, "entity": entity, "role": role, "valid_from": SINCE, **engagement}
+    )
     return resource
 
 
 def project(code: str, entity: LegalEntity, customer: Customer, contract: Contract | None, **more: Any) -> Project:
     """A project that is open since the beginning of the year."""
-    found = Project.objects.create(code=code, name=code.title(), entity=entity, customer=customer, contract=contract, **more)
+    found = Project.objects.create(
+        code=code, name=code.title(), entity=entity, customer=customer, contract=contract, **more
+    )
     ProjectStatus.objects.create(project=found, status="open", valid_from=SINCE)
     return found
 
