@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
+from integrations import webhooks
 from portal.screens import NavItem
 
 NAVIGATION = (
@@ -12,4 +13,6 @@ NAVIGATION = (
     NavItem(label="Connections", url_name="connections", group="Operate", position=30, key="c"),
 )
 
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("hooks/<slug:code>/", webhooks.hook, name="webhook"),
+]

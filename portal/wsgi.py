@@ -1,4 +1,4 @@
-"""The web process: what granian serves."""
+"""The web process: what granian serves. Webhooks are taken at the front door, before the site's sessions."""
 
 from __future__ import annotations
 

@@ -1,0 +1,107 @@
+"""The one recovery path: whatever waits for a worker and was forgotten is found here, by its row.
+
+The rule here: one sweeper at a time. What is due gets a hint; what has been due for long, or has nobody to hint, is done at
+once by the sweeper itself, so a dead broker costs speed and no work.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from django.db import DatabaseError, connection
+
+from integrations import outbox, wake, work
+from integrations.sql import inbound as sql
+from portal.health import heard_from
+from reconciliation import operations
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 45.0  # seconds that something may be due before the sweeper does it itself
+
+_STAGES: dict[str, Callable[[int], object]] = {
+    "pull": work.pull,
+    "answer_hints": work.answer_hints,
+    "take_in": work.take_in,
+    "deliver": work.deliver,
+    "sweep_ids": work.sweep_ids,
+    "operation": work.operation,
+}
+
+
+@dataclass(slots=True)
+class Swept:
+    """What one sweep found: leases of the dead, hints given, and what it did itself."""
+
+    streams: int = 0
+    entries: int = 0
+    hinted: int = 0
+    done: int = 0
+    failed: int = 0
+
+
+def sweep(*, patience: float = PATIENCE) -> Swept | None:
+    """Find everything that is due; None while another sweeper is at it."""
+    if not sql.try_lock(work.Stage.SWEEP, 0):
+        return None
+    swept = Swept()
+    try:
+        swept.streams = sql.recover_streams()
+        swept.entries = outbox.recover()
+        work.revalidate()
+        for task, number, overdue in list(_due()):
+            heard_from("sweeper")
+            _see_to(task, number, overdue > patience, swept)
+        heard_from("sweeper", hinted=swept.hinted, done=swept.done, failed=swept.failed)
+    finally:
+        sql.unlock(work.Stage.SWEEP, 0)
+    return swept
+
+
+def nightly() -> None:
+    """What is done once a night: ids of open periods compared, and what was posted in them read once more."""
+    for stream_id in sql.unswept_streams():
+        wake.up("sweep_ids", stream_id)
+    for target_id in sql.active_targets():
+        wake.up("read_back", target_id)
+
+
+def _due() -> Iterator[tuple[str, int, float]]:
+    """Every piece of work that is due: its task, its number, and the seconds that it has been due."""
+    for stream_id, _, overdue in sql.due_streams():
+        yield "pull", stream_id, overdue
+    for connection_id, overdue in sql.waiting_connections("hint"):
+        yield "answer_hints", connection_id, overdue
+    for connection_id, overdue in sql.waiting_connections("record"):
+        yield "take_in", connection_id, overdue
+    for target_id, overdue in sql.due_targets():
+        yield "deliver", target_id, overdue
+    for operation_id in operations.due():
+        yield "operation", operation_id, 0.0
+
+
+def _see_to(task: str, number: int, is_late: bool, swept: Swept) -> None:
+    """Hint at one piece of work, or do it here. Its failure is its own: the next sweep finds it again."""
+    if not is_late and wake.up(task, number):
+        swept.hinted += 1
+        return
+    try:
+        _STAGES[task](number)
+        swept.done += 1
+    except DatabaseError:
+        raise
+    except Exception:
+        log.exception("%s %s failed", task, number)
+        swept.failed += 1
+
+
+def sweep_and_leave(*, patience: float = PATIENCE) -> None:
+    """One sweep of a loop of its own: whatever fails is told and tried again, and no database connection stays open."""
+    try:
+        sweep(patience=patience)
+    except Exception:
+        log.exception("the sweep failed")
+    finally:
+        connection.close()

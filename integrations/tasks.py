@@ -1,0 +1,102 @@
+"""The doors through which hints reach the work. No logic here: which work is due, and who does it, is decided by rows."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from celery import shared_task
+from celery.signals import worker_ready, worker_shutting_down
+
+from integrations import sweeper, wake, work
+from integrations.sql import inbound as sql
+
+IDLE_SECONDS = 5.0  # between two looks of a worker's own sweeper
+READER_SECONDS = 1800  # one page may take a minute, and a first reading has many
+
+
+@shared_task(queue="pull")
+def pull_due() -> None:
+    """Hint at every stream that is due."""
+    for stream_id, _, _ in sql.due_streams():
+        wake.up("pull", stream_id)
+
+
+@shared_task(queue="pull", soft_time_limit=READER_SECONDS, time_limit=READER_SECONDS + 60)
+def pull(stream_id: int, trigger: str = "schedule", user_id: int | None = None) -> None:
+    """Read one stream."""
+    work.pull(stream_id, trigger, user_id)
+
+
+@shared_task(queue="pull")
+def answer_hints(connection_id: int) -> None:
+    """Read again what webhooks of one connection named."""
+    work.answer_hints(connection_id)
+
+
+@shared_task(queue="pull")
+def take_in(connection_id: int) -> None:
+    """Take in what one connection filed."""
+    work.take_in(connection_id)
+
+
+@shared_task(queue="pull", soft_time_limit=READER_SECONDS, time_limit=READER_SECONDS + 60)
+def sweep_ids(stream_id: int) -> None:
+    """Compare the ids of one stream's open periods."""
+    work.sweep_ids(stream_id)
+
+
+@shared_task(queue="post")
+def deliver(connection_id: int) -> None:
+    """Post what is due at one target."""
+    work.deliver(connection_id)
+
+
+@shared_task(queue="post")
+def read_back(connection_id: int) -> None:
+    """Read once more what was posted at one target."""
+    work.read_back(connection_id)
+
+
+@shared_task(queue="post")
+def revalidate() -> None:
+    """Validate again what changed master data touches."""
+    work.revalidate()
+
+
+@shared_task(queue="bulk")
+def operation(operation_id: int) -> None:
+    """Work off one bulk fix."""
+    work.operation(operation_id)
+
+
+@shared_task(queue="post")
+def sweep() -> None:
+    """Find what is due and was forgotten."""
+    sweeper.sweep()
+
+
+@shared_task(queue="report")
+def nightly() -> None:
+    """Begin what is done once a night."""
+    sweeper.nightly()
+
+
+_ending = threading.Event()
+
+
+@worker_ready.connect(weak=False)
+def sweep_while_idle(**_kwargs: Any) -> None:
+    """Give each worker a sweeper of its own, so that work goes on when no hint reaches anybody."""
+    threading.Thread(target=_sweep_until_the_end, name="sweeper", daemon=True).start()
+
+
+@worker_shutting_down.connect(weak=False)
+def stop_sweeping(**_kwargs: Any) -> None:
+    """Start nothing new while the worker ends."""
+    _ending.set()
+
+
+def _sweep_until_the_end() -> None:
+    while not _ending.wait(IDLE_SECONDS):
+        sweeper.sweep_and_leave()

@@ -1,0 +1,142 @@
+"""The stages of the pipeline as a worker runs them: one worker for each stage and connection, then a hint for the next stage.
+
+The rule here: a second worker with the same task leaves at once, and what arrived while the first one was finishing is not
+forgotten, because the first one looks again after it gave its lock back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from enum import IntEnum
+
+from integrations import absences, hints, inbox, outbox, streams, wake
+from integrations.models import Run
+from integrations.sql import inbound as sql
+from portal.models import Connection, User
+from reconciliation import operations, validation
+
+SECONDS = 60.0  # after which a stage lets others have their turn
+BARREN = 2
+
+
+class Stage(IntEnum):
+    """What a lock is about."""
+
+    SWEEP = 0
+    TAKE_IN = 1
+    ANSWER = 2
+    DELIVER = 3
+    READ_BACK = 4
+    REVALIDATE = 5
+
+
+def pull(stream_id: int, trigger: str = Run.Trigger.SCHEDULE, user_id: int | None = None) -> Run | None:
+    """Read a stream, then take in what came."""
+    user = User.objects.get(pk=user_id) if user_id else None
+    run = streams.pull(stream_id, trigger, user)
+    if run is not None and run.filed:
+        take_in(run.connection_id)
+    return run
+
+
+def take_in(connection_id: int) -> None:
+    """Take in what is new of a connection, and wake its targets."""
+
+    def some() -> bool:
+        taken = inbox.take_in(connection_id)
+        if taken.documents:
+            wake.targets_of(connection_id)
+        return bool(taken.messages)
+
+    _alone(Stage.TAKE_IN, connection_id, some, lambda: sql.has_messages(connection_id, "record"))
+
+
+def answer_hints(connection_id: int) -> None:
+    """Read again what webhooks named, then take in what came."""
+
+    def some() -> bool:
+        answered = hints.answer(connection_id)
+        if answered.records or answered.gone:
+            take_in(connection_id)
+        return bool(answered.hints)
+
+    _alone(Stage.ANSWER, connection_id, some, lambda: sql.has_messages(connection_id, "hint"))
+
+
+def sweep_ids(stream_id: int) -> None:
+    """Compare the ids of open periods, then ask about every difference."""
+    run = absences.sweep(stream_id)
+    if run is not None and run.filed:
+        answer_hints(run.connection_id)
+
+
+def deliver(connection_id: int) -> None:
+    """Post what is due at a target, look up what is in doubt, read back what was accepted."""
+    if not Connection.objects.filter(pk=connection_id, is_target=True).exists() or not sql.try_lock(
+        Stage.DELIVER, connection_id
+    ):
+        return
+    try:
+        told = outbox.deliver(connection_id, seconds=SECONDS)
+    finally:
+        sql.unlock(Stage.DELIVER, connection_id)
+    if (told.accepted or told.proved) and sql.has_ready(connection_id):
+        wake.up("deliver", connection_id)
+
+
+def read_back(connection_id: int) -> None:
+    """Read once more what was posted in open periods."""
+    if sql.try_lock(Stage.READ_BACK, connection_id):
+        try:
+            outbox.read_back(connection_id, again=True)
+        finally:
+            sql.unlock(Stage.READ_BACK, connection_id)
+
+
+def revalidate() -> None:
+    """Validate again what changed master data touches, and wake the targets of what may go now."""
+    if not sql.try_lock(Stage.REVALIDATE, 0):
+        return
+    followed = 0
+    until = time.monotonic() + SECONDS
+    try:
+        while time.monotonic() < until and (some := validation.follow_changes()):
+            followed += some
+        validation.overdue_parents()
+    finally:
+        sql.unlock(Stage.REVALIDATE, 0)
+    if followed:
+        _wake_targets()
+
+
+def operation(operation_id: int) -> None:
+    """Work off a bulk fix, and wake the targets."""
+    operations.run(operation_id)
+    _wake_targets()
+
+
+def _wake_targets() -> None:
+    for target_id in sql.active_targets():
+        wake.up("deliver", target_id)
+
+
+def _alone(stage: Stage, number: int, some: Callable[[], bool], is_due: Callable[[], bool]) -> None:
+    """Work in steps until nothing is left or time is up, as the only worker of this stage and connection."""
+    until = time.monotonic() + SECONDS
+    barren = 0  # rounds that found nothing: what is due may be in another worker's hands
+    while barren < BARREN and sql.try_lock(stage, number):
+        barren += 1
+        try:
+            while time.monotonic() < until and some():
+                barren = 0
+        finally:
+            sql.unlock(stage, number)
+        if not is_due():
+            return
+        if time.monotonic() >= until:
+            wake.up(_TASKS[stage], number)
+            return
+
+
+_TASKS = {Stage.TAKE_IN: "take_in", Stage.ANSWER: "answer_hints"}
