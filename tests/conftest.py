@@ -115,6 +115,14 @@ def free_port() -> int:
         return port
 
 
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A directory for servers of a test's own. Unlike tmp_path no other run closes the directories above it."""
+    directory = Path(tempfile.mkdtemp(dir=os.environ["TIEOUT_TEST_HOME"]))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[str]:
     """The address of a real Redis of this run's own."""

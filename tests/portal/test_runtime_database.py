@@ -13,12 +13,12 @@ QUICK = {"fsync": "off"}
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> EmbeddedServer:
-    return EmbeddedServer(tmp_path / "postgres", QUICK)
+def server(scratch: Path) -> EmbeddedServer:
+    return EmbeddedServer(scratch / "postgres", QUICK)
 
 
-def test_the_last_one_to_leave_stops_the_server(server: EmbeddedServer, tmp_path: Path) -> None:
-    second = EmbeddedServer(tmp_path / "postgres", QUICK)
+def test_the_last_one_to_leave_stops_the_server(server: EmbeddedServer, scratch: Path) -> None:
+    second = EmbeddedServer(scratch / "postgres", QUICK)
     server.start()
     second.start()
     server.leave()
@@ -44,17 +44,17 @@ def test_data_outlives_a_restart_and_an_orphaned_pid_file(server: EmbeddedServer
     assert not server.data.exists()
 
 
-def test_directories_closed_meanwhile_do_not_keep_it_from_stopping(tmp_path: Path) -> None:
-    server = EmbeddedServer(tmp_path / "closed" / "postgres", QUICK)
+def test_directories_closed_meanwhile_do_not_keep_it_from_stopping(scratch: Path) -> None:
+    server = EmbeddedServer(scratch / "closed" / "postgres", QUICK)
     server.start()
-    (tmp_path / "closed").chmod(0o700)
+    (scratch / "closed").chmod(0o700)
     server.remove()
     assert not server.answers()
     assert not server.data.exists()
 
 
-def test_a_path_too_long_for_a_socket_is_answered_from_a_short_one(tmp_path: Path) -> None:
-    server = EmbeddedServer(tmp_path / ("deep" * 20) / "with space" / "postgres", QUICK)
+def test_a_path_too_long_for_a_socket_is_answered_from_a_short_one(scratch: Path) -> None:
+    server = EmbeddedServer(scratch / ("deep" * 20) / "with space" / "postgres", QUICK)
     assert server.socket_directory != server.data
     server.start()
     try:

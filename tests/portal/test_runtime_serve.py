@@ -100,9 +100,9 @@ def start(directory: Path, *arguments: str) -> Running:
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path
-    run(tmp_path / "var", "reset")
+def directory(scratch: Path) -> Iterator[Path]:
+    yield scratch
+    run(scratch / "var", "reset")
 
 
 @pytest.mark.slow
