@@ -296,31 +296,43 @@ def cancel(refs: Sequence[Ref], from_state: State, *, actor: str, reason: str) -
 
 
 def claimable(target_id: int, limit: int) -> list[Claim]:
-    """Lock due entries of one target, as evenly over its entities as they are due; rows another worker holds are passed by."""
-    return [
-        Claim(*row)
-        for row in sql.rows(
-            """
-            WITH waiting AS (
-                SELECT DISTINCT entity_id FROM portal_ledgerstate
-                 WHERE target_id = %(target)s AND state = 'ready' AND waits_on = '' AND next_attempt_at <= now()
-            ), due AS (
-                SELECT d.entry_id, row_number() OVER (PARTITION BY d.entity_id ORDER BY d.next_attempt_at, d.entry_id) AS turn
-                  FROM waiting, LATERAL (
-                    SELECT entry_id, entity_id, next_attempt_at FROM portal_ledgerstate
-                     WHERE target_id = %(target)s AND entity_id = waiting.entity_id
-                       AND state = 'ready' AND waits_on = '' AND next_attempt_at <= now()
-                     ORDER BY next_attempt_at, entry_id LIMIT %(wide)s
-                ) d
-            )
-            SELECT s.entry_id, s.fence, s.attempts, s.body_hash
-              FROM portal_ledgerstate s JOIN due ON due.entry_id = s.entry_id
-             WHERE s.state = 'ready' AND s.waits_on = ''
-             ORDER BY due.turn, s.entry_id LIMIT %(limit)s
-               FOR UPDATE OF s SKIP LOCKED""",
-            {"target": target_id, "limit": limit, "wide": limit * 4},
-        )
-    ]
+    """Lock due entries of one target, as evenly over its entities as they are due; rows another worker holds are passed by.
+
+    Each entity gives its share first; what is left of the limit then goes to whoever has more.
+    """
+    entities = [row[0] for row in sql.rows(_ENTITIES_WITH_WORK, [target_id])]
+    if not entities or limit < 1:
+        return []
+    share = -(-limit // len(entities))
+    claims = _lock_due(target_id, entities, share, [])[:limit]
+    if len(claims) < limit and len(entities) > 1:
+        claims += _lock_due(target_id, entities, limit - len(claims), [claim.entry_id for claim in claims])
+    return claims[:limit]
+
+
+_ENTITIES_WITH_WORK = """
+    SELECT e.id FROM portal_legalentity e
+     WHERE EXISTS (SELECT 1 FROM portal_ledgerstate s
+                    WHERE s.target_id = %s AND s.entity_id = e.id
+                      AND s.state = 'ready' AND s.waits_on = '' AND s.next_attempt_at <= now())
+     ORDER BY e.id"""
+
+
+def _lock_due(target_id: int, entities: Sequence[int], share: int, held: Sequence[int]) -> list[Claim]:
+    """Up to `share` due entries of each entity, beside those already held, in turn."""
+    found = sql.rows(
+        """
+        SELECT d.entry_id, d.fence, d.attempts, d.body_hash
+          FROM unnest(%s::bigint[]) AS w(entity_id), LATERAL (
+            SELECT s.entry_id, s.fence, s.attempts, s.body_hash, s.next_attempt_at FROM portal_ledgerstate s
+             WHERE s.target_id = %s AND s.entity_id = w.entity_id AND s.state = 'ready' AND s.waits_on = ''
+               AND s.next_attempt_at <= now() AND s.entry_id <> ALL(%s)
+             ORDER BY s.next_attempt_at, s.entry_id LIMIT %s FOR UPDATE SKIP LOCKED
+        ) d
+         ORDER BY row_number() OVER (PARTITION BY w.entity_id ORDER BY d.next_attempt_at, d.entry_id), d.entry_id""",
+        [list(entities), target_id, list(held), share],
+    )
+    return [Claim(*row) for row in found]
 
 
 @dataclass(frozen=True, slots=True)

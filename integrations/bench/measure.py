@@ -1,0 +1,148 @@
+"""How a measurement is taken and told: paired rounds, medians, a table for people and JSON for programs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Protocol
+
+from django.db import connection
+
+ROUNDS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is measured: 1.0 is the size that the goals speak of; tests take a thousandth."""
+
+    factor: float = 1.0
+    rounds: int = ROUNDS
+
+    def of(self, size: int, least: int = 1) -> int:
+        """A size at this scale."""
+        return max(least, round(size * self.factor))
+
+
+@dataclass(slots=True)
+class Result:
+    """One measured figure. `ratio` is the median of the rounds' ratios of value to floor; `goal` is for the ratio."""
+
+    name: str
+    unit: str
+    values: list[float]
+    floors: list[float]
+    goal: float | None = None
+    at_least: bool = True  # whether the goal is a lower bound
+    note: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float:
+        """The median value."""
+        return statistics.median(self.values)
+
+    @property
+    def floor(self) -> float:
+        """The median floor."""
+        return statistics.median(self.floors)
+
+    @property
+    def ratios(self) -> list[float]:
+        """Value to floor, round by round."""
+        return [value / floor for value, floor in zip(self.values, self.floors, strict=True)]
+
+    @property
+    def ratio(self) -> float:
+        """The median ratio."""
+        return statistics.median(self.ratios)
+
+    @property
+    def is_reached(self) -> bool | None:
+        """Whether the goal is; None where there is none."""
+        if self.goal is None:
+            return None
+        return self.ratio >= self.goal if self.at_least else self.ratio <= self.goal
+
+    def as_json(self) -> dict[str, Any]:
+        """What `--json` writes for it."""
+        return {
+            "value": round(self.value, 3), "floor": round(self.floor, 3), "ratio": round(self.ratio, 4),
+            "ratio_min": round(min(self.ratios), 4), "ratio_max": round(max(self.ratios), 4), "rounds": len(self.values),
+            "goal": self.goal, "reached": self.is_reached, "unit": self.unit, "note": self.note, **self.extra,
+        }  # fmt: skip
+
+
+class Bench(Protocol):
+    """One bench module: measures at a scale, in the scratch database, and returns its figures."""
+
+    def __call__(self, scale: Scale, say: Callable[[str], None]) -> list[Result]:
+        """Measure."""
+        ...
+
+
+BENCHES: dict[str, str] = {
+    "ingest": "integrations.bench.ingest",
+    "admit": "integrations.bench.admit",
+    "journey": "integrations.bench.journey",
+    "move": "integrations.bench.move",
+    "claim": "integrations.bench.claim",
+    "deliver": "integrations.bench.deliver",
+    "latency": "integrations.bench.latency",
+}
+
+
+def paired(
+    rounds: int, value: Callable[[int], float], floor: Callable[[int], float]
+) -> tuple[list[float], list[float]]:
+    """Run value and floor alternately; what each round gave. The first pair warms up and does not count."""
+    values: list[float] = []
+    floors: list[float] = []
+    for number in range(rounds + 1):
+        first, second = (value, floor) if number % 2 else (floor, value)
+        given = {first: first(number), second: second(number)}
+        if number:
+            values.append(given[value])
+            floors.append(given[floor])
+    return values, floors
+
+
+@contextmanager
+def scratch_database() -> Iterator[str]:
+    """A database of its own on the configured server, migrated, and dropped afterwards; yields its name."""
+    settings = connection.settings_dict
+    original = settings["NAME"]
+    connection.settings_dict["TEST"]["NAME"] = "tieout_bench"
+    name = connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+    try:
+        yield name
+    finally:
+        connection.creation.destroy_test_db(original, verbosity=0)
+
+
+def run(names: list[str], scale: Scale, say: Callable[[str], None]) -> list[Result]:
+    """Measure the named benches, one after the other, each in a database of its own."""
+    results: list[Result] = []
+    for name in names:
+        say(f"{name} …")
+        measure: Bench = import_module(BENCHES[name]).measure
+        with scratch_database():
+            results.extend(measure(scale, say))
+    return results
+
+
+def table(results: list[Result]) -> str:
+    """The figures for people."""
+    head = f"{'what':<18}{'value':>12}{'floor':>12}  {'unit':<14}{'ratio':>7}{'spread':>15}{'goal':>8}  reached"
+    lines = [head, "-" * len(head)]
+    for result in results:
+        goal = "" if result.goal is None else f"{'≥' if result.at_least else '≤'} {result.goal:g}"
+        reached = {True: "yes", False: "no", None: ""}[result.is_reached]
+        spread = f"{min(result.ratios):.2f}–{max(result.ratios):.2f}"  # noqa: RUF001 - a range
+        lines.append(
+            f"{result.name:<18}{result.value:>12,.1f}{result.floor:>12,.1f}  {result.unit:<14}{result.ratio:>7.2f}"
+            f"{spread:>15}{goal:>8}  {reached}{'  ' + result.note if result.note else ''}"
+        )
+    return "\n".join(lines)
