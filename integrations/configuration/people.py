@@ -27,7 +27,7 @@ from portal.importing.problems import Unreadable
 from portal.importing.tables import Counts, Result
 from portal.models import ApiToken, EntityGrant, GrantRole, User
 
-_KEYS = {"username", "email", "first_name", "last_name", "active", "superuser", "password", "roles", "tokens"}
+KEYS = {"username", "email", "first_name", "last_name", "active", "superuser", "password", "roles", "tokens"}
 _TOKEN_KEYS = {"name", "expires_on", "days", "token", "digest"}
 _USERNAME = re.compile(r"[\w.@+-]{1,150}")
 ALL = "all"
@@ -58,7 +58,7 @@ class Person:
 def read(document: Document, load: Load) -> list[Person]:
     """The users of the document; mistakes are noted in it."""
     people, seen = [], set()
-    for place, row in document.rows("users", _KEYS, "username"):
+    for place, row in document.rows("users", KEYS, "username"):
         username = row.get("username")
         if not isinstance(username, str) or not _USERNAME.fullmatch(username):
             document.problem(
