@@ -1,0 +1,161 @@
+"""What must hold of the ledger at any moment, asked of the rows themselves. A breach is a sentence that names the row.
+
+The rule here: a check reads and repairs nothing. The numbers are those of docs/reliability; what a database constraint holds
+by itself is asked for all the same where a restored or hand-edited database could break it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from portal import audit, sql
+from portal.ledger import TRANSITIONS
+
+_MOST = 20  # sentences per invariant; the last one counts the rest
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """One promise: its number, what it says, and the question that returns a sentence for each breach."""
+
+    code: str
+    promise: str
+    check: Callable[[], Sequence[str]]
+
+
+def breaches(statement: str, sentence: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[str]:
+    """One sentence per row of a query, filled with the row's columns in their order."""
+    found = sql.rows(statement, parameters)
+    said = [sentence.format(*row) for row in found[:_MOST]]
+    if len(found) > _MOST:
+        said.append(f"… and {len(found) - _MOST} more.")
+    return said
+
+
+def _keys_are_unique() -> list[str]:
+    return breaches(
+        "SELECT idempotency_key, array_agg(id) FROM portal_ledgerentry GROUP BY 1 HAVING count(*) > 1",
+        "Key {0} belongs to entries {1}.",
+    )
+
+
+def _a_key_has_one_body() -> list[str]:
+    return breaches(
+        """
+        SELECT l.entry_id, count(DISTINCT l.body_hash) FROM portal_attemptline l
+         WHERE l.body_hash <> '' GROUP BY l.entry_id HAVING count(DISTINCT l.body_hash) > 1
+        UNION ALL
+        SELECT l.entry_id, 2 FROM portal_attemptline l JOIN portal_ledgerstate s ON s.entry_id = l.entry_id
+         WHERE l.body_hash <> '' AND l.body_hash <> s.body_hash""",
+        "Entry {0} was sent with {1} different bodies under one key.",
+    )
+
+
+def _posted_is_proved() -> list[str]:
+    return breaches(
+        """
+        SELECT s.entry_id, s.state, s.receipt_number FROM portal_ledgerstate s
+          LEFT JOIN portal_receipt r ON r.entry_id = s.entry_id
+         WHERE s.state IN ('accepted', 'posted', 'reconciled', 'reversed')
+           AND (r.id IS NULL OR r.number <> s.receipt_number)""",
+        "Entry {0} is {1} as {2!r}, and its receipt does not say so.",
+    ) + breaches(
+        """
+        SELECT s.entry_id, s.state FROM portal_ledgerstate s
+         WHERE s.state IN ('posted', 'reconciled')
+           AND NOT EXISTS (SELECT 1 FROM portal_readback b WHERE b.entry_id = s.entry_id AND b.is_equal)""",
+        "Entry {0} is {1} and was never read back equal.",
+    )
+
+
+def _leases_end() -> list[str]:
+    return breaches(
+        "SELECT entry_id, lease_until FROM portal_ledgerstate WHERE state = 'sending'"
+        " AND lease_until < now() - interval '60 seconds'",
+        "Entry {0} is being sent under a lease that ended at {1}, and nobody put it in doubt.",
+    )
+
+
+def _posted_stays() -> list[str]:
+    return breaches(
+        "SELECT entry_id, from_state, to_state FROM portal_ledgertransition"
+        " WHERE from_state IN ('posted', 'reconciled') AND to_state NOT IN ('reconciled', 'reversed')",
+        "Entry {0} went from {1} to {2}.",
+    ) + breaches(
+        """
+        SELECT s.entry_id FROM portal_ledgerstate s
+         WHERE s.state = 'reversed' AND NOT EXISTS (
+               SELECT 1 FROM portal_ledgerentry e JOIN portal_ledgerstate t ON t.entry_id = e.id
+                WHERE e.reverses_id = s.entry_id AND t.receipt_number <> '')""",
+        "Entry {0} is reversed, and no receipted reversal takes it back.",
+    )
+
+
+def _moves_are_legal() -> list[str]:
+    legal = [f"{source}>{target}" for source, targets in TRANSITIONS.items() for target in targets]
+    return breaches(
+        """
+        WITH moves AS (
+            SELECT entry_id, fence, from_state, to_state, lag(to_state) OVER w AS before, lag(fence) OVER w AS fence_before
+              FROM portal_ledgertransition WINDOW w AS (PARTITION BY entry_id ORDER BY fence))
+        SELECT entry_id, fence, from_state, to_state FROM moves
+         WHERE (fence = 1) <> (before IS NULL)
+            OR (before IS NULL AND (from_state <> '' OR to_state NOT IN ('held', 'ready')))
+            OR (before IS NOT NULL AND (from_state <> before OR fence <> fence_before + 1
+                                        OR NOT from_state || '>' || to_state = ANY(%s)))""",
+        "Move {1} of entry {0}, from {2!r} to {3!r}, is not a legal next move.",
+        [legal],
+    ) + breaches(
+        """
+        SELECT s.entry_id, s.state, s.fence FROM portal_ledgerstate s
+         WHERE NOT EXISTS (SELECT 1 FROM portal_ledgertransition t
+                            WHERE t.entry_id = s.entry_id AND t.fence = s.fence AND t.to_state = s.state)""",
+        "Entry {0} is {1} at fence {2}, and its last move does not say so.",
+    )
+
+
+def _versions_follow() -> list[str]:
+    return breaches(
+        """
+        SELECT d.id, d.kind, d.current_version FROM portal_document d
+          LEFT JOIN LATERAL (
+            SELECT count(*) AS versions, max(version) AS last FROM (
+              SELECT version FROM portal_timeentry WHERE document_id = d.id AND d.kind = 'time'
+              UNION ALL SELECT version FROM portal_expense WHERE document_id = d.id AND d.kind = 'expense') v) v ON true
+         WHERE v.versions <> d.current_version OR v.last <> d.current_version""",
+        "Document {0} ({1}) is at version {2}, and its versions do not count up to it.",
+    )
+
+
+def _accepted_once() -> list[str]:
+    return breaches(
+        "SELECT entry_id, count(*) FROM portal_ledgertransition WHERE to_state = 'accepted' GROUP BY 1 HAVING count(*) > 1",
+        "Entry {0} was accepted {1} times.",
+    )
+
+
+def _rates_hold_on_their_day() -> list[str]:
+    return breaches(
+        """
+        SELECT e.id, e.work_date, e.rate_version FROM portal_ledgerentry e
+          JOIN portal_ledgerstate s ON s.entry_id = e.id JOIN portal_rate r ON r.id = e.rate_used_id
+         WHERE s.receipt_number <> '' AND e.reverses_id IS NULL
+           AND NOT (r.valid_from <= e.work_date AND (r.valid_to IS NULL OR r.valid_to >= e.work_date))""",
+        "Entry {0} of {1} used {2}, a rate that does not hold on that day.",
+    )
+
+
+INVARIANTS: tuple[Invariant, ...] = (
+    Invariant("I2", "One key per document, version, target and part", _keys_are_unique),
+    Invariant("I3", "The same key never goes with another body", _a_key_has_one_body),
+    Invariant("I5", "Posted means receipted and read back equal", _posted_is_proved),
+    Invariant("I6", "No entry stays under a lease that is over", _leases_end),
+    Invariant("I7", "Posted goes nowhere but reconciled, or reversed by a receipted reversal", _posted_stays),
+    Invariant("I9", "Moves are legal and in order", _moves_are_legal),
+    Invariant("I9", "Versions count up without a gap", _versions_follow),
+    Invariant("I10", "An entry is accepted once", _accepted_once),
+    Invariant("I17", "A posted entry names a rate that holds on its work date", _rates_hold_on_their_day),
+    Invariant("I22", "The audit trail is unbroken", audit.verify),
+)
