@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import psycopg
 from django.conf import settings
-from django.db import DataError, InterfaceError, OperationalError
 from django.db import connection as database
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
@@ -188,12 +188,22 @@ def _door(code: str) -> _Door | None:
     return door
 
 
-_INSERT = """
+_INTO = """
 INSERT INTO integrations_inboxmessage (connection_id, kind, stream, external_id, revision, payload, headers, state,
-       attempts, failure, received_at)
+       attempts, failure, received_at)"""
+_ONE = (
+    _INTO
+    + """
+VALUES (%s, 'hint', %s, %s, %s, %s::jsonb, %s::jsonb, 'new', 0, '', now()) ON CONFLICT DO NOTHING RETURNING id"""
+)
+_MANY = (
+    _INTO
+    + """
 SELECT %s, 'hint', h.stream, h.external_id, %s, %s::jsonb, %s::jsonb, 'new', 0, '', now()
   FROM unnest(%s::text[], %s::text[]) AS h(stream, external_id)
 ON CONFLICT DO NOTHING RETURNING id"""
+)
+_local = threading.local()
 
 
 def _file(connection_id: int, delivery: Delivery, headers: Mapping[str, str], body: bytes) -> int | None:
@@ -201,34 +211,52 @@ def _file(connection_id: int, delivery: Delivery, headers: Mapping[str, str], bo
 
     The statement may safely be sent twice, so a database connection that broke is made anew and it is sent again.
     """
-    kept = msgspec.json.encode({name: headers[name] for name in _KEPT_HEADERS if name in headers}).decode()
     text = body.decode("utf-8", "replace")
-    parameters = [
-        connection_id,
-        payloads.within(delivery.delivery_id, payloads.REVISION_LIMIT),
-        text,
-        kept,
-        [hint.stream for hint in delivery.hints],
-        [payloads.within(hint.external_id, payloads.EXTERNAL_ID_LIMIT) for hint in delivery.hints],
-    ]
-    for is_again in (False, True):
-        try:
-            return _insert(parameters)
-        except DataError:  # the body is not JSON, or holds a character that the database does not take
-            parameters[2] = payloads.as_stored_with_care({"body": text})
-            return _insert(parameters)
-        except (OperationalError, InterfaceError):
-            if is_again or database.in_atomic_block:
-                raise
-            database.close()
-    raise AssertionError("the second try either answers or raises")
+    try:
+        return _again_if_broken(*_statement(connection_id, delivery, headers, text))
+    except psycopg.DataError:  # the body is not JSON, or holds a character that the database does not take
+        as_text = payloads.as_stored_with_care({"body": text.replace("\\u0000", "\ufffd")})
+        return _again_if_broken(*_statement(connection_id, delivery, headers, as_text))
 
 
-def _insert(parameters: list[Any]) -> int | None:
-    with database.cursor() as cursor:
-        cursor.execute(_INSERT, parameters)
-        found = cursor.fetchall()
-    return int(found[0][0]) if found else None
+def _statement(
+    connection_id: int, delivery: Delivery, headers: Mapping[str, str], payload: str
+) -> tuple[str, tuple[Any, ...]]:
+    kept = msgspec.json.encode({name: headers[name] for name in _KEPT_HEADERS if name in headers}).decode()
+    revision = payloads.within(delivery.delivery_id, payloads.REVISION_LIMIT)
+    ids = [payloads.within(hint.external_id, payloads.EXTERNAL_ID_LIMIT) for hint in delivery.hints]
+    if len(ids) == 1:
+        return _ONE, (connection_id, delivery.hints[0].stream, ids[0], revision, payload, kept)
+    return _MANY, (connection_id, revision, payload, kept, [hint.stream for hint in delivery.hints], ids)
+
+
+def _again_if_broken(statement: str, parameters: tuple[Any, ...]) -> int | None:
+    try:
+        return _commit(statement, parameters)
+    except (psycopg.OperationalError, psycopg.InterfaceError):
+        if database.in_atomic_block:
+            raise
+        database.close()
+        return _commit(statement, parameters)
+
+
+def _commit(statement: str, parameters: tuple[Any, ...]) -> int | None:
+    cursor = _cursor()
+    cursor.execute(statement, parameters)
+    found = cursor.fetchone()
+    return int(found[0]) if found else None
+
+
+def _cursor() -> psycopg.Cursor[Any]:
+    """The thread's own cursor on the site's connection. It keeps its statements prepared, where no pooler forbids it."""
+    database.ensure_connection()
+    raw: psycopg.Connection[Any] = database.connection
+    cursor: psycopg.Cursor[Any] | None = getattr(_local, "cursor", None)
+    if cursor is None or cursor.connection is not raw:
+        if not database.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+            raw.prepare_threshold = 2  # only cursors that bind on the server prepare, and only this one does
+        cursor = _local.cursor = psycopg.Cursor(raw)
+    return cursor
 
 
 class _Refusals:
