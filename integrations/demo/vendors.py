@@ -18,7 +18,9 @@ from integrations.demo.firm import Month
 from integrations.demo.month import Worked
 
 HARVEST_ACCOUNT = "1000001"
-CLOCKIFY_WORKSPACE = "66a000000000000000000001"
+HARVEST_TOKEN = "harvest-sandbox-token"  # noqa: S105 - the sandbox's own
+CLOCKIFY_WORKSPACE = "64a687e29ae1f428e7ebe303"
+CLOCKIFY_KEY = "clockify-sandbox-key"
 GUEST = "3005"  # Patel's user in the American Harvest account
 SHARED_PROJECT = "4010"  # the British project as the Americans know it
 DAYS = timedelta(days=1)
@@ -128,6 +130,62 @@ def weeks(rows: Iterable[Worked]) -> dict[tuple[str, date], list[Worked]]:
     for item in rows:
         grouped[(item.person, item.on - timedelta(days=item.on.isoweekday() - 1))].append(item)
     return grouped
+
+
+def clockify(rows: Iterable[Worked], approved_until: date) -> dict[str, Any]:
+    """The British time tracker: a week of a person is one approval; those after `approved_until` are still pending."""
+    entity = next(item for item in firm.ENTITIES if item.code == "GB")
+    projects = [item for item in firm.PROJECTS if firm.entity_of(item.customer) == "GB"]
+    return {
+        "workspaces": [{"id": CLOCKIFY_WORKSPACE, "name": entity.name}],
+        "users": [{"id": item.tracker, "name": item.name, "timeZone": entity.zone} for item in firm.team("GB")],
+        "clients": [{"id": f"66c{item.key:0>21}", "name": item.name} for item in firm.CUSTOMERS if item.entity == "GB"],
+        "projects": [
+            {"id": item.tracker, "name": item.name,
+             "clientId": f"66c{next(c.key for c in firm.CUSTOMERS if c.code == item.customer):0>21}"}
+            for item in projects
+        ],
+        "approvals": [
+            _approval(person, monday, items, approved=monday <= approved_until)
+            for (person, monday), items in sorted(weeks(rows).items())
+        ],
+    }  # fmt: skip
+
+
+def approval_id(person: str, monday: date) -> str:
+    """The id of one person's week."""
+    return f"{firm.person(person).tracker[:12]}{monday:%Y%m%d}".ljust(24, "0")
+
+
+def _approval(person: str, monday: date, items: list[Worked], *, approved: bool) -> dict[str, Any]:
+    decided = monday + 7 * DAYS
+    return {
+        "id": approval_id(person, monday),
+        "workspaceId": CLOCKIFY_WORKSPACE,
+        "userId": firm.person(person).tracker,
+        "dateRange": {"start": moment(monday, 0), "end": moment(monday + 6 * DAYS, 23)},
+        "state": "APPROVED" if approved else "PENDING",
+        "updatedAt": moment(decided),
+        "updatedBy": firm.person(firm.APPROVERS["GB"]).tracker,
+        "entries": [_clockify_entry(item) for item in items],
+    }
+
+
+def _clockify_entry(item: Worked) -> dict[str, Any]:
+    start = datetime.combine(item.on, time(9), UTC)
+    minutes = int(item.hours * 60)
+    return {
+        "id": f"66e{item.number:0>21}",
+        "description": item.text,
+        "projectId": firm.project(item.project).tracker,
+        "billable": True,
+        "hourlyRate": {"amount": int(item.rate * 100), "currency": "GBP"} if item.rate is not None else None,
+        "timeInterval": {
+            "start": start.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "end": (start + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "duration": f"PT{minutes // 60}H{minutes % 60}M" if minutes % 60 else f"PT{minutes // 60}H",
+        },
+    }
 
 
 GERMAN_HEADINGS = ("Nr", "Person", "Datum", "Projekt", "Projektname", "Stunden", "Beschreibung", "Freigegeben von")
