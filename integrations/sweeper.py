@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from django.db import DatabaseError, connection
+from django.db import connection
 
 from integrations import outbox, wake, work
 from integrations.sql import inbound as sql
@@ -49,8 +49,8 @@ def sweep(*, patience: float = PATIENCE) -> Swept | None:
     swept = Swept()
     try:
         swept.streams = sql.recover_streams()
-        swept.entries = outbox.recover()
-        work.revalidate()
+        _do("recovering entries", lambda: _recover_entries(swept), swept)
+        _do("validating again", work.revalidate, swept)
         for task, number, overdue in list(_due()):
             heard_from("sweeper")
             _see_to(task, number, overdue > patience, swept)
@@ -83,18 +83,26 @@ def _due() -> Iterator[tuple[str, int, float]]:
 
 
 def _see_to(task: str, number: int, is_late: bool, swept: Swept) -> None:
-    """Hint at one piece of work, or do it here. Its failure is its own: the next sweep finds it again."""
+    """Hint at one piece of work, or do it here."""
     if not is_late and wake.up(task, number):
         swept.hinted += 1
-        return
-    try:
-        _STAGES[task](number)
+    elif _do(f"{task} {number}", lambda: _STAGES[task](number), swept):
         swept.done += 1
-    except DatabaseError:
-        raise
+
+
+def _do(what: str, step: Callable[[], object], swept: Swept) -> bool:
+    """Do one piece of work; whether it went well. Its failure is its own: the next sweep finds it again."""
+    try:
+        step()
     except Exception:
-        log.exception("%s %s failed", task, number)
+        log.exception("%s failed", what)
         swept.failed += 1
+        return False
+    return True
+
+
+def _recover_entries(swept: Swept) -> None:
+    swept.entries = outbox.recover()
 
 
 def sweep_and_leave(*, patience: float = PATIENCE) -> None:

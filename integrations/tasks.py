@@ -15,68 +15,68 @@ IDLE_SECONDS = 5.0  # between two looks of a worker's own sweeper
 READER_SECONDS = 1800  # one page may take a minute, and a first reading has many
 
 
-@shared_task(queue="pull")
+@shared_task
 def pull_due() -> None:
     """Hint at every stream that is due."""
     for stream_id, _, _ in sql.due_streams():
         wake.up("pull", stream_id)
 
 
-@shared_task(queue="pull", soft_time_limit=READER_SECONDS, time_limit=READER_SECONDS + 60)
+@shared_task(soft_time_limit=READER_SECONDS, time_limit=READER_SECONDS + 60)
 def pull(stream_id: int, trigger: str = "schedule", user_id: int | None = None) -> None:
     """Read one stream."""
     work.pull(stream_id, trigger, user_id)
 
 
-@shared_task(queue="pull")
+@shared_task
 def answer_hints(connection_id: int) -> None:
     """Read again what webhooks of one connection named."""
     work.answer_hints(connection_id)
 
 
-@shared_task(queue="pull")
+@shared_task
 def take_in(connection_id: int) -> None:
     """Take in what one connection filed."""
     work.take_in(connection_id)
 
 
-@shared_task(queue="pull", soft_time_limit=READER_SECONDS, time_limit=READER_SECONDS + 60)
+@shared_task(soft_time_limit=READER_SECONDS, time_limit=READER_SECONDS + 60)
 def sweep_ids(stream_id: int) -> None:
     """Compare the ids of one stream's open periods."""
     work.sweep_ids(stream_id)
 
 
-@shared_task(queue="post")
+@shared_task
 def deliver(connection_id: int) -> None:
     """Post what is due at one target."""
     work.deliver(connection_id)
 
 
-@shared_task(queue="post")
+@shared_task
 def read_back(connection_id: int) -> None:
     """Read once more what was posted at one target."""
     work.read_back(connection_id)
 
 
-@shared_task(queue="post")
+@shared_task
 def revalidate() -> None:
     """Validate again what changed master data touches."""
     work.revalidate()
 
 
-@shared_task(queue="bulk")
+@shared_task
 def operation(operation_id: int) -> None:
     """Work off one bulk fix."""
     work.operation(operation_id)
 
 
-@shared_task(queue="post")
+@shared_task
 def sweep() -> None:
     """Find what is due and was forgotten."""
     sweeper.sweep()
 
 
-@shared_task(queue="report")
+@shared_task
 def nightly() -> None:
     """Begin what is done once a night."""
     sweeper.nightly()

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from integrations import registry, streams
 from integrations.errors import Malformed, Unauthorised, Unavailable
 from integrations.models import Breaker, InboxMessage, Run, Stream
-from portal.models import Connection
+from portal.models import Connection, LegalEntity
 from portal.sql import now
 from reconciliation.models import ExceptionCase
 from tests import world
@@ -201,8 +201,7 @@ class TestSilence:
             every_seconds=86400, usual_volume=400, cursor="2026-10-01", succeeded_at=now() - timedelta(days=1)
         )
         Connection.objects.filter(pk=stream.connection_id).update(zone="UTC")
-        stream.connection.entity.calendar = {"weekend": []}
-        stream.connection.entity.save()
+        LegalEntity.objects.update(calendar={"weekend": []})
         stream.refresh_from_db()
         return stream
 
@@ -246,8 +245,7 @@ class TestSilence:
         assert pull(daily, trigger=Run.Trigger.MANUAL).state == "done"
 
     def test_a_silent_day_off_makes_no_case(self, daily: Stream) -> None:
-        daily.connection.entity.calendar = {"weekend": [1, 2, 3, 4, 5, 6, 7]}
-        daily.connection.entity.save()
+        LegalEntity.objects.update(calendar={"weekend": [1, 2, 3, 4, 5, 6, 7]})
         assert pull(daily).state == "held"
         assert not ExceptionCase.objects.exists()
 
@@ -256,7 +254,11 @@ class TestSilence:
 def test_two_readers_of_one_stream_are_one(stream: Stream, vendor: Vendor) -> None:
     vendor.put(1, "2026-10-01")
     both_in = threading.Event()
-    vendor.before_page = lambda _: both_in.wait(10) and None
+
+    def wait(page: int) -> None:
+        both_in.wait(10)
+
+    vendor.before_page = wait
     results: list[Run | None] = []
 
     def read() -> None:

@@ -78,7 +78,12 @@ def test_one_delivery_of_several_things_is_one_statement(
 ) -> None:
     sent: list[str] = []
     commit = webhooks._commit
-    monkeypatch.setattr(webhooks, "_commit", lambda *statement: sent.append(statement[0]) or commit(*statement))
+
+    def watched(statement: str, parameters: tuple[Any, ...]) -> int | None:
+        sent.append(statement)
+        return commit(statement, parameters)
+
+    monkeypatch.setattr(webhooks, "_commit", watched)
     deliver(event(1, delivery="first"))
     assert deliver(event(*range(500)))[0] == 202
     assert len(sent) == 2
