@@ -17,6 +17,7 @@ from portal.ledger import Claim
 from portal.models import Connection, LegalEntity
 from reconciliation import cases, corrections
 from reconciliation.cases import NewHold, Refusal
+from reconciliation.sql import documents
 
 ACTOR = "outbox"
 UNAUTHORISED = "connection-unauthorised"
@@ -151,6 +152,12 @@ def equal_again(entry_ids: Sequence[int]) -> None:
     """The target holds these entries as they were sent."""
     if entry_ids:
         cases.close_holds(list(entry_ids), [DIFFERS, NOT_PERSISTED, GONE])
+
+
+def lock_reversed(entry_ids: Sequence[int]) -> None:
+    """Lock the documents of reversals among these entries, before their entries move: documents first, everywhere."""
+    if reversals := sql.reversals_among(list(entry_ids)):
+        documents.lock(set(sql.documents_of(reversals)))
 
 
 def settle_reversals(entry_ids: Sequence[int]) -> None:

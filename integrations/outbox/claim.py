@@ -49,11 +49,12 @@ def pushes(connection: Connection, target: Target, limit: int, deadline: float, 
 
     `deadline` is one call's, in seconds; `idle` says that no other call of this worker is under way.
     """
+    fallen: list[int] = []
     with transaction.atomic():
         claims = ledger.claimable(connection.pk, limit)
         if not claims:
             return Claimed([], 0)
-        going = _at_the_door(connection, claims, idle=idle)
+        going, fallen = _at_the_door(connection, claims, idle=idle)
         built = postings.build([claim.entry_id for claim in going])
         hashes = {entry_id: postings.digest(target.body(posting)) for entry_id, posting in built.items()}
         failpoints.pass_by("before-intent")
@@ -73,6 +74,9 @@ def pushes(connection: Connection, target: Target, limit: int, deadline: float, 
             slots.worker_name(),
             [[(entry.entry_id, entry.fence, hashes[entry.entry_id]) for entry in group] for group in groups],
         )
+    if fallen:  # in a transaction of its own, because validation locks documents before entries
+        with transaction.atomic():
+            validation.recheck(fallen, actor=ACTOR, reason="checked again before it was sent")
     send_by = time.monotonic() + seconds - deadline
     calls = [
         Call(
@@ -112,8 +116,8 @@ def questions(
     ]
 
 
-def _at_the_door(connection: Connection, claims: list[Claim], *, idle: bool) -> list[Claim]:
-    """The claims that may still go: not poison, and standing when the rules are asked once more.
+def _at_the_door(connection: Connection, claims: list[Claim], *, idle: bool) -> tuple[list[Claim], list[int]]:
+    """The claims that may still go, and the entries that fell: the rules are asked once more, and poison is stopped.
 
     What has been tried before without a result goes last and alone, so that it takes nobody with it.
     """
@@ -122,9 +126,7 @@ def _at_the_door(connection: Connection, claims: list[Claim], *, idle: bool) -> 
         claims = _part(connection, claims, tried, idle=idle)
     standing = validation.stands([claim.entry_id for claim in claims])
     fallen = [claim.entry_id for claim in claims if claim.entry_id not in standing]
-    if fallen:
-        validation.recheck(fallen, actor=ACTOR, reason="checked again before it was sent")
-    return [claim for claim in claims if claim.entry_id in standing]
+    return [claim for claim in claims if claim.entry_id in standing], fallen
 
 
 def _part(connection: Connection, claims: list[Claim], tried: list[Claim], *, idle: bool) -> list[Claim]:

@@ -140,6 +140,7 @@ def _adopt(
     if not found:
         return
     failpoints.pass_by("before-adopt")
+    causes.lock_reversed([entry.entry_id for entry, _, _, _ in found])
     taken = sql.taken_numbers(connection.pk, [line.number for _, _, line, _ in found])
     adopted = []
     for entry, posting, line, attempt_id in found:

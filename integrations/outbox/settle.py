@@ -152,6 +152,7 @@ def _pushed(connection: Connection, capabilities: Capabilities, answers: Sequenc
     for answer in answers:
         for entry, outcome in zip(answer.call.entries, _outcomes(answer), strict=True):
             _gather(gathered, capabilities, answer.call, entry, outcome)
+    causes.lock_reversed([row[0] for row in gathered.accepted])
     _without_taken_numbers(connection, capabilities, gathered)
     moved = set(
         ledger.accept(gathered.accepted, State.SENDING, connection_id=connection.pk, actor=ACTOR, reason="accepted")

@@ -290,11 +290,12 @@ def reversals_among(entry_ids: Sequence[int]) -> list[int]:
     ]
 
 
-def entities_of(entry_ids: Sequence[int]) -> dict[int, int]:
-    """The legal entity of each entry."""
-    return dict(
-        sql.rows("SELECT entry_id, entity_id FROM portal_ledgerstate WHERE entry_id = ANY(%s)", [list(entry_ids)])
-    )
+def documents_of(entry_ids: Sequence[int]) -> list[int]:
+    """The documents of entries."""
+    return [
+        row[0]
+        for row in sql.rows("SELECT DISTINCT document_id FROM portal_ledgerentry WHERE id = ANY(%s)", [list(entry_ids)])
+    ]
 
 
 def standing_of(entry_ids: Sequence[int]) -> dict[int, Standing]:

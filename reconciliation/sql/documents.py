@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from portal.sql import execute, rows
+from reconciliation.sql import numbers
 
 _SHARED = """v.version, v.status, v.resource_key, v.resource_code, v.resource_name, v.project_key, v.project_code, v.project_name,
  v.task_key, v.task_code, v.task_name, v.work_date, v.is_billable, v.currency, v.description, v.approver_key,
@@ -20,13 +21,13 @@ def lock(document_ids: Collection[int]) -> None:
     """Lock documents in id order until the transaction ends; whoever validates them again waits."""
     execute(
         "SELECT 1 FROM portal_document WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE",
-        [sorted(document_ids)],
+        [numbers(document_ids)],
     )
 
 
 def current_versions(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:
     """The current version of each document, in the order of `Draft`'s fields."""
-    ids = list(document_ids)
+    ids = numbers(document_ids)
     found: list[tuple[Any, ...]] = []
     for kind, table, columns in _TABLES:
         found += rows(
@@ -45,12 +46,16 @@ ENTRY = """e.id, e.document_id, e.version, e.part, e.generation, e.target_id, e.
  e.kind, e.entity_id, e.source_id"""
 
 
-def entries_of_documents(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:
-    """Every entry that these documents ever had on the ledger, in the order of `Standing`'s fields."""
+def entries_of_documents(document_ids: Sequence[int], *, lock: bool = False) -> list[tuple[Any, ...]]:
+    """Every entry that these documents ever had on the ledger, in the order of `Standing`'s fields.
+
+    Whoever acts on where they stand asks for the lock: a claim of the outbox is then either seen, or passes them by.
+    """
+    ending = " ORDER BY e.id FOR NO KEY UPDATE OF s" if lock else " ORDER BY e.id"
     return rows(
         f"SELECT {ENTRY} FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id"  # noqa: S608
-        " WHERE e.document_id = ANY(%s::bigint[]) ORDER BY e.id",
-        [list(document_ids)],
+        f" WHERE e.document_id = ANY(%s::bigint[]){ending}",
+        [numbers(document_ids)],
     )
 
 
@@ -60,7 +65,7 @@ def entries(entry_ids: Sequence[int], *, lock: bool = False) -> list[tuple[Any, 
     return rows(
         f"SELECT {ENTRY} FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id"  # noqa: S608
         f" WHERE e.id = ANY(%s::bigint[]){ending}",
-        [list(entry_ids)],
+        [numbers(entry_ids)],
     )
 
 
@@ -69,7 +74,7 @@ def last_generations(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:
     return rows(
         "SELECT document_id, version, target_id, part, max(generation) FROM portal_ledgerentry"
         " WHERE document_id = ANY(%s::bigint[]) AND reverses_id IS NULL GROUP BY 1, 2, 3, 4",
-        [list(document_ids)],
+        [numbers(document_ids)],
     )
 
 
@@ -88,7 +93,7 @@ def live_time_on(days: Iterable[tuple[int, Any]]) -> list[tuple[Any, ...]]:
           JOIN portal_timeentry v ON v.document_id = e.document_id AND v.version = e.version
           JOIN portal_document d ON d.id = e.document_id
          WHERE e.kind = 'time' AND e.reverses_id IS NULL""",
-        [[pair[0] for pair in pairs], [pair[1] for pair in pairs]],
+        [numbers([pair[0] for pair in pairs]), "{" + ",".join([str(pair[1]) for pair in pairs]) + "}"],
     )
 
 
@@ -98,7 +103,7 @@ def waivers_of(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:
         "SELECT e.document_id, e.version, e.part, h.rule FROM portal_ledgerentry e"
         " JOIN reconciliation_hold h ON h.entry_id = e.id AND h.outcome = 'waived'"
         " WHERE e.document_id = ANY(%s::bigint[])",
-        [list(document_ids)],
+        [numbers(document_ids)],
     )
 
 

@@ -54,10 +54,10 @@ class _Standing:
 _NOTHING = _Standing()
 
 
-def standing_of(document_ids: Sequence[int]) -> dict[int, _Standing]:
-    """What each document has on the ledger; documents that have nothing are absent."""
+def standing_of(document_ids: Sequence[int], *, lock: bool = False) -> dict[int, _Standing]:
+    """What each document has on the ledger, locked if asked; documents that have nothing are absent."""
     found: dict[int, _Standing] = defaultdict(_Standing)
-    for row in documents.entries_of_documents(document_ids):
+    for row in documents.entries_of_documents(document_ids, lock=lock):
         entry = standing_entry(row)
         there = found[entry.document_id]
         there.every.append(entry)
@@ -82,7 +82,7 @@ def admit(document_ids: Sequence[int], *, actor: str) -> Admitted:
     if not drafts:
         return admitted
     _, entities = give_routes(drafts)
-    standing = standing_of([draft.document_id for draft in drafts])
+    standing = standing_of([draft.document_id for draft in drafts], lock=True)
     wanted, again = _sort(drafts, standing, admitted)
     _withdraw(drafts, standing, wanted, admitted, actor=actor)
     _tell_unrouted(drafts, admitted)

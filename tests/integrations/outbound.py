@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 from integrations.protocol import Capabilities
@@ -37,6 +38,7 @@ FIRST = date(2026, 10, 1)
 DAYS = 28
 BEGINNING = date(2020, 1, 1)
 _PEOPLE = 20  # enough for 560 days of work
+_messages = count(1)
 
 
 def target(code: str = "erp", connector: str = "memory", **capabilities: Any) -> Connection:
@@ -97,15 +99,15 @@ def record(source: Connection, number: int, revision: int = 1, **changes: Any) -
 
 def take_in(source: Connection, records: Sequence[TimeEntryRecord]) -> validation.Admitted:
     """Store records and admit what they became."""
-    taken = canonical.take_in(source, list(enumerate(records)))
+    taken = canonical.take_in(source, [(next(_messages), one) for one in records])
     return validation.admit(taken.documents, actor="test")
 
 
-def entries(source: Connection, count: int = 1, *, start: int = 0, **changes: Any) -> list[int]:
+def entries(source: Connection, number: int = 1, *, start: int = 0, **changes: Any) -> list[int]:
     """Ready entries of approved documents, by document; their ids."""
-    admitted = take_in(source, [record(source, start + n, **changes) for n in range(count)])
+    admitted = take_in(source, [record(source, start + n, **changes) for n in range(number)])
     assert not admitted.held, list(LedgerEntry.objects.filter(pk__in=admitted.held).values_list("holds__sentence"))
-    assert len(admitted.ready) == count
+    assert len(admitted.ready) == number
     return sorted(admitted.ready)
 
 
