@@ -113,6 +113,7 @@ PEOPLE = (
     Person("wong", "Sarah Wong", "SG", "manager", "816", ""),
 )
 APPROVERS = {"US": "adams", "GB": "evans", "DE": "brandt", "SG": "wong"}
+DEPUTIES = {"US": "jones", "GB": "clarke", "DE": "vogel", "SG": "tan"}  # approve what the approver worked
 TRACKER = {"US": "harvest-us", "GB": "clockify-gb"}
 RATE_STEP = Decimal("1.05")  # what a senior's hour for Acme costs from the middle of the month on
 CURRENCY_KEYS = {"USD": "1", "GBP": "2", "EUR": "4", "SGD": "5"}
@@ -122,6 +123,11 @@ SERVICE_ITEM = "90"
 def entity_of(customer: str) -> str:
     """The entity that serves a customer."""
     return next(item.entity for item in CUSTOMERS if item.code == customer)
+
+
+def approver_of(someone: str, entity: str) -> str:
+    """Who approves this person's time: the entity's approver, or the deputy for the approver's own."""
+    return APPROVERS[entity] if someone != APPROVERS[entity] else DEPUTIES[entity]
 
 
 def person(code: str) -> Person:
@@ -161,6 +167,11 @@ class Month:
         day = self.first.replace(day=15)
         return day + timedelta(days=(2 - day.weekday()) % 7)
 
+    @property
+    def approved_until(self) -> date:
+        """The last Monday whose week the British had approved when the demo begins; later weeks come by webhook."""
+        return self.last - timedelta(days=13)
+
     def working_days(self) -> list[date]:
         """Monday to Friday."""
         days = (self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1))
@@ -198,8 +209,11 @@ def master_data(month: Month) -> dict[str, Rows]:
         "projects": [_project(item, month.first.year) for item in PROJECTS],
         "project_statuses": list(_statuses(month, year)),
         "approval_steps": [
-            {"project": item.code, "sequence": "1", "approver": APPROVERS[entity_of(item.customer)]} for item in PROJECTS
+            {"project": item.code, "sequence": str(place), "approver": who[entity_of(item.customer)]}
+            for item in PROJECTS
+            for place, who in enumerate((APPROVERS, DEPUTIES), start=1)
         ],
+        "intercompany": [{"provider": "GB", "receiver": "US", "valid_from": year}],
         "roles": [{"code": code, "name": name} for code, name in ROLES.items()],
         "resources": [
             {"code": item.code, "name": item.name, "email": f"{item.code}@halden.example"} for item in PEOPLE

@@ -49,6 +49,7 @@ def load(demo_month: Month, sandbox: str, folder: Path, say: Callable[[str], Non
     say("  the vendors' side: ERP, two time trackers, a folder of nightly files …")
     tell_vendors(demo_month, sandbox, rows)
     vendors.german_files([*of(rows, "DE"), *month.late(demo_month)], folder / "files-de")
+    vendors.sheet_of_contractors(month.twice(demo_month), folder / "files-us")
     (folder / "files-sg").mkdir(exist_ok=True)
     say("  configuration and master data …")
     configuration = folder / "firm.toml"
@@ -75,10 +76,8 @@ def tell_vendors(demo_month: Month, sandbox: str, rows: list[Worked]) -> None:
             "token_secret": SECRETS["netsuite_token"], "realm": NETSUITE_REALM,
         }],
     })  # fmt: skip
-    control(sandbox, "POST", "harvest/seed", vendors.harvest(of(rows, "US"), month.twice(demo_month), demo_month))
-    pending_from = demo_month.last.toordinal() - 13
-    approved_until = demo_month.last.fromordinal(pending_from)
-    control(sandbox, "POST", "clockify/seed", vendors.clockify(of(rows, "GB"), approved_until))
+    control(sandbox, "POST", "harvest/seed", vendors.harvest(of(rows, "US")))
+    control(sandbox, "POST", "clockify/seed", vendors.clockify(of(rows, "GB"), demo_month.approved_until))
     control(sandbox, "POST", "faults", [
         {"vendor": "netsuite", "kind": "timeout_after", "method": "PUT", "path": "timebill", "after": 20, "seconds": 10},
         {"vendor": "netsuite", "kind": "status", "status": 429, "method": "PUT", "path": "timebill", "after": 40, "times": 6},
@@ -126,8 +125,14 @@ def toml(demo_month: Month, sandbox: str, folder: Path) -> str:
         "closed_through": f"{closed:%Y-%m}", "open_through": f"{opened:%Y-%m}",
     }))  # fmt: skip
     parts += [_connection(item) for item in _connections(sandbox, folder)]
-    for entity, source in (("US", "harvest-us"), ("GB", "clockify-gb"), ("DE", "files-de"), ("SG", "files-sg")):
-        kinds = ["time", "expense"] if entity in ("US", "GB") else ["time"]
+    for entity, source in (
+        ("US", "harvest-us"),
+        ("US", "files-us"),
+        ("GB", "clockify-gb"),
+        ("DE", "files-de"),
+        ("SG", "files-sg"),
+    ):
+        kinds = ["time"] if source.startswith("files") else ["time", "expense"]
         parts.append(_table("[[routes]]", {"entity": entity, "source": source, "target": "netsuite", "kinds": kinds}))
     parts += [
         _table("[[users]]", {"username": name, "email": f"{name}@halden.example", "first_name": first, "last_name": last,
@@ -168,6 +173,11 @@ def _connections(sandbox: str, folder: Path) -> list[dict[str, Any]]:
             "settings": {"encoding": "cp1252", "delimiter": ";", "decimal": ",", "date_formats": "DD.MM.YYYY",
                          "currency": "EUR", "settle_seconds": 0, "time_columns": dict(vendors.GERMAN_COLUMNS)},
             "streams": [{"name": "time", "every_seconds": 300}],
+        },
+        {
+            "code": "files-us", "name": "Contractors' sheet US", "connector": "files", "entity": "US", "roles": ["source"],
+            "base_url": str(folder / "files-us"), "zone": "America/New_York",
+            "settings": {"currency": "USD", "settle_seconds": 0}, "streams": [{"name": "time", "every_seconds": 900}],
         },
         {
             "code": "files-sg", "name": "Uploads SG", "connector": "files", "entity": "SG", "roles": ["source"],

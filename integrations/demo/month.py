@@ -94,9 +94,9 @@ def late(month: Month) -> list[Worked]:
 
 
 def twice(month: Month) -> list[Worked]:
-    """Four of Patel's days that she also recorded in Harvest, for the American colleagues."""
-    hers = [item for item in worked(month) if item.person == "patel"][:4]
+    """Four of Rivera's days that also stand in the spreadsheet from her time as a contractor."""
+    hers = [item for item in worked(month) if item.person == "rivera"][4:8]
     return [
-        Worked(9100 + n, "patel", item.project, item.on, item.hours, item.text, item.rate)
+        Worked(9100 + n, "rivera", item.project, item.on, item.hours, item.text, item.rate)
         for n, item in enumerate(hers)
     ]

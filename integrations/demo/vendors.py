@@ -21,8 +21,6 @@ HARVEST_ACCOUNT = "1000001"
 HARVEST_TOKEN = "harvest-sandbox-token"  # noqa: S105 - the sandbox's own
 CLOCKIFY_WORKSPACE = "64a687e29ae1f428e7ebe303"
 CLOCKIFY_KEY = "clockify-sandbox-key"
-GUEST = "3005"  # Patel's user in the American Harvest account
-SHARED_PROJECT = "4010"  # the British project as the Americans know it
 DAYS = timedelta(days=1)
 
 
@@ -69,26 +67,22 @@ def _subsidiary(entity: str) -> str:
     return next(item.subsidiary for item in firm.ENTITIES if item.code == entity)
 
 
-def harvest(rows: Iterable[Worked], guest_rows: Iterable[Worked], month: Month) -> dict[str, Any]:
-    """The American time tracker: people, projects, the month's approved entries, and a British guest's."""
+def harvest(rows: Iterable[Worked]) -> dict[str, Any]:
+    """The American time tracker: people, projects and the month's approved entries."""
     people = firm.team("US")
     projects = [item for item in firm.PROJECTS if firm.entity_of(item.customer) == "US"]
-    guest = firm.person("patel")
     entries = [
         _harvest_entry(item, firm.person(item.person).tracker, firm.project(item.project).tracker) for item in rows
     ]
-    entries += [_harvest_entry(item, GUEST, SHARED_PROJECT) for item in guest_rows]
     return {
         "company": {"name": "Halden Advisory Inc.", "base_uri": "https://halden.harvestapp.com"},
-        "users": [_harvest_user(item.tracker, item.name) for item in people] + [_harvest_user(GUEST, guest.name)],
+        "users": [_harvest_user(item.tracker, item.name) for item in people],
         "clients": [
             {"id": int(item.key), "name": item.name, "currency": "USD"}
             for item in firm.CUSTOMERS
             if item.entity == "US"
-        ]
-        + [{"id": 203, "name": "Thames Rail", "currency": "GBP"}],
-        "projects": [{"id": int(item.tracker), "name": item.name, "code": item.code} for item in projects]
-        + [{"id": int(SHARED_PROJECT), "name": "Thames signalling", "code": "THM-3301"}],
+        ],
+        "projects": [{"id": int(item.tracker), "name": item.name, "code": item.code} for item in projects],
         "tasks": [{"id": 5001, "name": "Consulting"}],
         "time_entries": entries,
     }
@@ -154,7 +148,7 @@ def clockify(rows: Iterable[Worked], approved_until: date) -> dict[str, Any]:
 
 def approval_id(person: str, monday: date) -> str:
     """The id of one person's week."""
-    return f"{firm.person(person).tracker[:12]}{monday:%Y%m%d}".ljust(24, "0")
+    return f"66b{firm.person(person).tracker[-4:]}{monday:%Y%m%d}".ljust(24, "0")
 
 
 def _approval(person: str, monday: date, items: list[Worked], *, approved: bool) -> dict[str, Any]:
@@ -166,7 +160,7 @@ def _approval(person: str, monday: date, items: list[Worked], *, approved: bool)
         "dateRange": {"start": moment(monday, 0), "end": moment(monday + 6 * DAYS, 23)},
         "state": "APPROVED" if approved else "PENDING",
         "updatedAt": moment(decided),
-        "updatedBy": firm.person(firm.APPROVERS["GB"]).tracker,
+        "updatedBy": firm.person(firm.approver_of(person, "GB")).tracker,
         "entries": [_clockify_entry(item) for item in items],
     }
 
@@ -203,7 +197,7 @@ def german_files(rows: Iterable[Worked], folder: Path) -> list[Path]:
         writer = csv.writer(text, delimiter=";", lineterminator="\r\n")
         writer.writerow(GERMAN_HEADINGS)
         for item in items:
-            approver = firm.APPROVERS["DE"] if item.person != firm.APPROVERS["DE"] else "vogel"
+            approver = firm.approver_of(item.person, "DE")
             writer.writerow([
                 f"DE-{item.number}", item.person, f"{item.on:%d.%m.%Y}", item.code or item.project,
                 firm.project(item.project).name, _comma(item.hours), f"{item.text}, geprüft", approver,
@@ -218,6 +212,28 @@ def _comma(number: Decimal) -> str:
     return f"{number:.2f}".replace(".", ",")
 
 
+def sheet_of_contractors(rows: Iterable[Worked], folder: Path) -> None:
+    """The spreadsheet that the Americans keep for contractors, exported with our own field names as headings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "time-contractors.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "person", "date", "project", "hours", "rate", "description", "approved_by"])
+        for item in rows:
+            approver = firm.approver_of(item.person, "US")
+            writer.writerow(
+                [
+                    f"US-{item.number}",
+                    item.person,
+                    item.on.isoformat(),
+                    item.project,
+                    item.hours,
+                    item.rate,
+                    item.text,
+                    approver,
+                ]
+            )
+
+
 SINGAPORE_HEADINGS = ("Entry", "Consultant", "Date", "Project", "Hours", "Rate", "Notes", "Approved by")
 
 
@@ -229,7 +245,7 @@ def singapore_workbook(rows: Iterable[Worked]) -> bytes:
         day = workbook.add_format({"num_format": "yyyy-mm-dd"})
         sheet.write_row(0, 0, SINGAPORE_HEADINGS)
         for number, item in enumerate(rows, start=1):
-            approver = firm.APPROVERS["SG"] if item.person != firm.APPROVERS["SG"] else "tan"
+            approver = firm.approver_of(item.person, "SG")
             sheet.write_string(number, 0, f"SG-{item.number}")
             sheet.write_string(number, 1, item.person)
             sheet.write_datetime(number, 2, datetime.combine(item.on, time()), day)

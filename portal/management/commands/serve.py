@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -87,6 +88,8 @@ class Command(BaseCommand):
             self._load_demo_firm()  # its vendors call our webhooks, and nothing is worked on before all of it is there
         self._start_workers()
         self._greet(has_demo=has_demo)
+        if has_demo and "play_demo" in get_commands():
+            threading.Thread(target=self._play_demo, name="demo story", daemon=True).start()
         self._watch()
 
     # Before anything is started
@@ -151,6 +154,16 @@ class Command(BaseCommand):
         trial.note_demo_firm(loaded=False)
         call_command("load_demo", stdout=self.stdout)
         trial.note_demo_firm(loaded=True)
+
+    def _play_demo(self) -> None:
+        """What happens in the demo firm after its month; a story that breaks off is told, and goes on at the next start."""
+        host, port = self.address
+        try:
+            call_command("play_demo", site=f"http://{host}:{port}", stdout=_Lines(self.say))
+        except Exception as error:  # noqa: BLE001 - the site goes on without the story
+            self.say(f"The demo's story broke off: {type(error).__name__}: {error}")
+        finally:
+            connection.close()
 
     def _start_workers(self) -> None:
         if not settings.REDIS_URL:
@@ -219,6 +232,18 @@ class Command(BaseCommand):
 
 class _Interrupted(Exception):
     """Told to stop before everything had started."""
+
+
+class _Lines(io.TextIOBase):
+    """What a command prints, told line by line."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            self._say(text.strip())
+        return len(text)
 
 
 @contextmanager
