@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
+from django.db.models import Q
 from pytest_django.fixtures import Settings
 
 from integrations import work
@@ -27,6 +29,7 @@ from integrations.models import Run, Stream
 from integrations.sandbox.clockify import API_KEY, WORKSPACE_ID
 from integrations.sandbox.harvest import ACCOUNT_ID, TOKEN
 from integrations.sandbox.server import control, sandbox_server
+from portal import history
 from portal.models import Connection, Customer, LedgerState, MasterChange, Project, Resource
 from reconciliation.models import ExceptionCase
 from tests.integrations import netsuite_account
@@ -409,6 +412,7 @@ def deliver_everything() -> Counter[str]:
     return Counter(LedgerState.objects.values_list("state", flat=True))
 
 
+@pytest.mark.case(19, 33, 127, 129)
 def test_an_unseen_firm_is_brought_in_by_commands_and_its_hours_are_posted(firm: Path, vendors: str) -> None:
     started = time.monotonic()
     command("configure", str(firm / "firm.toml"))
@@ -430,6 +434,19 @@ def test_an_unseen_firm_is_brought_in_by_commands_and_its_hours_are_posted(firm:
     booked = control(vendors, "GET", "netsuite/inspect")
     assert len(booked["timebills"]) == entries
     assert booked["most_records_under_one_external_id"] == 1
+    history_tells_how_everything_stands()
+
+
+def history_tells_how_everything_stands() -> None:
+    """Whoever wrote a row with history, its latest history row is the row, and says why."""
+    for model in filter(history.has_history, apps.get_models()):
+        told = model.history.model  # type: ignore[attr-defined]
+        names = [field.attname for field in told.tracked_fields]
+        latest = told.objects.order_by("id", "-history_date", "-history_id").distinct("id")
+        assert set(map(repr, latest.values_list(*names))) == set(map(repr, model._base_manager.values_list(*names))), (
+            model
+        )
+        assert not told.objects.filter(Q(history_change_reason=None) | Q(history_change_reason="")).exists(), model
 
 
 def mend(firm: Path) -> None:

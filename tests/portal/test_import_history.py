@@ -115,7 +115,7 @@ class Watch(ast.NodeVisitor):
 
     watched: dict[str, type[models.Model]]
     accessors: set[str]
-    tables: dict[str, type[models.Model]]
+    tables: dict[str, type[models.Model]]  # of models whose history this module does not write by itself
     found: list[tuple[int, str]] = field(default_factory=list)
     names: list[dict[str, str]] = field(default_factory=lambda: [{}])
 
@@ -220,9 +220,15 @@ def _untracked(model: type[models.Model]) -> set[str]:
 
 def _breaches(source: str) -> list[str]:
     known = _with_history()
-    watch = Watch(known, _reverse_accessors(), {model._meta.db_table: model for model in known.values()})
+    tables = {model._meta.db_table: model for model in known.values() if not _writes_history(source, model)}
+    watch = Watch(known, _reverse_accessors(), tables)
     watch.visit(ast.parse(source))
     return [f"{line}: {what}" for line, what in watch.found]
+
+
+def _writes_history(source: str, model: type[models.Model]) -> bool:
+    """Whether hand-written SQL of a module writes the model's history as well; that it does so is for its own tests."""
+    return f"INSERT INTO {model.history.model._meta.db_table}" in source  # type: ignore[attr-defined]
 
 
 def _sources() -> Iterator[Path]:
@@ -273,6 +279,7 @@ def test_the_watch_sees_what_passes_the_history_by(source: str) -> None:
         "ExceptionCase.objects.filter(pk=1).update(open_holds=3, open_hours=2)",
         "cursor.execute('UPDATE reconciliation_exceptioncase SET open_holds = 1, open_people = 2 FROM x WHERE true')",
         "sql.execute('SELECT id FROM portal_project FOR UPDATE')",
+        "execute('UPDATE portal_project SET name = %s'); execute('INSERT INTO portal_historicalproject SELECT 1')",
     ],
 )
 def test_the_watch_is_not_disturbed_by_anything_else(source: str) -> None:
