@@ -7,7 +7,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from portal import health
 from portal.screens import NavItem
-from portal.views import shell, styleguide
+from portal.views import ledger, shell, styleguide
 
 NAVIGATION = (
     NavItem(label="Ledger", url_name="ledger", position=30, key="l"),
@@ -22,7 +22,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("preferences/", shell.preferences, name="preferences"),
     path("preferences/keyboard/", shell.KeyboardScreen.as_view(), name="keyboard"),
     path("entities/", shell.entities, name="entities"),
+    path("ledger/", ledger.LedgerList.as_view(), name="ledger"),
     path("styleguide/", styleguide.StyleguideScreen.as_view(), name="styleguide"),
+    path("api/v1/", include("reconciliation.api_urls")),
     path("", include("reconciliation.urls")),
     path("", include("integrations.urls")),
     path("accounts/", include("allauth.account.urls")),
