@@ -74,6 +74,15 @@ def account(connection: Connection) -> Account:
     )
 
 
+def credential_problem(connection: Connection, name: str) -> str:
+    """Why one credential cannot be read by this process, in a sentence; empty when it can. Its value is never told."""
+    try:
+        _secret(connection, name, connection.credentials.get(name) or {})
+    except Unauthorised as missing:
+        return str(missing)
+    return ""
+
+
 def _build(connection: Connection) -> Source | Target:
     kind = connector_type(connection.connector)
     told = account(connection)

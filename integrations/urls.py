@@ -5,14 +5,31 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from integrations import webhooks
+from integrations.views import connections, entries, inbox, runs, uploads
 from portal.screens import NavItem
 
 NAVIGATION = (
-    NavItem(label="Inbox", url_name="inbox", group="Operate", position=10, key="i"),
+    NavItem(label="Inbox", url_name="inbox", group="Operate", position=10, key="i", badge=inbox.badge),
     NavItem(label="Runs", url_name="runs", group="Operate", position=20, key="s"),
-    NavItem(label="Connections", url_name="connections", group="Operate", position=30, key="c"),
+    NavItem(
+        label="Connections", url_name="connections", group="Operate", position=30, key="c", badge=connections.badge
+    ),
+    NavItem(label="Uploads", url_name="uploads", group="Operate", position=40),
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("hooks/<slug:code>/", webhooks.hook, name="webhook"),
+    path("ledger/<int:pk>/", entries.EntryPage.as_view(), name="entry"),
+    path("ledger/<int:pk>/attempts/<int:attempt>/", entries.AttemptPage.as_view(), name="entry_attempt"),
+    path("inbox/", inbox.InboxScreen.as_view(), name="inbox"),
+    path("inbox/<int:pk>/", inbox.MessageScreen.as_view(), name="inbox_message"),
+    path("runs/", runs.RunsScreen.as_view(), name="runs"),
+    path("runs/<int:pk>/", runs.RunScreen.as_view(), name="run"),
+    path("streams/<int:pk>/", runs.StreamScreen.as_view(), name="stream"),
+    path("connections/", connections.ConnectionsScreen.as_view(), name="connections"),
+    path("connections/<slug:code>/", connections.ConnectionScreen.as_view(), name="connection"),
+    path("uploads/", uploads.UploadsScreen.as_view(), name="uploads"),
+    path("uploads/new/", uploads.NewUploadScreen.as_view(), name="upload_new"),
+    path("uploads/<int:pk>/", uploads.UploadScreen.as_view(), name="upload"),
+    path("uploads/<int:pk>/file/", uploads.UploadedFileScreen.as_view(), name="upload_file"),
 ]

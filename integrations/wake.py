@@ -24,14 +24,22 @@ QUEUES = {
     "read_back": "post",
     "revalidate": "post",
     "operation": "bulk",
+    "reconcile": "report",
 }
 
 
-def up(task: str, number: int) -> bool:
-    """Hint that one stream, connection or operation has work of one kind; whether the hint was published."""
+def up(task: str, number: int, *more: str | int) -> bool:
+    """Hint that one stream, connection or operation has work of one kind; whether the hint was published.
+
+    `more` goes to the task with the number; what must not be lost belongs in a row, never here.
+    """
     try:
         current_app.send_task(
-            f"integrations.tasks.{task}", args=[number], queue=QUEUES[task], expires=EXPIRES, ignore_result=True
+            f"integrations.tasks.{task}",
+            args=[number, *more],
+            queue=QUEUES[task],
+            expires=EXPIRES,
+            ignore_result=True,
         )
     except (KombuError, OSError) as error:
         log.info("nobody was woken for %s %s: %s", task, number, error)

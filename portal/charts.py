@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
 from itertools import pairwise
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 
 from portal.screens.figures import number
 
@@ -143,6 +145,54 @@ def stacked(
     picture = _picture(title, f"{unit}. {description}", width, len(data) * row + 4, SafeString("".join(drawn)))
     table = _twin(title, ["", *series], [[label, *(number(part, places) for part in parts)] for label, parts in data])
     return format_html("{}{}{}", legend, picture, table)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One stretch of time on a strip: its tone, what it was in words, and where its page is."""
+
+    start: datetime
+    end: datetime
+    tone: str
+    words: str
+    url: str = ""
+
+
+def strip(data: Sequence[tuple[str, Sequence[Span]]], *, start: datetime, end: datetime, title: str) -> SafeString:
+    """One line a row from `start` to `end`, with a mark for each stretch; a gap is where nothing was."""
+    row, left, width = 22, 230, 960
+    room, whole = width - left - 8, (end - start).total_seconds() or 1.0
+    bottom = len(data) * row + 4
+    drawn = []
+    for hour in range(5):
+        at = start + (end - start) * hour / 4
+        x = left + room * Decimal(hour) / 4
+        anchor = "end" if hour == 4 else "middle" if hour else "start"
+        drawn.append(
+            format_html(
+                '<line class="grid" x1="{0}" x2="{0}" y1="0" y2="{1}"/><text x="{0}" y="{2}" text-anchor="{3}">{4}</text>',
+                _n(x), bottom, bottom + 14, anchor, f"{localtime(at):%H:%M}",
+            )
+        )  # fmt: skip
+    for line, (label, spans) in enumerate(data):
+        y = line * row + 3
+        drawn.append(
+            format_html('<text x="{}" y="{}" text-anchor="end">{}</text>', left - 10, y + 12, _short(label, 36))
+        )
+        for span in spans:
+            begin = Decimal(max((span.start - start).total_seconds(), 0.0) / whole) * room
+            length = Decimal(max((span.end - max(span.start, start)).total_seconds(), 0.0) / whole) * room
+            mark = format_html(
+                '<rect class="mark {}" x="{}" y="{}" width="{}" height="16" rx="1.5"><title>{}</title></rect>',
+                span.tone, _n(left + begin), y, _n(max(length, Decimal(4))), span.words,
+            )  # fmt: skip
+            drawn.append(
+                format_html('<a href="{}" tabindex="-1" aria-hidden="true">{}</a>', span.url, mark)
+                if span.url
+                else mark
+            )
+    words = "; ".join(f"{label}: {len(spans)} runs" for label, spans in data)
+    return _picture(title, words, width, bottom + 18, SafeString("".join(drawn)))
 
 
 def _edges(parts: Sequence[Figure], top: Figure, room: int) -> list[Decimal]:

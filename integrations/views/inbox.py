@@ -1,0 +1,159 @@
+"""The inbox: every vendor record and webhook as it came, what became of it, and having it taken in again.
+
+The rule here: a message's payload is shown to roles that may read payloads in its entity, and to nobody else.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.db.models import Q, QuerySet
+from django.utils.functional import cached_property
+
+from integrations import inbox, wake
+from integrations.filters import MessageFilter
+from integrations.models import InboxMessage, Run
+from integrations.tables import MESSAGE_TONES, MessageTable
+from portal.access import OPERATORS, PAYLOAD_READERS, may
+from portal.models import Expense, TimeEntry
+from portal.screens import Action, Badge, DetailScreen, Empty, ListScreen, Outcome, Tab
+
+State = InboxMessage.State
+
+
+class Replay(Action):
+    """Have messages mapped and taken in again."""
+
+    name, label, key = "replay", "Replay", "post"
+    roles = OPERATORS
+    sentence = "Take {count} messages in again"
+    button = "Replay"
+    reason = forms.CharField(
+        max_length=500,
+        help_text="Kept in the audit trail. What was taken in before and has not changed makes no new version.",
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+
+    def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
+        """Put them back to the start of the way in."""
+        connections = set(queryset.order_by().values_list("connection_id", flat=True))
+        count = inbox.replay(queryset.values_list("pk", flat=True), user=user, reason=self.cleaned_data["reason"])
+        for connection_id in connections:
+            wake.up("take_in", connection_id)
+        if not count:
+            return Outcome("These messages are new and will be taken in anyway.", tone="warn")
+        return Outcome(f"{count:,} {'message is' if count == 1 else 'messages are'} taken in again.")
+
+
+class InboxScreen(ListScreen):
+    """Everything that arrived."""
+
+    title = "Inbox"
+    queryset = InboxMessage.objects.select_related("connection").defer("payload", "headers").order_by("-pk")
+    filterset = MessageFilter
+    table = MessageTable
+    actions = (Replay,)
+    tabs = (
+        Tab("all", "All"),
+        Tab("new", "New", lambda _user: Q(state=State.NEW)),
+        Tab("failed", "Cannot be read", lambda _user: Q(state=State.FAILED)),
+        Tab("done", "Taken in", lambda _user: Q(state=State.DONE)),
+        Tab("ignored", "Not taken", lambda _user: Q(state__in=[State.IGNORED, State.SUPERSEDED])),
+    )
+    caption = "Messages of the inbox"
+
+    def headline(self) -> str:
+        """What the inbox is."""
+        return "Vendor records and webhooks as they came. What cannot be read waits here; nothing else waits for it."
+
+    def nothing(self) -> Empty:
+        """By tab: none failed is good news."""
+        if self.tab and self.tab.slug == "failed":
+            return Empty("Everything could be read", "No message waits for a person.", "?tab=all", "See all messages")
+        if self.tab and self.tab.slug == "new":
+            return Empty("Nothing waits", "Every message that came has been taken in or set aside.")
+        return Empty("Nothing has arrived yet", "Messages appear when a stream is read or a webhook comes.")
+
+
+@dataclass(frozen=True, slots=True)
+class Became:
+    """One version of a document that a message brought."""
+
+    words: str
+    document_id: int
+    is_current: bool
+    entry_id: int | None
+    entry_state: str
+
+
+class MessageScreen(DetailScreen):
+    """One message: where it came from, what became of it, and its payload."""
+
+    queryset = InboxMessage.objects.select_related("connection__entity")
+    template_name = "integrations/message.html"
+    actions = (Replay,)
+    object: InboxMessage
+
+    def heading(self) -> str:
+        """Stream and the source's id."""
+        return f"{self.object.stream} {self.object.external_id}".strip()
+
+    def context(self, **more: Any) -> dict[str, Any]:
+        """The message in words beside its row."""
+        if "object" not in more:
+            return super().context(**more)
+        message = self.object
+        readable = may(self.request.user, PAYLOAD_READERS, message.connection.entity_id)
+        return super().context(
+            **more,
+            tone=MESSAGE_TONES[message.state],
+            became=self.became,
+            run=Run.objects.filter(pk=message.run_id).first() if message.run_id else None,
+            readable=readable,
+            payload=pretty(message.payload) if readable else "",
+            headers=pretty(message.headers) if readable and message.headers else "",
+            others=self._others(),
+        )
+
+    def _others(self) -> list[InboxMessage]:
+        """Other revisions of the same record, the latest ten."""
+        same = InboxMessage.objects.filter(
+            connection=self.object.connection_id, stream=self.object.stream, external_id=self.object.external_id
+        )
+        return list(same.exclude(pk=self.object.pk).defer("payload", "headers").order_by("-revision")[:10])
+
+    @cached_property
+    def became(self) -> list[Became]:
+        """The versions of documents that this message brought, of the entities its reader sees."""
+        found: list[Became] = []
+        for model in (TimeEntry, Expense):
+            versions = model.objects.visible_to(self.request.user).filter(message_id=self.object.pk)
+            found.extend(_became(one) for one in versions.select_related("document").order_by("pk")[:50])
+        return found
+
+
+def _became(version: TimeEntry | Expense) -> Became:
+    document = version.document
+    entry = document.entries.filter(version=version.version).select_related("state_row").order_by("-pk").first()
+    quantity = (
+        f"{version.hours:.2f} h" if isinstance(version, TimeEntry) else f"{version.amount:.2f} {version.currency}"
+    )
+    kind = "Time entry" if isinstance(version, TimeEntry) else "Expense"
+    words = f"{kind} {document.external_id}, version {version.version}: {quantity} on {version.work_date:%d %b %Y}"
+    is_current = document.current_version == version.version
+    state = entry.state_row.get_state_display() if entry is not None else ""
+    return Became(words, document.pk, is_current, entry.pk if entry is not None else None, state)
+
+
+def pretty(value: Any) -> str:
+    """JSON as a person reads it."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def badge(user: Any) -> Badge | None:
+    """How many messages cannot be read, for the navigation."""
+    failed = InboxMessage.objects.visible_to(user).filter(state=State.FAILED)[:100].count()
+    return Badge("Messages that cannot be read", failed, "bad") if failed else None
