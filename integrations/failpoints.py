@@ -1,6 +1,6 @@
 """Named places at which a test lets this process die as `kill -9` would. In production they cost one comparison.
 
-TIEOUT_FAILPOINT names one of them, or "name:3" for its third passing; it is read once, when the process starts.
+TIEOUT_FAILPOINT names one of them, or "name:3" for its third passing; it is read when the process starts.
 """
 
 from __future__ import annotations
@@ -19,24 +19,34 @@ POINTS = (
     "before-adopt",
     "after-adopt",
 )
+SOON = 0.1  # seconds
 
-_name, _, _passing = os.environ.get("TIEOUT_FAILPOINT", "").partition(":")
-_last_passing = int(_passing or 1)
+_armed = ""
+_last_passing = 1
 _passings = count(1)
 
-if _name and _name not in POINTS:
-    raise RuntimeError(f"TIEOUT_FAILPOINT={_name!r} is no failpoint; know {', '.join(POINTS)}.")
+
+def arm(point: str) -> None:
+    """Let this process die at a point ("name" or "name:passing"), or nowhere (empty)."""
+    global _armed, _last_passing, _passings
+    name, _, passing = point.partition(":")
+    if name and name not in POINTS:
+        raise ValueError(f"{name!r} is no failpoint; know {', '.join(POINTS)}.")
+    _armed, _last_passing, _passings = name, int(passing or 1), count(1)
 
 
 def pass_by(name: str) -> None:
     """Die here when the environment says so."""
-    if name == _name and next(_passings) == _last_passing:
+    if name == _armed and next(_passings) == _last_passing:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_soon(name: str, seconds: float = 0.3) -> None:
+def die_soon(name: str) -> None:
     """Die here a moment later: in the midst of the call that follows, when what was sent is out and no answer is in."""
-    if name == _name and next(_passings) == _last_passing:
-        timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
+    if name == _armed and next(_passings) == _last_passing:
+        timer = threading.Timer(SOON, os.kill, (os.getpid(), signal.SIGKILL))
         timer.daemon = True
         timer.start()
+
+
+arm(os.environ.get("TIEOUT_FAILPOINT", ""))

@@ -41,7 +41,7 @@ class Claimed:
 
 def lease_of(target_deadline: float) -> float:
     """Seconds that an entry may be on its way: always longer than one call may take."""
-    return max(timing.scaled(timing.LEASE), 2 * target_deadline + 1)
+    return max(timing.scaled(timing.LEASE), 2 * target_deadline)
 
 
 def pushes(connection: Connection, target: Target, limit: int, deadline: float, *, idle: bool) -> Claimed:

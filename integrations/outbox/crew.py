@@ -63,7 +63,6 @@ def make(call: Call, target: Target) -> Answer:
                 failpoints.pass_by("after-intent")
                 failpoints.die_soon("after-send")
                 answer.outcomes = list(target.push(call.postings))
-                failpoints.pass_by("after-response")
             else:
                 answer.found = dict(target.find([entry.key for entry in call.entries]))
         except ConnectorError as error:
@@ -72,6 +71,8 @@ def make(call: Call, target: Target) -> Answer:
             logger.exception("The connector of attempt %s failed", call.attempt_id)
             said = f"The connector failed: {type(error).__name__}: {error}"
             answer.error = InDoubt(said) if call.purpose == Attempt.Purpose.PUSH else Unavailable(said)
+    if call.purpose == Attempt.Purpose.PUSH:
+        failpoints.pass_by("after-response")
     answer.duration_ms = round((time.monotonic() - started) * 1000)
     answer.exchanges = [asdict(exchange) for exchange in exchanges]
     return answer

@@ -47,8 +47,11 @@ def target(code: str = "erp", connector: str = "memory", **capabilities: Any) ->
     return world.connection(code, connector, is_target=True, concurrency=BOOKS[code].capabilities.concurrency)
 
 
-def firm(target: Connection, code: str = "US") -> Connection:
-    """An entity with an open month, a project at 120.00 USD an hour and twenty people; its source, routed to the target."""
+def firm(target: Connection, code: str = "US", keys: dict[str, str] | None = None) -> Connection:
+    """An entity with an open month, a project at 120.00 USD an hour and twenty people; its source, routed to the target.
+
+    `keys` are the target's own for the entity, the project and the first person; made up when not given.
+    """
     entity = world.entity(code)
     source = world.connection(f"tracker-{code.lower()}", "harvest", entity, is_source=True)
     AccountingPeriod.objects.create(entity=entity, code="2026-10", starts_on=FIRST, ends_on="2026-10-31")
@@ -66,9 +69,12 @@ def firm(target: Connection, code: str = "US") -> Connection:
     people = [Resource.objects.create(code=f"P-{code}-{n}", name=f"Person {n} of {code}") for n in range(_PEOPLE)]
     for person in people:
         Engagement.objects.create(resource=person, entity=entity, role=role, valid_from=BEGINNING)
-    _known("project", source, target, "p1", f"1514-{code}", project.pk)
+    keys = keys or {}
+    if "entity" in keys:
+        _known("entity", source, target, "e", keys["entity"], entity.pk)
+    _known("project", source, target, "p1", keys.get("project", f"1514-{code}"), project.pk)
     for n, person in enumerate(people):
-        _known("resource", source, target, f"r{n}", f"22-{code}-{n}", person.pk)
+        _known("resource", source, target, f"r{n}", keys["resource"] if keys and not n else f"22-{code}-{n}", person.pk)
     Route.objects.create(entity=entity, source=source, target=target, kind="time", valid_from=BEGINNING)
     return source
 

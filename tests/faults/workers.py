@@ -1,0 +1,51 @@
+"""Workers as processes of their own, so that they can be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import connection
+
+from tests.integrations import netsuite_account
+
+SCALE = 0.002  # six minutes are 0.7 seconds
+TIMES = {"connect_timeout": "0.5", "read_timeout": "0.3", "total_timeout": "0.4"}
+
+
+class Nursery:
+    """Starts workers as processes of their own."""
+
+    def __init__(self) -> None:
+        url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+        environment = {
+            **os.environ, "DATABASE_URL": url, "TIEOUT_TIME_SCALE": str(SCALE), "TIEOUT_PROCESS": "command",
+            "NETSUITE_KEY": netsuite_account.keys()["PS256"][0],
+        }  # fmt: skip
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=environment, cwd=Path(settings.BASE_DIR),
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline().startswith("ready")
+
+    def work(self, connection_id: int, failpoint: str = "-") -> int:
+        """Let a worker do a shift; 0, or the signal that ended it. A worker that fails fails the test."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{connection_id} {failpoint}\n")
+        self._process.stdin.flush()
+        ended = int(self._process.stdout.readline())
+        assert ended in (0, signal.SIGKILL), f"the worker failed with {ended}"
+        return ended
+
+    def close(self) -> None:
+        """End the nursery; its workers have ended."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(10)
