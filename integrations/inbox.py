@@ -176,8 +176,12 @@ def _take_in_documents(connection: Connection, batch: _Batch) -> int:
 
 
 def _take_in_masters(connection: Connection, batch: _Batch) -> dict[int, str]:
-    """Master data; the messages that wait for another record, and what for."""
-    outcome = master_intake.take_in(connection, batch.masters)
+    """Master data; the messages that wait for another record, and what for. An older copy never overwrites a newer one."""
+    outdated = sql.outdated([message_id for message_id, _ in batch.masters])
+    for message_id in outdated:
+        batch.outcomes[message_id] = (State.SUPERSEDED, "")
+    current = [(message_id, record) for message_id, record in batch.masters if message_id not in outdated]
+    outcome = master_intake.take_in(connection, current)
     for message_id, sentence in outcome.left.items():
         batch.outcomes[message_id] = (State.IGNORED, sentence)
     for message_id, sentence in outcome.failed.items():

@@ -90,20 +90,35 @@ def take_in(connection: Connection, records: Sequence[tuple[int, MasterRecord]])
     owned = frozenset(connection.settings.get("owns", ()))
     intake = _Intake(connection, f"{connection.connector} says so ({connection.code})")
     for kind in MasterKind:
-        for message_id, record in sorted(
+        of_kind = sorted(
             (each for each in latest.values() if each[1].kind == kind), key=lambda each: (each[1].revision, each[0])
-        ):
-            if kind not in owned:
-                outcome.left[message_id] = f"{connection.code} does not own {kind.replace('_', ' ')} records here."
-                continue
-            try:
-                intake.apply(record)
-            except NotYet as waits:
-                outcome.waiting[message_id] = str(waits)
-            except Unfit as unfit:
-                outcome.failed[message_id] = str(unfit)
+        )
+        if kind in owned:
+            _apply_all(intake, of_kind, outcome)
+        else:
+            sentence = f"{connection.code} does not own {kind.replace('_', ' ')} records here."
+            outcome.left.update((message_id, sentence) for message_id, _ in of_kind)
     intake.tell()
     return outcome
+
+
+def _apply_all(intake: _Intake, records: Sequence[tuple[int, MasterRecord]], outcome: Outcome) -> None:
+    """Apply records of one kind, again and again while some of them still find what they waited for."""
+    while records:
+        waiting: list[tuple[int, MasterRecord]] = []
+        for message_id, record in records:
+            try:
+                intake.apply(record)
+                outcome.waiting.pop(message_id, None)
+            except NotYet as waits:
+                outcome.waiting[message_id] = str(waits)
+                waiting.append((message_id, record))
+            except Unfit as unfit:
+                outcome.waiting.pop(message_id, None)
+                outcome.failed[message_id] = str(unfit)
+        if len(waiting) == len(records):
+            return
+        records = waiting
 
 
 class _Intake:
@@ -272,6 +287,8 @@ class _Intake:
         survivor = self.named(record, "merged_into", MasterKind.CUSTOMER)
         entity = self.named(record, "entity", MasterKind.ENTITY)
         parent = self.find(MasterKind.CUSTOMER, record.parent.key) if record.parent.key else None
+        if parent is None and record.parent.key:
+            raise NotYet(f"customer {record.code} is below customer {record.parent.key}, which is not known here yet.")
         row = self.by_code(MasterKind.CUSTOMER, record)
         values = {
             "name": record.name, "entity": entity, "parent": parent,

@@ -274,6 +274,20 @@ def claim_records(connection_id: int, limit: int, ids: Sequence[int] | None = No
     return [Message(row[0], row[1], row[2], row[3], payloads.read(row[4]), bool(row[5])) for row in found]
 
 
+def outdated(ids: Sequence[int]) -> set[int]:
+    """Which of these messages tell an older state of a record than one that was taken in already."""
+    found = rows(
+        """
+        SELECT m.id FROM integrations_inboxmessage m
+         WHERE m.id = ANY(%s)
+           AND EXISTS (SELECT 1 FROM integrations_inboxmessage n
+                        WHERE n.connection_id = m.connection_id AND n.stream = m.stream AND n.external_id = m.external_id
+                          AND n.revision > m.revision AND n.kind = 'record' AND n.state = 'done')""",
+        [list(ids)],
+    )
+    return {row[0] for row in found}
+
+
 def settle(outcomes: Sequence[tuple[int, str, str]]) -> None:
     """Say what became of messages: (id, state, failure)."""
     execute(

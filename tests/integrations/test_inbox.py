@@ -216,6 +216,41 @@ def test_a_batch_is_a_fixed_number_of_statements(source: Inbound) -> None:
     assert statements(source, range(3)) == statements(source, range(100, 500))
 
 
+def test_an_older_copy_of_a_master_record_never_overwrites_a_newer_one(source: Inbound) -> None:
+    source.connection.settings = {"owns": ["customer"]}
+    source.connection.save()
+    values = {"kind": "customer", "code": "ACME", "attributes": {"currency": "USD"}}
+    source.vendor.put("c1", "2026-10-02", name="New name", **values)
+    source.pull()
+    inbox.take_in(source.connection.pk)
+    source.stream.cursor = ""
+    source.stream.save()
+    source.vendor.put("c1", "2026-10-01", name="Old name", **values)
+    source.pull()
+    assert inbox.take_in(source.connection.pk).superseded == 1
+    assert Customer.objects.get().name == "New name"
+
+
+@pytest.mark.case(29)
+def test_a_record_that_comes_before_its_parent_waits_in_the_inbox(source: Inbound) -> None:
+    source.connection.settings = {"owns": ["customer"]}
+    source.connection.save()
+    merged = {"currency": "USD", "merged_into": "c1"}
+    source.vendor.put("c2", "2026-10-01", kind="customer", code="BETA", name="Beta", attributes=merged)
+    source.pull()
+    inbox.take_in(source.connection.pk)
+    message = InboxMessage.objects.get()
+    assert (message.state, message.attempts) == ("new", 1)
+    assert "names customer c1, which is not known here yet" in message.failure
+    assert inbox.take_in(source.connection.pk).messages == 0
+    source.vendor.put("c1", "2026-10-01", kind="customer", code="ACME", name="Acme", attributes={"currency": "USD"})
+    source.pull()
+    InboxMessage.objects.update(next_attempt_at=None)
+    inbox.take_in(source.connection.pk)
+    assert states() == {"c1": "done", "c2": "done"}
+    assert Customer.objects.get(code="BETA").merged_into == Customer.objects.get(code="ACME")
+
+
 def test_master_data_comes_through_the_same_door(source: Inbound) -> None:
     source.connection.settings = {"owns": ["customer"]}
     source.connection.save()
