@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from integrations.bench.work import CURRENCIES, DAYS, FIRST
 from portal import sql
 from portal.models import Connection, LegalEntity
 from portal.records import DocumentKind
 from reconciliation.models import Route
 
-FIRST = date(2026, 10, 1)
-DAYS = 31
-CURRENCIES = ("USD", "GBP", "EUR", "SGD")
 ROLES = 20
 START = date(2020, 1, 1)
 
@@ -103,7 +101,7 @@ def build(projects: int, people: int, rates: int, *, connector: str = "harvest",
         [[person, ids[n % 4], roles[n % ROLES], "", START] for n, person in enumerate(person_ids)],
     )  # fmt: skip
     _rates(contracts, roles, rates)
-    _crosswalks(project_ids, person_ids, ids)
+    _crosswalks(connector, project_ids, person_ids, ids)
     sql.execute("ANALYZE")
     return Firm(sources, erp, project_ids, person_ids)
 
@@ -135,44 +133,15 @@ def _dated(cards: list[int], roles: list[int], ranges: int) -> Iterator[list[Any
                 start = start + timedelta(days=401)
 
 
-def _crosswalks(projects: list[int], people: list[int], entities: list[int]) -> None:
+def _crosswalks(system: str, projects: list[int], people: list[int], entities: list[int]) -> None:
     rows: list[list[Any]] = []
     for n, project in enumerate(projects):
-        rows.append(["harvest", str(n % 4), "project", str(10_000 + n), project, False, START])
+        rows.append([system, str(n % 4), "project", str(10_000 + n), project, False, START])
         rows.append(["netsuite", "1", "project", str(500_000 + n), project, False, START])
     for n, person in enumerate(people):
-        rows.append(["harvest", str(n % 4), "resource", str(90_000 + n), person, False, START])
+        rows.append([system, str(n % 4), "resource", str(90_000 + n), person, False, START])
         rows.append(["netsuite", "1", "resource", str(800_000 + n), person, False, START])
     rows += [["netsuite", "1", "entity", str(n + 1), entity, False, START] for n, entity in enumerate(entities)]
     _copy(
         "portal_crosswalk", ("system", "realm", "kind", "external_id", "internal_id", "allows_many", "valid_from"), rows
     )
-
-
-def worked(firm: Firm, count: int, *, faulty: float = 0.02, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Approved Harvest entries, as (index of the source, payload): one to two hours each.
-
-    The share `faulty` carries a project code that nobody knows.
-    """
-    people, projects = len(firm.people), len(firm.projects)
-    step = max(round(1 / faulty), 1) if faulty else 0
-    for n in range(offset, offset + count):
-        person = n % people
-        entity = person % 4
-        turn = n // people
-        project = ((person + turn * 7) // 4 * 4) % (projects // 4 * 4) + entity
-        is_faulty = bool(step) and n % step == step - 1
-        day = FIRST + timedelta(days=turn % DAYS)
-        yield entity, {
-            "id": 5_000_000 + n, "spent_date": day.isoformat(), "hours": 1.5 if n % 2 else 1.0, "notes": f"Work item {n}",
-            "user": {"id": 90_000 + person, "name": f"Person {person}"},
-            "client": {"id": 1, "name": "Client", "currency": CURRENCIES[entity]},
-            "project": {"id": 1, "name": "", "code": "NO-SUCH"} if is_faulty else _project(project),
-            "task": {"id": 1, "name": "Work"}, "billable": True, "billable_rate": None, "approval_status": "approved",
-            "is_running": False, "created_at": "2026-11-01T08:00:00Z", "updated_at": "2026-11-01T08:00:00Z",
-            "external_reference": None,
-        }  # fmt: skip
-
-
-def _project(number: int) -> dict[str, Any]:
-    return {"id": 10_000 + number, "name": "", "code": f"P{number}"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
-from integrations.bench.firm import CURRENCIES, FIRST, Firm
+from integrations.bench.firm import Firm
+from integrations.bench.work import CURRENCIES, FIRST
 from portal import ledger, sql
 from portal.ledger import Figures
 from portal.models import State

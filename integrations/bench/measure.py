@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,7 +92,13 @@ BENCHES: dict[str, str] = {
     "claim": "integrations.bench.claim",
     "deliver": "integrations.bench.deliver",
     "latency": "integrations.bench.latency",
+    "memory": "integrations.bench.memory",
 }
+
+
+def bounded(name: str, unit: str, values: list[float], bound: float, *, note: str = "", **extra: Any) -> Result:
+    """A figure that must stay below a fixed bound: the bound stands in the floor's place, and the ratio is at most 1."""
+    return Result(name, unit, values, [bound] * len(values), 1.0, at_least=False, note=note, extra=extra)
 
 
 def paired(
@@ -110,26 +117,48 @@ def paired(
 
 
 @contextmanager
-def scratch_database() -> Iterator[str]:
-    """A database of its own on the configured server, migrated, and dropped afterwards; yields its name."""
-    settings = connection.settings_dict
-    original = settings["NAME"]
-    connection.settings_dict["TEST"]["NAME"] = "tieout_bench"
-    name = connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+def scratch_database() -> Iterator[None]:
+    """A migrated database of its own on the configured server, dropped afterwards; `fresh_copy` copies it."""
+    told = connection.settings_dict
+    original, wanted = told["NAME"], told["TEST"]["NAME"]
+    told["TEST"]["NAME"] = f"tieout_bench_{os.getpid()}"
+    connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
     try:
-        yield name
+        yield
     finally:
         connection.creation.destroy_test_db(original, verbosity=0)
+        told["TEST"]["NAME"] = wanted
+
+
+@contextmanager
+def fresh_copy() -> Iterator[None]:
+    """A copy of the scratch database for one bench, dropped afterwards."""
+    told = connection.settings_dict
+    template = told["NAME"]
+    copy = f"{template}_copy"
+    connection.close()
+    with connection._nodb_cursor() as cursor:  # type: ignore[attr-defined]
+        cursor.execute(f'DROP DATABASE IF EXISTS "{copy}"')
+        cursor.execute(f'CREATE DATABASE "{copy}" TEMPLATE "{template}"')
+    told["NAME"] = copy
+    try:
+        yield
+    finally:
+        connection.close()
+        told["NAME"] = template
+        with connection._nodb_cursor() as cursor:  # type: ignore[attr-defined]
+            cursor.execute(f'DROP DATABASE IF EXISTS "{copy}" WITH (FORCE)')
 
 
 def run(names: list[str], scale: Scale, say: Callable[[str], None]) -> list[Result]:
     """Measure the named benches, one after the other, each in a database of its own."""
     results: list[Result] = []
-    for name in names:
-        say(f"{name} …")
-        measure: Bench = import_module(BENCHES[name]).measure
-        with scratch_database():
-            results.extend(measure(scale, say))
+    with scratch_database():
+        for name in names:
+            say(f"{name} …")
+            measure: Bench = import_module(BENCHES[name]).measure
+            with fresh_copy():
+                results.extend(measure(scale, say))
     return results
 
 
