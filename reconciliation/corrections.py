@@ -131,16 +131,14 @@ def _places(entries: Sequence[Standing]) -> list[tuple[Standing, Period]]:
     first = min(entry.post_on for entry in entries)
     for row in master_data.periods({entry.entity_id for entry in entries}, first):
         calendar[row[0]].append(Period(*row))
-    policies = _policies(entries)
+    drafts = _policies(entries)
     placed = []
     for entry in entries:
-        policy = policies[entry.document_id].policy
         period = next(
             (
                 period
                 for period in calendar[entry.entity_id]
-                if period.ends_on >= entry.post_on
-                and (takes_postings(period, policy) if policy else period.state == "open")
+                if period.ends_on >= entry.post_on and _takes(period, drafts[entry.document_id])
             ),
             None,
         )
@@ -150,6 +148,11 @@ def _places(entries: Sequence[Standing]) -> list[tuple[Standing, Period]]:
             )
         placed.append((entry, period))
     return placed
+
+
+def _takes(period: Period, draft: Draft) -> bool:
+    """Whether a period may be booked into under the draft's policy; without a route, only an open one."""
+    return takes_postings(period, draft.policy) if draft.is_routed else period.state == "open"
 
 
 def _policies(entries: Sequence[Standing]) -> dict[int, Draft]:
@@ -237,8 +240,8 @@ def put_back(entry_ids: Sequence[int], *, by: User, reason: str) -> dict[int, in
             current = drafts[entry.document_id]
             if current.version != entry.version or current.status != "approved":
                 raise NotReversible(
-                    f"Entry {entry.id} is version {entry.version}, and version {current.version} of its document is {current.status};"
-                    " only the current approved version is booked again."
+                    f"Entry {entry.id} is version {entry.version}, and version {current.version} of its document is "
+                    f"{current.status}; only the current approved version is booked again."
                 )
             siblings = [
                 other

@@ -71,7 +71,7 @@ class Setting:
 
 def _decimal(value: Any) -> Decimal:
     if isinstance(value, bool | float):
-        raise ValueError(value)
+        raise ValueError(value)  # noqa: TRY004 -- one error for whatever is wrong with a setting
     number = Decimal(str(value))
     if not number.is_finite() or number < 0:
         raise ValueError(value)
@@ -87,7 +87,7 @@ def _positive(value: Any) -> Decimal:
 
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(value)
+        raise ValueError(value)  # noqa: TRY004 -- one error for whatever is wrong with a setting
     return value
 
 
@@ -97,7 +97,7 @@ def _maybe_flag(value: Any) -> bool | None:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(value)
+        raise ValueError(value)  # noqa: TRY004 -- one error for whatever is wrong with a setting
     return value
 
 
@@ -118,7 +118,7 @@ def _one_of(*words: str) -> Callable[[Any], str]:
 
 def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
-        raise ValueError(value)
+        raise ValueError(value)  # noqa: TRY004 -- one error for whatever is wrong with a setting
     return tuple(_text(item) for item in value)
 
 
@@ -136,7 +136,7 @@ def _scopes(value: Any) -> tuple[str, ...]:
 def _table(read: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
     def read_table(value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise ValueError(value)
+            raise ValueError(value)  # noqa: TRY004 -- one error for whatever is wrong with a setting
         return {_text(key): read(item) for key, item in value.items()}
 
     return read_table

@@ -12,16 +12,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
+from typing import Any
 
 from portal.money import is_currency, round_money
 from reconciliation.facts.records import Contract, Draft, RateCard
-from reconciliation.facts.tables import Facts
+from reconciliation.facts.tables import Facts, RateKey
 from reconciliation.policies import RATE_SCOPES
 
 BY_THE_HOUR = "time_and_material"
 ZERO_BY_CONTRACT = "zero-by-contract"
 FINE = Decimal("0.0001")  # what the ledger keeps
 DEFAULT_DAY = Decimal(8)
+ONE_HOUR = Decimal(1)
 
 
 @dataclass(slots=True)
@@ -36,9 +38,17 @@ class Agreed:
     unit: str
     agreed_amount: Decimal  # per unit
     hours_per_unit: Decimal
-    match: str  # what the rate hangs on: "person and task", "role" …
+    level: RateKey  # what the rate hangs on
     valid_from: date
     valid_to: date
+
+    @property
+    def match(self) -> str:
+        """What the rate hangs on, in words, as “person and task”."""
+        return (
+            " and ".join(word for word, part in zip(("person", "role", "task"), self.level, strict=True) if part)
+            or "everybody"
+        )
 
     @property
     def version(self) -> str:
@@ -63,17 +73,15 @@ def figure(value: Decimal) -> str:
     return f"{whole}.{decimals:0<2}" if decimals else f"{whole}.00"
 
 
-def _levels(
-    resource_id: int | None, role_id: int | None, task_id: int | None
-) -> Iterator[tuple[str, tuple[int | None, int | None, int | None]]]:
-    """What a rate may hang on, most exact first."""
-    for person, label in ((resource_id, "person"), (None, "")):
-        for role, of_role in ((role_id, "role"), (None, "")):
-            for task, of_task in ((task_id, "task"), (None, "")):
-                if (label and not person) or (of_role and not role) or (of_task and not task):
-                    continue
-                words = [word for word in (label, of_role, of_task) if word]
-                yield " and ".join(words) or "everybody", (person, role, task)
+def _levels(person: int | None, role: int | None, task: int | None) -> list[RateKey]:
+    """What a rate may hang on, most exact first: a person before a role, with the task before without."""
+    levels: list[RateKey] = []
+    for who in (person, None) if person else (None,):
+        for what in (role, None) if role else (None,):
+            if task:
+                levels.append((who, what, task))
+            levels.append((who, what, None))
+    return levels
 
 
 def _scopes(draft: Draft) -> Iterator[tuple[str, int]]:
@@ -93,32 +101,38 @@ def candidates(draft: Draft, facts: Facts) -> Iterator[Agreed]:
     """Every rate that holds on the work date for this person, role and task, the one that wins in its card first."""
     day = draft.work_date
     currency = agreed_currency(draft)
-    levels = list(
-        _levels(
-            draft.resource.id if draft.resource else None,
-            draft.role.id if draft.role else None,
-            draft.task.id if draft.task else None,
-        )
+    levels = _levels(
+        draft.resource.id if draft.resource is not None else None,
+        draft.role.id if draft.role is not None else None,
+        draft.task.id if draft.task is not None else None,
     )
-    per_day = draft.contract.hours_per_day if draft.contract else DEFAULT_DAY
-    rates = facts.rates
     for scope, scope_id in _scopes(draft):
         card = facts.card_on(scope, scope_id, day)
-        if card is None:
+        by_level = facts.rates.get(card.id) if card is not None else None
+        if card is None or by_level is None:
             continue
         foreign = []
-        for match, (person, role, task) in levels:
-            for start, end, rate_id, amount, code, unit in rates.get((card.id, person, role, task), ()):
-                if not start <= day <= end:
+        for level in levels:
+            for row in by_level.get(level, ()):
+                if not row[0] <= day <= row[1]:
                     continue
-                hours = per_day if unit == "day" else Decimal(1)
-                hourly = (amount / hours).quantize(FINE, ROUND_HALF_UP) if unit == "day" else amount
-                agreed = Agreed(rate_id, scope, card, hourly, code, unit, amount, hours, match, start, end)
-                if code == currency:
+                agreed = _agreed(draft, scope, card, level, row)
+                if agreed.currency == currency:
                     yield agreed
                 else:
                     foreign.append(agreed)
         yield from foreign
+
+
+def _agreed(draft: Draft, scope: str, card: RateCard, level: RateKey, row: list[Any]) -> Agreed:
+    """A rate as agreed, per hour whatever its unit."""
+    start, end, rate_id, amount, currency, unit = row
+    hours = ONE_HOUR
+    hourly = amount
+    if unit == "day":
+        hours = draft.contract.hours_per_day if draft.contract is not None else DEFAULT_DAY
+        hourly = (amount / hours).quantize(FINE, ROUND_HALF_UP)
+    return Agreed(rate_id, scope, card, hourly, currency, unit, amount, hours, level, start, end)
 
 
 def find(draft: Draft, facts: Facts) -> Agreed | None:
@@ -175,7 +189,7 @@ def price(draft: Draft, facts: Facts) -> None:
 
 
 def worth(draft: Draft, hours: Decimal | None, per_unit: Decimal, hours_per_unit: Decimal) -> Decimal | None:
-    """Hours × rate, rounded once: to the cent where the contract rounds per entry, else as finely as the ledger keeps."""
+    """Hours times rate, rounded once: to the cent where the contract rounds per entry, else as finely as the ledger keeps."""
     if hours is None or not is_currency(draft.currency):
         return None
     exact = hours * per_unit if hours_per_unit == 1 else hours * per_unit / hours_per_unit

@@ -70,10 +70,10 @@ def give_routes(drafts: Sequence[Draft]) -> tuple[dict[int, Source], dict[int, E
     source_ids = {draft.source_id for draft in drafts}
     found = master_data.routes(source_ids)
     connections = {
-        row[0]: Source(*row[:6], as_mapping(row[6]), row[7])
+        row[0]: Source(row[0], row[1], row[2], row[3], row[4], row[5], as_mapping(row[6]), row[7])
         for row in master_data.connections(source_ids | {row[6] for row in found})
     }
-    entities = {row[0]: Entity(*row[:4], as_mapping(row[4])) for row in master_data.entities()}
+    entities = {row[0]: Entity(row[0], row[1], row[2], row[3], as_mapping(row[4])) for row in master_data.entities()}
     routes: dict[tuple[int, int, str], list[tuple[date, date, Route]]] = {}
     for source_id, entity_id, kind, start, end, route_id, target_id, policy in found:
         target = connections[target_id]
@@ -86,6 +86,7 @@ def give_routes(drafts: Sequence[Draft]) -> tuple[dict[int, Source], dict[int, E
         day = draft.work_date
         for start, end, route in routes.get((draft.source_id, draft.entity_id, draft.kind), ()):
             if start <= day <= end:
+                draft.is_routed = True
                 draft.route = route
                 draft.policy = route.policy
     return connections, entities
@@ -120,14 +121,11 @@ def _load_names(facts: Facts, drafts: Sequence[Draft]) -> None:
     sources = {draft.source_id: draft.source for draft in drafts}
     facts.names = {source_id: Names() for source_id in sources}
     keys: set[str] = set()
-    spelled: set[str] = set()
     for draft in drafts:
-        keys.update((draft.project_key, draft.resource_key, draft.task_key, draft.approver_key))
-        spelled.update((
-            draft.project_code, draft.project_key, draft.project_name, draft.resource_code, draft.resource_key,
-            draft.resource_name, draft.task_code, draft.task_key, draft.task_name, draft.approver_code, draft.approver_key,
-            draft.approver_name,
-        ))  # fmt: skip
+        keys.add(draft.project_key)
+        keys.add(draft.resource_key)
+        keys.add(draft.task_key)
+        keys.add(draft.approver_key)
     keys.discard("")
     by_realm: dict[tuple[str, str], list[Names]] = {}
     for source_id, source in sources.items():
@@ -136,12 +134,26 @@ def _load_names(facts: Facts, drafts: Sequence[Draft]) -> None:
     for system, realm, kind, external_id, start, end, internal_id in found:
         for names in by_realm[system, realm]:
             names.keys[kind].setdefault(external_id, []).append((start, end, internal_id))
-    aliases = master_data.aliases(sources, {normal(code) for code in spelled if code})
+    aliases = master_data.aliases(sources, lambda: _spelled(drafts))
     aliases.sort(key=lambda row: row[0] is None)
     for connection_id, kind, code, start, end, internal_id, alias_id in aliases:
         for source_id, names in facts.names.items():
             if connection_id in (None, source_id):
                 names.aliases.setdefault((kind, normal(code)), []).append((start, end, internal_id, alias_id))
+
+
+def _spelled(drafts: Sequence[Draft]) -> set[str]:
+    """Every code and name that the batch uses, in one spelling."""
+    return {
+        normal(code)
+        for draft in drafts
+        for code in (
+            draft.project_code, draft.project_key, draft.project_name, draft.resource_code, draft.resource_key,
+            draft.resource_name, draft.task_code, draft.task_key, draft.task_name, draft.approver_code, draft.approver_key,
+            draft.approver_name,
+        )
+        if code
+    }  # fmt: skip
 
 
 def _load_named(facts: Facts, drafts: Sequence[Draft]) -> None:
@@ -175,8 +187,9 @@ def _load_named(facts: Facts, drafts: Sequence[Draft]) -> None:
     facts.engagements = by_first(master_data.engagements(facts.resources), Engagement)
 
 
-def _by_key_or_alias(names: Names, kind: str, key: str, code: str, name: str, day: date) -> tuple[int, int]:
-    """(internal id, alias id) of what the source means on a day; zeros when neither its key nor an alias says."""
+def _by_key_or_alias(names: Names, kind: str, said: tuple[str, str, str], day: date) -> tuple[int, int]:
+    """(internal id, alias id) of what the source means by (key, code, name) on a day; zeros when nothing says."""
+    key, code, name = said
     if key:
         for start, end, internal_id in names.keys[kind].get(key, ()):
             if start <= day <= end:
@@ -194,19 +207,19 @@ def _resolve(facts: Facts, draft: Draft) -> None:
     """Find the project, the person and the approver."""
     names = facts.names[draft.source_id]
     day = draft.work_date
-    found, alias = _by_key_or_alias(names, "project", draft.project_key, draft.project_code, draft.project_name, day)
+    found, alias = _by_key_or_alias(names, "project", (draft.project_key, draft.project_code, draft.project_name), day)
     draft.project = facts.projects.get(found) or facts.project_by_code.get(draft.project_code.strip())
     if alias:
         draft.tags.append(f"project-by-alias:{alias}")
     found, alias = _by_key_or_alias(
-        names, "resource", draft.resource_key, draft.resource_code, draft.resource_name, day
+        names, "resource", (draft.resource_key, draft.resource_code, draft.resource_name), day
     )
     draft.resource = facts.resources.get(found) or _person(facts, draft.resource_code)
     if alias:
         draft.tags.append(f"resource-by-alias:{alias}")
     if draft.approver_key or draft.approver_code or draft.approver_name:
         found, _ = _by_key_or_alias(
-            names, "resource", draft.approver_key, draft.approver_code, draft.approver_name, day
+            names, "resource", (draft.approver_key, draft.approver_code, draft.approver_name), day
         )
         draft.approver = facts.resources.get(found) or _person(facts, draft.approver_code)
     if draft.resource is not None:
@@ -229,7 +242,7 @@ def _task(facts: Facts, names: Names, draft: Draft, project: Project) -> Task | 
         return None
     if not (draft.task_key or draft.task_code or draft.task_name):
         return next((task for task in tasks if task.is_default and task.is_active), None)
-    found, _ = _by_key_or_alias(names, "task", draft.task_key, draft.task_code, draft.task_name, draft.work_date)
+    found, _ = _by_key_or_alias(names, "task", (draft.task_key, draft.task_code, draft.task_name), draft.work_date)
     code, name = draft.task_code.strip(), normal(draft.task_name)
     for matches in (
         lambda task: task.id == found,
@@ -381,7 +394,7 @@ def _load_rates(facts: Facts, drafts: Sequence[Draft]) -> None:
         {draft.task.id for draft in drafts if draft.task},
         days,
     ):
-        rates.setdefault((card_id, resource_id, role_id, task_id), []).append(tuple(rest))
+        rates.setdefault(card_id, {}).setdefault((resource_id, role_id, task_id), []).append(rest)
 
 
 def _load_company(facts: Facts, drafts: Sequence[Draft]) -> None:

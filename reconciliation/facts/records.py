@@ -311,10 +311,11 @@ class Draft:
     whole_hours: Decimal | None = None  # of the version, where `hours` are of one part of it
     waiting_since: datetime | None = None
     # where it goes
-    source: Source = None  # type: ignore[assignment] -- set by facts.load for every draft that has a route
-    route: Route = None  # type: ignore[assignment]
-    policy: Policy = None  # type: ignore[assignment]
-    entity: Entity = None  # type: ignore[assignment]
+    is_routed: bool = False
+    source: Source = field(init=False)  # set by facts.give_routes, for every draft
+    entity: Entity = field(init=False)
+    route: Route = field(init=False)  # for those that are routed
+    policy: Policy = field(init=False)
     # whom and what it is about
     project: Project | None = None
     resource: Resource | None = None

@@ -28,6 +28,7 @@ from reconciliation.facts.records import (
 )
 
 Ranges = list[tuple[date, date, int]]
+RateKey = tuple[int | None, int | None, int | None]  # person, role, task
 
 
 @dataclass(slots=True)
@@ -80,12 +81,17 @@ class Facts:
     periods: dict[int, list[Period]] = field(default_factory=dict)
     intercompany: dict[tuple[int, int], list[tuple[date, date]]] = field(default_factory=dict)
     cards: dict[tuple[str, int], list[RateCard]] = field(default_factory=dict)
-    rates: dict[tuple[int, int | None, int | None, int | None], list[tuple[Any, ...]]] = field(default_factory=dict)
+    rates: dict[int, dict[RateKey, list[list[Any]]]] = field(
+        default_factory=dict
+    )  # by card, then by what a rate hangs on
     others: dict[tuple[int, date], list[Other]] = field(default_factory=dict)
     standing: dict[int, list[Standing]] = field(default_factory=dict)
     waivers: set[tuple[int, int, int, str]] = field(default_factory=set)
     left_of_contract: dict[int, Decimal] = field(default_factory=dict)
     left_of_purchase_order: dict[int, Decimal] = field(default_factory=dict)
+    plans: dict[tuple[int, str], list[tuple[str, str, str]]] = field(
+        default_factory=dict
+    )  # keys by route: rules.targets
     _period_on: dict[tuple[int, date], Period | None] = field(default_factory=dict)
 
     def status_on(self, project_id: int, day: date) -> tuple[date, date, str] | None:

@@ -96,7 +96,8 @@ def cap_exceeded(entry: Draft, facts: Facts) -> Finding | None:
         sentence=f"{figure(entry.amount)} {entry.currency} pass the not-to-exceed amount of contract {contract.code}, of which "
         f"{figure(left)} of {figure(contract.cap_amount)} {contract.currency} are left; agree a change, or do not bill the rest.",
         subject_key=str(contract.id),
-        cause=f"The not-to-exceed amount of contract {contract.code}, {figure(contract.cap_amount)} {contract.currency}, is reached.",
+        cause=f"The not-to-exceed amount of contract {contract.code} ({figure(contract.cap_amount)} {contract.currency}) is "
+        "reached.",
         detail={"contract_id": contract.id, "left": str(left), "value": str(entry.amount)},
     )
 

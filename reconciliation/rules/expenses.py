@@ -57,8 +57,8 @@ def expense_receipt_missing(entry: Draft, facts: Facts) -> Finding | None:
     above = f" above {figure(limit)} {entry.entity.currency}" if limit else ""
     return _finding(
         entry,
-        f"The {entry.category} expense of {figure(entry.gross or Decimal(0))} {entry.currency} of {who(entry)} on {entry.work_date} "
-        f"has no receipt; one is needed{above}.",
+        f"The {entry.category} expense of {figure(entry.gross or Decimal(0))} {entry.currency} of {who(entry)} on "
+        f"{entry.work_date} has no receipt; one is needed{above}.",
         person,
         f"Expenses of {who(entry)} have no receipt.",
     )
@@ -87,7 +87,8 @@ def expense_over_policy(entry: Draft, facts: Facts) -> Finding | None:
         )
     return _finding(
         entry,
-        f"The {entry.category} expense of {figure(entry.gross)} {entry.currency} of {who(entry)} on {entry.work_date} {comparison}.",
+        f"The {entry.category} expense of {figure(entry.gross)} {entry.currency} of {who(entry)} on {entry.work_date} "
+        f"{comparison}.",
         normal(entry.category),
         f"{entry.category} expenses are above the policy.",
         expected=str(limit),

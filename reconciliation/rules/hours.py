@@ -95,8 +95,8 @@ def overlap(entry: Draft, facts: Facts) -> Finding | None:
     else:
         return None
     return Finding(
-        sentence=f"{who(entry)} worked {starts:%H:%M}–{ends:%H:%M} and, on entry {other.external_id}, "
-        f"{other.starts_at:%H:%M}–{other.ends_at:%H:%M} UTC on {entry.work_date}; correct one of them at its source.",
+        sentence=f"{who(entry)} worked {starts:%H:%M} to {ends:%H:%M} and, on entry {other.external_id}, "
+        f"{other.starts_at:%H:%M} to {other.ends_at:%H:%M} UTC on {entry.work_date}; correct one of them at its source.",
         subject_key=f"{entry.resource.id}:{entry.work_date}",
         cause=f"Intervals of {who(entry)} overlap on {entry.work_date}.",
         detail={"resource_id": entry.resource.id, "documents": [entry.document_id, other.document_id]},
@@ -124,8 +124,8 @@ def duplicate_suspected(entry: Draft, facts: Facts) -> Finding | None:
     else:
         return None
     return Finding(
-        sentence=f"{figure(entry.whole_hours or Decimal(0))} hours of {who(entry)} on {entry.work_date} are already reported as entry "
-        f"{other.external_id}; link them as the same work, or waive with the reason why both are right.",
+        sentence=f"{figure(entry.whole_hours or Decimal(0))} hours of {who(entry)} on {entry.work_date} are already reported as "
+        f"entry {other.external_id}; link them as the same work, or waive with the reason why both are right.",
         subject_key=str(entry.resource.id),
         cause=f"Work of {who(entry)} seems to be reported twice.",
         subject_type="resource",

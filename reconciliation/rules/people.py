@@ -146,8 +146,8 @@ def cost_centre_missing(entry: Draft, facts: Facts) -> Finding | None:
         return None
     role = entry.role.name if entry.role else ""
     return Finding(
-        sentence=f"{who(entry)} ({role}) has no cost centre on {entry.work_date}, and {entry.entity.code} needs one; set it on the "
-        "engagement, on the project or for the role.",
+        sentence=f"{who(entry)} ({role}) has no cost centre on {entry.work_date}, and {entry.entity.code} needs one; set it on "
+        "the engagement, on the project or for the role.",
         subject_type="resource",
         subject_key=str(entry.engagement.resource_id),
         cause=f"{who(entry)} has no cost centre in {entry.entity.code}.",

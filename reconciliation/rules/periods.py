@@ -61,7 +61,8 @@ def period_closed(entry: Draft, facts: Facts) -> Finding | None:
         following = facts.next_open_period(entity_id, entry.post_on)
         way_out = f"post it on {following.starts_on} in {following.code}" if following else "open the next period"
         return Finding(
-            sentence=f"Period {period.code} of {entity.code} is {period.state} for {entry.post_on}; {way_out}, or re-open the period.",
+            sentence=f"Period {period.code} of {entity.code} is {period.state} for {entry.post_on}; {way_out}, or "
+            "re-open the period.",
             subject_key=str(period.id),
             cause=f"Period {period.code} of {entity.code} is {period.state}.",
             detail={

@@ -49,8 +49,8 @@ def changed_after_posting(entry: Draft, facts: Facts) -> Finding | None:
         f"{figure(posted.hours or posted.amount or Decimal(0))} {'hours' if entry.kind == 'time' else posted.currency}"
     )
     return Finding(
-        sentence=f"Version {entry.version} replaces version {posted.version}, which is {posted.state.replace('_', ' ')} with {was} "
-        f"({delta}{', billable changed' if flips else ''}); reverse it and book the new version.",
+        sentence=f"Version {entry.version} replaces version {posted.version}, which is {posted.state.replace('_', ' ')} with "
+        f"{was} ({delta}{', billable changed' if flips else ''}); reverse it and book the new version.",
         subject_key=str(project_id),
         cause=f"Entries on {code} were changed at the source after posting.",
         detail={

@@ -116,7 +116,9 @@ def task_required(entry: Draft, facts: Facts) -> Finding | None:
     elif named:
         sentence = f"“{named}” is not a task of project {project.code}, which needs one; map it to a task."
     else:
-        sentence = f"Project {project.code} needs a task and the entry names none; give the project a default task, or ask for one."
+        sentence = (
+            f"Project {project.code} needs a task and the entry names none; give it a default task, or ask for one."
+        )
     key = f"{project.id}:{normal(named)}"
     cause = f"Project {project.code} needs a task{f'; “{named}” is not an active one' if named else ' and entries name none'}."
     return Finding(sentence=sentence, subject_key=key, cause=cause, detail=detail)

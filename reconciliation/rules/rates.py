@@ -93,8 +93,8 @@ def rate_missing(entry: Draft, facts: Facts) -> Finding | None:
     if guess is not None:
         detail["estimate"], detail["estimate_basis"] = str(guess[0]), guess[1]
     return Finding(
-        sentence=f"There is no agreed rate for {who(entry)} as {role_name} under {under} on {entry.work_date}; add it to the rate "
-        "card, or accept the source's rate.",
+        sentence=f"There is no agreed rate for {who(entry)} as {role_name} under {under} on {entry.work_date}; add it to the "
+        "rate card, or accept the source's rate.",
         subject_key=f"{key}:role:{role.id if role else 0}",
         cause=f"There is no agreed rate for {role_name} under {under}.",
         detail=detail,

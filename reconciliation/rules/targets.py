@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from reconciliation.facts.records import Draft
-from reconciliation.facts.tables import Facts
+from reconciliation.facts.tables import Book, Facts
 from reconciliation.rules.base import Finding, rule
 
 _DEMANDS = {
@@ -30,20 +30,14 @@ TEXT_ADAPTED = "text-adapted"
 def address(entry: Draft, facts: Facts) -> None:
     """Set the entry's keys in the target's own words, and note which are missing; then its text as the target takes it."""
     book = facts.books[entry.route.target.id]
-    demands = entry.policy.target_keys
+    plan = facts.plans.get((entry.route.id, entry.kind))
+    if plan is None:
+        plan = facts.plans[entry.route.id, entry.kind] = _plan(entry, book)
     day = entry.work_date
-    records = (
-        ("entity", entry.entity),
-        ("project", entry.project),
-        ("resource", entry.resource),
-        ("task", entry.task),
-        ("cost_centre", entry.cost_centre),
-        ("item", entry.role if entry.kind == "time" else None),
-    )
     keys: dict[str, str] = {}
-    for kind, record in records:
-        demand = demands.get(kind) or _DEMANDS[kind]
-        if record is None or demand == "none":
+    for kind, attribute, demand in plan:
+        record = getattr(entry, attribute)
+        if record is None:
             continue
         if demand == "own_code":
             keys[kind] = record.code
@@ -55,14 +49,26 @@ def address(entry: Draft, facts: Facts) -> None:
             key = _item(entry, record.code)
         if key:
             keys[kind] = key
-        elif demand == "required" or (demand == "where_kept" and kind in book.kept and kind != "item"):
+        elif demand == "required":
             entry.missing_keys.append(f"{kind}:{record.id}")
-    if entry.kind == "expense":
-        item = _item(entry, entry.category)
-        if item:
-            keys["item"] = item
+    if entry.kind == "expense" and (item := _item(entry, entry.category)):
+        keys["item"] = item
     entry.target_keys = keys
     entry.memo = adapt(entry)
+
+
+def _plan(entry: Draft, book: Book) -> list[tuple[str, str, str]]:
+    """(kind, what of the entry, required or optional or own code) for each kind of key that a route's postings may carry."""
+    plan = []
+    for kind, default in _DEMANDS.items():
+        demand = entry.policy.target_keys.get(kind, default)
+        if demand == "where_kept":
+            demand = "required" if kind in book.kept and kind != "item" else "optional"
+        unknown = demand == "optional" and kind not in book.kept and not (kind == "item" and entry.policy.items)
+        if demand == "none" or unknown or (kind == "item" and entry.kind == "expense"):
+            continue
+        plan.append((kind, "role" if kind == "item" else kind, demand))
+    return plan
 
 
 def _item(entry: Draft, code: str) -> str:

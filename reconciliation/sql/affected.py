@@ -20,7 +20,7 @@ _UNKNOWN = "h.rule IN ('project-unknown', 'resource-unknown', 'task-required')"
 _BY = {
     "entity": (_OPEN + "e.entity_id = ANY(%(ids)s)",),
     "period": (
-        _OPEN + "EXISTS (SELECT 1 FROM portal_accountingperiod a WHERE a.id = ANY(%(ids)s) AND (e.period_id = a.id OR"
+        _OPEN + "EXISTS (SELECT 1 FROM portal_accountingperiod a WHERE a.id = ANY(%(ids)s) AND (e.period_id = a.id OR"  # noqa: S608
         " ((e.entity_id = a.entity_id OR p.entity_id = a.entity_id) AND e.post_on BETWEEN a.starts_on AND a.ends_on)))",
         _HELD + "h.rule IN ('period-closed', 'period-missing')",
     ),
@@ -37,25 +37,25 @@ _BY = {
         _HELD + "h.rule IN ('resource-unknown', 'approver-not-in-chain')",
     ),
     "rate_card": (
-        _OPEN + "EXISTS (SELECT 1 FROM portal_ratecard r WHERE r.id = ANY(%(ids)s) AND (r.contract_id = p.contract_id"
+        _OPEN + "EXISTS (SELECT 1 FROM portal_ratecard r WHERE r.id = ANY(%(ids)s) AND (r.contract_id = p.contract_id"  # noqa: S608
         " OR r.customer_id IN (p.customer_id, e.customer_id) OR r.entity_id = p.entity_id"
         " OR (r.contract_id IS NULL AND r.customer_id IS NULL AND r.entity_id IS NULL)))",
-        _OPEN + "e.rate_used_id IN (SELECT id FROM portal_rate WHERE card_id = ANY(%(ids)s))",
+        _OPEN + "e.rate_used_id IN (SELECT id FROM portal_rate WHERE card_id = ANY(%(ids)s))",  # noqa: S608
     ),
     "intercompany": (
-        _OPEN + "p.entity_id IN (SELECT receiver_id FROM portal_intercompanyrelation WHERE id = ANY(%(ids)s))"
+        _OPEN + "p.entity_id IN (SELECT receiver_id FROM portal_intercompanyrelation WHERE id = ANY(%(ids)s))"  # noqa: S608
         " AND EXISTS (SELECT 1 FROM portal_engagement g WHERE g.resource_id = e.resource_id AND g.entity_id <> p.entity_id)",
         _HELD + "h.rule = 'intercompany-missing'",
     ),
     "crosswalk": (
-        _OPEN + "EXISTS (SELECT 1 FROM portal_crosswalk w WHERE w.id = ANY(%(ids)s) AND ("
+        _OPEN + "EXISTS (SELECT 1 FROM portal_crosswalk w WHERE w.id = ANY(%(ids)s) AND ("  # noqa: S608
         "(w.kind = 'project' AND e.project_id = w.internal_id) OR (w.kind = 'resource' AND e.resource_id = w.internal_id)"
         " OR (w.kind = 'task' AND e.task_id = w.internal_id) OR (w.kind = 'entity' AND e.entity_id = w.internal_id)"
         " OR (w.kind = 'cost_centre' AND e.cost_centre_id = w.internal_id) OR (w.kind = 'item' AND e.role_id = w.internal_id)))",
         _HELD + _UNKNOWN,
     ),
     "alias": (
-        _OPEN + "EXISTS (SELECT 1 FROM portal_alias a WHERE a.id = ANY(%(ids)s) AND ("
+        _OPEN + "EXISTS (SELECT 1 FROM portal_alias a WHERE a.id = ANY(%(ids)s) AND ("  # noqa: S608
         " e.tags ?| ARRAY['project-by-alias:' || a.id, 'resource-by-alias:' || a.id]"
         " OR EXISTS (SELECT 1 FROM portal_timeentry t WHERE t.document_id = e.document_id AND t.version = e.version"
         "            AND lower(a.code) IN (lower(t.project_code), lower(t.project_key), lower(t.project_name),"
@@ -64,7 +64,7 @@ _BY = {
     ),
     "connection": (_OPEN + "(e.source_id = ANY(%(ids)s) OR e.target_id = ANY(%(ids)s))",),
     "route": (
-        _OPEN + "e.source_id IN (SELECT source_id FROM reconciliation_route WHERE id = ANY(%(ids)s))",
+        _OPEN + "e.source_id IN (SELECT source_id FROM reconciliation_route WHERE id = ANY(%(ids)s))",  # noqa: S608
         _HELD + "h.rule = 'no-route'",
     ),
 }

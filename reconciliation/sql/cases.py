@@ -44,7 +44,7 @@ def open_cases(wanted: Sequence[Wanted], *, reason: str) -> dict[Cause, int]:
     causes = [item.cause for item in wanted]
     arrays = _arrays(causes)
     rows(
-        "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(rule || chr(31) || entity_id || chr(31) ||"
+        "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(rule || chr(31) || entity_id || chr(31) ||"  # noqa: S608
         f" subject_type || chr(31) || subject_key, 7) AS k FROM {_CAUSES} AS w(rule, entity_id, subject_type, subject_key)"
         " ORDER BY 1) locks",
         arrays,
@@ -202,7 +202,8 @@ def open_holds_of(entry_ids: Sequence[int]) -> list[tuple[int, int, str, int]]:
     return [
         (row[0], row[1], row[2], row[3])
         for row in rows(
-            "SELECT id, entry_id, rule, case_id FROM reconciliation_hold WHERE entry_id = ANY(%s::bigint[]) AND closed_at IS NULL",
+            "SELECT id, entry_id, rule, case_id FROM reconciliation_hold"
+            " WHERE entry_id = ANY(%s::bigint[]) AND closed_at IS NULL",
             [list(entry_ids)],
         )
     ]

@@ -79,8 +79,9 @@ def last_generations(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:
 
 
 def live_time_on(days: Iterable[tuple[int, Any]]) -> list[tuple[Any, ...]]:
-    """Live time entries of each (resource, work date): (resource, day, document, source, project, hours, state, billable,
-    starts, ends, provenance, description, external id).
+    """Live time entries of each (resource, work date).
+
+    (resource, day, document, source, project, hours, state, billable, starts, ends, provenance, description, external id)
     """
     pairs = list(days)
     return rows(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from typing import Any
 
 from portal.sql import rows
+from reconciliation.sql import numbers, texts
 
 _END = "DATE '9999-12-31'"
 _FROM_START = "DATE '0001-01-01'"
@@ -18,7 +19,7 @@ def connections(ids: Collection[int]) -> list[Row]:
     return rows(
         "SELECT id, code, name, connector, realm, entity_id, settings, cut_over_on FROM portal_connection"
         " WHERE id = ANY(%s::bigint[])",
-        [list(ids)],
+        [numbers(ids)],
     )
 
 
@@ -27,7 +28,7 @@ def routes(source_ids: Collection[int]) -> list[Row]:
     return rows(
         f"SELECT source_id, entity_id, kind, valid_from, coalesce(valid_to, {_END}), id, target_id, policy"  # noqa: S608
         " FROM reconciliation_route WHERE source_id = ANY(%s::bigint[]) ORDER BY valid_from",
-        [list(source_ids)],
+        [numbers(source_ids)],
     )
 
 
@@ -45,7 +46,7 @@ def keys_of_sources(
         " FROM unnest(%s::text[], %s::text[]) AS w(system, realm)"
         " JOIN portal_crosswalk c ON c.system = w.system AND c.realm = w.realm"
         " WHERE c.kind = ANY(%s::text[]) AND c.external_id = ANY(%s::text[])",
-        [[r[0] for r in realms], [r[1] for r in realms], list(kinds), list(external_ids)],
+        [[r[0] for r in realms], [r[1] for r in realms], list(kinds), texts(external_ids)],
     )
 
 
@@ -54,7 +55,7 @@ def keys_in_targets(realms: Collection[tuple[str, str]], wanted: dict[str, Colle
     conditions = " OR ".join(["(c.kind = %s AND c.internal_id = ANY(%s::bigint[]))"] * len(wanted))
     parameters: list[Any] = []
     for kind, ids in wanted.items():
-        parameters += [kind, list(ids)]
+        parameters += [kind, numbers(ids)]
     return rows(
         f"SELECT c.system, c.realm, c.kind, c.internal_id, c.valid_from, coalesce(c.valid_to, {_END}), c.external_id"  # noqa: S608
         " FROM unnest(%s::text[], %s::text[]) AS w(system, realm)"
@@ -73,13 +74,24 @@ def kinds_kept(realms: Collection[tuple[str, str]], kinds: Collection[str]) -> l
     )
 
 
-def aliases(connection_ids: Collection[int], codes: Collection[str]) -> list[Row]:
-    """(connection or empty, kind, code, from, to, internal id, id) of aliases whose code, in small letters, is one of these."""
-    return rows(
+ALIASES_AT_ONCE = 2000
+
+
+def aliases(connection_ids: Collection[int], codes: Callable[[], Collection[str]]) -> list[Row]:
+    """(connection or empty, kind, code, from, to, internal id, id) of the aliases that may stand for codes of the batch.
+
+    `codes` are in small letters with single blanks, and asked for only where the connections have very many aliases.
+    """
+    query = (
         f"SELECT connection_id, kind, code, valid_from, coalesce(valid_to, {_END}), internal_id, id FROM portal_alias"  # noqa: S608
         " WHERE (connection_id IS NULL OR connection_id = ANY(%s::bigint[]))"
-        r" AND lower(regexp_replace(btrim(code), '\s+', ' ', 'g')) = ANY(%s::text[])",
-        [list(connection_ids), list(codes)],
+    )
+    few = rows(f"{query} LIMIT {ALIASES_AT_ONCE + 1}", [numbers(connection_ids)])
+    if len(few) <= ALIASES_AT_ONCE:
+        return few
+    return rows(
+        rf"{query} AND lower(regexp_replace(btrim(code), '\s+', ' ', 'g')) = ANY(%s::text[])",
+        [numbers(connection_ids), texts(codes())],
     )
 
 
@@ -88,7 +100,7 @@ def projects(ids: Collection[int], codes: Collection[str]) -> list[Row]:
     return rows(
         "SELECT id, code, name, entity_id, customer_id, contract_id, billing_model, cost_centre_id, requires_task, successor_id"
         " FROM portal_project WHERE id = ANY(%s::bigint[]) OR code = ANY(%s::text[])",
-        [list(ids), list(codes)],
+        [numbers(ids), texts(codes)],
     )
 
 
@@ -97,7 +109,7 @@ def statuses(project_ids: Collection[int]) -> list[Row]:
     return rows(
         f"SELECT project_id, valid_from, coalesce(valid_to, {_END}), status FROM portal_projectstatus"  # noqa: S608
         " WHERE project_id = ANY(%s::bigint[]) ORDER BY valid_from",
-        [list(project_ids)],
+        [numbers(project_ids)],
     )
 
 
@@ -106,7 +118,7 @@ def tasks(project_ids: Collection[int]) -> list[Row]:
     return rows(
         "SELECT project_id, id, code, name, is_billable, is_active, is_default FROM portal_task"
         " WHERE project_id = ANY(%s::bigint[]) ORDER BY id",
-        [list(project_ids)],
+        [numbers(project_ids)],
     )
 
 
@@ -115,30 +127,31 @@ def approvers(project_ids: Collection[int]) -> list[Row]:
     return rows(
         "SELECT s.project_id, r.id, r.name FROM portal_approvalstep s JOIN portal_resource r ON r.id = s.approver_id"
         " WHERE s.project_id = ANY(%s::bigint[]) ORDER BY s.sequence",
-        [list(project_ids)],
+        [numbers(project_ids)],
     )
 
 
 def customers(ids: Collection[int]) -> list[Row]:
     """(id, code, name, merged into, currency, active from, active to), with the survivors that they were merged into."""
     return rows(
-        "WITH RECURSIVE chain(id) AS (SELECT unnest(%s::bigint[]) UNION SELECT c.merged_into_id FROM portal_customer c"
+        "WITH RECURSIVE chain(id) AS (SELECT unnest(%s::bigint[]) UNION SELECT c.merged_into_id FROM portal_customer c"  # noqa: S608
         " JOIN chain ON c.id = chain.id WHERE c.merged_into_id IS NOT NULL)"
         f" SELECT c.id, c.code, c.name, c.merged_into_id, c.currency, coalesce(c.active_from, {_FROM_START}),"
         f" coalesce(c.active_to, {_END}) FROM portal_customer c JOIN chain ON chain.id = c.id",
-        [list(ids)],
+        [numbers(ids)],
     )
 
 
 def contracts(ids: Collection[int]) -> list[Row]:
-    """(id, code, customer, entity, billing model, currency, cap, requires purchase order, rounding, hours per day, tolerance,
-    from, to).
+    """(id, code, customer, entity, billing model, currency, cap, requires purchase order, and the rest).
+
+    The rest: rounding, hours per day, rate tolerance, from, to.
     """
     return rows(
-        "SELECT id, code, customer_id, entity_id, billing_model, currency, cap_amount, requires_purchase_order, rounding,"
+        "SELECT id, code, customer_id, entity_id, billing_model, currency, cap_amount, requires_purchase_order, rounding,"  # noqa: S608
         f" hours_per_day, rate_tolerance, coalesce(starts_on, {_FROM_START}), coalesce(ends_on, {_END})"
         " FROM portal_contract WHERE id = ANY(%s::bigint[])",
-        [list(ids)],
+        [numbers(ids)],
     )
 
 
@@ -147,7 +160,7 @@ def purchase_orders(contract_ids: Collection[int]) -> list[Row]:
     return rows(
         f"SELECT contract_id, valid_from, coalesce(valid_to, {_END}), id, number, amount, currency"  # noqa: S608
         " FROM portal_purchaseorder WHERE contract_id = ANY(%s::bigint[]) ORDER BY valid_from",
-        [list(contract_ids)],
+        [numbers(contract_ids)],
     )
 
 
@@ -156,7 +169,7 @@ def resources(ids: Collection[int], codes: Collection[str], emails: Collection[s
     return rows(
         "SELECT id, code, name, email FROM portal_resource"
         " WHERE id = ANY(%s::bigint[]) OR code = ANY(%s::text[]) OR (email <> '' AND lower(email) = ANY(%s::text[]))",
-        [list(ids), list(codes), list(emails)],
+        [numbers(ids), texts(codes), texts(emails)],
     )
 
 
@@ -165,13 +178,13 @@ def engagements(resource_ids: Collection[int]) -> list[Row]:
     return rows(
         f"SELECT resource_id, valid_from, coalesce(valid_to, {_END}), entity_id, cost_centre_id, role_id, external_id"  # noqa: S608
         " FROM portal_engagement WHERE resource_id = ANY(%s::bigint[]) ORDER BY valid_from",
-        [list(resource_ids)],
+        [numbers(resource_ids)],
     )
 
 
 def roles(ids: Collection[int]) -> list[Row]:
     """(id, code, name)."""
-    return rows("SELECT id, code, name FROM portal_role WHERE id = ANY(%s::bigint[])", [list(ids)])
+    return rows("SELECT id, code, name FROM portal_role WHERE id = ANY(%s::bigint[])", [numbers(ids)])
 
 
 def cost_centres(ids: Collection[int], entity_ids: Collection[int], codes: Collection[str]) -> list[Row]:
@@ -179,7 +192,7 @@ def cost_centres(ids: Collection[int], entity_ids: Collection[int], codes: Colle
     return rows(
         f"SELECT id, entity_id, code, name, coalesce(valid_from, {_FROM_START}), coalesce(valid_to, {_END})"  # noqa: S608
         " FROM portal_costcentre WHERE id = ANY(%s::bigint[]) OR (entity_id = ANY(%s::bigint[]) AND code = ANY(%s::text[]))",
-        [list(ids), list(entity_ids), list(codes)],
+        [numbers(ids), numbers(entity_ids), texts(codes)],
     )
 
 
@@ -190,7 +203,7 @@ def keep_cost_centres(entity_ids: Collection[int]) -> set[int]:
         for row in rows(
             "SELECT w.id FROM unnest(%s::bigint[]) AS w(id)"
             " WHERE EXISTS (SELECT 1 FROM portal_costcentre c WHERE c.entity_id = w.id)",
-            [list(entity_ids)],
+            [numbers(entity_ids)],
         )
     }
 
@@ -200,7 +213,7 @@ def periods(entity_ids: Collection[int], since: date) -> list[Row]:
     return rows(
         "SELECT entity_id, starts_on, ends_on, id, code, state FROM portal_accountingperiod"
         " WHERE entity_id = ANY(%s::bigint[]) AND ends_on >= %s ORDER BY starts_on",
-        [list(entity_ids), since],
+        [numbers(entity_ids), since],
     )
 
 
@@ -209,7 +222,7 @@ def intercompany(entity_ids: Collection[int]) -> list[Row]:
     return rows(
         f"SELECT provider_id, receiver_id, valid_from, coalesce(valid_to, {_END}) FROM portal_intercompanyrelation"  # noqa: S608
         " WHERE provider_id = ANY(%s::bigint[])",
-        [list(entity_ids)],
+        [numbers(entity_ids)],
     )
 
 
@@ -220,7 +233,7 @@ def rate_cards(contract_ids: Collection[int], customer_ids: Collection[int], ent
         " FROM portal_ratecard WHERE contract_id = ANY(%s::bigint[]) OR customer_id = ANY(%s::bigint[])"
         " OR entity_id = ANY(%s::bigint[]) OR (contract_id IS NULL AND customer_id IS NULL AND entity_id IS NULL)"
         " ORDER BY code, version",
-        [list(contract_ids), list(customer_ids), list(entity_ids)],
+        [numbers(contract_ids), numbers(customer_ids), numbers(entity_ids)],
     )
 
 
@@ -233,12 +246,12 @@ def rates(
 ) -> list[Row]:
     """(card, resource, role, task, from, to, id, amount, currency, unit) that somebody in the batch may be priced by."""
     return rows(
-        "SELECT card_id, resource_id, role_id, task_id, valid_from,"
+        "SELECT card_id, resource_id, role_id, task_id, valid_from,"  # noqa: S608
         f" coalesce(valid_to, {_END}), id, amount, currency, unit FROM portal_rate"
         " WHERE card_id = ANY(%s::bigint[]) AND (resource_id IS NULL OR resource_id = ANY(%s::bigint[]))"
         " AND (role_id IS NULL OR role_id = ANY(%s::bigint[])) AND (task_id IS NULL OR task_id = ANY(%s::bigint[]))"
         " AND valid_from <= %s AND (valid_to IS NULL OR valid_to >= %s)",
-        [list(card_ids), list(resource_ids), list(role_ids), list(task_ids), days[1], days[0]],
+        [numbers(card_ids), numbers(resource_ids), numbers(role_ids), numbers(task_ids), days[1], days[0]],
     )
 
 
@@ -266,11 +279,11 @@ def spent_under_contracts(contract_ids: Sequence[int], without: Sequence[int]) -
     """What stands on the ledger under each contract, held and cancelled entries and those of `without` apart."""
     if not contract_ids:
         return {}
-    return dict(rows(_SPENT.format(column="e.contract_id"), [list(contract_ids), list(without)]))
+    return dict(rows(_SPENT.format(column="e.contract_id"), [numbers(contract_ids), numbers(without)]))
 
 
 def spent_under_purchase_orders(purchase_order_ids: Sequence[int], without: Sequence[int]) -> dict[int, Any]:
     """What stands on the ledger under each purchase order, held and cancelled entries and those of `without` apart."""
     if not purchase_order_ids:
         return {}
-    return dict(rows(_SPENT.format(column="e.purchase_order_id"), [list(purchase_order_ids), list(without)]))
+    return dict(rows(_SPENT.format(column="e.purchase_order_id"), [numbers(purchase_order_ids), numbers(without)]))

@@ -6,14 +6,17 @@ finance's correction and a changed master record all take it.
 
 from reconciliation.validation.admission import Admitted, admit
 from reconciliation.validation.affected import affected_by, follow_changes, overdue_parents
+from reconciliation.validation.explaining import Explained, explain
 from reconciliation.validation.rechecking import Rechecked, exclude, recheck, stands, waive
 
 __all__ = [
     "Admitted",
+    "Explained",
     "Rechecked",
     "admit",
     "affected_by",
     "exclude",
+    "explain",
     "follow_changes",
     "overdue_parents",
     "recheck",

@@ -17,6 +17,7 @@ from reconciliation import cases
 from reconciliation.facts import SENT, Draft, Facts, Standing, drafts_of, give_routes, load, standing_entry
 from reconciliation.facts.records import Source
 from reconciliation.sql import documents
+from reconciliation.validation.batches import one_batch
 from reconciliation.validation.judging import Judge, Judged, figures_of, holds_of, is_booked_already, reason_of
 
 OPEN = (State.HELD, State.READY, State.REJECTED)
@@ -77,6 +78,11 @@ def admit(document_ids: Sequence[int], *, actor: str) -> Admitted:
 
     Admitting the same version again changes nothing but what new facts change.
     """
+    with one_batch():
+        return _admit(document_ids, actor=actor)
+
+
+def _admit(document_ids: Sequence[int], *, actor: str) -> Admitted:
     admitted = Admitted()
     drafts = drafts_of(document_ids)
     if not drafts:
@@ -113,7 +119,7 @@ def _sort(drafts: Sequence[Draft], standing: dict[int, _Standing], admitted: Adm
             admitted.unapproved.append(draft.document_id)
         elif source.cut_over_on is not None and draft.work_date < source.cut_over_on and not there.booked:
             admitted.history.append(draft.document_id)
-        elif draft.route is None:
+        elif not draft.is_routed:
             admitted.unrouted.append(draft.document_id)
         else:
             same = [
@@ -150,7 +156,7 @@ def _withdraw(
         there = standing.get(draft.document_id)
         if there is None:
             continue
-        target_id = draft.route.target.id if draft.route is not None else 0
+        target_id = draft.route.target.id if draft.is_routed else 0
         keeps = draft.status == "approved"
         outdated.extend(
             entry
@@ -184,8 +190,8 @@ def _gone(draft: Draft, entry: Standing) -> cases.NewHold:
         entity_id=entry.entity_id,
         subject_type="project",
         subject_key=str(entry.project_id or 0),
-        sentence=f"The entry was {what} at {draft.source.name}, but version {entry.version} with {figures} of {entry.work_date} is "
-        f"{entry.state.replace('_', ' ')}; reverse it, or approve it again at the source.",
+        sentence=f"The entry was {what} at {draft.source.name}, but version {entry.version} with {figures} of {entry.work_date} "
+        f"is {entry.state.replace('_', ' ')}; reverse it, or approve it again at the source.",
         cause=f"Posted entries were {'deleted' if deleted else 'withdrawn'} at {draft.source.name}.",
         detail={"posted": [entry.id], "status": draft.status, "hours": str(entry.hours), "amount": str(entry.amount)},
         connection_id=draft.source_id,

@@ -21,6 +21,7 @@ from reconciliation.rules import CHECKED
 from reconciliation.sql import cases as cases_sql
 from reconciliation.sql import documents, master_data
 from reconciliation.validation.admission import OPEN, admit, cancel, standing_of
+from reconciliation.validation.batches import one_batch
 from reconciliation.validation.judging import Judge, Judged, differs, figures_of, holds_of, reason_of
 
 OURS_TO_WAKE = ("reversal:", "parent:")  # what validation parks; everything else the outbox does
@@ -76,7 +77,7 @@ def _assess(entries: Sequence[Standing]) -> _Assessment:
         there = standing[entry.document_id]
         if current.version != entry.version or current.status != "approved":
             found.outdated.append(entry)
-        elif current.route is None:
+        elif not current.is_routed:
             found.unrouted.append((entry, current))
         elif current.route.target.id != entry.target_id:
             found.outdated.append(entry)
@@ -147,6 +148,11 @@ def recheck(entry_ids: Sequence[int], *, actor: str, reason: str) -> Rechecked:
 
     Joins the caller's transaction. Entries on their way or booked, and reversals, are left alone.
     """
+    with one_batch():
+        return _recheck(entry_ids, actor=actor, reason=reason)
+
+
+def _recheck(entry_ids: Sequence[int], *, actor: str, reason: str) -> Rechecked:
     rechecked = Rechecked()
     known = [standing_entry(row) for row in documents.entries(entry_ids)]
     documents.lock({entry.document_id for entry in known})  # before the entries, everywhere, so that nobody deadlocks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_a_reversal_is_a_ready_entry_with_the_figures_negated(firm: Firm, ana: U
     posted = _posted(firm)
     made = entry(corrections.reverse([posted], by=ana, reason="wrong").reversals[posted])
     original = entry(posted)
-    assert (made.hours, made.amount, made.rate) == (-8, -960, original.rate)
+    assert (made.hours, made.amount, made.rate) == (Decimal(-8), Decimal(-960), original.rate)
     assert (made.project, made.post_on, made.target_keys) == (original.project, original.post_on, original.target_keys)
     assert (state(made.pk), state(posted)) == ("ready", "posted")
     assert AuditEvent.objects.get(action="reverse").reason == "wrong"
@@ -95,7 +96,7 @@ def test_a_reversed_entry_is_put_back_once_and_the_net_is_the_original(firm: Fir
     with pytest.raises(corrections.NotReversible, match="put the reversed entry"):
         corrections.reverse([reversal], by=ana, reason="it was right")
     again = corrections.put_back([posted], by=ana, reason="it was right")[posted]
-    assert (entry(again).hours, entry(again).generation) == (8, 1)
+    assert (entry(again).hours, entry(again).generation) == (Decimal(8), 1)
     assert f"puts-back:{posted}" in entry(again).tags
     assert sum(LedgerEntry.objects.values_list("amount", flat=True)) == 960  # type: ignore[arg-type]
     firms.post([again])

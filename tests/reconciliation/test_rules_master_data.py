@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -31,14 +32,14 @@ def firm() -> Firm:
     return firms.build()
 
 
-def _held(firm: Firm, rule: str, **changes: object) -> int:
+def _held(firm: Firm, rule: str, **changes: Any) -> int:
     admitted = firm.admit(firm.time(**changes))
     assert admitted.ready == []
     assert rules_of(admitted.held[0]) == {rule}
     return admitted.held[0]
 
 
-def _ready(firm: Firm, **changes: object) -> int:
+def _ready(firm: Firm, **changes: Any) -> int:
     admitted = firm.admit(firm.time(**changes))
     assert admitted.held == [], rules_of(admitted.held[0])
     return admitted.ready[0]
@@ -117,7 +118,8 @@ def test_a_project_is_judged_by_its_status_on_the_work_date(firm: Firm) -> None:
     _ready(firm, external_id="1", work_date=date(2026, 10, 4))
     held = _held(firm, "project-closed", external_id="2", work_date=date(2026, 10, 6))
     assert hold(held, "project-closed").sentence == (
-        "Project ACM-1 Acm-1 is closed since 2026-10-05, and the work was on 2026-10-06; re-open it for that day, or move the entry."
+        "Project ACM-1 Acm-1 is closed since 2026-10-05, and the work was on 2026-10-06; "
+        "re-open it for that day, or move the entry."
     )
     assert case("project-closed").subject_key == str(firm.project.pk)
 

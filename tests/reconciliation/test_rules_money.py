@@ -73,7 +73,7 @@ def test_an_explicit_zero_rate_posts_at_zero_and_is_tagged(firm: Firm) -> None:
     firm.rate.amount = Decimal(0)
     firm.rate.save()
     made = entry(_ready(firm, rate=None))
-    assert (made.rate, made.amount, made.is_billable) == (0, 0, True)
+    assert (made.rate, made.amount, made.is_billable) == (Decimal(0), Decimal(0), True)
     assert made.tags == ["zero-by-contract"]
 
 
@@ -120,7 +120,7 @@ def test_hours_that_are_not_billed_by_the_hour_post_as_cost_only(firm: Firm, mod
     firm.contract.save()
     made = entry(_ready(firm, rate=Decimal(999)))
     assert (made.is_cost_only, made.is_billable) == (True, False)
-    assert (made.rate, made.amount, made.hours) == (None, None, 8)
+    assert (made.rate, made.amount, made.hours) == (None, None, Decimal(8))
 
 
 def test_a_project_s_own_billing_model_wins_over_its_contract_s(firm: Firm) -> None:
@@ -340,7 +340,7 @@ def test_a_rebillable_expense_in_a_foreign_currency_is_held_unless_the_policy_al
 def test_money_waits_under_its_case_by_currency(firm: Firm) -> None:
     firm.admit(firm.time("1", rate=Decimal(110)), firm.time("2", rate=Decimal(110), work_date=date(2026, 10, 2)))
     found = case("rate-mismatch")
-    assert (found.open_holds, found.open_hours, found.open_people) == (2, 16, 1)
+    assert (found.open_holds, found.open_hours, found.open_people) == (2, Decimal(16), 1)
     assert found.oldest_work_date == date(2026, 10, 1)
     assert list(found.totals.values_list("currency", "amount", "holds")) == [("USD", Decimal(1920), 2)]
     assert state(found.holds.first().entry_id) == "held"  # type: ignore[union-attr]

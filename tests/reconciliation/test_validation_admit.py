@@ -126,7 +126,11 @@ def test_the_new_version_goes_only_when_the_reversal_is_receipted(firm: Firm) ->
     held = firm.admit(firm.time("1", hours=Decimal(6))).held[0]
     made = corrections.reverse_standing([held], by=world.user(everywhere=True), reason="edited at source")
     reversal = made.reversals[posted[0]]
-    assert (entry(reversal).hours, entry(reversal).amount, entry(reversal).reverses_id) == (-8, -960, posted[0])
+    assert (entry(reversal).hours, entry(reversal).amount, entry(reversal).reverses_id) == (
+        Decimal(-8),
+        Decimal(-960),
+        posted[0],
+    )
     assert made.waiting == [held]
     assert (state(held), entry(held).state_row.waits_on) == ("ready", f"reversal:{reversal}")
     assert held not in validation.stands([held])

@@ -34,7 +34,7 @@ def test_one_alias_releases_every_entry_with_the_code_without_anybody_re_trying(
         *(firm.time(str(n), project=Reference("", "AMC-1"), hours=Decimal("0.05")) for n in range(400))
     ).held
     found = case("project-unknown")
-    assert (found.open_holds, found.open_hours) == (400, 20)
+    assert (found.open_holds, found.open_hours) == (400, Decimal(20))
     alias = firms.alias("project", "AMC-1", firm.project.pk, firm.source)
     changes_watch.note("alias", [alias.pk])
     assert validation.follow_changes() == 1
@@ -53,7 +53,7 @@ def test_a_corrected_rate_refigures_under_the_same_key(firm: Firm) -> None:
     rechecked = _recheck(made.pk)
     assert (rechecked.released, rechecked.refigured) == ([made.pk], [made.pk])
     after = entry(made.pk)
-    assert (after.rate, after.amount, after.idempotency_key) == (130, 1040, made.idempotency_key)
+    assert (after.rate, after.amount, after.idempotency_key) == (Decimal(130), Decimal(1040), made.idempotency_key)
 
 
 def test_a_ready_entry_that_a_rule_stops_now_is_held(firm: Firm) -> None:
@@ -94,7 +94,7 @@ def test_an_entry_whose_key_was_used_gets_a_new_key_when_its_content_changes(fir
     firm.policy(rate_tolerance="5")
     replaced = _recheck(sent).replaced
     made = entry(replaced[sent])
-    assert (state(sent), made.generation, made.amount) == ("cancelled", 1, 968)
+    assert (state(sent), made.generation, made.amount) == ("cancelled", 1, Decimal(968))
     assert made.idempotency_key != entry(sent).idempotency_key
 
 
@@ -192,7 +192,7 @@ def test_a_raised_cap_releases_the_rest_or_as_much_of_it_as_fits(firm: Firm) -> 
     rechecked = _recheck(rest)
     assert rechecked.released == [rest]
     parts = LedgerEntry.objects.order_by("part").values_list("part", "hours", "state_row__state")
-    assert list(parts) == [(0, 4, "ready"), (1, 2, "ready"), (2, 2, "held")]
+    assert list(parts) == [(0, Decimal(4), "ready"), (1, Decimal(2), "ready"), (2, Decimal(2), "held")]
     firm.contract.cap_amount = None
     firm.contract.save()
     last = LedgerEntry.objects.get(part=2).pk
