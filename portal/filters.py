@@ -61,6 +61,7 @@ class LedgerEntryFilter(filters.FilterSet):
     target = filters.CharFilter("target__code", label="Target")
     project = filters.CharFilter("project__code", lookup_expr="iexact", label="Project")
     contract = filters.CharFilter("contract__code", lookup_expr="iexact", label="Contract")
+    customer = filters.CharFilter("customer__code", lookup_expr="iexact", label="Customer")
     resource = filters.CharFilter(method="by_resource", label="Person")
     work_date_from = filters.DateFilter("work_date", lookup_expr="gte", label="Work date from")
     work_date_to = filters.DateFilter("work_date", lookup_expr="lte", label="Work date to")

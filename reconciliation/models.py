@@ -201,6 +201,10 @@ class OperationRow(models.Model):
     fence = models.PositiveIntegerField()  # of the entry when it was frozen
     promised = models.CharField(max_length=300, blank=True)  # the dry-run's sentence for this row
     will_pass = models.BooleanField(default=False)
+    amount_after = models.DecimalField(
+        max_digits=18, decimal_places=4, null=True, blank=True
+    )  # as the dry-run found it
+    currency_after = models.CharField(max_length=3, blank=True)
     result = models.CharField(max_length=10, choices=Result.choices, default=Result.PENDING)
     message = models.TextField(blank=True)
     successor = models.ForeignKey("portal.LedgerEntry", models.PROTECT, null=True, blank=True, related_name="+")

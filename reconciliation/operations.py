@@ -96,12 +96,14 @@ def plan(
         )  # fmt: skip
         sql.copy_in(
             "reconciliation_operationrow",
-            ("operation_id", "entry_id", "fence", "promised", "will_pass", "result", "message"),
+            ("operation_id", "entry_id", "fence", "promised", "will_pass", "amount_after", "currency_after", "result",
+             "message"),
             (
-                [operation.pk, entry_id, fence, after[entry_id].sentence[:300], after[entry_id].passes, "pending", ""]
+                [operation.pk, entry_id, fence, after[entry_id].sentence[:300], after[entry_id].passes,
+                 after[entry_id].amount, after[entry_id].currency, "pending", ""]
                 for entry_id, fence in rows.items()
             ),
-        )
+        )  # fmt: skip
     return operation
 
 

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from typing import Any
 
-from portal.screens import NavItem
+from django.urls import URLPattern, URLResolver, path
+
+from portal.screens import Badge, NavItem
+from reconciliation.models import ExceptionCase
+from reconciliation.views import causes, fixing, operations, search
+
+
+def open_causes(user: Any) -> Badge | None:
+    """How many causes are open where the person looks."""
+    count = ExceptionCase.objects.visible_to(user).filter(state=ExceptionCase.State.OPEN).count()
+    return Badge("Open causes", count, "warn") if count else None
+
 
 NAVIGATION = (
-    NavItem(label="Exceptions", url_name="exceptions", position=10, key="e"),
+    NavItem(label="Exceptions", url_name="exceptions", position=10, key="e", badge=open_causes),
     NavItem(label="Reconciliation", url_name="reconciliation", position=20, key="r"),
+    NavItem(label="Operations", url_name="operations", position=40, key="o"),
 )
 
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("exceptions/", causes.CauseList.as_view(), name="exceptions"),
+    path("exceptions/<int:pk>/", causes.CausePage.as_view(), name="cause"),
+    path("exceptions/<int:pk>/comment/", causes.CommentScreen.as_view(), name="cause_comment"),
+    path("exceptions/<int:case>/fix/<slug:code>/", fixing.FixScreen.as_view(), name="fix"),
+    path("ledger/<int:pk>/fix/<slug:code>/", fixing.FixScreen.as_view(), name="fix_entry"),
+    path("operations/", operations.OperationList.as_view(), name="operations"),
+    path("operations/running/", operations.RunningPart.as_view(), name="operations_running"),
+    path("operations/<int:pk>/", operations.OperationPage.as_view(), name="operation"),
+    path("operations/<int:pk>/progress/", operations.ProgressPart.as_view(), name="operation_progress"),
+    path("search/", search.SearchScreen.as_view(), name="search"),
+]

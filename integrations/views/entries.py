@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
+from itertools import pairwise
 from typing import Any
 
+import msgspec
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -21,6 +23,7 @@ from django.urls import reverse
 
 from integrations import thread
 from integrations.models import InboxMessage
+from integrations.postings import plain
 from portal import access, audit, money
 from portal.models import AttemptLine, Expense, LedgerEntry, State, TimeEntry
 from portal.screens import DetailScreen, Screen, figures
@@ -123,7 +126,10 @@ class EntryPage(DetailScreen):
             open_holds=[(hold, title_of(hold.rule)) for hold in open_holds],
             closed_holds=[(hold, title_of(hold.rule)) for hold in mine.holds if hold.closed_at is not None],
             actions=actions_of(entry, open_holds) if held & access.FIXERS else [],
-            transitions=list(reversed(mine.transitions)),
+            transitions=[
+                (move, STATE_TONES.get(State(move.to_state), ""), State(move.to_state).label)
+                for move in reversed(mine.transitions)
+            ],
             attempts=[(line, OUTCOME_TONES.get(line.outcome, "")) for line in reversed(mine.attempts)],
             receipt=mine.receipt,
             latest=latest,
@@ -136,7 +142,7 @@ class EntryPage(DetailScreen):
             fields=compared(told.versions[-SHOWN_VERSIONS:]),
             changes=changes(told.versions),
             versions=told.versions,
-            messages=[(message, pretty(message)) for message in told.messages] if readable else [],
+            raw=[(message, pretty(message)) for message in told.messages] if readable else [],
             readable=readable,
             hand_backs=HandBack.objects.filter(entry=entry).select_related("by").order_by("-pk"),
         )
@@ -148,7 +154,11 @@ def lamps(entry: LedgerEntry, told: thread.EntryThread) -> list[Lamp]:
     sent = next((line.attempt for line in told.attempts if line.attempt.purpose == "push"), None)
     is_intended = bool(state.body_hash) or sent is not None
     when = figures.moment(sent.started_at) if sent is not None else ""
-    intent = Lamp("Intent stored", "lit" if is_intended else "", when or ("key and content kept" if is_intended else "not sent yet"))
+    intent = Lamp(
+        "Intent stored",
+        "lit" if is_intended else "",
+        when or ("key and content kept" if is_intended else "not sent yet"),
+    )
     if told.receipt is not None:
         accepted = Lamp("Accepted", "lit", f"receipt {told.receipt.number}")
     elif state.state == State.IN_DOUBT:
@@ -187,7 +197,7 @@ def explained(entry: LedgerEntry) -> list[tuple[str, str]]:
     """How the amount came about, step by step, each with the version of what it rests on."""
     steps: list[tuple[str, str]] = []
     if entry.hours is not None and entry.kind == "time":
-        steps.append(("Hours", f"{thread.plain(entry.hours)} h, as approved at source"))
+        steps.append(("Hours", f"{plain(entry.hours)} h, as approved at source"))
     if entry.is_cost_only:
         steps.append(("Amount", "posted as cost only: its hours reach the ERP, no amount is billed"))
         return steps
@@ -212,23 +222,27 @@ def explained(entry: LedgerEntry) -> list[tuple[str, str]]:
 def _rate(entry: LedgerEntry) -> str:
     if entry.rate is None:
         return ""
-    rate = f"{thread.plain(entry.rate)} {entry.currency} an hour"
+    rate = f"{plain(entry.rate)} {entry.currency} an hour"
     if entry.rate_version == "source":
         return f"{rate}, the source's own, accepted by finance"
     used = entry.rate_used
     if used is None:
         return f"{rate}, {entry.rate_version}" if entry.rate_version else rate
     until = f" to {figures.day(used.valid_to)}" if used.valid_to else ""
-    per = f", agreed as {thread.plain(used.amount)} a day" if used.unit == "day" else ""
+    per = f", agreed as {plain(used.amount)} a day" if used.unit == "day" else ""
     return f"{rate}, rate card {entry.rate_version}, valid from {figures.day(used.valid_from)}{until}{per}"
 
 
 def _product(entry: LedgerEntry, hours: Decimal, rate: Decimal, amount: Decimal) -> str:
     exact = hours * rate
     shown = f"{figures.amount(amount, entry.currency)} {entry.currency}"
-    words = f"{thread.plain(hours)} × {thread.plain(rate)} = {thread.plain(exact)}"
+    words = f"{plain(hours)} × {plain(rate)} = {plain(exact)}"  # noqa: RUF001
     if exact == amount:
-        return f"{words} {entry.currency}, no rounding needed" if exact == money.round_money(exact, entry.currency) else words
+        return (
+            f"{words} {entry.currency}, no rounding needed"
+            if exact == money.round_money(exact, entry.currency)
+            else words
+        )
     if amount == money.round_money(exact, entry.currency):
         return f"{words}, rounded half up to {shown}"
     rule = entry.contract.get_rounding_display().lower() if entry.contract is not None else "per entry"
@@ -269,7 +283,7 @@ def _value(version: TimeEntry | Expense, name: str) -> str:
     value = getattr(version, name, None)
     if value is None or value == "":
         return ""
-    return thread.plain(value)
+    return plain(value)
 
 
 def compared(versions: Sequence[TimeEntry | Expense]) -> list[Compared]:
@@ -286,7 +300,7 @@ def compared(versions: Sequence[TimeEntry | Expense]) -> list[Compared]:
 def changes(versions: Sequence[TimeEntry | Expense]) -> dict[int, list[tuple[str, str, str]]]:
     """For each version after the first, what it changed: (field, before, after)."""
     found: dict[int, list[tuple[str, str, str]]] = {}
-    for before, after in zip(versions, versions[1:], strict=False):
+    for before, after in pairwise(versions):
         found[after.version] = [
             (label, _value(before, name), _value(after, name))
             for name, label in COMPARED.items()
@@ -308,7 +322,9 @@ class AttemptPage(Screen):
     def get(self, request: HttpRequest, pk: int, attempt: int) -> HttpResponseBase:
         """The exchanges of the attempt."""
         entry = get_object_or_404(LedgerEntry.objects.visible_to(request.user).select_related("target"), pk=pk)
-        line = get_object_or_404(AttemptLine.objects.select_related("attempt__connection"), entry=entry, attempt=attempt)
+        line = get_object_or_404(
+            AttemptLine.objects.select_related("attempt__connection"), entry=entry, attempt=attempt
+        )
         touched = AttemptLine.objects.filter(attempt=attempt).values_list("entry__entity_id", flat=True).distinct()
         for entity_id in touched:
             if not access.may(request.user, access.PAYLOAD_READERS, entity_id):
@@ -345,7 +361,7 @@ def _exchange(raw: Mapping[str, Any]) -> dict[str, Any]:
 def _body(headers: Mapping[str, str], body: str) -> str:
     lines = [f"{name}: {value}" for name, value in headers.items()]
     try:
-        text = json.dumps(json.loads(body, parse_float=Decimal), indent=2, ensure_ascii=False, default=str) if body else ""
-    except ValueError:
+        text = msgspec.json.format(body, indent=2) if body else ""
+    except msgspec.DecodeError:
         text = body
     return "\n".join([*lines, "", text]).strip()

@@ -1,0 +1,124 @@
+"""The tables of the portal's own lists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from portal.models import State
+from portal.screens import (
+    CurrencyColumn,
+    DayColumn,
+    HoursColumn,
+    MainColumn,
+    MoneyColumn,
+    StateColumn,
+    Table,
+    TextColumn,
+    WhenColumn,
+    figures,
+)
+
+STATE_TONES: dict[str, str] = {
+    State.HELD: "warn",
+    State.READY: "",
+    State.SENDING: "info",
+    State.IN_DOUBT: "info",
+    State.REJECTED: "bad",
+    State.ACCEPTED: "info",
+    State.POSTED: "good",
+    State.RECONCILED: "good",
+    State.REVERSED: "",
+    State.CANCELLED: "",
+}
+
+
+def name_of(entry: Any) -> str:
+    """An entry as a person says it: who, on which project."""
+    who = entry.resource.name if entry.resource else "Somebody unknown"
+    what = entry.project.code if entry.project else "no known project"
+    return f"{who} on {what}"
+
+
+def _under(entry: Any) -> str:
+    words = [f"{entry.source.name} {entry.document.external_id} v{entry.version}"]
+    if entry.reverses_id:
+        words.append(f"takes back entry {entry.reverses_id}")
+    if entry.is_cost_only:
+        words.append("cost only")
+    elif not entry.is_billable:
+        words.append("not billable")
+    if entry.kind == "expense":
+        words.append(entry.category or "expense")
+    return " · ".join(words)
+
+
+class LedgerTable(Table):
+    """Ledger entries: whose work on what, when, worth how much, and how far it has come."""
+
+    entry = MainColumn(
+        verbose_name="Entry",
+        accessor="pk",
+        url=lambda entry: reverse("entry", args=[entry.pk]),
+        second=_under,
+        drawer=False,
+        order_by=("resource__name", "pk"),
+    )
+    entity = TextColumn(accessor="entity__code", order_by="entity__code")
+    work_date = DayColumn(verbose_name="Work date")
+    hours = HoursColumn()
+    rate = MoneyColumn(strong=False)
+    amount = MoneyColumn()
+    currency = CurrencyColumn()
+    target = TextColumn(accessor="target__name", order_by="target__name")
+    receipt = TextColumn(accessor="state_row__receipt_number", order_by="state_row__receipt_number", mono=True)
+    state = StateColumn(STATE_TONES, accessor="state_row__state", order_by="state_row__state", verbose_name="State")
+    moved = WhenColumn(accessor="state_row__moved_at", order_by="state_row__moved_at", age=True, verbose_name="Since")
+
+    def render_entry(self, record: Any) -> SafeString:
+        """Who and on what."""
+        column: MainColumn = self.columns["entry"].column
+        return column.render(name_of(record), record)
+
+    def value_entry(self, record: Any) -> int:
+        """The entry's number."""
+        return int(record.pk)
+
+    def render_receipt(self, value: str) -> str:
+        """The receipt's number, or nothing yet."""
+        return value or figures.UNKNOWN
+
+    def render_state(self, record: Any) -> SafeString:
+        """The state in words, and what it waits on."""
+        state = record.state_row
+        pill = format_html(
+            '<span class="state {}">{}</span>', STATE_TONES.get(state.state, ""), state.get_state_display()
+        )
+        return format_html("{}<small>{}</small>", pill, waiting(state.waits_on)) if state.waits_on else pill
+
+    def value_state(self, record: Any) -> str:
+        """The word alone."""
+        return str(record.state_row.get_state_display())
+
+
+_WAITS = {
+    "maintenance": "waits for the end of the maintenance window",
+    "breaker": "waits until the target answers again",
+    "connection": "waits until the connection is switched on",
+    "paused": "waits until the connection goes on",
+    "unauthorised": "waits for new credentials",
+    "throttled": "waits because the target asked for it",
+}
+
+
+def waiting(waits_on: str) -> str:
+    """What a ready entry waits for, in words."""
+    if not waits_on:
+        return ""
+    kind, _, which = waits_on.partition(":")
+    if kind == "reversal":
+        return f"waits for the receipt of reversal {which}"
+    return _WAITS.get(kind, f"waits on {waits_on.replace(':', ' ').replace('_', ' ')}")

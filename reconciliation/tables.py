@@ -1,0 +1,337 @@
+"""The tables of finance's desk: causes, the entries that one holds, operations and their rows."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from portal.models import State
+from portal.screens import (
+    CurrencyColumn,
+    HoursColumn,
+    MainColumn,
+    MoneyColumn,
+    NumberColumn,
+    SparkColumn,
+    StateColumn,
+    Table,
+    TextColumn,
+    WhenColumn,
+    figures,
+)
+from portal.screens.tables import SelectColumn
+from portal.tables import STATE_TONES
+from reconciliation.models import ExceptionCase, Operation, OperationRow
+from reconciliation.rules import BY_CODE
+
+OPERATION_TONES: dict[str, str] = {
+    Operation.State.RUNNING: "info",
+    Operation.State.DONE: "good",
+    Operation.State.CANCELLED: "warn",
+}
+RESULT_TONES: dict[str, str] = {
+    OperationRow.Result.DONE: "good",
+    OperationRow.Result.FAILED: "bad",
+    OperationRow.Result.SKIPPED: "warn",
+    OperationRow.Result.CANCELLED: "warn",
+}
+
+
+def tone_of(case: ExceptionCase) -> str:
+    """Red for what cannot be let pass, amber for what may be waived, blue for what is only not known yet."""
+    if case.state == ExceptionCase.State.RESOLVED:
+        return "good"
+    if case.rule in ("in-doubt-too-long", "not-persisted"):
+        return "info"
+    rule = BY_CODE.get(case.rule)
+    return "warn" if rule is not None and rule.waivable else "bad"
+
+
+def title_of(code: str) -> str:
+    """The rule as finance calls it."""
+    rule = BY_CODE.get(code)
+    return rule.title if rule is not None else code
+
+
+def way_of(case: Any) -> str:
+    """Source → target of what the case holds, as the list asked for it; else the connection that it is about."""
+    source, target = getattr(case, "source_name", None), getattr(case, "target_name", None)
+    if source and target:
+        return f"{source} → {target}"
+    return str(case.connection) if case.connection_id else ""
+
+
+def _under(case: Any) -> SafeString:
+    words = [way_of(case)]
+    if case.regressions:
+        words.append("regressed" if case.regressions == 1 else f"regressed {case.regressions} times")
+    elif figures.age(case.opened_at).endswith(("s", "min", "h")) and case.state == ExceptionCase.State.OPEN:
+        words.append(f"opened {figures.age(case.opened_at)} ago")
+    return format_html(
+        '<span class="state {}">{}</span>{}', tone_of(case), title_of(case.rule), " · ".join(filter(None, words))
+    )
+
+
+class TotalsColumn(MoneyColumn):
+    """What a case holds, the largest currency first; more currencies stand below, never added up. Estimates say so."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(empty_values=(), **more)
+
+    def render(self, record: Any) -> SafeString:  # type: ignore[override]
+        """The largest amount, and the others in small type."""
+        totals = totals_of(record)
+        if not totals:
+            guess = getattr(record, "estimate", None)
+            if not guess:
+                return format_html('<span class="quiet">{}</span>', figures.UNKNOWN)
+            currency, value = next(iter(guess.items()))
+            words = "Estimate: the list price or the source's rate; no rate is agreed"
+            return format_html(
+                '<abbr title="{}">≈ {}</abbr><span class="cur narrow"> {}</span>',
+                words,
+                figures.amount(value, currency),
+                currency,
+            )
+        first, others = totals[0], totals[1:]
+        return format_html(
+            '{}<span class="cur narrow"> {}</span>{}',
+            figures.amount(first[1], first[0]),
+            first[0],
+            format_html_join(
+                "", "<small>{} {}</small>", ((figures.amount(value, code), code) for code, value in others)
+            ),
+        )
+
+    def value(self, record: Any) -> Decimal | str | None:  # type: ignore[override]
+        """The figure, or all of them in words where currencies do not add up."""
+        totals = totals_of(record)
+        if len(totals) == 1:
+            return totals[0][1]
+        return " + ".join(f"{value} {code}" for code, value in totals) or None
+
+
+class TotalsCurrencyColumn(CurrencyColumn):
+    """The currency of the largest amount."""
+
+    def __init__(self) -> None:
+        super().__init__(empty_values=())
+
+    def render(self, record: Any) -> str:
+        """Its code."""
+        totals = totals_of(record)
+        if totals:
+            return totals[0][0]
+        guess = getattr(record, "estimate", None)
+        return str(next(iter(guess))) if guess else ""
+
+    def value(self, record: Any) -> str:
+        """Its code; empty beside several."""
+        totals = totals_of(record)
+        return totals[0][0] if len(totals) == 1 else ""
+
+
+def totals_of(case: Any) -> list[tuple[str, Decimal]]:
+    """(currency, amount) of a case, the largest first; what is all without a rate has none."""
+    found = [(total.currency, total.amount) for total in case.totals.all() if total.amount]
+    return sorted(found, key=lambda pair: (-abs(pair[1]), pair[0]))
+
+
+class CaseTable(Table):
+    """Causes: the sentence, how much it stops, since when, and the way out."""
+
+    sentence = MainColumn(
+        verbose_name="Cause", url=lambda case: reverse("cause", args=[case.pk]), second=_under, order_by="sentence"
+    )
+    entity = TextColumn(accessor="entity__code", order_by="entity__code")
+    entries = NumberColumn(accessor="open_holds")
+    people = NumberColumn(accessor="open_people")
+    hours = HoursColumn(accessor="open_hours")
+    amount = TotalsColumn(order_by="weight")
+    currency = TotalsCurrencyColumn()
+    oldest = WhenColumn(accessor="oldest_work_date", age=True)
+    trend = SparkColumn(label="Entries held over 14 days", verbose_name="14 days", exclude_from_export=True)
+    suggestion = TextColumn(orderable=False, empty_values=())
+    owner = TextColumn(accessor="owner__username", order_by="owner__username", empty_values=())
+    state = StateColumn({"open": "warn", "resolved": "good"}, accessor="state", visible=False)
+
+    def render_suggestion(self, record: Any) -> SafeString:
+        """The first way out, leading to its form where it can be done here."""
+        found = getattr(record, "suggestion", None)
+        if found is None or record.state != ExceptionCase.State.OPEN:
+            return format_html('<span class="quiet">{}</span>', "none" if found is None else "—")
+        if not found.is_fix:
+            return format_html('<span class="quiet">{}</span>', found.words)
+        address = reverse("fix", args=[record.pk, found.remedy])
+        return format_html(
+            '<a class="way" href="{0}" hx-get="{0}" hx-target="#drawer-body" hx-push-url="true">{1}</a>',
+            address,
+            found.words,
+        )
+
+    def value_suggestion(self, record: Any) -> str:
+        """The words alone."""
+        found = getattr(record, "suggestion", None)
+        return found.words if found is not None else ""
+
+    def render_owner(self, record: Any) -> SafeString | str:
+        """Who has it."""
+        if record.owner is None:
+            return format_html('<span class="quiet">{}</span>', "nobody")
+        return str(record.owner.get_full_name() or record.owner.get_username())
+
+    def value_owner(self, record: Any) -> str:
+        """The sign-in name."""
+        return record.owner.get_username() if record.owner else ""
+
+
+def _entry_line(hold: Any) -> str:
+    entry = hold.entry
+    who = entry.resource.name if entry.resource else getattr(hold, "said_person", "") or "Somebody unknown"
+    return f"{who}, {figures.day(entry.work_date)}"
+
+
+class HeldTable(Table):
+    """The entries that one cause holds: who worked when, what the source said, what it is worth."""
+
+    entry = MainColumn(
+        verbose_name="Entry",
+        accessor="entry_id",
+        url=lambda hold: reverse("entry", args=[hold.entry_id]),
+        second=lambda hold: hold.sentence,
+        drawer=False,
+        order_by=("entry__work_date", "entry_id"),
+    )
+    said = TextColumn(verbose_name="At source", accessor="pk", orderable=False)
+    project = TextColumn(accessor="entry__project__code", order_by="entry__project__code")
+    hours = HoursColumn(accessor="entry__hours", order_by="entry__hours")
+    rate = MoneyColumn(accessor="entry__rate", currency="entry__currency", strong=False, order_by="entry__rate")
+    amount = MoneyColumn(accessor="entry__amount", currency="entry__currency", order_by="entry__amount")
+    currency = CurrencyColumn(accessor="entry__currency")
+    state = StateColumn(
+        STATE_TONES, accessor="entry__state_row__state", order_by="entry__state_row__state", verbose_name="State"
+    )
+
+    def render_entry(self, record: Any) -> SafeString:
+        """The person and the day."""
+        column: MainColumn = self.columns["entry"].column
+        return column.render(_entry_line(record), record)
+
+    def render_said(self, record: Any) -> str:
+        """The source's words for the project, else its id of the record."""
+        return getattr(record, "said_project", "") or record.entry.document.external_id
+
+    def render_state(self, value: str) -> SafeString:
+        """Where the entry stands."""
+        return format_html('<span class="state {}">{}</span>', STATE_TONES.get(value, ""), State(value).label)
+
+
+class EntryBox(SelectColumn):
+    """Selects the entry that a row is about."""
+
+    def render(self, value: Any, record: Any) -> SafeString:
+        """The box, named after the entry."""
+        return super().render(record.entry_id, _entry_line(record))
+
+
+class SelectableHeld(HeldTable):
+    """The entries with a box each, so that a fix can be used on some of them."""
+
+    select = EntryBox()
+
+    class Meta:
+        sequence = ("select", "...")
+
+
+class OperationTable(Table):
+    """Bulk fixes: what was done to how many, by whom, and what came of it."""
+
+    title = MainColumn(
+        verbose_name="Operation",
+        url=lambda operation: reverse("operation", args=[operation.pk]),
+        second=lambda operation: operation.reason,
+        drawer=False,
+    )
+    entity = TextColumn(accessor="entity__code", order_by="entity__code")
+    by = TextColumn(accessor="created_by__username", order_by="created_by__username", verbose_name="By")
+    at = WhenColumn(accessor="created_at", verbose_name="When")
+    total = NumberColumn(verbose_name="Entries")
+    done = NumberColumn()
+    failed = NumberColumn(verbose_name="Not done")
+    state = StateColumn(OPERATION_TONES)
+
+    def render_state(self, record: Any) -> SafeString:
+        """The state in its own words."""
+        return format_html(
+            '<span class="state {}">{}</span>', OPERATION_TONES.get(record.state, ""), record.get_state_display()
+        )
+
+
+class OperationRowTable(Table):
+    """The rows of one operation: what the dry-run promised and what came of it."""
+
+    entry = MainColumn(
+        accessor="entry_id",
+        url=lambda row: reverse("entry", args=[row.successor_id or row.entry_id]),
+        second=lambda row: row.before,
+        drawer=False,
+        verbose_name="Entry",
+        order_by="entry_id",
+    )
+    hours = HoursColumn(accessor="entry__hours", order_by="entry__hours")
+    amount = MoneyColumn(accessor="entry__amount", currency="entry__currency", order_by="entry__amount")
+    currency = CurrencyColumn(accessor="entry__currency")
+    outcome = TextColumn(accessor="pk", wraps=True, orderable=False, verbose_name="What came of it")
+    ledger = TextColumn(accessor="pk", orderable=False, verbose_name="On the ledger now")
+
+    def render_entry(self, record: Any) -> SafeString:
+        """The person and the day."""
+        column: MainColumn = self.columns["entry"].column
+        return column.render(_entry_line(record), record)
+
+    def value_entry(self, record: Any) -> int:
+        """The entry's number."""
+        return int(record.entry_id)
+
+    def render_outcome(self, record: Any) -> SafeString:
+        """The result with its sentence; for a row that waits, the promise."""
+        return format_html(
+            '<span class="state {}">{}</span> {}',
+            RESULT_TONES.get(record.result, ""),
+            record.get_result_display(),
+            record.message or record.promised,
+        )
+
+    def value_outcome(self, record: Any) -> str:
+        """The words alone."""
+        return f"{record.get_result_display()}: {record.message or record.promised}"
+
+    def render_ledger(self, record: Any) -> SafeString:
+        """Where the entry, or the version that follows it, stands."""
+        state = (record.successor or record.entry).state_row.state
+        return format_html('<span class="state {}">{}</span>', STATE_TONES.get(state, ""), State(state).label)
+
+    def value_ledger(self, record: Any) -> str:
+        """The words alone."""
+        return str(State((record.successor or record.entry).state_row.state).label)
+
+
+class PreviewTable(OperationRowTable):
+    """The rows of a dry-run: as they are, and what would come of them."""
+
+    after = MoneyColumn(verbose_name="After", accessor="amount_after", currency="currency_after")
+    currency_after = CurrencyColumn(accessor="currency_after")
+    promise = TextColumn(accessor="promised", wraps=True, verbose_name="Would be")
+
+    class Meta:
+        sequence = ("entry", "hours", "amount", "currency", "after", "currency_after", "promise")
+        exclude = ("outcome", "ledger")
+
+    def render_promise(self, record: Any) -> SafeString:
+        """Whether it passes, and the sentence."""
+        tone, word = ("good", "Passes") if record.will_pass else ("warn", "Still held")
+        return format_html('<span class="state {}">{}</span> {}', tone, word, record.promised)

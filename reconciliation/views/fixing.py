@@ -1,0 +1,299 @@
+"""Fixing: what a fix asks for, its dry-run on the real entries, and the confirmation that lets it run.
+
+The rule here: nothing is changed before a person has seen what would come of it, row by row and in money, and has said why.
+What was seen is what is done: entries that moved meanwhile are not touched, and the preview is offered anew.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from django import forms
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django_htmx.http import HttpResponseClientRedirect
+
+from portal import access
+from portal.models import GrantRole, LedgerEntry, LedgerState, State
+from portal.screens import Screen
+from reconciliation import operations, suggestions
+from reconciliation.cases import NotWaivable
+from reconciliation.corrections import NoOpenPeriod, NotReversible
+from reconciliation.fixes import FIXES, Fix
+from reconciliation.fixes.base import FixForm
+from reconciliation.models import ExceptionCase, Operation
+from reconciliation.rules import BY_CODE
+from reconciliation.tables import PreviewTable, title_of
+from reconciliation.views import rows, waking
+
+REFUSALS = (operations.OperationRefused, ValueError, NotWaivable, NotReversible, NoOpenPeriod)
+SPOKEN_FOR = frozenset(
+    {"waive", "accept-source-rate", "make-non-billable", "same-work", "reverse", "reverse-and-rebook"}
+)
+WAITING = frozenset(
+    {"hand-back", "check-in-target"}
+)  # what these do shows later, so that a dry-run has nothing to tell
+ON_ENTRY: dict[str, tuple[str, ...]] = {
+    State.REJECTED: ("re-post",),
+    State.IN_DOUBT: ("check-in-target",),
+    State.ACCEPTED: ("check-in-target", "reverse"),
+    State.POSTED: ("reverse",),
+    State.RECONCILED: ("reverse",),
+    State.HELD: ("recheck", "hand-back"),
+}
+
+
+def fixes_of(state: str) -> list[type[Fix]]:
+    """What can be done with one entry in a state, without a cause."""
+    return [FIXES[code] for code in ON_ENTRY.get(state, ())]
+
+
+class FixScreen(Screen):
+    """Asks what a fix needs, and plans it: for all entries of a cause, for chosen ones, or for one entry."""
+
+    template_name = "reconciliation/fix.html"
+    case: ExceptionCase | None = None
+    entry: LedgerEntry | None = None
+    fix: type[Fix]
+
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Keep what the address names; it is looked up once the person is known."""
+        super().setup(request, *args, **kwargs)
+        code = kwargs["code"]
+        if code not in FIXES:
+            raise Http404(f"There is no fix “{code}”.")
+        self.fix = FIXES[code]
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The form, filled in where the way out is sure."""
+        self.find()
+        values = {**self.suggested(), **{name: request.GET[name] for name in self.fields() if name in request.GET}}
+        form = self.form(initial=values)
+        return self.ask(form, complete=self.is_complete(form, values) and "edit" not in request.GET)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Plan the operation, and show its dry-run."""
+        self.find()
+        form = self.form(request.POST)
+        if not form.is_valid():
+            return self.ask(form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        chosen = self.chosen(request.POST)
+        try:
+            operation = operations.plan(
+                self.fix.code,
+                user=request.user,  # type: ignore[arg-type]
+                parameters=form.parameters(),
+                reason=self.reason(),
+                case=self.case,
+                entry_ids=chosen,
+            )
+        except REFUSALS as refusal:
+            form.add_error(None, ValidationError(str(refusal)))
+            return self.ask(form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        if chosen is not None:
+            operation.preview = {**operation.preview, "chosen": True}
+            operation.save(update_fields=["preview"])
+        return HttpResponseRedirect(reverse("operation", args=[operation.pk]), status=HTTPStatus.SEE_OTHER)
+
+    def find(self) -> None:
+        """The cause or the entry, and the right to fix it. What may not be seen is not found."""
+        if "case" in self.kwargs:
+            causes = ExceptionCase.objects.visible_to(self.request.user).select_related("entity", "connection")
+            self.case = get_object_or_404(causes, pk=self.kwargs["case"])
+            if self.fix.code not in usable(self.case.rule):
+                raise Http404(f"“{self.fix.label}” does not help here.")
+            entity_id = self.case.entity_id
+        else:
+            entries = LedgerEntry.objects.visible_to(self.request.user).select_related("state_row", "entity")
+            self.entry = get_object_or_404(entries, pk=self.kwargs["pk"])
+            entity_id = self.entry.entity_id
+        if not access.may(self.request.user, self.fix.roles, entity_id):
+            names = ", ".join(sorted(GrantRole(role).label.lower() for role in self.fix.roles))
+            raise PermissionDenied(f"“{self.fix.label}” is for: {names}.")
+
+    def form(self, data: Any = None, *, initial: dict[str, Any] | None = None) -> FixForm:
+        """The fix's own form, with choices that say code and name."""
+        form = self.fix.form_class(data, initial=initial, case=self.case, user=self.request.user)  # type: ignore[arg-type]
+        for field in form.fields.values():
+            if isinstance(field, forms.ModelChoiceField):
+                field.label_from_instance = _labelled  # type: ignore[assignment, method-assign]
+                field.empty_label = "Choose…"
+            if isinstance(field, forms.DateField):
+                field.widget = forms.DateInput(attrs={"type": "date"})
+        first = next(iter(form.fields.values()), None)
+        if first is not None:
+            first.widget.attrs["autofocus"] = True
+        return form
+
+    def fields(self) -> list[str]:
+        """The names of what the form asks."""
+        return list(self.fix.form_class.base_fields)
+
+    def suggested(self) -> dict[str, str]:
+        """What is filled in beforehand, where one suggestion is sure."""
+        return dict(self.sure.values) if self.sure is not None else {}
+
+    @property
+    def sure(self) -> suggestions.Suggestion | None:
+        """The suggestion that fills the form."""
+        if self.case is None:
+            return None
+        near = suggestions.of([self.case])[self.case.pk]
+        return next((one for one in near if one.remedy == self.fix.code and one.is_sure), None)
+
+    def is_complete(self, form: FixForm, values: dict[str, Any]) -> bool:
+        """Whether nothing is left to be asked, so that the dry-run can begin by itself."""
+        return all(values.get(name) or not field.required for name, field in form.fields.items())
+
+    def chosen(self, data: Any) -> list[int] | None:
+        """The entries that the request names; None for all that the cause holds."""
+        if self.entry is not None:
+            return [self.entry.pk]
+        keys = [int(key) for key in data.getlist("selected") if key.isdigit()]
+        if not keys:
+            return None
+        states = LedgerState.objects.visible_to(self.request.user).filter(entry__in=keys, entry__holds__case=self.case)
+        return sorted(set(states.values_list("entry_id", flat=True)))
+
+    def reason(self) -> str:
+        """What the confirmation proposes as reason; the dry-run needs one as the real thing does."""
+        return f"{self.fix.label}: {self.case.sentence}" if self.case is not None else self.fix.label
+
+    def back(self) -> str:
+        """Where the person came from."""
+        if self.case is not None:
+            return reverse("cause", args=[self.case.pk])
+        return reverse("entry", args=[self.kwargs["pk"]])
+
+    def ask(self, form: FixForm, *, complete: bool = False, status: int = HTTPStatus.OK) -> HttpResponse:
+        """The form."""
+        chosen = self.chosen(self.request.POST if form.is_bound else self.request.GET)
+        try:
+            count = len(operations.fixable(self.fix(), self.case, chosen))
+        except operations.OperationRefused:
+            count = 0
+        case = self.case
+        near = suggestions.of([case])[case.pk] if case is not None else []
+        context = self.context(
+            title=self.fix.label,
+            fix=self.fix,
+            case=case,
+            entry=self.entry,
+            form=form,
+            count=count,
+            chosen=chosen if self.entry is None else None,
+            complete=complete and count > 0,
+            near=[one for one in near if one.remedy == self.fix.code and one.score is not None],
+            submit_to=self.request.path,
+            back=self.back(),
+            rule_title=title_of(case.rule) if case is not None else "",
+        )
+        return self.page(context, status=status)
+
+
+def usable(rule_code: str) -> set[str]:
+    """The fixes that a cause of this rule may take."""
+    rule = BY_CODE.get(rule_code)
+    if rule is None:
+        return {"recheck"}
+    return {*rule.remedies, "recheck", *(("waive",) if rule.waivable else ())} & set(FIXES)
+
+
+def _labelled(record: Any) -> str:
+    code, name = getattr(record, "code", ""), getattr(record, "name", "")
+    return f"{code} · {name}" if code and name and code != name else str(code or record)
+
+
+def preview_of(screen: Screen, operation: Operation, *, refusal: str = "", status: int = HTTPStatus.OK) -> HttpResponse:
+    """The dry-run of a planned operation: what passes, what is still held and why, money before and after."""
+    fix = FIXES[operation.fix]
+    found = rows.paged(
+        screen.request,
+        PreviewTable,
+        operation.rows.select_related(
+            "entry__resource", "entry__document", "entry__state_row", "entry__project", "successor__state_row"
+        ).order_by("will_pass", "id"),
+        count=operation.total,
+        per_page=25,
+    )
+    records = rows.records_of(found["table"])
+    rows.tell_words(records, lambda row: row.entry)
+    rows.tell_holds(records, operation.case_id)
+    preview = operation.preview
+    context = screen.context(
+        title=operation.title,
+        operation=operation,
+        fix=fix,
+        preview=preview,
+        waits=operation.fix in WAITING,
+        money=_money(preview),
+        refusal=refusal,
+        reason="" if operation.fix in SPOKEN_FOR else operation.reason,
+        is_own=operation.created_by_id == screen.request.user.pk,
+        edit=edit_url(operation),
+        back=back_url(operation),
+        **found,
+    )
+    return screen.page(context, template="reconciliation/preview.html", status=status)
+
+
+def _money(preview: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"currency": code, **{name: Decimal(value) for name, value in sums.items()}}
+        for code, sums in preview.get("money", {}).items()
+        if code
+    ]
+
+
+def edit_url(operation: Operation) -> str:
+    """The form of the fix with what was said, to say something else."""
+    query = [
+        f"{name}={value}"
+        for name, value in operation.parameters.items()
+        if isinstance(value, str | int) and value != ""
+    ]
+    if operation.case_id is None:
+        entry_id = operation.rows.values_list("entry_id", flat=True).first()
+        address = reverse("fix_entry", args=[entry_id, operation.fix])
+    else:
+        address = reverse("fix", args=[operation.case_id, operation.fix])
+        if operation.preview.get("chosen"):
+            query += [f"selected={entry_id}" for entry_id in operation.rows.values_list("entry_id", flat=True)[:500]]
+    return f"{address}?{'&'.join(['edit=1', *query])}"
+
+
+def back_url(operation: Operation) -> str:
+    """The cause or the entry that the operation is about."""
+    if operation.case_id is not None:
+        return reverse("cause", args=[operation.case_id])
+    entry_id = operation.rows.values_list("entry_id", flat=True).first()
+    return reverse("entry", args=[entry_id])
+
+
+def confirm(screen: Screen, operation: Operation) -> HttpResponse:
+    """Let the operation run, wake a worker, and go to its page; or say why not, with the preview again."""
+    request = screen.request
+    reason = request.POST.get("reason", "")
+    if FIXES[operation.fix].needs_reason and not reason.strip():
+        return preview_of(
+            screen,
+            operation,
+            refusal="Say why: the reason is kept with every entry.",
+            status=HTTPStatus.UNPROCESSABLE_ENTITY,
+        )
+    try:
+        with transaction.atomic():
+            operations.confirm(operation, user=request.user, reason=reason)  # type: ignore[arg-type]
+            transaction.on_commit(partial(waking.up, operation.pk))
+    except operations.OperationRefused as refusal:
+        return preview_of(screen, operation, refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    url = reverse("operation", args=[operation.pk])
+    if getattr(request, "htmx", None):
+        return HttpResponseClientRedirect(url)
+    return HttpResponseRedirect(url, status=HTTPStatus.SEE_OTHER)

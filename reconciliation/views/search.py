@@ -1,0 +1,160 @@
+"""One box for any id, code or name that a person may have in hand.
+
+The rule here: it finds only what the person may see, and where one thing alone answers, it goes there at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from portal.models import Connection, Contract, Customer, LedgerEntry, Project, Resource
+from portal.screens import Screen
+from portal.tables import STATE_TONES, name_of
+from reconciliation.models import ExceptionCase, Operation
+from reconciliation.tables import title_of, tone_of
+
+SHOWN = 8  # of each kind
+LONGEST = 200
+MOST = 2_147_483_647
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One thing found: what it is, where it leads, and whether the words name it exactly."""
+
+    kind: str
+    title: str
+    note: str
+    url: str
+    state: str = ""
+    tone: str = ""
+    is_exact: bool = False
+
+
+class SearchScreen(Screen):
+    """Looks the words up among entries, causes, operations and master data."""
+
+    title = "Search"
+    template_name = "reconciliation/search.html"
+
+    def get(self, request: HttpRequest) -> HttpResponseBase:
+        """The one page that answers, or the list of what may be meant."""
+        words = request.GET.get("q", "").replace("\x00", "").strip()[:LONGEST]
+        hits = list(self.hits(words)) if words else []
+        exact = [hit for hit in hits if hit.is_exact]
+        if len({hit.url for hit in exact}) == 1:
+            return HttpResponseRedirect(exact[0].url)
+        groups: dict[str, list[Hit]] = {}
+        for hit in hits:
+            groups.setdefault(hit.kind, []).append(hit)
+        return self.page(self.context(words=words, groups=list(groups.items()), count=len(hits)))
+
+    def hits(self, words: str) -> Iterator[Hit]:
+        """Everything found, exact ids first; a fixed number of queries."""
+        yield from self._entries(words)
+        yield from self._causes(words)
+        yield from self._operations(words)
+        yield from self._records(words)
+
+    def _seen(self, queryset: Any) -> QuerySet[Any]:
+        found: QuerySet[Any] = queryset.visible_to(self.request.user)
+        return found
+
+    def _entries(self, words: str) -> Iterator[Hit]:
+        named = Q(document__external_id=words) | Q(receipt__number=words)
+        number = _number(words)
+        if number is not None:
+            named |= Q(pk=number)
+        key = _key(words)
+        if key is not None:
+            named |= Q(idempotency_key=key)
+        found = self._seen(LedgerEntry.objects).filter(named).select_related(
+            "resource", "project", "state_row", "source", "document"
+        )  # fmt: skip
+        for entry in found.order_by("-pk").distinct()[:SHOWN]:
+            note = (
+                f"entry {entry.pk} · {entry.source} {entry.document.external_id} v{entry.version} · {entry.work_date}"
+            )
+            yield Hit(
+                "Ledger entries", name_of(entry), note, reverse("entry", args=[entry.pk]),
+                entry.state_row.get_state_display(), STATE_TONES.get(entry.state_row.state, ""), is_exact=True,
+            )  # fmt: skip
+
+    def _causes(self, words: str) -> Iterator[Hit]:
+        number = _number(words.upper().removeprefix("EX-"))
+        named = Q(sentence__icontains=words) | Q(subject_key__iexact=words)
+        if number is not None:
+            named |= Q(pk=number)
+        found = self._seen(ExceptionCase.objects).filter(named).select_related("entity")
+        for case in found.order_by("state", "-open_holds", "pk")[:SHOWN]:
+            note = (
+                f"EX-{case.pk} · {case.entity.code} · {case.open_holds:,} entries · {case.get_state_display().lower()}"
+            )
+            exact = case.pk == number and words.upper().startswith("EX-")
+            url = reverse("cause", args=[case.pk])
+            yield Hit("Causes", case.sentence, note, url, title_of(case.rule), tone_of(case), is_exact=exact)
+
+    def _operations(self, words: str) -> Iterator[Hit]:
+        found = self._seen(Operation.objects).exclude(state=Operation.State.PLANNED)
+        for operation in found.filter(title__icontains=words).select_related("created_by").order_by("-pk")[:SHOWN]:
+            note = f"{operation.created_by} · {operation.created_at:%d %b %Y %H:%M}"
+            yield Hit(
+                "Operations",
+                operation.title,
+                note,
+                reverse("operation", args=[operation.pk]),
+                operation.get_state_display(),
+            )
+
+    def _records(self, words: str) -> Iterator[Hit]:
+        """Master data by code or name; each leads to its entries on the ledger."""
+        for kind, model, parameter in (
+            ("Projects", Project, "project"),
+            ("People", Resource, "resource"),
+            ("Contracts", Contract, "contract"),
+        ):
+            for record in self._named(model, words):
+                query = urlencode({parameter: record.code})
+                yield Hit(
+                    kind, f"{record.code} · {record.name}", "its entries on the ledger", f"{reverse('ledger')}?{query}"
+                )
+        for record in self._named(Customer, words):
+            query = urlencode({"customer": record.code})
+            yield Hit(
+                "Customers",
+                f"{record.code} · {record.name}",
+                "its entries on the ledger",
+                f"{reverse('ledger')}?{query}",
+            )
+        for record in self._named(Connection, words):
+            query = urlencode({"target" if record.is_target else "source": record.code})
+            yield Hit(
+                "Connections",
+                f"{record.code} · {record.name}",
+                "its entries on the ledger",
+                f"{reverse('ledger')}?{query}",
+            )
+
+    def _named(self, model: Any, words: str) -> QuerySet[Any]:
+        near = Q(code__icontains=words) | Q(name__icontains=words)
+        return self._seen(model.objects).filter(near).order_by("code").distinct()[:SHOWN]
+
+
+def _number(words: str) -> int | None:
+    return int(words) if words.isascii() and words.isdigit() and int(words) <= MOST else None
+
+
+def _key(words: str) -> UUID | None:
+    try:
+        return UUID(words)
+    except ValueError:
+        return None
