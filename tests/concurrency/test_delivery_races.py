@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from integrations import outbox, registry, slots
 from integrations.outbox import claim, settle
 from integrations.outbox.crew import Answer, make
 from portal import ledger
-from portal.models import AttemptLine, Connection, LedgerState, LedgerTransition
+from portal.models import AttemptLine, Connection, LedgerEntry, LedgerState, LedgerTransition
 from portal.records import SourceStatus
 from tests.integrations import outbound
 from tests.integrations.memory_target import BOOKS, Books
@@ -190,7 +191,7 @@ def test_a_withdrawal_that_races_a_delivery_is_either_not_sent_or_waits_to_be_ta
     outbox.deliver(erp.pk)
     states = outbound.states(ids)
     booked = {line.key for line in books.records}
-    keys = {entry.pk: entry.idempotency_key.hex for entry in _entries(ids)}
+    keys = {entry.pk: entry.idempotency_key.hex for entry in LedgerEntry.objects.filter(pk__in=ids)}
     for entry_id, state in states.items():
         assert (state == "posted") == (keys[entry_id] in booked), (entry_id, state)
         assert state in ("posted", "cancelled")
@@ -209,9 +210,7 @@ def test_a_change_that_races_a_delivery_never_books_both_versions(
             return outbox.deliver(erp.pk)
         time.sleep(0.05)
         with transaction.atomic():
-            return outbound.take_in(
-                source, [outbound.record(source, n, 2, hours=outbound.Decimal(6)) for n in range(40)]
-            )
+            return outbound.take_in(source, [outbound.record(source, n, 2, hours=Decimal(6)) for n in range(40)])
 
     _at_once(2, work)
     outbox.deliver(erp.pk)
@@ -223,18 +222,17 @@ def test_a_change_that_races_a_delivery_never_books_both_versions(
     assert_all_hold()
 
 
-def _entries(ids: list[int]) -> Any:
-    from portal.models import LedgerEntry
-
-    return LedgerEntry.objects.filter(pk__in=ids)
-
-
 def test_a_closed_door_gives_back_what_was_claimed_and_burns_nothing(
     source: Connection, erp: Connection, books: Books
 ) -> None:
     ids = outbound.entries(source, 200)
     books.latency = 0.3
-    worker = threading.Thread(target=lambda: (outbox.deliver(erp.pk), connection.close()))
+
+    def shift() -> None:
+        outbox.deliver(erp.pk)
+        connection.close()
+
+    worker = threading.Thread(target=shift)
     worker.start()
     time.sleep(0.5)
     Connection.objects.filter(pk=erp.pk).update(paused_at="2026-10-01T00:00:00Z", pause_reason="month end")

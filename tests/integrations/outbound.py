@@ -139,7 +139,8 @@ def make_due(ids: Sequence[int]) -> None:
 
 def entity_of(source: Connection) -> LegalEntity:
     """The source's legal entity."""
-    return LegalEntity.objects.get(pk=source.entity_id)
+    assert source.entity is not None
+    return source.entity
 
 
 def documents(source: Connection) -> int:

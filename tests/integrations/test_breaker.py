@@ -83,11 +83,13 @@ def test_probes_wait_twice_as_long_each_time_up_to_ten_minutes(erp: Connection, 
     assert not breaker.take_probe(erp.pk)
     waits = []
     for _ in range(6):
-        row = breaker.of(erp.pk)
-        clock[0] = row.probe_at
+        due = breaker.of(erp.pk).probe_at
+        assert due is not None
+        clock[0] = due
         assert breaker.take_probe(erp.pk)
         assert not breaker.take_probe(erp.pk)  # one probe at a time
         row = breaker.probed(erp.pk, Unavailable("down"))
+        assert row.probe_at is not None
         waits.append((row.probe_at - clock[0]).total_seconds())
     assert waits == [60, 120, 240, 480, 600, 600]
 

@@ -57,6 +57,7 @@ def _reasons(run: ReconciliationRun) -> list[str]:
     return list(run.results.exclude(outcome="matched").order_by("id").values_list("reason", flat=True))
 
 
+@pytest.mark.case(74)
 def test_a_month_in_which_all_three_say_the_same_is_balanced_and_settles_its_entries(
     source: Connection, erp: Connection, books: Books
 ) -> None:
@@ -67,6 +68,7 @@ def test_a_month_in_which_all_three_say_the_same_is_balanced_and_settles_its_ent
     assert _found(run, "tracker_ledger") == {"matched": 30}
     assert _found(run, "ledger_target") == {"matched": 30}
     assert set(outbound.states(ids).values()) == {"reconciled"}
+    assert outbound.documents(source) == 30  # the target's echo of our own writes is recognised by its key
     leg = run.totals["ledger_target"]
     assert (Decimal(leg["hours"]["left"]), Decimal(leg["hours"]["right"])) == (Decimal(240), Decimal(240))
     assert Decimal(leg["money"]["USD"]["left"]) == Decimal(leg["money"]["USD"]["right"]) == Decimal(28800)
@@ -127,6 +129,7 @@ def test_an_approval_withdrawn_after_posting_is_a_surplus_until_the_reversal_sta
     assert Decimal(after.totals["ledger_target"]["hours"]["right"]) == Decimal(8)
 
 
+@pytest.mark.case(71)
 def test_a_correction_after_posting_ties_out_when_the_reversal_and_the_new_version_stand(
     source: Connection, erp: Connection, books: Books
 ) -> None:

@@ -1,0 +1,147 @@
+"""A closed door stops everything and burns nothing; when it opens, what waited goes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from integrations import breaker, outbox, registry
+from integrations.errors import Unavailable
+from integrations.models import Breaker, MaintenanceWindow
+from portal import sql
+from portal.models import Connection, LedgerState
+from tests import world
+from tests.integrations import outbound
+from tests.integrations.memory_target import BOOKS, Books, fails
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.CONNECTORS, "memory", "tests.integrations.memory_target.MemoryTarget")
+
+
+@pytest.fixture
+def erp() -> Connection:
+    return outbound.target(batch_size=1)
+
+
+@pytest.fixture
+def source(erp: Connection) -> Connection:
+    return outbound.firm(erp)
+
+
+@pytest.fixture
+def books(erp: Connection) -> Books:
+    return BOOKS[erp.code]
+
+
+def _waits(ids: list[int]) -> set[tuple[str, str, int]]:
+    return set(LedgerState.objects.filter(entry__in=ids).values_list("state", "waits_on", "attempts"))
+
+
+def test_in_a_maintenance_window_nothing_is_sent_and_everything_waits_for_its_end(
+    source: Connection, erp: Connection, books: Books
+) -> None:
+    ids = outbound.entries(source, 3)
+    window = MaintenanceWindow.objects.create(
+        connection=erp,
+        starts_at=sql.now() - timedelta(hours=1),
+        ends_at=sql.now() + timedelta(hours=1),
+        reason="upgrade",
+    )
+    outbox.deliver(erp.pk)
+    assert _waits(ids) == {("ready", "maintenance", 0)}
+    assert (books.pushes, books.finds, books.checks) == ([], [], 0)
+    queue = outbox.queue(erp)
+    assert (queue.waiting, queue.door.until, queue.door.sentence) == (3, window.ends_at, "Maintenance window: upgrade.")
+    window.ends_at = sql.now() - timedelta(minutes=1)
+    window.save()
+    outbox.deliver(erp.pk)
+    assert set(outbound.states(ids).values()) == {"posted"}
+
+
+def test_a_target_that_is_down_opens_the_breaker_and_a_good_probe_lets_everything_go(
+    source: Connection, erp: Connection, books: Books
+) -> None:
+    ids = outbound.entries(source, 60)
+    books.faults.extend([fails(Unavailable("down", status=503))] * 60)
+    books.check_error = Unavailable("down", status=503)
+    outbox.deliver(erp.pk)
+    assert Breaker.objects.get().state == "open"
+    sent = len(books.pushes)
+    assert sent < 20
+    outbound.make_due(ids)
+    for _ in range(3):
+        outbox.deliver(erp.pk)
+    Breaker.objects.update(probe_at="2020-01-01T00:00:00Z")
+    outbox.deliver(erp.pk)  # a probe that fails
+    assert (len(books.pushes), books.checks) == (sent, 1)
+    assert _waits(ids) == {("ready", "breaker", 0)}
+    books.faults.clear()
+    books.check_error = None
+    Breaker.objects.update(probe_at="2020-01-01T00:00:00Z")
+    outbox.deliver(erp.pk)
+    assert set(outbound.states(ids).values()) == {"posted"}
+    assert LedgerState.objects.filter(attempts__gt=1).count() == 0
+    assert Breaker.objects.get().state == "closed"
+
+
+def test_a_breaker_opened_by_hand_stays_open_until_a_person_closes_it(
+    source: Connection, erp: Connection, books: Books
+) -> None:
+    ids = outbound.entries(source, 2)
+    person = world.user("adam")
+    breaker.open_by_hand(erp, person, "the ERP is being moved")
+    outbox.deliver(erp.pk)
+    assert _waits(ids) == {("ready", "breaker", 0)}
+    assert books.checks == 0
+    breaker.close_by_hand(erp, person, "moved")
+    outbox.deliver(erp.pk)
+    assert set(outbound.states(ids).values()) == {"posted"}
+
+
+@pytest.mark.parametrize(
+    ("change", "back", "event"),
+    [
+        ({"is_active": False}, {"is_active": True}, "connection"),
+        ({"paused_at": "2026-10-01T00:00:00Z"}, {"paused_at": None}, "paused"),
+    ],
+)
+def test_a_connection_that_is_off_or_paused_keeps_its_entries_waiting(
+    source: Connection, erp: Connection, books: Books, change: dict[str, object], back: dict[str, object], event: str
+) -> None:
+    ids = outbound.entries(source, 2)
+    Connection.objects.filter(pk=erp.pk).update(**change)
+    outbox.deliver(erp.pk)
+    assert _waits(ids) == {("ready", event, 0)}
+    Connection.objects.filter(pk=erp.pk).update(**back)
+    outbox.deliver(erp.pk)
+    assert set(outbound.states(ids).values()) == {"posted"}
+
+
+@pytest.mark.case(67)
+def test_a_credential_that_is_not_there_is_one_case_and_no_call(
+    source: Connection, erp: Connection, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = outbound.entries(source, 2)
+    Connection.objects.filter(pk=erp.pk).update(credentials={"token": {"env": "ERP_TOKEN_OF_THIS_TEST"}})
+    outbox.deliver(erp.pk)
+    assert _waits(ids) == {("ready", "unauthorised", 0)}
+    monkeypatch.setenv("ERP_TOKEN_OF_THIS_TEST", "a token")
+    Breaker.objects.update(probe_at="2020-01-01T00:00:00Z")
+    outbox.deliver(erp.pk)
+    assert set(outbound.states(ids).values()) == {"posted"}
+
+
+def test_the_queue_tells_how_fast_it_goes_and_when_it_will_be_through(
+    source: Connection, erp: Connection, books: Books
+) -> None:
+    outbound.entries(source, 30)
+    outbox.deliver(erp.pk, limit=20)
+    queue = outbox.queue(erp)
+    assert (queue.due, queue.per_minute) == (10, 20)
+    assert queue.done_at is not None
+    assert timedelta(seconds=20) < queue.done_at - sql.now() < timedelta(seconds=60)
