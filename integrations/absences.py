@@ -22,6 +22,7 @@ from integrations.errors import ConnectorError, Unauthorised
 from integrations.models import Run
 from integrations.protocol import Hint, Source, SourceRecord
 from integrations.sql import inbound as sql
+from integrations.sql import streams as stream_sql
 from portal.models import AccountingPeriod, Connection, Expense, TimeEntry
 from portal.records import DocumentKind, DocumentRecord, ExpenseRecord, Reference, SourceStatus, TimeEntryRecord
 from portal.sql import now
@@ -47,25 +48,25 @@ def sweep(stream_id: int) -> Run | None:
 
     None when the source reports deletions itself, the stream is being read, or the connection may not be called now.
     """
-    claim = sql.claim_stream(stream_id, timing.scaled(LEASE))
+    claim = stream_sql.claim_stream(stream_id, timing.scaled(LEASE))
     if claim is None:
         return None
     connection = Connection.objects.select_related("entity").get(pk=claim.connection_id)
     leave = leave_to_read(connection)
     if isinstance(leave, NoLeave):
-        sql.leave_swept(claim, is_swept=False)
+        stream_sql.leave_swept(claim, is_swept=False)
         return None
     try:
         source = registry.source(connection)
     except Unauthorised as error:
-        sql.leave_swept(claim, is_swept=False)
+        stream_sql.leave_swept(claim, is_swept=False)
         leave.heard(error)
         notices.unauthorised(connection, error)
         return None
     if source.tombstones:
-        sql.leave_swept(claim, is_swept=True)
+        stream_sql.leave_swept(claim, is_swept=True)
         return None
-    run_id = sql.begin_run(claim, Run.Trigger.SWEEP, None)
+    run_id = stream_sql.begin_run(claim, Run.Trigger.SWEEP, None)
     try:
         missing, found, read = _compare(claim, connection, source, run_id)
     except Exception as error:  # noqa: BLE001 - a partial answer proves nothing; the next night asks again
@@ -75,9 +76,9 @@ def sweep(stream_id: int) -> Run | None:
     else:
         leave.heard(None)
         with transaction.atomic():
-            sql.leave_swept(claim, is_swept=True)
-            sql.note_page(run_id, read=read, filed=found, cursor=None)
-            sql.end_run(run_id, Run.State.DONE, "", gone=missing)
+            stream_sql.leave_swept(claim, is_swept=True)
+            stream_sql.note_page(run_id, read=read, filed=found, cursor=None)
+            stream_sql.end_run(run_id, Run.State.DONE, "", gone=missing)
     return Run.objects.get(pk=run_id)
 
 
@@ -120,7 +121,9 @@ def deleted_documents(connection: Connection, messages: Sequence[sql.Message]) -
     return deleted
 
 
-def _compare(claim: sql.StreamClaim, connection: Connection, source: Source, run_id: int) -> tuple[int, int, int]:
+def _compare(
+    claim: stream_sql.StreamClaim, connection: Connection, source: Source, run_id: int
+) -> tuple[int, int, int]:
     """Ask about every difference in the open periods: how many were missing, how many new, and how many ids came."""
     missed = found = read = 0
     already = sql.asked_already(connection.pk, claim.name)
@@ -151,12 +154,12 @@ def _compare(claim: sql.StreamClaim, connection: Connection, source: Source, run
     return missed, found, read
 
 
-def _present(claim: sql.StreamClaim, source: Source, start: date, end: date) -> set[str]:
+def _present(claim: stream_sql.StreamClaim, source: Source, start: date, end: date) -> set[str]:
     """Every id that the source still holds in a range; the lease is renewed while they come."""
     present: set[str] = set()
     for number, external_id in enumerate(source.present(claim.name, start, end), start=1):
         present.add(external_id)
-        if number % _RENEW_EVERY == 0 and not sql.advance_stream(claim, None, timing.scaled(LEASE)):
+        if number % _RENEW_EVERY == 0 and not stream_sql.advance_stream(claim, None, timing.scaled(LEASE)):
             raise Implausible("The lease ran out, and a reader has taken the stream over.")
     return present
 
@@ -173,19 +176,19 @@ def _open_ranges(connection: Connection) -> list[tuple[date, date]]:
     ]
 
 
-def _hints(claim: sql.StreamClaim, external_ids: set[str]) -> list[Hint]:
+def _hints(claim: stream_sql.StreamClaim, external_ids: set[str]) -> list[Hint]:
     return [Hint(stream=claim.name, external_id=external_id) for external_id in sorted(external_ids)]
 
 
-def _fail(connection: Connection, claim: sql.StreamClaim, run_id: int, error: Exception) -> None:
+def _fail(connection: Connection, claim: stream_sql.StreamClaim, run_id: int, error: Exception) -> None:
     """End a sweep that proved nothing."""
     state = Run.State.HELD if isinstance(error, Implausible) else Run.State.FAILED
     sentence = str(error) if isinstance(error, Implausible) else f"{type(error).__name__}: {error}"[:2000]
     if not isinstance(error, ConnectorError | Implausible):
         log.error("sweeping stream %s of %s failed", claim.name, connection.code, exc_info=error)
     with transaction.atomic():
-        sql.leave_swept(claim, is_swept=False)
-        sql.end_run(run_id, state, sentence)
+        stream_sql.leave_swept(claim, is_swept=False)
+        stream_sql.end_run(run_id, state, sentence)
         if isinstance(error, Unauthorised):
             notices.unauthorised(connection, error)
         elif isinstance(error, Implausible):

@@ -21,6 +21,7 @@ from integrations.errors import ConnectorError, Unauthorised, Unavailable
 from integrations.models import Run, Stream
 from integrations.protocol import Page, Source
 from integrations.sql import inbound as sql
+from integrations.sql import streams as stream_sql
 from portal import audit
 from portal.models import Connection, User
 from portal.sql import now
@@ -42,7 +43,7 @@ class StreamLost(Exception):
 class _Reading:
     """One reader at work on one stream."""
 
-    claim: sql.StreamClaim
+    claim: stream_sql.StreamClaim
     connection: Connection
     leave: Leave
     run_id: int
@@ -70,21 +71,21 @@ def pull(
     None when another reader has the stream or the connection may not be called now. `budget` is in seconds (None: to the
     end however long it takes). Whatever the vendor does wrong ends in the run, not in an error.
     """
-    claim = sql.claim_stream(stream_id, timing.scaled(LEASE))
+    claim = stream_sql.claim_stream(stream_id, timing.scaled(LEASE))
     if claim is None:
         return None
     connection = Connection.objects.select_related("entity").get(pk=claim.connection_id)
     leave = leave_to_read(connection)
     if isinstance(leave, NoLeave):
-        sql.leave_stream(claim, due_in=leave.seconds or float(claim.every_seconds or WITHOUT_LEAVE_AGAIN))
+        stream_sql.leave_stream(claim, due_in=leave.seconds or float(claim.every_seconds or WITHOUT_LEAVE_AGAIN))
         return None
     least = volume.expected(claim.usual_volume, claim.every_seconds, claim.seconds_since_success)
-    run_id = sql.begin_run(claim, trigger, user.pk if user else None)
+    run_id = stream_sql.begin_run(claim, trigger, user.pk if user else None)
     reading = _Reading(claim, connection, leave, run_id, least)
     try:
         is_complete = _read(reading, registry.source(connection), budget)
     except StreamLost as lost:
-        sql.end_run(reading.run_id, Run.State.FAILED, str(lost))
+        stream_sql.end_run(reading.run_id, Run.State.FAILED, str(lost))
     except Exception as error:  # noqa: BLE001 - a reader that dies on one vendor must not stop the others
         _fail(reading, error)
     else:
@@ -124,7 +125,7 @@ def _read(reading: _Reading, source: Source, budget: float | None) -> bool:
     return True
 
 
-def _pages(source: Source, claim: sql.StreamClaim) -> Generator[Page, None, None]:
+def _pages(source: Source, claim: stream_sql.StreamClaim) -> Generator[Page, None, None]:
     yield from source.pull(claim.name, claim.cursor or None)
 
 
@@ -145,9 +146,9 @@ def _file(reading: _Reading, page: Page) -> None:
 def _commit(reading: _Reading, page: Page, cursor: str | None, *, with_care: bool) -> int:
     with transaction.atomic():
         filed = sql.file_records(reading.claim.connection_id, page.records, run_id=reading.run_id, with_care=with_care)
-        if not sql.advance_stream(reading.claim, cursor, timing.scaled(LEASE)):
+        if not stream_sql.advance_stream(reading.claim, cursor, timing.scaled(LEASE)):
             raise StreamLost("The lease ran out, and another reader has taken over.")
-        sql.note_page(reading.run_id, read=len(page.records), filed=filed, cursor=cursor)
+        stream_sql.note_page(reading.run_id, read=len(page.records), filed=filed, cursor=cursor)
     return filed
 
 
@@ -156,8 +157,8 @@ def _end(reading: _Reading, *, is_complete: bool) -> None:
     claim = reading.claim
     if not is_complete:
         with transaction.atomic():
-            sql.leave_stream(claim, due_in=0.0)
-            sql.end_run(reading.run_id, Run.State.DONE, "Its time was up; reading goes on from the cursor.")
+            stream_sql.leave_stream(claim, due_in=0.0)
+            stream_sql.end_run(reading.run_id, Run.State.DONE, "Its time was up; reading goes on from the cursor.")
     elif reading.is_truncated:
         _truncated(reading)
     elif reading.is_silent:
@@ -165,8 +166,8 @@ def _end(reading: _Reading, *, is_complete: bool) -> None:
     else:
         usual = volume.learn(claim.usual_volume, reading.read, claim.every_seconds, claim.seconds_since_success)
         with transaction.atomic():
-            sql.leave_stream(claim, due_in=_every(claim), usual_volume=usual, held_reason="", succeeded=True)
-            sql.end_run(reading.run_id, Run.State.DONE, "")
+            stream_sql.leave_stream(claim, due_in=_every(claim), usual_volume=usual, held_reason="", succeeded=True)
+            stream_sql.end_run(reading.run_id, Run.State.DONE, "")
             notices.read_well(reading.connection, claim.name)
 
 
@@ -180,8 +181,8 @@ def _truncated(reading: _Reading) -> None:
         sentence = "The vendor's pages ended before the last one; reading goes on from the last whole page."
         cursor = None
     with transaction.atomic():
-        sql.leave_stream(reading.claim, due_in=_back_off(reading, 0), cursor=cursor)
-        sql.end_run(reading.run_id, Run.State.TRUNCATED, sentence)
+        stream_sql.leave_stream(reading.claim, due_in=_back_off(reading, 0), cursor=cursor)
+        stream_sql.end_run(reading.run_id, Run.State.TRUNCATED, sentence)
         notices.truncated(reading.connection, reading.claim.name, sentence)
 
 
@@ -195,8 +196,8 @@ def _silent(reading: _Reading) -> None:
     calendar = connection.entity.calendar if connection.entity else {}
     surprising = volume.is_surprising(now(), claim.seconds_since_success or 0.0, connection.zone, calendar)
     with transaction.atomic():
-        sql.leave_stream(claim, due_in=_every(claim), held_reason=sentence)
-        sql.end_run(reading.run_id, Run.State.HELD, sentence)
+        stream_sql.leave_stream(claim, due_in=_every(claim), held_reason=sentence)
+        stream_sql.end_run(reading.run_id, Run.State.HELD, sentence)
         if surprising:
             notices.silent(connection, claim.name, sentence)
 
@@ -204,7 +205,7 @@ def _silent(reading: _Reading) -> None:
 def _fail(reading: _Reading, error: Exception) -> None:
     """Write down why reading broke off, and when it is tried again. What was filed stays, and so does the cursor."""
     claim, connection = reading.claim, reading.connection
-    failures = sql.failures_in_a_row(claim.connection_id, claim.name)
+    failures = stream_sql.failures_in_a_row(claim.connection_id, claim.name)
     wait = _back_off(reading, failures)
     if isinstance(error, ConnectorError):
         sentence = f"{type(error).__name__}: {error}"
@@ -218,11 +219,11 @@ def _fail(reading: _Reading, error: Exception) -> None:
         sentence = f"{type(error).__name__}: {error}"[:2000]
         log.error("reading stream %s of %s failed", claim.name, connection.code, exc_info=error)
     with transaction.atomic():
-        sql.leave_stream(claim, due_in=wait)
-        sql.end_run(reading.run_id, Run.State.FAILED, sentence)
+        stream_sql.leave_stream(claim, due_in=wait)
+        stream_sql.end_run(reading.run_id, Run.State.FAILED, sentence)
 
 
-def _every(claim: sql.StreamClaim) -> float | None:
+def _every(claim: stream_sql.StreamClaim) -> float | None:
     return float(claim.every_seconds) if claim.every_seconds else None
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from django.db import connection
 
 from integrations import outbox, wake, work
-from integrations.sql import inbound as sql
+from integrations.sql import streams as stream_sql
+from integrations.sql import waiting
 from portal.health import heard_from
 from reconciliation import operations
 
@@ -44,11 +45,11 @@ class Swept:
 
 def sweep(*, patience: float = PATIENCE) -> Swept | None:
     """Find everything that is due; None while another sweeper is at it."""
-    if not sql.try_lock(work.Stage.SWEEP, 0):
+    if not waiting.try_lock(work.Stage.SWEEP, 0):
         return None
     swept = Swept()
     try:
-        swept.streams = sql.recover_streams()
+        swept.streams = stream_sql.recover_streams()
         _do("recovering entries", lambda: _recover_entries(swept), swept)
         _do("validating again", work.revalidate, swept)
         for task, number, overdue in list(_due()):
@@ -56,27 +57,27 @@ def sweep(*, patience: float = PATIENCE) -> Swept | None:
             _see_to(task, number, overdue > patience, swept)
         heard_from("sweeper", hinted=swept.hinted, done=swept.done, failed=swept.failed)
     finally:
-        sql.unlock(work.Stage.SWEEP, 0)
+        waiting.unlock(work.Stage.SWEEP, 0)
     return swept
 
 
 def nightly() -> None:
     """What is done once a night: ids of open periods compared, and what was posted in them read once more."""
-    for stream_id in sql.unswept_streams():
+    for stream_id in stream_sql.unswept_streams():
         wake.up("sweep_ids", stream_id)
-    for target_id in sql.active_targets():
+    for target_id in waiting.active_targets():
         wake.up("read_back", target_id)
 
 
 def _due() -> Iterator[tuple[str, int, float]]:
     """Every piece of work that is due: its task, its number, and the seconds that it has been due."""
-    for stream_id, _, overdue in sql.due_streams():
+    for stream_id, _, overdue in stream_sql.due_streams():
         yield "pull", stream_id, overdue
-    for connection_id, overdue in sql.waiting_connections("hint"):
+    for connection_id, overdue in waiting.waiting_connections("hint"):
         yield "answer_hints", connection_id, overdue
-    for connection_id, overdue in sql.waiting_connections("record"):
+    for connection_id, overdue in waiting.waiting_connections("record"):
         yield "take_in", connection_id, overdue
-    for target_id, overdue in sql.due_targets():
+    for target_id, overdue in waiting.due_targets():
         yield "deliver", target_id, overdue
     for operation_id in operations.due():
         yield "operation", operation_id, 0.0

@@ -9,7 +9,7 @@ from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
 
 from integrations import sweeper, wake, work
-from integrations.sql import inbound as sql
+from integrations.sql import streams as stream_sql
 
 IDLE_SECONDS = 5.0  # between two looks of a worker's own sweeper
 READER_SECONDS = 1800  # one page may take a minute, and a first reading has many
@@ -18,7 +18,7 @@ READER_SECONDS = 1800  # one page may take a minute, and a first reading has man
 @shared_task
 def pull_due() -> None:
     """Hint at every stream that is due."""
-    for stream_id, _, _ in sql.due_streams():
+    for stream_id, _, _ in stream_sql.due_streams():
         wake.up("pull", stream_id)
 
 

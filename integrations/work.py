@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from integrations import absences, hints, inbox, outbox, streams, wake
 from integrations.models import Run
-from integrations.sql import inbound as sql
+from integrations.sql import waiting
 from portal.models import Connection, User
 from reconciliation import operations, validation
 
@@ -49,7 +49,7 @@ def take_in(connection_id: int) -> None:
             wake.targets_of(connection_id)
         return bool(taken.messages)
 
-    _alone(Stage.TAKE_IN, connection_id, some, lambda: sql.has_messages(connection_id, "record"))
+    _alone(Stage.TAKE_IN, connection_id, some, lambda: waiting.has_messages(connection_id, "record"))
 
 
 def answer_hints(connection_id: int) -> None:
@@ -61,7 +61,7 @@ def answer_hints(connection_id: int) -> None:
             take_in(connection_id)
         return bool(answered.hints)
 
-    _alone(Stage.ANSWER, connection_id, some, lambda: sql.has_messages(connection_id, "hint"))
+    _alone(Stage.ANSWER, connection_id, some, lambda: waiting.has_messages(connection_id, "hint"))
 
 
 def sweep_ids(stream_id: int) -> None:
@@ -73,30 +73,30 @@ def sweep_ids(stream_id: int) -> None:
 
 def deliver(connection_id: int) -> None:
     """Post what is due at a target, look up what is in doubt, read back what was accepted."""
-    if not Connection.objects.filter(pk=connection_id, is_target=True).exists() or not sql.try_lock(
+    if not Connection.objects.filter(pk=connection_id, is_target=True).exists() or not waiting.try_lock(
         Stage.DELIVER, connection_id
     ):
         return
     try:
         told = outbox.deliver(connection_id, seconds=SECONDS)
     finally:
-        sql.unlock(Stage.DELIVER, connection_id)
-    if (told.accepted or told.proved) and sql.has_ready(connection_id):
+        waiting.unlock(Stage.DELIVER, connection_id)
+    if (told.accepted or told.proved) and waiting.has_ready(connection_id):
         wake.up("deliver", connection_id)
 
 
 def read_back(connection_id: int) -> None:
     """Read once more what was posted in open periods."""
-    if sql.try_lock(Stage.READ_BACK, connection_id):
+    if waiting.try_lock(Stage.READ_BACK, connection_id):
         try:
             outbox.read_back(connection_id, again=True)
         finally:
-            sql.unlock(Stage.READ_BACK, connection_id)
+            waiting.unlock(Stage.READ_BACK, connection_id)
 
 
 def revalidate() -> None:
     """Validate again what changed master data touches, and wake the targets of what may go now."""
-    if not sql.try_lock(Stage.REVALIDATE, 0):
+    if not waiting.try_lock(Stage.REVALIDATE, 0):
         return
     followed = 0
     until = time.monotonic() + SECONDS
@@ -105,7 +105,7 @@ def revalidate() -> None:
             followed += some
         validation.overdue_parents()
     finally:
-        sql.unlock(Stage.REVALIDATE, 0)
+        waiting.unlock(Stage.REVALIDATE, 0)
     if followed:
         _wake_targets()
 
@@ -117,7 +117,7 @@ def operation(operation_id: int) -> None:
 
 
 def _wake_targets() -> None:
-    for target_id in sql.active_targets():
+    for target_id in waiting.active_targets():
         wake.up("deliver", target_id)
 
 
@@ -125,13 +125,13 @@ def _alone(stage: Stage, number: int, some: Callable[[], bool], is_due: Callable
     """Work in steps until nothing is left or time is up, as the only worker of this stage and connection."""
     until = time.monotonic() + SECONDS
     barren = 0  # rounds that found nothing: what is due may be in another worker's hands
-    while barren < BARREN and sql.try_lock(stage, number):
+    while barren < BARREN and waiting.try_lock(stage, number):
         barren += 1
         try:
             while time.monotonic() < until and some():
                 barren = 0
         finally:
-            sql.unlock(stage, number)
+            waiting.unlock(stage, number)
         if not is_due():
             return
         if time.monotonic() >= until:

@@ -1,7 +1,6 @@
-"""The hand-written SQL of the way in: streams claimed and moved on, records filed, messages claimed and settled.
+"""The hand-written SQL of the inbox: records filed, messages claimed and settled, absences looked for.
 
-The rule here: a fixed number of statements whatever the size of the batch, every moment is the database's, and what is
-written on behalf of a lease carries its fence.
+The rule here: a fixed number of statements whatever the size of the batch, and every moment is the database's.
 """
 
 from __future__ import annotations
@@ -13,21 +12,6 @@ from typing import Any, NamedTuple
 from integrations import payloads
 from integrations.protocol import Hint, SourceRecord
 from portal.sql import execute, rows
-
-_LOCKS = 0x74696F  # the space of our advisory locks, beside a number for the connection
-
-
-class StreamClaim(NamedTuple):
-    """Leave to read one stream, and where reading stands."""
-
-    id: int
-    connection_id: int
-    name: str
-    cursor: str
-    fence: int
-    every_seconds: int
-    usual_volume: float
-    seconds_since_success: float | None  # None: never read well
 
 
 class Message(NamedTuple):
@@ -50,159 +34,6 @@ class HintMessage(NamedTuple):
     payload: Any
     attempts: int
     received_at: datetime
-
-
-# Locks
-
-
-def try_lock(task: int, number: int) -> bool:
-    """Take a lock of this session for one task and one connection, if nobody holds it."""
-    return bool(rows("SELECT pg_try_advisory_lock(%s, %s)", [_LOCKS + task, number])[0][0])
-
-
-def unlock(task: int, number: int) -> None:
-    """Give a lock of this session back."""
-    execute("SELECT pg_advisory_unlock(%s, %s)", [_LOCKS + task, number])
-
-
-# Streams and runs
-
-
-def claim_stream(stream_id: int, seconds: float) -> StreamClaim | None:
-    """Lease a stream to one reader; None while another one holds it."""
-    found = rows(
-        """
-        UPDATE integrations_stream SET lease_until = now() + make_interval(secs => %s), fence = fence + 1
-         WHERE id = %s AND (lease_until IS NULL OR lease_until < now())
-        RETURNING id, connection_id, name, cursor, fence, every_seconds, usual_volume,
-                  extract(epoch FROM now() - succeeded_at)::float8""",
-        [seconds, stream_id],
-    )
-    return StreamClaim(*found[0]) if found else None
-
-
-def advance_stream(claim: StreamClaim, cursor: str | None, seconds: float) -> bool:
-    """Move the cursor (None: leave it) and hold on to the lease; False when another reader has taken over."""
-    return bool(
-        execute(
-            "UPDATE integrations_stream SET cursor = coalesce(%s, cursor), lease_until = now() + make_interval(secs => %s)"
-            " WHERE id = %s AND fence = %s",
-            [cursor, seconds, claim.id, claim.fence],
-        )
-    )
-
-
-def leave_stream(
-    claim: StreamClaim,
-    *,
-    due_in: float | None,
-    cursor: str | None = None,
-    held_reason: str | None = None,
-    usual_volume: float | None = None,
-    succeeded: bool = False,
-) -> bool:
-    """Give the lease back; what is None stays as it is, but `due_in` (seconds), where None means never by itself.
-
-    False when another reader has taken over.
-    """
-    return bool(
-        execute(
-            """
-            UPDATE integrations_stream SET lease_until = NULL, next_due_at = now() + make_interval(secs => %s),
-                   cursor = coalesce(%s, cursor), held_reason = left(coalesce(%s, held_reason), 300),
-                   usual_volume = coalesce(%s, usual_volume),
-                   succeeded_at = CASE WHEN %s THEN now() ELSE succeeded_at END
-             WHERE id = %s AND fence = %s""",
-            [due_in, cursor, held_reason, usual_volume, succeeded, claim.id, claim.fence],
-        )
-    )
-
-
-def leave_swept(claim: StreamClaim, *, is_swept: bool) -> None:
-    """Give the lease back after a sweep, which changes nothing about when the stream is due."""
-    execute(
-        "UPDATE integrations_stream SET lease_until = NULL, swept_on = CASE WHEN %s THEN current_date ELSE swept_on END"
-        " WHERE id = %s AND fence = %s",
-        [is_swept, claim.id, claim.fence],
-    )
-
-
-def begin_run(claim: StreamClaim, trigger: str, user_id: int | None) -> int:
-    """Write down that a stream is being read."""
-    return int(
-        rows(
-            """
-            INSERT INTO integrations_run (connection_id, stream, trigger, state, cursor_from, cursor_to, started_at,
-                   heartbeat_at, pages, read, filed, repeated, gone, failure, requested_by_id)
-            VALUES (%s, %s, %s, 'running', %s, '', now(), now(), 0, 0, 0, 0, 0, '', %s) RETURNING id""",
-            [claim.connection_id, claim.name, trigger, claim.cursor, user_id],
-        )[0][0]
-    )
-
-
-def note_page(run_id: int, *, read: int, filed: int, cursor: str | None) -> None:
-    """Count a page, and show that the reader lives."""
-    execute(
-        "UPDATE integrations_run SET heartbeat_at = now(), pages = pages + 1, read = read + %s, filed = filed + %s,"
-        " repeated = repeated + %s, cursor_to = coalesce(%s, cursor_to) WHERE id = %s",
-        [read, filed, read - filed, cursor, run_id],
-    )
-
-
-def end_run(run_id: int, state: str, failure: str, *, gone: int = 0) -> None:
-    """Say how a reading ended."""
-    execute(
-        "UPDATE integrations_run SET state = %s, failure = %s, gone = %s, finished_at = now(), heartbeat_at = now()"
-        " WHERE id = %s",
-        [state, failure, gone, run_id],
-    )
-
-
-def failures_in_a_row(connection_id: int, stream: str) -> int:
-    """How often the stream has failed since it was last read to an end."""
-    return int(
-        rows(
-            """
-            SELECT count(*) FROM integrations_run WHERE connection_id = %(c)s AND stream = %(s)s AND state = 'failed'
-               AND id > coalesce((SELECT max(id) FROM integrations_run WHERE connection_id = %(c)s AND stream = %(s)s
-                                     AND state IN ('done', 'truncated', 'held')), 0)""",
-            {"c": connection_id, "s": stream},
-        )[0][0]
-    )
-
-
-def due_streams() -> list[tuple[int, int, float]]:
-    """Streams to be read now: (id, connection, seconds overdue), the longest overdue first."""
-    return [
-        (row[0], row[1], row[2])
-        for row in rows(
-            """
-            SELECT s.id, s.connection_id, extract(epoch FROM now() - s.next_due_at)::float8
-              FROM integrations_stream s JOIN portal_connection c ON c.id = s.connection_id
-             WHERE s.next_due_at <= now() AND (s.lease_until IS NULL OR s.lease_until < now())
-               AND c.is_active AND c.is_source AND c.paused_at IS NULL
-             ORDER BY s.next_due_at"""
-        )
-    ]
-
-
-def recover_streams() -> int:
-    """End the runs of readers that went silent, and make their streams due; how many."""
-    execute(
-        """
-        UPDATE integrations_run r SET state = 'failed', finished_at = now(),
-               failure = 'The reader ended without a word; what it filed stays, and reading goes on from the cursor.'
-          FROM integrations_stream s
-         WHERE s.connection_id = r.connection_id AND s.name = r.stream AND r.state = 'running'
-           AND (s.lease_until IS NULL OR s.lease_until < now()) AND r.heartbeat_at < now() - interval '10 seconds'"""
-    )
-    return execute(
-        "UPDATE integrations_stream SET lease_until = NULL, next_due_at = least(next_due_at, now())"
-        " WHERE lease_until < now()"
-    )
-
-
-# Filing
 
 
 def file_records(
@@ -256,9 +87,6 @@ def ask(
     )  # fmt: skip
 
 
-# Taking in
-
-
 def claim_records(connection_id: int, limit: int, ids: Sequence[int] | None = None) -> list[Message]:
     """Lock records that are to be taken in, oldest first; those that another worker holds are skipped."""
     chosen = "AND id = ANY(%s)" if ids is not None else ""
@@ -297,24 +125,6 @@ def settle(outcomes: Sequence[tuple[int, str, str]]) -> None:
           FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS o(id, state, failure) WHERE m.id = o.id AND m.state = 'new'""",
         [[o[0] for o in outcomes], [o[1] for o in outcomes], [o[2] for o in outcomes]],
     )
-
-
-def waiting_connections(kind: str) -> list[tuple[int, float]]:
-    """Connections with messages of a kind to be handled now: (id, seconds that the oldest has been due)."""
-    return [
-        (row[0], row[1])
-        for row in rows(
-            """
-            SELECT connection_id, extract(epoch FROM now() - min(coalesce(next_attempt_at, received_at)))::float8
-              FROM integrations_inboxmessage
-             WHERE state = 'new' AND kind = %s AND (next_attempt_at IS NULL OR next_attempt_at <= now())
-             GROUP BY connection_id""",
-            [kind],
-        )
-    ]
-
-
-# Hints
 
 
 def claim_hints(connection_id: int, limit: int, seconds: float) -> list[HintMessage]:
@@ -356,11 +166,10 @@ def put_off_until_known(waiting: Sequence[tuple[int, str]], seconds: float, trie
     )
 
 
-# Absences
-
 _CAME_BY = """EXISTS (SELECT 1 FROM (SELECT message_id FROM portal_timeentry WHERE document_id = d.id
                              UNION ALL SELECT message_id FROM portal_expense WHERE document_id = d.id) v
                 JOIN integrations_inboxmessage m ON m.id = v.message_id WHERE m.stream = %(stream)s)"""
+
 _CURRENT = """FROM portal_document d
   LEFT JOIN portal_timeentry t ON d.kind = 'time' AND t.document_id = d.id AND t.version = d.current_version
   LEFT JOIN portal_expense x ON d.kind = 'expense' AND x.document_id = d.id AND x.version = d.current_version"""
@@ -416,77 +225,3 @@ def asked_already(connection_id: int, stream: str) -> set[str]:
             [connection_id, stream],
         )
     }
-
-
-# What waits for a worker
-
-
-def has_messages(connection_id: int, kind: str) -> bool:
-    """Whether messages of a kind are to be handled now."""
-    return bool(
-        rows(
-            """
-            SELECT EXISTS (SELECT 1 FROM integrations_inboxmessage WHERE connection_id = %s AND state = 'new' AND kind = %s
-                              AND (next_attempt_at IS NULL OR next_attempt_at <= now()))""",
-            [connection_id, kind],
-        )[0][0]
-    )
-
-
-def has_ready(target_id: int) -> bool:
-    """Whether entries are due at a target and wait on nothing but a worker."""
-    return bool(
-        rows(
-            "SELECT EXISTS (SELECT 1 FROM portal_ledgerstate WHERE target_id = %s AND state = 'ready' AND waits_on = ''"
-            " AND next_attempt_at <= now())",
-            [target_id],
-        )[0][0]
-    )
-
-
-def due_targets() -> list[tuple[int, float]]:
-    """Targets with entries to be posted, looked up, read back, or released from a closed door: (id, seconds overdue)."""
-    return [
-        (row[0], row[1])
-        for row in rows(
-            """
-            SELECT c.id, coalesce(extract(epoch FROM now() - least(r.at, d.at, a.at))::float8, 0)
-              FROM portal_connection c
-             CROSS JOIN LATERAL (SELECT min(next_attempt_at) AS at FROM portal_ledgerstate
-                                  WHERE target_id = c.id AND state = 'ready' AND waits_on = '') r
-             CROSS JOIN LATERAL (SELECT min(next_attempt_at) AS at FROM portal_ledgerstate
-                                  WHERE target_id = c.id AND state = 'in_doubt') d
-             CROSS JOIN LATERAL (SELECT min(next_attempt_at) AS at FROM portal_ledgerstate
-                                  WHERE target_id = c.id AND state = 'accepted') a
-             WHERE c.is_target AND c.is_active
-               AND (least(r.at, d.at, a.at) <= now()
-                    OR EXISTS (SELECT 1 FROM portal_ledgerstate WHERE state = 'ready' AND target_id = c.id
-                                  AND waits_on IN ('connection', 'paused', 'maintenance', 'unauthorised', 'breaker')))"""
-        )
-    ]
-
-
-def unswept_streams() -> list[int]:
-    """Streams of active sources whose ids were not compared today, and were not tried in the last hour."""
-    return [
-        row[0]
-        for row in rows(
-            """
-            SELECT s.id FROM integrations_stream s JOIN portal_connection c ON c.id = s.connection_id
-             WHERE c.is_active AND c.is_source AND c.paused_at IS NULL AND c.entity_id IS NOT NULL
-               AND (s.swept_on IS NULL OR s.swept_on < current_date)
-               AND NOT EXISTS (SELECT 1 FROM integrations_run r WHERE r.connection_id = s.connection_id
-                                  AND r.stream = s.name AND r.trigger = 'sweep' AND r.started_at > now() - interval '1 hour')
-             ORDER BY s.id"""
-        )
-    ]
-
-
-def active_targets() -> list[int]:
-    """Targets that may be called at all."""
-    return [
-        row[0]
-        for row in rows(
-            "SELECT id FROM portal_connection WHERE is_target AND is_active AND paused_at IS NULL ORDER BY id"
-        )
-    ]

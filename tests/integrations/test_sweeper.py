@@ -16,6 +16,8 @@ from integrations.errors import Unavailable
 from integrations.models import InboxMessage, Run, Stream
 from integrations.protocol import Hint
 from integrations.sql import inbound as sql
+from integrations.sql import streams as stream_sql
+from integrations.sql import waiting
 from portal.models import Connection, Document, Heartbeat
 from portal.sql import now
 from tests import world
@@ -102,9 +104,9 @@ def test_a_webhook_whose_worker_died_is_answered_when_its_lease_is_over(source: 
 
 def test_a_reader_that_died_is_noted_and_its_stream_is_read_again(source: Inbound, nobody_wakes: None) -> None:
     put(source.vendor, [1])
-    claim = sql.claim_stream(source.stream.pk, 300)
+    claim = stream_sql.claim_stream(source.stream.pk, 300)
     assert claim is not None
-    run_id = sql.begin_run(claim, Run.Trigger.SCHEDULE, None)
+    run_id = stream_sql.begin_run(claim, Run.Trigger.SCHEDULE, None)
     Stream.objects.update(lease_until=now() - timedelta(seconds=1), next_due_at=now() + timedelta(hours=1))
     Run.objects.update(heartbeat_at=now() - timedelta(minutes=10))
     swept = sweeper.sweep()
@@ -141,7 +143,7 @@ def test_a_piece_of_work_that_fails_does_not_stop_the_others(
 
 @pytest.mark.django_db(transaction=True)
 def test_two_sweepers_are_one(source: Inbound) -> None:
-    assert sql.try_lock(work.Stage.SWEEP, 0)
+    assert waiting.try_lock(work.Stage.SWEEP, 0)
     results: list[object] = []
 
     def sweep() -> None:
@@ -153,7 +155,7 @@ def test_two_sweepers_are_one(source: Inbound) -> None:
     other = threading.Thread(target=sweep)
     other.start()
     other.join(20)
-    sql.unlock(work.Stage.SWEEP, 0)
+    waiting.unlock(work.Stage.SWEEP, 0)
     assert results == [None]
     assert sweeper.sweep() is not None
 
@@ -162,7 +164,7 @@ def test_two_sweepers_are_one(source: Inbound) -> None:
 def test_a_second_worker_with_the_same_task_leaves_at_once(source: Inbound) -> None:
     put(source.vendor, [1])
     source.pull()
-    assert sql.try_lock(work.Stage.TAKE_IN, source.connection.pk)
+    assert waiting.try_lock(work.Stage.TAKE_IN, source.connection.pk)
 
     def take_in() -> None:
         try:
@@ -174,7 +176,7 @@ def test_a_second_worker_with_the_same_task_leaves_at_once(source: Inbound) -> N
     other.start()
     other.join(20)
     assert not Document.objects.exists()
-    sql.unlock(work.Stage.TAKE_IN, source.connection.pk)
+    waiting.unlock(work.Stage.TAKE_IN, source.connection.pk)
     tasks.take_in(source.connection.pk)
     assert Document.objects.count() == 1
 

@@ -176,6 +176,23 @@ def test_a_merged_customer_points_at_its_survivor_and_so_does_its_key(erp: Conne
     }
 
 
+@pytest.mark.case(22, 24)
+def test_the_loser_of_a_merge_that_is_stated_again_does_not_overwrite_the_survivor(erp: Connection) -> None:
+    take(erp, customer("c1"), customer("c2"))
+    merged = {"merged_into": "c1"}
+    take(erp, customer("c2", revision="2", attributes=merged))
+    take(erp, customer("c2", revision="3", name="The loser's name", attributes=merged))
+    assert list(Customer.objects.order_by("code").values_list("name", flat=True)) == ["C1", "C2"]
+
+
+@pytest.mark.case(30)
+def test_a_second_key_for_one_record_is_refused_and_changes_nothing(erp: Connection) -> None:
+    take(erp, customer("c1"))
+    outcome = take(erp, customer("c9", code="C1", name="Somebody else"))
+    assert outcome.failed == {0: "customer c9: our record has key c1 in fake already; mend the crosswalk."}
+    assert Customer.objects.get().name == "C1"
+
+
 def test_periods_open_and_close_as_the_owner_says_for_every_entity_it_knows(erp: Connection) -> None:
     gb = world.entity("GB", "GBP")
     Crosswalk.objects.create(
