@@ -50,7 +50,9 @@ class LedgerEntry(models.Model):
     contract = models.ForeignKey("portal.Contract", models.PROTECT, null=True, blank=True, related_name="entries")
     customer = models.ForeignKey("portal.Customer", models.PROTECT, null=True, blank=True, related_name="entries")
     task = models.ForeignKey("portal.Task", models.PROTECT, null=True, blank=True, related_name="+")
-    resource = models.ForeignKey("portal.Resource", models.PROTECT, null=True, blank=True, related_name="entries")
+    resource = models.ForeignKey(
+        "portal.Resource", models.PROTECT, null=True, blank=True, related_name="entries", db_index=False
+    )  # found by `entry_by_resource_and_day`
     role = models.ForeignKey("portal.Role", models.PROTECT, null=True, blank=True, related_name="+")
     cost_centre = models.ForeignKey("portal.CostCentre", models.PROTECT, null=True, blank=True, related_name="+")
     purchase_order = models.ForeignKey("portal.PurchaseOrder", models.PROTECT, null=True, blank=True, related_name="+")
@@ -97,6 +99,7 @@ class LedgerEntry(models.Model):
         indexes = [
             models.Index(fields=["entity", "work_date"], name="entry_by_entity_and_day"),
             models.Index(fields=["project", "work_date"], name="entry_by_project_and_day"),
+            models.Index(fields=["resource", "work_date"], name="entry_by_resource_and_day"),
             models.Index(fields=["target", "period"], name="entry_by_target_and_period"),
         ]
 
