@@ -137,6 +137,12 @@ def credentials(connection: Connection) -> list[Credential]:
         said = {"env": f"environment variable {where}", "file": f"file {where}"}.get(kind, "nowhere")
         problem = registry.credential_problem(connection, name)
         found.append(Credential(name, labels.get(name, name.replace("_", " ").capitalize()), said, problem))
+    declared = [setting for setting in _settings(connection) if setting.secret and setting.required]
+    found.extend(
+        Credential(setting.name, setting.label, "not configured", "It is not configured.")
+        for setting in declared
+        if setting.name not in connection.credentials
+    )
     return found
 
 

@@ -112,13 +112,38 @@ def _keep(connection: Connection, entity: LegalEntity, key: str, lines: list[Sta
 
 def reconcile(entity: LegalEntity, period: AccountingPeriod, user: User | None = None) -> ReconciliationRun:
     """Read the statements of all the entity's targets for a period and compare; the run, failed where one cannot be read."""
+    try:
+        tolerances, read_at = _read_all(entity, period)
+    except _Unread as unread:
+        return matching.fail(entity, period, user, str(unread))
+    return matching.run(entity, period, user, targets=tolerances, read_at=read_at)
+
+
+def answer(run_id: int) -> ReconciliationRun | None:
+    """Do the comparison that a person asked for; None when it has ended already. Whatever goes wrong ends in the run."""
+    found = ReconciliationRun.objects.select_related("entity", "period").get(pk=run_id)
+    if found.state != ReconciliationRun.State.RUNNING:
+        return None
+    try:
+        tolerances, found.statement_read_at = _read_all(found.entity, found.period)
+    except _Unread as unread:
+        return matching.give_up(found, str(unread))
+    return matching.compare(found, targets=tolerances)
+
+
+class _Unread(Exception):
+    """The statement of a target could not be read; the sentence says which and why."""
+
+
+def _read_all(entity: LegalEntity, period: AccountingPeriod) -> tuple[dict[int, Decimal], datetime | None]:
+    """Read the statements of all targets: the hours that each cannot tell apart, and when the oldest was read."""
     tolerances: dict[int, Decimal] = {}
     read_at: datetime | None = None
-    try:
-        for connection in targets_of(entity, period):
+    for connection in targets_of(entity, period):
+        try:
             tolerances[connection.pk] = registry.target(connection).capabilities.hours_tolerance
             taken = read(connection, entity, period)
-            read_at = min(read_at or taken.read_at, taken.read_at)
-    except (ConnectorError, NoStatement) as error:
-        return matching.fail(entity, period, user, f"The statement of {connection} could not be read: {error}")
-    return matching.run(entity, period, user, targets=tolerances, read_at=read_at)
+        except (ConnectorError, NoStatement, registry.UnknownConnector, registry.WrongHalf) as error:
+            raise _Unread(f"The statement of {connection} could not be read: {error}") from error
+        read_at = min(read_at or taken.read_at, taken.read_at)
+    return tolerances, read_at

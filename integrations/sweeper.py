@@ -16,7 +16,7 @@ from integrations import outbox, wake, work
 from integrations.sql import streams as stream_sql
 from integrations.sql import waiting
 from portal.health import heard_from
-from reconciliation import operations
+from reconciliation import matching, operations
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ _STAGES: dict[str, Callable[[int], object]] = {
     "deliver": work.deliver,
     "sweep_ids": work.sweep_ids,
     "operation": work.operation,
+    "reconcile": work.reconcile,
 }
 
 
@@ -81,6 +82,8 @@ def _due() -> Iterator[tuple[str, int, float]]:
         yield "deliver", target_id, overdue
     for operation_id in operations.due():
         yield "operation", operation_id, 0.0
+    for run_id in matching.requested():
+        yield "reconcile", run_id, 0.0
 
 
 def _see_to(task: str, number: int, is_late: bool, swept: Swept) -> None:

@@ -70,6 +70,12 @@ def operation(operation_id: int) -> None:
     work.operation(operation_id)
 
 
+@shared_task(soft_time_limit=READER_SECONDS, time_limit=READER_SECONDS + 60)
+def reconcile(run_id: int) -> None:
+    """Tie one period out."""
+    work.reconcile(run_id)
+
+
 @shared_task
 def sweep() -> None:
     """Find what is due and was forgotten."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from enum import IntEnum
 
-from integrations import absences, hints, inbox, outbox, streams, wake
+from integrations import absences, hints, inbox, outbox, statements, streams, wake
 from integrations.models import Run
 from integrations.sql import waiting
 from portal.models import Connection, User
@@ -29,6 +29,7 @@ class Stage(IntEnum):
     DELIVER = 3
     READ_BACK = 4
     REVALIDATE = 5
+    RECONCILE = 6
 
 
 def pull(stream_id: int, trigger: str = Run.Trigger.SCHEDULE, user_id: int | None = None) -> Run | None:
@@ -114,6 +115,15 @@ def operation(operation_id: int) -> None:
     """Work off a bulk fix, and wake the targets."""
     operations.run(operation_id)
     _wake_targets()
+
+
+def reconcile(run_id: int) -> None:
+    """Read the statements and compare, for a run that a person asked for."""
+    if waiting.try_lock(Stage.RECONCILE, run_id):
+        try:
+            statements.answer(run_id)
+        finally:
+            waiting.unlock(Stage.RECONCILE, run_id)
 
 
 def _wake_targets() -> None:

@@ -46,6 +46,11 @@ def run(
     found = ReconciliationRun.objects.create(
         entity=entity, period=period, started_at=portal_sql.now(), requested_by=user, statement_read_at=read_at
     )
+    return compare(found, targets=targets)
+
+
+def compare(found: ReconciliationRun, *, targets: Mapping[int, Decimal] | None = None) -> ReconciliationRun:
+    """Do the comparison of a run that stands as RUNNING; it ends with it, whatever is found."""
     try:
         with transaction.atomic():
             _compare(found, targets)
@@ -65,6 +70,35 @@ def fail(entity: LegalEntity, period: AccountingPeriod, user: User | None, reaso
         entity=entity, period=period, started_at=now, finished_at=now, requested_by=user,
         state=ReconciliationRun.State.FAILED, failure=reason,
     )  # fmt: skip
+
+
+def request(entity: LegalEntity, period: AccountingPeriod, user: User) -> ReconciliationRun:
+    """Ask for a comparison: the RUNNING row is the question, and whoever can read statements answers it.
+
+    A question that is open already is given back instead of a second one.
+    """
+    with transaction.atomic():
+        AccountingPeriod.objects.select_for_update().get(pk=period.pk)
+        waiting = ReconciliationRun.objects.filter(pk__in=requested(), period=period).order_by("-pk").first()
+        if waiting is not None:
+            return waiting
+        return ReconciliationRun.objects.create(
+            entity=entity, period=period, started_at=portal_sql.now(), requested_by=user
+        )
+
+
+def requested() -> list[int]:
+    """Comparisons that people asked for and that have not ended, oldest first."""
+    open_ones = ReconciliationRun.objects.filter(state=ReconciliationRun.State.RUNNING, requested_by__isnull=False)
+    return list(open_ones.order_by("pk").values_list("pk", flat=True))
+
+
+def give_up(found: ReconciliationRun, reason: str) -> ReconciliationRun:
+    """End a run that could not be compared, and say why."""
+    found.state, found.failure = ReconciliationRun.State.FAILED, reason
+    found.finished_at = portal_sql.now()
+    found.save(update_fields=["state", "failure", "finished_at"])
+    return found
 
 
 def _compare(found: ReconciliationRun, targets: Mapping[int, Decimal] | None) -> None:

@@ -115,7 +115,7 @@ def operations(monkeypatch: Any) -> Operations:
     run(source, "expenses", 9, state=Run.State.FAILED, failure="Unavailable: Harvest answered 503.", filed=0, read=0)
     run(source, hours_ago=0.4, state=Run.State.RUNNING, finished_at=None)
     foreign_run = run(foreign, "approvals", 3, state=Run.State.FAILED, failure="Unauthorised: the token was revoked.")
-    taken = message(source, "4711", run_id=runs[0].pk)
+    taken = message(source, "4711", pk=90_001, run_id=runs[0].pk)
     admitted = validation.admit(
         canonical.take_in(source, [(taken.pk, outbound.record(source, 400))]).documents, actor="test"
     )
@@ -124,14 +124,14 @@ def operations(monkeypatch: Any) -> Operations:
     outbox.deliver(target.pk)
     outbound.entries(source, 12, start=40)
     failed = message(
-        source, "636709355", state=InboxMessage.State.FAILED, attempts=1, run_id=runs[0].pk,
+        source, "636709355", pk=90_002, state=InboxMessage.State.FAILED, attempts=1, run_id=runs[0].pk,
         failure="Field “hours” is “eight”, expected a number.",
     )  # fmt: skip
     for number in range(40):
         state = (InboxMessage.State.DONE, InboxMessage.State.NEW, InboxMessage.State.IGNORED)[number % 3]
-        message(source, f"63670{number:04}", state=state)
-    message(source, "approval-9", kind=InboxMessage.Kind.HINT, revision="d-1", headers={"X-Event": "approved"})
-    foreign_message = message(foreign, "hidden-1")
+        message(source, f"63670{number:04}", pk=91_000 + number, state=state)
+    message(source, "approval-9", pk=92_000, kind=InboxMessage.Kind.HINT, revision="d-1", headers={"X-Event": "approved"})
+    foreign_message = message(foreign, "hidden-1", pk=92_001)
     people = {
         "analyst": world.user("ana", GrantRole.ANALYST, us),
         "controller": world.user("cleo", GrantRole.CONTROLLER, everywhere=True),
