@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from integrations import payloads
 from integrations.bench import work
 from integrations.bench.measure import Result, Scale, bounded, paired
 from integrations.bench.processes import aside, directory, plain_dsn, web_server
@@ -114,7 +115,9 @@ def _batch(source: Connection, scale: Scale, say: Callable[[str], None]) -> Resu
     def records(number: int) -> list[list[SourceRecord]]:
         entries = [entry for _, entry in work.worked(200, 500, pages * PAGE, offset=number * pages * PAGE)]
         filed = [
-            SourceRecord(stream="time_entries", external_id=str(entry["id"]), revision=entry["updated_at"], payload=entry)
+            SourceRecord(
+                stream="time_entries", external_id=str(entry["id"]), revision=entry["updated_at"], payload=entry
+            )
             for entry in entries
         ]
         return [filed[start : start + PAGE] for start in range(0, len(filed), PAGE)]
@@ -155,7 +158,7 @@ def _as_copied(source: Connection, page: list[SourceRecord]) -> str:
     """A page as COPY reads it, built before the clock starts."""
     rows = []
     for record in page:
-        payload = inbound.payloads.as_stored(record.payload).replace("\\", "\\\\")
+        payload = payloads.as_stored(record.payload).replace("\\", "\\\\")
         told = (record.stream, record.external_id, record.revision, payload)
         rows.append("\t".join((str(source.pk), "record", *told, "{}", "new", "0", "", "2026-11-01 08:00:00+00")))
     return "\n".join(rows) + "\n"

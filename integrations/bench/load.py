@@ -1,4 +1,4 @@
-"""Load from outside: prebuilt webhooks over plain sockets, and the bare commits that they are measured against.
+"""Load from outside: prebuilt requests over plain sockets, and the bare commits that webhooks are measured against.
 
 `python -m integrations.bench.load` reads one job as JSON, does it, and writes what it saw as JSON. It builds every request
 before the clock starts and only compares bytes while it runs, so that it takes as little CPU from the server as it can.
@@ -45,8 +45,7 @@ def webhook_body(number: int, workspace: str) -> bytes:
     }).encode()  # fmt: skip
 
 
-def _requests(job: dict[str, Any]) -> list[bytes]:
-    built = []
+def _webhooks(job: dict[str, Any]) -> Iterator[bytes]:
     for number in range(job["first"], job["first"] + job["count"]):
         body = webhook_body(number, job["workspace"])
         head = (
@@ -54,16 +53,28 @@ def _requests(job: dict[str, Any]) -> list[bytes]:
             f"clockify-signature: {job['token']}\r\nclockify-webhook-event-type: TIME_ENTRY_UPDATED\r\n"
             f"User-Agent: Clockify\r\nContent-Length: {len(body)}\r\n\r\n"
         )
-        built.append(head.encode() + body)
-    return built
+        yield head.encode() + body
 
 
-def send_webhooks(job: dict[str, Any]) -> dict[str, Any]:
-    """Send `count` webhooks over `connections` connections, each the next one as soon as the last was answered.
+def _time_bills(job: dict[str, Any]) -> Iterator[bytes]:
+    for number in range(job["first"], job["first"] + job["count"]):
+        body = b'{"employee": {"id": "1"}, "tranDate": "2026-10-01", "hours": "1:00", "isBillable": true, "memo": ""}'
+        head = (
+            f"PUT /services/rest/record/v1/timebill/eid:{number:032x} HTTP/1.1\r\nHost: 127.0.0.1:{job['port']}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        yield head.encode() + body
+
+
+_REQUESTS = {"webhooks": _webhooks, "time bills": _time_bills}
+
+
+def send(job: dict[str, Any]) -> dict[str, Any]:
+    """Send `count` requests over `connections` connections, each the next one as soon as the last was answered.
 
     With `at_once` the connections are opened inside the measured time, and a first answer includes its connecting.
     """
-    pending = iter(_requests(job))
+    pending = iter(list(_REQUESTS[job["do"]](job)))
     count, address = job["count"], ("127.0.0.1", job["port"])
     selector = selectors.DefaultSelector()
     wanted = min(job["connections"], count)
@@ -193,7 +204,7 @@ def bare_commits(job: dict[str, Any]) -> dict[str, Any]:
 def main() -> int:
     """Do the job on standard input."""
     job = json.load(sys.stdin)
-    done = {"webhooks": send_webhooks, "commits": bare_commits}[job["do"]](job)
+    done = bare_commits(job) if job["do"] == "commits" else send(job)
     json.dump(done, sys.stdout)
     return 0
 

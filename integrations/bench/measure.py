@@ -137,7 +137,7 @@ def fresh_copy() -> Iterator[None]:
     template = told["NAME"]
     copy = f"{template}_copy"
     connection.close()
-    with connection._nodb_cursor() as cursor:  # type: ignore[attr-defined]
+    with connection._nodb_cursor() as cursor:
         cursor.execute(f'DROP DATABASE IF EXISTS "{copy}"')
         cursor.execute(f'CREATE DATABASE "{copy}" TEMPLATE "{template}"')
     told["NAME"] = copy
@@ -146,7 +146,7 @@ def fresh_copy() -> Iterator[None]:
     finally:
         connection.close()
         told["NAME"] = template
-        with connection._nodb_cursor() as cursor:  # type: ignore[attr-defined]
+        with connection._nodb_cursor() as cursor:
             cursor.execute(f'DROP DATABASE IF EXISTS "{copy}" WITH (FORCE)')
 
 

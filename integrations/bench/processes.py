@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -144,11 +144,11 @@ def stand_in(var: Path, kind: str, **told: Any) -> Iterator[int]:
         yield port
 
 
-def aside(module: str, job: Mapping[str, Any], *, arguments: Sequence[str] = ()) -> dict[str, Any]:
+def aside(module: str, job: Mapping[str, Any]) -> dict[str, Any]:
     """Do a job in a process of its own: JSON in, JSON out."""
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments], cwd=settings.BASE_DIR, input=json.dumps(job), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+        [sys.executable, "-m", module], cwd=settings.BASE_DIR, input=json.dumps(job), text=True,
+        capture_output=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise DidNotStart(f"{module} failed: {done.stderr[-2000:]}")
