@@ -48,10 +48,10 @@ def approver_is_worker(entry: Draft, facts: Facts) -> Finding | None:
         return None
     subject = str(worker.id) if worker else normal(said(entry.resource_code, entry.resource_key, entry.resource_name))
     return Finding(
-        sentence=f"{who(entry)} approved the own entry of {entry.work_date}; somebody else must approve it at "
+        sentence=f"{who(entry)} approved their own entry of {entry.work_date}; somebody else must approve it at "
         f"{entry.source.name}.",
         subject_key=subject,
-        cause=f"{who(entry)} approves the own time.",
+        cause=f"{who(entry)} approves their own time.",
         detail={"resource_id": worker.id if worker else None},
     )
 

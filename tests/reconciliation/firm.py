@@ -8,6 +8,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import Sum
+
 from portal import canonical, ledger
 from portal.models import (
     AccountingPeriod,
@@ -203,6 +205,12 @@ def entry(entry_id: int) -> LedgerEntry:
 def state(entry_id: int) -> str:
     """Where an entry stands."""
     return LedgerState.objects.get(entry=entry_id).state
+
+
+def money(state: str) -> Decimal:
+    """What all entries of a state are worth together."""
+    found = LedgerEntry.objects.filter(state_row__state=state).aggregate(total=Sum("amount"))["total"]
+    return Decimal(found or 0)
 
 
 def post(entry_ids: Sequence[int], until: State = State.POSTED) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
 import pytest
 from django.db import connection, transaction
 
+from portal import ledger
 from portal.models import AuditEvent
 from portal.records import Reference
 from reconciliation import cases, validation
@@ -68,7 +70,7 @@ def test_waiving_one_of_two_keeps_the_case_open(firm: Firm) -> None:
     ).held
     validation.waive([hold(held[0], "rate-mismatch").pk], by=world.user(everywhere=True), reason="agreed")
     found = case("rate-mismatch")
-    assert (found.state, found.open_holds, found.open_hours) == ("open", 1, 8)
+    assert (found.state, found.open_holds, found.open_hours) == ("open", 1, Decimal(8))
 
 
 def test_a_case_without_entries_stays_open_until_its_cause_is_said_to_be_gone(firm: Firm) -> None:
@@ -148,16 +150,11 @@ def test_a_route_s_policy_refines_its_entity_s_table_by_table() -> None:
 
 
 class TestAtOnce:
-    """Two workers that find the same cause at the same time."""
+    """Workers that find the same cause, or spend the same limit, at the same time."""
 
     pytestmark = pytest.mark.django_db(transaction=True)
 
-    @pytest.fixture
-    def firm(self) -> Firm:
-        return firms.build()
-
-    def test_eight_batches_of_one_cause_make_one_case(self, firm: Firm) -> None:
-        batches = [firm.take(firm.time(str(n), rate=Decimal(110), hours=Decimal("0.5"))) for n in range(8)]
+    def _admit_at_once(self, batches: Sequence[list[int]]) -> None:
         failures: list[BaseException] = []
         start = threading.Barrier(len(batches))
 
@@ -177,6 +174,9 @@ class TestAtOnce:
         for thread in threads:
             thread.join()
         assert failures == []
+
+    def test_eight_batches_of_one_cause_make_one_case(self, firm: Firm) -> None:
+        self._admit_at_once([firm.take(firm.time(str(n), rate=Decimal(110), hours=Decimal("0.5"))) for n in range(8)])
         found = ExceptionCase.objects.get()
         assert (found.open_holds, found.open_hours) == (8, Decimal(4))
 
@@ -184,29 +184,34 @@ class TestAtOnce:
     def test_eight_batches_spend_one_cap_once(self, firm: Firm) -> None:
         firm.contract.cap_amount = Decimal(1000)
         firm.contract.save()
-        batches = [firm.take(firm.time(str(n), work_date=date(2026, 10, 1 + n), hours=Decimal(3))) for n in range(8)]
-        failures: list[BaseException] = []
-        start = threading.Barrier(len(batches))
+        self._admit_at_once(
+            [firm.take(firm.time(str(n), work_date=date(2026, 10, 1 + n), hours=Decimal(3))) for n in range(8)]
+        )
+        going, waiting = firms.money("ready"), firms.money("held")
+        assert Decimal(998) < going <= Decimal(1000)
+        assert going + waiting == Decimal(2880)
 
-        def work(documents: list[int]) -> None:
+    @pytest.mark.case(16)
+    def test_an_edit_that_races_its_own_delivery_waits_and_is_held(self, firm: Firm) -> None:
+        ready = firm.admit(firm.time("1")).ready
+        edited = firm.take(firm.time("1", hours=Decimal(6)))
+        made: list[validation.Admitted] = []
+
+        def admit() -> None:
             try:
-                start.wait()
                 with transaction.atomic():
-                    validation.admit(documents, actor="test")
-            except BaseException as error:
-                failures.append(error)
+                    made.append(validation.admit(edited, actor="test"))
             finally:
                 connection.close()
 
-        threads = [threading.Thread(target=work, args=(batch,)) for batch in batches]
-        for thread in threads:
+        with transaction.atomic():
+            ledger.claimable(firm.target.pk, 10)
+            ledger.send([(ready[0], 1, "hash")], lease_seconds=180, actor="outbox")
+            thread = threading.Thread(target=admit)
             thread.start()
-        for thread in threads:
-            thread.join()
-        assert failures == []
-        from portal.models import LedgerEntry
-
-        going = LedgerEntry.objects.filter(state_row__state="ready").values_list("amount", flat=True)
-        waiting = LedgerEntry.objects.filter(state_row__state="held").values_list("amount", flat=True)
-        assert Decimal(998) < sum(going, Decimal(0)) <= Decimal(1000)  # type: ignore[arg-type]
-        assert sum(going, Decimal(0)) + sum(waiting, Decimal(0)) == Decimal(2880)  # type: ignore[arg-type]
+            thread.join(timeout=1)
+            assert thread.is_alive()
+        thread.join()
+        assert (made[0].ready, made[0].cancelled) == ([], [])
+        assert rules_of(made[0].held[0]) == {"changed-after-posting"}
+        assert firms.state(ready[0]) == "sending"

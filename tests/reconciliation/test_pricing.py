@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -22,22 +23,22 @@ def firm() -> Firm:
     return firms.build()
 
 
-def _rate(card: RateCard, amount: str, **more: object) -> Rate:
-    values: dict[str, object] = {"currency": "USD", "valid_from": firms.SINCE, **more}
-    return Rate.objects.create(card=card, amount=Decimal(amount), **values)  # type: ignore[misc]
+def _rate(card: RateCard, amount: str, **more: Any) -> Rate:
+    values: dict[str, Any] = {"currency": "USD", "valid_from": firms.SINCE, **more}
+    return Rate.objects.create(card=card, amount=Decimal(amount), **values)
 
 
-def _card(code: str, **scope: object) -> RateCard:
-    return RateCard.objects.create(code=code, version=1, valid_from=firms.SINCE, **scope)  # type: ignore[misc]
+def _card(code: str, **scope: Any) -> RateCard:
+    return RateCard.objects.create(code=code, version=1, valid_from=firms.SINCE, **scope)
 
 
-def _priced(firm: Firm, **changes: object) -> LedgerEntry:
+def _priced(firm: Firm, **changes: Any) -> LedgerEntry:
     admitted = firm.admit(firm.time(rate=None, **changes))
     return entry((admitted.ready or admitted.held)[0])
 
 
 def test_cards_are_asked_from_the_contract_to_everybody_s(firm: Firm) -> None:
-    scopes: list[dict[str, object]] = [{}, {"entity": firm.entity}, {"customer": firm.customer}]
+    scopes: list[dict[str, Any]] = [{}, {"entity": firm.entity}, {"customer": firm.customer}]
     Rate.objects.all().delete()
     prices = []
     for number, scope in enumerate(scopes):
@@ -52,10 +53,11 @@ def test_within_a_card_a_person_wins_over_a_role_and_a_task_over_none(firm: Firm
     Rate.objects.all().delete()
     task = Task.objects.create(project=firm.project, code="DEV", name="Development")
     prices = []
-    for number, level in enumerate(
-        [{}, {"task": task}, {"role": firm.role}, {"role": firm.role, "task": task}, {"resource": firm.ana},
-         {"resource": firm.ana, "task": task}]
-    ):  # fmt: skip
+    levels: list[dict[str, Any]] = [
+        {}, {"task": task}, {"role": firm.role}, {"role": firm.role, "task": task}, {"resource": firm.ana},
+         {"resource": firm.ana, "task": task},
+    ]  # fmt: skip
+    for number, level in enumerate(levels):
         _rate(firm.card, str(100 + number), **level)
         prices.append(_priced(firm, external_id=str(number), hours=Decimal(1), task=Reference("", "DEV")).rate)
     assert prices == [Decimal(100 + number) for number in range(6)]
