@@ -8,7 +8,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from portal.screens import Badge, NavItem
 from reconciliation.models import ExceptionCase
-from reconciliation.views import causes, fixing, operations, search
+from reconciliation.views import causes, fixing, operations, reconciliation, search
 
 
 def open_causes(user: Any) -> Badge | None:
@@ -33,5 +33,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("operations/running/", operations.RunningPart.as_view(), name="operations_running"),
     path("operations/<int:pk>/", operations.OperationPage.as_view(), name="operation"),
     path("operations/<int:pk>/progress/", operations.ProgressPart.as_view(), name="operation_progress"),
+    path("reconciliation/", reconciliation.ReconciliationScreen.as_view(), name="reconciliation"),
+    path("reconciliation/<int:pk>/", reconciliation.RunScreen.as_view(), name="reconciliation_run"),
+    path("reconciliation/<int:pk>/sheet/", reconciliation.SheetScreen.as_view(), name="reconciliation_sheet"),
+    path("reconciliation/periods/<int:pk>/", reconciliation.PeriodScreen.as_view(), name="reconciliation_period"),
     path("search/", search.SearchScreen.as_view(), name="search"),
 ]

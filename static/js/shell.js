@@ -108,6 +108,11 @@ document.addEventListener("click", async (event) => {
   }
 });
 
+// Paper.
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-print]")) window.print();
+});
+
 // A form that holds unsaved work asks before it is left.
 document.addEventListener("input", (event) => event.target.closest("form[data-guard]")?.setAttribute("data-dirty", ""));
 document.addEventListener("submit", (event) => event.target.removeAttribute("data-dirty"));

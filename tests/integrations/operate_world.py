@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
 
-from integrations import outbox, registry, uploads
+from integrations import outbox, registry, statements, uploads
 from integrations.models import Breaker, InboxMessage, MaintenanceWindow, Run, Slot, Stream, UploadedFile
 from portal import canonical
-from portal.models import Connection, GrantRole, LegalEntity, User
+from portal.models import AccountingPeriod, Connection, GrantRole, LegalEntity, User
 from reconciliation import validation
+from reconciliation.models import ReconciliationRun
 from tests import world
 from tests.integrations import outbound
+from tests.integrations.memory_target import BOOKS
 
 CSV = """Person;Projekt;Datum;Stunden;Text;Status
 Lena Vogt;ACM-US;05.10.2026;7,50;Workshop;approved
@@ -41,6 +44,9 @@ class Operations:
     foreign_message: InboxMessage
     foreign_run: Run
     upload: UploadedFile
+    period: AccountingPeriod
+    comparison: ReconciliationRun
+    foreign_comparison: ReconciliationRun
     analyst: User
     controller: User
     manager: User
@@ -78,7 +84,7 @@ def operations(monkeypatch: Any) -> Operations:
     de = world.entity("DE", "EUR")
     foreign = world.connection("tracker-de", "clockify", de, is_source=True)
     names = {source: ("Harvest US", {"token": {"env": "TIEOUT_TEST_TOKEN"}}), foreign: ("Clockify DE", {}),
-             target: ("NetSuite", {"private_key": {"env": "TIEOUT_TEST_NOT_SET"}})}  # fmt: skip
+             target: ("NetSuite", {"private_key": {"env": "TIEOUT_TEST_TOKEN"}})}  # fmt: skip
     for connection, (name, credentials) in names.items():
         connection.name, connection.credentials = name, credentials
         connection.save()
@@ -122,6 +128,16 @@ def operations(monkeypatch: Any) -> Operations:
     assert admitted.ready
     outbound.entries(source, 30)
     outbox.deliver(target.pk)
+    books = BOOKS[target.code]
+    books.records[3] = replace(books.records[3], hours=Decimal("9.00"))
+    books.records.append(replace(books.records[4], number="M-900", key="", memo="Booked by hand"))
+    period = AccountingPeriod.objects.get(entity=us)
+    AccountingPeriod.objects.create(entity=us, code="2026-11", starts_on="2026-11-01", ends_on="2026-11-30")
+    foreign_period = AccountingPeriod.objects.create(
+        entity=de, code="2026-10", starts_on="2026-10-01", ends_on="2026-10-31"
+    )
+    comparison = statements.reconcile(us, period)
+    foreign_comparison = statements.reconcile(de, foreign_period)
     outbound.entries(source, 12, start=40)
     failed = message(
         source, "636709355", pk=90_002, state=InboxMessage.State.FAILED, attempts=1, run_id=runs[0].pk,
@@ -130,7 +146,9 @@ def operations(monkeypatch: Any) -> Operations:
     for number in range(40):
         state = (InboxMessage.State.DONE, InboxMessage.State.NEW, InboxMessage.State.IGNORED)[number % 3]
         message(source, f"63670{number:04}", pk=91_000 + number, state=state)
-    message(source, "approval-9", pk=92_000, kind=InboxMessage.Kind.HINT, revision="d-1", headers={"X-Event": "approved"})
+    message(
+        source, "approval-9", pk=92_000, kind=InboxMessage.Kind.HINT, revision="d-1", headers={"X-Event": "approved"}
+    )
     foreign_message = message(foreign, "hidden-1", pk=92_001)
     people = {
         "analyst": world.user("ana", GrantRole.ANALYST, us),
@@ -142,5 +160,6 @@ def operations(monkeypatch: Any) -> Operations:
     upload = uploads.receive(files, "time", "week-40.csv", CSV.encode(), user=people["analyst"])
     return Operations(
         us=us, de=de, source=source, foreign=foreign, target=target, files=files, stream=stream, run=runs[0],
-        failed=failed, taken=taken, foreign_message=foreign_message, foreign_run=foreign_run, upload=upload, **people,
+        failed=failed, taken=taken, foreign_message=foreign_message, foreign_run=foreign_run, upload=upload, period=period,
+        comparison=comparison, foreign_comparison=foreign_comparison, **people,
     )  # fmt: skip

@@ -1,0 +1,425 @@
+"""Reconciliation: which periods tie out, what differs in those that do not, and asking for another comparison.
+
+The rule here: a figure on these screens is what a run found when it ran; the screen says when that was, and never adds up
+anew. Network stays outside the request: asking writes a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Case, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from portal.access import FIXERS, may
+from portal.models import AccountingPeriod
+from portal.screens import (
+    Action,
+    CurrencyColumn,
+    DetailScreen,
+    Empty,
+    HoursColumn,
+    ListScreen,
+    MainColumn,
+    MoneyColumn,
+    Notice,
+    Outcome,
+    StateColumn,
+    Tab,
+    Table,
+    TextColumn,
+    Tile,
+    WhenColumn,
+    figures,
+)
+from portal.screens.tables import Column
+from reconciliation import matching
+from reconciliation.filters import ResultFilter
+from reconciliation.models import ReconciliationResult, ReconciliationRun
+from reconciliation.views.periods import PeriodFilter
+
+State = ReconciliationRun.State
+Leg = ReconciliationResult.Leg
+DIFFERS = ~Q(outcome__in=sorted(matching.SETTLED))
+RUN_TONES = {State.RUNNING: "info", State.BALANCED: "good", State.OUT_OF_BALANCE: "bad", State.FAILED: "bad"}
+SHEET_ROWS = 200  # open items on the printed sheet; the export has every one
+
+
+@dataclass(frozen=True, slots=True)
+class LegWords:
+    """One leg of a run: how much matched, how much differs, in rows, hours and money."""
+
+    label: str
+    matched: int
+    open: int
+    differing: int
+    hours: Decimal
+    money: tuple[tuple[str, Decimal], ...]
+    left_hours: Decimal
+    right_hours: Decimal
+    sides: tuple[tuple[str, Decimal, Decimal], ...]
+
+    @property
+    def total(self) -> int:
+        """All rows of the leg."""
+        return self.matched + self.open + self.differing
+
+    @property
+    def percent(self) -> str:
+        """How much of it matched; never 100 % while anything differs."""
+        if not self.total:
+            return "nothing to match"
+        share = Decimal(100 * self.matched) / self.total
+        return f"{min(share, Decimal('99.9')) if self.matched < self.total else share:.1f} % matched".replace(
+            "100.0", "100"
+        )
+
+    @property
+    def verdict(self) -> str:
+        """The state of the leg in words."""
+        if self.differing:
+            return f"{self.differing:,} differ"
+        return f"{self.open:,} open" if self.open else "Balanced"
+
+    @property
+    def tone(self) -> str:
+        """Its colour."""
+        return "bad" if self.differing else ("warn" if self.open else "good")
+
+
+def legs_of(totals: dict[str, Any]) -> list[LegWords]:
+    """The legs of a run, from the totals that it kept."""
+    return [_leg(str(Leg(leg).label), totals[leg]) for leg in Leg.values if leg in totals]
+
+
+def _leg(label: str, totals: dict[str, Any]) -> LegWords:
+    left, right = (Decimal(totals["hours"][side]) for side in ("left", "right"))
+    sides = tuple((code, Decimal(sums["left"]), Decimal(sums["right"])) for code, sums in totals["money"].items())
+    return LegWords(
+        label, totals["matched"], totals["open"], totals["differing"], left - right,
+        tuple((code, one - other) for code, one, other in sides), left, right, sides,
+    )  # fmt: skip
+
+
+class ReconcileNow(Action):
+    """Compare a period anew."""
+
+    name, label, immediate = "reconcile", "Reconcile now", True
+    roles = FIXERS
+
+    def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
+        """Write the question; a worker reads the statements and answers it."""
+        runs = [matching.request(period.entity, period, user) for period in queryset.select_related("entity")]
+        if len(runs) == 1:
+            return Outcome(
+                f"{runs[0]} is compared now; statements are read first.",
+                url=reverse("reconciliation_run", args=[runs[0].pk]),
+            )
+        return Outcome(f"{len(runs):,} periods are compared now; statements are read first.")
+
+
+class LegColumn(Column):
+    """One leg of a period's latest run: its state, what differs, and how much matched."""
+
+    css = "text"
+
+    def __init__(self, leg: str, **more: Any) -> None:
+        self.leg = leg
+        super().__init__(accessor="latest_totals", orderable=False, empty_values=(), **more)
+
+    def render(self, value: Any, record: Any) -> SafeString:
+        """The state, and under it what is missing on the right (minus: on the left)."""
+        if not value or self.leg not in value:
+            return format_html('<span class="quiet">{}</span>', figures.UNKNOWN)
+        leg = _leg("", value[self.leg])
+        words = [leg.percent]
+        if leg.hours:
+            words.append(f"{figures.hours(leg.hours)} h")
+        words.extend(f"{figures.amount(amount, code)} {code}" for code, amount in leg.money if amount)
+        return format_html(
+            '<span class="state {}">{}</span><small>{}</small>', leg.tone, leg.verdict, " · ".join(words)
+        )
+
+    def value(self, value: Any) -> str:
+        """The words alone, for an export."""
+        if not value or self.leg not in value:
+            return ""
+        leg = _leg("", value[self.leg])
+        return f"{leg.verdict}, {leg.percent}, {leg.hours} h"
+
+
+class OverviewTable(Table):
+    """One period of one entity a row, one leg a column."""
+
+    code = MainColumn(
+        verbose_name="Period",
+        url=lambda row: reverse("reconciliation_period", args=[row.pk]),
+        second=lambda row: f"{row.entity} · {row.get_state_display().lower()}",
+        drawer=False,
+        order_by="starts_on",
+    )
+    latest_state = Column(verbose_name="State", empty_values=(), orderable=False)
+    tracker = LegColumn(Leg.TRACKER_LEDGER, verbose_name="Tracker ↔ ledger")
+    target = LegColumn(Leg.LEDGER_TARGET, verbose_name="Ledger ↔ ERP")
+    latest_at = WhenColumn(verbose_name="Last run", orderable=False)
+
+    def render_latest_state(self, value: Any) -> SafeString:
+        """The state in words; without a run it says so."""
+        return state_word(value)
+
+    def value_latest_state(self, value: Any) -> str:
+        """The words alone."""
+        return str(State(value).label) if value else "Not run"
+
+
+def state_word(state: str | None) -> SafeString:
+    """The state of a run as a coloured word."""
+    if not state:
+        return format_html('<span class="state">{}</span>', "Not run")
+    return format_html('<span class="state {}">{}</span>', RUN_TONES[State(state)], State(state).label)
+
+
+def periods_with_runs() -> QuerySet[AccountingPeriod]:
+    """Periods that have begun, with what their latest run found, in one statement."""
+    latest = ReconciliationRun.objects.filter(period=OuterRef("pk")).order_by("-pk")
+    return (
+        AccountingPeriod.objects.filter(starts_on__lte=timezone.localdate())
+        .select_related("entity")
+        .annotate(
+            latest_run=Subquery(latest.values("pk")[:1]),
+            latest_state=Subquery(latest.values("state")[:1]),
+            latest_totals=Subquery(latest.values("totals")[:1]),
+            latest_at=Subquery(latest.values("started_at")[:1]),
+        )
+        .order_by("-starts_on", "entity__code")
+    )
+
+
+class ReconciliationScreen(ListScreen):
+    """Entity by period, the two legs beside each other."""
+
+    title = "Reconciliation"
+    filterset = PeriodFilter
+    table = OverviewTable
+    actions = (ReconcileNow,)
+    tabs = (
+        Tab("all", "All"),
+        Tab("differ", "Out of balance", lambda _user: Q(latest_state__in=[State.OUT_OF_BALANCE, State.FAILED])),
+        Tab("not-run", "Not run", lambda _user: Q(latest_state=None)),
+        Tab("balanced", "Balanced", lambda _user: Q(latest_state=State.BALANCED)),
+    )
+    caption = "Entities and periods with both legs"
+    empty = Empty("No period has begun yet", "Periods come with the master data, by import or from the ERP.")
+
+    @property
+    def queryset(self) -> QuerySet[AccountingPeriod]:  # type: ignore[override]
+        """Periods as of today."""
+        return periods_with_runs()
+
+    def headline(self) -> str:
+        """What is compared."""
+        return "What was worked against the ledger, and the ledger against what the ERP says it has booked."
+
+    def nothing(self) -> Empty:
+        """By tab: nothing out of balance is good news."""
+        if self.tab and self.tab.slug == "differ":
+            return Empty("Nothing is out of balance", "Every period that was compared ties out.", "?tab=all", "See all")
+        if self.tab and self.tab.slug == "not-run":
+            return Empty(
+                "Every period was compared", "Compare one again to see it as it stands now.", "?tab=all", "See all"
+            )
+        return self.empty
+
+
+class PeriodScreen(DetailScreen):
+    """One period of one entity: its latest run leg by leg, and the runs before."""
+
+    template_name = "reconciliation_runs/period.html"
+    actions = (ReconcileNow,)
+    object: AccountingPeriod
+
+    @property
+    def queryset(self) -> QuerySet[AccountingPeriod]:  # type: ignore[override]
+        """Periods with their latest run."""
+        return AccountingPeriod.objects.select_related("entity")
+
+    def heading(self) -> str:
+        """Entity and period."""
+        return f"{self.object.entity} {self.object.code}"
+
+    def context(self, **more: Any) -> dict[str, Any]:
+        """The runs, latest first."""
+        runs = ReconciliationRun.objects.filter(period=self.object).select_related("entity", "period", "requested_by")
+        shown = [(run, state_word(run.state), legs_of(run.totals)) for run in runs.order_by("-pk")[:12]]
+        return super().context(**more, runs=shown, latest=shown[0] if shown else None)
+
+
+def result_name(result: Any) -> str:
+    """What a result is about: the document, else the line of the target."""
+    if result.document is not None:
+        return f"{result.document.get_kind_display()} {result.document.external_id}"
+    return f"Record {result.line.number}" if result.line is not None else f"Entry {result.entry_id}"
+
+
+def result_address(result: Any) -> str:
+    """The entry behind a result; without one its place in the run."""
+    if result.entry_id is not None:
+        return reverse("entry", args=[result.entry_id])
+    return f"{reverse('reconciliation_run', args=[result.run_id])}?outcome={result.outcome}"
+
+
+class ResultTable(Table):
+    """One result a row: what both sides say, and the reason in words."""
+
+    pk = MainColumn(verbose_name="Compared", url=result_address, drawer=False, orderable=False)
+    outcome = StateColumn({}, accessor="outcome")
+    leg = TextColumn()
+    hours_left = HoursColumn(verbose_name="Hours left")
+    hours_right = HoursColumn(verbose_name="Hours right")
+    amount_left = MoneyColumn(verbose_name="Amount left")
+    amount_right = MoneyColumn(verbose_name="Amount right")
+    currency = CurrencyColumn()
+
+    def render_pk(self, record: Any, bound_column: Any) -> SafeString:
+        """What was compared, linked, and the reason under it."""
+        link = format_html('<a href="{}" data-main>{}</a>', result_address(record), result_name(record))
+        return format_html("{}<small>{}</small>", link, record.reason) if record.reason else link
+
+    def value_pk(self, record: Any) -> str:
+        """What was compared, and the reason."""
+        return f"{result_name(record)}: {record.reason}" if record.reason else result_name(record)
+
+    def render_outcome(self, record: Any) -> SafeString:
+        """The outcome in words."""
+        tone = {"matched": "good", "open": "warn"}.get(record.outcome, "bad")
+        return format_html('<span class="state {}">{}</span>', tone, record.get_outcome_display())
+
+    def value_outcome(self, record: Any) -> str:
+        """The words alone."""
+        return str(record.get_outcome_display())
+
+
+class RunScreen(ListScreen):
+    """What one run found: totals per leg, and every result, differences first."""
+
+    template_name = "reconciliation_runs/run.html"
+    filterset = ResultFilter
+    table = ResultTable
+    tabs = (
+        Tab("differ", "Differences", lambda _user: DIFFERS),
+        Tab("open", "Not posted yet", lambda _user: Q(outcome="open")),
+        Tab("matched", "Matched", lambda _user: Q(outcome="matched")),
+        Tab("all", "All"),
+    )
+    totals = {
+        "hours_left": Sum("hours_left"), "hours_right": Sum("hours_right"),
+        "amount_left": Sum("amount_left"), "amount_right": Sum("amount_right"),
+    }  # fmt: skip
+    currency = "currency"
+    caption = "Results of the comparison, differences first"
+
+    @cached_property
+    def run(self) -> ReconciliationRun:
+        """The run of this address; one of another entity is not found."""
+        seen = ReconciliationRun.objects.visible_to(self.request.user).select_related(
+            "entity", "period", "requested_by"
+        )
+        found: ReconciliationRun = get_object_or_404(seen, pk=self.kwargs["pk"])
+        return found
+
+    @property
+    def queryset(self) -> QuerySet[ReconciliationResult]:  # type: ignore[override]
+        """The run's results, what differs before what waits before what matched."""
+        weight = Case(
+            When(outcome="matched", then=Value(2)), When(outcome="open", then=Value(1)), default=Value(0),
+            output_field=IntegerField(),
+        )  # fmt: skip
+        results = ReconciliationResult.objects.filter(run=self.run).select_related("document", "line")
+        return results.annotate(weight=weight).order_by("weight", "leg", "outcome")
+
+    def rows(self) -> QuerySet[Any]:
+        """The results of this run, whatever entities are looked at elsewhere."""
+        return self.queryset
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Name the page after its run."""
+        if request.user.is_authenticated:
+            self.title = str(self.run)
+        return super().dispatch(request, *args, **kwargs)
+
+    def context(self, **more: Any) -> dict[str, Any]:
+        """The run and its legs beside the list."""
+        return super().context(
+            **more,
+            run=self.run,
+            state=state_word(self.run.state),
+            legs=legs_of(self.run.totals),
+            is_running=self.run.state == State.RUNNING,
+            may_reconcile=may(self.request.user, FIXERS, self.run.entity_id),
+            latest=ReconciliationRun.objects.filter(period=self.run.period_id).order_by("-pk").first(),
+        )
+
+    def tiles(self) -> list[Tile]:
+        """Per leg: the verdict, and how much matched."""
+        found = []
+        for leg in legs_of(self.run.totals):
+            found.append(Tile(leg.label, leg.verdict, note=leg.percent, tone="bad" if leg.differing else ""))
+            unequal = [f"{figures.hours(leg.hours)} h"] if leg.hours else []
+            unequal += [f"{figures.amount(amount, code)} {code}" for code, amount in leg.money if amount]
+            said = " · ".join(unequal) or "0.00"
+            found.append(Tile("Left less right", said, note=f"{figures.hours(leg.left_hours)} h on the left"))
+        return found
+
+    def notices(self) -> list[Notice]:
+        """Why it failed, or that a later one is there."""
+        found = []
+        if self.run.failure:
+            found.append(Notice(self.run.failure, "bad"))
+        later = ReconciliationRun.objects.filter(period=self.run.period_id, pk__gt=self.run.pk).order_by("-pk").first()
+        if later is not None:
+            address = reverse("reconciliation_run", args=[later.pk])
+            found.append(Notice("A later run of this period is there.", "info", address, "See the latest run"))
+        return found
+
+    def nothing(self) -> Empty:
+        """By tab and state."""
+        if self.run.state == State.RUNNING:
+            return Empty("It is being compared", "Statements are read first; this page follows by itself.")
+        if self.run.state == State.FAILED:
+            return Empty("It could not be compared", "No statement is no proof; nothing was moved.")
+        if self.tab and self.tab.slug == "differ":
+            return Empty("Nothing differs", "Every row matches or only waits.", "?tab=all", "See all rows")
+        return Empty("No row here", "The period holds nothing of this kind.")
+
+
+class SheetScreen(DetailScreen):
+    """The run on paper: totals, open items, and room for two signatures."""
+
+    queryset = ReconciliationRun.objects.select_related("entity", "period", "requested_by")
+    template_name = "reconciliation_runs/sheet.html"
+    object: ReconciliationRun
+
+    def heading(self) -> str:
+        """Entity and period."""
+        return f"Reconciliation {self.object}"
+
+    def context(self, **more: Any) -> dict[str, Any]:
+        """What is signed."""
+        results = ReconciliationResult.objects.filter(run=self.object).exclude(outcome="matched")
+        items = list(results.select_related("document", "line").order_by("leg", "outcome", "pk")[: SHEET_ROWS + 1])
+        return super().context(
+            **more,
+            state=state_word(self.object.state),
+            legs=legs_of(self.object.totals),
+            items=[(item, result_name(item)) for item in items[:SHEET_ROWS]],
+            more_items=results.count() - SHEET_ROWS if len(items) > SHEET_ROWS else 0,
+        )

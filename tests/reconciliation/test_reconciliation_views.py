@@ -1,0 +1,137 @@
+"""The screens of reconciliation: what they show, whom they show it to, and asking for another comparison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from integrations import sweeper, work
+from integrations.errors import Unavailable
+from portal.models import User
+from reconciliation import matching
+from reconciliation.models import ReconciliationRun
+from tests.integrations.operate_world import Operations, operations
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def firm(monkeypatch: pytest.MonkeyPatch) -> Operations:
+    monkeypatch.setattr("integrations.wake.up", lambda *_: False)
+    return operations(monkeypatch)
+
+
+def get(client: Client, user: User, address: str, **more: Any) -> Any:
+    client.force_login(user)
+    return client.get(address, **more)
+
+
+def text(response: Any) -> str:
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def test_the_overview_shows_both_legs_of_the_entities_a_person_sees(client: Client, firm: Operations) -> None:
+    page = text(get(client, firm.analyst, "/reconciliation/"))
+    assert "2026-10" in page
+    assert "Tracker ↔ ledger" in page
+    assert "2 differ" in page
+    assert "Not run" in page  # November
+    assert f"/reconciliation/periods/{firm.foreign_comparison.period_id}/" not in page
+    everything = text(get(client, firm.controller, "/reconciliation/"))
+    assert f"/reconciliation/periods/{firm.foreign_comparison.period_id}/" in everything
+
+
+def test_a_run_shows_its_differences_first_with_the_reason_in_words(client: Client, firm: Operations) -> None:
+    page = text(get(client, firm.analyst, f"/reconciliation/{firm.comparison.pk}/"))
+    assert "Hours 8.0000 were posted, the target holds 9.00" in page
+    assert "Record M-900 was booked in the target without us." in page
+    everything = text(get(client, firm.analyst, f"/reconciliation/{firm.comparison.pk}/?tab=all&leg=ledger_target"))
+    assert everything.index("Hours differ") < everything.index("Matched</span>")
+    matched = text(get(client, firm.analyst, f"/reconciliation/{firm.comparison.pk}/?tab=matched&leg=ledger_target"))
+    assert "of 30" in matched
+
+
+def test_runs_sheets_and_periods_of_another_entity_are_not_found(client: Client, firm: Operations) -> None:
+    other = firm.foreign_comparison
+    for address in (
+        f"/reconciliation/{other.pk}/", f"/reconciliation/{other.pk}/sheet/", f"/reconciliation/periods/{other.period_id}/",
+        f"/reconciliation/{other.pk}/?export=csv",
+    ):  # fmt: skip
+        assert get(client, firm.analyst, address).status_code == 404, address
+        assert get(client, firm.stranger, address).status_code == 200, address
+
+
+def test_the_sheet_lists_open_items_and_has_room_for_two_signatures(client: Client, firm: Operations) -> None:
+    page = text(get(client, firm.auditor, f"/reconciliation/{firm.comparison.pk}/sheet/"))
+    assert "Record M-900 was booked in the target without us." in page
+    assert page.count("by, date") == 2
+
+
+def test_the_export_holds_every_row_of_the_filter(client: Client, firm: Operations) -> None:
+    answer: Any = get(client, firm.auditor, f"/reconciliation/{firm.comparison.pk}/?tab=all&export=csv")
+    lines = b"".join(answer.streaming_content).decode().splitlines()
+    assert sum("Matched" in line for line in lines) == firm.comparison.results.filter(outcome="matched").count()
+    assert any("Record M-900" in line for line in lines)
+
+
+def test_asking_writes_one_row_that_the_sweeper_answers_outside_the_request(client: Client, firm: Operations) -> None:
+    client.force_login(firm.analyst)
+    address = f"/reconciliation/periods/{firm.period.pk}/"
+    answer = client.post(address, {"action": "reconcile"})
+    run = ReconciliationRun.objects.latest("pk")
+    assert answer.headers["Location"] == f"/reconciliation/{run.pk}/"
+    assert run.state == "running"
+    assert run.requested_by == firm.analyst
+    assert "It is being compared" not in text(client.get(f"/reconciliation/{firm.comparison.pk}/"))
+    assert "Statements are read" in text(client.get(f"/reconciliation/{run.pk}/"))
+    client.post(address, {"action": "reconcile"})
+    assert ReconciliationRun.objects.latest("pk") == run  # one question at a time
+    swept = sweeper.sweep()
+    assert swept is not None
+    assert swept.failed == 0
+    run.refresh_from_db()
+    assert run.state == "out_of_balance"
+    assert run.statement_read_at is not None
+    assert matching.requested() == []
+    work.reconcile(run.pk)  # a second hint finds nothing to do
+    assert "Record M-900" in text(client.get(f"/reconciliation/{run.pk}/"))
+
+
+def test_a_statement_that_cannot_be_read_ends_the_run_with_the_reason(
+    client: Client, firm: Operations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise Unavailable("The ERP is in maintenance.")
+
+    monkeypatch.setattr("tests.integrations.memory_target.MemoryTarget.statement", refuse)
+    client.force_login(firm.controller)
+    client.post(f"/reconciliation/periods/{firm.period.pk}/", {"action": "reconcile"})
+    run = ReconciliationRun.objects.latest("pk")
+    work.reconcile(run.pk)
+    page = text(client.get(f"/reconciliation/{run.pk}/"))
+    assert "The ERP is in maintenance." in page
+    assert "No statement is no proof" in page
+
+
+def test_only_those_who_may_fix_ask_for_a_comparison(client: Client, firm: Operations) -> None:
+    before = ReconciliationRun.objects.count()
+    for person in (firm.auditor, firm.manager):
+        client.force_login(person)
+        assert "Reconcile now" not in text(client.get(f"/reconciliation/periods/{firm.period.pk}/"))
+        assert client.post(f"/reconciliation/periods/{firm.period.pk}/", {"action": "reconcile"}).status_code == 403
+    client.force_login(firm.stranger)
+    assert client.post(f"/reconciliation/periods/{firm.period.pk}/", {"action": "reconcile"}).status_code == 404
+    assert ReconciliationRun.objects.count() == before
+
+
+def test_a_matched_share_is_never_rounded_up_to_everything() -> None:
+    from reconciliation.views.reconciliation import legs_of
+
+    side = {"left": "8", "right": "8"}
+    totals = {"matched": 9999, "open": 0, "differing": 1, "hours": side, "money": {}}
+    found = legs_of({"tracker_ledger": totals})[0]
+    assert found.percent == "99.9 % matched"
+    assert legs_of({"tracker_ledger": {**totals, "differing": 0}})[0].percent == "100 % matched"
