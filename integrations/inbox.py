@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 LIMIT = 2000  # records of one transaction
 WAIT_FOR_PARENT = 60.0  # seconds until a record is tried again that names one which is not here yet
 TRIES = 60
+TOO_MANY = 20  # records that fail one after the other before any was taken in: then something of ours is broken
 State = InboxMessage.State
 
 
@@ -60,7 +61,10 @@ class _Batch:
 
 
 def take_in(connection_id: int, limit: int = LIMIT) -> TakenIn:
-    """Take in the oldest new records of a connection, at most `limit`; empty when there is none."""
+    """Take in the oldest new records of a connection, at most `limit`; empty when there is none.
+
+    Raises what breaks every record alike; then all of them stay as they were.
+    """
     connection = Connection.objects.select_related("entity").get(pk=connection_id)
     source = registry.source(connection)
     claimed: list[int] = []
@@ -68,8 +72,12 @@ def take_in(connection_id: int, limit: int = LIMIT) -> TakenIn:
         return _take_in_batch(connection, source, claimed, limit, None)
     except (OperationalError, InterfaceError):
         raise
-    except Exception as error:  # noqa: BLE001 - one record may break its batch, whatever it raises
-        return _halve(connection, source, claimed, error)
+    except Exception as error:
+        if not claimed:
+            raise
+        search = _Search(connection, source)
+        search.halve(claimed, error)
+        return search.set_aside()
 
 
 def take_in_everything(connection_id: int, limit: int = LIMIT) -> TakenIn:
@@ -191,21 +199,39 @@ def _take_in_masters(connection: Connection, batch: _Batch) -> dict[int, str]:
     return outcome.waiting
 
 
-def _halve(connection: Connection, source: Source, ids: Sequence[int], error: Exception) -> TakenIn:
-    """Take in the two halves of a batch that broke, each by itself, down to the record that breaks it."""
-    if len(ids) <= 1:
-        if not ids:
-            raise error
-        log.error("message %s of %s breaks its batch", ids[0], connection.code, exc_info=error)
-        sql.settle([(ids[0], State.FAILED, f"It cannot be taken in: {type(error).__name__}: {error}"[:2000])])
-        return TakenIn(messages=1, failed=1)
-    total = TakenIn()
-    middle = len(ids) // 2
-    for half in (ids[:middle], ids[middle:]):
-        try:
-            total += _take_in_batch(connection, source, [], len(half), half)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception as broken:  # noqa: BLE001 - as above
-            total += _halve(connection, source, half, broken)
-    return total
+class _Search:
+    """The search for the records that break a batch: its halves are taken in by themselves, down to single records.
+
+    Where the first records fail one after the other, it is not the records: nothing is set aside and the error is raised.
+    """
+
+    def __init__(self, connection: Connection, source: Source) -> None:
+        self.connection = connection
+        self.source = source
+        self.total = TakenIn()
+        self.broken: list[tuple[int, Exception]] = []
+
+    def halve(self, ids: Sequence[int], error: Exception) -> None:
+        if len(ids) == 1:
+            self.broken.append((ids[0], error))
+            if len(self.broken) >= TOO_MANY and not self.total.messages:
+                raise error
+            return
+        middle = len(ids) // 2
+        for half in (ids[:middle], ids[middle:]):
+            try:
+                self.total += _take_in_batch(self.connection, self.source, [], len(half), half)
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception as broken:  # noqa: BLE001 - as above
+                self.halve(half, broken)
+
+    def set_aside(self) -> TakenIn:
+        """Fail the records that were found; what came of the whole batch."""
+        for message_id, error in self.broken:
+            log.error("message %s of %s breaks its batch", message_id, self.connection.code, exc_info=error)
+        sql.settle(
+            [(i, State.FAILED, f"It cannot be taken in: {type(e).__name__}: {e}"[:2000]) for i, e in self.broken]
+        )
+        self.total += TakenIn(messages=len(self.broken), failed=len(self.broken))
+        return self.total

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import time
 
 from django.db import connection
 
@@ -16,11 +17,13 @@ from integrations import outbox, wake, work
 from integrations.sql import streams as stream_sql
 from integrations.sql import waiting
 from portal.health import heard_from
+from portal.sql import now
 from reconciliation import matching, operations
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 45.0  # seconds that something may be due before the sweeper does it itself
+NIGHT_IS_OVER = time(2)  # UTC; from then on the nightly comparison of ids is overdue, because its hint was lost
 
 _STAGES: dict[str, Callable[[int], object]] = {
     "pull": work.pull,
@@ -84,6 +87,9 @@ def _due() -> Iterator[tuple[str, int, float]]:
         yield "operation", operation_id, 0.0
     for run_id in matching.requested():
         yield "reconcile", run_id, 0.0
+    if now().time() >= NIGHT_IS_OVER:
+        for stream_id in stream_sql.unswept_streams():
+            yield "sweep_ids", stream_id, 0.0
 
 
 def _see_to(task: str, number: int, is_late: bool, swept: Swept) -> None:

@@ -142,13 +142,14 @@ def due_streams() -> list[tuple[int, int, float]]:
 
 
 def unswept_streams() -> list[int]:
-    """Streams of active sources whose ids were not compared today, and were not tried in the last hour."""
+    """Streams of active sources that were read well, whose ids were not compared today nor tried in the last hour."""
     return [
         row[0]
         for row in rows(
             """
             SELECT s.id FROM integrations_stream s JOIN portal_connection c ON c.id = s.connection_id
              WHERE c.is_active AND c.is_source AND c.paused_at IS NULL AND c.entity_id IS NOT NULL
+               AND s.succeeded_at IS NOT NULL
                AND (s.swept_on IS NULL OR s.swept_on < current_date)
                AND NOT EXISTS (SELECT 1 FROM integrations_run r WHERE r.connection_id = s.connection_id
                                   AND r.stream = s.name AND r.trigger = 'sweep' AND r.started_at > now() - interval '1 hour')

@@ -16,6 +16,7 @@ from integrations import inbox
 from integrations.models import InboxMessage
 from portal import canonical
 from portal.models import AuditEvent, Customer, Document, TimeEntry
+from reconciliation import validation
 from tests import world
 from tests.integrations import inbound
 from tests.integrations.inbound import Inbound, put
@@ -103,6 +104,23 @@ def test_a_record_that_breaks_its_batch_is_found_and_the_rest_goes_on(source: In
     assert [number for number, state in states().items() if state == "failed"] == ["7"]
     assert "It cannot be taken in" in InboxMessage.objects.get(external_id="7").failure
     assert InboxMessage.objects.filter(state="new").count() == 0
+
+
+@pytest.mark.case(70)
+def test_what_breaks_every_record_alike_is_no_records_fault(source: Inbound, monkeypatch: pytest.MonkeyPatch) -> None:
+    source.vendor.page_size = 100
+    put(source.vendor, range(60))
+    source.pull()
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise NameError("a bug in a rule")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(validation, "admit", broken)
+        with pytest.raises(NameError):
+            inbox.take_in(source.connection.pk)
+    assert set(states().values()) == {"new"}
+    assert inbox.take_in(source.connection.pk).documents == 60
 
 
 def test_a_fault_of_the_database_is_no_records_fault(source: Inbound, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pytest
@@ -30,6 +30,12 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch) -> Inbound:
     return inbound.build(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def by_night(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A moment at which nothing of the night is overdue, whenever the tests run."""
+    monkeypatch.setattr(sweeper, "now", lambda: datetime(2026, 10, 14, 1, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -196,6 +202,16 @@ def test_the_night_compares_ids_and_reads_back(source: Inbound) -> None:
     target = world.connection("erp", owner=source.entity, is_target=True)
     sweeper.nightly()
     assert source.woken == [("sweep_ids", source.stream.pk), ("read_back", target.pk)]
+
+
+@pytest.mark.parametrize(("hour", "hinted"), [(1, []), (3, ["sweep_ids"])])
+def test_a_night_whose_hint_was_lost_is_caught_up_by_the_sweeper(
+    source: Inbound, monkeypatch: pytest.MonkeyPatch, hour: int, hinted: list[str]
+) -> None:
+    source.pull()
+    monkeypatch.setattr(sweeper, "now", lambda: datetime(2026, 10, 14, hour, tzinfo=UTC))
+    sweeper.sweep()
+    assert [task for task, _ in source.woken] == hinted
 
 
 def test_what_is_due_is_hinted_at_by_beat_too(source: Inbound) -> None:
