@@ -62,7 +62,7 @@ if settings.REDIS_URL:
 else:
     TRANSPORT_ALIASES["directory"] = "portal.broker:Transport"
     app.conf.update(
-        broker_url="directory://",
+        broker_url="directory://localhost/",
         broker_transport_options=broker.options(settings.BROKER_DIR),
         worker_enable_remote_control=False,
     )
