@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 from portal import sql
@@ -111,13 +112,15 @@ def key_of(
     return uuid.uuid5(NAMESPACE, f"{document_id}:{version}:{target_id}:{part}:{generation}:{'r' if reversal else 'e'}")
 
 
+_read = attrgetter(*COLUMNS)
+_TAGS, _KEYS = COLUMNS.index("tags"), COLUMNS.index("target_keys")
+
+
 def _values(figures: Figures) -> list[Any]:
-    return [
-        sql.as_json(getattr(figures, name) or ([] if name == "tags" else {}))
-        if name in _JSON
-        else getattr(figures, name)
-        for name in COLUMNS
-    ]
+    values = list(_read(figures))
+    values[_TAGS] = sql.as_json(figures.tags) if figures.tags else "[]"
+    values[_KEYS] = sql.as_json(figures.target_keys) if figures.target_keys else "{}"
+    return values
 
 
 def enter(

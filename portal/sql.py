@@ -69,6 +69,9 @@ def overwrite(
     )
 
 
+_ENCODER = json.JSONEncoder(default=str, ensure_ascii=False)  # made once: a COPY asks for thousands of texts
+
+
 def as_json(value: Any) -> str:
     """JSON text for a COPY or a json parameter; decimals and dates as strings."""
-    return json.dumps(value, default=str, ensure_ascii=False)
+    return _ENCODER.encode(value)
