@@ -161,8 +161,13 @@ def probed(connection_id: int, error: ConnectorError | None) -> Breaker:
 
 
 def _locked(connection_id: int) -> Breaker:
-    Breaker.objects.bulk_create([Breaker(connection_id=connection_id, changed_at=sql.clock())], ignore_conflicts=True)
-    return Breaker.objects.select_for_update().get(connection_id=connection_id)
+    rows = Breaker.objects.select_for_update().filter(connection_id=connection_id)
+    row = rows.first()
+    if row is None:
+        fresh = Breaker(connection_id=connection_id, changed_at=sql.clock())
+        Breaker.objects.bulk_create([fresh], ignore_conflicts=True)
+        row = rows.get()
+    return row
 
 
 def _take_in(row: Breaker, call: Heard, now: datetime) -> None:

@@ -154,15 +154,15 @@ def equal_again(entry_ids: Sequence[int]) -> None:
         cases.close_holds(list(entry_ids), [DIFFERS, NOT_PERSISTED, GONE])
 
 
-def lock_reversed(entry_ids: Sequence[int]) -> None:
-    """Lock the documents of reversals among these entries, before their entries move: documents first, everywhere."""
-    if reversals := sql.reversals_among(list(entry_ids)):
+def lock_documents(reversals: Sequence[int]) -> None:
+    """Lock the documents of reversals before their entries move: documents first, everywhere."""
+    if reversals:
         documents.lock(set(sql.documents_of(reversals)))
 
 
-def settle_reversals(entry_ids: Sequence[int]) -> None:
+def settle_reversals(reversals: Sequence[int]) -> None:
     """Reversals that were receipted let their originals become reversed, and what waited on them go."""
-    if reversals := sql.reversals_among(list(entry_ids)):
+    if reversals:
         corrections.settle(reversals)
 
 

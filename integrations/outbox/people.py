@@ -79,6 +79,7 @@ def adopt(entry_id: int, number: str, user: User, reason: str) -> None:
         actor = user.get_username()
         receipt = Receipt(key=posting.key, number=number, raw=postings.shown(line))
         fence = entry.state_row.fence
+        causes.lock_documents([entry_id] if entry.reverses_id else [])
         moved = ledger.accept(
             [(entry_id, fence, receipt)], State.IN_DOUBT, connection_id=entry.target_id, actor=actor, reason=said
         )
@@ -87,7 +88,7 @@ def adopt(entry_id: int, number: str, user: User, reason: str) -> None:
         sql.write_read_backs([(entry_id, True, portal_sql.as_json(postings.shown(line)), "{}")])
         ledger.prove([(entry_id, fence + 1)], actor=ACTOR)
         causes.settled(moved)
-        causes.settle_reversals(moved)
+        causes.settle_reversals(moved if entry.reverses_id else [])
         audit.record(
             user, "entry-adopted", entry, entity=entry.entity_id, reason=reason,
             before={"state": State.IN_DOUBT}, after={"state": State.POSTED, "number": number},

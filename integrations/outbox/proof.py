@@ -140,7 +140,8 @@ def _adopt(
     if not found:
         return
     failpoints.pass_by("before-adopt")
-    causes.lock_reversed([entry.entry_id for entry, _, _, _ in found])
+    reversals = [entry.entry_id for entry, _, _, _ in found if entry.is_reversal]
+    causes.lock_documents(reversals)
     taken = sql.taken_numbers(connection.pk, [line.number for _, _, line, _ in found])
     adopted = []
     for entry, posting, line, attempt_id in found:
@@ -158,7 +159,7 @@ def _adopt(
     )
     told.accepted += len(moved)
     causes.settled(moved)
-    causes.settle_reversals(moved)
+    causes.settle_reversals([entry_id for entry_id in reversals if entry_id in set(moved)])
     failpoints.pass_by("after-adopt")
 
 

@@ -152,7 +152,8 @@ def _pushed(connection: Connection, capabilities: Capabilities, answers: Sequenc
     for answer in answers:
         for entry, outcome in zip(answer.call.entries, _outcomes(answer), strict=True):
             _gather(gathered, capabilities, answer.call, entry, outcome)
-    causes.lock_reversed([row[0] for row in gathered.accepted])
+    reversals = [entry.entry_id for answer in answers for entry in answer.call.entries if entry.is_reversal]
+    causes.lock_documents(reversals)
     _without_taken_numbers(connection, capabilities, gathered)
     moved = set(
         ledger.accept(gathered.accepted, State.SENDING, connection_id=connection.pk, actor=ACTOR, reason="accepted")
@@ -186,7 +187,8 @@ def _pushed(connection: Connection, capabilities: Capabilities, answers: Sequenc
             for line in gathered.lines
         ]
     )
-    causes.settle_reversals([row[0] for row in gathered.accepted if row[0] in moved])
+    accepted = {row[0] for row in gathered.accepted} & moved
+    causes.settle_reversals([entry_id for entry_id in reversals if entry_id in accepted])
 
 
 def _count(moved: set[int], ids: list[int]) -> int:

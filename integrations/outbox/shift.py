@@ -20,8 +20,13 @@ from integrations.outbox.settle import Told
 from integrations.protocol import Capabilities, Target
 from portal.models import Connection
 
-_AHEAD = 2  # calls claimed per slot: one under way, one next
-_GATHER = 0.03  # seconds for which answers are gathered into one transaction
+_AHEAD = 4  # calls claimed per slot while it is not known how long one takes
+_AHEAD_SECONDS = 2.0  # worth of calls that are claimed once it is known how long one takes
+_MOST_AHEAD = 1000  # entries
+_CLAIMED_AT_ONCE = 128  # calls; a larger claim would let the slots run dry while it is made
+_GATHER = 0.15  # seconds for which answers are gathered into one transaction while enough calls are at hand
+_GATHER_LITTLE = 0.02  # the same while the slots may run dry
+_ENOUGH = 200  # answers of one transaction
 _LOOK = 1.0  # seconds between two looks at pauses, windows and doubts
 _BARREN = 3  # claims in a row that came to nothing
 
@@ -77,6 +82,7 @@ class _Shift:
     unproved: int = 0
     barren: int = 0
     nothing_to_push: bool = False
+    seconds_per_call: float = 0.0  # moving average
 
     @property
     def capabilities(self) -> Capabilities:
@@ -96,7 +102,13 @@ class _Shift:
                 self.crew.put(self._next_calls())
             if not self.crew.outstanding:
                 return self.told
-            answers = self.crew.answers(wait=_LOOK, gather=_GATHER, enough=max(1, len(self.held) // 2))
+            plenty = self.nothing_to_push or self.crew.outstanding >= _AHEAD * len(self.held)
+            answers = self.crew.answers(wait=_LOOK, gather=_GATHER if plenty else _GATHER_LITTLE, enough=_ENOUGH)
+            for answer in answers:
+                seconds = max(answer.duration_ms, 1) / 1000
+                self.seconds_per_call = (
+                    0.8 * self.seconds_per_call + 0.2 * seconds if self.seconds_per_call else seconds
+                )
             told = settle.record(self.connection, self.capabilities, answers)
             self.told.add(told)
             self.unproved += told.accepted
@@ -106,10 +118,12 @@ class _Shift:
 
     def _next_calls(self) -> list[Call]:
         """Doubts first, then new postings; read-backs when enough came together or nothing is left to push."""
-        room = _AHEAD * len(self.held) - self.crew.outstanding
+        ahead = self._ahead()
+        room = ahead - self.crew.outstanding
         calls: list[Call] = []
-        if room <= 0:
+        if room < min((ahead - len(self.held)) // 2, _CLAIMED_AT_ONCE):  # most is still there: fewer and larger claims
             return calls
+        room = min(room, _CLAIMED_AT_ONCE)
         if self.plan.look_up and time.monotonic() - self.looked_up >= _LOOK:
             self.looked_up = time.monotonic()
             calls += proof.look_ups(self.connection, self.capabilities, self.deadline, self.plan.entry_ids)
@@ -124,6 +138,14 @@ class _Shift:
             self.plan.read_again = False
             calls += proof.still_equal(self.connection, self.deadline, self.plan.limit)
         return calls
+
+    def _ahead(self) -> int:
+        """How many calls may be claimed and not answered: enough that no slot waits, few enough that leases last."""
+        least = _AHEAD * len(self.held)
+        if not self.seconds_per_call:
+            return least
+        wanted = len(self.held) * (1 + int(_AHEAD_SECONDS / self.seconds_per_call))
+        return max(least, min(wanted, _MOST_AHEAD // self.capabilities.batch_size))
 
     def _pushes(self, room: int) -> list[Call]:
         wanted = min(room * self.capabilities.batch_size, self.plan.limit - self.pushed)

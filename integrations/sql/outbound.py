@@ -156,11 +156,13 @@ class Standing:
     receipt: str
     state: str
     target_id: int
+    is_reversal: bool
 
 
 _STANDING = """
     SELECT s.entry_id, s.fence, s.entity_id, replace(e.idempotency_key::text, '-', ''), s.look_ups, s.attempts,
-           extract(epoch FROM clock_timestamp() - s.moved_at)::float, s.receipt_number, s.state, s.target_id"""
+           extract(epoch FROM clock_timestamp() - s.moved_at)::float, s.receipt_number, s.state, s.target_id,
+           e.reverses_id IS NOT NULL"""
 
 
 def due_in(state: str, target_id: int, limit: int, entry_ids: Sequence[int] | None = None) -> list[Standing]:
@@ -278,16 +280,6 @@ def accepted_lately(target_id: int, seconds: float) -> int:
             [target_id, seconds],
         )[0][0]
     )
-
-
-def reversals_among(entry_ids: Sequence[int]) -> list[int]:
-    """The ids among these entries that are reversals."""
-    return [
-        row[0]
-        for row in sql.rows(
-            "SELECT id FROM portal_ledgerentry WHERE id = ANY(%s) AND reverses_id IS NOT NULL", [list(entry_ids)]
-        )
-    ]
 
 
 def documents_of(entry_ids: Sequence[int]) -> list[int]:

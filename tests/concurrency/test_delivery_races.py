@@ -12,6 +12,7 @@ import pytest
 from django.db import close_old_connections, connection, transaction
 
 from integrations import outbox, registry, slots
+from integrations.errors import Rejected
 from integrations.outbox import claim, settle
 from integrations.outbox.crew import Answer, make
 from portal import ledger
@@ -161,6 +162,23 @@ def test_a_worker_that_comes_back_after_its_lease_changes_nothing(
     assert outbound.state_of(entry).state == "posted"
     assert len(books.records) == 1
     assert_all_hold()
+
+
+def test_an_answer_that_comes_while_another_worker_sends_the_entry_again_is_not_taken_for_its_answer() -> None:
+    erp = outbound.target("erp-2", upsert=True)
+    source = outbound.firm(erp, "GB")
+    [entry] = outbound.entries(source)
+    target, frozen = _claim_one(erp, lease_over=True)
+    outbox.recover(erp.pk)
+    outbox.settle_doubts(erp.pk)  # absent, and the same key overwrites: due again
+    assert outbound.state_of(entry).state == "ready"
+    _, second = _claim_one(erp, lease_over=False)
+    assert outbound.state_of(entry).state == "sending"
+    refused = Answer(call=frozen, outcomes=[Rejected("no")])
+    assert settle.record(erp, target.capabilities, [refused]).late == 1
+    assert outbound.state_of(entry).state == "sending"
+    assert settle.record(erp, target.capabilities, [make(second, target)]).accepted == 1
+    assert len(BOOKS[erp.code].records) == 1
 
 
 def test_an_answer_that_is_written_twice_counts_once(source: Connection, erp: Connection, books: Books) -> None:
