@@ -210,11 +210,11 @@ def raise_rejections(refusals: Sequence[Refusal], *, connection_id: int, connect
     return open_holds(holds, reason="refused by the target")
 
 
-def waive(hold_ids: Sequence[int], *, by: User, reason: str) -> list[int]:
+def waive(hold_ids: Sequence[int], *, by: User, reason: str, told: bool = False) -> list[int]:
     """Accept entries as they are in the face of a rule; the entries, to be validated again.
 
     Raises NotWaivable, and waives nothing, when one of the rules does not let itself be waived; ValueError without a reason.
-    `validation.waive` does this and validates again.
+    `validation.waive` does this and validates again. `told`: a bulk operation has this decision in the audit trail already.
     """
     if not reason.strip():
         raise ValueError("A waiver needs a reason.")
@@ -229,7 +229,7 @@ def waive(hold_ids: Sequence[int], *, by: User, reason: str) -> list[int]:
         entries_by_case: dict[int, list[int]] = {}
         for entry_id, case_id, _ in closed:
             entries_by_case.setdefault(case_id, []).append(entry_id)
-        for case in ExceptionCase.objects.filter(pk__in=entries_by_case).order_by("pk"):
+        for case in ExceptionCase.objects.filter(pk__in=() if told else entries_by_case).order_by("pk"):
             audit.record(
                 by,
                 "waive",

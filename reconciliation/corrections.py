@@ -44,11 +44,12 @@ class Reversed:
     waiting: list[int] = field(default_factory=list)
 
 
-def reverse(entry_ids: Sequence[int], *, by: User | None, reason: str) -> Reversed:
+def reverse(entry_ids: Sequence[int], *, by: User | None, reason: str, told: bool = False) -> Reversed:
     """Take booked entries back: one reversal each, ready, in the original's period or the next that is open.
 
     A new version that was held by `changed-after-posting` waits for the receipt from now on. All or nothing. Raises
-    NotReversible or NoOpenPeriod naming the entry, ValueError without a reason.
+    NotReversible or NoOpenPeriod naming the entry, ValueError without a reason. `told` says that the decision stands in the
+    audit trail already, as a bulk operation's does.
     """
     if not reason.strip():
         raise ValueError("A reversal needs a reason.")
@@ -72,7 +73,7 @@ def reverse(entry_ids: Sequence[int], *, by: User | None, reason: str) -> Revers
             if entry.state in (State.HELD, State.READY) and not entry.reverses_id
         ]
         made.waiting = recheck(successors, actor=actor, reason="the posted version is being reversed").released
-        if by is not None:
+        if by is not None and not told:
             for record in LedgerEntry.objects.filter(pk__in=made.reversals).select_related("entity"):
                 audit.record(
                     by,
@@ -85,7 +86,7 @@ def reverse(entry_ids: Sequence[int], *, by: User | None, reason: str) -> Revers
     return made
 
 
-def reverse_standing(entry_ids: Sequence[int], *, by: User | None, reason: str) -> Reversed:
+def reverse_standing(entry_ids: Sequence[int], *, by: User | None, reason: str, told: bool = False) -> Reversed:
     """Take back whatever stands booked for the documents of these entries, and is not being taken back already.
 
     What a person means by “reverse and rebook” on a held new version as well as on the booked entry itself. Raises
@@ -100,10 +101,10 @@ def reverse_standing(entry_ids: Sequence[int], *, by: User | None, reason: str) 
             there = standing[entry.document_id].unreversed()
             if not there:
                 raise NotReversible(
-                    f"Nothing of the document of entry {entry.id} stands booked, so nothing is taken back."
+                    f"Nothing of the document of entry {entry.id} stands booked that is not being taken back already."
                 )
             booked += [other.id for other in there]
-        return reverse(sorted(set(booked)), by=by, reason=reason)
+        return reverse(sorted(set(booked)), by=by, reason=reason, told=told)
 
 
 def _must_be_reversible(entry: Standing, reversals: Sequence[Standing]) -> None:

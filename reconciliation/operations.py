@@ -7,22 +7,40 @@ a worker that dies leaves the rest pending, and the sweeper goes on.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 
 from portal import access, audit, sql
 from portal.models import State, User
+from reconciliation.cases import NotWaivable
+from reconciliation.corrections import NoOpenPeriod, NotReversible
 from reconciliation.fixes import FIXES, Fix, RowOutcome, Work, outcomes
 from reconciliation.models import ExceptionCase, Operation, OperationRow
 
+log = logging.getLogger(__name__)
+
 CHUNK = 500
 LEASE_SECONDS = 120
-DEFAULT_ROW_LIMIT = 1000
+LEFT_OUT: dict[str, str] = {
+    State.HELD: "held, and not for what this fix mends",
+    State.READY: "ready, so nothing stops them",
+    State.SENDING: "on their way to the target; wait until the outcome is known",
+    State.IN_DOUBT: "in doubt; check in the ERP first",
+    State.ACCEPTED: "in the ERP's books already; only a reversal changes what is booked",
+    State.POSTED: "posted; only a reversal changes what is booked",
+    State.RECONCILED: "reconciled; only a reversal changes what is booked",
+    State.REJECTED: "refused by the target; re-post them once the cause is gone",
+    State.REVERSED: "taken back already",
+    State.CANCELLED: "off the ledger already",
+}  # why a fix does not reach entries in a state
 
 
 class OperationRefused(Exception):
@@ -31,6 +49,13 @@ class OperationRefused(Exception):
 
 class NothingToFix(OperationRefused):
     """No entry of the selection can be fixed this way."""
+
+
+# What a fix says of one row. Anything else that breaks is a fault of ours, and is logged besides.
+OF_THE_ROW = (
+    OperationRefused, NotReversible, NoOpenPeriod, NotWaivable, ObjectDoesNotExist, ValueError, LookupError, DatabaseError,
+)  # fmt: skip
+TRANSIENT = (OperationalError, InterfaceError)  # of the database: no row's fault, so the whole chunk is done again
 
 
 def fixable(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | None) -> dict[int, int]:
@@ -48,6 +73,23 @@ def fixable(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | Non
     return dict(sql.rows(statement, [list(entry_ids), states]))
 
 
+def left_out(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | None) -> list[dict[str, Any]]:
+    """The entries of the selection that a fix does not reach: how many stand in which state, and why that is so."""
+    states = [str(state) for state in fix.states]
+    if entry_ids is None:
+        statement = """
+            SELECT s.state, count(DISTINCT s.entry_id) FROM portal_ledgerstate s
+              JOIN reconciliation_hold h ON h.entry_id = s.entry_id AND h.closed_at IS NULL
+             WHERE h.case_id = %s AND s.state <> ALL(%s) GROUP BY s.state ORDER BY s.state"""
+        found = sql.rows(statement, [case.pk if case else None, states])
+    else:
+        statement = """
+            SELECT state, count(*) FROM portal_ledgerstate
+             WHERE entry_id = ANY(%s) AND state <> ALL(%s) GROUP BY state ORDER BY state"""
+        found = sql.rows(statement, [list(entry_ids), states])
+    return [{"state": state, "entries": count, "why": LEFT_OUT[state]} for state, count in found]
+
+
 @contextmanager
 def _rolled_back() -> Iterator[None]:
     """Everything done inside is undone, also inside an open transaction."""
@@ -60,11 +102,15 @@ def _rolled_back() -> Iterator[None]:
 
 
 def dry_run(fix: Fix, work: Work, entry_ids: Sequence[int]) -> dict[int, RowOutcome]:
-    """What would come of each entry: the fix itself, rolled back."""
+    """What would come of each entry: the fix itself, rolled back. Raises OperationRefused when it breaks on every row."""
     with _rolled_back():
-        fix.prepare(work)
-        fix.apply(work, entry_ids)
-        return outcomes(entry_ids)
+        problems = _apply(fix, work, entry_ids)
+        after = outcomes(entry_ids)
+    if len(problems) == len(entry_ids):
+        raise OperationRefused(next(iter(problems.values())))
+    return after | {
+        entry_id: replace(after[entry_id], passes=False, sentence=problem) for entry_id, problem in problems.items()
+    }
 
 
 def plan(
@@ -86,13 +132,16 @@ def plan(
         raise NothingToFix(f"“{fix.label}” can be used on no entry of this selection any more; look at the list again.")
     entity_id = _one_entity(list(rows))
     access.require(user, fix.roles, entity_id)
-    work = Work(user, reason, parameters, case, entity_id)
+    if case is not None and case.entity_id != entity_id:
+        raise OperationRefused("The entries are of another legal entity than the cause; choose entries of the cause.")
+    work = Work(user, reason or fix.label, parameters, case, entity_id)
     before = outcomes(list(rows))
     after = dry_run(fix, work, list(rows))
     with transaction.atomic():
         operation = Operation.objects.create(
             fix=code, title=fix.title(work, len(rows))[:300], parameters=dict(parameters), case=case, entity_id=entity_id,
-            created_by=user, created_at=sql.now(), reason=reason, total=len(rows), preview=_preview(before, after),
+            created_by=user, created_at=sql.now(), reason=reason, total=len(rows),
+            preview={**_preview(before, after), "left_out": left_out(fix, case, entry_ids)},
         )  # fmt: skip
         sql.copy_in(
             "reconciliation_operationrow",
@@ -140,14 +189,14 @@ def _preview(before: Mapping[int, RowOutcome], after: Mapping[int, RowOutcome]) 
         "money": {
             currency: {name: str(value) for name, value in sums.items()} for currency, sums in sorted(money.items())
         },
-        "still": sorted(still.items(), key=lambda item: -item[1])[:10],
+        "still": [list(pair) for pair in sorted(still.items(), key=lambda pair: -pair[1])[:10]],
     }
 
 
 def confirm(operation: Operation, *, user: User, reason: str = "") -> Operation:
     """Let the planned operation run. Only the person who saw its preview confirms it; the worker picks it up.
 
-    Raises OperationRefused when a reason is missing, when entries have joined or left the cause since, or when it runs already.
+    Raises OperationRefused when a reason is missing, when an entry changed since the preview, or when it runs already.
     """
     fix = FIXES[operation.fix]()
     access.require(user, fix.roles, operation.entity_id)
@@ -168,7 +217,10 @@ def confirm(operation: Operation, *, user: User, reason: str = "") -> Operation:
         operation.refresh_from_db()
         audit.record(
             user, f"operation.{operation.fix}", operation, entity=operation.entity_id, reason=reason,
-            after={"entries": operation.total, "parameters": operation.parameters, "preview": operation.preview},
+            after={
+                "what": operation.title, "entries": operation.total, "parameters": operation.parameters,
+                "preview": operation.preview,
+            },
         )  # fmt: skip
     return operation
 
@@ -190,6 +242,7 @@ def cancel(operation: Operation, *, user: User) -> Operation:
         locked.cancel_requested_at = sql.now()
         locked.save(update_fields=["cancel_requested_at"])
         _close_if_over(locked)
+        locked.refresh_from_db()
         audit.record(user, "operation.cancelled", locked, entity=locked.entity_id)
     return locked
 
@@ -282,38 +335,53 @@ def _work_off(operation: Operation, rows: Sequence[tuple[int, int, int]]) -> lis
     stale = {entry_id for _, entry_id, fence in rows if standing.get(entry_id) != fence}
     going = [entry_id for _, entry_id, _ in rows if entry_id not in stale]
     problems = _apply(fix, work, going)
-    after = outcomes(going)
+    after = outcomes([entry_id for _, entry_id, _ in rows])
     results: list[tuple[int, str, str, int | None]] = []
     for row_id, entry_id, _ in rows:
-        if entry_id in stale:
-            results.append(
-                (row_id, OperationRow.Result.SKIPPED, "It changed after the preview, so it was left alone.", None)
-            )
+        if entry_id in stale and fix.reaches_moved and after[entry_id].passes:
+            results.append((row_id, OperationRow.Result.DONE, after[entry_id].sentence, after[entry_id].successor_id))
+        elif entry_id in stale:
+            now = f"It changed after the preview, so it was left alone. Now: {after[entry_id].sentence}"
+            results.append((row_id, OperationRow.Result.SKIPPED, now, after[entry_id].successor_id))
         elif entry_id in problems:
             results.append((row_id, OperationRow.Result.FAILED, problems[entry_id], None))
         else:
             outcome = after[entry_id]
-            result = (
-                OperationRow.Result.DONE if outcome.passes or fix.code == "hand-back" else OperationRow.Result.FAILED
-            )
+            result = OperationRow.Result.DONE if outcome.passes or fix.leaves_held else OperationRow.Result.FAILED
             results.append((row_id, result, outcome.sentence, outcome.successor_id))
     return results
 
 
 def _apply(fix: Fix, work: Work, entry_ids: Sequence[int]) -> dict[int, str]:
-    """Apply to all at once; where that breaks, halve until the row that breaks it stands alone. Its message by entry."""
+    """Apply to all at once; where that breaks, halve until the row that breaks it stands alone. Its message by entry.
+
+    `prepare` is undone with what it was made for, so it is made anew with the first half that holds, and found by the others.
+    """
     if not entry_ids:
         return {}
+    problem = _attempt(fix, work, entry_ids)
+    if problem is None:
+        return {}
+    if len(entry_ids) > 1:
+        middle = len(entry_ids) // 2
+        return _apply(fix, work, entry_ids[:middle]) | _apply(fix, work, entry_ids[middle:])
+    if isinstance(problem, OF_THE_ROW):
+        return {entry_ids[0]: str(problem)}
+    log.error("the fix %s broke on ledger entry %s", fix.code, entry_ids[0], exc_info=problem)
+    return {entry_ids[0]: f"Tieout itself failed on this entry ({type(problem).__name__}); operations can read why."}
+
+
+def _attempt(fix: Fix, work: Work, entry_ids: Sequence[int]) -> Exception | None:
+    """Prepare and apply, all or nothing; what went wrong. Raises what is the database's trouble and no row's."""
     try:
         with transaction.atomic():
             fix.prepare(work)
             fix.apply(work, entry_ids)
-    except (ValueError, LookupError, DatabaseError, OperationRefused) as error:
-        if len(entry_ids) == 1:
-            return {entry_ids[0]: str(error)}
-        middle = len(entry_ids) // 2
-        return _apply(fix, work, entry_ids[:middle]) | _apply(fix, work, entry_ids[middle:])
-    return {}
+    except TRANSIENT:
+        raise
+    except Exception as problem:  # noqa: BLE001  whatever it is, it must not stop the other rows
+        return problem
+    return None
 
 
 def _close_if_over(operation: Operation) -> bool:

@@ -15,6 +15,7 @@ ADVICE: dict[str, str] = {
     "open-period": "Open the accounting period in the target and here, or post in an open one. The calendar owner may.",
     "raise-cap": "Agree a higher limit with the customer and change it in contracts.csv. A controller may.",
     "raise-purchase-order": "Ask the customer for a higher purchase order and record it. A controller may.",
+    "read-again": "Nothing is lost: the cursor stands. Ask the vendor why it stops short; the stream is read again by itself.",
     "release-stream": "If the silence is right, release the stream on its connection's page. An operator may.",
     "renew-credentials": "Put new credentials where the connection reads them and test it. An admin may.",
     "set-cost-centre": "Give the person's engagement or the project a cost centre of its entity. An admin may.",

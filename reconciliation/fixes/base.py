@@ -55,6 +55,8 @@ class Fix:
     roles: ClassVar[frozenset[GrantRole]] = access.FIXERS
     needs_reason: ClassVar[bool] = True
     states: ClassVar[frozenset[State]] = frozenset({State.HELD})  # of the entries it can be used on
+    reaches_moved: ClassVar[bool] = False  # what it changes lies outside the entries, which follow it by themselves
+    leaves_held: ClassVar[bool] = False  # done means noted: the entries stay held until somebody else acts
 
     def title(self, work: Work, count: int) -> str:
         """What is done to how many entries, as the operation's page is headed."""
@@ -87,7 +89,9 @@ def outcomes(entry_ids: Sequence[int]) -> dict[int, RowOutcome]:
     """
     found = sql.rows(
         """
-        SELECT e.id, n.id, n.state, coalesce(n.hours, 0), n.amount, n.currency, n.waits_on, h.sentences
+        SELECT e.id, n.id, n.state, coalesce(n.hours, 0), n.amount, n.currency, n.waits_on, h.sentences, EXISTS (
+                 SELECT 1 FROM portal_ledgerentry r JOIN portal_ledgerstate rs ON rs.entry_id = r.id
+                  WHERE r.reverses_id = n.id AND rs.state <> 'cancelled')
           FROM portal_ledgerentry e
           LEFT JOIN LATERAL (
             SELECT x.id, s.state, s.waits_on, x.hours, x.amount, x.currency
@@ -104,13 +108,17 @@ def outcomes(entry_ids: Sequence[int]) -> dict[int, RowOutcome]:
         [list(entry_ids)],
     )
     result = {}
-    for entry_id, live_id, state, hours, amount, currency, waits_on, sentences in found:
+    for entry_id, live_id, state, hours, amount, currency, waits_on, sentences, taken_back in found:
         if live_id is None:
             result[entry_id] = RowOutcome(True, "Not owed any more.", None, Decimal(0), None, "")
             continue
         passes = state not in (State.HELD, State.REJECTED)
         if not passes:
             sentence = sentences or f"Still {State(state).label.lower()}."
+        elif taken_back:
+            sentence = f"{State(state).label}; its reversal is on its way."
+        elif waits_on.startswith("reversal:"):
+            sentence = "Passes; waits until the reversal is receipted."
         elif waits_on:
             sentence = f"Passes; waits on {waits_on.replace(':', ' ').replace('_', ' ')}."
         else:

@@ -8,11 +8,9 @@ from django import forms
 
 from portal import ledger, sql
 from portal.models import State
-from reconciliation import cases, corrections, validation
+from reconciliation import corrections, validation
 from reconciliation.fixes.base import Fix, FixForm, Work
 from reconciliation.models import HandBack, Hold
-
-REFUSALS = ("rejected-by-target", "poison")  # what is closed by sending again
 
 
 class Waive(Fix):
@@ -27,7 +25,7 @@ class Waive(Fix):
         if work.case is None:
             raise ValueError("A rule is waived from the case that holds the entries.")
         holds = Hold.objects.filter(case=work.case, entry__in=entry_ids, closed_at=None).values_list("pk", flat=True)
-        validation.waive(list(holds), by=work.user, reason=work.reason)
+        validation.waive(list(holds), by=work.user, reason=work.reason, told=True)
 
 
 class HandBackForm(FixForm):
@@ -44,6 +42,7 @@ class HandBackToSource(Fix):
     help = "The entry stays held until the source sends a corrected version. The message is kept with it."
     form_class = HandBackForm
     needs_reason = False
+    leaves_held = True
 
     def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
         """Note who handed back what; an entry that waits already keeps its first message."""
@@ -64,16 +63,8 @@ class Repost(Fix):
     states = frozenset({State.REJECTED, State.HELD})
 
     def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
-        """Close what the refusal held and reopen what still stands; the rest is validated again."""
-        cases.close_holds(entry_ids, REFUSALS, reason="re-posted")
-        standing = ledger.refs_of(entry_ids, lock=True)
-        validation.recheck(entry_ids, actor=work.actor, reason=work.reason or "re-posted")
-        after = ledger.refs_of(entry_ids)
-        unchanged = [
-            (entry_id, fence) for entry_id, (state, fence) in after.items()
-            if state == State.REJECTED and standing[entry_id] == (state, fence)
-        ]  # fmt: skip
-        ledger.reopen(unchanged, actor=work.actor, reason=work.reason or "re-posted")
+        """Close what the refusal held and let them go; content that changed meanwhile goes under a new key."""
+        corrections.repost(entry_ids, by=work.user, reason=work.reason or "re-posted")
 
 
 class CheckInTarget(Fix):
@@ -100,7 +91,7 @@ class Reverse(Fix):
 
     def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
         """Reverse what stands in the books for these entries' documents."""
-        corrections.reverse_standing(entry_ids, by=work.user, reason=work.reason)
+        corrections.reverse_standing(entry_ids, by=work.user, reason=work.reason, told=True)
 
 
 class ReverseAndRebook(Reverse):

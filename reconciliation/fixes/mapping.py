@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from django import forms
+from django.db.models import Q
 
-from portal import audit, changes_watch, history
+from portal import changes_watch, history
 from portal.models import Alias, Crosswalk, Project, Resource, Task
 from portal.models.access import ScopedQuerySet
 from reconciliation import validation
@@ -58,6 +59,7 @@ class MapCode(Fix):
     label = "Map the code"
     help = "Makes an alias: this code stands for the record you choose, for these entries and those to come."
     form_class = RecordForm
+    reaches_moved = True  # the alias reaches an entry that moved as well
 
     def title(self, work: Work, count: int) -> str:
         """Name the code and what it now stands for."""
@@ -71,29 +73,36 @@ class MapCode(Fix):
         return str(work.case.detail.get("code") or work.case.subject_key)
 
     def prepare(self, work: Work) -> None:
-        """Make the alias, once; it ends one that meant something else from that day on."""
+        """Make the alias, once. It ends one that meant something else before, and ends where another begins already."""
         kind = kind_of(work.case)
         record = MODELS[kind].objects.visible_to(work.user).get(pk=work.parameters["record"])
         code = self._code(work)
         start = date.fromisoformat(work.parameters["valid_from"]) if work.parameters.get("valid_from") else SINCE
         connection_id = work.case.connection_id if work.case else None
-        same = Alias.objects.filter(kind=kind, code=code, connection_id=connection_id, valid_to=None).first()
-        if same is not None and same.internal_id == record.pk and same.valid_from <= start:
-            return
+        standing = Alias.objects.filter(Q(valid_to=None) | Q(valid_to__gte=start), kind=kind, code=code)
+        earlier, end = [], None
+        for other in standing.filter(connection=connection_id).order_by("-valid_from"):
+            if other.valid_from > start:
+                end = other.valid_from - timedelta(days=1)
+            elif other.internal_id == record.pk:
+                return
+            elif other.valid_from == start:
+                raise ValueError(f"“{code}” stands for another record from {start} on; choose a later first day.")
+            else:
+                earlier.append((other, {"valid_to": start - timedelta(days=1)}))
+        if earlier:
+            history.update_each_with_reason(Alias, earlier, reason=work.reason, actor=work.user)
         alias = Alias(
             connection_id=connection_id,
             kind=kind,
             code=code,
             internal_id=record.pk,
             valid_from=start,
+            valid_to=end,
             reason=work.reason,
         )
         history.bulk_create_with_reason(Alias, [alias], reason=work.reason, actor=work.user)
-        changes_watch.note(changes_watch.Kind.ALIAS, [alias.pk])
-        audit.record(
-            work.user, "alias.created", alias, entity=work.entity_id, reason=work.reason,
-            after={"kind": kind, "code": code, "stands_for": record.code, "from": start},
-        )  # fmt: skip
+        changes_watch.note(changes_watch.Kind.ALIAS, [alias.pk, *(other.pk for other, _ in earlier)])
 
     def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
         """Validate the entries against the alias."""

@@ -48,6 +48,6 @@ OUTSIDE: tuple[Rule, ...] = (
         (69, 80),
     ),
     _cause("volume-drop", "A source sends far less than usual", "stream", ("release-stream",), (13,)),
-    _cause("truncated", "A source sends less than it announces", "stream", (), (12,)),
+    _cause("truncated", "A source sends less than it announces", "stream", ("read-again",), (12,)),
     _cause("deleted-at-source", "Deleted at source after posting", "project", ("reverse", "check-in-target"), (1,)),
 )

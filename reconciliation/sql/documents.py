@@ -123,3 +123,13 @@ def documents_without_entry(source_id: int, after: int, limit: int) -> list[int]
             [source_id, after, limit],
         )
     ]
+
+
+def answer_hand_backs(document_ids: Sequence[int]) -> None:
+    """What was handed back to the source is answered by a later version of its document."""
+    execute(
+        """UPDATE reconciliation_handback h SET answered_at = now()
+             FROM portal_ledgerentry e JOIN portal_document d ON d.id = e.document_id
+            WHERE h.answered_at IS NULL AND h.entry_id = e.id AND e.document_id = ANY(%s) AND e.version < d.current_version""",
+        [numbers(document_ids)],
+    )

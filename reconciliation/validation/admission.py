@@ -91,6 +91,8 @@ def _admit(document_ids: Sequence[int], *, actor: str) -> Admitted:
     standing = standing_of([draft.document_id for draft in drafts], lock=True)
     wanted, again = _sort(drafts, standing, admitted)
     _withdraw(drafts, standing, wanted, admitted, actor=actor)
+    if standing:
+        documents.answer_hand_backs(list(standing))
     _tell_unrouted(drafts, admitted)
     if wanted:
         wanted.sort(key=lambda draft: (draft.work_date, draft.document_id))

@@ -326,9 +326,9 @@ def _reversals_that_stand(reversals: Sequence[Standing]) -> set[int]:
     }
 
 
-def waive(hold_ids: Sequence[int], *, by: User, reason: str) -> Rechecked:
-    """Waive holds and release what no other rule stops. Raises cases.NotWaivable."""
-    entries = cases.waive(hold_ids, by=by, reason=reason)
+def waive(hold_ids: Sequence[int], *, by: User, reason: str, told: bool = False) -> Rechecked:
+    """Waive holds and release what no other rule stops; `told` as in `cases.waive`. Raises cases.NotWaivable."""
+    entries = cases.waive(hold_ids, by=by, reason=reason, told=told)
     return recheck(entries, actor=by.get_username(), reason=f"waived: {reason}")
 
 
