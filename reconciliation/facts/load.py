@@ -385,16 +385,27 @@ def _load_rates(facts: Facts, drafts: Sequence[Draft]) -> None:
             ("default", 0),
         )  # fmt: skip
         facts.cards.setdefault(scope, []).append(card)
-    days = (min(draft.work_date for draft in drafts), max(draft.work_date for draft in drafts))
     rates = facts.rates
     for card_id, resource_id, role_id, task_id, *rest in master_data.rates(
         [row[0] for row in found],
+        _roles_of_cards(facts, drafts),
         {draft.resource.id for draft in drafts if draft.resource},
-        facts.roles,
         {draft.task.id for draft in drafts if draft.task},
-        days,
+        (min(draft.work_date for draft in drafts), max(draft.work_date for draft in drafts)),
     ):
         rates.setdefault(card_id, {}).setdefault((resource_id, role_id, task_id), []).append(rest)
+
+
+def _roles_of_cards(facts: Facts, drafts: Sequence[Draft]) -> list[tuple[int, int]]:
+    """(card, role) for the roles that work under each contract's card, and every role of the batch for the wider cards."""
+    under = {
+        (draft.contract.id, draft.role.id) for draft in drafts if draft.contract is not None and draft.role is not None
+    }
+    pairs = [
+        (card.id, role_id) for contract_id, role_id in under for card in facts.cards.get(("contract", contract_id), ())
+    ]
+    wider = [card.id for (scope, _), cards in facts.cards.items() if scope != "contract" for card in cards]
+    return pairs + [(card_id, role_id) for card_id in wider for role_id in facts.roles]
 
 
 def _load_company(facts: Facts, drafts: Sequence[Draft]) -> None:

@@ -239,19 +239,31 @@ def rate_cards(contract_ids: Collection[int], customer_ids: Collection[int], ent
 
 def rates(
     card_ids: Collection[int],
+    card_roles: Collection[tuple[int, int]],
     resource_ids: Collection[int],
-    role_ids: Collection[int],
     task_ids: Collection[int],
     days: tuple[date, date],
 ) -> list[Row]:
-    """(card, resource, role, task, from, to, id, amount, currency, unit) that somebody in the batch may be priced by."""
+    """(card, resource, role, task, from, to, id, amount, currency, unit) that somebody in the batch may be priced by.
+
+    Of a role's rates only those of `card_roles`: each card is asked for the roles that work under it.
+    """
     return rows(
         "SELECT card_id, resource_id, role_id, task_id, valid_from,"  # noqa: S608
         f" coalesce(valid_to, {_END}), id, amount, currency, unit FROM portal_rate"
         " WHERE card_id = ANY(%s::bigint[]) AND (resource_id IS NULL OR resource_id = ANY(%s::bigint[]))"
-        " AND (role_id IS NULL OR role_id = ANY(%s::bigint[])) AND (task_id IS NULL OR task_id = ANY(%s::bigint[]))"
+        " AND (task_id IS NULL OR task_id = ANY(%s::bigint[]))"
+        " AND (role_id IS NULL OR (card_id, role_id) IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[])))"
         " AND valid_from <= %s AND (valid_to IS NULL OR valid_to >= %s)",
-        [numbers(card_ids), numbers(resource_ids), numbers(role_ids), numbers(task_ids), days[1], days[0]],
+        [
+            numbers(card_ids),
+            numbers(resource_ids),
+            numbers(task_ids),
+            numbers([pair[0] for pair in card_roles]),
+            numbers([pair[1] for pair in card_roles]),
+            days[1],
+            days[0],
+        ],
     )
 
 
