@@ -1,7 +1,7 @@
 """Master data as its owner system states it: matched by the system's own key, applied with history, told to who validates.
 
 The rule here: a system changes only what it owns (`owns` in the connection's settings, by kind); what another system says is
-left, and told. A new record is tied to the system's key at once; records are never tied by their names. What a record names
+left, and kept as a rejected change where it differs. A new record is tied to the system's key at once; records are never tied by their names. What a record names
 must be known here first, so a child that comes before its parent waits for it.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from portal import sql
+from portal import audit, sql
 from portal.master_intake import commercial, organisation
 from portal.master_intake.base import Intake, NotYet, Unfit
 from portal.models import Connection
@@ -83,10 +83,28 @@ def take_in(connection: Connection, records: Sequence[tuple[int, MasterRecord]])
         if kind in owned:
             _apply_all(intake, of_kind, outcome)
         else:
-            sentence = f"{connection.code} does not own {kind.replace('_', ' ')} records here."
-            outcome.left.update((message_id, sentence) for message_id, _ in of_kind)
+            outcome.left.update((message_id, _leave(intake, record)) for message_id, record in of_kind)
     intake.tell()
     return outcome
+
+
+def _leave(intake: Intake, record: MasterRecord) -> str:
+    """Do not take what a system says of a record that it does not own; where it differs, note what was said and what stands."""
+    sentence = f"{intake.connection.code} does not own {record.kind.replace('_', ' ')} records here."
+    row = intake.find(record.kind, record.external_id)
+    if row is None or record.deleted:
+        return sentence
+    own = {field.name for field in row._meta.concrete_fields if not field.is_relation and not field.primary_key}
+    says = {"name": record.name, **{name: value for name, value in record.attributes.items() if name in own}}
+    stands = {name: getattr(row, name) for name, value in says.items() if value and value != getattr(row, name)}
+    if not stands:
+        return sentence
+    said = {name: says[name] for name in stands}
+    told = "; ".join(f"{name} “{said[name]}” was not taken, “{stands[name]}” stands" for name in stands)
+    sentence = f"{sentence.removesuffix('.')}: {told}."
+    entity_id = getattr(row, "entity_id", None)
+    audit.record(None, "master-change.rejected", row, entity=entity_id, reason=sentence, before=stands, after=said)
+    return sentence
 
 
 def _apply_all(intake: Intake, records: Sequence[tuple[int, MasterRecord]], outcome: Outcome) -> None:
