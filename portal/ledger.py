@@ -233,45 +233,50 @@ def _move(
     assign: Mapping[str, str] | None = None,
     parameters: Sequence[Any] = (),
     extra: Mapping[str, tuple[str, Sequence[Any]]] | None = None,
+    provided: str = "true",
 ) -> list[int]:
     """Move entries from one state to another and write their transitions; the ids that moved.
 
     `assign` are SQL expressions for columns of the state row, over `s` (the row) and `w` (the wanted move, with the arrays of
-    `extra` as columns); `parameters` belong to them, in order.
+    `extra` as columns); `parameters` belong to them, in order. `provided` is one more condition over both.
     """
     if target not in TRANSITIONS[source]:
         raise IllegalTransition(f"A ledger entry does not go from {source} to {target}.")
     if not refs:
         return []
     extra = extra or {}
+    if reasons is not None:
+        extra = {**extra, "reason": ("text", reasons)}
     columns = "".join(f", {name}" for name in extra)
     arrays = "".join(f", %s::{kind}[]" for kind, _ in extra.values())
     sets = "".join(f", {column} = {expression}" for column, expression in (assign or {}).items())
     statement = f"""
         WITH wanted AS (
-            SELECT * FROM unnest(%s::bigint[], %s::int[], %s::text[]{arrays}) AS w(entry_id, fence, reason{columns})
+            SELECT * FROM unnest(%s::bigint[], %s::int[]{arrays}) AS w(entry_id, fence{columns})
         ), moved AS (
             UPDATE portal_ledgerstate s SET state = %s, fence = s.fence + 1, moved_at = now(){sets}
               FROM wanted w
-             WHERE s.entry_id = w.entry_id AND s.fence = w.fence AND s.state = %s
-         RETURNING s.entry_id, s.fence, w.reason
+             WHERE s.entry_id = ANY(%s) AND s.entry_id = w.entry_id AND s.fence = w.fence AND s.state = %s AND {provided}
+         RETURNING s.entry_id, s.fence{"" if reasons is None else ", w.reason"}
         )
         INSERT INTO portal_ledgertransition (entry_id, fence, from_state, to_state, actor, reason, at)
-        SELECT entry_id, fence, %s, %s, %s, left(reason, 500), now() FROM moved
+        SELECT entry_id, fence, %s, %s, %s, {"%s" if reasons is None else "left(reason, 500)"}, now() FROM moved
         RETURNING entry_id"""  # noqa: S608 -- the parts are this module's own words
+    ids = [ref[0] for ref in refs]
     moved = sql.rows(
         statement,
         [
-            [ref[0] for ref in refs],
+            ids,
             [ref[1] for ref in refs],
-            list(reasons) if reasons is not None else [reason] * len(refs),
-            *(values for _, values in extra.values()),
+            *(list(values) for _, values in extra.values()),
             str(target),
             *parameters,
+            ids,
             str(source),
             str(source),
             str(target),
             actor,
+            *([reason[:500]] if reasons is None else []),
         ],
     )
     return [row[0] for row in moved]
@@ -351,21 +356,23 @@ def send(rows: Sequence[tuple[int, int, str]], *, lease_seconds: float, actor: s
 
     `rows` are (entry id, fence, hash). A key is bound to its first body: another one is refused and stays READY.
     """
-    hashes = dict(
-        sql.rows("SELECT entry_id, body_hash FROM portal_ledgerstate WHERE entry_id = ANY(%s)", [[r[0] for r in rows]])
-    )
-    refused = [row[0] for row in rows if hashes.get(row[0]) not in ("", row[2])]
-    going = [row for row in rows if row[0] not in set(refused)]
+    hashes = {row[0]: row[2] for row in rows}
     moved = _move(
-        [(row[0], row[1]) for row in going], State.READY, State.SENDING, actor=actor,
+        [(row[0], row[1]) for row in rows], State.READY, State.SENDING, actor=actor,
         assign={
             "lease_until": "now() + make_interval(secs => %s)",
             "body_hash": "w.body_hash",
             "attempts": "s.attempts + 1",
         },
         parameters=[lease_seconds],
-        extra={"body_hash": ("text", [row[2] for row in going])},
+        extra={"body_hash": ("text", [row[2] for row in rows])},
+        provided="s.body_hash IN ('', w.body_hash)",
     )  # fmt: skip
+    left = sorted(set(hashes) - set(moved))
+    bound = (
+        sql.rows("SELECT entry_id, body_hash FROM portal_ledgerstate WHERE entry_id = ANY(%s)", [left]) if left else []
+    )
+    refused = [entry_id for entry_id, body_hash in bound if body_hash not in ("", hashes[entry_id])]
     return Sent(moved, refused)
 
 

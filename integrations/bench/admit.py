@@ -56,7 +56,8 @@ def take_in(firm: Firm) -> None:
 def forget() -> None:
     """Empty the inbox, the documents and the ledger, so that every round begins alike."""
     sql.execute(
-        "TRUNCATE integrations_inboxmessage, integrations_run, portal_document, reconciliation_exceptioncase"
+        "TRUNCATE integrations_inboxmessage, integrations_run, portal_document, portal_ledgertransition, portal_receipt,"
+        " reconciliation_exceptioncase"
         " RESTART IDENTITY CASCADE"
     )
 
@@ -85,7 +86,7 @@ class CopyFloor:
 
     def __call__(self, _: int) -> float:
         """Rows a second, the references checked as at a commit. The documents must stand."""
-        sql.execute("TRUNCATE portal_ledgerentry CASCADE")
+        sql.execute("TRUNCATE portal_ledgerentry, portal_ledgertransition, portal_receipt CASCADE")
         with transaction.atomic():
             begun = time.perf_counter()
             with connection.cursor() as cursor, cursor.copy(self._copy) as copy:

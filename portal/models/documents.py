@@ -22,7 +22,7 @@ class Document(models.Model):
     `seen_revision` is the source's latest revision that made a version, so that an older copy never overwrites a newer one.
     """
 
-    connection = models.ForeignKey("portal.Connection", models.PROTECT, related_name="documents")
+    connection = models.ForeignKey("portal.Connection", models.PROTECT, related_name="documents", db_index=False)
     entity = models.ForeignKey("portal.LegalEntity", models.PROTECT, related_name="documents")
     kind = models.CharField(max_length=10, choices=KIND_CHOICES)
     external_id = models.CharField(max_length=200)
@@ -86,7 +86,7 @@ class DocumentVersion(models.Model):
 class TimeEntry(DocumentVersion):
     """One version of one person's hours on one project and day."""
 
-    document = models.ForeignKey(Document, models.PROTECT, related_name="time_entries")
+    document = models.ForeignKey(Document, models.PROTECT, related_name="time_entries", db_index=False)
     hours = models.DecimalField(max_digits=9, decimal_places=4)
     rate = models.DecimalField(max_digits=18, decimal_places=4, null=True, blank=True)  # the source's, per hour
     rate_source = models.CharField(max_length=10, blank=True)  # "source" where finance accepted the source's rate
@@ -108,7 +108,7 @@ class TimeEntry(DocumentVersion):
 class Expense(DocumentVersion):
     """One version of one expense; the amount is gross, in its own currency."""
 
-    document = models.ForeignKey(Document, models.PROTECT, related_name="expenses")
+    document = models.ForeignKey(Document, models.PROTECT, related_name="expenses", db_index=False)
     amount = models.DecimalField(max_digits=18, decimal_places=4)
     category = models.CharField(max_length=120)
     tax_code = models.CharField(max_length=40, blank=True)

@@ -35,6 +35,7 @@ class LedgerEntry(models.Model):
 
     `part` splits a version at a cap; `generation` counts new keys for the same part after a refusal whose content changed.
     A reversal has negative hours or amount and `reverses` set. `target_keys` are the target's own keys as of admission.
+    References that begin one of the indexes below have no index of their own.
     """
 
     document = models.ForeignKey("portal.Document", models.PROTECT, related_name="entries")
@@ -42,11 +43,13 @@ class LedgerEntry(models.Model):
     part = models.PositiveSmallIntegerField(default=0)
     generation = models.PositiveSmallIntegerField(default=0)
     kind = models.CharField(max_length=10, choices=KIND_CHOICES)
-    entity = models.ForeignKey("portal.LegalEntity", models.PROTECT, related_name="entries")
+    entity = models.ForeignKey("portal.LegalEntity", models.PROTECT, related_name="entries", db_index=False)
     source = models.ForeignKey("portal.Connection", models.PROTECT, related_name="source_entries")
-    target = models.ForeignKey("portal.Connection", models.PROTECT, related_name="target_entries")
+    target = models.ForeignKey("portal.Connection", models.PROTECT, related_name="target_entries", db_index=False)
     reverses = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="reversals")
-    project = models.ForeignKey("portal.Project", models.PROTECT, null=True, blank=True, related_name="entries")
+    project = models.ForeignKey(
+        "portal.Project", models.PROTECT, null=True, blank=True, related_name="entries", db_index=False
+    )
     contract = models.ForeignKey("portal.Contract", models.PROTECT, null=True, blank=True, related_name="entries")
     customer = models.ForeignKey("portal.Customer", models.PROTECT, null=True, blank=True, related_name="entries")
     task = models.ForeignKey("portal.Task", models.PROTECT, null=True, blank=True, related_name="+")
@@ -167,7 +170,10 @@ class LedgerState(models.Model):
 class LedgerTransition(models.Model):
     """One move of one entry: from where to where, by whom and why. `fence` numbers an entry's moves from 1 without a gap."""
 
-    entry = models.ForeignKey(LedgerEntry, models.PROTECT, related_name="transitions", db_index=False)
+    # That the entry exists is checked by a trigger, once a statement: a foreign key would lock its wide row.
+    entry = models.ForeignKey(
+        LedgerEntry, models.PROTECT, related_name="transitions", db_index=False, db_constraint=False
+    )
     fence = models.PositiveIntegerField()
     from_state = models.CharField(max_length=10, blank=True)  # empty for the first row
     to_state = models.CharField(max_length=10)
@@ -237,8 +243,8 @@ class AttemptLine(models.Model):
 class Receipt(models.Model):
     """The target's proof that it took one entry."""
 
-    entry = models.OneToOneField(LedgerEntry, models.PROTECT, related_name="receipt")
-    connection = models.ForeignKey("portal.Connection", models.PROTECT, related_name="receipts")
+    entry = models.OneToOneField(LedgerEntry, models.PROTECT, related_name="receipt", db_constraint=False)  # see above
+    connection = models.ForeignKey("portal.Connection", models.PROTECT, related_name="receipts", db_index=False)
     number = models.CharField(max_length=120)
     received_at = models.DateTimeField()
     raw = models.JSONField(default=dict, blank=True)
