@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from integrations import webhooks
-from integrations.views import connections, entries, inbox, runs, uploads
+from integrations.views import connections, entries, inbox, runs, uploads, work
 from portal.screens import NavItem
 
 NAVIGATION = (
@@ -16,6 +16,8 @@ NAVIGATION = (
     ),
     NavItem(label="Uploads", url_name="uploads", group="Operate", position=40),
 )
+
+HOME = (work.failed, work.unwell, work.news)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("hooks/<slug:code>/", webhooks.hook, name="webhook"),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
 
 from portal import health
 from portal.screens import NavItem
-from portal.views import ledger, shell, styleguide
+from portal.views import audit, history, home, ledger, master, shell, styleguide
 
 NAVIGATION = (
+    NavItem(label="My work", url_name="home", position=0, key="w"),
     NavItem(label="Ledger", url_name="ledger", position=30, key="l"),
+    NavItem(label="Master data", url_name="master_data", group="Govern", position=80, key="m"),
     NavItem(label="Audit", url_name="audit", group="Govern", position=90, key="h"),
 )
 
@@ -18,11 +21,17 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/live", health.live, name="health_live"),
     path("health/ready", health.ready, name="health_ready"),
     path("health/deep", health.deep, name="health_deep"),
-    path("", shell.home, name="home"),
+    path("", home.HomeScreen.as_view(), name="home"),
     path("preferences/", shell.preferences, name="preferences"),
     path("preferences/keyboard/", shell.KeyboardScreen.as_view(), name="keyboard"),
     path("entities/", shell.entities, name="entities"),
     path("ledger/", ledger.LedgerList.as_view(), name="ledger"),
+    path("audit/", audit.AuditScreen.as_view(), name="audit"),
+    path("audit/verify/", audit.VerifyScreen.as_view(), name="audit_verify"),
+    path("audit/<int:pk>/", audit.EventScreen.as_view(), name="audit_event"),
+    path("history/<slug:model>/<int:pk>/", history.HistoryScreen.as_view(), name="history"),
+    path("master/", RedirectView.as_view(url="/master/project/"), name="master_data"),
+    path("master/<slug:model>/", master.MasterScreen.as_view(), name="master"),
     path("styleguide/", styleguide.StyleguideScreen.as_view(), name="styleguide"),
     path("api/v1/", include("reconciliation.api_urls")),
     path("", include("reconciliation.urls")),

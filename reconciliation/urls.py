@@ -8,7 +8,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from portal.screens import Badge, NavItem
 from reconciliation.models import ExceptionCase
-from reconciliation.views import causes, fixing, operations, reconciliation, search
+from reconciliation.views import causes, fixing, operations, reconciliation, search, work
 
 
 def open_causes(user: Any) -> Badge | None:
@@ -22,6 +22,8 @@ NAVIGATION = (
     NavItem(label="Reconciliation", url_name="reconciliation", position=20, key="r"),
     NavItem(label="Operations", url_name="operations", position=40, key="o"),
 )
+
+HOME = (work.mine, work.projects, work.causes, work.running, work.news)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("exceptions/", causes.CauseList.as_view(), name="exceptions"),

@@ -1,4 +1,4 @@
-"""What belongs to every page: the first page, appearance, keyboard, and the entities looked at."""
+"""What belongs to every page: appearance, keyboard, and the entities looked at."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
@@ -17,22 +16,11 @@ from django_htmx.http import trigger_client_event
 
 from portal.models import User
 from portal.screens import Screen
-from portal.screens.base import DENSITIES, THEME_COOKIE, THEMES, roles_of
+from portal.screens.base import DENSITIES, THEME_COOKIE, THEMES
 from portal.screens.entities import remember
 from portal.screens.keyboard import KEYS, spoken
-from portal.screens.navigation import places
 
 YEAR = 365 * 24 * 60 * 60  # seconds
-
-
-@login_required
-def home(request: HttpRequest) -> HttpResponse:
-    """The first place that the person may see; without any role, a page that says whom to ask."""
-    for _, group in places(request.user, roles_of(request), request.path):
-        for place in group:
-            if place.url != request.path:
-                return redirect(place.url)
-    return render(request, "welcome.html")
 
 
 @require_POST

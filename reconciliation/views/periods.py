@@ -1,11 +1,14 @@
-"""The filter of the reconciliation overview."""
+"""The filters of the reconciliation overview and of the rows of one run."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import django_filters as filters
+from django.db.models import Q, QuerySet
 
 from portal.models import AccountingPeriod
-from reconciliation.models import ReconciliationRun
+from reconciliation.models import ReconciliationResult, ReconciliationRun
 
 
 class PeriodFilter(filters.FilterSet):  # type: ignore[misc]
@@ -18,4 +21,20 @@ class PeriodFilter(filters.FilterSet):  # type: ignore[misc]
 
     class Meta:
         model = AccountingPeriod
+        fields: list[str] = []
+
+
+class RowFilter(filters.FilterSet):  # type: ignore[misc]
+    """What the rows of one run are found by."""
+
+    leg = filters.ChoiceFilter(choices=ReconciliationResult.Leg.choices, label="Leg")
+    outcome = filters.MultipleChoiceFilter(choices=ReconciliationResult.Outcome.choices, label="Outcome")
+    text = filters.CharFilter(method="by_text", label="Id or number")
+
+    def by_text(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """By the source's id of the document, or the target's number of the line."""
+        return rows.filter(Q(document__external_id__istartswith=value) | Q(line__number__istartswith=value))
+
+    class Meta:
+        model = ReconciliationResult
         fields: list[str] = []

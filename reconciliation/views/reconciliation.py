@@ -6,8 +6,6 @@ anew. Network stays outside the request: asking writes a row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from django.db.models import Case, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
@@ -43,71 +41,15 @@ from portal.screens import (
 )
 from portal.screens.tables import Column
 from reconciliation import matching
-from reconciliation.filters import ResultFilter
 from reconciliation.models import ReconciliationResult, ReconciliationRun
-from reconciliation.views.periods import PeriodFilter
+from reconciliation.views.legs import leg_of, legs_of
+from reconciliation.views.periods import PeriodFilter, RowFilter
 
 State = ReconciliationRun.State
 Leg = ReconciliationResult.Leg
 DIFFERS = ~Q(outcome__in=sorted(matching.SETTLED))
 RUN_TONES = {State.RUNNING: "info", State.BALANCED: "good", State.OUT_OF_BALANCE: "bad", State.FAILED: "bad"}
 SHEET_ROWS = 200  # open items on the printed sheet; the export has every one
-
-
-@dataclass(frozen=True, slots=True)
-class LegWords:
-    """One leg of a run: how much matched, how much differs, in rows, hours and money."""
-
-    label: str
-    matched: int
-    open: int
-    differing: int
-    hours: Decimal
-    money: tuple[tuple[str, Decimal], ...]
-    left_hours: Decimal
-    right_hours: Decimal
-    sides: tuple[tuple[str, Decimal, Decimal], ...]
-
-    @property
-    def total(self) -> int:
-        """All rows of the leg."""
-        return self.matched + self.open + self.differing
-
-    @property
-    def percent(self) -> str:
-        """How much of it matched; never 100 % while anything differs."""
-        if not self.total:
-            return "nothing to match"
-        share = Decimal(100 * self.matched) / self.total
-        return f"{min(share, Decimal('99.9')) if self.matched < self.total else share:.1f} % matched".replace(
-            "100.0", "100"
-        )
-
-    @property
-    def verdict(self) -> str:
-        """The state of the leg in words."""
-        if self.differing:
-            return f"{self.differing:,} differ"
-        return f"{self.open:,} open" if self.open else "Balanced"
-
-    @property
-    def tone(self) -> str:
-        """Its colour."""
-        return "bad" if self.differing else ("warn" if self.open else "good")
-
-
-def legs_of(totals: dict[str, Any]) -> list[LegWords]:
-    """The legs of a run, from the totals that it kept."""
-    return [_leg(str(Leg(leg).label), totals[leg]) for leg in Leg.values if leg in totals]
-
-
-def _leg(label: str, totals: dict[str, Any]) -> LegWords:
-    left, right = (Decimal(totals["hours"][side]) for side in ("left", "right"))
-    sides = tuple((code, Decimal(sums["left"]), Decimal(sums["right"])) for code, sums in totals["money"].items())
-    return LegWords(
-        label, totals["matched"], totals["open"], totals["differing"], left - right,
-        tuple((code, one - other) for code, one, other in sides), left, right, sides,
-    )  # fmt: skip
 
 
 class ReconcileNow(Action):
@@ -140,7 +82,7 @@ class LegColumn(Column):
         """The state, and under it what is missing on the right (minus: on the left)."""
         if not value or self.leg not in value:
             return format_html('<span class="quiet">{}</span>', figures.UNKNOWN)
-        leg = _leg("", value[self.leg])
+        leg = leg_of(self.leg, value[self.leg])
         words = [leg.percent]
         if leg.hours:
             words.append(f"{figures.hours(leg.hours)} h")
@@ -153,7 +95,7 @@ class LegColumn(Column):
         """The words alone, for an export."""
         if not value or self.leg not in value:
             return ""
-        leg = _leg("", value[self.leg])
+        leg = leg_of(self.leg, value[self.leg])
         return f"{leg.verdict}, {leg.percent}, {leg.hours} h"
 
 
@@ -312,7 +254,7 @@ class RunScreen(ListScreen):
     """What one run found: totals per leg, and every result, differences first."""
 
     template_name = "reconciliation_runs/run.html"
-    filterset = ResultFilter
+    filterset = RowFilter
     table = ResultTable
     tabs = (
         Tab("differ", "Differences", lambda _user: DIFFERS),
@@ -373,10 +315,9 @@ class RunScreen(ListScreen):
         found = []
         for leg in legs_of(self.run.totals):
             found.append(Tile(leg.label, leg.verdict, note=leg.percent, tone="bad" if leg.differing else ""))
-            unequal = [f"{figures.hours(leg.hours)} h"] if leg.hours else []
-            unequal += [f"{figures.amount(amount, code)} {code}" for code, amount in leg.money if amount]
-            said = " · ".join(unequal) or "0.00"
-            found.append(Tile("Left less right", said, note=f"{figures.hours(leg.left_hours)} h on the left"))
+            money = " · ".join(f"{figures.amount(amount, code)} {code}" for code, amount in leg.money if amount)
+            said = money or f"{figures.hours(leg.left_hours)} h on the left"
+            found.append(Tile("Left less right", figures.hours(leg.hours), "h", note=said))
         return found
 
     def notices(self) -> list[Notice]:

@@ -12,6 +12,7 @@ from integrations.errors import Unavailable
 from portal.models import User
 from reconciliation import matching
 from reconciliation.models import ReconciliationRun
+from reconciliation.views.legs import legs_of
 from tests.integrations.operate_world import Operations, operations
 
 pytestmark = pytest.mark.django_db
@@ -128,7 +129,6 @@ def test_only_those_who_may_fix_ask_for_a_comparison(client: Client, firm: Opera
 
 
 def test_a_matched_share_is_never_rounded_up_to_everything() -> None:
-    from reconciliation.views.reconciliation import legs_of
 
     side = {"left": "8", "right": "8"}
     totals = {"matched": 9999, "open": 0, "differing": 1, "hours": side, "money": {}}

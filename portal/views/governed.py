@@ -1,0 +1,174 @@
+"""The records whose every change leaves history: which there are, who may see each, and how its lists look.
+
+The rule here: what has an entity is seen by those who hold a grant in it; what hangs on such a record is seen with it; what
+belongs to all entities is seen by everybody who holds a grant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Case, CharField, Model, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.urls import reverse
+
+from portal.access import entities_of
+from portal.history import has_history
+from portal.models import (
+    AccountingPeriod,
+    Alias,
+    Contract,
+    CostCentre,
+    Crosswalk,
+    Customer,
+    Engagement,
+    IntercompanyRelation,
+    LegalEntity,
+    Milestone,
+    Project,
+    ProjectStatus,
+    PurchaseOrder,
+    Rate,
+    RateCard,
+    Resource,
+    Role,
+    Task,
+)
+
+Visible = Callable[[Any], QuerySet[Any]]
+_KINDS: dict[str, type[Model]] = {
+    Crosswalk.Kind.ENTITY: LegalEntity,
+    Crosswalk.Kind.COST_CENTRE: CostCentre,
+    Crosswalk.Kind.CUSTOMER: Customer,
+    Crosswalk.Kind.PROJECT: Project,
+    Crosswalk.Kind.TASK: Task,
+    Crosswalk.Kind.RESOURCE: Resource,
+}
+
+
+def _everybody(model: Any) -> Visible:
+    return lambda user: model.objects.all() if user.roles() else model.objects.none()
+
+
+def _rate_cards(user: Any) -> QuerySet[RateCard]:
+    """Cards of the person's entities, of their customers and contracts, and those for everybody."""
+    seen = entities_of(user)
+    ours = Q(contract__entity__in=seen) | Q(entity__in=seen) | Q(customer__entity__in=seen)
+    shared = Q(contract=None, entity=None, customer__entity=None)
+    return RateCard.objects.filter(ours | shared) if user.roles() else RateCard.objects.none()
+
+
+def _rates(user: Any) -> QuerySet[Rate]:
+    return Rate.objects.filter(card__in=_rate_cards(user))
+
+
+def _of_visible_records(rows: QuerySet[Any], user: Any) -> QuerySet[Any]:
+    """Keys and codes of records that the person sees, each with the record's code as `meant`."""
+    condition = Q(kind=Crosswalk.Kind.ITEM)
+    meanings = []
+    for kind, model in _KINDS.items():
+        manager: Any = model._default_manager
+        condition |= Q(kind=kind, internal_id__in=manager.visible_to(user).values("pk"))
+        code = model._base_manager.filter(pk=OuterRef("internal_id")).values("code")[:1]
+        meanings.append(When(kind=kind, then=Subquery(code)))
+    meant = Case(*meanings, default=Value(""), output_field=CharField())
+    return rows.filter(condition).annotate(meant=meant)
+
+
+def _crosswalks(user: Any) -> QuerySet[Crosswalk]:
+    rows = Crosswalk.objects.all() if user.roles() else Crosswalk.objects.none()
+    return _of_visible_records(rows, user)
+
+
+def _aliases(user: Any) -> QuerySet[Alias]:
+    return _of_visible_records(Alias.objects.visible_to(user), user)
+
+
+_SEEN: dict[type[Model], Visible] = {
+    Role: _everybody(Role),
+    RateCard: _rate_cards,
+    Rate: _rates,
+    Crosswalk: _crosswalks,
+    Alias: _aliases,
+}
+
+
+@cache
+def governed() -> dict[str, type[Model]]:
+    """Every model whose changes leave history, by the name that audit events and addresses use."""
+    return {str(model._meta.model_name): model for model in apps.get_models() if has_history(model)}
+
+
+def visible(model: type[Model], user: Any) -> QuerySet[Any]:
+    """The records of one model that a person may see."""
+    if model in _SEEN:
+        return _SEEN[model](user)
+    manager: Any = model._default_manager
+    rows: QuerySet[Any] = manager.visible_to(user)
+    return rows
+
+
+def address_of(user: Any, name: str, key: str) -> str:
+    """The history page of a record by its model's name and key; empty when there is none that the person may see."""
+    model = governed().get(name)
+    if model is None or not key.isdigit() or not visible(model, user).filter(pk=int(key)).exists():
+        return ""
+    return reverse("history", args=[name, int(key)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Master:
+    """How one kind of master data is listed: the field that names a row, the one under it, the columns, what is searched."""
+
+    model: type[Model]
+    label: str
+    main: str = "code"
+    second: str = "name"
+    columns: tuple[str, ...]
+    search: tuple[str, ...]
+    note: str = ""
+
+
+_LISTS = (
+    Master(model=Project, label="Projects", columns=("entity", "customer", "contract", "billing_model", "manager"),
+           search=("code", "name", "customer__code", "customer__name", "contract__code")),
+    Master(model=Customer, label="Customers", columns=("entity", "currency", "tax_treatment", "merged_into", "active_to"),
+           search=("code", "name")),
+    Master(model=Contract, label="Contracts",
+           columns=("entity", "customer", "billing_model", "cap_amount", "currency", "rounding", "ends_on"),
+           search=("code", "name", "customer__code", "customer__name")),
+    Master(model=Resource, label="People", columns=("email",), search=("code", "name", "email")),
+    Master(model=Engagement, label="Engagements", main="resource", second="entity",
+           columns=("role", "cost_centre", "valid_from", "valid_to"),
+           search=("resource__code", "resource__name", "role__name"), note="For whom and as what people work."),
+    Master(model=RateCard, label="Rate cards", columns=("version", "contract", "customer", "entity", "valid_from", "valid_to"),
+           search=("code", "name", "contract__code", "customer__code")),
+    Master(model=Rate, label="Rates", main="card", second="unit",
+           columns=("role", "resource", "task", "amount", "currency", "valid_from", "valid_to"),
+           search=("card__code", "role__name", "role__code", "resource__name", "resource__code"),
+           note="The most exact rate wins: a person's before a role's. Zero is a rate; a missing one is not zero."),
+    Master(model=AccountingPeriod, label="Periods", second="entity", columns=("starts_on", "ends_on", "state"),
+           search=("code",)),
+    Master(model=ProjectStatus, label="Project statuses", main="project", second="status",
+           columns=("status", "valid_from", "valid_to"), search=("project__code", "project__name")),
+    Master(model=Task, label="Tasks", columns=("project", "is_billable", "is_active", "is_default"),
+           search=("code", "name", "project__code")),
+    Master(model=PurchaseOrder, label="Purchase orders", main="number", second="contract",
+           columns=("amount", "currency", "valid_from", "valid_to"), search=("number", "contract__code")),
+    Master(model=Milestone, label="Milestones", columns=("project", "amount", "currency", "due_on", "signed_on"),
+           search=("code", "name", "project__code")),
+    Master(model=Crosswalk, label="Crosswalks", main="external_id", second="system",
+           columns=("kind", "meant", "realm", "allows_many", "valid_from", "valid_to"), search=("external_id", "system"),
+           note="Another system's own key for one of our records."),
+    Master(model=Alias, label="Aliases", second="reason", columns=("kind", "meant", "connection", "valid_from", "valid_to"),
+           search=("code", "reason"), note="A mistyped or foreign code that stands for one of our records."),
+    Master(model=LegalEntity, label="Entities", columns=("currency", "zone", "parent"), search=("code", "name")),
+    Master(model=CostCentre, label="Cost centres", columns=("entity", "valid_from", "valid_to"), search=("code", "name")),
+    Master(model=Role, label="Roles", columns=(), search=("code", "name")),
+    Master(model=IntercompanyRelation, label="Intercompany", main="provider", second="receiver",
+           columns=("receiver", "valid_from", "valid_to"), search=("provider__code", "receiver__code")),
+)  # fmt: skip
+MASTERS: dict[str, Master] = {str(master.model._meta.model_name): master for master in _LISTS}

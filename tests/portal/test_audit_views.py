@@ -1,0 +1,233 @@
+"""The audit trail, the history of records and master data on screen: what they tell, to whom, and that the chain is proved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from portal import audit
+from portal.history import update_each_with_reason
+from portal.models import (
+    Alias,
+    AuditEvent,
+    Contract,
+    Crosswalk,
+    Customer,
+    GrantRole,
+    LegalEntity,
+    Project,
+    Rate,
+    RateCard,
+    Role,
+    User,
+)
+from portal.views.governed import MASTERS, governed
+from tests import world
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def us() -> LegalEntity:
+    return world.entity("US", "USD")
+
+
+@pytest.fixture
+def de() -> LegalEntity:
+    return world.entity("DE", "EUR")
+
+
+@pytest.fixture
+def cleo(us: LegalEntity) -> User:
+    return world.user("cleo", GrantRole.CONTROLLER, us)
+
+
+@pytest.fixture
+def otto(us: LegalEntity) -> User:
+    return world.user("otto", GrantRole.AUDITOR, us)
+
+
+def project(code: str, owner: LegalEntity) -> Project:
+    customer = Customer.objects.create(code=f"C-{code}", name=f"Customer {code}", entity=owner, currency=owner.currency)
+    contract = Contract.objects.create(
+        code=f"K-{code}", name="Contract", customer=customer, entity=owner, currency=owner.currency
+    )
+    return Project.objects.create(code=code, name=f"Project {code}", entity=owner, customer=customer, contract=contract)
+
+
+def page(client: Client, user: User, address: str) -> str:
+    client.force_login(user)
+    response = client.get(address)
+    assert response.status_code == 200, address
+    return str(response.content.decode())
+
+
+def status(client: Client, user: User, address: str) -> int:
+    client.force_login(user)
+    return int(client.get(address).status_code)
+
+
+def test_an_auditor_reads_the_events_of_the_entity_and_of_none_but_not_of_another(
+    client: Client, us: LegalEntity, de: LegalEntity, cleo: User, otto: User
+) -> None:
+    audit.record(
+        cleo, "period-opened", us, entity=us, reason="late hours", before={"state": "closed"}, after={"state": "open"}
+    )
+    audit.record(cleo, "connection-paused", de, entity=de, reason="not for the US to read")
+    audit.record(None, "key-rotated", us, reason="for everybody")
+    shown = page(client, otto, "/audit/")
+    assert "Period opened" in shown
+    assert "Key rotated" in shown
+    assert "not for the US to read" not in shown
+    foreign = AuditEvent.objects.get(entity=de)
+    assert status(client, otto, f"/audit/{foreign.pk}/") == 404
+
+
+def test_an_event_shows_before_and_after_field_by_field(
+    client: Client, us: LegalEntity, cleo: User, otto: User
+) -> None:
+    event = audit.record(
+        cleo, "period-opened", us, entity=us, reason="late hours",
+        before={"state": "closed", "code": "2026-10"}, after={"state": "open", "code": "2026-10"},
+    )  # fmt: skip
+    shown = page(client, otto, f"/audit/{event.pk}/")
+    assert "<del>closed</del>" in shown
+    assert "<ins>open</ins>" in shown
+    assert "<del>2026-10</del>" not in shown
+    assert event.digest in shown
+
+
+def test_filters_find_events_by_person_action_and_text(client: Client, us: LegalEntity, cleo: User, otto: User) -> None:
+    audit.record(cleo, "period-opened", us, entity=us, reason="late hours")
+    audit.record(None, "case-closed", us, entity=us, reason="by itself")
+    assert "Case closed" not in page(client, otto, "/audit/?actor=cleo")
+    assert "Period opened" not in page(client, otto, "/audit/?action=case")
+    assert "Case closed" in page(client, otto, "/audit/?text=itself")
+    assert "No row matches this filter" in page(client, otto, "/audit/?text=nowhere")
+
+
+def test_the_chain_is_verified_and_a_changed_event_is_named(
+    client: Client, us: LegalEntity, cleo: User, otto: User
+) -> None:
+    for number in range(3):
+        audit.record(cleo, "note", us, entity=us, reason=f"number {number}")
+    client.force_login(otto)
+    shown = client.post("/audit/verify/").content.decode()
+    head = AuditEvent.objects.order_by("pk").last()
+    assert head is not None
+    assert "The chain holds: 3 events" in shown
+    assert head.digest in shown
+    changed = AuditEvent.objects.order_by("pk")[1]
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("UPDATE portal_auditevent SET reason = 'other' WHERE id = %s", [changed.pk])
+        cursor.execute("SET LOCAL session_replication_role = DEFAULT")
+    broken = client.post("/audit/verify/").content.decode()
+    assert "The chain is broken at 1 place" in broken
+    assert f"Event {changed.pk} (note) was changed after it was written." in broken
+
+
+def test_verifying_is_for_auditors_controllers_and_admins(client: Client, us: LegalEntity) -> None:
+    analyst = world.user("ana", GrantRole.ANALYST, us)
+    assert "Verify the chain" not in page(client, analyst, "/audit/")
+    assert client.post("/audit/verify/").status_code == 403
+    assert status(client, analyst, "/audit/verify/") == 403
+
+
+def test_the_history_of_a_record_joins_its_versions_and_its_decisions(
+    client: Client, us: LegalEntity, cleo: User, otto: User
+) -> None:
+    subject = project("ACM-1", us)
+    other = Customer.objects.create(code="NORD", name="Nordic", entity=us, currency="USD")
+    update_each_with_reason(Project, [(subject, {"name": "Renamed", "customer": other})], reason="merged", actor=cleo)
+    audit.record(cleo, "project-reopened", subject, entity=us, reason="late hours")
+    shown = page(client, otto, f"/history/project/{subject.pk}/")
+    assert "<del>Project ACM-1</del>" in shown
+    assert "<ins>Renamed</ins>" in shown
+    assert "<ins>NORD Nordic</ins>" in shown  # names, not keys
+    assert "by cleo" in shown
+    assert "merged" in shown
+    assert shown.index("Project reopened") < shown.index("Renamed</ins>")  # latest first
+
+
+def test_histories_and_lists_of_another_entity_are_not_found(
+    client: Client, us: LegalEntity, de: LegalEntity, otto: User
+) -> None:
+    ours, theirs = project("ACM-1", us), project("SECRET-1", de)
+    assert status(client, otto, f"/history/project/{ours.pk}/") == 200
+    for subject in (theirs, theirs.contract, theirs.customer):
+        assert subject is not None
+        assert status(client, otto, f"/history/{subject._meta.model_name}/{subject.pk}/") == 404
+        assert "SECRET-1" not in page(client, otto, f"/master/{subject._meta.model_name}/")
+    assert status(client, otto, "/history/user/1/") == 404
+    assert status(client, otto, "/history/session/1/") == 404
+
+
+def test_rates_keys_and_aliases_are_seen_with_the_record_they_hang_on(
+    client: Client, us: LegalEntity, de: LegalEntity, otto: User
+) -> None:
+    role = Role.objects.create(code="senior", name="Senior consultant")
+    for owner, code, amount in ((us, "ACM-1", 120), (de, "SECRET-1", 999)):
+        subject = project(code, owner)
+        card = RateCard.objects.create(code=f"CARD-{code}", contract=subject.contract, valid_from="2020-01-01")
+        Rate.objects.create(card=card, role=role, currency=owner.currency, amount=amount, valid_from="2020-01-01")
+        Crosswalk.objects.create(
+            system="harvest", kind="project", external_id=f"h-{code}", internal_id=subject.pk, valid_from="2020-01-01"
+        )
+        Alias.objects.create(kind="project", code=f"typo-{code}", internal_id=subject.pk, valid_from="2020-01-01")
+    RateCard.objects.create(code="DEFAULT", valid_from="2020-01-01")
+    for kind in ("ratecard", "rate", "crosswalk", "alias"):
+        shown = page(client, otto, f"/master/{kind}/")
+        assert "ACM-1" in shown, kind
+        assert "SECRET-1" not in shown, kind
+    assert "999" not in page(client, otto, "/master/rate/")
+    assert "DEFAULT" in page(client, otto, "/master/ratecard/")
+    secret = Rate.objects.get(amount=999)
+    for address in (f"/history/rate/{secret.pk}/", f"/history/ratecard/{secret.card_id}/"):
+        assert status(client, otto, address) == 404
+    hidden = Crosswalk.objects.get(external_id="h-SECRET-1")
+    assert status(client, otto, f"/history/crosswalk/{hidden.pk}/") == 404
+
+
+@pytest.mark.parametrize("kind", sorted(MASTERS))
+def test_every_kind_of_master_data_has_a_list_an_export_and_a_fixed_number_of_queries(
+    client: Client, us: LegalEntity, cleo: User, kind: str
+) -> None:
+    role = Role.objects.create(code="senior", name="Senior consultant")
+
+    def fill(code: str) -> None:
+        subject = project(code, us)
+        card = RateCard.objects.create(code=f"CARD-{code}", contract=subject.contract, valid_from="2020-01-01")
+        Rate.objects.create(card=card, role=role, currency="USD", amount=120, valid_from="2020-01-01")
+        Crosswalk.objects.create(
+            system="harvest", kind="project", external_id=code, internal_id=subject.pk, valid_from="2020-01-01"
+        )
+        Alias.objects.create(kind="project", code=code, internal_id=subject.pk, valid_from="2020-01-01")
+
+    fill("ONE")
+    page(client, cleo, f"/master/{kind}/")
+    with CaptureQueriesContext(connection) as few:
+        page(client, cleo, f"/master/{kind}/")
+    for number in range(5):
+        fill(f"MORE-{number}")
+    with CaptureQueriesContext(connection) as many:
+        page(client, cleo, f"/master/{kind}/?text=")
+    assert len(many) <= len(few), [query["sql"] for query in many.captured_queries]
+    answer: Any = client.get(f"/master/{kind}/?export=csv&text=a&on=2026-10-01")
+    assert b"Tieout" in b"".join(answer.streaming_content)
+
+
+def test_every_record_with_history_is_reachable_or_named_by_an_audit_event() -> None:
+    assert set(MASTERS) <= set(governed())
+    assert {"connection", "route", "exceptioncase"} <= set(governed())
+
+
+def test_a_person_without_a_role_sees_none_of_it(client: Client, us: LegalEntity) -> None:
+    stranger = world.user("nobody")
+    for address in ("/audit/", "/audit/verify/", "/master/project/", f"/history/legalentity/{us.pk}/"):
+        assert status(client, stranger, address) == 403
+    assert "hold no role yet" in page(client, stranger, "/")
