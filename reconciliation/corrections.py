@@ -16,7 +16,8 @@ from portal import audit, ledger
 from portal.models import LedgerEntry, State, User
 from reconciliation import cases
 from reconciliation.facts import Draft, Standing, standing_entry
-from reconciliation.facts.load import drafts_of, give_routes, takes_postings
+from reconciliation.facts.calendar import takes_postings
+from reconciliation.facts.load import drafts_of, give_routes
 from reconciliation.facts.records import Period
 from reconciliation.rules import BY_CODE, CHECKED
 from reconciliation.sql import documents, master_data

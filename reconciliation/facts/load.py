@@ -1,7 +1,6 @@
 """Loading: the drafts of a batch, their routes, and every fact that a rule may ask for, in a fixed number of queries.
 
-The rule here: a reference is resolved as of the work date, first by the source's own key, then by an alias (the connection's
-own before a general one), then by our own code; names alone decide nothing but the task within its project.
+The rule here: a batch asks by its own keys, once for all its drafts, and never row by row.
 """
 
 from __future__ import annotations
@@ -15,28 +14,24 @@ from typing import Any
 from portal import sql
 from portal.ledger import STANDING
 from reconciliation import policies
+from reconciliation.facts.calendar import load_calendar
+from reconciliation.facts.naming import load_named, load_names, resolve
 from reconciliation.facts.records import (
-    FOREVER,
     Contract,
     CostCentre,
     Customer,
     Draft,
-    Engagement,
     Entity,
     Other,
-    Period,
-    Project,
     PurchaseOrder,
     RateCard,
-    Resource,
     Role,
     Route,
     Source,
     Standing,
-    Task,
     normal,
 )
-from reconciliation.facts.tables import Book, Facts, Names, as_mapping, by_first, by_id
+from reconciliation.facts.tables import Book, Facts, as_mapping, by_first, by_id
 from reconciliation.sql import documents, master_data
 
 SENT = frozenset(str(state) for state in STANDING)
@@ -100,160 +95,20 @@ def load(drafts: Sequence[Draft], entities: dict[int, Entity], *, without: Seque
     facts = Facts(now=sql.now(), entities=entities)
     if not drafts:
         return facts
-    _load_names(facts, drafts)
-    _load_named(facts, drafts)
+    load_names(facts, drafts)
+    load_named(facts, drafts)
     for draft in drafts:
-        _resolve(facts, draft)
+        resolve(facts, draft)
     _load_agreements(facts, drafts)
     for draft in drafts:
         _resolve_more(facts, draft)
-    _load_calendar(facts, drafts)
+    load_calendar(facts, drafts)
     _load_books(facts, drafts)
     _load_rates(facts, drafts)
     _load_company(facts, drafts)
     _load_budgets(facts, drafts, without)
     facts.waivers = set(documents.waivers_of([draft.document_id for draft in drafts]))
     return facts
-
-
-def _load_names(facts: Facts, drafts: Sequence[Draft]) -> None:
-    """What the sources of the batch call our records."""
-    sources = {draft.source_id: draft.source for draft in drafts}
-    facts.names = {source_id: Names() for source_id in sources}
-    keys: set[str] = set()
-    for draft in drafts:
-        keys.add(draft.project_key)
-        keys.add(draft.resource_key)
-        keys.add(draft.task_key)
-        keys.add(draft.approver_key)
-    keys.discard("")
-    by_realm: dict[tuple[str, str], list[Names]] = {}
-    for source_id, source in sources.items():
-        by_realm.setdefault(source.realm_key, []).append(facts.names[source_id])
-    found = master_data.keys_of_sources(list(by_realm), ("project", "task", "resource"), keys)
-    for system, realm, kind, external_id, start, end, internal_id in found:
-        for names in by_realm[system, realm]:
-            names.keys[kind].setdefault(external_id, []).append((start, end, internal_id))
-    aliases = master_data.aliases(sources, lambda: _spelled(drafts))
-    aliases.sort(key=lambda row: row[0] is None)
-    for connection_id, kind, code, start, end, internal_id, alias_id in aliases:
-        for source_id, names in facts.names.items():
-            if connection_id in (None, source_id):
-                names.aliases.setdefault((kind, normal(code)), []).append((start, end, internal_id, alias_id))
-
-
-def _spelled(drafts: Sequence[Draft]) -> set[str]:
-    """Every code and name that the batch uses, in one spelling."""
-    return {
-        normal(code)
-        for draft in drafts
-        for code in (
-            draft.project_code, draft.project_key, draft.project_name, draft.resource_code, draft.resource_key,
-            draft.resource_name, draft.task_code, draft.task_key, draft.task_name, draft.approver_code, draft.approver_key,
-            draft.approver_name,
-        )
-        if code
-    }  # fmt: skip
-
-
-def _load_named(facts: Facts, drafts: Sequence[Draft]) -> None:
-    """Projects and people that the batch may mean, by id and by our own code."""
-    project_ids: set[int] = set()
-    resource_ids: set[int] = set()
-    for names in facts.names.values():
-        for kind, ids in (("project", project_ids), ("resource", resource_ids)):
-            ids.update(found[2] for ranges in names.keys[kind].values() for found in ranges)
-            ids.update(found[2] for (of, _), ranges in names.aliases.items() if of == kind for found in ranges)
-    codes = {draft.project_code.strip() for draft in drafts}
-    facts.projects = by_id(master_data.projects(project_ids, codes), Project)
-    facts.project_by_code = {project.code: project for project in facts.projects.values()}
-    people = {draft.resource_code.strip() for draft in drafts} | {draft.approver_code.strip() for draft in drafts}
-    people.discard("")
-    facts.resources = by_id(
-        master_data.resources(resource_ids, people, {code.lower() for code in people if "@" in code}), Resource
-    )
-    facts.resource_by_code = {resource.code: resource for resource in facts.resources.values()}
-    shared: set[str] = set()
-    for resource in facts.resources.values():
-        email = resource.email.lower()
-        if email in facts.resource_by_email:
-            shared.add(email)
-        facts.resource_by_email[email] = resource
-    for email in shared | {""}:
-        facts.resource_by_email.pop(email, None)
-    facts.tasks = by_first(master_data.tasks(facts.projects), Task)
-    facts.statuses = by_first(master_data.statuses(facts.projects))
-    facts.approvers = by_first(master_data.approvers(facts.projects))
-    facts.engagements = by_first(master_data.engagements(facts.resources), Engagement)
-
-
-def _by_key_or_alias(names: Names, kind: str, said: tuple[str, str, str], day: date) -> tuple[int, int]:
-    """(internal id, alias id) of what the source means by (key, code, name) on a day; zeros when nothing says."""
-    key, code, name = said
-    if key:
-        for start, end, internal_id in names.keys[kind].get(key, ()):
-            if start <= day <= end:
-                return internal_id, 0
-    if names.aliases:
-        for spelled in (code, key, name):
-            if spelled:
-                for start, end, internal_id, alias_id in names.aliases.get((kind, normal(spelled)), ()):
-                    if start <= day <= end:
-                        return internal_id, alias_id
-    return 0, 0
-
-
-def _resolve(facts: Facts, draft: Draft) -> None:
-    """Find the project, the person and the approver."""
-    names = facts.names[draft.source_id]
-    day = draft.work_date
-    found, alias = _by_key_or_alias(names, "project", (draft.project_key, draft.project_code, draft.project_name), day)
-    draft.project = facts.projects.get(found) or facts.project_by_code.get(draft.project_code.strip())
-    if alias:
-        draft.tags.append(f"project-by-alias:{alias}")
-    found, alias = _by_key_or_alias(
-        names, "resource", (draft.resource_key, draft.resource_code, draft.resource_name), day
-    )
-    draft.resource = facts.resources.get(found) or _person(facts, draft.resource_code)
-    if alias:
-        draft.tags.append(f"resource-by-alias:{alias}")
-    if draft.approver_key or draft.approver_code or draft.approver_name:
-        found, _ = _by_key_or_alias(
-            names, "resource", (draft.approver_key, draft.approver_code, draft.approver_name), day
-        )
-        draft.approver = facts.resources.get(found) or _person(facts, draft.approver_code)
-    if draft.resource is not None:
-        draft.engagement = facts.engagement_on(draft.resource.id, day)
-    if draft.project is not None:
-        draft.task = _task(facts, names, draft, draft.project)
-
-
-def _person(facts: Facts, code: str) -> Resource | None:
-    code = code.strip()
-    if not code:
-        return None
-    return facts.resource_by_code.get(code) or facts.resource_by_email.get(code.lower())
-
-
-def _task(facts: Facts, names: Names, draft: Draft, project: Project) -> Task | None:
-    """The task within the project: by key, alias, code or name; the project's default where none is named."""
-    tasks = facts.tasks.get(project.id)
-    if not tasks:
-        return None
-    if not (draft.task_key or draft.task_code or draft.task_name):
-        return next((task for task in tasks if task.is_default and task.is_active), None)
-    found, _ = _by_key_or_alias(names, "task", (draft.task_key, draft.task_code, draft.task_name), draft.work_date)
-    code, name = draft.task_code.strip(), normal(draft.task_name)
-    for matches in (
-        lambda task: task.id == found,
-        lambda task: code and task.code == code,
-        lambda task: name and normal(task.name) == name,
-    ):
-        for task in tasks:
-            if matches(task):
-                return task
-    draft.tags.append("task-unknown")
-    return None
 
 
 def _load_agreements(facts: Facts, drafts: Sequence[Draft]) -> None:
@@ -299,49 +154,6 @@ def _resolve_more(facts: Facts, draft: Draft) -> None:
     elif draft.role is not None and draft.role.code in draft.policy.cost_centre_by_role:
         code = draft.policy.cost_centre_by_role[draft.role.code]
         draft.cost_centre = facts.cost_centre_by_code.get((draft.entity_id, code))
-
-
-def _load_calendar(facts: Facts, drafts: Sequence[Draft]) -> None:
-    """Periods and intercompany relations of every entity that a draft touches; then where each draft is booked."""
-    entity_ids = {draft.entity_id for draft in drafts}
-    entity_ids |= {draft.project.entity_id for draft in drafts if draft.project}
-    entity_ids |= {draft.engagement.entity_id for draft in drafts if draft.engagement}
-    first = min(min(draft.work_date, draft.says_post_on or FOREVER) for draft in drafts)
-    facts.periods = by_first(master_data.periods(entity_ids, first), Period)
-    facts.intercompany = {}
-    for provider, receiver, start, end in master_data.intercompany(entity_ids):
-        facts.intercompany.setdefault((provider, receiver), []).append((start, end))
-    for draft in drafts:
-        draft.legs = _legs(draft)
-        place(facts, draft)
-
-
-def _legs(draft: Draft) -> tuple[int, ...]:
-    """The entity that books a draft, then those of its project and of its person where they are others."""
-    first = draft.entity_id
-    second = draft.project.entity_id if draft.project is not None else first
-    third = draft.engagement.entity_id if draft.engagement is not None else first
-    if second == first == third:
-        return (first,)
-    return tuple(dict.fromkeys((first, second, third)))
-
-
-def place(facts: Facts, draft: Draft) -> None:
-    """Set the day and the period that a draft is booked under: its work date, finance's date, or the next open period."""
-    day = draft.says_post_on or draft.work_date
-    period = facts.period_on(draft.entity_id, day)
-    if period is not None and draft.policy.closed_period == "next_open" and not takes_postings(period, draft.policy):
-        following = facts.next_open_period(draft.entity_id, day)
-        if following is not None:
-            period, day = following, following.starts_on
-    draft.period, draft.post_on = period, day
-    if day != draft.work_date:
-        draft.tags.append("late")
-
-
-def takes_postings(period: Period, policy: policies.Policy) -> bool:
-    """Whether a period may be booked into."""
-    return period.state == "open" or (period.state == "closing" and policy.post_in_closing)
 
 
 def _load_books(facts: Facts, drafts: Sequence[Draft]) -> None:

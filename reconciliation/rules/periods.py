@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciliation.facts.load import takes_postings
+from reconciliation.facts.calendar import takes_postings
 from reconciliation.facts.records import Draft
 from reconciliation.facts.tables import Facts
 from reconciliation.rules.base import Finding, rule
