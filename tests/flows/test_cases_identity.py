@@ -153,7 +153,9 @@ def test_a_name_alone_names_neither_a_project_nor_a_person(firm: Firm) -> None:
 
 @pytest.mark.case(131)
 def test_nothing_that_is_unknown_is_made_up(firm: Firm) -> None:
-    firm.admit(firm.time("1", project=Reference("x9", "NEW-1", "New project"), resource=Reference("u9", "new", "Newman")))
+    firm.admit(
+        firm.time("1", project=Reference("x9", "NEW-1", "New project"), resource=Reference("u9", "new", "Newman"))
+    )
     assert not Project.objects.filter(code="NEW-1").exists()
     assert not Resource.objects.filter(code="new").exists()
     assert LegalEntity.objects.count() == 1
