@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import django_tables2 as tables
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -34,6 +35,18 @@ STATE_TONES: dict[str, str] = {
     State.REVERSED: "",
     State.CANCELLED: "",
 }
+
+
+class PricedCurrencyColumn(CurrencyColumn):
+    """The currency beside an amount, and nothing beside an unknown one. `amount` is the path to the amount."""
+
+    def __init__(self, *, amount: str = "amount", **more: Any) -> None:
+        self.amount = tables.A(amount)
+        super().__init__(**more)
+
+    def render(self, value: str, record: Any) -> str:
+        """Its code, where there is an amount."""
+        return value if self.amount.resolve(record, quiet=True) is not None else ""
 
 
 def name_of(entry: Any) -> str:
@@ -67,14 +80,16 @@ class LedgerTable(Table):
         drawer=False,
         order_by=("resource__name", "pk"),
     )
-    entity = TextColumn(accessor="entity__code", order_by="entity__code")
+    entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
     work_date = DayColumn(verbose_name="Work date")
     hours = HoursColumn()
     rate = MoneyColumn(strong=False)
     amount = MoneyColumn()
-    currency = CurrencyColumn()
-    target = TextColumn(accessor="target__name", order_by="target__name")
-    receipt = TextColumn(accessor="state_row__receipt_number", order_by="state_row__receipt_number", mono=True)
+    currency = PricedCurrencyColumn()
+    target = TextColumn(accessor="target__name", order_by="target__name", verbose_name="Target")
+    receipt = TextColumn(
+        accessor="state_row__receipt_number", order_by="state_row__receipt_number", mono=True, verbose_name="Receipt"
+    )
     state = StateColumn(STATE_TONES, accessor="state_row__state", order_by="state_row__state", verbose_name="State")
     moved = WhenColumn(accessor="state_row__moved_at", order_by="state_row__moved_at", age=True, verbose_name="Since")
 

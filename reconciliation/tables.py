@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -24,7 +25,7 @@ from portal.screens import (
     figures,
 )
 from portal.screens.tables import SelectColumn
-from portal.tables import STATE_TONES
+from portal.tables import STATE_TONES, PricedCurrencyColumn
 from reconciliation.models import ExceptionCase, Operation, OperationRow
 from reconciliation.rules import BY_CODE
 
@@ -57,6 +58,11 @@ def title_of(code: str) -> str:
     return rule.title if rule is not None else code
 
 
+def short_title_of(code: str) -> str:
+    """The rule in two or three words, from its code: Project unknown."""
+    return code.replace("-", " ").capitalize()
+
+
 def way_of(case: Any) -> str:
     """Source → target of what the case holds, as the list asked for it; else the connection that it is about."""
     source, target = getattr(case, "source_name", None), getattr(case, "target_name", None)
@@ -69,10 +75,14 @@ def _under(case: Any) -> SafeString:
     words = [way_of(case)]
     if case.regressions:
         words.append("regressed" if case.regressions == 1 else f"regressed {case.regressions} times")
-    elif figures.age(case.opened_at).endswith(("s", "min", "h")) and case.state == ExceptionCase.State.OPEN:
-        words.append(f"opened {figures.age(case.opened_at)} ago")
+    elif case.state == ExceptionCase.State.OPEN and timezone.localdate(case.opened_at) == timezone.localdate():
+        words.append("new today")
     return format_html(
-        '<span class="state {}">{}</span>{}', tone_of(case), title_of(case.rule), " · ".join(filter(None, words))
+        '<span class="state {}" title="{}">{}</span>{}',
+        tone_of(case),
+        title_of(case.rule),
+        short_title_of(case.rule),
+        " · ".join(filter(None, words)),
     )
 
 
@@ -90,7 +100,7 @@ class TotalsColumn(MoneyColumn):
             if not guess:
                 return format_html('<span class="quiet">{}</span>', figures.UNKNOWN)
             currency, value = next(iter(guess.items()))
-            words = "Estimate: the list price or the source's rate; no rate is agreed"
+            words = "An estimate at the list price or the source's own rate; nothing is agreed yet"
             return format_html(
                 '<abbr title="{}">≈ {}</abbr><span class="cur narrow"> {}</span>',
                 words,
@@ -107,7 +117,7 @@ class TotalsColumn(MoneyColumn):
             ),
         )
 
-    def value(self, record: Any) -> Decimal | str | None:  # type: ignore[override]
+    def value(self, record: Any) -> Decimal | str | None:
         """The figure, or all of them in words where currencies do not add up."""
         totals = totals_of(record)
         if len(totals) == 1:
@@ -147,16 +157,16 @@ class CaseTable(Table):
     sentence = MainColumn(
         verbose_name="Cause", url=lambda case: reverse("cause", args=[case.pk]), second=_under, order_by="sentence"
     )
-    entity = TextColumn(accessor="entity__code", order_by="entity__code")
-    entries = NumberColumn(accessor="open_holds")
-    people = NumberColumn(accessor="open_people")
-    hours = HoursColumn(accessor="open_hours")
+    entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
+    entries = NumberColumn(accessor="open_holds", verbose_name="Entries")
+    people = NumberColumn(accessor="open_people", verbose_name="People")
+    hours = HoursColumn(accessor="open_hours", verbose_name="Hours")
     amount = TotalsColumn(order_by="weight")
     currency = TotalsCurrencyColumn()
-    oldest = WhenColumn(accessor="oldest_work_date", age=True)
+    oldest = WhenColumn(accessor="oldest_work_date", age=True, verbose_name="Oldest")
     trend = SparkColumn(label="Entries held over 14 days", verbose_name="14 days", exclude_from_export=True)
-    suggestion = TextColumn(orderable=False, empty_values=())
-    owner = TextColumn(accessor="owner__username", order_by="owner__username", empty_values=())
+    suggestion = TextColumn(orderable=False, empty_values=(), wraps=True)
+    owner = TextColumn(accessor="owner__username", order_by="owner__username", empty_values=(), verbose_name="Owner")
     state = StateColumn({"open": "warn", "resolved": "good"}, accessor="state", visible=False)
 
     def render_suggestion(self, record: Any) -> SafeString:
@@ -207,11 +217,15 @@ class HeldTable(Table):
         order_by=("entry__work_date", "entry_id"),
     )
     said = TextColumn(verbose_name="At source", accessor="pk", orderable=False)
-    project = TextColumn(accessor="entry__project__code", order_by="entry__project__code")
-    hours = HoursColumn(accessor="entry__hours", order_by="entry__hours")
-    rate = MoneyColumn(accessor="entry__rate", currency="entry__currency", strong=False, order_by="entry__rate")
-    amount = MoneyColumn(accessor="entry__amount", currency="entry__currency", order_by="entry__amount")
-    currency = CurrencyColumn(accessor="entry__currency")
+    project = TextColumn(accessor="entry__project__code", order_by="entry__project__code", verbose_name="Project")
+    hours = HoursColumn(accessor="entry__hours", order_by="entry__hours", verbose_name="Hours")
+    rate = MoneyColumn(
+        accessor="entry__rate", currency="entry__currency", strong=False, order_by="entry__rate", verbose_name="Rate"
+    )
+    amount = MoneyColumn(
+        accessor="entry__amount", currency="entry__currency", order_by="entry__amount", verbose_name="Amount"
+    )
+    currency = PricedCurrencyColumn(accessor="entry__currency", amount="entry__amount")
     state = StateColumn(
         STATE_TONES, accessor="entry__state_row__state", order_by="entry__state_row__state", verbose_name="State"
     )
@@ -225,9 +239,12 @@ class HeldTable(Table):
         """The source's words for the project, else its id of the record."""
         return getattr(record, "said_project", "") or record.entry.document.external_id
 
-    def render_state(self, value: str) -> SafeString:
-        """Where the entry stands."""
-        return format_html('<span class="state {}">{}</span>', STATE_TONES.get(value, ""), State(value).label)
+
+class BriefHeld(HeldTable):
+    """A few of the entries, where there is little room."""
+
+    class Meta:
+        exclude = ("said", "project", "rate")
 
 
 class EntryBox(SelectColumn):
@@ -256,19 +273,13 @@ class OperationTable(Table):
         second=lambda operation: operation.reason,
         drawer=False,
     )
-    entity = TextColumn(accessor="entity__code", order_by="entity__code")
+    entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
     by = TextColumn(accessor="created_by__username", order_by="created_by__username", verbose_name="By")
     at = WhenColumn(accessor="created_at", verbose_name="When")
     total = NumberColumn(verbose_name="Entries")
     done = NumberColumn()
     failed = NumberColumn(verbose_name="Not done")
     state = StateColumn(OPERATION_TONES)
-
-    def render_state(self, record: Any) -> SafeString:
-        """The state in its own words."""
-        return format_html(
-            '<span class="state {}">{}</span>', OPERATION_TONES.get(record.state, ""), record.get_state_display()
-        )
 
 
 class OperationRowTable(Table):
@@ -282,9 +293,11 @@ class OperationRowTable(Table):
         verbose_name="Entry",
         order_by="entry_id",
     )
-    hours = HoursColumn(accessor="entry__hours", order_by="entry__hours")
-    amount = MoneyColumn(accessor="entry__amount", currency="entry__currency", order_by="entry__amount")
-    currency = CurrencyColumn(accessor="entry__currency")
+    hours = HoursColumn(accessor="entry__hours", order_by="entry__hours", verbose_name="Hours")
+    amount = MoneyColumn(
+        accessor="entry__amount", currency="entry__currency", order_by="entry__amount", verbose_name="Amount"
+    )
+    currency = PricedCurrencyColumn(accessor="entry__currency", amount="entry__amount")
     outcome = TextColumn(accessor="pk", wraps=True, orderable=False, verbose_name="What came of it")
     ledger = TextColumn(accessor="pk", orderable=False, verbose_name="On the ledger now")
 
@@ -324,7 +337,7 @@ class PreviewTable(OperationRowTable):
     """The rows of a dry-run: as they are, and what would come of them."""
 
     after = MoneyColumn(verbose_name="After", accessor="amount_after", currency="currency_after")
-    currency_after = CurrencyColumn(accessor="currency_after")
+    currency_after = PricedCurrencyColumn(accessor="currency_after", amount="amount_after")
     promise = TextColumn(accessor="promised", wraps=True, verbose_name="Would be")
 
     class Meta:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from decimal import Decimal
 from http import HTTPStatus
 from itertools import pairwise
@@ -20,6 +21,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils import timezone
 
 from integrations import thread
 from integrations.models import InboxMessage
@@ -197,7 +199,7 @@ def explained(entry: LedgerEntry) -> list[tuple[str, str]]:
     """How the amount came about, step by step, each with the version of what it rests on."""
     steps: list[tuple[str, str]] = []
     if entry.hours is not None and entry.kind == "time":
-        steps.append(("Hours", f"{plain(entry.hours)} h, as approved at source"))
+        steps.append(("Hours", f"{said(entry.hours)} h, as approved at source"))
     if entry.is_cost_only:
         steps.append(("Amount", "posted as cost only: its hours reach the ERP, no amount is billed"))
         return steps
@@ -222,21 +224,21 @@ def explained(entry: LedgerEntry) -> list[tuple[str, str]]:
 def _rate(entry: LedgerEntry) -> str:
     if entry.rate is None:
         return ""
-    rate = f"{plain(entry.rate)} {entry.currency} an hour"
+    rate = f"{said(entry.rate)} {entry.currency} an hour"
     if entry.rate_version == "source":
         return f"{rate}, the source's own, accepted by finance"
     used = entry.rate_used
     if used is None:
         return f"{rate}, {entry.rate_version}" if entry.rate_version else rate
     until = f" to {figures.day(used.valid_to)}" if used.valid_to else ""
-    per = f", agreed as {plain(used.amount)} a day" if used.unit == "day" else ""
+    per = f", agreed as {said(used.amount)} a day" if used.unit == "day" else ""
     return f"{rate}, rate card {entry.rate_version}, valid from {figures.day(used.valid_from)}{until}{per}"
 
 
 def _product(entry: LedgerEntry, hours: Decimal, rate: Decimal, amount: Decimal) -> str:
     exact = hours * rate
     shown = f"{figures.amount(amount, entry.currency)} {entry.currency}"
-    words = f"{plain(hours)} × {plain(rate)} = {plain(exact)}"  # noqa: RUF001
+    words = f"{said(hours)} × {said(rate)} = {said(exact)}"  # noqa: RUF001
     if exact == amount:
         return (
             f"{words} {entry.currency}, no rounding needed"
@@ -283,7 +285,17 @@ def _value(version: TimeEntry | Expense, name: str) -> str:
     value = getattr(version, name, None)
     if value is None or value == "":
         return ""
-    return plain(value)
+    if isinstance(value, datetime):
+        return f"{timezone.localtime(value):%d %b %Y %H:%M %Z}"
+    if isinstance(value, date):
+        return figures.day(value)
+    return said(value) if isinstance(value, Decimal) else plain(value)
+
+
+def said(value: Decimal) -> str:
+    """A figure with at least two decimals, and more where it has them."""
+    exponent = value.normalize().as_tuple().exponent
+    return figures.number(value, max(2, -exponent if isinstance(exponent, int) else 2))
 
 
 def compared(versions: Sequence[TimeEntry | Expense]) -> list[Compared]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Q, Sum
 
 from portal.filters import LedgerEntryFilter
 from portal.models import LedgerEntry, State
@@ -25,7 +25,6 @@ class LedgerList(ListScreen):
     filterset = LedgerEntryFilter
     table = LedgerTable
     totals = {
-        "entry": Count("pk"),
         "hours": Sum("hours", default=Decimal(0)),
         "amount": Sum("amount", default=Decimal(0)),
     }

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.db.models import Count, DecimalField, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value
@@ -27,7 +27,7 @@ from reconciliation.filters import CaseFilter
 from reconciliation.fixes import ADVICE, FIXES
 from reconciliation.models import CaseComment, CaseTotal, ExceptionCase, Hold
 from reconciliation.rules import BY_CODE
-from reconciliation.tables import CaseTable, HeldTable, SelectableHeld, title_of, tone_of, totals_of, way_of
+from reconciliation.tables import BriefHeld, CaseTable, SelectableHeld, title_of, tone_of, totals_of, way_of
 from reconciliation.views import rows
 from reconciliation.views.history import happened
 
@@ -114,13 +114,19 @@ class Assign(Action):
         )
 
 
+class QueueFilter(CaseFilter):
+    """What causes are found by; their state is in the tabs."""
+
+    state = None
+
+
 class CauseList(ListScreen):
     """Open causes, the most money first."""
 
     title = "Exceptions"
     caption = "Causes that stop entries, the most money first"
     queryset = CAUSES
-    filterset = CaseFilter
+    filterset = QueueFilter
     table = CaseTable
     actions = (AssignToMe, Assign)
     tabs = (
@@ -292,7 +298,7 @@ class CausePage(DetailScreen):
             count = holds.count()
         in_part = layout(self.request) != "base.html" and getattr(self.request.htmx, "target", "") != "results"  # type: ignore[attr-defined]
         found = rows.paged(
-            self.request, SelectableHeld if not in_part else HeldTable,
+            self.request, BriefHeld if in_part else SelectableHeld,
             holds.order_by("entry__work_date", "entry_id"), count=count, per_page=5 if in_part else 50,
         )  # fmt: skip
         rows.tell_words(rows.records_of(found["table"]), lambda hold: hold.entry)
@@ -338,6 +344,6 @@ class CommentScreen(Screen):
             names = set(NAMED.findall(text))
             known = User.objects.filter(username__in=names).values_list("username", flat=True)
             CaseComment.objects.create(
-                case=case, author_id=request.user.pk, at=sql.now(), text=text, mentions=sorted(known)
+                case=case, author=cast("User", request.user), at=sql.now(), text=text, mentions=sorted(known)
             )
         return HttpResponseRedirect(f"{reverse('cause', args=[pk])}#timeline", status=HTTPStatus.SEE_OTHER)

@@ -29,7 +29,7 @@ from reconciliation.fixes import FIXES, Fix
 from reconciliation.fixes.base import FixForm
 from reconciliation.models import ExceptionCase, Operation
 from reconciliation.rules import BY_CODE
-from reconciliation.tables import PreviewTable, title_of
+from reconciliation.tables import PreviewTable, short_title_of
 from reconciliation.views import rows, waking
 
 REFUSALS = (operations.OperationRefused, ValueError, NotWaivable, NotReversible, NoOpenPeriod)
@@ -192,7 +192,7 @@ class FixScreen(Screen):
             near=[one for one in near if one.remedy == self.fix.code and one.score is not None],
             submit_to=self.request.path,
             back=self.back(),
-            rule_title=title_of(case.rule) if case is not None else "",
+            rule_title=short_title_of(case.rule) if case is not None else "",
         )
         return self.page(context, status=status)
 

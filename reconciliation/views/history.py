@@ -56,6 +56,6 @@ def _operations(case: ExceptionCase) -> Iterator[Event]:
             operation.confirmed_at or operation.created_at,
             f"{operation.title}: {operation.get_state_display().lower()}, {operation.done:,} done{missed}",
             operation.created_by.get_username(),
-            TONES.get(Operation.State(operation.state), ""),
+            "warn" if operation.failed else TONES.get(Operation.State(operation.state), ""),
             reverse("operation", args=[operation.pk]),
         )

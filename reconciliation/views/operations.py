@@ -174,7 +174,7 @@ def progress_of(operation: Operation) -> dict[str, Any]:
 def _sentence(operation: Operation, counts: dict[str, int], over: int) -> str:
     words = [f"{counts[OperationRow.Result.DONE]:,} of {operation.total:,} done"]
     for result, word in (
-        (OperationRow.Result.FAILED, "still held"),
+        (OperationRow.Result.FAILED, "failed"),
         (OperationRow.Result.SKIPPED, "changed meanwhile"),
         (OperationRow.Result.CANCELLED, "cancelled"),
     ):

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count, DecimalField, F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import TruncDate
 from django.http import HttpRequest
 from django.utils import timezone
@@ -21,6 +22,7 @@ from reconciliation import cases, suggestions
 from reconciliation.models import ExceptionCase, Hold
 
 TREND_DAYS = 14
+MONEY = DecimalField(max_digits=18, decimal_places=4)
 
 
 def paged(
@@ -79,7 +81,8 @@ def tell_causes(found: Sequence[ExceptionCase]) -> None:
     ids = [case.pk for case in found]
     ways = _ways(ids)
     trends = _trends(ids)
-    guesses = cases.estimates([case.pk for case in found if case.rule == "rate-missing"])
+    unpriced = [case.pk for case in found if not any(total.amount for total in case.totals.all())]
+    guesses = {**_at_source_rates(unpriced), **cases.estimates(unpriced)}
     offered = suggestions.of(found)
     for case in found:
         row: Any = case
@@ -88,6 +91,18 @@ def tell_causes(found: Sequence[ExceptionCase]) -> None:
         row.suggestions = offered[case.pk]
         row.suggestion = next(iter(row.suggestions), None)
         row.estimate = guesses.get(case.pk, {})
+
+
+def _at_source_rates(ids: Sequence[int]) -> dict[int, dict[str, Decimal]]:
+    """What hours without a price are worth at the rates that their source states, by case and currency."""
+    said = "entry__document__time_entries__"
+    holds = Hold.objects.filter(case__in=ids, closed_at=None, **{f"{said}version": F("entry__version")})
+    worth = Sum(F(f"{said}hours") * F(f"{said}rate"), output_field=MONEY)
+    guesses: dict[int, dict[str, Decimal]] = {}
+    for case_id, currency, amount in holds.values_list("case_id", f"{said}currency").annotate(worth=worth).order_by():
+        if amount and currency:
+            guesses.setdefault(case_id, {})[currency] = amount
+    return guesses
 
 
 def _ways(ids: Sequence[int]) -> dict[int, tuple[str, str]]:

@@ -20,7 +20,7 @@ from portal.models import Connection, Contract, Customer, LedgerEntry, Project, 
 from portal.screens import Screen
 from portal.tables import STATE_TONES, name_of
 from reconciliation.models import ExceptionCase, Operation
-from reconciliation.tables import title_of, tone_of
+from reconciliation.tables import short_title_of, tone_of
 
 SHOWN = 8  # of each kind
 LONGEST = 200
@@ -101,7 +101,7 @@ class SearchScreen(Screen):
             )
             exact = case.pk == number and words.upper().startswith("EX-")
             url = reverse("cause", args=[case.pk])
-            yield Hit("Causes", case.sentence, note, url, title_of(case.rule), tone_of(case), is_exact=exact)
+            yield Hit("Causes", case.sentence, note, url, short_title_of(case.rule), tone_of(case), is_exact=exact)
 
     def _operations(self, words: str) -> Iterator[Hit]:
         found = self._seen(Operation.objects).exclude(state=Operation.State.PLANNED)
