@@ -8,6 +8,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from integrations import timing
+from integrations.outbox import causes
 from integrations.outbox.claim import ACTOR, DIED
 from integrations.sql import outbound as sql
 from portal import ledger
@@ -17,7 +18,10 @@ _AT_ONCE = 1000
 
 
 def recover(connection_id: int | None = None) -> int:
-    """Put entries with an expired lease in doubt, to be looked up at once; how many. All targets when none is named."""
+    """Put entries with an expired lease in doubt, to be looked up at once; how many. All targets when none is named.
+
+    What has been in doubt for half an hour becomes a case, whether or not the target can be asked.
+    """
     targets = Connection.objects.filter(is_target=True)
     if connection_id is not None:
         targets = targets.filter(pk=connection_id)
@@ -33,5 +37,9 @@ def _recover(connection_id: int) -> int:
                 break
             refs = [(entry.entry_id, entry.fence) for entry in lost]
             recovered += len(ledger.doubt(refs, look_up_after_seconds=0, actor=ACTOR, reason=DIED))
+    with transaction.atomic():  # also while the door is closed and nothing can be looked up
+        seconds = timing.scaled(timing.ESCALATE_DOUBT)
+        if old := sql.old_doubts(connection_id, seconds, causes.IN_DOUBT, _AT_ONCE):
+            causes.in_doubt_too_long(Connection.objects.get(pk=connection_id), old)
     sql.abandon_attempts(connection_id, timing.scaled(3 * timing.LEASE))
     return recovered

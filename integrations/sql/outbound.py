@@ -209,6 +209,21 @@ def expired(target_id: int, limit: int) -> list[Standing]:
     ]
 
 
+def old_doubts(target_id: int, seconds: float, rule: str, limit: int) -> list[Standing]:
+    """Entries in doubt for longer than some seconds that no open hold of a rule tells of."""
+    return [
+        Standing(*row)
+        for row in sql.rows(
+            f"{_STANDING} FROM portal_ledgerstate s JOIN portal_ledgerentry e ON e.id = s.entry_id"  # noqa: S608
+            " WHERE s.target_id = %s AND s.state = 'in_doubt'"
+            " AND s.moved_at < clock_timestamp() - make_interval(secs => %s)"
+            " AND NOT EXISTS (SELECT 1 FROM reconciliation_hold h"
+            " WHERE h.entry_id = s.entry_id AND h.rule = %s AND h.closed_at IS NULL) ORDER BY s.moved_at LIMIT %s",
+            [target_id, seconds, rule, limit],
+        )
+    ]
+
+
 def deaths(entry_ids: Sequence[int], reason: str) -> dict[int, int]:
     """How often a worker ended while it sent these entries, since a person last released or re-opened them."""
     return dict(

@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 
 from integrations import breaker, outbox, registry
-from integrations.errors import Unavailable
+from integrations.errors import InDoubt, Unavailable
 from integrations.models import Breaker, MaintenanceWindow
 from portal import sql
 from portal.models import Connection, LedgerState
+from reconciliation.models import ExceptionCase
 from tests import world
 from tests.integrations import outbound
 from tests.integrations.memory_target import BOOKS, Books, fails
@@ -120,6 +121,19 @@ def test_a_connection_that_is_off_or_paused_keeps_its_entries_waiting(
     Connection.objects.filter(pk=erp.pk).update(**back)
     outbox.deliver(erp.pk)
     assert set(outbound.states(ids).values()) == {"posted"}
+
+
+def test_a_doubt_that_a_closed_door_keeps_open_becomes_a_case_after_half_an_hour(
+    source: Connection, erp: Connection, books: Books
+) -> None:
+    [entry] = outbound.entries(source, 1)
+    books.faults.append(fails(InDoubt("connection reset"), booked=True))
+    outbox.deliver(erp.pk)
+    breaker.open_by_hand(erp, world.user("adam"), "the ERP is being moved")
+    LedgerState.objects.filter(entry=entry).update(moved_at=sql.now() - timedelta(minutes=31))
+    outbox.recover()
+    assert ExceptionCase.objects.get().rule == "in-doubt-too-long"
+    assert (outbound.state_of(entry).state, books.finds) == ("in_doubt", [])
 
 
 @pytest.mark.case(67)
