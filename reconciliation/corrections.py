@@ -208,6 +208,7 @@ def withdraw_reversal(reversal_ids: Sequence[int], *, by: User, reason: str) -> 
     if not reason.strip():
         raise ValueError("Calling a reversal back needs a reason.")
     with transaction.atomic():
+        documents.lock({row[1] for row in documents.entries(reversal_ids)})
         entries = [standing_entry(row) for row in documents.entries(reversal_ids, lock=True)]
         going = [
             entry for entry in entries if entry.reverses_id is not None and entry.state in ("held", "ready", "rejected")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from portal.invariants import Invariant, breaches
+from reconciliation.sql import documents
 
 _VERSIONS = """
     SELECT d.id, d.connection_id, d.entity_id, d.kind, v.version, v.status, v.hours AS quantity, v.work_date
@@ -23,8 +24,12 @@ def _nothing_approved_is_nowhere() -> list[str]:
          WHERE v.status = 'approved' AND (c.cut_over_on IS NULL OR v.work_date >= c.cut_over_on)
            AND EXISTS (SELECT 1 FROM reconciliation_route r WHERE r.source_id = v.connection_id AND r.kind = v.kind
                           AND r.valid_from <= v.work_date AND (r.valid_to IS NULL OR r.valid_to >= v.work_date))
-           AND NOT EXISTS (SELECT 1 FROM portal_ledgerentry e WHERE e.document_id = v.id)""",  # noqa: S608
-        "Document {0} ({1} of {2}) is approved and has a route, and nothing on the ledger knows it.",
+           AND NOT EXISTS (SELECT 1 FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
+                            WHERE e.document_id = v.id AND s.state <> 'cancelled')
+           AND NOT EXISTS (SELECT 1 FROM portal_ledgerentry e JOIN portal_ledgertransition t ON t.entry_id = e.id
+                            WHERE e.document_id = v.id AND e.version = v.version AND t.to_state = 'cancelled'
+                              AND starts_with(t.reason, '{documents.LEFT_OUT}'))""",  # noqa: S608
+        "Document {0} ({1} of {2}) is approved and has a route, and nothing that stands on the ledger is owed for it.",
     )
 
 

@@ -24,6 +24,7 @@ from reconciliation.cases import NotWaivable
 from reconciliation.corrections import NoOpenPeriod, NotReversible
 from reconciliation.fixes import FIXES, Fix, RowOutcome, Work, outcomes
 from reconciliation.models import ExceptionCase, Operation, OperationRow
+from reconciliation.sql import documents
 
 log = logging.getLogger(__name__)
 
@@ -326,16 +327,17 @@ def _work_off(operation: Operation, rows: Sequence[tuple[int, int, int]]) -> lis
     """Do the fix for the rows that have not moved; a row that breaks the fix fails alone."""
     fix = FIXES[operation.fix]()
     work = Work(operation.created_by, operation.reason, operation.parameters, operation.case, operation.entity_id)
+    ids = [entry_id for _, entry_id, _ in rows]
+    documents.lock({row[1] for row in documents.entries(ids)})  # before their entries, everywhere, so that nobody deadlocks
     standing = dict(
         sql.rows(
-            "SELECT entry_id, fence FROM portal_ledgerstate WHERE entry_id = ANY(%s) ORDER BY entry_id FOR UPDATE",
-            [[entry_id for _, entry_id, _ in rows]],
+            "SELECT entry_id, fence FROM portal_ledgerstate WHERE entry_id = ANY(%s) ORDER BY entry_id FOR UPDATE", [ids]
         )
     )
     stale = {entry_id for _, entry_id, fence in rows if standing.get(entry_id) != fence}
     going = [entry_id for _, entry_id, _ in rows if entry_id not in stale]
     problems = _apply(fix, work, going)
-    after = outcomes([entry_id for _, entry_id, _ in rows])
+    after = outcomes(ids)
     results: list[tuple[int, str, str, int | None]] = []
     for row_id, entry_id, _ in rows:
         if entry_id in stale and fix.reaches_moved and after[entry_id].passes:

@@ -11,7 +11,7 @@ from typing import Any
 from django import forms
 
 from portal import canonical, sql
-from portal.models import AccountingPeriod, Project
+from portal.models import AccountingPeriod, Project, State
 from reconciliation import validation
 from reconciliation.fixes.base import Fix, FixForm, Work
 
@@ -26,7 +26,9 @@ def _documents(entry_ids: Sequence[int]) -> list[int]:
 
 
 class Correction(Fix):
-    """A fix that changes the same fields of every document."""
+    """A fix that changes the same fields of every document; what was refused is corrected as well as what is held."""
+
+    states = frozenset({State.HELD, State.REJECTED})
 
     def changes(self, work: Work) -> Mapping[str, Any]:
         """The fields of the new version and their values."""

@@ -42,6 +42,7 @@ class HandBackToSource(Fix):
     help = "The entry stays held until the source sends a corrected version. The message is kept with it."
     form_class = HandBackForm
     needs_reason = False
+    states = frozenset({State.HELD, State.REJECTED})
     leaves_held = True
 
     def apply(self, work: Work, entry_ids: Sequence[int]) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from portal.sql import execute, rows
 from reconciliation.sql import numbers
 
+LEFT_OUT = "left out: "  # how the reason of a move begins by which a person took an entry off the ledger for good
+
 _SHARED = """v.version, v.status, v.resource_key, v.resource_code, v.resource_name, v.project_key, v.project_code, v.project_name,
  v.task_key, v.task_code, v.task_name, v.work_date, v.is_billable, v.currency, v.description, v.approver_key,
  v.approver_code, v.approver_name, v.provenance, v.post_on"""
@@ -69,13 +71,14 @@ def entries(entry_ids: Sequence[int], *, lock: bool = False) -> list[tuple[Any, 
     )
 
 
-def last_generations(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:
-    """(document, version, target, part, highest generation) of every key that these documents ever had, reversals apart."""
-    return rows(
-        "SELECT document_id, version, target_id, part, max(generation) FROM portal_ledgerentry"
-        " WHERE document_id = ANY(%s::bigint[]) AND reverses_id IS NULL GROUP BY 1, 2, 3, 4",
-        [numbers(document_ids)],
+def left_out(entry_ids: Collection[int]) -> set[int]:
+    """Which of these cancelled entries a person left out for good; the others may be owed again."""
+    found = rows(
+        "SELECT entry_id FROM portal_ledgertransition WHERE entry_id = ANY(%s::bigint[]) AND to_state = 'cancelled'"
+        " AND starts_with(reason, %s)",
+        [numbers(entry_ids), LEFT_OUT],
     )
+    return {row[0] for row in found}
 
 
 def live_time_on(days: Iterable[tuple[int, Any]]) -> list[tuple[Any, ...]]:
@@ -109,7 +112,7 @@ def waivers_of(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:
 
 
 def documents_without_entry(source_id: int, after: int, limit: int) -> list[int]:
-    """Approved documents of a source since its cut-over that no entry was ever made for, after a document id."""
+    """Approved documents of a source since its cut-over whose current version no entry stands for, after a document id."""
     return [
         row[0]
         for row in rows(
@@ -119,7 +122,9 @@ def documents_without_entry(source_id: int, after: int, limit: int) -> list[int]
             " JOIN portal_connection c ON c.id = d.connection_id"
             " WHERE d.connection_id = %s AND d.id > %s AND coalesce(t.status, x.status) = 'approved'"
             " AND (c.cut_over_on IS NULL OR coalesce(t.work_date, x.work_date) >= c.cut_over_on)"
-            " AND NOT EXISTS (SELECT 1 FROM portal_ledgerentry e WHERE e.document_id = d.id) ORDER BY d.id LIMIT %s",
+            " AND NOT EXISTS (SELECT 1 FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id"
+            " WHERE e.document_id = d.id AND e.version = d.current_version AND s.state <> 'cancelled')"
+            " ORDER BY d.id LIMIT %s",
             [source_id, after, limit],
         )
     ]

@@ -114,6 +114,8 @@ def _sort(drafts: Sequence[Draft], standing: dict[int, _Standing], admitted: Adm
     """The drafts that want an entry of their own, and the entries of those that have one to be validated again."""
     wanted: list[Draft] = []
     again: list[int] = []
+    cancelled = [entry.id for there in standing.values() for entry in there.every if entry.state == "cancelled"]
+    left_out = documents.left_out(cancelled) if cancelled else set()
     for draft in drafts:
         there = standing.get(draft.document_id, _NOTHING)
         source = draft.source
@@ -134,7 +136,9 @@ def _sort(drafts: Sequence[Draft], standing: dict[int, _Standing], admitted: Adm
             still_open = [entry.id for entry in same if entry.state in OPEN]
             if still_open:
                 again.extend(still_open)
-            elif same or any(entry.version == draft.version for entry in there.booked):
+            elif any(entry.version == draft.version for entry in there.booked) or any(
+                entry.state == "reversed" or entry.id in left_out for entry in same
+            ):
                 admitted.unchanged.append(draft.document_id)  # never booked twice, whatever its route is now
             else:
                 wanted.append(draft)
@@ -239,6 +243,18 @@ def _tell_unrouted(drafts: Sequence[Draft], admitted: Admitted) -> None:
         )
 
 
+def _generation(draft: Draft, there: _Standing | None) -> int:
+    """The next generation of a draft's key: another than 0 where the same part was owed to the same target and cancelled."""
+    identity = (draft.version, draft.route.target.id, draft.part)
+    every = there.every if there is not None else ()
+    same = [
+        entry.generation
+        for entry in every
+        if (entry.version, entry.target_id, entry.part) == identity and entry.reverses_id is None
+    ]
+    return max(same, default=-1) + 1
+
+
 def _enter(
     drafts: Sequence[Draft], facts: Facts, standing: dict[int, _Standing], admitted: Admitted, *, actor: str
 ) -> None:
@@ -258,7 +274,7 @@ def _enter(
             passes = not judged.findings
             rows.append(
                 (
-                    figures_of(judged.draft),
+                    figures_of(judged.draft, _generation(judged.draft, there)),
                     State.READY if passes else State.HELD,
                     judged.draft.waits_on if passes else "",
                 )

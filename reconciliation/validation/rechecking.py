@@ -336,5 +336,7 @@ def exclude(entry_ids: Sequence[int], *, by: User, reason: str) -> list[int]:
     """Leave open entries out for good, with a reason: the same work was reported by another tool. The ids that went."""
     if not reason.strip():
         raise ValueError("Leaving an entry out needs a reason.")
+    documents.lock({row[1] for row in documents.entries(entry_ids)})
     entries = [standing_entry(row) for row in documents.entries(entry_ids, lock=True)]
-    return cancel([entry for entry in entries if entry.state in OPEN], actor=by.get_username(), reason=reason)
+    said = f"{documents.LEFT_OUT}{reason}"
+    return cancel([entry for entry in entries if entry.state in OPEN], actor=by.get_username(), reason=said)

@@ -183,7 +183,7 @@ def test_same_work_leaves_entries_out_for_good(firm: Firm, ana: User) -> None:
     operation = fix("same-work", ana, case=only_case("duplicate-suspected"), entry_ids=held)
     assert (operation.done, state(held[0])) == (1, "cancelled")
     assert operation.rows.get().message == "Not owed any more."
-    assert LedgerTransition.objects.filter(entry=held[0]).latest("pk").reason == "as agreed"
+    assert LedgerTransition.objects.filter(entry=held[0]).latest("pk").reason == "left out: as agreed"
     assert not firm.admit(firm.time("j1"), source=other).ready
 
 
@@ -286,6 +286,15 @@ def refused(firm: Firm, code: str, external_id: str = "1", **changes: Any) -> in
         connection_name=firm.target.name,
     )
     return ready[0]
+
+
+@pytest.mark.case(46)
+def test_what_the_target_refused_for_its_closed_period_is_posted_in_an_open_one(firm: Firm, ana: User) -> None:
+    rejected = refused(firm, "period-closed")
+    november = AccountingPeriod.objects.get(code="2026-11")
+    operation = fix("post-next-period", ana, case=only_case("period-closed"), parameters={"period": november.pk})
+    assert (operation.done, state(rejected), rules_of(rejected)) == (1, "cancelled", set())
+    assert (live().post_on, live().state_row.state) == (date(2026, 11, 1), "ready")
 
 
 @pytest.mark.parametrize("code", ["project-inactive", "period-closed"])

@@ -13,7 +13,9 @@ from portal import canonical, ledger
 from portal.models import LedgerEntry, State
 from portal.records import Reference, SourceStatus
 from reconciliation import corrections, validation
+from reconciliation.invariants import INVARIANTS
 from reconciliation.models import Route
+from reconciliation.validation.affected import admit_unrouted
 from tests import world
 from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import Firm, case, entry, hold, rules_of, state
@@ -78,6 +80,59 @@ def test_an_edit_that_lost_its_approval_leaves_nothing_owed(firm: Firm) -> None:
     first = firm.admit(firm.time("1"))
     second = firm.admit(firm.time("1", hours=Decimal(6), status=SourceStatus.SUBMITTED))
     assert (second.ready, second.held, second.cancelled) == ([], [], first.ready)
+
+
+def owed() -> list[tuple[str, str, int]]:
+    """What stands on the ledger: (target, state, generation) of each entry that is not cancelled."""
+    return list(
+        LedgerEntry.objects.exclude(state_row__state="cancelled").values_list(
+            "target__code", "state_row__state", "generation"
+        )
+    )
+
+
+def nowhere() -> list[str]:
+    """What the invariant of completeness says."""
+    return [said for each in INVARIANTS if each.code == "I4" for said in each.check()]
+
+
+def test_a_route_that_is_changed_and_changed_back_loses_nothing(firm: Firm) -> None:
+    first = firm.admit(firm.time()).ready
+    other = world.connection("other", "netsuite", firm.entity, is_target=True)
+    firm.route.target = other
+    firm.route.save()
+    validation.recheck(first, actor="test", reason="another route")
+    assert owed() == [("other", "ready", 0)]
+    firm.route.target = firm.target
+    firm.route.save()
+    validation.recheck([LedgerEntry.objects.get(target=other).pk], actor="test", reason="the old route")
+    assert owed() == [(firm.target.code, "ready", 1)]
+    assert state(first[0]) == "cancelled"
+    assert nowhere() == []
+
+
+def test_a_version_that_came_while_there_was_no_route_is_owed_once_there_is_one(firm: Firm) -> None:
+    first = firm.admit(firm.time("1", hours=Decimal(8))).ready
+    firm.route.valid_to = date(2026, 9, 1)
+    firm.route.save()
+    assert firm.admit(firm.time("1", hours=Decimal(6))).unrouted
+    assert state(first[0]) == "cancelled"
+    firm.route.valid_to = None
+    firm.route.save()
+    assert len(nowhere()) == 1
+    assert admit_unrouted(firm.source.pk, actor="test") == 1
+    assert LedgerEntry.objects.get(state_row__state="ready").hours == Decimal(6)
+    assert nowhere() == []
+
+
+def test_what_a_person_left_out_is_not_owed_again_and_is_not_missed(firm: Firm) -> None:
+    documents = firm.take(firm.time())
+    first = validation.admit(documents, actor="test").ready
+    validation.exclude(first, by=world.user(everywhere=True), reason="the other tool counts")
+    assert validation.admit(documents, actor="test").unchanged == documents
+    assert admit_unrouted(firm.source.pk, actor="test") == 1
+    assert owed() == []
+    assert nowhere() == []
 
 
 @pytest.mark.case(50)
