@@ -149,13 +149,12 @@ def stacked(
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One stretch of time on a strip: its tone, what it was in words, and where its page is."""
+    """One stretch of time on a strip: its tone, and what it was in words."""
 
     start: datetime
     end: datetime
     tone: str
     words: str
-    url: str = ""
 
 
 def strip(data: Sequence[tuple[str, Sequence[Span]]], *, start: datetime, end: datetime, title: str) -> SafeString:

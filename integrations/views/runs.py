@@ -123,7 +123,6 @@ def day_strip(runs: QuerySet[Run]) -> SafeString:
                 run.finished_at or now,
                 words.tone,
                 f"{label}, {timezone.localtime(run.started_at):%H:%M}: {words.label.lower()}, {run.filed:,} new",
-                reverse("run", args=[run.pk]),
             )
         )
     chosen = sorted(lines, key=lambda label: (-trouble[label], label))[:STRIP_ROWS]

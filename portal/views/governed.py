@@ -58,7 +58,8 @@ def _rate_cards(user: Any) -> QuerySet[RateCard]:
     seen = entities_of(user)
     ours = Q(contract__entity__in=seen) | Q(entity__in=seen) | Q(customer__entity__in=seen)
     shared = Q(contract=None, entity=None, customer__entity=None)
-    return RateCard.objects.filter(ours | shared) if user.roles() else RateCard.objects.none()
+    cards: QuerySet[RateCard] = RateCard.objects.filter(ours | shared)
+    return cards if user.roles() else cards.none()
 
 
 def _rates(user: Any) -> QuerySet[Rate]:

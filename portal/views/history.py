@@ -96,7 +96,7 @@ def _names_of(model: Any, rows: Sequence[Any]) -> dict[tuple[str, int], str]:
         for row in rows:
             key = getattr(row, field.attname, None)
             if key is not None:
-                wanted[field.related_model].add(key)  # type: ignore[index]
+                wanted[field.related_model].add(key)
     found = {kind: kind._base_manager.in_bulk(keys) for kind, keys in wanted.items()}
     return {
         (str(kind._meta.model_name), key): str(record)
