@@ -181,16 +181,13 @@ def strip(data: Sequence[tuple[str, Sequence[Span]]], *, start: datetime, end: d
         for span in spans:
             begin = Decimal(max((span.start - start).total_seconds(), 0.0) / whole) * room
             length = Decimal(max((span.end - max(span.start, start)).total_seconds(), 0.0) / whole) * room
-            mark = format_html(
-                '<rect class="mark {}" x="{}" y="{}" width="{}" height="16" rx="1.5"><title>{}</title></rect>',
-                span.tone, _n(left + begin), y, _n(max(length, Decimal(4))), span.words,
-            )  # fmt: skip
             drawn.append(
-                format_html('<a href="{}" tabindex="-1" aria-hidden="true">{}</a>', span.url, mark)
-                if span.url
-                else mark
-            )
-    words = "; ".join(f"{label}: {len(spans)} runs" for label, spans in data)
+                format_html(
+                    '<rect class="mark {}" x="{}" y="{}" width="{}" height="16" rx="1.5"><title>{}</title></rect>',
+                    span.tone, _n(left + begin), y, _n(max(length, Decimal(4))), span.words,
+                )
+            )  # fmt: skip
+    words = "; ".join(f"{label}: {len(spans)}" for label, spans in data)
     return _picture(title, words, width, bottom + 18, SafeString("".join(drawn)))
 
 

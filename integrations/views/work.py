@@ -61,5 +61,6 @@ def news(request: HttpRequest) -> Panel | None:
     runs = within(Run.objects.visible_to(request.user), request).filter(started_at__gte=since)
     read = runs.aggregate(runs=Count("pk"), new=Sum("filed", default=0), bad=Count("pk", filter=Q(state__in=TROUBLE)))
     trouble = f", {read['bad']:,} in trouble" if read["bad"] else ""
-    words = f"{read['new']:,} new records by {read['runs']:,} runs{trouble}"
+    by = "1 run" if read["runs"] == 1 else f"{read['runs']:,} runs"
+    words = f"{read['new']:,} new {'record' if read['new'] == 1 else 'records'} by {by}{trouble}"
     return Panel(key="news", title="", position=20, lines=[Line(text=words, url=reverse("runs"))])

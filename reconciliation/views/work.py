@@ -35,8 +35,7 @@ def _open_by_money(causes: QuerySet[ExceptionCase]) -> list[ExceptionCase]:
 
 def _line(case: ExceptionCase) -> Line:
     sums = [f"{figures.amount(one.amount, one.currency)} {one.currency}" for one in case.totals.all() if one.amount]
-    entries = f"{case.open_holds:,} {'entry' if case.open_holds == 1 else 'entries'}"
-    under = [case.entity.code, entries, f"open for {figures.age(case.opened_at)}"]
+    under = [case.entity.code, _many(case.open_holds, "entry", "entries"), f"open for {figures.age(case.opened_at)}"]
     if case.owner is not None:
         under.append(case.owner.get_username())
     if case.regressions:
@@ -130,9 +129,13 @@ def news(request: HttpRequest) -> Panel | None:
 
 def _news(counted: dict[str, int], fixed: dict[str, int], tied: dict[str, int]) -> Iterable[Line]:
     back = f", {counted['back']:,} of them back again" if counted["back"] else ""
-    yield Line(text=f"{counted['opened']:,} causes opened{back}", url=reverse("exceptions"))
-    yield Line(text=f"{counted['closed']:,} causes closed", url=f"{reverse('exceptions')}?tab=resolved")
-    yield Line(
-        text=f"{fixed['operations']:,} operations ended, {fixed['rows']:,} entries fixed", url=reverse("operations")
-    )
-    yield Line(text=f"{tied['runs']:,} periods compared, {tied['balanced']:,} balanced", url=reverse("reconciliation"))
+    yield Line(text=f"{_many(counted['opened'], 'cause')} opened{back}", url=reverse("exceptions"))
+    yield Line(text=f"{_many(counted['closed'], 'cause')} closed", url=f"{reverse('exceptions')}?tab=resolved")
+    ended = f"{_many(fixed['operations'], 'operation')} ended, {_many(fixed['rows'], 'entry', 'entries')} fixed"
+    yield Line(text=ended, url=reverse("operations"))
+    compared = f"{_many(tied['runs'], 'period')} compared, {tied['balanced']:,} balanced"
+    yield Line(text=compared, url=reverse("reconciliation"))
+
+
+def _many(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from xml.etree import ElementTree as ET
 
@@ -57,3 +58,16 @@ def test_labels_are_text_and_never_markup() -> None:
     ):
         assert "<script>" not in markup
         assert "style=" not in markup
+
+
+def test_a_strip_marks_each_stretch_at_its_time_and_leaves_the_gaps() -> None:
+    start = datetime(2026, 11, 22, 0, tzinfo=UTC)
+    end = start + timedelta(hours=24)
+    early = charts.Span(start, start + timedelta(hours=6), "good", "read well")
+    late = charts.Span(start + timedelta(hours=18), end, "bad", "<failed>")
+    drawn = charts.strip([("Harvest", [early, late])], start=start, end=end, title="Runs of a day")
+    assert 'class="mark good" x="230" y="3" width="180.5"' in drawn
+    assert 'class="mark bad" x="771.5" y="3" width="180.5"' in drawn
+    assert "&lt;failed&gt;" in drawn
+    assert "<title id=" in drawn
+    assert "Harvest: 2" in drawn
