@@ -56,6 +56,11 @@ def read(connection: Connection, entity: LegalEntity, period: AccountingPeriod) 
     if not target.capabilities.statement:
         raise NoStatement(f"{connection} does not say what it has booked; the period cannot be tied out with it.")
     key = entity_key(connection, entity, period)
+    if not key and connection.routes_in.exclude(entity=entity).exists():
+        raise NoStatement(
+            f"{connection} is shared and has no key for {entity}, so its statement would be everybody's; "
+            "add the key to crosswalks.csv."
+        )
     read_at = sql.clock()
     taken = 0
     error: ConnectorError | None = None

@@ -13,11 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 import psycopg
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.db import connection as database
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
@@ -44,6 +46,7 @@ _STATUS = {
 }  # fmt: skip
 
 Answer = tuple[int, dict[str, Any]]
+T = TypeVar("T")
 
 
 class Headers(Mapping[str, str]):
@@ -175,7 +178,7 @@ def _door(code: str) -> _Door | None:
     door = _doors.get(code)
     if door is not None and door.until > time.monotonic():
         return door
-    found = Connection.objects.filter(code=code, is_source=True, is_active=True).first()
+    found = _again_if_broken(Connection.objects.filter(code=code, is_source=True, is_active=True).first)
     if found is None:
         _doors.pop(code, None)
         return None
@@ -207,16 +210,13 @@ _local = threading.local()
 
 
 def _file(connection_id: int, delivery: Delivery, headers: Mapping[str, str], body: bytes) -> int | None:
-    """Commit the hints of a delivery in one statement; the id of the first, None when all were known.
-
-    The statement may safely be sent twice, so a database connection that broke is made anew and it is sent again.
-    """
+    """Commit the hints of a delivery in one statement; the id of the first, None when all were known."""
     text = body.decode("utf-8", "replace")
     try:
-        return _again_if_broken(*_statement(connection_id, delivery, headers, text))
+        return _again_if_broken(partial(_commit, *_statement(connection_id, delivery, headers, text)))
     except psycopg.DataError:  # the body is not JSON, or holds a character that the database does not take
         as_text = payloads.as_stored_with_care({"body": text.replace("\\u0000", "\ufffd")})
-        return _again_if_broken(*_statement(connection_id, delivery, headers, as_text))
+        return _again_if_broken(partial(_commit, *_statement(connection_id, delivery, headers, as_text)))
 
 
 def _statement(
@@ -230,14 +230,15 @@ def _statement(
     return _MANY, (connection_id, revision, payload, kept, [hint.stream for hint in delivery.hints], ids)
 
 
-def _again_if_broken(statement: str, parameters: tuple[Any, ...]) -> int | None:
+def _again_if_broken(ask: Callable[[], T]) -> T:
+    """Ask the database, and once more over a new connection where ours broke: no request of the site mends it for us here."""
     try:
-        return _commit(statement, parameters)
-    except (psycopg.OperationalError, psycopg.InterfaceError):
+        return ask()
+    except (psycopg.OperationalError, psycopg.InterfaceError, OperationalError, InterfaceError):
         if database.in_atomic_block:
             raise
         database.close()
-        return _commit(statement, parameters)
+        return ask()
 
 
 def _commit(statement: str, parameters: tuple[Any, ...]) -> int | None:
@@ -280,10 +281,11 @@ _refusals = _Refusals()
 def _refuse(door: _Door, error: Unauthorised, body: bytes, remote_address: str) -> None:
     log.warning("webhook of connection %s refused a delivery from %s", door.connection_id, remote_address)
     if _refusals.may_keep(door.connection_id):
-        RefusedDelivery.objects.create(
+        refused = RefusedDelivery(
             connection_id=door.connection_id, at=Now(), reason=str(error)[:300], remote_address=remote_address,
             body_digest=hashlib.sha256(body).hexdigest(),
         )  # fmt: skip
+        _again_if_broken(refused.save)
 
 
 class _Waker:

@@ -225,3 +225,19 @@ def test_a_database_connection_that_broke_is_made_anew(source: Inbound, woken: l
     database.connection.close()
     assert deliver(event(2, delivery="second"))[0] == 202
     assert InboxMessage.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("secret", [SECRET, "wrong"])
+def test_a_restart_of_the_database_costs_no_delivery(source: Inbound, woken: list[int], secret: str) -> None:
+    assert deliver(event(1))[0] == 202
+    webhooks.forget()
+    database.connection.close()  # what a restart leaves behind: a connection that is there and answers nothing
+    if secret == SECRET:
+        assert deliver(event(2, delivery="d-2"))[0] == 202
+        assert InboxMessage.objects.count() == 2
+    else:
+        webhooks._door("us-time")
+        database.connection.close()
+        assert deliver(event(2, delivery="d-2"), secret=secret)[0] == 401
+        assert RefusedDelivery.objects.count() == 1

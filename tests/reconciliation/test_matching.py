@@ -16,7 +16,7 @@ from portal.models import AccountingPeriod, Connection, LedgerState, StatementLi
 from portal.records import DocumentKind
 from portal.records import StatementLine as Line
 from reconciliation import corrections
-from reconciliation.models import ExceptionCase, ReconciliationRun
+from reconciliation.models import ExceptionCase, ReconciliationRun, Route
 from tests import world
 from tests.integrations import outbound
 from tests.integrations.memory_target import BOOKS, Books, altered
@@ -47,6 +47,16 @@ def books(erp: Connection) -> Books:
 def _reconcile(source: Connection) -> ReconciliationRun:
     entity = outbound.entity_of(source)
     return statements.reconcile(entity, AccountingPeriod.objects.get(entity=entity))
+
+
+def test_a_shared_target_that_knows_no_key_of_the_entity_is_not_read_as_its_statement(
+    source: Connection, erp: Connection
+) -> None:
+    other = world.entity("OTHER", "GBP")
+    Route.objects.create(entity=other, source=source, target=erp, kind="time", valid_from=date(2026, 1, 1))
+    found = _reconcile(source)
+    assert (found.state, "has no key for" in found.failure) == ("failed", True)
+    assert not StatementLine.objects.exists()
 
 
 def _found(run: ReconciliationRun, leg: str) -> dict[str, int]:
