@@ -6,8 +6,10 @@ batch and set aside, and everything else goes on; a fault of the database is nob
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -25,7 +27,7 @@ from reconciliation import validation
 
 log = logging.getLogger(__name__)
 
-LIMIT = 2000  # records of one transaction
+LIMIT = 5000  # records of one transaction: the facts of a batch are loaded once, whatever its size
 WAIT_FOR_PARENT = 60.0  # seconds until a record is tried again that names one which is not here yet
 TRIES = 60
 TOO_MANY = 20  # records that fail one after the other before any was taken in: then something of ours is broken
@@ -114,7 +116,7 @@ def _take_in_batch(
     connection: Connection, source: Source, claimed: list[int], limit: int, ids: Sequence[int] | None
 ) -> TakenIn:
     """One batch in one transaction. `claimed` is filled with its message ids, also when it fails."""
-    with transaction.atomic():
+    with _undisturbed(), transaction.atomic():
         messages = sql.claim_records(connection.pk, limit, ids)
         if not messages:
             return TakenIn()
@@ -131,6 +133,18 @@ def _take_in_batch(
         counts.count(State.IGNORED),
         counts.count(State.FAILED),
     )
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No garbage collection meanwhile: it would walk the records of a batch many times over, and all of them live."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _map(connection: Connection, source: Source, messages: Sequence[sql.Message]) -> _Batch:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from portal import sql
@@ -62,15 +63,16 @@ def _own(record: DocumentRecord) -> list[Any]:
 
 
 def _digest(values: Iterable[Any]) -> str:
-    return hashlib.sha256("\x1f".join("" if v is None else _text(v) for v in values).encode()).hexdigest()
+    return hashlib.sha256("\x1f".join([v if v.__class__ is str else _text(v) for v in values]).encode()).hexdigest()
 
 
 def _text(value: Any) -> str:
     """One spelling for one value, so that 8 and 8.0000 hours, or one moment in two zones, are the same content."""
-    if isinstance(value, datetime):
-        return str(value.timestamp())
-    normalise = getattr(value, "normalize", None)
-    return format(normalise(), "f") if normalise else str(value)
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    return str(value.timestamp()) if isinstance(value, datetime) else str(value)
 
 
 def _latest(

@@ -39,7 +39,11 @@ def draw_ids(table: str, count: int) -> list[int]:
         return []
     return [
         row[0]
-        for row in rows("SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [table, count])
+        for row in rows(
+            "SELECT nextval(s.name) FROM (SELECT pg_get_serial_sequence(%s, 'id')::regclass AS name OFFSET 0) s,"
+            " generate_series(1, %s)",
+            [table, count],
+        )
     ]
 
 

@@ -158,7 +158,10 @@ def run(names: list[str], scale: Scale, say: Callable[[str], None]) -> list[Resu
             say(f"{name} …")
             measure: Bench = import_module(BENCHES[name]).measure
             with fresh_copy():
-                results.extend(measure(scale, say))
+                measured = measure(scale, say)
+            results.extend(measured)
+            for result in measured:
+                say(f"  {result.name}: {result.value:,.1f} {result.unit}, ratio {result.ratio:.2f}")
     return results
 
 
