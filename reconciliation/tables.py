@@ -178,7 +178,7 @@ class CaseTable(Table):
             return format_html('<span class="quiet">{}</span>', found.words)
         address = reverse("fix", args=[record.pk, found.remedy])
         return format_html(
-            '<a class="way" href="{0}" hx-get="{0}" hx-target="#drawer-body" hx-push-url="true">{1}</a>',
+            '<a class="way" href="{0}" hx-get="{0}" hx-target="#drawer-body" hx-push-url="true" data-shortcut="fix">{1}</a>',
             address,
             found.words,
         )

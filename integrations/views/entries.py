@@ -125,6 +125,7 @@ class EntryPage(DetailScreen):
             sums=explained(entry),
             waits=waiting(state.waits_on),
             is_in_doubt=state.state == State.IN_DOUBT,
+            looked_up_later=state.next_attempt_at is not None and state.next_attempt_at > timezone.now(),
             open_holds=[(hold, title_of(hold.rule)) for hold in open_holds],
             closed_holds=[(hold, title_of(hold.rule)) for hold in mine.holds if hold.closed_at is not None],
             actions=actions_of(entry, open_holds) if held & access.FIXERS else [],

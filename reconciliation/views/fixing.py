@@ -13,7 +13,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -23,8 +23,6 @@ from portal import access
 from portal.models import GrantRole, LedgerEntry, LedgerState, State
 from portal.screens import Screen
 from reconciliation import operations, suggestions
-from reconciliation.cases import NotWaivable
-from reconciliation.corrections import NoOpenPeriod, NotReversible
 from reconciliation.fixes import FIXES, Fix
 from reconciliation.fixes.base import FixForm
 from reconciliation.models import ExceptionCase, Operation
@@ -32,13 +30,11 @@ from reconciliation.rules import BY_CODE
 from reconciliation.tables import PreviewTable, short_title_of
 from reconciliation.views import rows, waking
 
-REFUSALS = (operations.OperationRefused, ValueError, NotWaivable, NotReversible, NoOpenPeriod)
+REFUSALS = tuple(kind for kind in operations.OF_THE_ROW if kind is not DatabaseError)
 SPOKEN_FOR = frozenset(
     {"waive", "accept-source-rate", "make-non-billable", "same-work", "reverse", "reverse-and-rebook"}
 )
-WAITING = frozenset(
-    {"hand-back", "check-in-target"}
-)  # what these do shows later, so that a dry-run has nothing to tell
+ASKS_LATER = "check-in-target"  # what it finds shows later, so that its dry-run has nothing to tell
 ON_ENTRY: dict[str, tuple[str, ...]] = {
     State.REJECTED: ("re-post",),
     State.IN_DOUBT: ("check-in-target",),
@@ -231,7 +227,7 @@ def preview_of(screen: Screen, operation: Operation, *, refusal: str = "", statu
         operation=operation,
         fix=fix,
         preview=preview,
-        waits=operation.fix in WAITING,
+        waits=fix.leaves_held or fix.code == ASKS_LATER,
         money=_money(preview),
         refusal=refusal,
         reason="" if operation.fix in SPOKEN_FOR else operation.reason,

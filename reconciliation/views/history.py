@@ -51,10 +51,10 @@ def _comments(case: ExceptionCase) -> Iterator[Event]:
 def _operations(case: ExceptionCase) -> Iterator[Event]:
     operations = Operation.objects.filter(case=case).exclude(state=Operation.State.PLANNED).select_related("created_by")
     for operation in operations:
-        missed = f", {operation.failed:,} not" if operation.failed else ""
+        missed = f", {operation.failed:,} failed" if operation.failed else ""
         yield Event(
             operation.confirmed_at or operation.created_at,
-            f"{operation.title}: {operation.get_state_display().lower()}, {operation.done:,} done{missed}",
+            f"{operation.title} · {operation.done:,} done{missed}",
             operation.created_by.get_username(),
             "warn" if operation.failed else TONES.get(Operation.State(operation.state), ""),
             reverse("operation", args=[operation.pk]),

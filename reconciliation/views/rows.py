@@ -22,6 +22,7 @@ from reconciliation import cases, suggestions
 from reconciliation.models import ExceptionCase, Hold
 
 TREND_DAYS = 14
+ESTIMATED_UP_TO = 5_000  # entries of one cause; beyond that an estimate costs more than the page
 MONEY = DecimalField(max_digits=18, decimal_places=4)
 
 
@@ -81,7 +82,11 @@ def tell_causes(found: Sequence[ExceptionCase]) -> None:
     ids = [case.pk for case in found]
     ways = _ways(ids)
     trends = _trends(ids)
-    unpriced = [case.pk for case in found if not any(total.amount for total in case.totals.all())]
+    unpriced = [
+        case.pk
+        for case in found
+        if case.open_holds <= ESTIMATED_UP_TO and not any(total.amount for total in case.totals.all())
+    ]
     guesses = {**_at_source_rates(unpriced), **cases.estimates(unpriced)}
     offered = suggestions.of(found)
     for case in found:

@@ -80,9 +80,11 @@ const range = (row, on) => {
 };
 
 const act = (name) => {
-  const place = document.querySelector("#drawer[open]") ?? document.getElementById("main");
-  const find = (where) => where?.querySelector(`[data-shortcut="${CSS.escape(name)}"]:not(:disabled)`);
-  let button = find(place) ?? find(document);
+  const drawer = document.querySelector("#drawer[open]");
+  const named = `[data-shortcut="${CSS.escape(name)}"]:not(:disabled)`;
+  const find = (where) => [...(where?.querySelectorAll(named) ?? [])].find((one) => !one.closest("tr"));
+  const ofRow = drawer ? null : current()?.querySelector(named); // what a row offers is meant only on that row
+  const button = ofRow ?? find(drawer ?? document.getElementById("main")) ?? find(document);
   if (!button) return false;
   if (button.closest(".bulk") && !selected().length && !every()?.checked) {
     const row = current();

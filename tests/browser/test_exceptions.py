@@ -123,10 +123,21 @@ def test_a_set_that_moved_is_refused_with_a_sentence_and_a_new_preview(
     expect(drawer.locator(".error-summary")).to_contain_text("1 of 3 entries changed since the preview")
     drawer.get_by_role("link", name="Look at it again, with a new dry-run").click()
     drawer.get_by_role("button", name="Try it on 3 entries").click()
-    page.wait_for_function("!document.querySelector('#drawer .error-summary')")
+    expect(drawer.get_by_role("heading", name="Use the contract's rate: 3 entries")).to_be_visible()
     page.keyboard.press("Control+Enter")
     page.wait_for_url("**/operations/*/")
     assert Operation.objects.filter(state=Operation.State.RUNNING).count() == 1
+
+
+def test_f_on_a_row_of_the_queue_means_the_way_out_of_that_row(page: Page, live_server: Any, firm: Firm) -> None:
+    desk.off_rate(firm, 3)
+    desk.periods_closed(firm, 1)
+    site = sign_in(page, live_server, desk.analyst(firm))
+    page.goto(f"{site}/exceptions/")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("f")
+    expect(page.locator("#drawer").get_by_role("heading", name="Post 1 entry in 2026-09")).to_be_visible()
 
 
 def test_a_fix_works_without_scripts(browser: Browser, page: Page, live_server: Any, firm: Firm) -> None:

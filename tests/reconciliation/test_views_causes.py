@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from portal.models import AuditEvent, GrantRole, LedgerState, State
+from portal.models import AccountingPeriod, AuditEvent, GrantRole, LedgerState, State
 from reconciliation import operations
 from reconciliation.models import CaseComment, ExceptionCase, Operation, OperationRow
 from tests import world
@@ -207,7 +207,7 @@ def test_a_confirmed_fix_wakes_a_worker_and_ends_row_by_row(
 ) -> None:
     held = desk.mistyped(firm, 3)
     woken: list[int] = []
-    monkeypatch.setattr("reconciliation.views.waking.up", lambda operation_id: woken.append(operation_id) or True)
+    monkeypatch.setattr("reconciliation.views.waking.up", woken.append)
     operation = plan(fay, "project-unknown", "map-code", record=desk.near_id(), valid_from="")
     with django_capture_on_commit_callbacks(execute=True):
         response = fay.post(
@@ -312,6 +312,29 @@ def test_failed_rows_are_tried_again_with_a_preview_of_their_own(fay: Client, fi
     assert again.pk != operation.pk
     assert response["Location"] == reverse("operation", args=[again.pk])
     assert again.state == Operation.State.PLANNED
+
+
+def test_a_row_that_can_no_longer_be_fixed_fails_alone_with_its_reason(fay: Client, firm: Firm) -> None:
+    (posted,) = desk.ready(firm, 1)
+    post([posted])
+    assert fay.post(reverse("fix_entry", args=[posted, "reverse"])).status_code == 303
+    operation = Operation.objects.latest("pk")
+    fay.post(reverse("operation", args=[operation.pk]), {"action": "confirm", "reason": "Booked by mistake."})
+    AccountingPeriod.objects.filter(entity=firm.entity).update(state="closed")
+    operations.run(operation.pk)
+    row = OperationRow.objects.get(operation=operation)
+    assert row.result == OperationRow.Result.FAILED
+    assert "No period from 2026-10-01 on takes postings" in page(fay, reverse("operation", args=[operation.pk]))
+    assert state(posted) == State.POSTED
+
+
+def test_what_a_fix_does_not_reach_is_named_with_why(fay: Client, firm: Firm) -> None:
+    held = desk.off_rate(firm, 3)
+    LedgerState.objects.filter(entry=held[0]).update(state="ready")
+    operation = plan(fay, "rate-mismatch", "use-contract-rate")
+    assert operation.total == 2
+    text = page(fay, reverse("operation", args=[operation.pk]))
+    assert "1 more entry is left out: ready, so nothing stops them." in text
 
 
 def test_polling_ends_when_nothing_moves_any_more(fay: Client, firm: Firm) -> None:

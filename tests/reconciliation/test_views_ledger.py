@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -138,8 +139,10 @@ def test_a_target_that_holds_something_else_breaks_the_proof_and_says_what(fay: 
 def test_in_doubt_offers_a_look_up_with_its_time_and_never_a_second_sending(fay: Client, firm: Firm) -> None:
     (doubtful,) = desk.ready(firm, 1)
     post([doubtful], State.IN_DOUBT)
+    LedgerState.objects.filter(entry=doubtful).update(next_attempt_at=sql.now() + timedelta(minutes=5), look_ups=2)
     text = entry_page(fay, doubtful)
-    assert "We do not know whether Netsuite-Us booked this. It is looked up" in text
+    assert "We do not know whether Netsuite-Us booked this. It is looked up <time" in text
+    assert "in 4 min</time>, after 2 without an answer. Nothing is sent again until that is known." in text
     assert "Check in the ERP" in text
     assert "Re-post" not in text.split("<main")[1].split("</main>")[0]
 
