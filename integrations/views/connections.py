@@ -196,7 +196,7 @@ class ConnectionScreen(DetailScreen):
             planned=_windows(list(connection.maintenance_windows.all())),
             next_window=windows.next_start(connection.maintenance_windows.all(), now),
             credentials=standing.credentials(connection),
-            sees_credentials=bool(roles_in(self.request.user, connection.entity_id) & OPERATORS),
+            may_operate=bool(roles_in(self.request.user, connection.entity_id) & OPERATORS),
             cannot=standing.cannot(connection),
             refused=refused,
             runs=[

@@ -76,7 +76,8 @@ def _of_visible_records(rows: QuerySet[Any], user: Any) -> QuerySet[Any]:
         code = model._base_manager.filter(pk=OuterRef("internal_id")).values("code")[:1]
         meanings.append(When(kind=kind, then=Subquery(code)))
     meant = Case(*meanings, default=Value(""), output_field=CharField())
-    return rows.filter(condition).annotate(meant=meant)
+    named: QuerySet[Any] = rows.filter(condition).annotate(meant=meant)
+    return named
 
 
 def _crosswalks(user: Any) -> QuerySet[Crosswalk]:

@@ -28,7 +28,12 @@ SECRET = "kept out of every page"
 def woken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """The hints that went out."""
     hints: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(wake, "up", lambda *hint: bool(hints.append(hint)) or True)
+
+    def heard(*hint: Any) -> bool:
+        hints.append(hint)
+        return True
+
+    monkeypatch.setattr(wake, "up", heard)
     return hints
 
 
@@ -242,8 +247,7 @@ def test_a_connection_is_paused_and_resumed_with_reasons_by_those_who_may(
     assert "token is being renewed" in shown
     assert "Resume" in shown
     confirmed(client, "/connections/tracker-us/", action="resume", reason="renewed")
-    firm.source.refresh_from_db()
-    assert firm.source.paused_at is None
+    assert Connection.objects.get(pk=firm.source.pk).paused_at is None
     assert ("pull", firm.stream.pk) in woken
     actions = list(AuditEvent.objects.order_by("pk").values_list("action", flat=True))
     assert actions[-2:] == ["connection-paused", "connection-resumed"]
@@ -272,6 +276,7 @@ def test_a_connection_is_tested_and_what_it_said_is_told_and_audited(client: Cli
     assert books.checks == before + 1
     event = AuditEvent.objects.latest("pk")
     assert event.action == "connection-tested"
+    assert event.after is not None
     assert event.after["answers"] is True
     assert event.after["sentence"] in answer.content.decode()
     books.check_error = Unavailable("The ERP is closed.")
