@@ -330,7 +330,7 @@ class TestOutcomes:
         def drip(handler: BaseHTTPRequestHandler, _: bytes) -> None:
             with contextlib.suppress(OSError):
                 handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
-                for _ in range(40):
+                for _line in range(40):
                     handler.wfile.write(b"X-Drip: 1\r\n")
                     time.sleep(0.1)
 
@@ -488,7 +488,7 @@ class TestSpeed:
 
     def test_calls_are_paced_to_the_vendors_rate(self, monkeypatch: pytest.MonkeyPatch) -> None:
         slept: list[float] = []
-        clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now, sleep=slept.append)
+        clock: SimpleNamespace = SimpleNamespace(now=100.0, monotonic=lambda: clock.now, sleep=slept.append)
         monkeypatch.setattr(pacing, "time", clock)
         for _ in range(12):
             assert pacing.pace("paced", Rate(5, 15), patience=60) == 0
