@@ -1,0 +1,360 @@
+"""The whole site, found through the URL resolver: who reaches what, what every page may hold, and what it may never hold.
+
+The rule here: an address that this module does not know fails the test, so that nobody adds one without saying who may see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from html.parser import HTMLParser
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import connection as database
+from django.test import Client
+from django.urls import URLResolver, get_resolver, reverse
+
+from portal import audit, tokens
+from portal.models import (
+    AttemptLine,
+    AuditEvent,
+    Contract,
+    Customer,
+    LedgerEntry,
+    Project,
+    RateCard,
+    TimeEntry,
+    User,
+)
+from portal.records import Reference
+from reconciliation import operations as bulk
+from reconciliation.models import Hold, Operation, ReconciliationResult
+from tests import world
+from tests.integrations import operate_world, outbound
+
+pytestmark = pytest.mark.django_db
+
+CANARY = "kept out of every page"  # the value behind every credential of the firm
+STOP_POLLING = 286  # htmx's; the part is over
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The firm in operation, with a cause, a planned fix and a decision of its first entity."""
+    firm = operate_world.operations(monkeypatch)
+    unknown = outbound.record(firm.source, 300, project=Reference("?", "ACM-9", ""))
+    [held] = outbound.take_in(firm.source, [unknown]).held
+    case = Hold.objects.get(entry=held, closed_at=None).case
+    posted = LedgerEntry.objects.filter(entity=firm.us, state_row__state__in=["posted", "reconciled"]).earliest("pk")
+    return SimpleNamespace(
+        **{field.name: getattr(firm, field.name) for field in fields(firm)},
+        held=held,
+        case=case,
+        operation=bulk.plan("recheck", user=firm.analyst, parameters={}, reason="looks mended", case=case),
+        posted=posted,
+        attempt=AttemptLine.objects.filter(entry=posted).latest("pk").attempt_id,
+        event=audit.record(firm.analyst, "looked-at", case, entity=firm.us, reason="to be sure"),
+        version=TimeEntry.objects.filter(document=posted.document_id).latest("version").pk,
+    )
+
+
+Arguments = Callable[[Any], dict[str, Any]]
+
+# Addresses that name one row of the first entity. Whoever has no right there must not find it.
+ROWS: dict[str, Arguments] = {
+    "audit_event": lambda s: {"pk": s.event.pk},
+    "cause": lambda s: {"pk": s.case.pk},
+    "cause_comment": lambda s: {"pk": s.case.pk},
+    "fix": lambda s: {"case": s.case.pk, "code": "map-code"},
+    "fix_entry": lambda s: {"pk": s.held, "code": "recheck"},
+    "operation": lambda s: {"pk": s.operation.pk},
+    "operation_progress": lambda s: {"pk": s.operation.pk},
+    "entry": lambda s: {"pk": s.posted.pk},
+    "entry_attempt": lambda s: {"pk": s.posted.pk, "attempt": s.attempt},
+    "inbox_message": lambda s: {"pk": s.taken.pk},
+    "run": lambda s: {"pk": s.run.pk},
+    "stream": lambda s: {"pk": s.stream.pk},
+    "connection": lambda s: {"code": s.source.code},
+    "upload": lambda s: {"pk": s.upload.pk},
+    "upload_file": lambda s: {"pk": s.upload.pk},
+    "reconciliation_run": lambda s: {"pk": s.comparison.pk},
+    "reconciliation_sheet": lambda s: {"pk": s.comparison.pk},
+    "reconciliation_period": lambda s: {"pk": s.period.pk},
+    "history": lambda s: {"model": "project", "pk": Project.objects.get().pk},
+}
+API_ROWS: dict[str, Callable[[Any], int]] = {
+    "api_time_entry-detail": lambda s: s.version,
+    "api_expense-detail": lambda s: 1,
+    "api_ledger_entry-detail": lambda s: s.posted.pk,
+    "api_case-detail": lambda s: s.case.pk,
+    "api_hold-detail": lambda s: Hold.objects.get(entry=s.held).pk,
+    "api_result-detail": lambda s: ReconciliationResult.objects.filter(run=s.comparison)[0].pk,
+}
+# Addresses with arguments that name no row of an entity.
+NO_ROWS: dict[str, dict[str, str]] = {
+    "master": {"model": "project"},  # a list, scoped by its queryset
+}
+# Addresses that are no page of a signed-in person, and why.
+NO_PAGE: dict[str, str] = {
+    "health_live": "for the machine that watches the process",
+    "health_ready": "for the machine that watches the process",
+    "health_deep": "for the machine that watches the process",
+    "webhook": "for vendors; its signature is checked",
+    "preferences": "takes a form only",
+    "entities": "takes a form only",
+    "audit_verify": "takes a form only",
+    "cause_comment": "takes a form only",
+    "upload_file": "a file, as it was uploaded",
+    "reconciliation_sheet": "a workbook",
+    "master_data": "leads on to the first list",
+}
+FOREIGN_PAGES = ("admin:", "account_", "mfa_", "api_")  # Django's, allauth's and the API's; told in tests of their own
+
+
+def walk(resolver: URLResolver | None = None, space: str = "") -> Iterator[tuple[str, bool]]:
+    """Every named address of the site, and whether it takes arguments."""
+    for pattern in (resolver or get_resolver()).url_patterns:
+        if isinstance(pattern, URLResolver):
+            yield from walk(pattern, f"{space}{pattern.namespace}:" if pattern.namespace else space)
+        else:
+            yield f"{space}{pattern.name}", bool(pattern.pattern.regex.groups)
+
+
+def own() -> list[tuple[str, bool]]:
+    """The addresses of the three apps."""
+    return [(name, takes) for name, takes in walk() if not name.startswith(FOREIGN_PAGES)]
+
+
+def pages(site: Any) -> dict[str, str]:
+    """Every page of a signed-in person, by name."""
+    found = {}
+    for name, takes in own():
+        if name not in NO_PAGE:
+            arguments = NO_ROWS.get(name) or ROWS[name](site) if takes else None
+            found[name] = reverse(name, kwargs=arguments)
+    return found
+
+
+def signed_in(user: User, **options: Any) -> Client:
+    client = Client(**options)
+    client.force_login(user)
+    return client
+
+
+def test_every_address_with_arguments_is_known_here() -> None:
+    known = {*ROWS, *API_ROWS, *NO_ROWS, "webhook", "account_confirm_email", "account_reset_password_from_key"}
+    unknown = {name for name, takes in walk() if takes and name not in known and not name.startswith("admin:")}
+    assert not unknown, "say in ROWS whose row it names, or in NO_ROWS why it names none"
+    names = {name for name, _ in walk()}
+    assert {*ROWS, *API_ROWS, *NO_ROWS, *NO_PAGE} <= names, "and leave out what is gone"
+
+
+class Inline(HTMLParser):
+    """What a policy without 'unsafe-inline' would block, and addresses that are code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        runs = attributes.get("type") in (None, "", "module", "text/javascript")
+        if tag == "style" or (tag == "script" and runs and "src" not in attributes):
+            self.found.append(f"<{tag}>")
+        for name, value in attrs:
+            target = (value or "").strip().lower()
+            if name == "style" or (name.startswith("on") and name.isalpha()) or name.startswith("hx-on"):
+                self.found.append(f"<{tag} {name}>")
+            if name in ("href", "src", "action") and target.startswith(
+                ("javascript:", "data:text", "http:", "https:", "//")
+            ):
+                self.found.append(f"<{tag} {name}={value}>")
+
+
+def inline(html: str) -> list[str]:
+    parser = Inline()
+    parser.feed(html)
+    return parser.found
+
+
+POLICY = {
+    "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "font-src 'self'",
+    "connect-src 'self'", "form-action 'self'", "base-uri 'none'", "object-src 'none'", "frame-ancestors 'none'",
+}  # fmt: skip
+
+
+def assert_guarded(name: str, answer: Any) -> None:
+    """The headers that every answer bears."""
+    assert {part.strip() for part in answer["Content-Security-Policy"].split(";")} == POLICY, name
+    assert answer["X-Content-Type-Options"] == "nosniff", name
+    assert answer["Referrer-Policy"] == "same-origin", name
+    assert answer["Cross-Origin-Opener-Policy"] == "same-origin", name
+
+
+def test_every_page_is_guarded_kept_by_no_cache_and_free_of_inline_code_and_secrets(site: Any) -> None:
+    for user in (site.controller, site.analyst, site.auditor, site.manager):
+        client = signed_in(user)
+        seen = 0
+        for name, address in pages(site).items():
+            answer = client.get(address)
+            assert answer.status_code in (200, STOP_POLLING, 403), f"{name} for {user}: {answer.status_code}"
+            assert_guarded(name, answer)
+            assert "no-store" in answer["Cache-Control"], name
+            html = answer.content.decode()
+            assert inline(html) == [], name
+            assert CANARY not in html, name
+            seen += answer.status_code == 200
+        assert seen > 20, user
+
+
+def test_nobody_who_is_not_signed_in_sees_a_page(site: Any) -> None:
+    for name, address in pages(site).items():
+        answer = Client().get(address)
+        assert answer.status_code == 302, name
+        assert answer["Location"].startswith(reverse("account_login")), name
+        assert_guarded(name, answer)
+
+
+def made_up(client: Client, method: str, name: str, arguments: dict[str, Any]) -> int:
+    """How the site answers for a row that nobody has."""
+    nowhere = {key: 999_999_999 if isinstance(value, int) else value for key, value in arguments.items()}
+    nowhere = {**nowhere, "code": "nowhere"} if name == "connection" else nowhere
+    status: int = getattr(client, method)(reverse(name, kwargs=nowhere)).status_code
+    return status
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_row_of_another_entity_is_not_found(site: Any, method: str) -> None:
+    stranger = signed_in(site.stranger)
+    before = AuditEvent.objects.count()
+    for name, arguments in ROWS.items():
+        address = reverse(name, kwargs=arguments(site))
+        answer = getattr(stranger, method)(address)
+        expected = made_up(stranger, method, name, arguments(site))
+        assert answer.status_code == expected, f"{name}: {answer.status_code}"
+        told_nothing = {404} if method == "get" and name not in NO_PAGE else {400, 404, 405}
+        assert expected in told_nothing, f"{name}: {expected}"
+    assert AuditEvent.objects.count() == before
+    assert Operation.objects.count() == 1
+
+
+def test_the_history_of_another_entitys_records_is_not_found(site: Any) -> None:
+    stranger, analyst = signed_in(site.stranger), signed_in(site.analyst)
+    records = [
+        ("project", Project.objects.get()), ("customer", Customer.objects.get()), ("contract", Contract.objects.get()),
+        ("accountingperiod", site.period), ("connection", site.source), ("ratecard", RateCard.objects.get()),
+    ]  # fmt: skip
+    for model, record in records:
+        address = reverse("history", kwargs={"model": model, "pk": record.pk})
+        assert stranger.get(address).status_code == 404, model
+        assert analyst.get(address).status_code == 200, model
+    for model in ("user", "apitoken", "session", "auditevent"):
+        assert analyst.get(reverse("history", kwargs={"model": model, "pk": 1})).status_code == 404, model
+
+
+def test_the_api_does_not_find_another_entitys_row(site: Any) -> None:
+    client = Client(headers={"authorization": f"Bearer {tokens.issue(site.stranger, 'Berlin')}"})
+    ours = Client(headers={"authorization": f"Bearer {tokens.issue(site.analyst, 'Boston')}"})
+    for name, row in API_ROWS.items():
+        address = reverse(name, kwargs={"pk": row(site)})
+        assert client.get(address).status_code == 404, name
+        if name != "api_expense-detail":  # the firm has none
+            answer = ours.get(address)
+            assert answer.status_code == 200, name
+            assert CANARY not in answer.content.decode()
+
+
+def test_lists_of_another_entity_name_nothing_of_ours(site: Any) -> None:
+    stranger = signed_in(site.stranger)
+    for name, address in pages(site).items():
+        if name in ROWS or name in ("styleguide", "keyboard"):
+            continue
+        html = stranger.get(address).content.decode()
+        for word in (site.source.name, site.upload.name, "Acme roll-out", "ACM-US", "Person 1 of US"):
+            assert word not in html, f"{name} names {word}"
+
+
+def test_every_form_needs_its_token(site: Any) -> None:
+    client = signed_in(site.controller, enforce_csrf_checks=True)
+    addresses = {**pages(site), **{name: reverse(name) for name in ("preferences", "entities", "audit_verify")}}
+    addresses["cause_comment"] = reverse("cause_comment", kwargs=ROWS["cause_comment"](site))
+    for name, address in addresses.items():
+        for headers in ({}, {"HX-Request": "true"}):
+            assert client.post(address, {"action": "confirm"}, headers=headers).status_code == 403, name
+    assert Operation.objects.get().state == "planned"
+
+
+def test_a_method_cannot_be_smuggled_in(site: Any) -> None:
+    client = signed_in(site.controller)
+    for name, address in pages(site).items():
+        plain = client.get(address).status_code
+        assert client.get(address, headers={"X-HTTP-Method-Override": "DELETE"}).status_code == plain, name
+        assert client.delete(address).status_code in (403, 405), name
+        assert client.put(address).status_code in (403, 405), name
+    assert Operation.objects.count() == 1
+
+
+EVIL = ("https://evil.example/", "//evil.example/", "/\\evil.example", "https:evil.example", "javascript:alert(1)")
+
+
+@pytest.mark.parametrize("target", EVIL)
+def test_nobody_is_sent_to_another_site(target: str) -> None:
+    user = world.user("ana", everywhere=True)
+    user.set_password("correct horse battery")
+    user.save()
+    client = signed_in(user)
+    for name in ("preferences", "entities"):
+        answer = client.post(reverse(name), {"next": target})
+        assert (answer.status_code, answer["Location"]) == (303, reverse("home")), name
+    fresh = Client()
+    answer = fresh.post(reverse("account_login"), {"login": "ana", "password": "correct horse battery", "next": target})
+    assert answer.status_code == 302
+    assert "evil" not in answer["Location"]
+    assert "javascript" not in answer["Location"]
+
+
+def test_pages_of_the_account_are_guarded_too(site: Any) -> None:
+    client = signed_in(site.controller)
+    for name, takes in walk():
+        if takes or not name.startswith(("account_", "mfa_")):
+            continue
+        answer = client.get(reverse(name))
+        assert answer.status_code in (200, 302, 403, 404, 405), name
+        assert_guarded(name, answer)
+        if answer.status_code == 200 and "html" in answer["Content-Type"]:
+            assert inline(answer.content.decode()) == [], name
+
+
+def test_the_admin_site_is_closed_to_every_role_of_finance(site: Any) -> None:
+    for user in (site.controller, site.analyst, site.auditor, site.manager):
+        answer = signed_in(user).get(reverse("admin:index"))
+        assert answer.status_code == 302
+        assert "login" in answer["Location"]
+
+
+def test_a_secret_stands_in_no_table_no_history_and_no_name(site: Any) -> None:
+    with database.cursor() as cursor:
+        for table in sorted({model._meta.db_table for model in apps.get_models()}):
+            cursor.execute(f"SELECT count(*) FROM {table} t WHERE t::text LIKE %s", [f"%{CANARY}%"])
+            assert cursor.fetchone() == (0,), table
+    for held in (site.source, site.target, site.operation, site.event):
+        assert CANARY not in repr(held) + str(held)
+
+
+def test_a_disabled_person_is_out_at_the_next_request(site: Any) -> None:
+    client = signed_in(site.analyst)
+    assert client.get(reverse("ledger")).status_code == 200
+    User.objects.filter(pk=site.analyst.pk).update(is_active=False)
+    assert client.get(reverse("ledger")).status_code == 302
+
+
+def test_a_role_that_ended_is_out_at_the_next_request(site: Any) -> None:
+    client = signed_in(site.analyst)
+    address = reverse("cause", kwargs={"pk": site.case.pk})
+    assert client.get(address).status_code == 200
+    site.analyst.grants.update(valid_to="2020-01-02")
+    assert client.get(address).status_code == 403  # without any right left, nothing is shown at all
+    assert "ACM-9" not in client.get(address).content.decode()
