@@ -165,9 +165,8 @@ class CaseTable(Table):
     currency = TotalsCurrencyColumn()
     oldest = WhenColumn(accessor="oldest_work_date", age=True, verbose_name="Oldest")
     trend = SparkColumn(label="Entries held over 14 days", verbose_name="14 days", exclude_from_export=True)
-    suggestion = TextColumn(orderable=False, empty_values=(), wraps=True)
+    suggestion = TextColumn(orderable=False, empty_values=(), wraps=True, exclude_from_export=True)
     owner = TextColumn(accessor="owner__username", order_by="owner__username", empty_values=(), verbose_name="Owner")
-    state = StateColumn({"open": "warn", "resolved": "good"}, accessor="state", visible=False)
 
     def render_suggestion(self, record: Any) -> SafeString:
         """The first way out, leading to its form where it can be done here."""
@@ -183,11 +182,6 @@ class CaseTable(Table):
             found.words,
         )
 
-    def value_suggestion(self, record: Any) -> str:
-        """The words alone."""
-        found = getattr(record, "suggestion", None)
-        return found.words if found is not None else ""
-
     def render_owner(self, record: Any) -> SafeString | str:
         """Who has it."""
         if record.owner is None:
@@ -197,6 +191,29 @@ class CaseTable(Table):
     def value_owner(self, record: Any) -> str:
         """The sign-in name."""
         return record.owner.get_username() if record.owner else ""
+
+
+class CaseExport(CaseTable):
+    """Causes as a file: with what the screen says in small type in columns of its own."""
+
+    number = TextColumn(accessor="pk", verbose_name="Number")
+    rule = TextColumn(verbose_name="Rule")
+    connection = TextColumn(accessor="connection__name", verbose_name="Connection")
+    state = TextColumn(verbose_name="State")
+    regressions = NumberColumn(verbose_name="Times back")
+    opened = TextColumn(accessor="opened_at", verbose_name="Opened")
+    resolved = TextColumn(accessor="closed_at", verbose_name="Resolved")
+
+    class Meta:
+        sequence = ("number", "sentence", "rule", "...")
+
+    def value_number(self, value: int) -> str:
+        """The number as it is spoken."""
+        return f"EX-{value}"
+
+    def value_rule(self, value: str) -> str:
+        """The rule's title."""
+        return title_of(value)
 
 
 def _entry_line(hold: Any) -> str:
@@ -348,3 +365,11 @@ class PreviewTable(OperationRowTable):
         """Whether it passes, and the sentence."""
         tone, word = ("good", "Passes") if record.will_pass else ("warn", "Still held")
         return format_html('<span class="state {}">{}</span> {}', tone, word, record.promised)
+
+
+class BriefPreview(PreviewTable):
+    """The dry-run where there is little room."""
+
+    class Meta:
+        sequence = ("entry", "amount", "after", "currency_after", "promise")
+        exclude = ("outcome", "ledger", "hours", "currency")

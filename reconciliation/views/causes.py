@@ -27,7 +27,7 @@ from reconciliation.filters import CaseFilter
 from reconciliation.fixes import ADVICE, FIXES
 from reconciliation.models import CaseComment, CaseTotal, ExceptionCase, Hold
 from reconciliation.rules import BY_CODE
-from reconciliation.tables import BriefHeld, CaseTable, SelectableHeld, title_of, tone_of, totals_of, way_of
+from reconciliation.tables import BriefHeld, CaseExport, CaseTable, SelectableHeld, title_of, tone_of, totals_of, way_of
 from reconciliation.views import rows
 from reconciliation.views.history import happened
 
@@ -231,6 +231,11 @@ class CauseList(ListScreen):
         return Summary(
             count, totals={row["currency"]: {"entries": row["entries"], "amount": row["amount"]} for row in sums}
         )
+
+    def export(self, form: str) -> HttpResponseBase:
+        """Every cause of the filter, with rule, state and dates in columns of their own."""
+        self.table = CaseExport
+        return super().export(form)
 
     def list_context(self) -> dict[str, Any]:
         """The list, with what the rows of its page show beside their own columns."""

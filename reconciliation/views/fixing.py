@@ -17,17 +17,19 @@ from django.db import DatabaseError, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.http import urlencode
 from django_htmx.http import HttpResponseClientRedirect
 
 from portal import access
 from portal.models import GrantRole, LedgerEntry, LedgerState, State
 from portal.screens import Screen
+from portal.screens.base import PAGE, layout
 from reconciliation import operations, suggestions
 from reconciliation.fixes import FIXES, Fix
 from reconciliation.fixes.base import FixForm
 from reconciliation.models import ExceptionCase, Operation
 from reconciliation.rules import BY_CODE
-from reconciliation.tables import PreviewTable, short_title_of
+from reconciliation.tables import BriefPreview, PreviewTable, short_title_of
 from reconciliation.views import rows, waking
 
 REFUSALS = tuple(kind for kind in operations.OF_THE_ROW if kind is not DatabaseError)
@@ -154,7 +156,9 @@ class FixScreen(Screen):
         keys = [int(key) for key in data.getlist("selected") if key.isdigit()]
         if not keys:
             return None
-        states = LedgerState.objects.visible_to(self.request.user).filter(entry__in=keys, entry__holds__case=self.case)
+        states = LedgerState.objects.visible_to(self.request.user).filter(
+            entry__in=keys, entry__holds__case=self.case, entry__holds__closed_at=None
+        )
         return sorted(set(states.values_list("entry_id", flat=True)))
 
     def reason(self) -> str:
@@ -211,7 +215,7 @@ def preview_of(screen: Screen, operation: Operation, *, refusal: str = "", statu
     fix = FIXES[operation.fix]
     found = rows.paged(
         screen.request,
-        PreviewTable,
+        PreviewTable if layout(screen.request) == PAGE else BriefPreview,
         operation.rows.select_related(
             "entry__resource", "entry__document", "entry__state_row", "entry__project", "successor__state_row"
         ).order_by("will_pass", "id"),
@@ -249,19 +253,16 @@ def _money(preview: dict[str, Any]) -> list[dict[str, Any]]:
 
 def edit_url(operation: Operation) -> str:
     """The form of the fix with what was said, to say something else."""
-    query = [
-        f"{name}={value}"
-        for name, value in operation.parameters.items()
-        if isinstance(value, str | int) and value != ""
-    ]
+    query: list[tuple[str, Any]] = [("edit", 1)]
+    query += [(name, said) for name, said in operation.parameters.items() if isinstance(said, str | int) and said != ""]
     if operation.case_id is None:
         entry_id = operation.rows.values_list("entry_id", flat=True).first()
         address = reverse("fix_entry", args=[entry_id, operation.fix])
     else:
         address = reverse("fix", args=[operation.case_id, operation.fix])
         if operation.preview.get("chosen"):
-            query += [f"selected={entry_id}" for entry_id in operation.rows.values_list("entry_id", flat=True)[:500]]
-    return f"{address}?{'&'.join(['edit=1', *query])}"
+            query += [("selected", entry_id) for entry_id in operation.rows.values_list("entry_id", flat=True)]
+    return f"{address}?{urlencode(query)}"
 
 
 def back_url(operation: Operation) -> str:

@@ -75,6 +75,9 @@ def test_a_cause_of_a_hundred_entries_is_fixed_by_keyboard_in_at_most_seven_keys
     press("f")
     expect(drawer.get_by_role("heading", name="Map “ACM-2231” to ACM-2213: 100 entries")).to_be_visible()
     expect(drawer.locator(".tiles")).to_contain_text("of 100 entries")
+    assert page.evaluate(
+        "document.getElementById('drawer').scrollWidth <= document.getElementById('drawer').clientWidth"
+    )
     press("Control+Enter")
     page.wait_for_url("**/operations/*/")
     assert len(keys) <= 7
@@ -194,6 +197,10 @@ def test_axe_finds_nothing_and_nothing_overflows(
     page.goto(f"{site}/exceptions/")
     page.locator("tbody [data-main]").first.click()
     expect(page.locator("#drawer .ways")).to_be_visible()
+    page.wait_for_timeout(200)  # the drawer slides in
+    assert page.evaluate(
+        "document.getElementById('drawer').scrollWidth <= document.getElementById('drawer').clientWidth"
+    )
     if shots:
         page.screenshot(path=f"{shots}/drawer-{width}-{theme}.png")
     assert violations(page) == []

@@ -91,6 +91,18 @@ def test_the_most_money_comes_first_then_the_oldest(fay: Client, firm: Firm) -> 
     assert text.index("agreed are 120.00") < text.index("Period 2026-08 of US is closed.")
 
 
+def test_the_export_says_in_columns_what_the_screen_says_in_small_type(fay: Client, firm: Firm) -> None:
+    desk.off_rate(firm, 2)
+    response: Any = fay.get(reverse("exceptions"), {"export": "csv"})
+    lines = b"".join(response.streaming_content).decode().splitlines()
+    head = next(line for line in lines if line.startswith("Number,"))
+    row = next(line for line in lines if line.startswith("EX-"))
+    assert head.startswith("Number,Cause,Rule,Entity,Entries,People,Hours,Amount,Currency,Oldest,Owner")
+    assert f"EX-{case('rate-mismatch').pk}," in row
+    assert "Source's rate differs from the agreed one,US,2,1,16.0000,1920.0000,USD,2026-10-01" in row
+    assert ",open," in row.lower()
+
+
 def test_a_cleared_queue_names_what_was_cleared_last(fay: Client, firm: Firm) -> None:
     assert "Nothing has been taken in yet" in page(fay, reverse("exceptions"))
     held = desk.off_rate(firm, 1)
