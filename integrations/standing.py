@@ -84,7 +84,7 @@ def failing_since(connection: Connection) -> datetime | None:
         return None
     if breaker.unauthorised_at is not None:
         return breaker.unauthorised_at
-    return breaker.changed_at if breaker.state != Breaker.State.CLOSED else None
+    return breaker.changed_at if breaker.state == Breaker.State.OPEN else None
 
 
 def next_due(connection: Connection) -> datetime | None:

@@ -20,6 +20,7 @@ from integrations.tables import ConnectionTable, roles_in_words
 from portal.access import CONFIGURERS, OPERATORS, roles_in
 from portal.models import AuditEvent, Connection
 from portal.screens import Action, Badge, DetailScreen, Empty, ListScreen, Outcome, Refused, Tab, Tile
+from portal.views.audit import in_words
 
 COUNTED = timedelta(days=7)
 
@@ -164,13 +165,13 @@ class ConnectionScreen(DetailScreen):
     def permitted(self, roles: frozenset[str]) -> list[type[Action]]:
         """Only what changes something as the connection stands."""
         row: Breaker | None = getattr(self.object, "breaker", None)
-        is_stopped = row is not None and (row.state != Breaker.State.CLOSED or row.unauthorised_at is not None)
-        senseless = {
-            Pause if self.object.paused_at else Resume,
-            OpenBreaker
-            if row is not None and row.state == Breaker.State.OPEN
-            else (None if is_stopped else CloseBreaker),
-        }
+        is_open = row is not None and row.state == Breaker.State.OPEN
+        is_refused = row is not None and row.unauthorised_at is not None
+        senseless: set[type[Action]] = {Pause if self.object.paused_at else Resume}
+        if is_open:
+            senseless.add(OpenBreaker)
+        if not (is_open or is_refused):
+            senseless.add(CloseBreaker)
         return [action for action in super().permitted(roles) if action not in senseless]
 
     def context(self, **more: Any) -> dict[str, Any]:
@@ -203,7 +204,7 @@ class ConnectionScreen(DetailScreen):
                 (run, standing.run_words(run, now))
                 for run in Run.objects.filter(connection=connection).order_by("-pk")[:6]
             ],
-            events=list(events.order_by("-pk")[:8]),
+            events=[(event, in_words(event.action)) for event in events.order_by("-pk")[:8]],
         )
 
 

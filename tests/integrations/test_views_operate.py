@@ -106,14 +106,16 @@ def test_every_screen_is_also_a_part_for_the_drawer(client: Client, firm: Operat
 
 def test_what_belongs_to_another_entity_is_not_found_and_not_counted(client: Client, firm: Operations) -> None:
     stream = Stream.objects.get(connection=firm.foreign)
-    for address in (
-        f"/inbox/{firm.foreign_message.pk}/",
-        f"/runs/{firm.foreign_run.pk}/",
-        f"/streams/{stream.pk}/",
-        "/connections/tracker-de/",
-    ):
+    hidden = {
+        f"/inbox/{firm.foreign_message.pk}/": "replay",
+        f"/runs/{firm.foreign_run.pk}/": "",
+        f"/streams/{stream.pk}/": "sync",
+        "/connections/tracker-de/": "test",
+    }
+    for address, action in hidden.items():
         assert get(client, firm.analyst, address).status_code == 404, address
-        assert client.post(address, {"action": "test"}).status_code in {404, 405}, address
+        if action:
+            assert client.post(address, {"action": action}).status_code == 404, address
         assert get(client, firm.stranger, address).status_code == 200, address
     for address in (f"/uploads/{firm.upload.pk}/", f"/uploads/{firm.upload.pk}/file/", f"/inbox/{firm.failed.pk}/"):
         assert get(client, firm.stranger, address).status_code == 404, address
