@@ -328,10 +328,15 @@ def _work_off(operation: Operation, rows: Sequence[tuple[int, int, int]]) -> lis
     fix = FIXES[operation.fix]()
     work = Work(operation.created_by, operation.reason, operation.parameters, operation.case, operation.entity_id)
     ids = [entry_id for _, entry_id, _ in rows]
-    documents.lock({row[1] for row in documents.entries(ids)})  # before their entries, everywhere, so that nobody deadlocks
+    documents.lock(
+        {row[1] for row in documents.entries(ids)}
+    )  # before their entries, everywhere, so that nobody deadlocks
+    entry_ids = [entry_id for _, entry_id, _ in rows]
+    documents.lock({row[1] for row in documents.entries(entry_ids)})  # before the entries, as everywhere
     standing = dict(
         sql.rows(
-            "SELECT entry_id, fence FROM portal_ledgerstate WHERE entry_id = ANY(%s) ORDER BY entry_id FOR UPDATE", [ids]
+            "SELECT entry_id, fence FROM portal_ledgerstate WHERE entry_id = ANY(%s) ORDER BY entry_id FOR UPDATE",
+            [ids],
         )
     )
     stale = {entry_id for _, entry_id, fence in rows if standing.get(entry_id) != fence}

@@ -1,0 +1,144 @@
+"""Bulk fixes under contention, with real threads: one confirmation counts, one worker works, cancelling meets running."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from portal.models import Alias, AuditEvent, LedgerState, LedgerTransition, User
+from portal.records import Reference
+from reconciliation import operations
+from reconciliation.models import ExceptionCase, Operation
+from tests import world
+from tests.invariants import assert_all_hold
+from tests.reconciliation import desk
+from tests.reconciliation import firm as firms
+from tests.reconciliation.firm import Firm
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def firm() -> Firm:
+    return firms.build()
+
+
+@pytest.fixture
+def ana(firm: Firm) -> User:
+    return world.user("ana", "analyst", firm.entity)
+
+
+def day(number: int) -> date:
+    return date(2026, 10, 1) + timedelta(days=number % 28)
+
+
+def planned(firm: Firm, ana: User, number: int = 12) -> Operation:
+    desk.mistyped(firm, number, code="ACM-9")
+    return operations.plan(
+        "map-code", user=ana, parameters={"record": firm.project.pk, "valid_from": ""}, reason="a typing error",
+        case=ExceptionCase.objects.get(rule="project-unknown"),
+    )  # fmt: skip
+
+
+def at_once(*acts: Callable[[], Any]) -> list[Any]:
+    """Do all of it in threads of their own that start together; what each gave or raised."""
+    start, found = threading.Barrier(len(acts)), [None] * len(acts)
+
+    def one(number: int) -> None:
+        start.wait()
+        try:
+            found[number] = acts[number]()
+        except Exception as error:
+            found[number] = error  # type: ignore[call-overload]
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(len(acts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return found
+
+
+@pytest.mark.case(60)
+def test_of_two_confirmations_one_counts(firm: Firm, ana: User) -> None:
+    operation = planned(firm, ana)
+    found = at_once(*[lambda: operations.confirm(Operation.objects.get(pk=operation.pk), user=ana)] * 4)
+    refused = [one for one in found if isinstance(one, operations.OperationRefused)]
+    assert (len(refused), {str(one) for one in refused}) == (3, {"This operation was confirmed or cancelled before."})
+    assert AuditEvent.objects.filter(action="operation.map-code").count() == 1
+
+
+@pytest.mark.case(59)
+def test_of_many_workers_one_works_and_each_row_ends_once(
+    firm: Firm, ana: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "CHUNK", 3)
+    operation = operations.confirm(planned(firm, ana), user=ana)
+    assert at_once(*[lambda: operations.run(operation.pk)] * 4) == [None] * 4
+    operation.refresh_from_db()
+    assert (operation.state, operation.done, operation.failed) == ("done", 12, 0)
+    assert set(operation.rows.values_list("result", flat=True)) == {"done"}
+    assert Alias.objects.count() == 1
+    released = LedgerTransition.objects.filter(from_state="held", to_state="ready")
+    assert released.count() == LedgerState.objects.filter(state="ready").count() == 12
+    assert_all_hold()
+
+
+def test_two_workers_after_a_lost_lease_still_do_each_row_once(
+    firm: Firm, ana: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first was only slow: it goes on while the second has begun."""
+    monkeypatch.setattr(operations, "CHUNK", 2)
+    monkeypatch.setattr(operations, "LEASE_SECONDS", 0)
+    operation = operations.confirm(planned(firm, ana), user=ana)
+    assert at_once(*[lambda: operations.run(operation.pk)] * 3) == [None] * 3
+    operation.refresh_from_db()
+    assert (operation.state, operation.done, operation.failed) == ("done", 12, 0)
+    assert Alias.objects.count() == 1
+
+
+def test_cancelling_while_it_runs_leaves_every_row_done_or_cancelled(
+    firm: Firm, ana: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "CHUNK", 1)
+    operation = operations.confirm(planned(firm, ana), user=ana)
+
+    def cancel() -> None:
+        operations.cancel(Operation.objects.get(pk=operation.pk), user=ana)
+
+    at_once(lambda: operations.run(operation.pk), cancel)
+    operation.refresh_from_db()
+    results = list(operation.rows.values_list("result", flat=True))
+    assert operation.state in ("cancelled", "done")
+    assert set(results) <= {"done", "cancelled"}
+    assert operation.done == results.count("done") == LedgerState.objects.filter(state="ready").count()
+
+
+def test_a_version_that_comes_while_the_fix_runs_is_never_fixed_in_its_old_form(firm: Firm, ana: User) -> None:
+    operation = operations.confirm(planned(firm, ana), user=ana)
+    newer = [
+        firm.time(str(1000 + n), project=Reference("", "ACM-9", "x"), work_date=day(n), hours=Decimal(2))
+        for n in range(12)
+    ]
+
+    def newer_versions() -> None:
+        with transaction.atomic():  # as the inbox does
+            firm.admit(*newer)
+
+    found = at_once(lambda: operations.run(operation.pk), newer_versions)
+    assert not [one for one in found if isinstance(one, Exception)]
+    operation.refresh_from_db()
+    assert operation.state == "done"
+    live = LedgerState.objects.exclude(state="cancelled").values_list("entry__version", "entry__hours", "state")
+    first_fixed = operation.done == 12  # either before the new versions came, or all of them are seen to have moved
+    assert list(live) == [(2, Decimal(2), "ready" if first_fixed else "held")] * 12
+    assert set(operation.rows.values_list("result", flat=True)) == {"done" if first_fixed else "skipped"}
+    assert_all_hold()
