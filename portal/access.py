@@ -45,11 +45,6 @@ def may(user: AbstractBaseUser | AnonymousUser, roles: frozenset[str], entity_id
     return bool(roles_in(user, entity_id) & roles)
 
 
-def may_anywhere(user: AbstractBaseUser | AnonymousUser, roles: frozenset[str]) -> bool:
-    """Whether the user holds one of the roles in at least one entity; for menus, never for the act itself."""
-    return EntityGrant.objects.of(user).filter(role__in=roles).exists()
-
-
 def require(user: AbstractBaseUser | AnonymousUser, roles: frozenset[str], entity_id: int | None) -> None:
     """Raise PermissionDenied, naming the roles that may, unless the user holds one of them in the entity."""
     if not may(user, roles, entity_id):

@@ -94,8 +94,18 @@ def pushes(connection: Connection, target: Target, limit: int, deadline: float, 
 def questions(
     connection: Connection, purpose: Attempt.Purpose, due: Sequence[Standing], per_call: int, deadline: float
 ) -> list[Call]:
-    """Write the intent to ask the target about entries; joins the caller's transaction, which locked them."""
-    groups = [list(due[start : start + per_call]) for start in range(0, len(due), per_call)]
+    """Write the intent to ask the target about entries; joins the caller's transaction, which locked them.
+
+    Each call is about one entity's entries, so that what it says may be shown to whoever may read there.
+    """
+    of_entities: dict[int, list[Standing]] = {}
+    for entry in due:
+        of_entities.setdefault(entry.entity_id, []).append(entry)
+    groups = [
+        entries[start : start + per_call]
+        for entries in of_entities.values()
+        for start in range(0, len(entries), per_call)
+    ]
     built = postings.build([entry.entry_id for entry in due])
     ids = sql.open_attempts(
         connection.pk,

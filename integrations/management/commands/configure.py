@@ -26,7 +26,9 @@ class Command(BaseCommand):
         parser.add_argument("--reason", default="", help="kept with the history of every row")
         parser.add_argument("--by", metavar="USERNAME", default="", help="the person in whose name it is recorded")
 
-    def handle(self, *args: Any, file: Path, dry_run: bool, reason: str, by: str, **options: Any) -> None:
+    def handle(
+        self, *args: Any, file: Path, dry_run: bool, reason: str, by: str, verbosity: int, **options: Any
+    ) -> None:
         """Apply, and say what was made, changed and left alone."""
         actor = User.objects.filter(username=by).first() if by else None
         if by and actor is None:
@@ -41,6 +43,8 @@ class Command(BaseCommand):
             raise CommandError(f"Nothing was changed: {len(refusal.problems)} problems, each named above.") from None
         for warning in result.warnings:
             self.stderr.write(f"Warning: {warning}")
+        if not verbosity:
+            return
         for name, counts in result.counts.items():
             self.stdout.write(f"{name}: {counts}")
         for notice in result.notices:
