@@ -207,6 +207,15 @@ class CauseList(ListScreen):
                 "?tab=open",
                 "Open causes",
             )
+        if self.tab and self.tab.slug == "regressed" and self.standing["causes"]:
+            return Empty("Nothing came back", "No open cause had been resolved before.", "?tab=open", "Open causes")
+        if self.tab and self.tab.slug == "resolved":
+            return Empty(
+                "Nothing was resolved yet",
+                "A cause resolves by itself when its last entry goes.",
+                "?tab=open",
+                "Open causes",
+            )
         last = self.base.filter(state=ExceptionCase.State.RESOLVED).order_by("-closed_at").first()
         if last is not None:
             when = timezone.localtime(last.closed_at)

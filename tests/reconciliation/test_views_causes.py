@@ -113,6 +113,14 @@ def test_a_cleared_queue_names_what_was_cleared_last(fay: Client, firm: Firm) ->
     assert held
 
 
+def test_an_empty_tab_never_says_that_all_is_clear_while_causes_are_open(fay: Client, firm: Firm) -> None:
+    desk.off_rate(firm, 1)
+    for tab, words in (("mine", "Nothing is assigned to you"), ("regressed", "Nothing came back"), ("resolved", "yet")):
+        text = page(fay, reverse("exceptions") + f"?tab={tab}")
+        assert words in text
+        assert "No open exceptions" not in text
+
+
 def test_another_entitys_causes_are_neither_listed_nor_found(client: Client, firm: Firm) -> None:
     desk.off_rate(firm, 1)
     client.force_login(world.user("gus", GrantRole.ANALYST, world.entity("GB", "GBP")))
