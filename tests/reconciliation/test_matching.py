@@ -194,7 +194,6 @@ def test_every_way_in_which_the_target_differs_has_a_name_and_a_case(
     assert cases.count() == 7
 
 
-@pytest.mark.case(125)
 def test_cases_of_a_run_close_when_a_later_run_ties_out(source: Connection, erp: Connection, books: Books) -> None:
     outbound.entries(source, 3)
     outbox.deliver(erp.pk)
