@@ -98,12 +98,12 @@ def _standing(
     connection_id: int, identities: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], tuple[int, int, str, str, str]]:
     """Known documents of the batch, locked: (id, version, revision, digest, status of the current version) by identity."""
-    found = sql.rows(
+    found = sql.rows_bound(
         """
         SELECT d.kind, d.external_id, d.id, d.current_version, d.seen_revision, d.content_digest,
                coalesce(t.status, x.status, '')
           FROM portal_document d
-          JOIN unnest(%s::text[], %s::text[]) AS w(kind, external_id) ON d.kind = w.kind AND d.external_id = w.external_id
+          JOIN unnest(%b::text[], %b::text[]) AS w(kind, external_id) ON d.kind = w.kind AND d.external_id = w.external_id
           LEFT JOIN portal_timeentry t ON d.kind = 'time' AND t.document_id = d.id AND t.version = d.current_version
           LEFT JOIN portal_expense x ON d.kind = 'expense' AND x.document_id = d.id AND x.version = d.current_version
          WHERE d.connection_id = %s

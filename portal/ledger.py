@@ -248,22 +248,23 @@ def _move(
     if reasons is not None:
         extra = {**extra, "reason": ("text", reasons)}
     columns = "".join(f", {name}" for name in extra)
-    arrays = "".join(f", %s::{kind}[]" for kind, _ in extra.values())
+    arrays = "".join(f", %b::{kind}[]" for kind, _ in extra.values())
     sets = "".join(f", {column} = {expression}" for column, expression in (assign or {}).items())
     statement = f"""
         WITH wanted AS (
-            SELECT * FROM unnest(%s::bigint[], %s::int[]{arrays}) AS w(entry_id, fence{columns})
+            SELECT * FROM unnest(%b::bigint[], %b::int[]{arrays}) AS w(entry_id, fence{columns})
         ), moved AS (
             UPDATE portal_ledgerstate s SET state = %s, fence = s.fence + 1, moved_at = now(){sets}
               FROM wanted w
-             WHERE s.entry_id = ANY(%s) AND s.entry_id = w.entry_id AND s.fence = w.fence AND s.state = %s AND {provided}
+             WHERE s.entry_id = ANY(%b::bigint[]) AND s.entry_id = w.entry_id AND s.fence = w.fence AND s.state = %s
+               AND {provided}
          RETURNING s.entry_id, s.fence{"" if reasons is None else ", w.reason"}
         )
         INSERT INTO portal_ledgertransition (entry_id, fence, from_state, to_state, actor, reason, at)
         SELECT entry_id, fence, %s, %s, %s, {"%s" if reasons is None else "left(reason, 500)"}, now() FROM moved
         RETURNING entry_id"""  # noqa: S608 -- the parts are this module's own words
     ids = [ref[0] for ref in refs]
-    moved = sql.rows(
+    moved = sql.rows_bound(
         statement,
         [
             ids,

@@ -7,10 +7,12 @@ every moment is the database's. Nothing outside `portal` writes these tables.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, cast
 
+import psycopg
 from django.db import connection
 
 
@@ -26,6 +28,30 @@ def execute(statement: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> 
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return int(cursor.rowcount)
+
+
+def rows_bound(statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The rows of one query whose parameters go beside it and not into its text: `%b::text[]` is a list in binary form.
+
+    For long lists of texts, which cost over ten times as much to spell as literals. Every parameter needs a type.
+    """
+    with _bound(statement, parameters) as cursor:
+        return cursor.fetchall()
+
+
+def execute_bound(statement: str, parameters: Sequence[Any]) -> int:
+    """The same for one statement; how many rows it touched."""
+    with _bound(statement, parameters) as cursor:
+        return cursor.rowcount
+
+
+@contextmanager
+def _bound(statement: str, parameters: Sequence[Any]) -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
+    connection.ensure_connection()
+    raw: psycopg.Connection[tuple[Any, ...]] = connection.connection
+    with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
+        cursor.execute(statement, parameters)
+        yield cursor
 
 
 def now() -> datetime:

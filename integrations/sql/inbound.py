@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from integrations import payloads
 from integrations.protocol import Hint, SourceRecord
-from portal.sql import execute, rows
+from portal.sql import execute, execute_bound, rows
 
 
 class Message(NamedTuple):
@@ -49,12 +49,13 @@ def file_records(
         return 0
     encode = payloads.as_stored_with_care if with_care else payloads.as_stored
     named = [payloads.identity(record) for record in records]
-    return execute(
+    return execute_bound(
         """
         INSERT INTO integrations_inboxmessage (connection_id, kind, stream, external_id, revision, payload, headers,
                run_id, state, attempts, failure, received_at)
-        SELECT %s, 'record', r.stream, r.external_id, r.revision, r.payload::jsonb, %s::jsonb, %s, 'new', 0, '', now()
-          FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY
+        SELECT %s, 'record', r.stream, r.external_id, r.revision, r.payload::jsonb, %s::jsonb, %s::bigint, 'new', 0, '',
+               now()
+          FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[]) WITH ORDINALITY
                AS r(stream, external_id, revision, payload, place)
          ORDER BY r.place
         ON CONFLICT DO NOTHING""",
@@ -118,11 +119,13 @@ def outdated(ids: Sequence[int]) -> set[int]:
 
 def settle(outcomes: Sequence[tuple[int, str, str]]) -> None:
     """Say what became of messages: (id, state, failure)."""
-    execute(
+    if not outcomes:
+        return
+    execute_bound(
         """
         UPDATE integrations_inboxmessage m SET state = o.state, failure = o.failure, handled_at = now(),
                attempts = least(m.attempts + 1, 32767), next_attempt_at = NULL
-          FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS o(id, state, failure) WHERE m.id = o.id AND m.state = 'new'""",
+          FROM unnest(%b::bigint[], %b::text[], %b::text[]) AS o(id, state, failure) WHERE m.id = o.id AND m.state = 'new'""",
         [[o[0] for o in outcomes], [o[1] for o in outcomes], [o[2] for o in outcomes]],
     )
 
