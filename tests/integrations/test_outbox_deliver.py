@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.core.management import call_command
 from pytest_django.fixtures import Settings
 
 from integrations import outbox, registry
@@ -429,7 +430,7 @@ def test_a_connector_that_fails_itself_leaves_its_entries_in_doubt_and_the_other
 def test_a_number_that_a_person_names_counts_only_when_the_target_confirms_it(
     source: Connection, erp: Connection, books: Books
 ) -> None:
-    person = world.user()
+    person = world.user(everywhere=True)
     ids = outbound.entries(source, 2)
     books.faults.append(fails(InDoubt("connection reset"), booked=True))
     outbox.deliver(erp.pk)
@@ -441,7 +442,7 @@ def test_a_number_that_a_person_names_counts_only_when_the_target_confirms_it(
     with pytest.raises(outbox.NotConfirmed, match="no record M-9"):
         outbox.adopt(ids[0], "M-9", person, "found it")
     books.records[0] = altered(hours=Decimal("8.00"))(books.records[0])
-    outbox.adopt(ids[0], "M-1", person, "found it")
+    call_command("adopt", str(ids[0]), "M-1", by=person.username, reason="found it")
     assert [outbound.states(ids)[i] for i in ids] == ["posted", "in_doubt"]
     second = books.records[1].work_date
     books.records[:] = [altered(work_date=second)(books.records[0])]

@@ -1,6 +1,6 @@
 """`manage.py adopt ENTRY NUMBER --by USER --reason TEXT`: an entry in doubt was booked, under a number that a person found.
 
-For targets that cannot be asked by our key. The target is asked for that record; only one with the figures that were sent is taken.
+The target is asked for that record; only one with the figures that were sent is taken.
 """
 
 from __future__ import annotations
