@@ -11,6 +11,8 @@ import pytest
 from django.apps import apps
 from django.core.exceptions import PermissionDenied
 from django.db import connection
+from django.test import Client
+from django.urls import reverse
 
 from portal import audit
 from portal.models import Alias, AuditEvent, GrantRole, LedgerEntry, LedgerState, LegalEntity, State, User
@@ -375,7 +377,7 @@ def test_a_failed_row_is_planned_again_with_a_preview_of_its_own(
 
 
 @pytest.mark.case(128)
-def test_a_plan_tells_what_it_leaves_out_by_state_and_why(firm: Firm, ana: User) -> None:
+def test_a_plan_tells_what_it_leaves_out_by_state_and_why(firm: Firm, ana: User, client: Client) -> None:
     held = mistyped(firm, 2)
     posted = firm.admit(firm.time("p1"), firm.time("p2", work_date=date(2026, 10, 20))).ready
     firms.post(posted)
@@ -394,6 +396,9 @@ def test_a_plan_tells_what_it_leaves_out_by_state_and_why(firm: Firm, ana: User)
         "posted": (2, "posted; only a reversal changes what is booked"),
         "ready": (1, "ready, so nothing stops them"),
     }
+    client.force_login(ana)
+    page = client.get(reverse("operation", args=[operation.pk])).content.decode()
+    assert "posted; only a reversal changes what is booked" in page
     figures = list(LedgerEntry.objects.filter(pk__in=[*posted, *ready, *doubtful]).order_by("pk").values())
     done(operation, ana)
     assert list(LedgerEntry.objects.filter(pk__in=[*posted, *ready, *doubtful]).order_by("pk").values()) == figures
