@@ -10,8 +10,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from integrations import standing
+from portal import figures
 from portal.models import Connection
-from portal.screens import MainColumn, NumberColumn, StateColumn, Table, TextColumn, WhenColumn, figures
+from portal.screens import MainColumn, NumberColumn, StateColumn, Table, TextColumn, WhenColumn
 from portal.screens.tables import Column
 
 MESSAGE_TONES = {"new": "info", "done": "good", "superseded": "", "ignored": "", "failed": "bad"}

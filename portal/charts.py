@@ -16,7 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
-from portal.screens.figures import number
+from portal.figures import number
 
 Figure = int | Decimal
 SERIES = 6  # more cannot be told apart

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from portal import figures
 from portal.models import State
 from portal.screens import (
     CurrencyColumn,
@@ -20,7 +21,6 @@ from portal.screens import (
     Table,
     TextColumn,
     WhenColumn,
-    figures,
 )
 
 STATE_TONES: dict[str, str] = {

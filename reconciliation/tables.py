@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from portal import figures
 from portal.models import State
 from portal.screens import (
     CurrencyColumn,
@@ -22,7 +23,6 @@ from portal.screens import (
     Table,
     TextColumn,
     WhenColumn,
-    figures,
 )
 from portal.screens.tables import SelectColumn
 from portal.tables import STATE_TONES, PricedCurrencyColumn

@@ -26,9 +26,9 @@ from django.utils import timezone
 from integrations import thread
 from integrations.models import InboxMessage
 from integrations.postings import plain
-from portal import access, audit, money
+from portal import access, audit, figures, money
 from portal.models import AttemptLine, Expense, LedgerEntry, State, TimeEntry
-from portal.screens import DetailScreen, Screen, figures
+from portal.screens import DetailScreen, Screen
 from portal.tables import STATE_TONES, name_of, waiting
 from reconciliation.fixes import FIXES
 from reconciliation.models import HandBack, Hold

@@ -12,7 +12,8 @@ from django.utils import timezone
 from integrations import standing
 from integrations.models import InboxMessage, Run
 from integrations.views.connections import connections_with_standing
-from portal.screens import figures, within
+from portal import figures
+from portal.screens import within
 from portal.screens.panels import Line, Panel
 
 SHOWN = 5

@@ -1,8 +1,8 @@
 """Master data as its owner system states it: matched by the system's own key, applied with history, told to who validates.
 
 The rule here: a system changes only what it owns (`owns` in the connection's settings, by kind); what another system says is
-left, and kept as a rejected change where it differs. A new record is tied to the system's key at once; records are never tied by their names. What a record names
-must be known here first, so a child that comes before its parent waits for it.
+left, and kept as a rejected change where it differs. A new record is tied to the system's key at once; records are never tied by
+their names. What a record names must be known here first, so a child that comes before its parent waits for it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from django.forms import BoundField, ChoiceField
 from django.forms.models import ModelChoiceField
 from django_filters import FilterSet
 
-from portal.screens.figures import day
+from portal.figures import day
 
 
 @dataclass(frozen=True, slots=True)

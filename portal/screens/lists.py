@@ -17,8 +17,7 @@ from django.http.response import HttpResponseBase
 from django.utils.functional import cached_property
 from django_filters import FilterSet
 
-from portal import export
-from portal.screens import figures
+from portal import export, figures
 from portal.screens.actions import ActionsMixin
 from portal.screens.base import Screen, roles_of
 from portal.screens.chips import Chip, chips

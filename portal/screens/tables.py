@@ -12,8 +12,7 @@ import django_tables2 as tables
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from portal import charts
-from portal.screens import figures
+from portal import charts, figures
 
 
 class Column(tables.Column):  # type: ignore[misc]

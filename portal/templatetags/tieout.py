@@ -9,8 +9,8 @@ from django.conf import settings
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from portal import figures
 from portal.models import EntityGrant
-from portal.screens import figures
 from portal.screens.keyboard import KEYS, spoken
 
 register = template.Library()

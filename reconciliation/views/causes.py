@@ -18,9 +18,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
-from portal import access, history, sql
+from portal import access, figures, history, sql
 from portal.models import Document, EntityGrant, GrantRole, LedgerState, State, User
-from portal.screens import Action, DetailScreen, Empty, ListScreen, Outcome, Screen, Tab, Tile, figures, within
+from portal.screens import Action, DetailScreen, Empty, ListScreen, Outcome, Screen, Tab, Tile, within
 from portal.screens.base import layout
 from portal.screens.paging import Summary
 from reconciliation.filters import CaseFilter

@@ -16,9 +16,9 @@ from django.utils import timezone
 from django_htmx.http import trigger_client_event
 
 from portal import access, export
+from portal.figures import span
 from portal.models import State
 from portal.screens import Empty, ListScreen, Screen, Tab
-from portal.screens.figures import span
 from portal.tables import STATE_TONES
 from reconciliation import operations
 from reconciliation.filters import OperationFilter

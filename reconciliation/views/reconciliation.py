@@ -18,6 +18,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from portal import figures
 from portal.access import FIXERS, may
 from portal.models import AccountingPeriod
 from portal.screens import (
@@ -37,7 +38,6 @@ from portal.screens import (
     TextColumn,
     Tile,
     WhenColumn,
-    figures,
 )
 from portal.screens.tables import Column
 from reconciliation import matching

@@ -12,8 +12,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from portal import figures
 from portal.models import GrantRole, Project
-from portal.screens import figures, within
+from portal.screens import within
 from portal.screens.base import roles_of
 from portal.screens.panels import Line, Panel
 from reconciliation.models import ExceptionCase, Operation, ReconciliationRun
