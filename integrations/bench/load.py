@@ -7,18 +7,20 @@ before the clock starts and only compares bytes while it runs, so that it takes 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import selectors
 import socket
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
 from typing import Any
 
 import psycopg
 
+_fork = multiprocessing.get_context("fork")
 _LIMIT = 120.0  # seconds without an answer after which a job is given up
 
 
@@ -181,24 +183,27 @@ def bare_commits(job: dict[str, Any]) -> dict[str, Any]:
         ]
         for client in range(job["clients"])
     ]
-    ready, done = threading.Barrier(job["clients"] + 1), []
-
-    def commit(rows: list[tuple[Any, ...]]) -> None:
-        with psycopg.connect(job["dsn"], autocommit=True, prepare_threshold=1) as connection:
-            cursor = connection.cursor()
-            ready.wait()
-            for row in rows:
-                cursor.execute(_ROW, row)
-            done.append(len(rows))
-
-    threads = [threading.Thread(target=commit, args=(rows,)) for rows in prepared]
-    for thread in threads:
-        thread.start()
+    ready = _fork.Barrier(job["clients"] + 1)
+    clients = [_fork.Process(target=_commit, args=(job["dsn"], rows, ready)) for rows in prepared]
+    for client in clients:
+        client.start()
     ready.wait()
     begun = time.perf_counter()
-    for thread in threads:
-        thread.join()
-    return {"seconds": time.perf_counter() - begun, "rows": sum(done)}
+    for client in clients:
+        client.join()
+    seconds = time.perf_counter() - begun
+    if any(client.exitcode for client in clients):
+        raise RuntimeError("A client of the bare commits failed.")
+    return {"seconds": seconds, "rows": each * job["clients"]}
+
+
+def _commit(dsn: str, rows: Sequence[tuple[Any, ...]], ready: Barrier) -> None:
+    """One client, from the moment that all are connected."""
+    with psycopg.connect(dsn, autocommit=True, prepare_threshold=1) as connection:
+        cursor = connection.cursor()
+        ready.wait()
+        for row in rows:
+            cursor.execute(_ROW, row)
 
 
 def main() -> int:
