@@ -19,6 +19,7 @@ from integrations.bench import firm as firms
 from integrations.bench.firm import Firm
 from integrations.bench.measure import Result, Scale, bounded, paired
 from integrations.bench.processes import aside, directory, stand_in
+from portal import history
 from portal.models import Connection
 
 SECONDS = 0.1  # of the target, each call
@@ -58,10 +59,11 @@ class _Posting:
         """Entries a second at one concurrency, and the CPU of a call."""
         count, bare = calls * scale.of(CALLS, 2), calls * scale.of(FLOOR_CALLS, 2)
         target = self.firm.target.pk
-        Connection.objects.filter(pk=target).update(
-            base_url=f"http://127.0.0.1:{self.port}", concurrency=calls, credentials={"private_key": {"env": KEY}},
-            settings={"client_id": "bench", "certificate_id": "bench", "expenses": False, "concurrency": calls},
-        )  # fmt: skip
+        account = {
+            "base_url": f"http://127.0.0.1:{self.port}", "concurrency": calls, "credentials": {"private_key": {"env": KEY}},
+            "settings": {"client_id": "bench", "certificate_id": "bench", "expenses": False, "concurrency": calls},
+        }  # fmt: skip
+        history.update_each_with_reason(Connection, [(self.firm.target, account)], reason="measured")
         cpu: list[float] = []
 
         def value(_: int) -> float:

@@ -11,6 +11,7 @@ from integrations.bench.admit import CopyFloor
 from integrations.bench.measure import Result, Scale, paired
 from integrations.bench.processes import directory, stand_in
 from integrations.models import Run, Stream
+from portal import history
 from portal.models import Connection
 
 PER_PAGE = 500
@@ -36,8 +37,11 @@ def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
             """A round has an address of its own, and with it the vendor's rate limit of its own."""
             admit.forget()
             Stream.objects.all().delete()
-            for index, source in enumerate(firm.sources):
-                Connection.objects.filter(pk=source.pk).update(base_url=f"http://127.0.0.1:{port}/{number}/{index}/v2")
+            addresses = [
+                (source, {"base_url": f"http://127.0.0.1:{port}/{number}/{index}/v2"})
+                for index, source in enumerate(firm.sources)
+            ]
+            history.update_each_with_reason(Connection, addresses, reason="measured")
             begun = time.perf_counter()
             for source in firm.sources:
                 stream = Stream.objects.create(connection=source, name="time_entries")

@@ -20,8 +20,8 @@ from integrations.bench.processes import directory, environment, free_port, list
 from integrations.bench.work import FIRST
 from integrations.models import Stream
 from integrations.sandbox.server import control
-from portal import celery, sql
-from portal.models import Connection
+from portal import celery, history, sql
+from portal.models import Connection, Crosswalk
 
 APPROVALS = 20
 TARGET_SECONDS = 0.1
@@ -87,19 +87,20 @@ def _heard_from_sweeper() -> bool:
 def _connect(firm: Firm, sandbox: str) -> None:
     """Point the firm's first source and its target at the sandbox; the other sources stay silent."""
     source, target = firm.sources[0], firm.target
-    Connection.objects.filter(pk=source.pk).update(
-        base_url=f"{sandbox}/clockify/api/v1", settings={"workspace_id": WORKSPACE, "currency": "USD"},
-        credentials={"api_key": {"env": "TIEOUT_BENCH_API"}, "webhook_token": {"env": "TIEOUT_BENCH_HOOK"}},
-    )  # fmt: skip
-    Connection.objects.filter(pk=target.pk).update(
-        base_url=f"{sandbox}/netsuite",
-        settings={
+    vendor = {
+        "base_url": f"{sandbox}/clockify/api/v1", "settings": {"workspace_id": WORKSPACE, "currency": "USD"},
+        "credentials": {"api_key": {"env": "TIEOUT_BENCH_API"}, "webhook_token": {"env": "TIEOUT_BENCH_HOOK"}},
+    }  # fmt: skip
+    erp = {
+        "base_url": f"{sandbox}/netsuite", "realm": REALM,
+        "settings": {
             "auth": "tba", "consumer_key": "bench", "token_id": "bench", "service_item": "90", "expenses": False,
         },
-        credentials={"consumer_secret": {"env": "TIEOUT_BENCH_TBA"}, "token_secret": {"env": "TIEOUT_BENCH_TBA"}},
-    )  # fmt: skip
-    sql.execute("UPDATE portal_connection SET realm = %s WHERE id = %s", [REALM, target.pk])
-    sql.execute("UPDATE portal_crosswalk SET realm = %s WHERE system = 'netsuite'", [REALM])
+        "credentials": {"consumer_secret": {"env": "TIEOUT_BENCH_TBA"}, "token_secret": {"env": "TIEOUT_BENCH_TBA"}},
+    }  # fmt: skip
+    history.update_each_with_reason(Connection, [(source, vendor), (target, erp)], reason="measured")
+    keys = Crosswalk.objects.filter(system="netsuite")
+    history.update_each_with_reason(Crosswalk, [(key, {"realm": REALM}) for key in keys], reason="measured")
     Stream.objects.create(connection=source, name="time_entries", every_seconds=0)
 
 
