@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from typing import Any
 
 import pytest
@@ -50,7 +51,7 @@ def test_every_bench_runs_small(bench_database: Any, names: list[str]) -> None:
         assert json.loads(json.dumps(result.as_json()))["unit"] == result.unit
     assert all(result.name in table(results) for result in results)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_database WHERE datname LIKE 'tieout_bench_%%'")
+        cursor.execute("SELECT count(*) FROM pg_database WHERE datname LIKE %s", [f"tieout_bench_{os.getpid()}%"])
         assert cursor.fetchone() == (0,)
 
 
