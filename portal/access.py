@@ -21,7 +21,6 @@ EVERYBODY = frozenset(GrantRole.values)
 FIXERS = frozenset({GrantRole.ANALYST, GrantRole.CONTROLLER})  # correct entries, waive, re-post
 CONFIGURERS = frozenset({GrantRole.ADMIN, GrantRole.CONTROLLER})  # connections, routes, breakers
 OPERATORS = frozenset({GrantRole.ADMIN, GrantRole.CONTROLLER, GrantRole.ANALYST})  # run a sync, replay, upload
-RECONCILERS = FIXERS
 PAYLOAD_READERS = frozenset({GrantRole.ANALYST, GrantRole.CONTROLLER, GrantRole.ADMIN, GrantRole.AUDITOR})
 
 
