@@ -144,11 +144,11 @@ def stand_in(var: Path, kind: str, **told: Any) -> Iterator[int]:
         yield port
 
 
-def aside(module: str, job: Mapping[str, Any]) -> dict[str, Any]:
-    """Do a job in a process of its own: JSON in, JSON out."""
+def aside(module: str, job: Mapping[str, Any], env: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Do a job in a process of its own: JSON in, JSON out. Raises DidNotStart with what it said where it failed."""
     done = subprocess.run(
         [sys.executable, "-m", module], cwd=settings.BASE_DIR, input=json.dumps(job), text=True,
-        capture_output=True, check=False,
+        env=dict(env or os.environ), capture_output=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise DidNotStart(f"{module} failed: {done.stderr[-2000:]}")

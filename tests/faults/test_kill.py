@@ -77,9 +77,9 @@ def nursery(django_db_setup: None) -> Iterator[Nursery]:
     made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def erps() -> Iterator[str]:
-    """The address of a sandbox with the plain ERP and NetSuite."""
+    """The address of a sandbox with the plain ERP and NetSuite, which no other module's tests see."""
     VENDORS["plain"] = "tests.faults.plain:PlainErp"
     registry.CONNECTORS["plain"] = "tests.faults.plain.PlainTarget"
     os.environ["NETSUITE_KEY"] = netsuite_account.keys()["PS256"][0]
