@@ -1,0 +1,165 @@
+"""What stops entries: exception cases, the holds that share them, and what people say of them."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+from simple_history.models import HistoricalRecords
+
+from portal.models.access import Scope, ScopedQuerySet
+
+
+class ExceptionCase(models.Model):
+    """One cause that stops entries: a rule, an entity and the subject (a project, a code, a period …) that explains them.
+
+    Unique while open. It closes by itself when its last hold does and re-opens as *regressed* when the cause is back.
+    The counts are kept by the batch that changes its holds; money is in `CaseTotal`, per currency.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open", "Open"
+        RESOLVED = "resolved", "Resolved"
+
+    rule = models.CharField(max_length=60, db_index=True)
+    entity = models.ForeignKey("portal.LegalEntity", models.PROTECT, related_name="cases")
+    subject_type = models.CharField(max_length=30)  # project, resource, code, period, rate, connection, entry …
+    subject_key = models.CharField(max_length=300)
+    connection = models.ForeignKey("portal.Connection", models.PROTECT, null=True, blank=True, related_name="cases")
+    sentence = models.TextField()
+    detail = models.JSONField(default=dict, blank=True)  # value, expectation, ids that the fixes need
+    state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
+    regressions = models.PositiveSmallIntegerField(default=0)
+    opened_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    owner = models.ForeignKey("portal.User", models.SET_NULL, null=True, blank=True, related_name="cases")
+    open_holds = models.PositiveIntegerField(default=0)
+    open_hours = models.DecimalField(max_digits=18, decimal_places=4, default=0)
+    open_people = models.PositiveIntegerField(default=0)
+    oldest_work_date = models.DateField(null=True, blank=True)
+
+    history = HistoricalRecords(
+        history_change_reason_field=models.TextField(null=True),
+        excluded_fields=["open_holds", "open_hours", "open_people", "oldest_work_date", "seen_at"],
+    )
+    objects = ScopedQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rule", "entity", "subject_type", "subject_key"],
+                condition=Q(state="open"),
+                name="one_open_case_per_cause",
+            )
+        ]
+        indexes = [models.Index(fields=["state", "entity", "rule"], name="case_by_state_and_entity")]
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class CaseTotal(models.Model):
+    """The money that one case holds in one currency; kept by the batch that changes its holds."""
+
+    case = models.ForeignKey(ExceptionCase, models.CASCADE, related_name="totals")
+    currency = models.CharField(max_length=3)
+    holds = models.PositiveIntegerField(default=0)
+    amount = models.DecimalField(max_digits=18, decimal_places=4, default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["case", "currency"], name="one_total_per_case_and_currency")]
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency}"
+
+
+class Hold(models.Model):
+    """One entry stopped by one rule. Closed when the rule passes, the entry goes away, or a person waives it."""
+
+    class Outcome(models.TextChoices):
+        PASSED = "passed", "The rule passes now"
+        WAIVED = "waived", "Waived"
+        WITHDRAWN = "withdrawn", "The entry was withdrawn or replaced"
+
+    entry = models.ForeignKey("portal.LedgerEntry", models.PROTECT, related_name="holds")
+    case = models.ForeignKey(ExceptionCase, models.PROTECT, related_name="holds")
+    rule = models.CharField(max_length=60)
+    sentence = models.TextField()
+    detail = models.JSONField(default=dict, blank=True)
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=10, choices=Outcome.choices, blank=True)
+    closed_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
+    reason = models.TextField(blank=True)
+
+    scope = Scope("case__entity")
+    objects = ScopedQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["entry", "rule"], condition=Q(closed_at=None), name="one_open_hold_per_rule"
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_at=None, outcome="") | (Q(closed_at__isnull=False) & ~Q(outcome="")),
+                name="a_closed_hold_has_an_outcome",
+            ),
+            models.CheckConstraint(
+                condition=~Q(outcome="waived") | (Q(closed_by__isnull=False) & ~Q(reason="")),
+                name="a_waiver_has_a_person_and_a_reason",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["case", "entry"], condition=Q(closed_at=None), name="open_hold_by_case"),
+            models.Index(fields=["entry"], condition=Q(outcome="waived"), name="waiver_by_entry"),
+        ]
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class CaseComment(models.Model):
+    """What a person wrote on a case; append-only."""
+
+    case = models.ForeignKey(ExceptionCase, models.CASCADE, related_name="comments")
+    author = models.ForeignKey("portal.User", models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+    text = models.TextField()
+    mentions = ArrayField(models.CharField(max_length=150), default=list, blank=True)
+
+    scope = Scope("case__entity")
+    objects = ScopedQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["case", "id"]
+        constraints = [models.CheckConstraint(condition=~Q(text=""), name="a_comment_says_something")]
+
+    def __str__(self) -> str:
+        return self.text[:80]
+
+
+class HandBack(models.Model):
+    """An entry handed back to its source with a message; it waits until the source sends a new version."""
+
+    entry = models.ForeignKey("portal.LedgerEntry", models.PROTECT, related_name="hand_backs")
+    by = models.ForeignKey("portal.User", models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+    message = models.TextField()
+    answered_at = models.DateTimeField(null=True, blank=True)
+
+    scope = Scope("entry__entity")
+    objects = ScopedQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["entry"], condition=Q(answered_at=None), name="an_entry_is_handed_back_once_at_a_time"
+            ),
+            models.CheckConstraint(
+                condition=Q(answered_at=None) | Q(answered_at__gte=F("at")), name="the_answer_follows_the_hand_back"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.message[:80]
