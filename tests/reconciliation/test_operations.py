@@ -22,6 +22,7 @@ from reconciliation.fixes import FIXES, Work
 from reconciliation.fixes.decisions import Recheck
 from reconciliation.fixes.mapping import MapCode
 from reconciliation.models import ExceptionCase, Operation, OperationRow
+from reconciliation.operations import running
 from tests import world
 from tests.integrations import outbound
 from tests.reconciliation import firm as firms
@@ -151,13 +152,13 @@ def test_a_row_that_moved_is_skipped_and_named(firm: Firm, ana: User) -> None:
 def test_entries_that_follow_the_alias_by_themselves_are_done_as_well(
     firm: Firm, ana: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "CHUNK", 1)
+    monkeypatch.setattr(running, "CHUNK", 1)
     mistyped(firm, 3)
     operation = operations.confirm(planned(firm, ana), user=ana)
-    assert operations._chunk(operation)
+    assert running._chunk(operation)
     assert validation.follow_changes() > 0  # the word of the new alias reaches the other two first
     assert LedgerState.objects.filter(state="ready").count() == 3
-    while operations._chunk(operation):
+    while running._chunk(operation):
         pass
     operation.refresh_from_db()
     assert (operation.state, operation.done, operation.failed) == ("done", 3, 0)
@@ -254,10 +255,10 @@ class Killed(BaseException):
 def test_a_worker_that_dies_between_chunks_leaves_the_rest_to_the_next(
     firm: Firm, ana: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "CHUNK", 2)
+    monkeypatch.setattr(running, "CHUNK", 2)
     mistyped(firm, 5)
     operation = operations.confirm(planned(firm, ana), user=ana)
-    work_off, times = operations._work_off, iter(range(9))
+    work_off, times = running._work_off, iter(range(9))
 
     def dying(*arguments: Any) -> Any:
         if next(times) == 1:
@@ -265,7 +266,7 @@ def test_a_worker_that_dies_between_chunks_leaves_the_rest_to_the_next(
             raise Killed
         return work_off(*arguments)
 
-    monkeypatch.setattr(operations, "_work_off", dying)
+    monkeypatch.setattr(running, "_work_off", dying)
     with pytest.raises(Killed):
         operations.run(operation.pk)
     assert results(operation) == {"done": 2, "pending": 3}
@@ -284,10 +285,10 @@ def test_a_worker_that_dies_between_chunks_leaves_the_rest_to_the_next(
 def test_cancelling_stops_what_is_pending_and_keeps_what_is_done(
     firm: Firm, ana: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "CHUNK", 2)
+    monkeypatch.setattr(running, "CHUNK", 2)
     mistyped(firm, 5)
     operation = operations.confirm(planned(firm, ana), user=ana)
-    assert operations._chunk(operation)
+    assert running._chunk(operation)
     assert operations.cancel(operation, user=ana).state == "cancelled"
     operations.run(operation.pk)
     assert results(operation) == {"done": 2, "cancelled": 3}

@@ -15,6 +15,7 @@ from portal.models import Alias, AuditEvent, LedgerState, LedgerTransition, User
 from portal.records import Reference
 from reconciliation import operations
 from reconciliation.models import ExceptionCase, Operation
+from reconciliation.operations import running
 from tests import world
 from tests.invariants import assert_all_hold
 from tests.reconciliation import desk
@@ -80,7 +81,7 @@ def test_of_two_confirmations_one_counts(firm: Firm, ana: User) -> None:
 def test_of_many_workers_one_works_and_each_row_ends_once(
     firm: Firm, ana: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "CHUNK", 3)
+    monkeypatch.setattr(running, "CHUNK", 3)
     operation = operations.confirm(planned(firm, ana), user=ana)
     assert at_once(*[lambda: operations.run(operation.pk)] * 4) == [None] * 4
     operation.refresh_from_db()
@@ -96,8 +97,8 @@ def test_two_workers_after_a_lost_lease_still_do_each_row_once(
     firm: Firm, ana: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first was only slow: it goes on while the second has begun."""
-    monkeypatch.setattr(operations, "CHUNK", 2)
-    monkeypatch.setattr(operations, "LEASE_SECONDS", 0)
+    monkeypatch.setattr(running, "CHUNK", 2)
+    monkeypatch.setattr(running, "LEASE_SECONDS", 0)
     operation = operations.confirm(planned(firm, ana), user=ana)
     assert at_once(*[lambda: operations.run(operation.pk)] * 3) == [None] * 3
     operation.refresh_from_db()
@@ -108,7 +109,7 @@ def test_two_workers_after_a_lost_lease_still_do_each_row_once(
 def test_cancelling_while_it_runs_leaves_every_row_done_or_cancelled(
     firm: Firm, ana: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "CHUNK", 1)
+    monkeypatch.setattr(running, "CHUNK", 1)
     operation = operations.confirm(planned(firm, ana), user=ana)
 
     def cancel() -> None:
