@@ -38,6 +38,7 @@ from portal.models.master_data import (
     Role,
     Task,
 )
+from portal.models.notifications import Digest, Notification, NotificationKind
 
 __all__ = [
     "AccountingPeriod",
@@ -53,6 +54,7 @@ __all__ = [
     "CostCentre",
     "Crosswalk",
     "Customer",
+    "Digest",
     "Document",
     "Engagement",
     "EntityGrant",
@@ -66,6 +68,8 @@ __all__ = [
     "LegalEntity",
     "MasterChange",
     "Milestone",
+    "Notification",
+    "NotificationKind",
     "Project",
     "ProjectStatus",
     "PurchaseOrder",
