@@ -1,19 +1,35 @@
-"""Whether it is right: routes and their policies, exception cases and holds, bulk operations, reconciliation runs."""
+"""Whether it is right: routes and their policies, exception cases and holds, triage, bulk operations, reconciliation runs."""
 
 from reconciliation.models.cases import CaseComment, CaseTotal, ExceptionCase, HandBack, Hold
 from reconciliation.models.comparison import ReconciliationResult, ReconciliationRun
 from reconciliation.models.operations import Operation, OperationRow
 from reconciliation.models.routes import Route
+from reconciliation.models.teams import OwnershipRule, Team, TeamMember
+from reconciliation.models.triage import (
+    Decision,
+    DecisionCase,
+    Ignore,
+    Lease,
+    Snooze,
+)
 
 __all__ = [
     "CaseComment",
     "CaseTotal",
+    "Decision",
+    "DecisionCase",
     "ExceptionCase",
     "HandBack",
     "Hold",
+    "Ignore",
+    "Lease",
     "Operation",
     "OperationRow",
+    "OwnershipRule",
     "ReconciliationResult",
     "ReconciliationRun",
     "Route",
+    "Snooze",
+    "Team",
+    "TeamMember",
 ]

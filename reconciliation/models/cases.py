@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Q
 from simple_history.models import HistoricalRecords
@@ -14,12 +15,21 @@ class ExceptionCase(models.Model):
     """One cause that stops entries: a rule, an entity and the subject (a project, a code, a period …) that explains them.
 
     Unique while open. It closes by itself when its last hold does and re-opens as *regressed* when the cause is back.
-    The counts are kept by the batch that changes its holds; money is in `CaseTotal`, per currency.
+    The counts are kept by the batch that changes its holds; money is in `CaseTotal`, per currency. One that was merged
+    holds nothing: whatever its cause stops is held by the case that it was merged into.
     """
 
     class State(models.TextChoices):
         OPEN = "open", "Open"
         RESOLVED = "resolved", "Resolved"
+        MERGED = "merged", "Merged"
+
+    class Aside(models.TextChoices):
+        """Why an open cause is out of sight; its entries stay held all the same."""
+
+        NO = "", "In the queue"
+        SNOOZED = "snoozed", "Snoozed"
+        IGNORED = "ignored", "Ignored"
 
     rule = models.CharField(max_length=60, db_index=True)
     entity = models.ForeignKey("portal.LegalEntity", models.PROTECT, related_name="cases")
@@ -34,6 +44,11 @@ class ExceptionCase(models.Model):
     seen_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
     owner = models.ForeignKey("portal.User", models.SET_NULL, null=True, blank=True, related_name="cases")
+    team = models.ForeignKey("Team", models.SET_NULL, null=True, blank=True, related_name="cases")
+    tags = ArrayField(models.CharField(max_length=40), default=list, db_default=[], blank=True)
+    aside = models.CharField(max_length=10, choices=Aside.choices, default=Aside.NO, db_default="", blank=True)
+    merged_into = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="merged")
+    escalated_at = models.DateTimeField(null=True, blank=True)  # while nobody has touched it and its period ends soon
     open_holds = models.PositiveIntegerField(default=0)
     open_hours = models.DecimalField(max_digits=18, decimal_places=4, default=0)
     open_people = models.PositiveIntegerField(default=0)
@@ -49,11 +64,20 @@ class ExceptionCase(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["rule", "entity", "subject_type", "subject_key"],
-                condition=Q(state="open"),
-                name="one_open_case_per_cause",
-            )
+                condition=Q(state__in=["open", "merged"]),
+                name="one_standing_case_per_cause",
+            ),
+            models.CheckConstraint(condition=Q(state="open") | Q(aside=""), name="only_an_open_cause_is_set_aside"),
+            models.CheckConstraint(
+                condition=Q(state="merged", merged_into__isnull=False) | (~Q(state="merged") & Q(merged_into=None)),
+                name="a_merged_cause_says_into_which",
+            ),
         ]
-        indexes = [models.Index(fields=["state", "entity", "rule"], name="case_by_state_and_entity")]
+        indexes = [
+            models.Index(fields=["state", "entity", "rule"], name="case_by_state_and_entity"),
+            models.Index(fields=["team"], condition=Q(state="open"), name="open_case_by_team"),
+            GinIndex(fields=["tags"], name="case_by_tag"),
+        ]
 
     def __str__(self) -> str:
         return self.sentence
@@ -84,6 +108,9 @@ class Hold(models.Model):
 
     entry = models.ForeignKey("portal.LedgerEntry", models.PROTECT, related_name="holds")
     case = models.ForeignKey(ExceptionCase, models.PROTECT, related_name="holds")
+    merged_from = models.ForeignKey(  # the merged case whose cause it is, where `case` took that over
+        ExceptionCase, models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
     rule = models.CharField(max_length=60)
     sentence = models.TextField()
     detail = models.JSONField(default=dict, blank=True)
@@ -113,6 +140,7 @@ class Hold(models.Model):
         indexes = [
             models.Index(fields=["case", "entry"], condition=Q(closed_at=None), name="open_hold_by_case"),
             models.Index(fields=["entry"], condition=Q(outcome="waived"), name="waiver_by_entry"),
+            models.Index(fields=["merged_from"], condition=Q(merged_from__isnull=False), name="hold_by_merged_case"),
         ]
 
     def __str__(self) -> str:
@@ -140,13 +168,27 @@ class CaseComment(models.Model):
 
 
 class HandBack(models.Model):
-    """An entry handed back to its source with a message; it waits until the source sends a new version."""
+    """An entry handed back to its source with a message; it waits until the source sends a new version.
+
+    Where the source takes messages it is told; where it does not, the message is kept here for a person to pass on.
+    """
+
+    class Telling(models.TextChoices):
+        KEPT = "kept", "Kept here: this source takes no messages"
+        DUE = "due", "To be told to the source"
+        TOLD = "told", "The source was told"
+        FAILED = "failed", "The source did not take it"
 
     entry = models.ForeignKey("portal.LedgerEntry", models.PROTECT, related_name="hand_backs")
     by = models.ForeignKey("portal.User", models.PROTECT, related_name="+")
     at = models.DateTimeField()
     message = models.TextField()
     answered_at = models.DateTimeField(null=True, blank=True)
+    telling = models.CharField(max_length=10, choices=Telling.choices, default=Telling.KEPT)
+    told_at = models.DateTimeField(null=True, blank=True)
+    failure = models.TextField(blank=True)
+    tries = models.PositiveSmallIntegerField(default=0)
+    next_try_at = models.DateTimeField(null=True, blank=True)
 
     scope = Scope("entry__entity")
     objects = ScopedQuerySet.as_manager()
@@ -159,7 +201,11 @@ class HandBack(models.Model):
             models.CheckConstraint(
                 condition=Q(answered_at=None) | Q(answered_at__gte=F("at")), name="the_answer_follows_the_hand_back"
             ),
+            models.CheckConstraint(
+                condition=~Q(telling="told") | Q(told_at__isnull=False), name="what_the_source_was_told_has_a_moment"
+            ),
         ]
+        indexes = [models.Index(fields=["next_try_at"], condition=Q(telling="due"), name="hand_back_to_tell")]
 
     def __str__(self) -> str:
         return self.message[:80]

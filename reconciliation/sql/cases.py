@@ -30,7 +30,7 @@ class Wanted(NamedTuple):
 _CAUSES = "unnest(%s::text[], %s::bigint[], %s::text[], %s::text[])"
 _SAME = "c.rule = w.rule AND c.entity_id = w.entity_id AND c.subject_type = w.subject_type AND c.subject_key = w.subject_key"
 _TRACKED = """id, rule, subject_type, subject_key, sentence, detail, state, regressions, opened_at, closed_at, connection_id,
- entity_id, owner_id"""
+ entity_id, owner_id, team_id, tags, aside, merged_into_id, escalated_at"""
 
 
 def _arrays(causes: Sequence[Cause]) -> list[list[Any]]:
