@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -17,6 +16,7 @@ from django.db import transaction
 from portal import audit
 from portal import sql as portal_sql
 from portal.models import User
+from reconciliation import cash
 from reconciliation.models import ExceptionCase, Hold
 from reconciliation.rules import BY_CODE
 from reconciliation.sql import cases as sql
@@ -111,7 +111,9 @@ def close_hold_rows(
 
 def recount(case_ids: Iterable[int]) -> None:
     """Count cases anew from their open holds; a case whose last hold is closed resolves by itself."""
-    resolved = sql.count(list(case_ids))
+    ids = sorted(case_ids)
+    resolved = sql.count(ids)
+    cash.weigh(ids)
     sql.remember(resolved, "~", "The last hold is closed")
 
 
@@ -140,6 +142,8 @@ def raise_case(
             [sql.HoldRow(entry, case_id, rule, sentence, dict(detail or {})) for entry in sorted(entries)]
         )
         recount(left | {case_id})
+    else:
+        cash.weigh([case_id])
     return case_id
 
 
@@ -240,11 +244,3 @@ def waive(hold_ids: Sequence[int], *, by: User, reason: str, told: bool = False)
             )
         recount(entries_by_case)
     return sorted({entry_id for entry_id, _, _ in closed})
-
-
-def estimates(case_ids: Sequence[int]) -> dict[int, dict[str, Decimal]]:
-    """What the hours of cases without an agreed rate are worth at best guess, by case and currency; to be shown as such."""
-    found: dict[int, dict[str, Decimal]] = {}
-    for case_id, currency, amount in sql.estimates(case_ids):
-        found.setdefault(case_id, {})[currency] = amount
-    return found

@@ -96,10 +96,10 @@ class TotalsColumn(MoneyColumn):
         """The largest amount, and the others in small type."""
         totals = totals_of(record)
         if not totals:
-            guess = getattr(record, "estimate", None)
+            guess = estimates_of(record)
             if not guess:
                 return format_html('<span class="quiet">{}</span>', figures.UNKNOWN)
-            currency, value = next(iter(guess.items()))
+            currency, value = guess[0]
             words = "An estimate at the list price or the source's own rate; nothing is agreed yet"
             return format_html(
                 '<abbr title="{}">≈ {}</abbr><span class="cur narrow"> {}</span>',
@@ -136,8 +136,8 @@ class TotalsCurrencyColumn(CurrencyColumn):
         totals = totals_of(record)
         if totals:
             return totals[0][0]
-        guess = getattr(record, "estimate", None)
-        return str(next(iter(guess))) if guess else ""
+        guess = estimates_of(record)
+        return guess[0][0] if guess else ""
 
     def value(self, record: Any) -> str:
         """Its code; empty beside several."""
@@ -151,6 +151,12 @@ def totals_of(case: Any) -> list[tuple[str, Decimal]]:
     return sorted(found, key=lambda pair: (-abs(pair[1]), pair[0]))
 
 
+def estimates_of(case: Any) -> list[tuple[str, Decimal]]:
+    """(currency, amount) that the hours of a case without a price are worth at best guess, the largest first."""
+    found = [(total.currency, total.estimate) for total in case.totals.all() if total.estimate]
+    return sorted(found, key=lambda pair: (-abs(pair[1]), pair[0]))
+
+
 class CaseTable(Table):
     """Causes: the sentence, how much it stops, since when, and the way out."""
 
@@ -161,7 +167,7 @@ class CaseTable(Table):
     entries = NumberColumn(accessor="open_holds", verbose_name="Entries")
     people = NumberColumn(accessor="open_people", verbose_name="People")
     hours = HoursColumn(accessor="open_hours", verbose_name="Hours")
-    amount = TotalsColumn(order_by="weight")
+    amount = TotalsColumn(order_by="held_amount")
     currency = TotalsCurrencyColumn()
     oldest = WhenColumn(accessor="oldest_work_date", age=True, verbose_name="Oldest")
     trend = SparkColumn(label="Entries held over 14 days", verbose_name="14 days", exclude_from_export=True)

@@ -32,6 +32,7 @@ class Customer:
     key: str
     rates: dict[str, str]
     cap: str = ""
+    invoiced: tuple[str, str, str] = ("", "", "")  # schedule, day, payment terms in days; unknown where empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +68,19 @@ ENTITIES = (
 ROLES = {"analyst": "Analyst", "consultant": "Consultant", "senior": "Senior consultant", "manager": "Manager"}
 CUSTOMERS = (
     Customer("ACM", "Acme Industrial", "US", "time_and_material", "201",
-             {"analyst": "120", "consultant": "150", "senior": "180", "manager": "240"}),
-    Customer("BLU", "Bluewater Health", "US", "fixed_fee", "202", {"consultant": "150"}),
+             {"analyst": "120", "consultant": "150", "senior": "180", "manager": "240"}, invoiced=("monthly", "1", "30")),
+    Customer("BLU", "Bluewater Health", "US", "fixed_fee", "202", {"consultant": "150"}, invoiced=("milestone", "", "45")),
     Customer("THM", "Thames Rail", "GB", "time_and_material", "203",
-             {"analyst": "85", "consultant": "110", "senior": "140", "manager": "190"}),
+             {"analyst": "85", "consultant": "110", "senior": "140", "manager": "190"}, invoiced=("weekly", "5", "14")),
     Customer("CRN", "Cairnside Power", "GB", "time_and_material", "204",
-             {"analyst": "90", "consultant": "115", "senior": "145", "manager": "195"}, cap="250000"),
+             {"analyst": "90", "consultant": "115", "senior": "145", "manager": "195"}, cap="250000",
+             invoiced=("monthly", "31", "30")),
     Customer("NRD", "Nordwind Logistik", "DE", "time_and_material", "205",
-             {"analyst": "95", "consultant": "120", "senior": "150", "manager": "200"}),
+             {"analyst": "95", "consultant": "120", "senior": "150", "manager": "200"}, invoiced=("monthly", "5", "14")),
     Customer("HEL", "Helvetia Werke", "DE", "time_and_material", "206",
-             {"analyst": "0", "consultant": "0", "senior": "150", "manager": "200"}),
+             {"analyst": "0", "consultant": "0", "senior": "150", "manager": "200"}, invoiced=("monthly", "20", "60")),
     Customer("MRL", "Merlion Ports", "SG", "time_and_material", "207",
-             {"analyst": "110", "consultant": "160", "senior": "210", "manager": "280"}),
+             {"analyst": "110", "consultant": "160", "senior": "210", "manager": "280"}, invoiced=("weekly", "1", "30")),
     Customer("ORC", "Orchid Bank", "SG", "time_and_material", "208",
              {"consultant": "170", "senior": "220", "manager": "290"}),
 )  # fmt: skip
@@ -238,7 +240,11 @@ def _currency(entity: str) -> str:
 
 
 def _customer(item: Customer) -> dict[str, str]:
-    return {"code": item.code, "name": item.name, "currency": _currency(item.entity), "entity": item.entity}
+    schedule, day, terms = item.invoiced
+    return {
+        "code": item.code, "name": item.name, "currency": _currency(item.entity), "entity": item.entity,
+        "invoice_schedule": schedule, "invoice_day": day, "payment_terms_days": terms,
+    }  # fmt: skip
 
 
 def _contract(item: Customer, year: int) -> dict[str, str]:

@@ -46,6 +46,37 @@ class BillingModel(models.TextChoices):
     MILESTONE = "milestone", "Milestone"
 
 
+class InvoiceSchedule(models.TextChoices):
+    """When invoices go out. Without a word about it the schedule is unknown, which is not the same as none."""
+
+    MONTHLY = "monthly", "Monthly"
+    WEEKLY = "weekly", "Weekly"
+    MILESTONE = "milestone", "Per milestone"
+    NONE = "none", "Never invoiced"
+
+
+class Invoiced(models.Model):
+    """When a customer is invoiced and how long it may take to pay: said for the customer, and by a contract that differs."""
+
+    invoice_schedule = models.CharField(
+        max_length=10, choices=InvoiceSchedule.choices, blank=True, default="", db_default=""
+    )
+    invoice_day = models.PositiveSmallIntegerField(null=True, blank=True)  # of the month, or of the week (1 is Monday)
+    payment_terms_days = models.PositiveSmallIntegerField(null=True, blank=True)  # from the invoice to its due day
+
+    class Meta:
+        abstract = True
+
+
+def _invoice_day_fits(model: str) -> models.CheckConstraint:
+    return models.CheckConstraint(
+        condition=Q(invoice_schedule=InvoiceSchedule.MONTHLY, invoice_day__isnull=False, invoice_day__range=(1, 31))
+        | Q(invoice_schedule=InvoiceSchedule.WEEKLY, invoice_day__isnull=False, invoice_day__range=(1, 7))
+        | (~Q(invoice_schedule__in=[InvoiceSchedule.MONTHLY, InvoiceSchedule.WEEKLY]) & Q(invoice_day=None)),
+        name=f"{model}_is_invoiced_on_a_day_that_fits_its_schedule",
+    )
+
+
 class LegalEntity(models.Model):
     """One company of the group, with the currency it keeps its books in."""
 
@@ -123,7 +154,7 @@ class CostCentre(models.Model):
         return self.code
 
 
-class Customer(models.Model):
+class Customer(Invoiced):
     """One customer. A merged one points at the survivor and is kept."""
 
     class TaxTreatment(models.TextChoices):
@@ -152,14 +183,15 @@ class Customer(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(merged_into=None) | ~Q(merged_into=F("id")), name="customer_is_not_merged_into_itself"
-            )
+            ),
+            _invoice_day_fits("customer"),
         ]
 
     def __str__(self) -> str:
         return f"{self.code} {self.name}"
 
 
-class Contract(models.Model):
+class Contract(Invoiced):
     """What was agreed with a customer: how it is billed, in which currency, up to which amount."""
 
     class Rounding(models.TextChoices):
@@ -193,6 +225,7 @@ class Contract(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(hours_per_day__gt=0), name="contract_day_has_hours"),
             models.CheckConstraint(condition=Q(rate_tolerance__gte=0), name="rate_tolerance_is_not_negative"),
+            _invoice_day_fits("contract"),
         ]
 
     def __str__(self) -> str:

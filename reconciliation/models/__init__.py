@@ -1,6 +1,6 @@
 """Whether it is right: routes and their policies, exception cases and holds, triage, bulk operations, reconciliation runs."""
 
-from reconciliation.models.cases import CaseComment, CaseTotal, ExceptionCase, HandBack, Hold
+from reconciliation.models.cases import CaseComment, CaseDay, CaseReach, CaseTotal, ExceptionCase, HandBack, Hold
 from reconciliation.models.comparison import ReconciliationResult, ReconciliationRun
 from reconciliation.models.operations import Operation, OperationRow
 from reconciliation.models.routes import Route
@@ -15,6 +15,8 @@ from reconciliation.models.triage import (
 
 __all__ = [
     "CaseComment",
+    "CaseDay",
+    "CaseReach",
     "CaseTotal",
     "Decision",
     "DecisionCase",

@@ -15,8 +15,10 @@ class ExceptionCase(models.Model):
     """One cause that stops entries: a rule, an entity and the subject (a project, a code, a period …) that explains them.
 
     Unique while open. It closes by itself when its last hold does and re-opens as *regressed* when the cause is back.
-    The counts are kept by the batch that changes its holds; money is in `CaseTotal`, per currency. One that was merged
-    holds nothing: whatever its cause stops is held by the case that it was merged into.
+    The counts are kept by the batch that changes its holds; money is in `CaseTotal`, per currency, and on whose work in
+    `CaseReach`. What orders the queue is the cash at risk in one currency: that of the entity's books where the case holds
+    any of it, else the one in which it holds most (`reconciliation.cash`). One that was merged holds nothing: whatever its
+    cause stops is held by the case that it was merged into.
     """
 
     class State(models.TextChoices):
@@ -53,10 +55,28 @@ class ExceptionCase(models.Model):
     open_hours = models.DecimalField(max_digits=18, decimal_places=4, default=0)
     open_people = models.PositiveIntegerField(default=0)
     oldest_work_date = models.DateField(null=True, blank=True)
+    newest_work_date = models.DateField(null=True, blank=True)
+    held_currency = models.CharField(max_length=3, blank=True, default="", db_default="")
+    held_amount = models.DecimalField(max_digits=18, decimal_places=4, default=0, db_default=0)  # with estimates
+    cash_at_risk = models.DecimalField(max_digits=22, decimal_places=4, default=0, db_default=0)  # amount times days
+    weighed_on = models.DateField(null=True, blank=True)  # the day as of which the cash at risk is told
+    counted_at = models.DateTimeField(null=True, blank=True)  # when its counts last changed
 
     history = HistoricalRecords(
         history_change_reason_field=models.TextField(null=True),
-        excluded_fields=["open_holds", "open_hours", "open_people", "oldest_work_date", "seen_at"],
+        excluded_fields=[
+            "open_holds",
+            "open_hours",
+            "open_people",
+            "oldest_work_date",
+            "newest_work_date",
+            "seen_at",
+            "held_currency",
+            "held_amount",
+            "cash_at_risk",
+            "weighed_on",
+            "counted_at",
+        ],
     )
     objects = ScopedQuerySet.as_manager()
 
@@ -77,6 +97,9 @@ class ExceptionCase(models.Model):
             models.Index(fields=["state", "entity", "rule"], name="case_by_state_and_entity"),
             models.Index(fields=["team"], condition=Q(state="open"), name="open_case_by_team"),
             GinIndex(fields=["tags"], name="case_by_tag"),
+            models.Index(
+                fields=["held_currency", "-cash_at_risk", "id"], condition=Q(state="open"), name="case_by_risk"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -90,12 +113,66 @@ class CaseTotal(models.Model):
     currency = models.CharField(max_length=3)
     holds = models.PositiveIntegerField(default=0)
     amount = models.DecimalField(max_digits=18, decimal_places=4, default=0)
+    estimate = models.DecimalField(max_digits=18, decimal_places=4, default=0, db_default=0)  # of hours without a price
+    at_risk = models.DecimalField(max_digits=22, decimal_places=4, default=0, db_default=0)  # amount times days
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["case", "currency"], name="one_total_per_case_and_currency")]
 
     def __str__(self) -> str:
         return f"{self.amount} {self.currency}"
+
+
+class CaseReach(models.Model):
+    """What one case holds on one project for one customer in one currency; kept by the batch that changes its holds.
+
+    The list of causes is found by project, customer and project manager here, and weighed by the customer's invoice runs.
+    `estimate` is what hours without a price are worth at best guess; `billable` is the part, estimates included, that would
+    be on an invoice.
+    """
+
+    case = models.ForeignKey(ExceptionCase, models.CASCADE, related_name="reach", db_index=False)
+    project = models.ForeignKey("portal.Project", models.PROTECT, null=True, blank=True, related_name="+")
+    contract = models.ForeignKey("portal.Contract", models.PROTECT, null=True, blank=True, related_name="+")
+    customer = models.ForeignKey("portal.Customer", models.PROTECT, null=True, blank=True, related_name="+")
+    currency = models.CharField(max_length=3, blank=True)
+    holds = models.PositiveIntegerField()
+    hours = models.DecimalField(max_digits=18, decimal_places=4)
+    amount = models.DecimalField(max_digits=18, decimal_places=4)
+    estimate = models.DecimalField(max_digits=18, decimal_places=4)
+    billable = models.DecimalField(max_digits=18, decimal_places=4)
+
+    scope = Scope("case__entity")
+    objects = ScopedQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["case", "project", "contract", "customer", "currency"],
+                nulls_distinct=False,
+                name="one_reach_per_case_and_project",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.holds} of case {self.case_id}"
+
+
+class CaseDay(models.Model):
+    """How many holds one case took on in one day (UTC), for its sparkline. Counted up when holds open; never down."""
+
+    case = models.ForeignKey(ExceptionCase, models.CASCADE, related_name="days", db_index=False)
+    day = models.DateField()
+    opened = models.PositiveIntegerField()
+
+    scope = Scope("case__entity")
+    objects = ScopedQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["case", "day"], name="one_count_per_case_and_day")]
+
+    def __str__(self) -> str:
+        return f"{self.opened} on {self.day}"
 
 
 class Hold(models.Model):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from portal.sql import as_json, copy_in, execute, rows
@@ -138,6 +139,18 @@ class HoldRow(NamedTuple):
     detail: dict[str, Any]
 
 
+def _note_opened(by_case: Mapping[int, int]) -> None:
+    """Count the holds that cases took on today."""
+    if by_case:
+        execute(
+            "INSERT INTO reconciliation_caseday (case_id, day, opened)"
+            " SELECT w.id, (now() AT TIME ZONE 'UTC')::date, w.opened FROM unnest(%s::bigint[], %s::int[]) AS w(id, opened)"
+            " ORDER BY w.id ON CONFLICT (case_id, day)"
+            " DO UPDATE SET opened = reconciliation_caseday.opened + excluded.opened",
+            [list(by_case), list(by_case.values())],
+        )
+
+
 def open_holds_on_new(holds: Sequence[HoldRow], moment: Any) -> None:
     """Write holds of entries that were just made and have none."""
     copy_in(
@@ -145,6 +158,7 @@ def open_holds_on_new(holds: Sequence[HoldRow], moment: Any) -> None:
         ("entry_id", "case_id", "rule", "sentence", "detail", "opened_at", "outcome", "reason"),
         ([h.entry_id, h.case_id, h.rule, h.sentence, as_json(h.detail), moment, "", ""] for h in holds),
     )
+    _note_opened(Counter(hold.case_id for hold in holds))
 
 
 def open_holds(holds: Sequence[HoldRow]) -> set[int]:
@@ -157,14 +171,16 @@ def open_holds(holds: Sequence[HoldRow]) -> set[int]:
         " WHERE h.closed_at IS NULL AND h.case_id <> w.case_id",
         [arrays[0], arrays[2], arrays[1]],
     )
-    execute(
+    written = rows(
         "INSERT INTO reconciliation_hold (entry_id, case_id, rule, sentence, detail, opened_at, outcome, reason)"
         " SELECT w.entry_id, w.case_id, w.rule, w.sentence, w.detail, now(), '', '' FROM"
         " unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::jsonb[]) AS w(entry_id, case_id, rule, sentence, detail)"
         " ON CONFLICT (entry_id, rule) WHERE closed_at IS NULL"
-        " DO UPDATE SET case_id = excluded.case_id, sentence = excluded.sentence, detail = excluded.detail",
+        " DO UPDATE SET case_id = excluded.case_id, sentence = excluded.sentence, detail = excluded.detail"
+        " RETURNING case_id, xmax = 0",
         arrays,
     )
+    _note_opened(Counter(case_id for case_id, is_new in written if is_new))
     return {row[0] for row in left}
 
 
@@ -221,14 +237,15 @@ def holds(hold_ids: Sequence[int]) -> list[tuple[Any, ...]]:
 
 _COUNTED = """
     WITH counted AS (
-        SELECT h.case_id, count(*) AS holds, coalesce(sum(e.hours), 0) AS hours, min(e.work_date) AS oldest,
+        SELECT h.case_id, count(*) AS holds, coalesce(sum(e.hours), 0) AS hours,
+               min(e.work_date) AS oldest, max(e.work_date) AS newest,
                count(DISTINCT coalesce(e.resource_id, 0)) AS people
           FROM reconciliation_hold h JOIN portal_ledgerentry e ON e.id = h.entry_id
          WHERE h.case_id = ANY(%s::bigint[]) AND h.closed_at IS NULL GROUP BY h.case_id
     )
     UPDATE reconciliation_exceptioncase c
        SET open_holds = coalesce(n.holds, 0), open_hours = coalesce(n.hours, 0), open_people = coalesce(n.people, 0),
-           oldest_work_date = n.oldest,
+           oldest_work_date = n.oldest, newest_work_date = n.newest, counted_at = clock_timestamp(),
            state = CASE WHEN n.holds IS NULL THEN 'resolved' ELSE c.state END,
            closed_at = CASE WHEN n.holds IS NULL THEN coalesce(c.closed_at, now()) ELSE c.closed_at END
       FROM (SELECT w.id, counted.* FROM unnest(%s::bigint[]) AS w(id) LEFT JOIN counted ON counted.case_id = w.id) n,
@@ -237,20 +254,37 @@ _COUNTED = """
  RETURNING c.id, c.state, was.state"""
 
 
+# What an hour without a price is worth at best guess: what its rule estimated, else the rate that its source states.
+_REACHED = """
+    INSERT INTO reconciliation_casereach
+           (case_id, project_id, contract_id, customer_id, currency, holds, hours, amount, estimate, billable)
+    SELECT h.case_id, e.project_id, e.contract_id, coalesce(e.customer_id, p.customer_id), w.currency, count(*),
+           coalesce(sum(e.hours), 0), coalesce(sum(e.amount), 0), coalesce(sum(w.guess), 0),
+           coalesce(sum(coalesce(e.amount, w.guess)) FILTER (WHERE e.is_billable AND NOT e.is_cost_only), 0)
+      FROM reconciliation_hold h
+      JOIN portal_ledgerentry e ON e.id = h.entry_id
+      LEFT JOIN portal_project p ON p.id = e.project_id
+      LEFT JOIN portal_timeentry t ON e.amount IS NULL AND t.document_id = e.document_id AND t.version = e.version
+     CROSS JOIN LATERAL (
+           SELECT CASE WHEN e.amount IS NULL THEN coalesce((h.detail ->> 'estimate')::numeric, t.hours * t.rate) END AS guess,
+                  CASE WHEN e.amount IS NULL AND NOT h.detail ? 'estimate' THEN coalesce(nullif(t.currency, ''), e.currency)
+                       ELSE e.currency END AS currency
+           ) w
+     WHERE h.case_id = ANY(%s::bigint[]) AND h.closed_at IS NULL
+     GROUP BY 1, 2, 3, 4, 5"""
+
+
 def count(case_ids: Sequence[int]) -> list[int]:
-    """Count hours, money, people and age of cases anew; those without an open hold resolve. The ids that resolved now."""
+    """Count hours, people, age and reach of cases anew; those without an open hold resolve. The ids that resolved now.
+
+    Their money follows from the reach: `reconciliation.cash.weigh`.
+    """
     ids = sorted(case_ids)
     if not ids:
         return []
     resolved = [row[0] for row in rows(_COUNTED, [ids, ids, ids]) if row[1] == "resolved" and row[2] == "open"]
-    execute("DELETE FROM reconciliation_casetotal WHERE case_id = ANY(%s::bigint[])", [ids])
-    execute(
-        "INSERT INTO reconciliation_casetotal (case_id, currency, holds, amount)"
-        " SELECT h.case_id, e.currency, count(*), coalesce(sum(e.amount), 0) FROM reconciliation_hold h"
-        " JOIN portal_ledgerentry e ON e.id = h.entry_id"
-        " WHERE h.case_id = ANY(%s::bigint[]) AND h.closed_at IS NULL AND e.currency <> '' GROUP BY 1, 2",
-        [ids],
-    )
+    execute("DELETE FROM reconciliation_casereach WHERE case_id = ANY(%s::bigint[])", [ids])
+    execute(_REACHED, [ids])
     return resolved
 
 
@@ -276,19 +310,6 @@ def open_case_ids(rule: str, subject_type: str, subject_key: str, entity_id: int
             "SELECT id FROM reconciliation_exceptioncase WHERE state = 'open' AND rule = %s AND subject_type = %s"
             " AND subject_key = %s AND (%s::bigint IS NULL OR entity_id = %s) ORDER BY id",
             [rule, subject_type, subject_key, entity_id, entity_id],
-        )
-    ]
-
-
-def estimates(case_ids: Sequence[int]) -> list[tuple[int, str, Any]]:
-    """(case, currency, amount): what hours without an agreed rate would be worth at best guess."""
-    return [
-        (row[0], row[1], row[2])
-        for row in rows(
-            "SELECT h.case_id, e.currency, sum((h.detail ->> 'estimate')::numeric) FROM reconciliation_hold h"
-            " JOIN portal_ledgerentry e ON e.id = h.entry_id"
-            " WHERE h.case_id = ANY(%s::bigint[]) AND h.closed_at IS NULL AND h.detail ? 'estimate' GROUP BY 1, 2",
-            [list(case_ids)],
         )
     ]
 

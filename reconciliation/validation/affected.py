@@ -13,7 +13,7 @@ from datetime import timedelta
 from django.db import transaction
 
 from portal import changes_watch, sql
-from reconciliation import cases
+from reconciliation import cases, cash
 from reconciliation.sql import affected as affected_sql
 from reconciliation.sql import documents
 from reconciliation.validation.admission import admit
@@ -45,6 +45,7 @@ def follow_changes(*, actor: str = "validation", limit: int = BATCH) -> int:
             recheck(ordered[start : start + BATCH], actor=actor, reason="master data changed")
         for source_id in affected_sql.sources_of_routes(by_kind.get("route", ())):
             admit_unrouted(source_id, actor=actor)
+        cash.weigh_again(by_kind.get("customer", ()), by_kind.get("contract", ()))
         changes_watch.settle(changes)
     return len(changes)
 

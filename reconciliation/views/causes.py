@@ -9,8 +9,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from django import forms
-from django.db.models import Count, DecimalField, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value
-from django.db.models.functions import Coalesce
+from django.db.models import Count, F, Min, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -32,20 +31,12 @@ from reconciliation.views import rows
 from reconciliation.views.history import happened
 
 COMMENTERS = access.EVERYBODY - {GrantRole.AUDITOR}
-MONEY = DecimalField(max_digits=18, decimal_places=4)
 NAMED = re.compile(r"(?<!\w)@([\w.+-]+)")
 
 CAUSES = (
     ExceptionCase.objects.select_related("entity", "connection", "owner")
     .prefetch_related("totals")
-    .annotate(
-        weight=Coalesce(
-            Subquery(CaseTotal.objects.filter(case=OuterRef("pk")).order_by("-amount").values("amount")[:1]),
-            Value(Decimal(0)),
-            output_field=MONEY,
-        )
-    )
-    .order_by("-weight", F("oldest_work_date").asc(nulls_last=True))
+    .order_by("held_currency", "-cash_at_risk", F("oldest_work_date").asc(nulls_last=True))
 )
 
 

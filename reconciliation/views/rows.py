@@ -7,23 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, DecimalField, F, OuterRef, QuerySet, Subquery, Sum
-from django.db.models.functions import TruncDate
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
 
 from portal.models import Expense, LedgerEntry, TimeEntry
 from portal.screens.paging import PAGE_SIZES, CappedPaginator, Summary, page_size
 from portal.screens.tables import Table
-from reconciliation import cases, suggestions
-from reconciliation.models import ExceptionCase, Hold
+from reconciliation import suggestions
+from reconciliation.models import CaseDay, ExceptionCase, Hold
+from reconciliation.views import reach
 
 TREND_DAYS = 14
-ESTIMATED_UP_TO = 5_000  # entries of one cause; beyond that an estimate costs more than the page
-MONEY = DecimalField(max_digits=18, decimal_places=4)
 
 
 def paged(
@@ -78,36 +75,19 @@ def tell_holds(rows: Iterable[Any], case_id: int | None) -> None:
 
 
 def tell_causes(found: Sequence[ExceptionCase]) -> None:
-    """Give causes what their rows show: way, trend over 14 days, first way out, and an estimate where no rate is known."""
+    """Give causes what their rows show: way, trend over 14 days, projects, next invoice runs, and the first way out."""
     ids = [case.pk for case in found]
     ways = _ways(ids)
     trends = _trends(ids)
-    unpriced = [
-        case.pk
-        for case in found
-        if case.open_holds <= ESTIMATED_UP_TO and not any(total.amount for total in case.totals.all())
-    ]
-    guesses = {**_at_source_rates(unpriced), **cases.estimates(unpriced)}
+    reached = reach.of(ids)
     offered = suggestions.of(found)
     for case in found:
         row: Any = case
         row.source_name, row.target_name = ways.get(case.pk, ("", ""))
         row.trend = trends.get(case.pk, [0] * TREND_DAYS)
+        row.reached = reached.get(case.pk, reach.NOTHING)
         row.suggestions = offered[case.pk]
         row.suggestion = next(iter(row.suggestions), None)
-        row.estimate = guesses.get(case.pk, {})
-
-
-def _at_source_rates(ids: Sequence[int]) -> dict[int, dict[str, Decimal]]:
-    """What hours without a price are worth at the rates that their source states, by case and currency."""
-    said = "entry__document__time_entries__"
-    holds = Hold.objects.filter(case__in=ids, closed_at=None, **{f"{said}version": F("entry__version")})
-    worth = Sum(F(f"{said}hours") * F(f"{said}rate"), output_field=MONEY)
-    guesses: dict[int, dict[str, Decimal]] = {}
-    for case_id, currency, amount in holds.values_list("case_id", f"{said}currency").annotate(worth=worth).order_by():
-        if amount and currency:
-            guesses.setdefault(case_id, {})[currency] = amount
-    return guesses
 
 
 def _ways(ids: Sequence[int]) -> dict[int, tuple[str, str]]:
@@ -122,14 +102,11 @@ def _ways(ids: Sequence[int]) -> dict[int, tuple[str, str]]:
 
 
 def _trends(ids: Sequence[int]) -> dict[int, list[int]]:
-    today = timezone.localdate()
-    since = today - timedelta(days=TREND_DAYS - 1)
-    holds = Hold.objects.filter(case__in=ids, opened_at__date__gte=since).annotate(day=TruncDate("opened_at"))
+    since = timezone.localdate() - timedelta(days=TREND_DAYS - 1)
     trends: dict[int, list[int]] = {}
-    for case_id, day, count in (
-        holds.values("case_id", "day").annotate(n=Count("pk")).values_list("case_id", "day", "n")
-    ):
+    days = CaseDay.objects.filter(case__in=ids, day__gte=since).values_list("case_id", "day", "opened")
+    for case_id, day, opened in days:
         at = (day - since).days
-        if 0 <= at < TREND_DAYS:
-            trends.setdefault(case_id, [0] * TREND_DAYS)[at] = count
+        if at < TREND_DAYS:
+            trends.setdefault(case_id, [0] * TREND_DAYS)[at] = opened
     return trends

@@ -435,3 +435,18 @@ def test_twenty_thousand_rates_are_loaded_and_changed_in_seconds(folder: Path) -
     assert max(seconds) < 60, seconds  # a net against writing row by row, with room for a busy machine
     assert Rate.history.count() == 3 + 40_000
     assert Resource.objects.count() == 2002
+
+
+@pytest.mark.django_db
+def test_a_schedule_of_invoices_needs_a_day_that_fits_it(tmp_path: Path) -> None:
+    (tmp_path / "customers.csv").write_text(
+        "code,name,currency,invoice_schedule,invoice_day,payment_terms_days\n"
+        "A,Acme,USD,monthly,31,30\nB,Bell,USD,weekly,8,30\nC,Core,USD,monthly,,\nD,Dell,USD,,4,\nE,Esso,USD,quarterly,1,\n"
+    )
+    err = io.StringIO()
+    with pytest.raises(CommandError, match="4 problems"):
+        call_command("import_master_data", str(tmp_path), stdout=io.StringIO(), stderr=err)
+    assert "does not fit a weekly schedule; expected 1 to 7." in err.getvalue()
+    assert "does not fit a monthly schedule; expected 1 to 31." in err.getvalue()
+    assert "has no meaning without a monthly or weekly invoice_schedule." in err.getvalue()
+    assert "is not one of monthly, weekly, milestone, none." in err.getvalue()

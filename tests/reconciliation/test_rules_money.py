@@ -10,7 +10,6 @@ import pytest
 
 from portal.models import AccountingPeriod, IntercompanyRelation, PurchaseOrder, Rate, RateCard, Task
 from portal.records import Reference
-from reconciliation import cases
 from tests import world
 from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import Firm, case, entry, hold, rules_of, state
@@ -48,7 +47,8 @@ def test_hours_without_an_agreed_rate_are_held_without_an_amount_and_with_an_est
         in found.sentence
     )
     assert (found.detail["estimate"], found.detail["estimate_basis"]) == ("880.00", "the source's rate")
-    assert cases.estimates([found.case_id]) == {found.case_id: {"USD": Decimal("880.00")}}
+    total = found.case.totals.get()
+    assert (total.currency, total.amount, total.estimate) == ("USD", 0, Decimal("880.00"))
 
 
 @pytest.mark.case(33)

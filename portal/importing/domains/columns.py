@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from django.db import models
 
 from portal.importing import cells
-from portal.importing.tables import Column, to
+from portal.importing.tables import Column, Row, to
+from portal.models import InvoiceSchedule
+
+if TYPE_CHECKING:
+    from portal.importing.load import Load
 
 ALWAYS = date(2000, 1, 1)  # where a range of days may begin without being told
 
@@ -70,3 +78,39 @@ def first_day(name: str = "valid_from", *, required: bool = True, empty: date | 
 def last_day(name: str = "valid_to") -> Column:
     """The last day of a range."""
     return Column(name=name, sets=name, parse=cells.day, help="last day; no end where empty")
+
+
+def invoicing(instead: str) -> tuple[Column, Column, Column]:
+    """When invoices go out, and how long they may take to be paid; `instead` says what holds where nothing is said."""
+    return (
+        Column(
+            name="invoice_schedule",
+            sets="invoice_schedule",
+            parse=cells.choice(InvoiceSchedule.values),
+            empty="",
+            help=f"monthly, weekly, milestone or none; {instead} where empty",
+        ),
+        Column(
+            name="invoice_day",
+            sets="invoice_day",
+            parse=cells.whole(least=1, most=31),
+            help="day of the month (31 is its last), or of the week (1 is Monday)",
+        ),
+        Column(
+            name="payment_terms_days",
+            sets="payment_terms_days",
+            parse=cells.whole(least=0, most=365),
+            help=f"days from the invoice until it is due; {instead} where empty",
+        ),
+    )
+
+
+def fits_its_schedule(load: Load, rows: Sequence[Row], model: type[models.Model]) -> None:
+    """A monthly or weekly schedule needs its day, and no other has one."""
+    most = {InvoiceSchedule.MONTHLY: 31, InvoiceSchedule.WEEKLY: 7}
+    for row in rows:
+        schedule, on = (row.will_be(name, model) for name in ("invoice_schedule", "invoice_day"))
+        if schedule in most and not 1 <= (on or 0) <= most[schedule]:
+            load.problem(row, "invoice_day", on, f"does not fit a {schedule} schedule; expected 1 to {most[schedule]}.")
+        elif schedule not in most and on is not None:
+            load.problem(row, "invoice_day", on, "has no meaning without a monthly or weekly invoice_schedule.")

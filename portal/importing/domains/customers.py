@@ -8,7 +8,18 @@ from decimal import Decimal
 from stdnum import get_cc_module
 
 from portal.importing import cells
-from portal.importing.domains.columns import amount, code, currency, first_day, flag, last_day, name, pointer
+from portal.importing.domains.columns import (
+    amount,
+    code,
+    currency,
+    first_day,
+    fits_its_schedule,
+    flag,
+    invoicing,
+    last_day,
+    name,
+    pointer,
+)
 from portal.importing.load import Load
 from portal.importing.tables import Column, Ranges, Row, Table
 from portal.models import BillingModel, Contract, Customer, MasterChange, PurchaseOrder
@@ -24,6 +35,11 @@ def _tax_numbers(load: Load, rows: Sequence[Row]) -> None:
         module = get_cc_module(country, "vat") if country.isalpha() and country.isascii() else None
         if module is not None and not module.is_valid(number):
             load.warn(row, "tax_number", number, "does not look like a valid tax number; it is kept as it is.")
+
+
+def _customers(load: Load, rows: Sequence[Row]) -> None:
+    _tax_numbers(load, rows)
+    fits_its_schedule(load, rows, Customer)
 
 
 CUSTOMERS = Table(
@@ -52,12 +68,13 @@ CUSTOMERS = Table(
             empty="",
             help="with its country, as DE136695976; a number that does not look valid is a warning",
         ),
+        *invoicing("unknown"),
         first_day("active_from", required=False),
         last_day("active_to"),
     ),
     ranges=(Ranges((), "", "active_from", "active_to"),),
     hierarchies=("parent_id", "merged_into_id"),
-    check=_tax_numbers,
+    check=_customers,
     concerns=(Kind.CUSTOMER, "pk"),
 )
 
@@ -96,10 +113,12 @@ CONTRACTS = Table(
             help="hours of one day where rates are per day; 8 where empty",
         ),
         amount("rate_tolerance", "how much a source's hourly rate may differ; 0 where empty", empty=Decimal(0)),
+        *invoicing("the customer's"),
         first_day("starts_on", required=False),
         last_day("ends_on"),
     ),
     ranges=(Ranges((), "", "starts_on", "ends_on"),),
+    check=lambda load, rows: fits_its_schedule(load, rows, Contract),
     concerns=(Kind.CONTRACT, "pk"),
 )
 

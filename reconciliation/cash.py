@@ -1,0 +1,116 @@
+"""Cash at risk: which open cause costs the firm most if nobody looks at it before the next invoices go out.
+
+    cash at risk = what would be on an invoice, if it were not held, times the days by which its money comes later
+
+**Amount.** What the cause holds that a customer pays for: billable work that is not cost only. Hours that have no agreed price
+yet count at best guess (what their rule estimated, else the rate that their source states), and are shown as an estimate.
+
+**Days.** Held hours miss the customer's next invoice run and go out with the run after it. The days count from the run that
+would be missed until the later invoice is due: the days between the two runs, plus the payment terms. With invoices on the
+last of the month and 30 days to pay, hours that miss 30 November are due on 30 January and not before: 31 + 30 = 61 days.
+
+**Who says so.** The contract, else its customer. `none` (never invoiced, as between two companies of the group) makes no cash
+wait: 0 days. A schedule that nobody told, or that has no calendar because invoices follow milestones, is *unknown*: it is
+shown as unknown, and 30 days and the payment terms are counted for it. Payment terms that nobody told add nothing.
+
+**Currencies.** Tieout stores no exchange rates and invents none. A cause is weighed in one currency: that of its entity's
+books where it holds any of it, else the one in which it holds most. The queue is ordered within each currency, by currency,
+and says so when it shows more than one.
+
+The rule here: what is counted is kept by the batch that counts a cause, as of a day; a new day and changed master data weigh
+again. The days of a schedule are computed in this module only, and handed to the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from django.utils import timezone
+
+from portal.models import InvoiceSchedule
+from reconciliation.sql import cash as sql
+
+UNKNOWN_DAYS = 30  # counted between two runs of a schedule that nobody told
+BATCH = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """When a customer is invoiced and how long it may take to pay, as the contract or the customer says."""
+
+    schedule: str = ""
+    day: int | None = None
+    terms_days: int | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the calendar says when the next invoice goes out."""
+        return self.schedule in (InvoiceSchedule.MONTHLY, InvoiceSchedule.WEEKLY)
+
+    @property
+    def is_invoiced(self) -> bool:
+        """Whether an invoice goes out at all."""
+        return self.schedule != InvoiceSchedule.NONE
+
+    def runs(self, today: date) -> tuple[date, date] | None:
+        """The next invoice run from today on and the one after it; None where the calendar does not say."""
+        if self.schedule == InvoiceSchedule.WEEKLY and self.day:
+            first = today + timedelta(days=(self.day - today.isoweekday()) % 7)
+            return first, first + timedelta(days=7)
+        if self.schedule == InvoiceSchedule.MONTHLY and self.day:
+            first = _in_month(today, self.day)
+            if first < today:
+                first = _in_month(_next_month(today), self.day)
+            return first, _in_month(_next_month(first), self.day)
+        return None
+
+    def delay(self, today: date) -> int:
+        """The days by which money comes later when its hours miss the next run."""
+        if not self.is_invoiced:
+            return 0
+        runs = self.runs(today)
+        return ((runs[1] - runs[0]).days if runs else UNKNOWN_DAYS) + (self.terms_days or 0)
+
+
+def agreed(contract: Terms, customer: Terms) -> Terms:
+    """What holds: the contract's schedule with its day, else the customer's; the terms likewise, by themselves."""
+    told = contract if contract.schedule else customer
+    terms = contract.terms_days if contract.terms_days is not None else customer.terms_days
+    return Terms(told.schedule, told.day, terms)
+
+
+def weigh(case_ids: Sequence[int], today: date | None = None) -> None:
+    """Write what cases hold and risk, as of today; three statements, whatever their number."""
+    if case_ids:
+        day = today or timezone.localdate()
+        sql.weigh(case_ids, today=day, gaps=_gaps(day), unknown=UNKNOWN_DAYS)
+
+
+def weigh_again(customers: Collection[int] = (), contracts: Collection[int] = (), *, limit: int = BATCH) -> int:
+    """Weigh what changed schedules and terms touch, and what was weighed on another day; how many cases."""
+    today = timezone.localdate()
+    touched = sql.of_customers_and_contracts(customers, contracts) if customers or contracts else []
+    ids = sorted({*touched, *sql.not_weighed_on(today, limit)})
+    weigh(ids, today)
+    return len(ids)
+
+
+def _gaps(today: date) -> list[int]:
+    """The days between the next two monthly runs, for runs on the 1st, the 2nd … the 31st."""
+    gaps = []
+    for day in range(1, 32):
+        runs = Terms(InvoiceSchedule.MONTHLY, day).runs(today)
+        gaps.append((runs[1] - runs[0]).days if runs else 0)
+    return gaps
+
+
+def _in_month(of: date, day: int) -> date:
+    """A day of a month; the last one where the month is shorter."""
+    last = _next_month(of) - timedelta(days=1)
+    return last.replace(day=min(day, last.day))
+
+
+def _next_month(of: date) -> date:
+    return (of.replace(day=1) + timedelta(days=32)).replace(day=1)

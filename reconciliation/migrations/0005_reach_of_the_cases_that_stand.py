@@ -1,0 +1,35 @@
+"""Cases that stand already get their reach and the days of their sparkline; the next sweep weighs them."""
+
+from django.db import migrations
+
+REACH = """
+    INSERT INTO reconciliation_casereach
+           (case_id, project_id, contract_id, customer_id, currency, holds, hours, amount, estimate, billable)
+    SELECT h.case_id, e.project_id, e.contract_id, coalesce(e.customer_id, p.customer_id), w.currency, count(*),
+           coalesce(sum(e.hours), 0), coalesce(sum(e.amount), 0), coalesce(sum(w.guess), 0),
+           coalesce(sum(coalesce(e.amount, w.guess)) FILTER (WHERE e.is_billable AND NOT e.is_cost_only), 0)
+      FROM reconciliation_hold h
+      JOIN portal_ledgerentry e ON e.id = h.entry_id
+      LEFT JOIN portal_project p ON p.id = e.project_id
+      LEFT JOIN portal_timeentry t ON e.amount IS NULL AND t.document_id = e.document_id AND t.version = e.version
+     CROSS JOIN LATERAL (
+           SELECT CASE WHEN e.amount IS NULL THEN coalesce((h.detail ->> 'estimate')::numeric, t.hours * t.rate) END AS guess,
+                  CASE WHEN e.amount IS NULL AND NOT h.detail ? 'estimate' THEN coalesce(nullif(t.currency, ''), e.currency)
+                       ELSE e.currency END AS currency
+           ) w
+     WHERE h.closed_at IS NULL
+     GROUP BY 1, 2, 3, 4, 5"""
+DAYS = """
+    INSERT INTO reconciliation_caseday (case_id, day, opened)
+    SELECT case_id, (opened_at AT TIME ZONE 'UTC')::date, count(*) FROM reconciliation_hold GROUP BY 1, 2"""
+NEWEST = """
+    UPDATE reconciliation_exceptioncase c SET newest_work_date = n.newest
+      FROM (SELECT h.case_id, max(e.work_date) AS newest FROM reconciliation_hold h
+              JOIN portal_ledgerentry e ON e.id = h.entry_id WHERE h.closed_at IS NULL GROUP BY 1) n
+     WHERE n.case_id = c.id"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("reconciliation", "0004_what_a_case_reaches_and_risks")]
+
+    operations = [migrations.RunSQL(statement, migrations.RunSQL.noop) for statement in (REACH, DAYS, NEWEST)]

@@ -1,0 +1,79 @@
+"""What cases hold, in money and in money times days; written by the batch that counted them, and once a day for all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import date
+
+from portal.sql import execute, rows
+
+# The contract's word counts before the customer's; a schedule and its day always come from the same one of the two.
+_TOLD = """
+    SELECT CASE WHEN coalesce(k.invoice_schedule, '') <> '' THEN k.invoice_schedule
+                ELSE coalesce(u.invoice_schedule, '') END AS schedule,
+           CASE WHEN coalesce(k.invoice_schedule, '') <> '' THEN k.invoice_day ELSE u.invoice_day END AS day,
+           coalesce(k.payment_terms_days, u.payment_terms_days, 0) AS terms"""
+
+_TOTALS = f"""
+    INSERT INTO reconciliation_casetotal (case_id, currency, holds, amount, estimate, at_risk)
+    SELECT r.case_id, r.currency, sum(r.holds), sum(r.amount), sum(r.estimate), sum(r.billable * d.days)
+      FROM reconciliation_casereach r
+      LEFT JOIN portal_contract k ON k.id = r.contract_id
+      LEFT JOIN portal_customer u ON u.id = r.customer_id
+     CROSS JOIN LATERAL ({_TOLD}) told
+     CROSS JOIN LATERAL (
+           SELECT CASE told.schedule WHEN 'none' THEN 0
+                                     WHEN 'weekly' THEN 7 + told.terms
+                                     WHEN 'monthly' THEN (%(gaps)s::int[])[told.day] + told.terms
+                                     ELSE %(unknown)s + told.terms END AS days
+           ) d
+     WHERE r.case_id = ANY(%(ids)s::bigint[]) AND r.currency <> ''
+     GROUP BY r.case_id, r.currency"""  # noqa: S608
+
+_LEADING = """
+    UPDATE reconciliation_exceptioncase c
+       SET held_currency = coalesce(led.currency, entity.currency), held_amount = coalesce(led.amount, 0),
+           cash_at_risk = coalesce(led.at_risk, 0), weighed_on = %(today)s
+      FROM unnest(%(ids)s::bigint[]) AS w(id)
+      JOIN reconciliation_exceptioncase mine ON mine.id = w.id
+      JOIN portal_legalentity entity ON entity.id = mine.entity_id
+      LEFT JOIN LATERAL (
+           SELECT t.currency, t.amount + t.estimate AS amount, t.at_risk FROM reconciliation_casetotal t
+            WHERE t.case_id = w.id AND t.amount + t.estimate <> 0
+            ORDER BY t.currency = entity.currency DESC, t.at_risk DESC, t.amount + t.estimate DESC, t.currency LIMIT 1
+           ) led ON true
+     WHERE c.id = w.id"""
+
+
+def weigh(case_ids: Sequence[int], *, today: date, gaps: Sequence[int], unknown: int) -> None:
+    """Write the totals of cases and what orders them. `gaps` are the days between the next two runs of each day of a month."""
+    told = {"ids": list(case_ids), "gaps": list(gaps), "unknown": unknown, "today": today}
+    execute("DELETE FROM reconciliation_casetotal WHERE case_id = ANY(%(ids)s::bigint[])", told)
+    execute(_TOTALS, told)
+    execute(_LEADING, told)
+
+
+def not_weighed_on(today: date, limit: int) -> list[int]:
+    """Open cases whose cash at risk is of another day."""
+    return [
+        row[0]
+        for row in rows(
+            "SELECT id FROM reconciliation_exceptioncase WHERE state = 'open' AND weighed_on IS DISTINCT FROM %s"
+            " ORDER BY id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED",
+            [today, limit],
+        )
+    ]
+
+
+def of_customers_and_contracts(customers: Collection[int], contracts: Collection[int]) -> list[int]:
+    """Open cases that hold work of these customers, or under these contracts."""
+    return [
+        row[0]
+        for row in rows(
+            "SELECT c.id FROM reconciliation_exceptioncase c WHERE c.state = 'open' AND c.id IN ("
+            "SELECT case_id FROM reconciliation_casereach WHERE customer_id = ANY(%s::bigint[])"
+            " UNION SELECT case_id FROM reconciliation_casereach WHERE contract_id = ANY(%s::bigint[]))"
+            " ORDER BY c.id FOR NO KEY UPDATE",
+            [list(customers), list(contracts)],
+        )
+    ]
