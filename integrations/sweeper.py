@@ -16,6 +16,7 @@ from django.db import connection
 from integrations import outbox, wake, work
 from integrations.sql import streams as stream_sql
 from integrations.sql import waiting
+from portal import exports
 from portal.health import heard_from
 from portal.sql import now
 from reconciliation import matching, operations
@@ -33,6 +34,7 @@ _STAGES: dict[str, Callable[[int], object]] = {
     "sweep_ids": work.sweep_ids,
     "operation": work.operation,
     "reconcile": work.reconcile,
+    "export": work.export,
 }
 
 
@@ -56,6 +58,7 @@ def sweep(*, patience: float = PATIENCE) -> Swept | None:
         swept.streams = stream_sql.recover_streams()
         _do("recovering entries", lambda: _recover_entries(swept), swept)
         _do("validating again", work.revalidate, swept)
+        _do("removing files that expired", exports.discard, swept)
         for task, number, overdue in list(_due()):
             heard_from("sweeper")
             _see_to(task, number, overdue > patience, swept)
@@ -87,6 +90,8 @@ def _due() -> Iterator[tuple[str, int, float]]:
         yield "operation", operation_id, 0.0
     for run_id in matching.requested():
         yield "reconcile", run_id, 0.0
+    for export_id in exports.due():
+        yield "export", export_id, 0.0
     if now().time() >= NIGHT_IS_OVER:
         for stream_id in stream_sql.unswept_streams():
             yield "sweep_ids", stream_id, 0.0

@@ -76,6 +76,12 @@ def reconcile(run_id: int) -> None:
     work.reconcile(run_id)
 
 
+@shared_task(soft_time_limit=READER_SECONDS, time_limit=READER_SECONDS + 60)
+def export(export_id: int) -> None:
+    """Write one long export."""
+    work.export(export_id)
+
+
 @shared_task
 def sweep() -> None:
     """Find what is due and was forgotten."""

@@ -25,6 +25,7 @@ QUEUES = {
     "revalidate": "post",
     "operation": "bulk",
     "reconcile": "report",
+    "export": "report",
 }
 
 

@@ -14,6 +14,7 @@ from integrations import absences, hints, inbox, outbox, statements, streams, wa
 from integrations.models import Run
 from integrations.sql import waiting
 from portal.models import Connection, User
+from portal.screens import exporting
 from reconciliation import operations, validation
 
 SECONDS = 60.0  # after which a stage lets others have their turn
@@ -124,6 +125,11 @@ def reconcile(run_id: int) -> None:
             statements.answer(run_id)
         finally:
             waiting.unlock(Stage.RECONCILE, run_id)
+
+
+def export(export_id: int) -> None:
+    """Write a long export that a person asked for."""
+    exporting.make(export_id)
 
 
 def _wake_targets() -> None:

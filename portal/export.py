@@ -2,13 +2,14 @@
 
 The rule here: no cell becomes a formula. A text that a spreadsheet would run is written as text (CSV: with an apostrophe
 before it; XLSX: as a string cell), and a figure stays a figure. The first lines say what the file is, by whom and when.
+A person's own delimiter and decimal sign are for CSV; XLSX has neither.
 """
 
 from __future__ import annotations
 
 import csv
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -27,6 +28,9 @@ FORMATS = {
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 CHUNK = 2_000  # rows fetched and rendered at a time
+EXCEL_ROWS = 1_048_576  # that one sheet can hold
+DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
+DECIMALS = {"point": ".", "comma": ","}
 RUNS_AS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - full-width twins
 Cell = str | int | Decimal | date | datetime | bool | None
 
@@ -57,34 +61,83 @@ class Heading:
         return [*lines, []]
 
 
-def answer(form: str, *, table: type[Any], queryset: QuerySet[Any], heading: Heading) -> HttpResponseBase:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """What a file holds: a table over rows, some of its columns in an order of their own, and its heading.
+
+    `columns` empty means all. `prepare` tells the records of one chunk what they show beside their own columns.
+    """
+
+    table: type[Any]
+    queryset: QuerySet[Any]
+    heading: Heading
+    columns: Sequence[str] = ()
+    prepare: Callable[[list[Any]], object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a person's spreadsheet reads CSV."""
+
+    delimiter: str = ","
+    decimal: str = "."
+
+
+def dialect(preferences: Mapping[str, Any]) -> Dialect:
+    """A person's own dialect, or the common one."""
+    held = preferences.get("csv", {})
+    return Dialect(DELIMITERS.get(held.get("delimiter"), ","), DECIMALS.get(held.get("decimal"), "."))
+
+
+def answer(form: str, sheet: Sheet, *, own: Dialect = Dialect()) -> HttpResponseBase:
     """The file as an attachment. CSV is streamed row by row; XLSX is written to a temporary file first."""
-    name = f"{slugify(heading.title) or 'export'}-{heading.at:%Y%m%d-%H%M}.{form}"
-    rows = table_rows(table, queryset)
+    rows = table_rows(sheet)
     if form == "csv":
-        response: HttpResponseBase = StreamingHttpResponse(csv_lines(heading, rows), content_type=FORMATS[form])
-        response["Content-Disposition"] = f'attachment; filename="{name}"'
+        lines = csv_lines(sheet.heading, rows, own)
+        response: HttpResponseBase = StreamingHttpResponse(lines, content_type=FORMATS[form])
+        response["Content-Disposition"] = f'attachment; filename="{name_of(sheet.heading, form)}"'
         return response
-    return FileResponse(xlsx_file(heading, rows), as_attachment=True, filename=name, content_type=FORMATS[form])
+    return FileResponse(
+        xlsx_file(sheet.heading, rows),
+        as_attachment=True,
+        filename=name_of(sheet.heading, form),
+        content_type=FORMATS[form],
+    )
 
 
-def table_rows(table: type[Any], queryset: QuerySet[Any]) -> Iterator[list[Cell]]:
+def name_of(heading: Heading, form: str) -> str:
+    """The name that a file is saved under."""
+    return f"{slugify(heading.title) or 'export'}-{heading.at:%Y%m%d-%H%M}.{form}"
+
+
+def column_names(table: type[Any]) -> list[str]:
+    """Every column that a file of this table can have, in the table's order."""
+    return [column.name for column in table([]).columns if not column.column.exclude_from_export]
+
+
+def table_rows(sheet: Sheet) -> Iterator[list[Cell]]:
     """The column heads, then the values of every row, a chunk of rows in memory at a time."""
-    plain = table([])
-    columns = [column for column in plain.columns if not column.column.exclude_from_export]
-    yield [str(column.column.verbose_name or column.header) for column in columns]
-    names = [column.name for column in columns]
-    for records in _chunks(queryset):
-        for row in table(records, orderable=False).rows:
+    plain = sheet.table([])
+    possible = column_names(sheet.table)
+    names = [name for name in sheet.columns if name in possible] or possible
+    yield [str(plain.columns[name].column.verbose_name or plain.columns[name].header) for name in names]
+    for records in _chunks(sheet.queryset):
+        if sheet.prepare:
+            sheet.prepare(records)
+        for row in sheet.table(records, orderable=False).rows:
             yield [_cell(row.get_cell_value(name)) for name in names]
 
 
-def csv_lines(heading: Heading, rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
+def csv_lines(
+    heading: Heading,
+    rows: Iterable[Sequence[Cell]],
+    own: Dialect = Dialect(),
+) -> Iterator[str]:
     """The file line by line, with a mark that makes spreadsheets read UTF-8."""
-    writer = csv.writer(_Echo())
+    writer = csv.writer(_Echo(), delimiter=own.delimiter)
     yield "\ufeff"
     for row in chain(heading.lines(), rows):
-        yield writer.writerow([safe(cell) for cell in row])
+        yield writer.writerow([_written(cell, own) for cell in row])
 
 
 def xlsx_file(heading: Heading, rows: Iterable[Sequence[Cell]]) -> Any:
@@ -130,6 +183,11 @@ def safe(value: Cell) -> str | int | Decimal:
         return value.isoformat()
     text = value.replace("\x00", "")
     return f"'{text}" if text.lstrip(" ").startswith(RUNS_AS_FORMULA) else text
+
+
+def _written(cell: Cell, own: Dialect) -> str | int | Decimal:
+    plain = safe(cell)
+    return str(plain).replace(".", own.decimal) if isinstance(plain, Decimal) and own.decimal != "." else plain
 
 
 class _Echo:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,10 @@ if LOCAL:
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / "files"}},
+    "exports": {
+        "BACKEND": env.str("EXPORTS_STORAGE", default="django.core.files.storage.FileSystemStorage"),
+        "OPTIONS": env.json("EXPORTS_STORAGE_OPTIONS", default={"location": str(VAR_DIR / "exports")}),
+    },
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if LOCAL
@@ -234,6 +239,13 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 12 * 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # a bulk fix names its rows
 FILE_UPLOAD_PERMISSIONS = 0o640
+
+# Exports: how long a file lies, how long a silent worker holds one, and how many a person may make
+EXPORT_LIFE = timedelta(days=env.int("TIEOUT_EXPORT_DAYS", default=7))
+EXPORT_LEASE = timedelta(minutes=5)
+EXPORTS_WINDOW = timedelta(hours=1)
+EXPORTS_AN_HOUR: int = env.int("TIEOUT_EXPORTS_AN_HOUR", default=60)
+EXPORTS_UNDER_WAY: int = env.int("TIEOUT_EXPORTS_UNDER_WAY", default=3)
 
 # API
 REST_FRAMEWORK: dict[str, Any] = {

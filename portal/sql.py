@@ -54,6 +54,17 @@ def _bound(statement: str, parameters: Sequence[Any]) -> Iterator[psycopg.Cursor
         yield cursor
 
 
+@contextmanager
+def patience(seconds: int) -> Iterator[None]:
+    """Let statements inside run longer than this process's own limit; the limit stands again afterwards."""
+    [(before,)] = rows("SHOW statement_timeout")
+    execute("SELECT set_config('statement_timeout', %s, false)", [f"{seconds}s"])
+    try:
+        yield
+    finally:
+        execute("SELECT set_config('statement_timeout', %s, false)", [before])
+
+
 def now() -> datetime:
     """The database's clock: the moment at which the open transaction began."""
     return cast("datetime", rows("SELECT now()")[0][0])

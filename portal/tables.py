@@ -10,13 +10,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from portal import figures
-from portal.models import State
+from portal.models import Export, State
 from portal.screens import (
     CurrencyColumn,
     DayColumn,
     HoursColumn,
     MainColumn,
     MoneyColumn,
+    NumberColumn,
     StateColumn,
     Table,
     TextColumn,
@@ -137,3 +138,53 @@ def waiting(waits_on: str) -> str:
     if kind == "reversal":
         return f"waits for the receipt of reversal {which}"
     return _WAITS.get(kind, f"waits on {waits_on.replace(':', ' ').replace('_', ' ')}")
+
+
+EXPORT_TONES: dict[str, str] = {
+    Export.State.READY: "good",
+    Export.State.WAITING: "info",
+    Export.State.RUNNING: "info",
+    Export.State.FAILED: "bad",
+}
+
+
+def _size(bytes_: int) -> str:
+    return f"{bytes_ / 1_000_000:,.1f} MB" if bytes_ >= 1_000_000 else f"{max(bytes_, 1) / 1_000:,.0f} kB"
+
+
+class ExportTable(Table):
+    """A person's exports: what they hold, how many rows, and how long the file can be had."""
+
+    title = MainColumn(
+        verbose_name="Export",
+        url=lambda one: reverse("export_file", args=[one.pk]) if one.state == Export.State.READY else one.address,
+        second=lambda one: one.problem or " · ".join(one.filters),
+        drawer=False,
+    )
+    form = TextColumn(verbose_name="Format")
+    rows_written = NumberColumn(accessor="rows", verbose_name="Rows")
+    state = StateColumn(EXPORT_TONES)
+    asked_at = WhenColumn(verbose_name="Asked")
+    expires_at = WhenColumn(verbose_name="Expires")
+    downloads = NumberColumn(verbose_name="Downloads")
+    file = TextColumn(accessor="pk", orderable=False, verbose_name="File")
+
+    def render_title(self, value: str, record: Export) -> SafeString:
+        """What it holds, linked to the list with the same filter."""
+        column: MainColumn = self.columns["title"].column
+        return column.render(value, record)
+
+    def render_form(self, value: str) -> str:
+        """The format as people say it."""
+        return "Excel" if value == "xlsx" else value.upper()
+
+    def render_expires_at(self, value: Any, record: Export) -> str:
+        """When the file goes; nothing for what has none."""
+        return figures.moment(value) if record.state == Export.State.READY else figures.UNKNOWN
+
+    def render_file(self, record: Export) -> str:
+        """The way to the file, where there is one."""
+        if record.state != Export.State.READY:
+            return figures.UNKNOWN
+        url = reverse("export_file", args=[record.pk])
+        return format_html('<a class="button small" href="{}">Download <small>{}</small></a>', url, _size(record.size))

@@ -8,7 +8,7 @@ from django.views.generic import RedirectView
 
 from portal import health
 from portal.screens import NavItem
-from portal.views import audit, history, home, ledger, master, shell, styleguide
+from portal.views import audit, exports, history, home, ledger, master, shell, styleguide
 
 NAVIGATION = (
     NavItem(label="My work", url_name="home", position=0, key="w"),
@@ -32,6 +32,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("history/<slug:model>/<int:pk>/", history.HistoryScreen.as_view(), name="history"),
     path("master/", RedirectView.as_view(url="/master/project/"), name="master_data"),
     path("master/<slug:model>/", master.MasterScreen.as_view(), name="master"),
+    path("exports/", exports.ExportsScreen.as_view(), name="exports"),
+    path("exports/making/", exports.MakingPart.as_view(), name="exports_making"),
+    path("exports/<int:pk>/file/", exports.ExportFileScreen.as_view(), name="export_file"),
     path("styleguide/", styleguide.StyleguideScreen.as_view(), name="styleguide"),
     path("api/v1/", include("reconciliation.api_urls")),
     path("", include("reconciliation.urls")),

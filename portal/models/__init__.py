@@ -5,6 +5,7 @@ from portal.models.audit import AuditEvent, Heartbeat
 from portal.models.changes import MasterChange
 from portal.models.connections import Connection
 from portal.models.documents import Document, Expense, TimeEntry
+from portal.models.exports import Export
 from portal.models.ledger import (
     Attempt,
     AttemptLine,
@@ -60,6 +61,7 @@ __all__ = [
     "Engagement",
     "EntityGrant",
     "Expense",
+    "Export",
     "GrantRole",
     "Heartbeat",
     "IntercompanyRelation",

@@ -8,6 +8,7 @@ from portal.screens.actions import Action, Outcome, Refused
 from portal.screens.base import Screen
 from portal.screens.detail import DetailScreen
 from portal.screens.entities import chosen_entities, within
+from portal.screens.exporting import Content
 from portal.screens.lists import Empty, ListScreen, Notice, Tab, Tile
 from portal.screens.navigation import Badge, NavItem
 from portal.screens.tables import (
@@ -27,6 +28,7 @@ from portal.screens.tables import (
 __all__ = [
     "Action",
     "Badge",
+    "Content",
     "CurrencyColumn",
     "DayColumn",
     "DetailScreen",

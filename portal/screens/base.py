@@ -61,13 +61,17 @@ class Screen(View):
         if not request.user.is_authenticated:
             answer = redirect_to_login(request.get_full_path())
             return HttpResponseClientRedirect(answer.url) if getattr(request, "htmx", None) else answer
+        self.admit(request)
+        return super().dispatch(request, *args, **kwargs)
+
+    def admit(self, request: HttpRequest) -> None:
+        """Raise PermissionDenied, with a sentence, for a person without a role that this page is for."""
         held = roles_of(request)
         if not held:
             raise PermissionDenied("You hold no role in any entity yet.")
         if self.roles and not self.roles & held:
             names = ", ".join(sorted(GrantRole(role).label.lower() for role in self.roles))
             raise PermissionDenied(f"This page is for: {names}.")
-        return super().dispatch(request, *args, **kwargs)
 
     def context(self, **more: Any) -> dict[str, Any]:
         """What the template gets; screens add to it."""

@@ -18,10 +18,13 @@ from django.utils.functional import cached_property
 from django_filters import FilterSet
 
 from portal import export, figures
+from portal.export import Heading, Sheet
+from portal.screens import exporting
 from portal.screens.actions import ActionsMixin
 from portal.screens.base import Screen, roles_of
 from portal.screens.chips import Chip, chips
 from portal.screens.entities import PARAMETER, chosen_entities, within
+from portal.screens.exporting import ROWS, Content
 from portal.screens.paging import PAGE_SIZES, CappedPaginator, Summary, page_size, summarise, tab_counts
 from portal.screens.tables import CurrencyColumn, MoneyColumn, NumberColumn, SelectColumn, Table
 
@@ -93,6 +96,8 @@ class ListScreen(ActionsMixin, Screen):
     count_limit: ClassVar[int] = 200_000
     page_size: ClassVar[int] = 50
     exportable: ClassVar[bool] = True
+    contents: ClassVar[Sequence[Content]] = (ROWS,)  # what an export may hold: the rows, or what stands under them
+    export_table: ClassVar[type[Table] | None] = None  # where a file says in columns what the screen says in small type
     caption: ClassVar[str] = ""
     empty: Empty = Empty("Nothing here yet")
 
@@ -161,6 +166,7 @@ class ListScreen(ActionsMixin, Screen):
         data = self.request.GET.copy()
         data.pop("page", None)
         data.pop("export", None)
+        data.pop("of", None)
         for name, value in changes.items():
             data.pop(name, None)
             if value not in {"", None}:
@@ -182,22 +188,40 @@ class ListScreen(ActionsMixin, Screen):
         return self.page(self.list_context(), template="screens/results.html" if part else "")
 
     def export(self, form: str) -> HttpResponseBase:
-        """Every row of the filter in the columns shown."""
+        """Every row of the filter in the columns shown: now, or in the background when they are many."""
+        return exporting.answer(self, form)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Do an action, or have a long export made."""
+        if self.exportable and request.POST.get("export") in export.FORMATS:
+            return exporting.ask(self, request.POST["export"])
+        return super().post(request, *args, **kwargs)
+
+    def sheet(self, of: str = "", *, columns: Sequence[str] = ()) -> Sheet:
+        """What a file of this list holds, for this person now. `of` names one of `contents`."""
+        return Sheet(
+            table=self.export_table or self.table,
+            queryset=self.ordered(),
+            columns=columns or self.export_columns(),
+            heading=self.heading_of(self.title, self.summary),
+        )
+
+    def export_columns(self) -> Sequence[str]:
+        """The columns of a file, in their order; empty for all of them."""
+        return ()
+
+    def heading_of(self, title: str, summary: Summary) -> Heading:
+        """What stands above the rows of a file: filter, person, moment, count and totals."""
         described = [f"{chip.label}: {chip.shown}" for chip in self.chips if chip.on]
         if self.tab:
             described.insert(0, self.tab.label)
         choice = chosen_entities(self.request)
-        return export.answer(
-            form,
-            table=self.table,
-            queryset=self.ordered(),
-            heading=export.Heading(
-                title=self.title,
-                filters=[*described, f"Entities: {', '.join(sorted(choice.codes))}"],
-                person=self.request.user.get_username(),
-                count=self.summary.count,
-                totals=self.summary.totals,
-            ),
+        return Heading(
+            title=title,
+            filters=[*described, f"Entities: {', '.join(sorted(choice.codes))}"],
+            person=self.request.user.get_username(),
+            count=summary.count,
+            totals=summary.totals,
         )
 
     def ordered(self) -> QuerySet[Any]:
@@ -254,6 +278,7 @@ class ListScreen(ActionsMixin, Screen):
             kept=self.kept(),
             sizes=PAGE_SIZES,
             size=size,
+            export_links=exporting.links(self),
         )
 
     def foot(self, table: Table) -> list[tuple[str, str]]:

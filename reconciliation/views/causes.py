@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import cached_property
 from http import HTTPStatus
@@ -17,19 +18,21 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
-from portal import access, figures, history, sql
+from portal import access, export, figures, history, sql
 from portal.models import Document, EntityGrant, GrantRole, LedgerState, State, User
-from portal.screens import Action, DetailScreen, Empty, ListScreen, Outcome, Screen, Tab, Tile, within
+from portal.screens import Action, Content, DetailScreen, Empty, ListScreen, Outcome, Screen, Tab, Tile, within
 from portal.screens.base import layout
 from portal.screens.paging import Summary
 from reconciliation.filters import CaseFilter
 from reconciliation.fixes import ADVICE, FIXES
 from reconciliation.models import CaseComment, CaseTotal, ExceptionCase, Hold
 from reconciliation.rules import BY_CODE
+from reconciliation.sheets import HeldSheet, held_under
 from reconciliation.tables import BriefHeld, CaseExport, CaseTable, SelectableHeld, title_of, tone_of, totals_of, way_of
 from reconciliation.views import rows
 from reconciliation.views.history import happened
 
+ENTRIES = Content("entries", "Their entries")
 COMMENTERS = access.EVERYBODY - {GrantRole.AUDITOR}
 NAMED = re.compile(r"(?<!\w)@([\w.+-]+)")
 
@@ -119,6 +122,8 @@ class CauseList(ListScreen):
     queryset = CAUSES
     filterset = QueueFilter
     table = CaseTable
+    export_table = CaseExport
+    contents = (Content("", "Causes"), ENTRIES)
     actions = (AssignToMe, Assign)
     tabs = (
         Tab("open", "Open", lambda _user: Q(state=ExceptionCase.State.OPEN)),
@@ -232,10 +237,18 @@ class CauseList(ListScreen):
             count, totals={row["currency"]: {"entries": row["entries"], "amount": row["amount"]} for row in sums}
         )
 
-    def export(self, form: str) -> HttpResponseBase:
-        """Every cause of the filter, with rule, state and dates in columns of their own."""
-        self.table = CaseExport
-        return super().export(form)
+    def sheet(self, of: str = "", *, columns: Sequence[str] = ()) -> export.Sheet:
+        """Every cause of the filter, or every entry that they hold."""
+        if of != ENTRIES.slug:
+            return super().sheet(of, columns=columns)
+        held, summary = held_under(self.filtered)
+        return export.Sheet(
+            table=HeldSheet,
+            queryset=held,
+            columns=columns,
+            heading=self.heading_of(f"{self.title}: entries", summary),
+            prepare=lambda records: rows.tell_words(records, lambda hold: hold.entry),
+        )
 
     def list_context(self) -> dict[str, Any]:
         """The list, with what the rows of its page show beside their own columns."""

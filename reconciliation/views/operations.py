@@ -128,7 +128,7 @@ class OperationPage(Screen):
             person=self.request.user.get_username(),
             count=queryset.count(),
         )
-        return export.answer(form, table=OperationRowTable, queryset=queryset, heading=heading)
+        return export.answer(form, export.Sheet(table=OperationRowTable, queryset=queryset, heading=heading))
 
 
 class ProgressPart(OperationPage):

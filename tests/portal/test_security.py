@@ -17,12 +17,13 @@ from django.db import connection as database
 from django.test import Client
 from django.urls import URLResolver, get_resolver, reverse
 
-from portal import audit, tokens
+from portal import audit, sql, tokens
 from portal.models import (
     AttemptLine,
     AuditEvent,
     Contract,
     Customer,
+    Export,
     LedgerEntry,
     Project,
     RateCard,
@@ -57,6 +58,9 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
         posted=posted,
         attempt=AttemptLine.objects.filter(entry=posted).latest("pk").attempt_id,
         event=audit.record(firm.analyst, "looked-at", case, entity=firm.us, reason="to be sure"),
+        export=Export.objects.create(
+            person=firm.analyst, title="Ledger", address="/ledger/", form="csv", asked_at=sql.now()
+        ),
         version=TimeEntry.objects.filter(document=posted.document_id).latest("version").pk,
     )
 
@@ -83,6 +87,7 @@ ROWS: dict[str, Arguments] = {
     "reconciliation_run": lambda s: {"pk": s.comparison.pk},
     "reconciliation_sheet": lambda s: {"pk": s.comparison.pk},
     "reconciliation_period": lambda s: {"pk": s.period.pk},
+    "export_file": lambda s: {"pk": s.export.pk},
     "history": lambda s: {"model": "project", "pk": Project.objects.get().pk},
 }
 API_ROWS: dict[str, Callable[[Any], int]] = {
@@ -109,6 +114,7 @@ NO_PAGE: dict[str, str] = {
     "cause_comment": "takes a form only",
     "upload_file": "a file, as it was uploaded",
     "reconciliation_sheet": "a workbook",
+    "export_file": "a file, as it was made",
     "master_data": "leads on to the first list",
 }
 FOREIGN_PAGES = ("admin:", "account_", "mfa_", "api_")  # Django's, allauth's and the API's; told in tests of their own
