@@ -59,6 +59,7 @@ def sweep(*, patience: float = PATIENCE) -> Swept | None:
         _do("recovering entries", lambda: _recover_entries(swept), swept)
         _do("validating again", work.revalidate, swept)
         _do("removing files that expired", exports.discard, swept)
+        _do("following operations", operations.follow, swept)
         for task, number, overdue in list(_due()):
             heard_from("sweeper")
             _see_to(task, number, overdue > patience, swept)
@@ -86,8 +87,8 @@ def _due() -> Iterator[tuple[str, int, float]]:
         yield "take_in", connection_id, overdue
     for target_id, overdue in waiting.due_targets():
         yield "deliver", target_id, overdue
-    for operation_id in operations.due():
-        yield "operation", operation_id, 0.0
+    for operation_id, overdue in operations.overdue():
+        yield "operation", operation_id, overdue
     for run_id in matching.requested():
         yield "reconcile", run_id, 0.0
     for export_id in exports.due():

@@ -18,6 +18,7 @@ from portal.screens import exporting
 from reconciliation import operations, validation
 
 SECONDS = 60.0  # after which a stage lets others have their turn
+SECONDS_A_TURN = 15.0  # of a bulk fix; a worker that is told to end is gone within it
 BARREN = 2
 
 
@@ -83,6 +84,7 @@ def deliver(connection_id: int) -> None:
         told = outbox.deliver(connection_id, seconds=SECONDS)
     finally:
         waiting.unlock(Stage.DELIVER, connection_id)
+    operations.follow()
     if (told.accepted or told.proved) and waiting.has_ready(connection_id):
         wake.up("deliver", connection_id)
 
@@ -113,8 +115,15 @@ def revalidate() -> None:
 
 
 def operation(operation_id: int) -> None:
-    """Work off a bulk fix, and wake the targets."""
-    operations.run(operation_id)
+    """Work off a bulk fix for a turn, and wake the targets after every chunk; what is left waits behind other fixes."""
+    until = time.monotonic() + SECONDS_A_TURN
+
+    def goes_on() -> bool:
+        _wake_targets()
+        return time.monotonic() < until
+
+    if operations.run(operation_id, goes_on=goes_on):
+        wake.up("operation", operation_id)
     _wake_targets()
 
 

@@ -56,6 +56,7 @@ class Fix:
     needs_reason: ClassVar[bool] = True
     states: ClassVar[frozenset[State]] = frozenset({State.HELD})  # of the entries it can be used on
     reaches_moved: ClassVar[bool] = False  # what it changes lies outside the entries, which follow it by themselves
+    takes_back: ClassVar[bool] = False  # what comes of it on the ledger is a reversal
     leaves_held: ClassVar[bool] = False  # done means noted: the entries stay held until somebody else acts
 
     def title(self, work: Work, count: int) -> str:

@@ -89,6 +89,7 @@ class Reverse(Fix):
     label = "Reverse"
     help = "Books a reversal of what was posted, in an open period. Nothing is deleted."
     states = frozenset({State.HELD, State.ACCEPTED, State.POSTED, State.RECONCILED})
+    takes_back = True
 
     def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
         """Reverse what stands in the books for these entries' documents."""

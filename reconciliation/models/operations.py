@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import F, Q
+from django.db.models.lookups import IsNull
 
 from portal.models.access import ScopedQuerySet
 from reconciliation.models.cases import ExceptionCase
@@ -31,24 +33,55 @@ class Operation(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
+    turn = models.PositiveIntegerField(default=0)  # numbers the workers that had it; only the last one writes
+    settled_at = models.DateTimeField(null=True, blank=True)  # when nothing of it was on its way to a target any more
     preview = models.JSONField(
         default=dict, blank=True
     )  # totals of the dry-run: passes, still held, money before and after
     total = models.PositiveIntegerField(default=0)
     done = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
+    # Of the rows that are done, as last counted: posted, stopped again by the target or a rule, and still on their way.
+    posted = models.PositiveIntegerField(default=0)
+    refused = models.PositiveIntegerField(default=0)
+    on_the_way = models.PositiveIntegerField(default=0)
 
     objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(done__lte=F("total") - F("failed")), name="an_operation_ends_no_row_twice"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["done", "cancelled"]) | Q(IsNull(F("finished_at"), False)),
+                name="an_operation_that_is_over_says_since_when",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["entity", "created_by"],
+                condition=Q(state__in=["running", "done", "cancelled"], settled_at=None),
+                name="operation_under_way",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.title
 
+    @property
+    def over(self) -> int:
+        """How many rows have come to their end, as last counted: on the ledger too, where they went there."""
+        ended = self.done + self.failed if self.state == self.State.RUNNING else self.total
+        return max(0, ended - self.on_the_way)
+
 
 class OperationRow(models.Model):
-    """One entry within a bulk fix: what the dry-run promised and what came of it. Each row ends in exactly one result."""
+    """One entry within a bulk fix: what the dry-run promised and what came of it. Each row ends in exactly one result.
+
+    A trigger refuses to change a result or to delete a row that has one.
+    """
 
     class Result(models.TextChoices):
         PENDING = "pending", "Pending"
@@ -72,7 +105,14 @@ class OperationRow(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["operation", "entry"], name="an_operation_holds_an_entry_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["operation", "entry"], name="an_operation_holds_an_entry_once"),
+            models.CheckConstraint(
+                condition=Q(result="pending", finished_at=None)
+                | (~Q(result="pending") & Q(IsNull(F("finished_at"), False))),
+                name="a_row_ends_when_it_has_a_result",
+            ),
+        ]
         indexes = [models.Index(fields=["operation", "result"], name="operation_row_by_result")]
 
     def __str__(self) -> str:

@@ -9,20 +9,28 @@ from __future__ import annotations
 
 from reconciliation.operations.applying import OF_THE_ROW, NothingToFix, OperationRefused
 from reconciliation.operations.confirming import confirm
+from reconciliation.operations.following import Phase, Progress, follow, progress, waits, with_phase
 from reconciliation.operations.planning import fixable, left_out, plan
-from reconciliation.operations.running import cancel, due, posting_progress, retry_failed, run
+from reconciliation.operations.running import due, overdue, run
+from reconciliation.operations.steering import cancel, retry_failed
 
 __all__ = [
     "OF_THE_ROW",
     "NothingToFix",
     "OperationRefused",
+    "Phase",
+    "Progress",
     "cancel",
     "confirm",
     "due",
     "fixable",
+    "follow",
     "left_out",
+    "overdue",
     "plan",
-    "posting_progress",
+    "progress",
     "retry_failed",
     "run",
+    "waits",
+    "with_phase",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 
@@ -29,7 +30,8 @@ class NothingToFix(OperationRefused):
 OF_THE_ROW = (
     OperationRefused, NotReversible, NoOpenPeriod, NotWaivable, ObjectDoesNotExist, ValueError, LookupError, DatabaseError,
 )  # fmt: skip
-TRANSIENT = (OperationalError, InterfaceError)  # of the database: no row's fault, so the whole chunk is done again
+# Of the database, or of the time that a task may take: no row's fault, so the whole chunk is done again.
+TRANSIENT = (OperationalError, InterfaceError, SoftTimeLimitExceeded)
 
 
 @contextmanager

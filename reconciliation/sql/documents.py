@@ -27,6 +27,14 @@ def lock(document_ids: Collection[int]) -> None:
     )
 
 
+def of_entries(entry_ids: Sequence[int]) -> list[int]:
+    """The documents that entries are about."""
+    found = rows(
+        "SELECT DISTINCT document_id FROM portal_ledgerentry WHERE id = ANY(%s::bigint[])", [numbers(entry_ids)]
+    )
+    return [row[0] for row in found]
+
+
 def current_versions(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:
     """The current version of each document, in the order of `Draft`'s fields."""
     ids = numbers(document_ids)

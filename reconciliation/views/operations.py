@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
-from django_htmx.http import trigger_client_event
+from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
 from portal import access, export
 from portal.figures import span
@@ -79,9 +79,9 @@ class OperationPage(Screen):
         operation = self.operation()
         access.require(request.user, FIXES[operation.fix].roles, operation.entity_id)
         action = request.POST.get("action", "")
-        if action == "confirm":
-            return fixing.confirm(self, operation)
         here = reverse("operation", args=[operation.pk])
+        if action == "confirm":
+            return self.confirm(operation, here)
         try:
             if action == "cancel":
                 was_planned = operation.state == Operation.State.PLANNED
@@ -96,6 +96,20 @@ class OperationPage(Screen):
         except fixing.REFUSALS as refusal:
             messages.error(request, str(refusal))
         return HttpResponseRedirect(here, status=HTTPStatus.SEE_OTHER)
+
+    def confirm(self, operation: Operation, here: str) -> HttpResponse:
+        """Let it run. A second click on the same preview leads to what the first one began."""
+        answer = fixing.confirm(self, operation)
+        if answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
+            operation.refresh_from_db()
+            if operation.confirmed_at is not None and operation.created_by_id == self.request.user.pk:
+                is_htmx = getattr(self.request, "htmx", None)
+                return (
+                    HttpResponseClientRedirect(here)
+                    if is_htmx
+                    else HttpResponseRedirect(here, status=HTTPStatus.SEE_OTHER)
+                )
+        return answer
 
     def told(self, operation: Operation) -> dict[str, Any]:
         """What the head and the progress show."""
@@ -152,7 +166,8 @@ def progress_of(operation: Operation) -> dict[str, Any]:
     """How far an operation and its entries have come, in figures and in a sentence."""
     found = dict(operation.rows.order_by().values_list("result").annotate(Count("pk")))
     counts = {str(result): found.get(str(result), 0) for result in OperationRow.Result}
-    posting = {state: count for state, count in operations.posting_progress(operation).items() if count}
+    standing = operations.with_phase(operation.rows.all()).order_by().values_list("stands").annotate(Count("pk"))
+    posting = dict(standing)
     over = operation.total - counts[OperationRow.Result.PENDING]
     is_running = operation.state == Operation.State.RUNNING
     under_way = any(State(state) not in SETTLED for state in posting)

@@ -49,3 +49,39 @@ class Nursery:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(10)
+
+
+class Fixers:
+    """Workers that work off operations, as processes of their own."""
+
+    def __init__(self) -> None:
+        url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.fixer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "DATABASE_URL": url, "TIEOUT_PROCESS": "command"}, cwd=Path(settings.BASE_DIR),
+        )  # fmt: skip
+        assert self._answer().startswith("ready")
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def _say(self, line: str) -> str:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def begin(self, operation_id: int, point: str = "-") -> int:
+        """Start a worker on an operation; its number."""
+        return int(self._say(f"{operation_id} {point}"))
+
+    def ended(self, worker: int) -> int:
+        """Wait for a worker; 0, or the signal that ended it, or 1 when it failed."""
+        return int(self._say(f"wait {worker}"))
+
+    def close(self) -> None:
+        """End the process; its workers have ended."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(10)

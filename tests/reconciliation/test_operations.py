@@ -22,7 +22,7 @@ from reconciliation.fixes import FIXES, Work
 from reconciliation.fixes.decisions import Recheck
 from reconciliation.fixes.mapping import MapCode
 from reconciliation.models import ExceptionCase, Operation, OperationRow
-from reconciliation.operations import running
+from reconciliation.operations import Phase, running
 from tests import world
 from tests.integrations import outbound
 from tests.reconciliation import firm as firms
@@ -70,6 +70,11 @@ def done(operation: Operation, user: User) -> Operation:
     operations.run(operations.confirm(operation, user=user).pk)
     operation.refresh_from_db()
     return operation
+
+
+def begun(operation: Operation) -> bool:
+    """Let a worker do one chunk and give the operation back; whether something is left."""
+    return operations.run(operation.pk, goes_on=lambda: False)
 
 
 def results(operation: Operation) -> Counter[str]:
@@ -155,11 +160,10 @@ def test_entries_that_follow_the_alias_by_themselves_are_done_as_well(
     monkeypatch.setattr(running, "CHUNK", 1)
     mistyped(firm, 3)
     operation = operations.confirm(planned(firm, ana), user=ana)
-    assert running._chunk(operation)
+    assert begun(operation)
     assert validation.follow_changes() > 0  # the word of the new alias reaches the other two first
     assert LedgerState.objects.filter(state="ready").count() == 3
-    while running._chunk(operation):
-        pass
+    operations.run(operation.pk)
     operation.refresh_from_db()
     assert (operation.state, operation.done, operation.failed) == ("done", 3, 0)
 
@@ -258,7 +262,7 @@ def test_a_worker_that_dies_between_chunks_leaves_the_rest_to_the_next(
     monkeypatch.setattr(running, "CHUNK", 2)
     mistyped(firm, 5)
     operation = operations.confirm(planned(firm, ana), user=ana)
-    work_off, times = running._work_off, iter(range(9))
+    work_off, times = running.work_off, iter(range(9))
 
     def dying(*arguments: Any) -> Any:
         if next(times) == 1:
@@ -266,7 +270,7 @@ def test_a_worker_that_dies_between_chunks_leaves_the_rest_to_the_next(
             raise Killed
         return work_off(*arguments)
 
-    monkeypatch.setattr(running, "_work_off", dying)
+    monkeypatch.setattr(running, "work_off", dying)
     with pytest.raises(Killed):
         operations.run(operation.pk)
     assert results(operation) == {"done": 2, "pending": 3}
@@ -288,7 +292,7 @@ def test_cancelling_stops_what_is_pending_and_keeps_what_is_done(
     monkeypatch.setattr(running, "CHUNK", 2)
     mistyped(firm, 5)
     operation = operations.confirm(planned(firm, ana), user=ana)
-    assert running._chunk(operation)
+    assert begun(operation)
     assert operations.cancel(operation, user=ana).state == "cancelled"
     operations.run(operation.pk)
     assert results(operation) == {"done": 2, "cancelled": 3}
@@ -440,7 +444,7 @@ def test_rows_end_in_exactly_one_result_and_the_counts_add_up(firm: Firm, ana: U
     operation = done(planned(firm, ana), ana)
     assert operation.done + operation.failed == operation.total == OperationRow.objects.count()
     assert not operation.rows.filter(finished_at=None).exists()
-    assert operations.posting_progress(operation)["ready"] == 4
+    assert operations.progress(operation).counts[Phase.POSTING] == 4
 
 
 def test_a_recheck_needs_no_reason_and_changes_nothing_that_still_fails(firm: Firm, ana: User) -> None:

@@ -83,7 +83,7 @@ def test_of_many_workers_one_works_and_each_row_ends_once(
 ) -> None:
     monkeypatch.setattr(running, "CHUNK", 3)
     operation = operations.confirm(planned(firm, ana), user=ana)
-    assert at_once(*[lambda: operations.run(operation.pk)] * 4) == [None] * 4
+    assert at_once(*[lambda: operations.run(operation.pk)] * 4) == [False] * 4
     operation.refresh_from_db()
     assert (operation.state, operation.done, operation.failed) == ("done", 12, 0)
     assert set(operation.rows.values_list("result", flat=True)) == {"done"}
@@ -100,7 +100,7 @@ def test_two_workers_after_a_lost_lease_still_do_each_row_once(
     monkeypatch.setattr(running, "CHUNK", 2)
     monkeypatch.setattr(running, "LEASE_SECONDS", 0)
     operation = operations.confirm(planned(firm, ana), user=ana)
-    assert at_once(*[lambda: operations.run(operation.pk)] * 3) == [None] * 3
+    assert at_once(*[lambda: operations.run(operation.pk)] * 3) == [False] * 3
     operation.refresh_from_db()
     assert (operation.state, operation.done, operation.failed) == ("done", 12, 0)
     assert Alias.objects.count() == 1
