@@ -153,6 +153,14 @@ def _settings(connection: Connection) -> tuple[Setting, ...]:
         return ()
 
 
+def capabilities(connection: Connection) -> Capabilities | None:
+    """What a target can do; None while its connector cannot be built."""
+    try:
+        return registry.target(connection).capabilities
+    except (registry.UnknownConnector, registry.WrongHalf, ConnectorError):
+        return None
+
+
 def cannot(connection: Connection) -> list[str]:
     """What this connection cannot do, and what is done instead; one sentence each."""
     sentences: list[str] = []

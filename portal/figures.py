@@ -22,6 +22,12 @@ def number(value: Decimal | int | None, places: int | None = None) -> str:
     return text.replace("-", MINUS)
 
 
+def exact(value: Decimal) -> str:
+    """A figure with at least two decimals, and more where it has them."""
+    exponent = value.normalize().as_tuple().exponent
+    return number(value, max(2, -exponent if isinstance(exponent, int) else 2))
+
+
 def amount(value: Decimal | None, currency: str = "") -> str:
     """An amount in the currency's own minor units (two where the currency is not known), without the currency."""
     return number(value, get_currency_precision(currency) if currency else 2)
@@ -48,16 +54,21 @@ def span(length: timedelta) -> str:
     return f"{seconds} s"
 
 
+def span_of(seconds: float) -> str:
+    """The same for a number of seconds."""
+    return span(timedelta(seconds=seconds))
+
+
 def moment(value: datetime | None, *, relative: bool = True) -> SafeString:
     """A moment as a person says it (4 min ago, in 2 h), with the exact one and its zone in the title."""
     if value is None:
         return format_html('<span class="quiet">{}</span>', UNKNOWN)
     local = timezone.localtime(value)
-    exact = f"{local:%d %b %Y %H:%M:%S} {local.tzname()}"
+    whole = f"{local:%d %b %Y %H:%M:%S} {local.tzname()}"
     distance = timezone.now() - value
     words = f"in {span(distance)}" if distance < timedelta(0) else f"{span(distance)} ago"
     shown = words if relative else f"{local:%d %b %Y %H:%M}"
-    return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), exact, shown)
+    return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), whole, shown)
 
 
 def age(value: datetime | date | None) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from integrations import thread
+from integrations import standing, thread
 
 
 class Command(BaseCommand):
@@ -27,5 +27,5 @@ class Command(BaseCommand):
                 "a receipt number or an idempotency key."
             )
         for document in documents:
-            for line in thread.told(thread.of(document)):
+            for line in thread.told(thread.of(document), standing.capabilities):
                 self.stdout.write(line)

@@ -1,21 +1,17 @@
-"""The thread of one hour: from the source's record over versions, rules, ledger, attempts and receipt to reconciliation.
-
-The rule here: any id that a person may have in hand leads to the same thread (a document's external id, an entry's id, a
-receipt number, an idempotency key), and what is told is only what the rows say.
-"""
+"""Finding the thread: any id that a person may have in hand leads to its document, and the document to all its rows."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
 
 from integrations.models import InboxMessage
-from integrations.postings import plain
 from portal.models import (
     AttemptLine,
     Document,
@@ -24,6 +20,7 @@ from portal.models import (
     LedgerTransition,
     ReadBack,
     Receipt,
+    State,
     StatementLine,
     TimeEntry,
 )
@@ -44,6 +41,11 @@ class EntryThread:
     read_backs: Sequence[ReadBack] = ()
     lines: Sequence[StatementLine] = ()
     results: Sequence[ReconciliationResult] = ()
+
+    @property
+    def settled_at(self) -> datetime | None:
+        """When the figures were settled: at the first sending. None while they may still change."""
+        return next((move.at for move in self.transitions if move.to_state == State.SENDING), None)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,7 +83,22 @@ def of(document: Document) -> Thread:
         pk__in=[version.message_id for version in versions if version.message_id is not None]
     )
     entries = LedgerEntry.objects.filter(document=document).select_related(
-        "target", "state_row", "project", "resource", "period", "entity", "reverses"
+        "entity",
+        "source",
+        "target",
+        "document",
+        "project",
+        "contract",
+        "customer",
+        "task",
+        "resource",
+        "role",
+        "cost_centre",
+        "purchase_order",
+        "period",
+        "rate_used__card",
+        "state_row",
+        "reverses",
     )
     thread = Thread(document=document, messages=list(messages.order_by("pk")), versions=versions)
     thread.entries = list(_entries(list(entries.order_by("version", "pk"))))
@@ -99,13 +116,16 @@ def _entries(entries: Sequence[LedgerEntry]) -> Iterator[EntryThread]:
 
     holds = by_entry(Hold.objects.select_related("case", "closed_by").order_by("pk"))
     transitions = by_entry(LedgerTransition.objects.order_by("entry", "fence"))
-    attempts = by_entry(AttemptLine.objects.select_related("attempt").order_by("attempt_id"))
+    attempts = by_entry(
+        AttemptLine.objects.select_related("attempt").defer("attempt__exchanges").order_by("attempt_id")
+    )
     receipts = by_entry(Receipt.objects.order_by("pk"))
     read_backs = by_entry(ReadBack.objects.order_by("pk"))
     results = by_entry(ReconciliationResult.objects.select_related("run__period").order_by("run_id", "leg"))
     numbers = [receipt.number for rows in receipts.values() for receipt in rows]
     lines: dict[tuple[int, str], list[StatementLine]] = {}
-    for line in StatementLine.objects.filter(number__in=numbers):
+    targets = {entry.target_id for entry in entries}
+    for line in StatementLine.objects.filter(connection__in=targets, number__in=numbers):
         lines.setdefault((line.connection_id, line.number), []).append(line)
     for entry in entries:
         receipt = next(iter(receipts[entry.pk]), None)
@@ -118,70 +138,4 @@ def _entries(entries: Sequence[LedgerEntry]) -> Iterator[EntryThread]:
             read_backs=read_backs[entry.pk],
             lines=lines.get((entry.target_id, receipt.number), []) if receipt else [],
             results=results[entry.pk],
-        )
-
-
-def told(thread: Thread) -> Iterator[str]:
-    """The thread in lines for a terminal."""
-    document = thread.document
-    yield (
-        f"{document.get_kind_display()} {document.external_id} of {document.connection} "
-        f"({document.entity}), version {document.current_version}"
-    )
-    for message in thread.messages:
-        yield f"  received {message.received_at:%Y-%m-%d %H:%M:%S} as {message.stream} revision {message.revision}"
-    for version in thread.versions:
-        yield f"  version {version.version}: {_version(version)}"
-    for entry in thread.entries:
-        yield from _entry(entry)
-
-
-def _version(version: TimeEntry | Expense) -> str:
-    quantity = (
-        f"{plain(version.hours)} h" if isinstance(version, TimeEntry) else f"{plain(version.amount)} {version.currency}"
-    )
-    project = version.project_code or version.project_name or version.project_key or "no project"
-    person = version.resource_name or version.resource_code or version.resource_key or "nobody"
-    by = f", by {version.author}: {version.reason}" if version.author else ""
-    return f"{version.status}, {quantity} on {version.work_date} by {person} on {project}{by}"
-
-
-def _entry(thread: EntryThread) -> Iterator[str]:
-    entry, state = thread.entry, thread.entry.state_row
-    quantity = f"{plain(entry.hours)} h" if entry.hours is not None else ""
-    money = f"{plain(entry.amount)} {entry.currency}" if entry.amount is not None else "no amount"
-    takes_back = f", takes back entry {entry.reverses_id}" if entry.reverses_id else ""
-    waits = f", waits on {state.waits_on}" if state.waits_on else ""
-    yield (
-        f"  entry {entry.pk} (version {entry.version}, key {entry.idempotency_key.hex}) to {entry.target}{takes_back}: "
-        f"{state.get_state_display().lower()}{waits}"
-    )
-    yield f"    figures: {quantity} {money}, {entry.rate_version or 'no rate'}, posted on {entry.post_on}".replace(
-        ":  ", ": "
-    )
-    for hold in thread.holds:
-        closed = f" ({hold.get_outcome_display()})" if hold.outcome else ""
-        yield f"    held by {hold.rule}{closed}: {hold.sentence}"
-    for move in thread.transitions:
-        why = f": {move.reason}" if move.reason else ""
-        yield f"    {move.at:%Y-%m-%d %H:%M:%S} {move.from_state or 'new'} → {move.to_state} by {move.actor}{why}"
-    for line in thread.attempts:
-        attempt = line.attempt
-        status = f" {attempt.http_status}" if attempt.http_status else ""
-        detail = f": {line.detail}" if line.detail else ""
-        outcome = line.outcome or "no answer yet"
-        yield f"    {attempt.get_purpose_display().lower()} {attempt.started_at:%H:%M:%S}:{status} {outcome}{detail}"
-    if thread.receipt:
-        yield f"    receipt {thread.receipt.number} of {thread.receipt.received_at:%Y-%m-%d %H:%M:%S}"
-    for read in thread.read_backs:
-        told = "equal" if read.is_equal else f"differs: {read.differences}" if read.found else "not there"
-        yield f"    read back {read.at:%Y-%m-%d %H:%M:%S}: {told}"
-    for statement in thread.lines:
-        gone = f", gone since {statement.gone_at:%Y-%m-%d}" if statement.gone_at else ""
-        yield f"    statement {statement.read_at:%Y-%m-%d %H:%M:%S}: {statement.work_date}, {statement.hours} h{gone}"
-    for result in thread.results:
-        reason = f": {result.reason}" if result.reason else ""
-        yield (
-            f"    reconciled in run {result.run_id} ({result.run.period.code}), {result.get_leg_display()}: "
-            f"{result.get_outcome_display().lower()}{reason}"
         )

@@ -1,0 +1,6 @@
+"""The page of one ledger entry and what is opened from it."""
+
+from integrations.views.entries.attempt import AttemptPage
+from integrations.views.entries.page import DoubtPart, EntryPage
+
+__all__ = ["AttemptPage", "DoubtPart", "EntryPage"]
