@@ -58,6 +58,7 @@ def sweep(*, patience: float = PATIENCE) -> Swept | None:
         swept.streams = stream_sql.recover_streams()
         _do("recovering entries", lambda: _recover_entries(swept), swept)
         _do("validating again", work.revalidate, swept)
+        _do("looking after causes", work.look_after_causes, swept)
         _do("removing files that expired", exports.discard, swept)
         _do("following operations", operations.follow, swept)
         for task, number, overdue in list(_due()):

@@ -12,14 +12,17 @@ from enum import IntEnum
 
 from integrations import absences, hints, inbox, outbox, statements, streams, wake
 from integrations.models import Run
+from integrations.sql import streams as stream_sql
 from integrations.sql import waiting
+from portal.health import heard_from, is_silent
 from portal.models import Connection, User
 from portal.screens import exporting
-from reconciliation import operations, validation
+from reconciliation import operations, triage, validation
 
 SECONDS = 60.0  # after which a stage lets others have their turn
 SECONDS_A_TURN = 15.0  # of a bulk fix; a worker that is told to end is gone within it
 BARREN = 2
+ESCALATES_EVERY = 300  # seconds
 
 
 class Stage(IntEnum):
@@ -112,6 +115,14 @@ def revalidate() -> None:
         waiting.unlock(Stage.REVALIDATE, 0)
     if followed:
         _wake_targets()
+
+
+def look_after_causes() -> None:
+    """Bring back the causes whose snooze or ignore is over; now and then, escalate what nobody touches."""
+    waited = triage.awaited_syncs()
+    triage.end_what_is_over(stream_sql.read_well(list(waited)) if waited else {})
+    if is_silent("escalation", ESCALATES_EVERY):
+        heard_from("escalation", causes=triage.escalate())
 
 
 def operation(operation_id: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from celery import current_app
@@ -39,6 +40,11 @@ def heard_from(name: str, **detail: Any) -> None:
         unique_fields=["name"],
         update_fields=["at", "detail"],
     )
+
+
+def is_silent(name: str, seconds: float) -> bool:
+    """Whether a part was not heard from for so long, by the database's clock."""
+    return not Heartbeat.objects.filter(name=name, at__gt=Now() - timedelta(seconds=seconds)).exists()
 
 
 @require_safe

@@ -16,11 +16,13 @@ from django.db import transaction
 from portal import audit
 from portal import sql as portal_sql
 from portal.models import User
-from reconciliation import cash
+from reconciliation import cash, ownership
 from reconciliation.models import ExceptionCase, Hold
 from reconciliation.rules import BY_CODE
 from reconciliation.sql import cases as sql
-from reconciliation.sql.cases import Cause
+from reconciliation.sql import opening
+from reconciliation.sql import triage as triage_sql
+from reconciliation.sql.opening import Cause
 
 REGRESSION_DAYS = 30
 PASSED, WAIVED, WITHDRAWN = (
@@ -55,24 +57,27 @@ def open_holds(holds: Sequence[NewHold], *, fresh: bool = False, reason: str = "
     """
     if not holds:
         return set()
-    wanted: dict[Cause, sql.Wanted] = {}
+    wanted: dict[Cause, opening.Wanted] = {}
     for hold in holds:
         cause = _cause_of(hold)
         if cause not in wanted:
-            wanted[cause] = sql.Wanted(
+            wanted[cause] = opening.Wanted(
                 cause, hold.connection_id, hold.cause or hold.sentence, dict(hold.detail), hold.regression_days
             )
-    ids = sql.open_cases(list(wanted.values()), reason=reason)
-    rows = [
-        sql.HoldRow(hold.entry_id, ids[_cause_of(hold)], hold.rule, hold.sentence, dict(hold.detail)) for hold in holds
-    ]
-    touched = set(ids.values())
+    opened = opening.open_cases(list(wanted.values()), reason=reason)
+    rows = [_row(hold, opened[_cause_of(hold)]) for hold in holds]
+    touched = {found.case_id for found in opened.values()}
     if fresh:
         sql.open_holds_on_new(rows, portal_sql.now())
     else:
         touched |= sql.open_holds(rows)
     recount(touched)
+    ownership.give(opened.values())
     return touched
+
+
+def _row(hold: NewHold, opened: opening.Opened) -> sql.HoldRow:
+    return sql.HoldRow(hold.entry_id, opened.case_id, hold.rule, hold.sentence, dict(hold.detail), opened.merged_from)
 
 
 def _cause_of(hold: NewHold) -> Cause:
@@ -114,7 +119,9 @@ def recount(case_ids: Iterable[int]) -> None:
     ids = sorted(case_ids)
     resolved = sql.count(ids)
     cash.weigh(ids)
+    sql.keep_totals(resolved)
     sql.remember(resolved, "~", "The last hold is closed")
+    triage_sql.end_of(resolved, "The cause is gone.")
 
 
 def raise_case(
@@ -135,21 +142,25 @@ def raise_case(
     """
     described = BY_CODE[rule]
     cause = Cause(described.code, entity_id, subject_type, subject_key[:300])
-    wanted = sql.Wanted(cause, connection_id, sentence, dict(detail or {}), regression_days)
-    case_id = sql.open_cases([wanted], reason="found by the pipeline")[cause]
+    wanted = opening.Wanted(cause, connection_id, sentence, dict(detail or {}), regression_days)
+    opened = opening.open_cases([wanted], reason="found by the pipeline")[cause]
     if entries:
+        said = dict(detail or {})
         left = sql.open_holds(
-            [sql.HoldRow(entry, case_id, rule, sentence, dict(detail or {})) for entry in sorted(entries)]
+            [sql.HoldRow(entry, opened.case_id, rule, sentence, said, opened.merged_from) for entry in sorted(entries)]
         )
-        recount(left | {case_id})
+        recount(left | {opened.case_id})
     else:
-        cash.weigh([case_id])
-    return case_id
+        cash.weigh([opened.case_id])
+    ownership.give([opened])
+    return opened.case_id
 
 
 def resolve(rule: str, subject_type: str, subject_key: str, *, entity_id: int | None = None, reason: str) -> list[int]:
     """The cause of a case that holds no entry is gone (a connection answers again): close it; the ids of the cases closed."""
-    return sql.resolve(sql.open_case_ids(rule, subject_type, subject_key[:300], entity_id), reason=reason)
+    closed = sql.resolve(sql.open_case_ids(rule, subject_type, subject_key[:300], entity_id), reason=reason)
+    triage_sql.end_of(closed, "The cause is gone.")
+    return closed
 
 
 @dataclass(slots=True, kw_only=True)

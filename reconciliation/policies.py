@@ -52,6 +52,10 @@ class Policy:
     tax_codes: Mapping[str, Decimal] = field(default_factory=dict)
     tax_tolerance: Decimal = Decimal("0.02")
     regression_days: int = 30
+    ignore_limit: Mapping[str, Decimal] = field(default_factory=lambda: {"*": Decimal(10000)})
+    escalate_days: int = 3
+    escalate_idle_hours: int = 24
+    escalate_above: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +277,32 @@ SETTINGS: tuple[Setting, ...] = (
         _whole,
         "a whole number",
         "Within how many days a cause that is back re-opens its old case instead of making a new one.",
+    ),
+    Setting(
+        "ignore_limit",
+        _table(_decimal),
+        "a table of currency to amount; * for the rest",
+        "Up to what a cause may hold for an analyst to ignore it. Above it, and in a currency that is not named, a controller "
+        "must. The entity's policy counts, not the route's.",
+    ),
+    Setting(
+        "escalate_days",
+        _whole,
+        "a whole number",
+        "How many days before its period ends a cause that nobody touches is told to the leads of its team and to the "
+        "controllers. The entity's policy counts.",
+    ),
+    Setting(
+        "escalate_idle_hours",
+        _whole,
+        "a whole number",
+        "For how many hours nobody must have touched such a cause. The entity's policy counts.",
+    ),
+    Setting(
+        "escalate_above",
+        _table(_decimal),
+        "a table of currency to amount; * for the rest",
+        "Causes that hold less are not escalated; what nobody can price is. The entity's policy counts.",
     ),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}

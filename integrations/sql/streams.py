@@ -5,6 +5,8 @@ The rule here: what is written on behalf of a lease carries its fence, and every
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from portal.sql import execute, rows
@@ -139,6 +141,17 @@ def due_streams() -> list[tuple[int, int, float]]:
              ORDER BY s.next_due_at"""
         )
     ]
+
+
+def read_well(connection_ids: Sequence[int]) -> dict[int, datetime]:
+    """When the last reading of each of these connections began that came to its end."""
+    return dict(
+        rows(
+            "SELECT connection_id, max(started_at) FROM integrations_run"
+            " WHERE connection_id = ANY(%s::bigint[]) AND state = 'done' GROUP BY 1",
+            [list(connection_ids)],
+        )
+    )
 
 
 def unswept_streams() -> list[int]:

@@ -56,5 +56,25 @@ EVERY: tuple[Rule, ...] = (*RULES, *outside.OUTSIDE)
 BY_CODE: dict[str, Rule] = {rule.code: rule for rule in EVERY}
 CHECKED: frozenset[str] = frozenset(rule.code for rule in RULES)  # what a re-check can find and clear
 STANDING: frozenset[str] = frozenset(rule.code for rule in RULES if not rule.can_be_off)
+THEMES: dict[str, str] = {
+    "approvals": "Approvals",
+    "posted": "Changed after posting",
+    "projects": "Projects and customers",
+    "people": "People",
+    "hours": "Hours",
+    "expenses": "Expenses",
+    "rates": "Rates and currencies",
+    "periods": "Accounting periods",
+    "targets": "What the target needs",
+    "budgets": "Purchase orders and caps",
+    "outside": "Targets, sources and comparisons",
+}  # a theme is a module of rules; its name as finance reads it
 
-__all__ = ["BY_CODE", "CHECKED", "EVERY", "RULES", "STANDING", "Finding", "Rule"]
+
+def theme_of(code: str) -> str:
+    """The theme that a rule belongs to."""
+    check = BY_CODE[code].check
+    return check.__module__.rpartition(".")[2] if check is not None else "outside"
+
+
+__all__ = ["BY_CODE", "CHECKED", "EVERY", "RULES", "STANDING", "THEMES", "Finding", "Rule", "theme_of"]

@@ -8,114 +8,8 @@ from typing import Any, NamedTuple
 
 from portal.sql import as_json, copy_in, execute, rows
 
-
-class Cause(NamedTuple):
-    """What makes a case unique while it is open."""
-
-    rule: str
-    entity_id: int
-    subject_type: str
-    subject_key: str
-
-
-class Wanted(NamedTuple):
-    """A cause that has entries now, and what its case says."""
-
-    cause: Cause
-    connection_id: int | None
-    sentence: str
-    detail: dict[str, Any]
-    regression_days: int
-
-
-_CAUSES = "unnest(%s::text[], %s::bigint[], %s::text[], %s::text[])"
-_SAME = "c.rule = w.rule AND c.entity_id = w.entity_id AND c.subject_type = w.subject_type AND c.subject_key = w.subject_key"
 _TRACKED = """id, rule, subject_type, subject_key, sentence, detail, state, regressions, opened_at, closed_at, connection_id,
  entity_id, owner_id, team_id, tags, aside, merged_into_id, escalated_at"""
-
-
-def _arrays(causes: Sequence[Cause]) -> list[list[Any]]:
-    return [list(column) for column in zip(*causes, strict=True)]
-
-
-def open_cases(wanted: Sequence[Wanted], *, reason: str) -> dict[Cause, int]:
-    """The open case of each cause: as it stands, re-opened as regressed where it was resolved lately, or new."""
-    if not wanted:
-        return {}
-    causes = [item.cause for item in wanted]
-    arrays = _arrays(causes)
-    rows(
-        "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(rule || chr(31) || entity_id || chr(31) ||"  # noqa: S608
-        f" subject_type || chr(31) || subject_key, 7) AS k FROM {_CAUSES} AS w(rule, entity_id, subject_type, subject_key)"
-        " ORDER BY 1) locks",
-        arrays,
-    )
-    known = _open_ids(arrays)
-    missing = [item for item in wanted if item.cause not in known]
-    if missing:
-        changed = _reopen(missing)
-        known |= changed
-        new = [item for item in missing if item.cause not in changed]
-        known |= _create(new)
-        remember([known[item.cause] for item in new], "+", reason)
-        remember(list(changed.values()), "~", f"The cause is back: {reason}")
-    return known
-
-
-def _open_ids(arrays: list[list[Any]]) -> dict[Cause, int]:
-    found = rows(
-        "UPDATE reconciliation_exceptioncase c SET seen_at = now()"  # noqa: S608
-        f" FROM {_CAUSES} AS w(rule, entity_id, subject_type, subject_key) WHERE c.state = 'open' AND {_SAME}"
-        " RETURNING c.rule, c.entity_id, c.subject_type, c.subject_key, c.id",
-        arrays,
-    )
-    return {Cause(*row[:4]): row[4] for row in found}
-
-
-def _reopen(wanted: Sequence[Wanted]) -> dict[Cause, int]:
-    found = rows(
-        f"""
-        WITH wanted AS (
-            SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::int[])
-                AS w(rule, entity_id, subject_type, subject_key, sentence, detail, days)
-        ), latest AS (
-            SELECT DISTINCT ON (w.rule, w.entity_id, w.subject_type, w.subject_key) c.id, w.sentence, w.detail
-              FROM wanted w JOIN reconciliation_exceptioncase c ON {_SAME}
-             WHERE c.state = 'resolved' AND c.closed_at >= now() - make_interval(days => w.days)
-             ORDER BY w.rule, w.entity_id, w.subject_type, w.subject_key, c.closed_at DESC, c.id DESC
-        )
-        UPDATE reconciliation_exceptioncase c
-           SET state = 'open', regressions = c.regressions + 1, closed_at = NULL, seen_at = now(),
-               sentence = latest.sentence, detail = latest.detail
-          FROM latest WHERE c.id = latest.id
-     RETURNING c.rule, c.entity_id, c.subject_type, c.subject_key, c.id""",  # noqa: S608
-        [
-            *_arrays([item.cause for item in wanted]),
-            [item.sentence for item in wanted],
-            [as_json(item.detail) for item in wanted],
-            [item.regression_days for item in wanted],
-        ],
-    )
-    return {Cause(*row[:4]): row[4] for row in found}
-
-
-def _create(wanted: Sequence[Wanted]) -> dict[Cause, int]:
-    if not wanted:
-        return {}
-    found = rows(
-        "INSERT INTO reconciliation_exceptioncase (rule, entity_id, subject_type, subject_key, connection_id, sentence, detail,"
-        " state, regressions, opened_at, seen_at, open_holds, open_hours, open_people)"
-        " SELECT w.*, 'open', 0, now(), now(), 0, 0, 0 FROM"
-        " unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::jsonb[]) AS w"
-        " RETURNING rule, entity_id, subject_type, subject_key, id",
-        [
-            *_arrays([item.cause for item in wanted]),
-            [item.connection_id for item in wanted],
-            [item.sentence for item in wanted],
-            [as_json(item.detail) for item in wanted],
-        ],
-    )
-    return {Cause(*row[:4]): row[4] for row in found}
 
 
 def remember(case_ids: Sequence[int], kind: str, reason: str, user_id: int | None = None) -> None:
@@ -129,14 +23,26 @@ def remember(case_ids: Sequence[int], kind: str, reason: str, user_id: int | Non
         )
 
 
+def remember_each(case_ids: Sequence[int], kind: str, reasons: Sequence[str], user_id: int | None = None) -> None:
+    """One history row for each case as it stands now, each with a reason of its own."""
+    if case_ids:
+        execute(
+            f"INSERT INTO reconciliation_historicalexceptioncase ({_TRACKED}, history_date, history_change_reason, history_type,"  # noqa: S608
+            f" history_user_id) SELECT {_TRACKED}, clock_timestamp(), w.why, %s, %s FROM reconciliation_exceptioncase"
+            " JOIN unnest(%s::bigint[], %s::text[]) AS w(case_id, why) ON w.case_id = id",
+            [kind, user_id, list(case_ids), list(reasons)],
+        )
+
+
 class HoldRow(NamedTuple):
-    """One entry stopped by one rule."""
+    """One entry stopped by one rule; `merged_from` is the merged case whose cause it is."""
 
     entry_id: int
     case_id: int
     rule: str
     sentence: str
     detail: dict[str, Any]
+    merged_from: int | None = None
 
 
 def _note_opened(by_case: Mapping[int, int]) -> None:
@@ -155,8 +61,8 @@ def open_holds_on_new(holds: Sequence[HoldRow], moment: Any) -> None:
     """Write holds of entries that were just made and have none."""
     copy_in(
         "reconciliation_hold",
-        ("entry_id", "case_id", "rule", "sentence", "detail", "opened_at", "outcome", "reason"),
-        ([h.entry_id, h.case_id, h.rule, h.sentence, as_json(h.detail), moment, "", ""] for h in holds),
+        ("entry_id", "case_id", "rule", "sentence", "detail", "merged_from_id", "opened_at", "outcome", "reason"),
+        ([h.entry_id, h.case_id, h.rule, h.sentence, as_json(h.detail), h.merged_from, moment, "", ""] for h in holds),
     )
     _note_opened(Counter(hold.case_id for hold in holds))
 
@@ -172,11 +78,13 @@ def open_holds(holds: Sequence[HoldRow]) -> set[int]:
         [arrays[0], arrays[2], arrays[1]],
     )
     written = rows(
-        "INSERT INTO reconciliation_hold (entry_id, case_id, rule, sentence, detail, opened_at, outcome, reason)"
-        " SELECT w.entry_id, w.case_id, w.rule, w.sentence, w.detail, now(), '', '' FROM"
-        " unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::jsonb[]) AS w(entry_id, case_id, rule, sentence, detail)"
+        "INSERT INTO reconciliation_hold (entry_id, case_id, rule, sentence, detail, merged_from_id, opened_at, outcome, reason)"
+        " SELECT w.entry_id, w.case_id, w.rule, w.sentence, w.detail, w.merged_from, now(), '', '' FROM"
+        " unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::jsonb[], %s::bigint[])"
+        " AS w(entry_id, case_id, rule, sentence, detail, merged_from)"
         " ON CONFLICT (entry_id, rule) WHERE closed_at IS NULL"
-        " DO UPDATE SET case_id = excluded.case_id, sentence = excluded.sentence, detail = excluded.detail"
+        " DO UPDATE SET case_id = excluded.case_id, sentence = excluded.sentence, detail = excluded.detail,"
+        "               merged_from_id = excluded.merged_from_id"
         " RETURNING case_id, xmax = 0",
         arrays,
     )
@@ -246,7 +154,9 @@ _COUNTED = """
     UPDATE reconciliation_exceptioncase c
        SET open_holds = coalesce(n.holds, 0), open_hours = coalesce(n.hours, 0), open_people = coalesce(n.people, 0),
            oldest_work_date = n.oldest, newest_work_date = n.newest, counted_at = clock_timestamp(),
-           state = CASE WHEN n.holds IS NULL THEN 'resolved' ELSE c.state END,
+           state = CASE WHEN n.holds IS NULL AND c.state = 'open' THEN 'resolved' ELSE c.state END,
+           aside = CASE WHEN n.holds IS NULL THEN '' ELSE c.aside END,
+           escalated_at = CASE WHEN n.holds IS NULL THEN NULL ELSE c.escalated_at END,
            closed_at = CASE WHEN n.holds IS NULL THEN coalesce(c.closed_at, now()) ELSE c.closed_at END
       FROM (SELECT w.id, counted.* FROM unnest(%s::bigint[]) AS w(id) LEFT JOIN counted ON counted.case_id = w.id) n,
            (SELECT id, state FROM reconciliation_exceptioncase WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE) was
@@ -288,12 +198,26 @@ def count(case_ids: Sequence[int]) -> list[int]:
     return resolved
 
 
+def keep_totals(case_ids: Sequence[int]) -> None:
+    """What cases that resolved now held in all, each document once with its last figures: it stays as their total."""
+    if case_ids:
+        execute(
+            "INSERT INTO reconciliation_casetotal (case_id, currency, holds, amount)"
+            " SELECT case_id, currency, count(*), coalesce(sum(amount), 0) FROM ("
+            "  SELECT DISTINCT ON (h.case_id, e.document_id, e.part) h.case_id, e.currency, e.amount"
+            "   FROM reconciliation_hold h JOIN portal_ledgerentry e ON e.id = h.entry_id"
+            "   WHERE h.case_id = ANY(%s::bigint[]) AND e.currency <> ''"
+            "   ORDER BY h.case_id, e.document_id, e.part, e.version DESC, e.id DESC) held GROUP BY 1, 2",
+            [list(case_ids)],
+        )
+
+
 def resolve(case_ids: Sequence[int], *, reason: str, user_id: int | None = None) -> list[int]:
     """Close open cases that hold no entry (a connection's, a comparison's); the ids that closed."""
     closed = [
         row[0]
         for row in rows(
-            "UPDATE reconciliation_exceptioncase SET state = 'resolved', closed_at = now()"
+            "UPDATE reconciliation_exceptioncase SET state = 'resolved', closed_at = now(), aside = '', escalated_at = NULL"
             " WHERE id = ANY(%s::bigint[]) AND state = 'open' AND open_holds = 0 RETURNING id",
             [sorted(case_ids)],
         )

@@ -20,9 +20,13 @@ from integrations.sql import streams as stream_sql
 from integrations.sql import waiting
 from portal.models import Connection, Document, Heartbeat
 from portal.sql import now
+from reconciliation import triage
+from reconciliation.models import ExceptionCase
 from tests import world
 from tests.integrations import inbound
 from tests.integrations.inbound import Inbound, put
+from tests.reconciliation import desk
+from tests.reconciliation import firm as firms
 
 pytestmark = pytest.mark.django_db
 
@@ -248,3 +252,21 @@ class TestSyncCommand:
         Stream.objects.update(next_due_at=now() + timedelta(hours=1))
         assert self.sync("--due") == "Nothing was due.\n"
         assert inbox.take_in(source.connection.pk).messages == 0
+
+
+def test_a_cause_that_waits_for_the_next_sync_is_back_once_its_source_was_read(nobody_wakes: None) -> None:
+    firm = firms.build()
+    desk.mistyped(firm, 2)
+    case = ExceptionCase.objects.get()
+    asleep = triage.snooze([case.pk], by=desk.analyst(firm))
+    sweeper.sweep()
+    case.refresh_from_db()
+    assert case.aside == "snoozed"
+    Run.objects.create(
+        connection=firm.source, stream="time", trigger=Run.Trigger.SCHEDULE, state=Run.State.DONE,
+        started_at=asleep.at + timedelta(seconds=1), heartbeat_at=now(), finished_at=now(),
+    )  # fmt: skip
+    sweeper.sweep()
+    case.refresh_from_db()
+    assert case.aside == ""
+    assert Heartbeat.objects.filter(name="escalation").exists()
