@@ -255,7 +255,7 @@ class TestSyncCommand:
 
 
 def test_a_cause_that_waits_for_the_next_sync_is_back_once_its_source_was_read(nobody_wakes: None) -> None:
-    firm = firms.build()
+    firm = firms.build("CA", "CAD")
     desk.mistyped(firm, 2)
     case = ExceptionCase.objects.get()
     asleep = triage.snooze([case.pk], by=desk.analyst(firm))

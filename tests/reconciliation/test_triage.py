@@ -320,7 +320,8 @@ def test_a_person_named_in_a_comment_is_told_if_they_may_read_the_cause(firm: Fi
 def test_a_merged_cause_brings_its_entries_and_those_to_come(firm: Firm, fay: User) -> None:
     first, second = unknown(firm, 3, code="TYPO-1", start=1000), unknown(firm, 2, code="TYPO-2", start=2000)
     triage.merge([second.pk], by=fay, into=first.pk, reason="the same typing error")
-    first.refresh_from_db(), second.refresh_from_db()
+    first.refresh_from_db()
+    second.refresh_from_db()
     assert (first.open_holds, second.open_holds, second.state, second.merged_into) == (5, 0, "merged", first)
     desk.mistyped(firm, 1, code="TYPO-2", start=3000)
     first.refresh_from_db()
