@@ -16,7 +16,7 @@ from django.db import connection
 from integrations import outbox, wake, work
 from integrations.sql import streams as stream_sql
 from integrations.sql import waiting
-from portal import exports
+from portal import digests, exports
 from portal.health import heard_from
 from portal.sql import now
 from reconciliation import matching, operations
@@ -35,6 +35,7 @@ _STAGES: dict[str, Callable[[int], object]] = {
     "operation": work.operation,
     "reconcile": work.reconcile,
     "export": work.export,
+    "digest": work.digest,
 }
 
 
@@ -61,6 +62,7 @@ def sweep(*, patience: float = PATIENCE) -> Swept | None:
         _do("looking after causes", work.look_after_causes, swept)
         _do("removing files that expired", exports.discard, swept)
         _do("following operations", operations.follow, swept)
+        _do("telling mails in doubt", digests.recover, swept)
         for task, number, overdue in list(_due()):
             heard_from("sweeper")
             _see_to(task, number, overdue > patience, swept)
@@ -94,6 +96,8 @@ def _due() -> Iterator[tuple[str, int, float]]:
         yield "reconcile", run_id, 0.0
     for export_id in exports.due():
         yield "export", export_id, 0.0
+    for person_id in digests.due():
+        yield "digest", person_id, 0.0
     if now().time() >= NIGHT_IS_OVER:
         for stream_id in stream_sql.unswept_streams():
             yield "sweep_ids", stream_id, 0.0

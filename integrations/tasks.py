@@ -83,6 +83,12 @@ def export(export_id: int) -> None:
 
 
 @shared_task
+def digest(person_id: int) -> None:
+    """Mail one person what was gathered."""
+    work.digest(person_id)
+
+
+@shared_task
 def sweep() -> None:
     """Find what is due and was forgotten."""
     sweeper.sweep()

@@ -26,6 +26,7 @@ QUEUES = {
     "operation": "bulk",
     "reconcile": "report",
     "export": "report",
+    "digest": "report",
 }
 
 

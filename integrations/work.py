@@ -14,6 +14,7 @@ from integrations import absences, hints, inbox, outbox, statements, streams, wa
 from integrations.models import Run
 from integrations.sql import streams as stream_sql
 from integrations.sql import waiting
+from portal import digests
 from portal.health import heard_from, is_silent
 from portal.models import Connection, User
 from portal.screens import exporting
@@ -150,6 +151,11 @@ def reconcile(run_id: int) -> None:
 def export(export_id: int) -> None:
     """Write a long export that a person asked for."""
     exporting.make(export_id)
+
+
+def digest(person_id: int) -> None:
+    """Mail one person what was gathered for them."""
+    digests.send(person_id)
 
 
 def _wake_targets() -> None:

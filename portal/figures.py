@@ -60,15 +60,21 @@ def span_of(seconds: float) -> str:
 
 
 def moment(value: datetime | None, *, relative: bool = True) -> SafeString:
-    """A moment as a person says it (4 min ago, in 2 h), with the exact one and its zone in the title."""
+    """A moment as a person says it (4 min ago, in 2 h), with the exact one and its zone in the title.
+
+    Both ways stand in the page where both are possible: the stylesheet shows the one that the person chose, and paper the exact.
+    """
     if value is None:
         return format_html('<span class="quiet">{}</span>', UNKNOWN)
     local = timezone.localtime(value)
     whole = f"{local:%d %b %Y %H:%M:%S} {local.tzname()}"
+    shown = f"{local:%d %b %Y %H:%M}"
+    if not relative:
+        return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), whole, shown)
     distance = timezone.now() - value
     words = f"in {span(distance)}" if distance < timedelta(0) else f"{span(distance)} ago"
-    shown = words if relative else f"{local:%d %b %Y %H:%M}"
-    return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), whole, shown)
+    both = '<time datetime="{}" title="{}"><span class="ago">{}</span><span class="exact">{}</span></time>'
+    return format_html(both, local.isoformat(), whole, words, shown)
 
 
 def age(value: datetime | date | None) -> str:

@@ -277,6 +277,11 @@ SITE_URL: str = env.str(
     "SITE_URL", default="http://localhost:8000" if LOCAL else f"https://{''.join(ALLOWED_HOSTS[:1])}"
 )
 
+# E-mail; without EMAIL_URL it is written to the console
+vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+EMAIL_TIMEOUT = 20  # seconds
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("EMAIL_FROM", default="Tieout <tieout@localhost>")
+
 # A trial's sandbox and people
 SANDBOX_URL: str = env.str("TIEOUT_SANDBOX_URL", default="")
 DEMO_PASSWORD: str = env.str("TIEOUT_DEMO_PASSWORD", default="tie-out-demo") if DEMO else ""

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from portal import figures
-from portal.models import Export, State
+from portal.models import Export, Notification, State
 from portal.screens import (
     CurrencyColumn,
     DayColumn,
@@ -188,3 +188,24 @@ class ExportTable(Table):
             return figures.UNKNOWN
         url = reverse("export_file", args=[record.pk])
         return format_html('<a class="button small" href="{}">Download <small>{}</small></a>', url, _size(record.size))
+
+
+class NotificationTable(Table):
+    """Notices: what happened, why the person is told, and when."""
+
+    subject = MainColumn(
+        verbose_name="What",
+        url=lambda notice: reverse("notification", args=[notice.pk]),
+        second=lambda notice: notice.note,
+        drawer=False,
+    )
+    kind = TextColumn(accessor="get_kind_display", order_by="kind", verbose_name="Why")
+    entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
+    by = TextColumn(accessor="by__username", order_by="by__username", verbose_name="By")
+    at = WhenColumn(verbose_name="When")
+    read = StateColumn({"": "info"}, accessor="read_at", verbose_name="Read", empty_values=())
+
+    def render_read(self, record: Notification) -> SafeString:
+        """Whether it was looked at."""
+        words, tone = ("Read", "") if record.read_at else ("New", "info")
+        return format_html('<span class="state {}">{}</span>', tone, words)

@@ -8,7 +8,7 @@ from django.views.generic import RedirectView
 
 from portal import health
 from portal.screens import NavItem
-from portal.views import audit, exports, history, home, ledger, master, shell, styleguide
+from portal.views import audit, exports, history, home, ledger, master, notifications, settings, shell, styleguide
 
 NAVIGATION = (
     NavItem(label="My work", url_name="home", position=0, key="w"),
@@ -23,7 +23,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/deep", health.deep, name="health_deep"),
     path("", home.HomeScreen.as_view(), name="home"),
     path("preferences/", shell.preferences, name="preferences"),
-    path("preferences/keyboard/", shell.KeyboardScreen.as_view(), name="keyboard"),
+    path("settings/", settings.SettingsScreen.as_view(), name="settings"),
+    path("settings/keyboard/", settings.KeyboardScreen.as_view(), name="keyboard"),
+    path("notifications/", notifications.NotificationsScreen.as_view(), name="notifications"),
+    path("notifications/bell/", notifications.Bell.as_view(), name="bell"),
+    path("notifications/<int:pk>/", notifications.OpenNotification.as_view(), name="notification"),
     path("entities/", shell.entities, name="entities"),
     path("ledger/", ledger.LedgerList.as_view(), name="ledger"),
     path("audit/", audit.AuditScreen.as_view(), name="audit"),

@@ -26,6 +26,7 @@ from portal.screens.navigation import places
 
 THEMES = ("system", "light", "dark")
 DENSITIES = ("comfortable", "compact")
+TIMES = ("relative", "absolute")
 THEME_COOKIE = "tieout_theme"
 
 PAGE, DRAWER, PART = "base.html", "layouts/drawer.html", "layouts/part.html"
@@ -91,6 +92,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "layout": layout(request),
         "theme": theme if theme in THEMES else THEMES[0],
         "density": preferences.get("density") if preferences.get("density") in DENSITIES else DENSITIES[0],
+        "time_display": preferences.get("time") if preferences.get("time") in TIMES else TIMES[0],
         "keymap": SimpleLazyObject(lambda: json.dumps(keymap(preferences))),
         "key_sheet": SimpleLazyObject(lambda: sheet(preferences)),
         "navigation": SimpleLazyObject(lambda: places(user, roles_of(request), request.path)),

@@ -78,7 +78,8 @@ document.addEventListener("tieout:key", (event) => {
     event.preventDefault();
     close(drawer);
   }
-  if (event.detail.action === "open" && drawer?.open && drawer.contains(document.activeElement)) {
+  const focus = document.activeElement;
+  if (event.detail.action === "open" && drawer?.open && drawer.contains(focus) && !focus.matches("a, button, input, select, textarea, summary")) {
     const page = drawer.querySelector("[data-full-page]");
     if (page) {
       event.preventDefault();

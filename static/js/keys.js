@@ -1,12 +1,13 @@
 // The keyboard: the map comes from the server (body data-keymap, the user's own), this file only turns a key into an
-// action and sends it as tieout:key. Never inside a field, never while a modal dialog is open, never with a modifier but
-// Ctrl/Cmd+Enter, which confirms.
+// action and sends it as tieout:key. Never inside a field, a menu or an open dialog, never with a modifier but
+// Ctrl/Cmd+Enter, which confirms; and what acts on rows only while the focus is in the page's content or nowhere.
 
 const map = JSON.parse(document.body.dataset.keymap || "{}");
 const byKey = new Map();
 for (const [action, keys] of Object.entries(map)) for (const key of keys) byKey.set(key, action);
 const PREFIX_MS = 1500;
-let going = 0;
+const ANYWHERE = new Set(["search", "help", "go", "view", "export", "density", "reload", "undo"]);
+let pending = null; // the first of two keys: its action and when it came
 
 const inField = (element) => Boolean(element.closest?.("input:not([type=checkbox], [type=radio], [type=submit], [type=button]), select, textarea, [contenteditable]"));
 
@@ -17,9 +18,11 @@ const confirmForm = (target) => {
   return Boolean(button);
 };
 
-const go = (letter) => {
-  const link = document.querySelector(`[data-go="${CSS.escape(letter)}"]`);
-  if (link) location.assign(link.href);
+// What the second key of a pair means: a place for G, a saved view for V.
+const SECOND = { go: "data-go", view: "data-view" };
+const follow = (action, key) => {
+  const link = document.querySelector(`[${SECOND[action]}="${CSS.escape(key.toLowerCase())}"]`);
+  link?.click();
   return Boolean(link);
 };
 
@@ -33,21 +36,23 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !event.target.closest("dialog")) event.target.blur();
     else if (event.key !== "Escape") return;
   }
-  if (document.querySelector("dialog:modal")) return;
-  if (going && performance.now() - going < PREFIX_MS) {
-    going = 0;
-    if (go(event.key.toLowerCase())) event.preventDefault();
+  if (document.querySelector("dialog:modal, [role=menu]:popover-open") || event.target.closest?.("details.menu[open]")) return;
+  if (event.key === "Shift") return;
+  const first = pending && performance.now() - pending.at < PREFIX_MS ? pending.action : null;
+  pending = null;
+  if (first) {
+    if (follow(first, event.key)) event.preventDefault();
     return;
   }
-  going = 0;
   const action = byKey.get(event.key);
   if (!action) return;
-  if (action === "go") {
-    going = performance.now();
+  if (action in SECOND) {
+    pending = { action, at: performance.now() };
     return;
   }
   const focus = document.activeElement;
-  const inList = focus === document.body || focus.id === "main" || Boolean(focus.closest("[data-list], #drawer"));
+  const inList = focus === document.body || focus.id === "main" || Boolean(focus.closest("main, #drawer"));
+  if (!inList && !ANYWHERE.has(action) && action !== "close") return;
   if (action === "search") {
     document.querySelector("[data-search]")?.focus();
     event.preventDefault();

@@ -84,7 +84,8 @@ const act = (name) => {
   const named = `[data-shortcut="${CSS.escape(name)}"]:not(:disabled)`;
   const find = (where) => [...(where?.querySelectorAll(named) ?? [])].find((one) => !one.closest("tr"));
   const ofRow = drawer ? null : current()?.querySelector(named); // what a row offers is meant only on that row
-  const button = ofRow ?? find(drawer ?? document.getElementById("main")) ?? find(document);
+  const last = [...document.querySelectorAll(`.toasts ${named}`)].at(-1); // the last thing done is undone first
+  const button = ofRow ?? last ?? find(drawer ?? document.getElementById("main")) ?? find(document);
   if (!button) return false;
   if (button.closest(".bulk") && !selected().length && !every()?.checked) {
     const row = current();
@@ -98,6 +99,8 @@ const act = (name) => {
   } else button.click();
   return true;
 };
+
+document.addEventListener("tieout:act", (event) => act(event.detail.action));
 
 document.addEventListener("tieout:key", (event) => {
   const { action, inList } = event.detail;
@@ -127,7 +130,10 @@ document.addEventListener("tieout:key", (event) => {
       every().focus();
       tally();
     }
-  } else if (!["open", "close", "search", "help", "go"].includes(action) && act(action)) event.preventDefault();
+  } else if (action === "menu" && row) {
+    event.preventDefault();
+    document.dispatchEvent(new CustomEvent("tieout:row-menu", { detail: { row } }));
+  } else if (!["open", "close", "search", "help"].includes(action) && act(action)) event.preventDefault();
 });
 
 document.addEventListener("htmx:beforeSwap", (event) => {

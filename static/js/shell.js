@@ -39,13 +39,18 @@ const say = (text) => {
 document.addEventListener("tieout:say", (event) => say(event.detail.text ?? event.detail.value));
 
 const UNDO_SECONDS = 10;
-const toast = ({ text, tone = "good", undo = "" }) => {
+const remove = (box) => {
+  document.dispatchEvent(new CustomEvent("tieout:leaving", { detail: { box } }));
+  box.remove();
+};
+const toast = ({ text, tone = "good", undo = "", url = "" }) => {
   const shelf = document.getElementById("toasts");
   if (!shelf || !text) return;
   const box = document.createElement("div");
   box.className = `toast ${tone}`;
-  const words = document.createElement("span");
+  const words = document.createElement(url ? "a" : "span");
   words.textContent = text;
+  if (url) words.href = url;
   box.append(words);
   if (undo) {
     const button = document.createElement("button");
@@ -54,7 +59,7 @@ const toast = ({ text, tone = "good", undo = "" }) => {
     button.dataset.shortcut = "undo";
     button.textContent = "Undo";
     button.addEventListener("click", () => {
-      box.remove();
+      remove(box);
       window.htmx.ajax("POST", undo, { swap: "none" });
     });
     box.append(button);
@@ -64,22 +69,22 @@ const toast = ({ text, tone = "good", undo = "" }) => {
   close.className = "ghost icon small";
   close.setAttribute("aria-label", "Dismiss");
   close.textContent = "✕";
-  close.addEventListener("click", () => box.remove());
+  close.addEventListener("click", () => remove(box));
   box.append(close);
   shelf.append(box);
   say(text);
   if (tone === "good") fade(box);
 };
 const fade = (box) => {
-  let timer = setTimeout(() => box.remove(), UNDO_SECONDS * 1000);
+  let timer = setTimeout(() => remove(box), UNDO_SECONDS * 1000);
   for (const stop of ["mouseenter", "focusin"]) box.addEventListener(stop, () => clearTimeout(timer));
   for (const start of ["mouseleave", "focusout"]) {
-    box.addEventListener(start, () => { timer = setTimeout(() => box.remove(), UNDO_SECONDS * 1000); });
+    box.addEventListener(start, () => { timer = setTimeout(() => remove(box), UNDO_SECONDS * 1000); });
   }
 };
 document.addEventListener("tieout:notice", (event) => toast(event.detail));
 for (const box of document.querySelectorAll(".toast")) {
-  box.querySelector("[data-dismiss]")?.addEventListener("click", () => box.remove());
+  box.querySelector("[data-dismiss]")?.addEventListener("click", () => remove(box));
   if (!box.classList.contains("bad")) fade(box);
   say(box.firstElementChild.textContent);
 }

@@ -141,7 +141,7 @@ def test_the_sheet_of_keys_opens_and_keys_can_be_switched_off(page: Page, site: 
     page.keyboard.press("?")
     expect(page.locator("#keys")).to_be_visible()
     page.keyboard.press("Escape")
-    page.goto(f"{site}/preferences/keyboard/")
+    page.goto(f"{site}/settings/keyboard/")
     page.get_by_label("Switch single-key shortcuts off").check()
     page.get_by_role("button", name="Save").click()
     page.goto(f"{site}/contracts/")
@@ -183,7 +183,7 @@ def test_axe_finds_nothing_and_nothing_overflows(
 ) -> None:
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 900})
-    for address in ("/contracts/?above=105", "/styleguide/", "/preferences/keyboard/", "/accounts/password/change/"):
+    for address in ("/contracts/?above=105", "/styleguide/", "/settings/keyboard/", "/accounts/password/change/"):
         page.goto(site + address)
         page.wait_for_load_state("networkidle")
         assert violations(page) == [], address

@@ -230,7 +230,7 @@ class Strict(HTMLParser):
         self.refused += [name for name in named if name == "style" or name.startswith(("on", "hx-on"))]
 
 
-@pytest.mark.parametrize("address", ["/contracts/", "/styleguide/", "/preferences/keyboard/", "/accounts/login/"])
+@pytest.mark.parametrize("address", ["/contracts/", "/styleguide/", "/settings/keyboard/", "/accounts/login/"])
 def test_no_page_holds_an_inline_style_or_script(client: Client, us: LegalEntity, address: str) -> None:
     contract("US-1", us)
     if "login" not in address:

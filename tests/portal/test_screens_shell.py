@@ -87,19 +87,19 @@ def test_no_two_actions_share_a_key() -> None:
 
 
 def test_a_person_may_change_a_key_or_switch_them_off(client: Client, person: User) -> None:
-    client.post("/preferences/keyboard/", {"fix": "b"})
+    client.post("/settings/keyboard/", {"fix": "b"})
     person.refresh_from_db()
     assert keymap(person.preferences)["fix"] == ["b"]
     page = unescape(text_of(client))
     assert '"fix": ["b"]' in page
-    client.post("/preferences/keyboard/", {"keyboard_off": "on"})
+    client.post("/settings/keyboard/", {"keyboard_off": "on"})
     person.refresh_from_db()
     assert keymap(person.preferences) == {}
     assert sheet(person.preferences) == []
 
 
 def test_one_key_cannot_mean_two_things(client: Client, person: User) -> None:
-    response = client.post("/preferences/keyboard/", {"fix": "j"})
+    response = client.post("/settings/keyboard/", {"fix": "j"})
     assert response.status_code == 422
     assert "already means" in response.content.decode()
     person.refresh_from_db()
@@ -128,7 +128,7 @@ def test_signing_in_and_out_works_with_the_site_s_own_pages(client: Client) -> N
     assert right.status_code == 302
     assert client.get("/accounts/logout/").status_code == 200
     assert client.post("/accounts/logout/").status_code == 302
-    assert client.get("/preferences/keyboard/").status_code == 302
+    assert client.get("/settings/keyboard/").status_code == 302
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from portal.models import (
     Customer,
     Export,
     LedgerEntry,
+    Notification,
     Project,
     RateCard,
     TimeEntry,
@@ -61,6 +62,9 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
         export=Export.objects.create(
             person=firm.analyst, title="Ledger", address="/ledger/", form="csv", asked_at=sql.now()
         ),
+        notice=Notification.objects.create(
+            person=firm.analyst, kind="assigned", entity=firm.us, subject="ACM-9", url="/exceptions/", at=sql.now()
+        ),
         version=TimeEntry.objects.filter(document=posted.document_id).latest("version").pk,
     )
 
@@ -89,6 +93,7 @@ ROWS: dict[str, Arguments] = {
     "reconciliation_sheet": lambda s: {"pk": s.comparison.pk},
     "reconciliation_period": lambda s: {"pk": s.period.pk},
     "export_file": lambda s: {"pk": s.export.pk},
+    "notification": lambda s: {"pk": s.notice.pk},
     "history": lambda s: {"model": "project", "pk": Project.objects.get().pk},
 }
 API_ROWS: dict[str, Callable[[Any], int]] = {
@@ -116,6 +121,7 @@ NO_PAGE: dict[str, str] = {
     "upload_file": "a file, as it was uploaded",
     "reconciliation_sheet": "a workbook",
     "export_file": "a file, as it was made",
+    "notification": "leads on to what it is about",
     "master_data": "leads on to the first list",
 }
 FOREIGN_PAGES = ("admin:", "account_", "mfa_", "api_")  # Django's, allauth's and the API's; told in tests of their own
@@ -277,7 +283,7 @@ def test_the_api_does_not_find_another_entitys_row(site: Any) -> None:
 def test_lists_of_another_entity_name_nothing_of_ours(site: Any) -> None:
     stranger = signed_in(site.stranger)
     for name, address in pages(site).items():
-        if name in ROWS or name in ("styleguide", "keyboard"):
+        if name in ROWS or name in ("styleguide", "keyboard", "settings"):
             continue
         html = stranger.get(address).content.decode()
         for word in (site.source.name, site.upload.name, "Acme roll-out", "ACM-US", "Person 1 of US"):
