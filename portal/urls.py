@@ -17,6 +17,8 @@ NAVIGATION = (
     NavItem(label="Audit", url_name="audit", group="Govern", position=90, key="h"),
 )
 
+HOME = (notifications.panel,)
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("health/live", health.live, name="health_live"),
     path("health/ready", health.ready, name="health_ready"),

@@ -23,7 +23,7 @@ NAVIGATION = (
     NavItem(label="Operations", url_name="operations", position=40, key="o"),
 )
 
-HOME = (work.mine, work.projects, work.causes, work.running, work.news)
+HOME = (work.mine, work.team, work.projects, work.causes, work.running, work.news)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("exceptions/", causes.CauseList.as_view(), name="exceptions"),

@@ -13,13 +13,15 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django_htmx.http import trigger_client_event
 
-from portal import access, sql
+from portal import access, figures, sql
 from portal.models import Digest, Notification, NotificationKind
 from portal.screens import Action, Empty, ListScreen, Notice, Outcome, Screen, Tab
+from portal.screens.panels import Line, Panel
 from portal.tables import NotificationTable
 
 ANNOUNCED = "announced_notice"  # in the session: the last notice that was said aloud
 SAID_AT_ONCE = 3
+PANEL_LINES = 5
 
 
 class MarkRead(Action):
@@ -79,6 +81,23 @@ class NotificationsScreen(ListScreen):
         return Empty(
             "Nothing concerned you yet", "You are told when something is assigned to you, mentions you or ends."
         )
+
+
+def panel(request: HttpRequest) -> Panel | None:
+    """For the first page: what the person was told and has not looked at."""
+    unread = Notification.objects.visible_to(request.user).unread()
+    return Panel(
+        key="told", title="Told to you, not yet read", position=5,
+        lines=[
+            Line(
+                text=notice.subject, url=reverse("notification", args=[notice.pk]),
+                note=f"{notice.get_kind_display()} · {figures.age(notice.at)} ago",
+            )
+            for notice in unread[:PANEL_LINES]
+        ],
+        nothing="You have read everything that concerns you.",
+        url=reverse("notifications"),
+    )  # fmt: skip
 
 
 class OpenNotification(Screen):

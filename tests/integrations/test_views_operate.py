@@ -374,8 +374,8 @@ def test_the_first_page_tells_what_waits_for_each_person(client: Client, firm: O
     assert "Clockify DE" in shown
     assert "Record M-900 was booked in the target without us." in shown
     assert "Since yesterday" in shown
-    assert "My projects with held money" not in shown
-    assert "My projects with held money" in text(get(client, firm.manager, "/"))
+    assert "What stops my projects" not in shown
+    assert "What stops my projects" in text(get(client, firm.manager, "/"))
     assert "Clockify DE" not in text(get(client, firm.manager, "/"))
 
 
