@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Protocol
 
 from integrations.errors import ConnectorError, Unavailable
@@ -96,7 +97,7 @@ class Http:
         """Keep a secret that was had at run time, such as an access token, out of every exchange and error text."""
         self.redact.conceal(secret)
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """A fingerprint of the account's address and credentials: the key under which its tokens may be kept."""
         digest = hashlib.sha256()
@@ -105,11 +106,12 @@ class Http:
         return digest.hexdigest()
 
     def _url(self, path: str) -> str:
-        url = path if "://" in path else f"{self.base_url}/{path.lstrip('/')}"
         addresses.check_url(self.base_url, hosts=self.hosts, allow_loopback=self.allow_loopback)
-        addresses.same_origin(self.base_url, url)
-        addresses.check_url(url, hosts=self.hosts, allow_loopback=self.allow_loopback)
-        return url
+        if "://" not in path:  # after the slash nothing changes the server
+            return f"{self.base_url}/{path.lstrip('/')}"
+        addresses.same_origin(self.base_url, path)
+        addresses.check_url(path, hosts=self.hosts, allow_loopback=self.allow_loopback)
+        return path
 
     def _exchange(self, request: Outgoing, *, writes: bool, raw: bool) -> Response | ConnectorError:
         """Send one signed request, keep the exchange, and judge the answer."""

@@ -52,7 +52,12 @@ def encode(body: Any) -> bytes:
     return _encoder.encode(body)
 
 
+_HARMLESS = (str, int, bool, type(None))
+
+
 def _refuse_floats(value: Any) -> None:
+    if type(value) in _HARMLESS:
+        return
     if isinstance(value, float):
         raise TypeError(f"{value!r} is a float; amounts and hours are Decimal")
     if isinstance(value, Decimal) and not value.is_finite():

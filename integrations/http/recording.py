@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 BODY_LIMIT = 16 * 1024  # characters kept of a body
@@ -71,27 +72,37 @@ def record(exchange: Exchange) -> None:
         exchanges.append(exchange)
 
 
+@lru_cache(256)
+def _is_sensitive(header: str) -> bool:
+    return bool(_SENSITIVE_HEADER.search(header)) and "idempotency" not in header.lower()
+
+
 class Redactor:
     """Cuts the secrets of one account out of texts and headers."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._values: set[str] = set()
+        self._known: set[str] = set()
+        self._values: list[str] = []  # every spelling, the longest first, because one may hold another
         for secret in secrets:
             self.conceal(secret)
 
     def conceal(self, secret: str) -> None:
         """Never show this value, in plain or in a URL's or JSON's spelling. Fewer than 4 characters are no secret."""
-        if len(secret) < 4:
+        if len(secret) < 4 or secret in self._known:
             return
-        self._values.update({secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]})
+        spellings = {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]}
+        self._values = sorted({*self._values, *spellings}, key=len, reverse=True)
+        self._known.add(secret)
 
     def text(self, text: str) -> str:
         """A text without the account's secrets and without the values of fields that are secrets by name."""
-        for value in sorted(self._values, key=len, reverse=True):
+        text = text.replace("\x00", "\ufffd")  # which the database cannot keep
+        for value in self._values:
             if value in text:
                 text = text.replace(value, HIDDEN)
-        text = _JSON_FIELD.sub(rf'\1"{HIDDEN}"', text)
-        return _FORM_FIELD.sub(rf"\1{HIDDEN}", text)
+        if '"' in text:
+            text = _JSON_FIELD.sub(rf'\1"{HIDDEN}"', text)
+        return _FORM_FIELD.sub(rf"\1{HIDDEN}", text) if "=" in text else text
 
     def body(self, content: bytes | str | None) -> str:
         """A body as kept: redacted first and cut afterwards, so that no half of a secret survives the cut."""
@@ -103,10 +114,7 @@ class Redactor:
     def request_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """All headers that we sent, those that carry credentials without their value."""
         return {
-            name: HIDDEN
-            if _SENSITIVE_HEADER.search(name) and "idempotency" not in name.lower()
-            else self.text(str(value))
-            for name, value in headers.items()
+            name: HIDDEN if _is_sensitive(name) else self.text(str(value)) for name, value in headers.items()
         }
 
     def response_headers(self, headers: Mapping[str, str]) -> dict[str, str]:

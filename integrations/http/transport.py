@@ -8,6 +8,7 @@ credentials is not asked, and cookies and redirects do not exist.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 from collections.abc import Mapping
@@ -15,16 +16,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import PoolManager
+import requests.certs
+from urllib3 import PoolManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, TimeoutError
 
 from integrations.http import deadlines
 from integrations.http.addresses import check_peer
 
 RESPONSE_LIMIT = 64 * 1024 * 1024  # bytes; a larger answer is no answer
+_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:-]+/[A-Za-z0-9/:@?&=._~,;!$'()*+-]*")  # leaves as it is written
 
 
 @dataclass(slots=True)
@@ -57,7 +59,7 @@ class Raw:
     content: bytes = field(repr=False)
 
 
-class TooLargeError(requests.RequestException):
+class TooLargeError(HTTPError):
     """The answer does not end where an answer should."""
 
 
@@ -106,18 +108,14 @@ class _HTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _GuardedHTTPS
 
 
-class _Adapter(HTTPAdapter):
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
-        self.poolmanager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-
-
-def _adapter(allow_loopback: bool) -> _Adapter:
+def _connections(allow_loopback: bool) -> PoolManager:
     """The connections of this thread under an address policy. There is no session: no cookies, proxies or redirects."""
-    adapters: dict[bool, _Adapter] = _local.__dict__.setdefault("adapters", {})
-    if allow_loopback not in adapters:
-        adapters[allow_loopback] = _Adapter(pool_connections=16, pool_maxsize=1, max_retries=0)
-    return adapters[allow_loopback]
+    managers: dict[bool, PoolManager] = _local.__dict__.setdefault("managers", {})
+    if allow_loopback not in managers:
+        manager = PoolManager(num_pools=16, maxsize=1, cert_reqs="CERT_REQUIRED", ca_certs=requests.certs.where())
+        manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        managers[allow_loopback] = manager
+    return managers[allow_loopback]
 
 
 def _forget_connections() -> None:
@@ -130,9 +128,9 @@ os.register_at_fork(after_in_child=_forget_connections)
 
 def explain(error: Exception, *, connect: float, read: float) -> str:
     """What the network did, in a few words without the library's object names."""
-    if isinstance(error, requests.ConnectTimeout):
+    if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
         return f"no connection within {connect:g} seconds"
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, TimeoutError) and not isinstance(error, NewConnectionError):
         return f"no answer within {read:g} seconds"
     cause: BaseException = error
     for _ in range(10):  # the library wraps a handful deep
@@ -143,11 +141,15 @@ def explain(error: Exception, *, connect: float, read: float) -> str:
     return f"{type(cause).__name__}: {getattr(cause, 'strerror', None) or cause}"[:300]
 
 
-def prepare(method: str, url: str, *, params: Any, body: bytes | str | None, headers: dict[str, str]) -> Outgoing:
+def prepare(method: str, url: str, *, params: Any, body: Any, headers: dict[str, str]) -> Outgoing:
     """Spell a request the way it will leave: the query encoded once, and the body as bytes."""
-    prepared = requests.Request(method, url, params=params, data=body, headers=headers).prepare()
-    content = prepared.body.encode() if isinstance(prepared.body, str) else prepared.body
-    return Outgoing(method=method, url=prepared.url or url, headers=dict(prepared.headers), body=content)
+    if params or not (body is None or isinstance(body, bytes)) or not _PLAIN_URL.fullmatch(url):
+        prepared = requests.Request(method, url, params=params, data=body, headers=headers).prepare()
+        content = prepared.body.encode() if isinstance(prepared.body, str) else prepared.body
+        return Outgoing(method=method, url=prepared.url or url, headers=dict(prepared.headers), body=content)
+    if body is not None or method not in ("GET", "HEAD"):
+        headers["Content-Length"] = str(len(body or b""))
+    return Outgoing(method=method, url=url, headers=headers, body=body)
 
 
 def send(request: Outgoing, call: Call, *, connect: float, read: float, total: float) -> Raw:
@@ -155,20 +157,37 @@ def send(request: Outgoing, call: Call, *, connect: float, read: float, total: f
 
     Times are seconds: to connect, between two reads, and for everything together.
     """
-    prepared = requests.PreparedRequest()
-    prepared.prepare(method=request.method, url=request.url, headers=request.headers, data=request.body)
+    scheme, _, rest = request.url.partition("://")
+    host, _, path = rest.partition("/")
     _local.call = call
-    adapter = _adapter(call.allow_loopback)
-    with (
-        deadlines.over(call, total),
-        adapter.send(prepared, timeout=(connect, read), stream=True, verify=True, proxies={}) as answer,
-    ):
-        chunks, size = [], 0
-        for chunk in answer.iter_content(64 * 1024):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > RESPONSE_LIMIT:
-                raise TooLargeError(f"the answer is larger than {RESPONSE_LIMIT} bytes")
-        if call.expired:
-            raise requests.Timeout(f"no complete answer within {total:g} seconds")
-        return Raw(answer.status_code, answer.headers, b"".join(chunks))
+    with deadlines.over(call, total):
+        answer = (
+            _connections(call.allow_loopback)
+            .connection_from_url(f"{scheme}://{host}")
+            .urlopen(
+                request.method,
+                f"/{path}",
+                body=request.body,
+                headers=request.headers,
+                timeout=Timeout(connect=connect, read=read),
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                preload_content=False,
+                decode_content=False,
+            )
+        )
+        try:
+            chunks, size = [], 0
+            for chunk in answer.stream(64 * 1024, decode_content=True):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > RESPONSE_LIMIT:
+                    raise TooLargeError(f"the answer is larger than {RESPONSE_LIMIT} bytes")
+            if call.expired:
+                raise HTTPError(f"no complete answer within {total:g} seconds")
+        except BaseException:
+            answer.close()
+            raise
+        answer.release_conn()
+        return Raw(answer.status, answer.headers, b"".join(chunks))

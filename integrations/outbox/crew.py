@@ -12,13 +12,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from integrations import failpoints
 from integrations.errors import ConnectorError, InDoubt, Unavailable
-from integrations.http import recording
+from integrations.http import Exchange, recording
 from integrations.protocol import Target
 from integrations.sql.outbound import Standing
 from portal.models import Attempt
@@ -47,7 +46,7 @@ class Answer:
     outcomes: Sequence[Receipt | ConnectorError] = ()
     found: Mapping[str, StatementLine] = field(default_factory=dict)
     error: ConnectorError | None = None
-    exchanges: Sequence[Mapping[str, Any]] = ()
+    exchanges: Sequence[Exchange] = ()
     duration_ms: int = 0
 
 
@@ -74,7 +73,7 @@ def make(call: Call, target: Target) -> Answer:
     if call.purpose == Attempt.Purpose.PUSH:
         failpoints.pass_by("after-response")
     answer.duration_ms = round((time.monotonic() - started) * 1000)
-    answer.exchanges = [asdict(exchange) for exchange in exchanges]
+    answer.exchanges = exchanges
     return answer
 
 

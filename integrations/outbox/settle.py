@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 from django.db import transaction
 
 from integrations import breaker, failpoints, timing
@@ -25,13 +26,13 @@ from integrations.protocol import Capabilities
 from integrations.sql import outbound as sql
 from integrations.sql.outbound import Standing
 from portal import ledger
-from portal import sql as portal_sql
 from portal.ledger import Ref
 from portal.models import Attempt, Connection, State
 from portal.records import Posting, Receipt
 
 logger = logging.getLogger(__name__)
 
+_EXCHANGES = msgspec.json.Encoder()
 _NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/#-]{0,119}")
 ATTEMPT_OUTCOME = {Unavailable: "unavailable", InDoubt: "in_doubt", Rejected: "rejected", Unauthorised: "unauthorised"}
 
@@ -128,7 +129,7 @@ def _attempt(answer: Answer) -> tuple[int, str, int | None, int, str]:
     errors = [outcome for outcome in answer.outcomes if isinstance(outcome, ConnectorError)]
     status = error.status if error else None
     if error is None and answer.exchanges:
-        status = answer.exchanges[-1]["status"]
+        status = answer.exchanges[-1].status
     if not answer.sent:
         outcome = "unsent"
     elif error is not None:
@@ -139,7 +140,7 @@ def _attempt(answer: Answer) -> tuple[int, str, int | None, int, str]:
         outcome = outcome_of(errors[0]) if len(errors) == len(answer.outcomes) else "partly"
     else:
         outcome = "accepted"
-    return call.attempt_id, outcome, status, answer.duration_ms, portal_sql.as_json(answer.exchanges)
+    return call.attempt_id, outcome, status, answer.duration_ms, _EXCHANGES.encode(answer.exchanges).decode()
 
 
 def outcome_of(error: ConnectorError) -> str:

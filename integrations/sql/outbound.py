@@ -102,10 +102,10 @@ def close_attempts(rows: Sequence[tuple[int, str, int | None, int, str]]) -> Non
     """Write once what came of some calls: (attempt id, outcome, HTTP status, milliseconds, exchanges as JSON)."""
     if rows:
         columns: list[Any] = [list(column) for column in zip(*rows, strict=True)]
-        sql.execute(
+        sql.execute_bound(
             "UPDATE portal_attempt a SET ended_at = clock_timestamp(), outcome = w.outcome, http_status = w.status,"
             " duration_ms = w.ms, exchanges = w.exchanges::jsonb"
-            " FROM unnest(%s::bigint[], %s::text[], %s::smallint[], %s::int[], %s::text[])"
+            " FROM unnest(%b::bigint[], %b::text[], %b::smallint[], %b::int[], %b::text[])"
             " AS w(id, outcome, status, ms, exchanges) WHERE a.id = w.id AND a.ended_at IS NULL",
             columns,
         )
@@ -115,9 +115,9 @@ def close_lines(rows: Sequence[tuple[int, int, str, str, str]]) -> None:
     """Write once what came of some calls for their entries: (attempt id, entry id, outcome, code, detail)."""
     if rows:
         columns: list[Any] = [list(column) for column in zip(*rows, strict=True)]
-        sql.execute(
+        sql.execute_bound(
             "UPDATE portal_attemptline l SET outcome = w.outcome, code = w.code, detail = w.detail"
-            " FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[])"
+            " FROM unnest(%b::bigint[], %b::bigint[], %b::text[], %b::text[], %b::text[])"
             " AS w(attempt_id, entry_id, outcome, code, detail)"
             " WHERE l.attempt_id = w.attempt_id AND l.entry_id = w.entry_id AND l.outcome = ''",
             columns,
@@ -254,8 +254,8 @@ def waiting_on(target_id: int, events: Sequence[str]) -> list[str]:
 def taken_numbers(connection_id: int, numbers: Sequence[str]) -> dict[str, int]:
     """Receipt numbers that already prove an entry, and which."""
     return dict(
-        sql.rows(
-            "SELECT number, entry_id FROM portal_receipt WHERE connection_id = %s AND number = ANY(%s)",
+        sql.rows_bound(
+            "SELECT number, entry_id FROM portal_receipt WHERE connection_id = %b::bigint AND number = ANY(%b::text[])",
             [connection_id, list(numbers)],
         )
     )
