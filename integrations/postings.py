@@ -7,49 +7,63 @@ when every figure that we sent and the target states has the same value, however
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from portal.models import LedgerEntry
 from portal.records import DocumentKind, Posting, StatementLine
 
 _KEYS = ("entity", "resource", "project", "task", "cost_centre", "item")
-_COLUMNS = (
-    "id", "idempotency_key", "kind", "post_on", "hours", "rate", "amount", "currency", "is_billable", "is_cost_only", "memo",
-    "tax_code", "receipt_reference", "target_keys", "reverses__state_row__receipt_number",
-)  # fmt: skip
+_KINDS = {str(kind): kind for kind in DocumentKind}
 _encoder = msgspec.json.Encoder(decimal_format="string", order="deterministic")
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 COMPARED = ("work_date", "hours", "rate", "amount", "currency", "billable", "project", "resource", "task", "entity")
 
 
-def build(entry_ids: Sequence[int]) -> dict[int, Posting]:
-    """The postings of some entries, by entry id; one query."""
-    rows = LedgerEntry.objects.filter(pk__in=entry_ids).values_list(*_COLUMNS)
-    return {row[0]: _posting(dict(zip(_COLUMNS, row, strict=True))) for row in rows}
+class Booked(NamedTuple):
+    """What one entry books, as it is said to its target. `target_keys` is JSON; `reverses` the number it takes back, or empty."""
+
+    entry_id: int
+    key: str
+    kind: str
+    post_on: date
+    hours: Decimal | None
+    rate: Decimal | None
+    amount: Decimal | None
+    currency: str
+    is_billable: bool
+    is_cost_only: bool
+    memo: str
+    tax_code: str
+    receipt_reference: str
+    target_keys: str
+    reverses: str
 
 
-def _posting(row: dict[str, Any]) -> Posting:
-    keys = row["target_keys"]
-    kind = DocumentKind(row["kind"])
-    is_time = kind is DocumentKind.TIME
-    billable = row["is_billable"] and not row["is_cost_only"]
+def build(booked: Iterable[Booked]) -> dict[int, Posting]:
+    """The postings of some entries, by entry id."""
+    return {row.entry_id: _posting(row) for row in booked}
+
+
+def _posting(row: Booked) -> Posting:
+    keys = _decode(row.target_keys)
+    is_time = row.kind == DocumentKind.TIME
     return Posting(
-        key=row["idempotency_key"].hex,
-        kind=kind,
-        work_date=row["post_on"],
-        hours=row["hours"] if is_time else None,
-        rate=row["rate"] if is_time and not row["is_cost_only"] else None,
-        amount=None if is_time else row["amount"],
-        currency=row["currency"],
-        billable=billable,
-        memo=row["memo"],
-        tax_code=row["tax_code"],
-        receipt_reference=row["receipt_reference"],
-        reverses=row["reverses__state_row__receipt_number"] or "",
+        key=row.key,
+        kind=_KINDS[row.kind],
+        work_date=row.post_on,
+        hours=row.hours if is_time else None,
+        rate=row.rate if is_time and not row.is_cost_only else None,
+        amount=None if is_time else row.amount,
+        currency=row.currency,
+        billable=row.is_billable and not row.is_cost_only,
+        memo=row.memo,
+        tax_code=row.tax_code,
+        receipt_reference=row.receipt_reference,
+        reverses=row.reverses,
         **{name: str(keys.get(name) or "") for name in _KEYS},
     )
 

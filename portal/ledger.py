@@ -7,6 +7,7 @@ caller's transaction and never calls out.
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -14,6 +15,8 @@ from datetime import date
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any
+
+import msgspec
 
 from portal import sql
 from portal.models import State
@@ -109,17 +112,27 @@ def key_of(
     document_id: int, version: int, target_id: int, part: int = 0, generation: int = 0, *, reversal: bool = False
 ) -> uuid.UUID:
     """The idempotency key: the same fact owed to the same target always has the same one."""
-    return uuid.uuid5(NAMESPACE, f"{document_id}:{version}:{target_id}:{part}:{generation}:{'r' if reversal else 'e'}")
+    return uuid.UUID(_key(document_id, version, target_id, part, generation, reversal=reversal))
+
+
+def _key(document_id: int, version: int, target_id: int, part: int, generation: int, *, reversal: bool) -> str:
+    """The key in hexadecimal: a UUID of version 5, without the object that `uuid.uuid5` makes of it."""
+    fact = f"{document_id}:{version}:{target_id}:{part}:{generation}:{'r' if reversal else 'e'}"
+    digest = bytearray(hashlib.sha1(NAMESPACE.bytes + fact.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return digest.hex()
 
 
 _read = attrgetter(*COLUMNS)
+_encode = msgspec.json.Encoder().encode
 _TAGS, _KEYS = COLUMNS.index("tags"), COLUMNS.index("target_keys")
 
 
 def _values(figures: Figures) -> list[Any]:
     values = list(_read(figures))
-    values[_TAGS] = sql.as_json(figures.tags) if figures.tags else "[]"
-    values[_KEYS] = sql.as_json(figures.target_keys) if figures.target_keys else "{}"
+    values[_TAGS] = _encode(figures.tags).decode() if figures.tags else "[]"
+    values[_KEYS] = _encode(figures.target_keys).decode() if figures.target_keys else "{}"
     return values
 
 
@@ -143,7 +156,7 @@ def enter(
         (
             [
                 entry_id,
-                key_of(
+                _key(
                     figures.document_id,
                     figures.version,
                     figures.target_id,

@@ -113,9 +113,7 @@ class Redactor:
 
     def request_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """All headers that we sent, those that carry credentials without their value."""
-        return {
-            name: HIDDEN if _is_sensitive(name) else self.text(str(value)) for name, value in headers.items()
-        }
+        return {name: HIDDEN if _is_sensitive(name) else self.text(str(value)) for name, value in headers.items()}
 
     def response_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """The few answer headers that help to follow a call up with the vendor."""

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
-import requests.certs
-from urllib3 import PoolManager, Timeout
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3 import BaseHTTPResponse, PoolManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, TimeoutError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
 
 from integrations.http import deadlines
 from integrations.http.addresses import check_peer
@@ -112,7 +112,7 @@ def _connections(allow_loopback: bool) -> PoolManager:
     """The connections of this thread under an address policy. There is no session: no cookies, proxies or redirects."""
     managers: dict[bool, PoolManager] = _local.__dict__.setdefault("managers", {})
     if allow_loopback not in managers:
-        manager = PoolManager(num_pools=16, maxsize=1, cert_reqs="CERT_REQUIRED", ca_certs=requests.certs.where())
+        manager = PoolManager(num_pools=16, maxsize=1, cert_reqs="CERT_REQUIRED", ca_certs=DEFAULT_CA_BUNDLE_PATH)
         manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
         managers[allow_loopback] = manager
     return managers[allow_loopback]
@@ -130,7 +130,7 @@ def explain(error: Exception, *, connect: float, read: float) -> str:
     """What the network did, in a few words without the library's object names."""
     if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
         return f"no connection within {connect:g} seconds"
-    if isinstance(error, TimeoutError) and not isinstance(error, NewConnectionError):
+    if isinstance(error, ReadTimeoutError):
         return f"no answer within {read:g} seconds"
     cause: BaseException = error
     for _ in range(10):  # the library wraps a handful deep
@@ -178,16 +178,22 @@ def send(request: Outgoing, call: Call, *, connect: float, read: float, total: f
             )
         )
         try:
-            chunks, size = [], 0
-            for chunk in answer.stream(64 * 1024, decode_content=True):
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > RESPONSE_LIMIT:
-                    raise TooLargeError(f"the answer is larger than {RESPONSE_LIMIT} bytes")
-            if call.expired:
-                raise HTTPError(f"no complete answer within {total:g} seconds")
+            content = _whole(answer)
         except BaseException:
             answer.close()
             raise
-        answer.release_conn()
-        return Raw(answer.status, answer.headers, b"".join(chunks))
+    if call.expired:
+        raise HTTPError(f"no complete answer within {total:g} seconds")
+    return Raw(answer.status, answer.headers, content)
+
+
+def _whole(answer: BaseHTTPResponse) -> bytes:
+    """All of an answer's body; its connection is free for the next call then."""
+    chunks, size = [], 0
+    for chunk in answer.stream(64 * 1024, decode_content=True):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > RESPONSE_LIMIT:
+            raise TooLargeError(f"the answer is larger than {RESPONSE_LIMIT} bytes")
+    answer.release_conn()
+    return b"".join(chunks)

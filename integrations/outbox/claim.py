@@ -55,7 +55,7 @@ def pushes(connection: Connection, target: Target, limit: int, deadline: float, 
         if not claims:
             return Claimed([], 0)
         going, fallen = _at_the_door(connection, claims, idle=idle)
-        built = postings.build([claim.entry_id for claim in going])
+        built = postings.build(sql.booked_by([claim.entry_id for claim in going]))
         hashes = {entry_id: postings.digest(target.body(posting)) for entry_id, posting in built.items()}
         failpoints.pass_by("before-intent")
         seconds = lease_of(deadline)
@@ -106,7 +106,7 @@ def questions(
         for entries in of_entities.values()
         for start in range(0, len(entries), per_call)
     ]
-    built = postings.build([entry.entry_id for entry in due])
+    built = postings.build(sql.booked_by([entry.entry_id for entry in due]))
     ids = sql.open_attempts(
         connection.pk,
         purpose,

@@ -64,7 +64,7 @@ def adopt(entry_id: int, number: str, user: User, reason: str) -> None:
         raise NotConfirmed(
             f"Entry {entry_id} is {entry.state_row.get_state_display().lower()}; only one in doubt is settled by hand."
         )
-    posting = postings.build([entry_id])[entry_id]
+    posting = postings.build(sql.booked_by([entry_id]))[entry_id]
     target = registry.target(entry.target)
     line = _record(target, posting, number)
     differing = postings.differences(posting, line, target.capabilities.hours_tolerance)

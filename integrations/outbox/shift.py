@@ -6,6 +6,7 @@ while a call is. What came in together is written together; a closed door gives 
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,10 +25,11 @@ _AHEAD = 4  # calls claimed per slot while it is not known how long one takes
 _AHEAD_SECONDS = 2.0  # worth of calls that are claimed once it is known how long one takes
 _MOST_AHEAD = 1000  # entries
 _CLAIMED_AT_ONCE = 128  # calls; a larger claim would let the slots run dry while it is made
-_GATHER = 0.15  # seconds for which answers are gathered into one transaction while enough calls are at hand
+_GATHER = 0.4  # seconds for which answers are gathered into one transaction while enough calls are at hand
 _GATHER_LITTLE = 0.02  # the same while the slots may run dry
 _ENOUGH = 200  # answers of one transaction
 _LOOK = 1.0  # seconds between two looks at pauses, windows and doubts
+_HAND_OVER = 0.001  # seconds after which claiming lets a call go on: it asks for the interpreter some eight times
 _BARREN = 3  # claims in a row that came to nothing
 
 
@@ -59,9 +61,12 @@ def work(connection: Connection, plan: Plan) -> Told:
         if not held.numbers:
             return Told()
         crew = Crew(lambda: registry.target(connection))
+        patience = sys.getswitchinterval()
+        sys.setswitchinterval(_HAND_OVER)
         try:
             return _Shift(connection, plan, target, held, crew).run()
         finally:
+            sys.setswitchinterval(patience)
             crew.dismiss()
 
 
@@ -96,14 +101,18 @@ class _Shift:
     def run(self) -> Told:
         self.crew.man(len(self.held))
         while True:
+            more: list[Call] = []
             if time.monotonic() - self.began >= self.plan.seconds:
                 settle.unsent(self.connection, self.crew.take_back(), "")
             elif not self.closed:
-                self.crew.put(self._next_calls())
+                more = self._next_calls()
+                self.crew.put(more)
             if not self.crew.outstanding:
                 return self.told
             plenty = self.nothing_to_push or self.crew.outstanding >= _AHEAD * len(self.held)
-            answers = self.crew.answers(wait=_LOOK, gather=_GATHER if plenty else _GATHER_LITTLE, enough=_ENOUGH)
+            answers = self.crew.answers(
+                wait=_LOOK if plenty or not more else 0.0, gather=_GATHER if plenty else _GATHER_LITTLE, enough=_ENOUGH
+            )
             for answer in answers:
                 seconds = max(answer.duration_ms, 1) / 1000
                 self.seconds_per_call = (
@@ -112,7 +121,7 @@ class _Shift:
             told = settle.record(self.connection, self.capabilities, answers)
             self.told.add(told)
             self.unproved += told.accepted
-            if told.released:
+            if told.released or told.retried:  # may be due again at once
                 self.nothing_to_push = False
             self._mind_the_door(told.breaker)
 
@@ -123,7 +132,7 @@ class _Shift:
         calls: list[Call] = []
         if room < min((ahead - len(self.held)) // 2, _CLAIMED_AT_ONCE):  # most is still there: fewer and larger claims
             return calls
-        room = min(room, _CLAIMED_AT_ONCE)
+        room = min(room, _CLAIMED_AT_ONCE if self.crew.outstanding else len(self.held))  # the first calls at once
         if self.plan.look_up and time.monotonic() - self.looked_up >= _LOOK:
             self.looked_up = time.monotonic()
             calls += proof.look_ups(self.connection, self.capabilities, self.deadline, self.plan.entry_ids)

@@ -121,12 +121,15 @@ def settle(outcomes: Sequence[tuple[int, str, str]]) -> None:
     """Say what became of messages: (id, state, failure)."""
     if not outcomes:
         return
+    done = ("done", "")  # what nearly all of them are
     execute_bound(
         """
         UPDATE integrations_inboxmessage m SET state = o.state, failure = o.failure, handled_at = now(),
                attempts = least(m.attempts + 1, 32767), next_attempt_at = NULL
-          FROM unnest(%b::bigint[], %b::text[], %b::text[]) AS o(id, state, failure) WHERE m.id = o.id AND m.state = 'new'""",
-        [[o[0] for o in outcomes], [o[1] for o in outcomes], [o[2] for o in outcomes]],
+          FROM (SELECT id, 'done', '' FROM unnest(%b::bigint[]) AS id UNION ALL
+                SELECT * FROM unnest(%b::bigint[], %b::text[], %b::text[])) AS o(id, state, failure)
+         WHERE m.id = o.id AND m.state = 'new'""",
+        [[o[0] for o in outcomes if o[1:] == done], *([o[n] for o in outcomes if o[1:] != done] for n in range(3))],
     )
 
 

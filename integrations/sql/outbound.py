@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
+from integrations.postings import Booked
 from portal import sql
 
 
@@ -315,6 +316,22 @@ def standing_of(entry_ids: Sequence[int]) -> dict[int, Standing]:
             [list(entry_ids)],
         )
     }
+
+
+def booked_by(entry_ids: Sequence[int]) -> list[Booked]:
+    """What entries book."""
+    return [
+        Booked(*row)
+        for row in sql.rows(
+            """
+            SELECT e.id, replace(e.idempotency_key::text, '-', ''), e.kind, e.post_on, e.hours, e.rate, e.amount, e.currency,
+                   e.is_billable, e.is_cost_only, e.memo, e.tax_code, e.receipt_reference, e.target_keys::text,
+                   coalesce(r.receipt_number, '')
+              FROM portal_ledgerentry e LEFT JOIN portal_ledgerstate r ON r.entry_id = e.reverses_id
+             WHERE e.id = ANY(%s)""",
+            [list(entry_ids)],
+        )
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,9 @@ def standing_entry(row: Sequence[Any]) -> Standing:
 
 
 def _list(value: Any) -> list[str]:
-    return json.loads(value) if isinstance(value, str) else list(value or [])
+    if isinstance(value, str):
+        return [] if value == "[]" else json.loads(value)
+    return list(value or [])
 
 
 def give_routes(drafts: Sequence[Draft]) -> tuple[dict[int, Source], dict[int, Entity]]:

@@ -9,6 +9,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from reconciliation.facts.records import (
     Contract,
     CostCentre,
@@ -27,6 +29,7 @@ from reconciliation.facts.records import (
     span_holds,
 )
 
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 Ranges = list[tuple[date, date, int]]
 RateKey = tuple[int | None, int | None, int | None]  # person, role, task
 
@@ -161,7 +164,5 @@ def by_id(rows: Sequence[tuple[Any, ...]], make: Any) -> dict[int, Any]:
 def as_mapping(value: Any) -> Mapping[str, Any]:
     """A jsonb column as a mapping, whichever way the driver hands it over."""
     if isinstance(value, str):
-        import json
-
-        value = json.loads(value, parse_float=Decimal)
+        value = _decode(value) if value != "{}" else {}
     return value or {}

@@ -6,7 +6,7 @@ generation) when its content changes, and stays as it is when it does not: nothi
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -72,8 +72,11 @@ def _assess(entries: Sequence[Standing]) -> _Assessment:
     _, entities = give_routes(list(drafts.values()))
     standing = standing_of(document_ids)
     pairs: list[tuple[Standing, Draft]] = []
+    parts_of = Counter(entry.document_id for entry in entries)
     for entry in entries:
         current = drafts[entry.document_id]
+        if parts_of[entry.document_id] > 1:
+            current = copy(current)  # a draft of its own for each; copying is dear, and most documents have one entry
         there = standing[entry.document_id]
         if current.version != entry.version or current.status != "approved":
             found.outdated.append(entry)
@@ -104,9 +107,8 @@ def _assess(entries: Sequence[Standing]) -> _Assessment:
     return found
 
 
-def _draft_for(entry: Standing, current: Draft, every: Sequence[Standing]) -> Draft:
-    """The draft of one entry: the whole version, or the part of it that the entry stands for."""
-    draft = copy(current)
+def _draft_for(entry: Standing, draft: Draft, every: Sequence[Standing]) -> Draft:
+    """Narrow the draft of a version to one entry: the whole of it, or the part that the entry stands for."""
     draft.tags, draft.missing_keys, draft.target_keys = [], [], {}
     draft.entry_id, draft.part = entry.id, entry.part
     if entry.waits_on.startswith("parent:"):

@@ -10,11 +10,12 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from integrations.connectors.clockify import assumptions, mapping
 from integrations.connectors.clockify.assumptions import LISTED_STATES
@@ -361,8 +362,4 @@ def _answered_at(answer: Response) -> datetime:
 
 def _plain(value: Any) -> Any:
     """A value as json.dumps takes it: numbers with a point as their digits, so that none is lost."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Decimal) else value
+    return msgspec.to_builtins(value)

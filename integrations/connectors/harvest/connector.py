@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from itertools import groupby
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from integrations.connectors.harvest import mapping
 from integrations.connectors.harvest.auth import HarvestAuth
@@ -220,11 +221,7 @@ class HarvestConnector:
 
 def _plain(value: Any) -> Any:
     """A value as json.dumps takes it: numbers with a point as their digits, so that none is lost."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Decimal) else value
+    return msgspec.to_builtins(value)
 
 
 def _number(external_id: str) -> int:

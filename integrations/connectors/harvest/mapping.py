@@ -105,11 +105,10 @@ def work_day(entry: Mapping[str, Any]) -> date:
 
 def _named(entry: Mapping[str, Any], name: str) -> Reference:
     value = entry.get(name)
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return NOTHING
-    return Reference(
-        key=str(value.get("id") or ""), code=str(value.get("code") or ""), name=str(value.get("name") or "")
-    )
+    read = value.get
+    return Reference(str(read("id") or ""), str(read("code") or ""), str(read("name") or ""))
 
 
 def _number(entry: Mapping[str, Any], name: str) -> Decimal:
@@ -152,7 +151,7 @@ def _span(entry: Mapping[str, Any], zone: str) -> tuple[datetime | None, datetim
 
 def _time_of_day(written: Any) -> time | None:
     """8:00am or 08:00; None where an account records none or writes it in a way that we do not know."""
-    match = _TIME_OF_DAY.fullmatch(str(written or "").strip())
+    match = _TIME_OF_DAY.fullmatch(str(written).strip()) if written else None
     if match is None:
         return None
     hour, minute, half = int(match.group(1)), int(match.group(2)), (match.group(3) or "").lower()

@@ -167,7 +167,7 @@ def _expense_lines(rows: Iterator[Row]) -> Iterator[StatementLine]:
 
 def plain(value: Any) -> Any:
     """A vendor's record as json.dumps takes it: links left out, numbers with a point as texts."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items() if name != "links"}
     if isinstance(value, list):
         return [plain(item) for item in value]
