@@ -260,32 +260,33 @@ def _move(
     extra = extra or {}
     if reasons is not None:
         extra = {**extra, "reason": ("text", reasons)}
-    columns = "".join(f", {name}" for name in extra)
-    arrays = "".join(f", %b::{kind}[]" for kind, _ in extra.values())
     sets = "".join(f", {column} = {expression}" for column, expression in (assign or {}).items())
+    ids, fences = [ref[0] for ref in refs], [ref[1] for ref in refs]
+    wanted, read_at, read_fence = "", "s.fence = %b::int", [fences[0]]
+    arrays: list[list[Any]] = []
+    if extra or len(set(fences)) > 1:  # what differs from entry to entry is joined; one fence for all needs no join
+        names = ", ".join(("entry_id", "fence", *extra))
+        kinds = "".join(f", %b::{kind}[]" for kind, _ in extra.values())
+        wanted = f" FROM unnest(%b::bigint[], %b::int[]{kinds}) AS w({names})"
+        read_at, read_fence = "s.entry_id = w.entry_id AND s.fence = w.fence", []
+        arrays = [ids, fences, *(list(values) for _, values in extra.values())]
     statement = f"""
-        WITH wanted AS (
-            SELECT * FROM unnest(%b::bigint[], %b::int[]{arrays}) AS w(entry_id, fence{columns})
-        ), moved AS (
-            UPDATE portal_ledgerstate s SET state = %s, fence = s.fence + 1, moved_at = now(){sets}
-              FROM wanted w
-             WHERE s.entry_id = ANY(%b::bigint[]) AND s.entry_id = w.entry_id AND s.fence = w.fence AND s.state = %s
-               AND {provided}
+        WITH moved AS (
+            UPDATE portal_ledgerstate s SET state = %s, fence = s.fence + 1, moved_at = now(){sets}{wanted}
+             WHERE s.entry_id = ANY(%b::bigint[]) AND {read_at} AND s.state = %s AND {provided}
          RETURNING s.entry_id, s.fence{"" if reasons is None else ", w.reason"}
         )
         INSERT INTO portal_ledgertransition (entry_id, fence, from_state, to_state, actor, reason, at)
         SELECT entry_id, fence, %s, %s, %s, {"%s" if reasons is None else "left(reason, 500)"}, now() FROM moved
         RETURNING entry_id"""  # noqa: S608 -- the parts are this module's own words
-    ids = [ref[0] for ref in refs]
     moved = sql.rows_bound(
         statement,
         [
-            ids,
-            [ref[1] for ref in refs],
-            *(list(values) for _, values in extra.values()),
             str(target),
             *parameters,
+            *arrays,
             ids,
+            *read_fence,
             str(source),
             str(source),
             str(target),
