@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -102,12 +103,12 @@ def bounded(name: str, unit: str, values: list[float], bound: float, *, note: st
 
 
 def paired(
-    rounds: int, value: Callable[[int], float], floor: Callable[[int], float]
+    rounds: int, value: Callable[[int], float], floor: Callable[[int], float], *, is_warm: bool = False
 ) -> tuple[list[float], list[float]]:
-    """Run value and floor alternately; what each round gave. The first pair warms up and does not count."""
+    """Run value and floor alternately; what each round gave. The first pair warms up and does not count, unless all is warm."""
     values: list[float] = []
     floors: list[float] = []
-    for number in range(rounds + 1):
+    for number in range(1 if is_warm else 0, rounds + 1):
         first, second = (value, floor) if number % 2 else (floor, value)
         given = {first: first(number), second: second(number)}
         if number:
@@ -157,8 +158,10 @@ def run(names: list[str], scale: Scale, say: Callable[[str], None]) -> list[Resu
         for name in names:
             say(f"{name} …")
             measure: Bench = import_module(BENCHES[name]).measure
+            begun = time.monotonic()
             with fresh_copy():
                 measured = measure(scale, say)
+            say(f"  took {time.monotonic() - begun:.0f} s")
             results.extend(measured)
             for result in measured:
                 say(f"  {result.name}: {result.value:,.1f} {result.unit}, ratio {result.ratio:.2f}")
