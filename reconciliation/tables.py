@@ -46,6 +46,8 @@ def tone_of(case: ExceptionCase) -> str:
     """Red for what cannot be let pass, amber for what may be waived, blue for what is only not known yet."""
     if case.state == ExceptionCase.State.RESOLVED:
         return "good"
+    if case.state == ExceptionCase.State.MERGED or case.aside:
+        return ""
     if case.rule in ("in-doubt-too-long", "not-persisted"):
         return "info"
     rule = BY_CODE.get(case.rule)
@@ -77,6 +79,7 @@ def _under(case: Any) -> SafeString:
         words.append("regressed" if case.regressions == 1 else f"regressed {case.regressions} times")
     elif case.state == ExceptionCase.State.OPEN and timezone.localdate(case.opened_at) == timezone.localdate():
         words.append("new today")
+    words += getattr(case, "marks", ())
     return format_html(
         '<span class="state {}" title="{}">{}</span>{}',
         tone_of(case),
@@ -190,6 +193,8 @@ class CaseTable(Table):
 
     def render_owner(self, record: Any) -> SafeString | str:
         """Who has it."""
+        if record.owner is None and record.team is not None:
+            return format_html('<span title="Taken by nobody of the team yet">{}</span>', record.team.name)
         if record.owner is None:
             return format_html('<span class="quiet">{}</span>', "nobody")
         return str(record.owner.get_full_name() or record.owner.get_username())

@@ -8,12 +8,12 @@ from django.urls import URLPattern, URLResolver, path
 
 from portal.screens import Badge, NavItem
 from reconciliation.models import ExceptionCase
-from reconciliation.views import causes, fixing, operations, reconciliation, search, work
+from reconciliation.views import causes, fixing, operations, reconciliation, search, tabs, triage, work
 
 
 def open_causes(user: Any) -> Badge | None:
-    """How many causes are open where the person looks."""
-    count = ExceptionCase.objects.visible_to(user).filter(state=ExceptionCase.State.OPEN).count()
+    """How many causes are in the queue where the person looks."""
+    count = ExceptionCase.objects.visible_to(user).filter(tabs.IN_QUEUE).count()
     return Badge("Open causes", count, "warn") if count else None
 
 
@@ -28,6 +28,7 @@ HOME = (work.mine, work.team, work.projects, work.causes, work.running, work.new
 urlpatterns: list[URLPattern | URLResolver] = [
     path("exceptions/", causes.CauseList.as_view(), name="exceptions"),
     path("exceptions/<int:pk>/", causes.CausePage.as_view(), name="cause"),
+    path("exceptions/undo/<int:pk>/", triage.UndoScreen.as_view(), name="triage_undo"),
     path("exceptions/<int:pk>/comment/", causes.CommentScreen.as_view(), name="cause_comment"),
     path("exceptions/<int:case>/fix/<slug:code>/", fixing.FixScreen.as_view(), name="fix"),
     path("ledger/<int:pk>/fix/<slug:code>/", fixing.FixScreen.as_view(), name="fix_entry"),

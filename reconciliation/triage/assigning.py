@@ -100,32 +100,28 @@ def _tell(decision: Decision, to: User | Team | None, by: User) -> None:
     )
 
 
-def tag(case_ids: Sequence[int], tags: Sequence[str], *, by: User) -> Decision:
-    """File causes under more words. Raises NotPossible for a word that will not do, or too many of them."""
+def tag(case_ids: Sequence[int], tags: Sequence[str], *, by: User, remove: Sequence[str] = ()) -> Decision:
+    """File causes under more words, and no longer under others. Raises NotPossible for a word that will not do, or too many."""
     wanted = [one.strip().lower() for one in tags if one.strip()]
+    gone = {one.strip().lower() for one in remove}
     for one in wanted:
         if not TAG.fullmatch(one):
             raise NotPossible(f"“{one}” is not a tag; up to 40 letters, digits, blanks and .:/+- will do.")
-    if not wanted:
+    if not wanted and not gone:
         raise NotPossible("Name a tag.")
 
     def more(row: CaseRow) -> Changes:
-        together = sorted({*row.tags, *wanted})
+        together = sorted({*(one for one in row.tags if one not in gone), *wanted})
         if len(together) > MOST_TAGS:
             raise NotPossible(f"“{row.sentence}” would have more than {MOST_TAGS} tags; take some away first.")
         return {"tags": together}
 
-    return decide(Decision.Kind.TAG, case_ids, more, by=by, words=f"tagged {', '.join(wanted)}")
+    kind = Decision.Kind.TAG if wanted else Decision.Kind.UNTAG
+    said = [f"tagged {', '.join(wanted)}"] if wanted else []
+    said += [f"no longer tagged {', '.join(sorted(gone))}"] if gone else []
+    return decide(kind, case_ids, more, by=by, words=" and ".join(said))
 
 
 def untag(case_ids: Sequence[int], tags: Sequence[str], *, by: User) -> Decision:
     """Take words away."""
-    gone = {one.strip().lower() for one in tags}
-    words = f"no longer tagged {', '.join(sorted(gone))}"
-    return decide(
-        Decision.Kind.UNTAG,
-        case_ids,
-        lambda row: {"tags": [one for one in row.tags if one not in gone]},
-        by=by,
-        words=words,
-    )
+    return tag(case_ids, (), by=by, remove=tags)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, cast
 
-from django import forms
+from django.contrib import messages
 from django.db.models import Count, F, Min, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -18,94 +17,31 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
-from portal import access, export, figures, history, sql
-from portal.models import Document, EntityGrant, GrantRole, LedgerState, State, User
-from portal.screens import Action, Content, DetailScreen, Empty, ListScreen, Outcome, Screen, Tab, Tile, within
+from portal import access, export, figures
+from portal.models import Document, LedgerState, State, User
+from portal.screens import Action, Content, DetailScreen, Empty, ListScreen, Screen, Tile, within
 from portal.screens.base import layout
 from portal.screens.paging import Summary
+from reconciliation import triage
 from reconciliation.filters import CaseFilter
 from reconciliation.fixes import ADVICE, FIXES
-from reconciliation.models import CaseComment, CaseTotal, ExceptionCase, Hold
+from reconciliation.models import CaseTotal, ExceptionCase, Hold
 from reconciliation.rules import BY_CODE
 from reconciliation.sheets import HeldSheet, held_under
 from reconciliation.tables import BriefHeld, CaseExport, CaseTable, SelectableHeld, title_of, tone_of, totals_of, way_of
 from reconciliation.views import rows
 from reconciliation.views.history import happened
+from reconciliation.views.standing import strip_of
+from reconciliation.views.tabs import EMPTY, TABS
+from reconciliation.views.triage import IN_LIST, ON_PAGE, counted, offered_in, offered_on
 
 ENTRIES = Content("entries", "Their entries")
-COMMENTERS = access.EVERYBODY - {GrantRole.AUDITOR}
-NAMED = re.compile(r"(?<!\w)@([\w.+-]+)")
 
 CAUSES = (
-    ExceptionCase.objects.select_related("entity", "connection", "owner")
+    ExceptionCase.objects.select_related("entity", "connection", "owner", "team", "merged_into")
     .prefetch_related("totals")
     .order_by("held_currency", "-cash_at_risk", F("oldest_work_date").asc(nulls_last=True))
 )
-
-
-def _fixers(entity_ids: Any = None) -> QuerySet[User]:
-    """The people who may fix something, in some entities or anywhere."""
-    grants = EntityGrant.objects.filter(
-        Q(valid_to=None) | Q(valid_to__gte=timezone.localdate()), role__in=access.FIXERS
-    )
-    if entity_ids is not None:
-        grants = grants.filter(Q(entity=None) | Q(entity__in=entity_ids))
-    return User.objects.filter(pk__in=grants.values("user"), is_active=True).order_by("username")
-
-
-def _give(queryset: QuerySet[Any], owner: User | None, by: User) -> int:
-    found = list(ExceptionCase.objects.filter(pk__in=queryset.values("pk")))
-    for case in found:
-        case.owner = owner
-    words = f"given to {owner.get_username()}" if owner else "given to nobody"
-    return history.bulk_update_with_reason(ExceptionCase, found, ["owner"], reason=words, actor=by)
-
-
-def _counted(count: int) -> str:
-    return "1 cause" if count == 1 else f"{count:,} causes"
-
-
-class AssignToMe(Action):
-    """Take the causes on."""
-
-    name, label, key, immediate = "assign_me", "Assign to me", "assign_me", True
-    roles = access.FIXERS
-
-    def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
-        """The person becomes the owner."""
-        return Outcome(f"{_counted(_give(queryset, user, user))} assigned to you.")
-
-
-class Assign(Action):
-    """Give the causes to somebody who can fix them."""
-
-    name, label, key = "assign", "Assign", "assign"
-    roles = access.FIXERS
-    owner = forms.ModelChoiceField(
-        User.objects.none(),
-        label="Owner",
-        required=False,
-        empty_label="Nobody",
-        widget=forms.Select(attrs={"autofocus": True}),
-    )
-
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        field = self.fields["owner"]
-        if isinstance(field, forms.ModelChoiceField):
-            field.queryset = _fixers(self.queryset.order_by().values("entity"))
-
-    def question(self, count: int) -> str:
-        """The heading."""
-        return f"Assign {_counted(count)}"
-
-    def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
-        """The chosen person becomes the owner."""
-        owner = self.cleaned_data["owner"]
-        count = _give(queryset, owner, user)
-        return Outcome(
-            f"{_counted(count)} assigned to {owner.get_username()}." if owner else f"{_counted(count)} released."
-        )
 
 
 class QueueFilter(CaseFilter):
@@ -124,13 +60,12 @@ class CauseList(ListScreen):
     table = CaseTable
     export_table = CaseExport
     contents = (Content("", "Causes"), ENTRIES)
-    actions = (AssignToMe, Assign)
-    tabs = (
-        Tab("open", "Open", lambda _user: Q(state=ExceptionCase.State.OPEN)),
-        Tab("mine", "Mine", lambda user: Q(state=ExceptionCase.State.OPEN, owner=user)),
-        Tab("regressed", "Regressed", lambda _user: Q(state=ExceptionCase.State.OPEN, regressions__gt=0)),
-        Tab("resolved", "Resolved", lambda _user: Q(state=ExceptionCase.State.RESOLVED)),
-    )
+    actions = IN_LIST
+    tabs = TABS
+
+    def permitted(self, roles: frozenset[str]) -> list[type[Action]]:
+        """The actions that make sense in the tab."""
+        return offered_in(self.tab.slug if self.tab else "", super().permitted(roles))
 
     @cached_property
     def standing(self) -> dict[str, Any]:
@@ -185,7 +120,7 @@ class CauseList(ListScreen):
                 url=self.query(tab="open", sort="oldest"),
                 tone="bad" if days and days > 30 else "",
             ),
-            Tile("New today", _counted(self.standing["new"]), url=self.query(tab="open", opened_since=today)),
+            Tile("New today", counted(self.standing["new"]), url=self.query(tab="open", opened_since=today)),
             Tile(
                 "In doubt",
                 "1 entry" if doubtful == 1 else f"{doubtful:,} entries",
@@ -196,22 +131,8 @@ class CauseList(ListScreen):
 
     def nothing(self) -> Empty:
         """All done, or nothing begun: two different things."""
-        if self.tab and self.tab.slug == "mine":
-            return Empty(
-                "Nothing is assigned to you",
-                "Take a cause on with M, or look at all that are open.",
-                "?tab=open",
-                "Open causes",
-            )
-        if self.tab and self.tab.slug == "regressed" and self.standing["causes"]:
-            return Empty("Nothing came back", "No open cause had been resolved before.", "?tab=open", "Open causes")
-        if self.tab and self.tab.slug == "resolved":
-            return Empty(
-                "Nothing was resolved yet",
-                "A cause resolves by itself when its last entry goes.",
-                "?tab=open",
-                "Open causes",
-            )
+        if self.tab and self.tab.slug in EMPTY and (self.standing["causes"] or self.tab.slug in ("mine", "resolved")):
+            return Empty(*EMPTY[self.tab.slug], "?tab=open", "Open causes")
         last = self.base.filter(state=ExceptionCase.State.RESOLVED).order_by("-closed_at").first()
         if last is not None:
             when = timezone.localtime(last.closed_at)
@@ -262,7 +183,11 @@ class CausePage(DetailScreen):
 
     queryset = CAUSES
     template_name = "reconciliation/cause.html"
-    actions = (AssignToMe, Assign)
+    actions = ON_PAGE
+
+    def permitted(self, roles: frozenset[str]) -> list[type[Action]]:
+        """The actions that make sense for the cause as it stands."""
+        return offered_on(self.object, cast("User", self.request.user), super().permitted(roles))
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """The page; or only its rows when pages and order change."""
@@ -297,10 +222,11 @@ class CausePage(DetailScreen):
             "way": way_of(case),
             "totals": totals_of(case),
             "remedies": remedies_of(case, may=bool(held & access.FIXERS) and is_open),
-            "can_comment": bool(held & COMMENTERS),
+            "can_comment": bool(held & triage.COMMENTERS),
             "vendor": case.detail.get("vendor_text", ""),
             "vendor_code": case.detail.get("vendor_code", ""),
             "timeline": happened(case),
+            "strip": strip_of(case, self.request.user),
             "is_page": layout(self.request) == "base.html",
         }
 
@@ -349,19 +275,15 @@ def remedies_of(case: Any, *, may: bool) -> list[dict[str, Any]]:
 
 
 class CommentScreen(Screen):
-    """Writes a comment under a cause. A name after @ is kept with it."""
+    """Writes a comment under a cause. A person named after @ is told."""
 
-    roles = COMMENTERS
+    roles = triage.COMMENTERS
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Keep what was said, and go back to the cause."""
-        case = get_object_or_404(ExceptionCase.objects.visible_to(request.user), pk=pk)
-        access.require(request.user, COMMENTERS, case.entity_id)
-        text = request.POST.get("text", "").strip()
-        if text:
-            names = set(NAMED.findall(text))
-            known = User.objects.filter(username__in=names).values_list("username", flat=True)
-            CaseComment.objects.create(
-                case=case, author=cast("User", request.user), at=sql.now(), text=text, mentions=sorted(known)
-            )
+        get_object_or_404(ExceptionCase.objects.visible_to(request.user), pk=pk)
+        try:
+            triage.comment(pk, request.POST.get("text", ""), by=cast("User", request.user))
+        except triage.NotPossible as reason:
+            messages.error(request, str(reason))
         return HttpResponseRedirect(f"{reverse('cause', args=[pk])}#timeline", status=HTTPStatus.SEE_OTHER)

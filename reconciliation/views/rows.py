@@ -18,7 +18,7 @@ from portal.screens.paging import PAGE_SIZES, CappedPaginator, Summary, page_siz
 from portal.screens.tables import Table
 from reconciliation import suggestions
 from reconciliation.models import CaseDay, ExceptionCase, Hold
-from reconciliation.views import reach
+from reconciliation.views import reach, standing
 
 TREND_DAYS = 14
 
@@ -80,6 +80,7 @@ def tell_causes(found: Sequence[ExceptionCase]) -> None:
     ways = _ways(ids)
     trends = _trends(ids)
     reached = reach.of(ids)
+    standing.tell(found)
     offered = suggestions.of(found)
     for case in found:
         row: Any = case

@@ -33,6 +33,7 @@ from portal.models import (
 )
 from portal.records import Reference
 from reconciliation import operations as bulk
+from reconciliation import triage
 from reconciliation.models import Hold, Operation, ReconciliationResult
 from tests import world
 from tests.integrations import operate_world, outbound
@@ -55,6 +56,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
         **{field.name: getattr(firm, field.name) for field in fields(firm)},
         held=held,
         case=case,
+        decision=triage.tag([case.pk], ["looked-at"], by=firm.analyst),
         operation=bulk.plan("recheck", user=firm.analyst, parameters={}, reason="looks mended", case=case),
         posted=posted,
         attempt=AttemptLine.objects.filter(entry=posted).latest("pk").attempt_id,
@@ -76,6 +78,7 @@ ROWS: dict[str, Arguments] = {
     "audit_event": lambda s: {"pk": s.event.pk},
     "cause": lambda s: {"pk": s.case.pk},
     "cause_comment": lambda s: {"pk": s.case.pk},
+    "triage_undo": lambda s: {"pk": s.decision.pk},
     "fix": lambda s: {"case": s.case.pk, "code": "map-code"},
     "fix_entry": lambda s: {"pk": s.held, "code": "recheck"},
     "operation": lambda s: {"pk": s.operation.pk},
@@ -118,6 +121,7 @@ NO_PAGE: dict[str, str] = {
     "entities": "takes a form only",
     "audit_verify": "takes a form only",
     "cause_comment": "takes a form only",
+    "triage_undo": "takes a form only",
     "upload_file": "a file, as it was uploaded",
     "reconciliation_sheet": "a workbook",
     "export_file": "a file, as it was made",
@@ -293,7 +297,8 @@ def test_lists_of_another_entity_name_nothing_of_ours(site: Any) -> None:
 def test_every_form_needs_its_token(site: Any) -> None:
     client = signed_in(site.controller, enforce_csrf_checks=True)
     addresses = {**pages(site), **{name: reverse(name) for name in ("preferences", "entities", "audit_verify")}}
-    addresses["cause_comment"] = reverse("cause_comment", kwargs=ROWS["cause_comment"](site))
+    for name in ("cause_comment", "triage_undo"):
+        addresses[name] = reverse(name, kwargs=ROWS[name](site))
     for name, address in addresses.items():
         for headers in ({}, {"HX-Request": "true"}):
             assert client.post(address, {"action": "confirm"}, headers=headers).status_code == 403, name
