@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from integrations import webhooks
-from integrations.views import connections, entries, inbox, runs, uploads, work
+from integrations.views import connections, doors, entries, inbox, runs, uploads, work
 from portal.screens import NavItem
 
 NAVIGATION = (
@@ -16,6 +16,8 @@ NAVIGATION = (
     ),
     NavItem(label="Uploads", url_name="uploads", group="Operate", position=40),
 )
+
+DOORS = doors.closed
 
 HOME = (work.failed, work.unwell, work.news)
 

@@ -33,6 +33,17 @@ def until(windows: Iterable[MaintenanceWindow], at: datetime) -> tuple[datetime,
     return (end, reason) if end > at else None
 
 
+def since(windows: Iterable[MaintenanceWindow], at: datetime) -> datetime | None:
+    """When what holds at this moment began; None outside of every window."""
+    held = [pair for window in windows for pair in _occurrences(window, at, days=1)]
+    start, moved = at, any(begins <= at < ends for begins, ends in held)
+    found = moved
+    while moved:
+        earlier = min((begins for begins, ends in held if begins < start <= ends), default=start)
+        start, moved = earlier, earlier < start
+    return start if found else None
+
+
 def next_start(windows: Iterable[MaintenanceWindow], at: datetime) -> datetime | None:
     """When the next window opens after a moment; None when none is planned."""
     starts = [start for window in windows for start, _ in _occurrences(window, at, days=8) if start > at]

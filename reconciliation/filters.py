@@ -83,6 +83,12 @@ class OperationFilter(filters.FilterSet):
     entity = filters.CharFilter("entity__code", label="Entity")
     state = filters.ChoiceFilter(choices=Operation.State.choices, label="State")
     by = filters.CharFilter("created_by__username", label="By")
+    since = filters.DateFilter("created_at", lookup_expr="date__gte", label="From")
+    text = filters.CharFilter(method="by_text", label="Text")
+
+    def by_text(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """In the title or the reason."""
+        return rows.filter(Q(title__icontains=value) | Q(reason__icontains=value))
 
     class Meta:
         model = Operation

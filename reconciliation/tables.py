@@ -11,7 +11,6 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from portal import figures
-from portal.models import State
 from portal.screens import (
     CurrencyColumn,
     HoursColumn,
@@ -26,20 +25,8 @@ from portal.screens import (
 )
 from portal.screens.tables import SelectColumn
 from portal.tables import STATE_TONES, PricedCurrencyColumn
-from reconciliation.models import ExceptionCase, Operation, OperationRow
+from reconciliation.models import ExceptionCase
 from reconciliation.rules import BY_CODE
-
-OPERATION_TONES: dict[str, str] = {
-    Operation.State.RUNNING: "info",
-    Operation.State.DONE: "good",
-    Operation.State.CANCELLED: "warn",
-}
-RESULT_TONES: dict[str, str] = {
-    OperationRow.Result.DONE: "good",
-    OperationRow.Result.FAILED: "bad",
-    OperationRow.Result.SKIPPED: "warn",
-    OperationRow.Result.CANCELLED: "warn",
-}
 
 
 def tone_of(case: ExceptionCase) -> str:
@@ -292,30 +279,12 @@ class SelectableHeld(HeldTable):
         sequence = ("select", "...")
 
 
-class OperationTable(Table):
-    """Bulk fixes: what was done to how many, by whom, and what came of it."""
-
-    title = MainColumn(
-        verbose_name="Operation",
-        url=lambda operation: reverse("operation", args=[operation.pk]),
-        second=lambda operation: operation.reason,
-        drawer=False,
-    )
-    entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
-    by = TextColumn(accessor="created_by__username", order_by="created_by__username", verbose_name="By")
-    at = WhenColumn(accessor="created_at", verbose_name="When")
-    total = NumberColumn(verbose_name="Entries")
-    done = NumberColumn()
-    failed = NumberColumn(verbose_name="Not done")
-    state = StateColumn(OPERATION_TONES)
-
-
 class OperationRowTable(Table):
-    """The rows of one operation: what the dry-run promised and what came of it."""
+    """The rows of one operation: the entries as they are."""
 
     entry = MainColumn(
         accessor="entry_id",
-        url=lambda row: reverse("entry", args=[row.successor_id or row.entry_id]),
+        url=lambda row: reverse("entry", args=[getattr(row, "followed", None) or row.successor_id or row.entry_id]),
         second=lambda row: row.before,
         drawer=False,
         verbose_name="Entry",
@@ -326,8 +295,6 @@ class OperationRowTable(Table):
         accessor="entry__amount", currency="entry__currency", order_by="entry__amount", verbose_name="Amount"
     )
     currency = PricedCurrencyColumn(accessor="entry__currency", amount="entry__amount")
-    outcome = TextColumn(accessor="pk", wraps=True, orderable=False, verbose_name="What came of it")
-    ledger = TextColumn(accessor="pk", orderable=False, verbose_name="On the ledger now")
 
     def render_entry(self, record: Any) -> SafeString:
         """The person and the day."""
@@ -337,28 +304,6 @@ class OperationRowTable(Table):
     def value_entry(self, record: Any) -> int:
         """The entry's number."""
         return int(record.entry_id)
-
-    def render_outcome(self, record: Any) -> SafeString:
-        """The result with its sentence; for a row that waits, the promise."""
-        return format_html(
-            '<span class="state {}">{}</span> {}',
-            RESULT_TONES.get(record.result, ""),
-            record.get_result_display(),
-            record.message or record.promised,
-        )
-
-    def value_outcome(self, record: Any) -> str:
-        """The words alone."""
-        return f"{record.get_result_display()}: {record.message or record.promised}"
-
-    def render_ledger(self, record: Any) -> SafeString:
-        """Where the entry, or the version that follows it, stands."""
-        state = (record.successor or record.entry).state_row.state
-        return format_html('<span class="state {}">{}</span>', STATE_TONES.get(state, ""), State(state).label)
-
-    def value_ledger(self, record: Any) -> str:
-        """The words alone."""
-        return str(State((record.successor or record.entry).state_row.state).label)
 
 
 class PreviewTable(OperationRowTable):
@@ -370,7 +315,6 @@ class PreviewTable(OperationRowTable):
 
     class Meta:
         sequence = ("entry", "hours", "amount", "currency", "after", "currency_after", "promise")
-        exclude = ("outcome", "ledger")
 
     def render_promise(self, record: Any) -> SafeString:
         """Whether it passes, and the sentence."""
@@ -383,4 +327,4 @@ class BriefPreview(PreviewTable):
 
     class Meta:
         sequence = ("entry", "amount", "after", "currency_after", "promise")
-        exclude = ("outcome", "ledger", "hours", "currency")
+        exclude = ("hours", "currency")

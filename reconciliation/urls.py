@@ -8,7 +8,18 @@ from django.urls import URLPattern, URLResolver, path
 
 from portal.screens import Badge, NavItem
 from reconciliation.models import ExceptionCase
-from reconciliation.views import causes, fixing, operations, reconciliation, search, tabs, triage, work
+from reconciliation.views import (
+    causes,
+    fixing,
+    operation,
+    operations,
+    reconciliation,
+    running,
+    search,
+    tabs,
+    triage,
+    work,
+)
 
 
 def open_causes(user: Any) -> Badge | None:
@@ -23,6 +34,8 @@ NAVIGATION = (
     NavItem(label="Operations", url_name="operations", position=40, key="o"),
 )
 
+TOP = (running.chip,)
+
 HOME = (work.mine, work.team, work.projects, work.causes, work.running, work.news)
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -33,9 +46,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("exceptions/<int:case>/fix/<slug:code>/", fixing.FixScreen.as_view(), name="fix"),
     path("ledger/<int:pk>/fix/<slug:code>/", fixing.FixScreen.as_view(), name="fix_entry"),
     path("operations/", operations.OperationList.as_view(), name="operations"),
-    path("operations/running/", operations.RunningPart.as_view(), name="operations_running"),
-    path("operations/<int:pk>/", operations.OperationPage.as_view(), name="operation"),
-    path("operations/<int:pk>/progress/", operations.ProgressPart.as_view(), name="operation_progress"),
+    path("operations/running/", running.RunningPart.as_view(), name="operations_running"),
+    path("operations/<int:pk>/", operation.OperationPage.as_view(), name="operation"),
+    path("operations/<int:pk>/progress/", operation.ProgressPart.as_view(), name="operation_progress"),
     path("reconciliation/", reconciliation.ReconciliationScreen.as_view(), name="reconciliation"),
     path("reconciliation/<int:pk>/", reconciliation.RunScreen.as_view(), name="reconciliation_run"),
     path("reconciliation/<int:pk>/sheet/", reconciliation.SheetScreen.as_view(), name="reconciliation_sheet"),

@@ -22,7 +22,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from portal.models import GrantRole
 from portal.screens.entities import chosen_entities
 from portal.screens.keyboard import keymap, sheet
-from portal.screens.navigation import places
+from portal.screens.navigation import places, top_parts
 
 THEMES = ("system", "light", "dark")
 DENSITIES = ("comfortable", "compact")
@@ -96,6 +96,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "keymap": SimpleLazyObject(lambda: json.dumps(keymap(preferences))),
         "key_sheet": SimpleLazyObject(lambda: sheet(preferences)),
         "navigation": SimpleLazyObject(lambda: places(user, roles_of(request), request.path)),
+        "top_parts": SimpleLazyObject(lambda: top_parts(request)),
         "entity_choice": SimpleLazyObject(lambda: chosen_entities(request)),
         "role_labels": SimpleLazyObject(lambda: sorted(str(GrantRole(role).label) for role in roles_of(request))),
         "is_demo": settings.DEMO,

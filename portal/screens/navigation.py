@@ -60,6 +60,16 @@ def items() -> tuple[NavItem, ...]:
     return tuple(sorted(found, key=lambda item: (GROUPS.index(item.group), item.position)))
 
 
+@cache
+def _top() -> tuple[Callable[[Any], str], ...]:
+    return tuple(part for app in APPS for part in getattr(import_module(f"{app}.urls"), "TOP", ()))
+
+
+def top_parts(request: Any) -> list[str]:
+    """What the apps show in the top bar of every page, as they name it in `TOP` of their `urls`; without what is empty."""
+    return [part for part in (source(request) for source in _top()) if part]
+
+
 def places(user: Any, roles: frozenset[str], path: str) -> list[tuple[str, list[Place]]]:
     """The places this person sees, by group; the one that holds `path` is current."""
     seen = []

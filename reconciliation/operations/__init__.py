@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from reconciliation.operations.applying import OF_THE_ROW, NothingToFix, OperationRefused
 from reconciliation.operations.confirming import confirm
-from reconciliation.operations.following import Phase, Progress, follow, progress, waits, with_phase
+from reconciliation.operations.following import (
+    Phase,
+    Progress,
+    Waits,
+    follow,
+    progress,
+    waits,
+    with_phase,
+    with_standing,
+)
 from reconciliation.operations.planning import fixable, left_out, plan
 from reconciliation.operations.running import due, overdue, run
 from reconciliation.operations.steering import cancel, retry_failed
@@ -20,6 +29,7 @@ __all__ = [
     "OperationRefused",
     "Phase",
     "Progress",
+    "Waits",
     "cancel",
     "confirm",
     "due",
@@ -33,4 +43,5 @@ __all__ = [
     "run",
     "waits",
     "with_phase",
+    "with_standing",
 ]

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import (
+    BigIntegerField,
     Case,
     CharField,
     Count,
@@ -29,7 +30,6 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 
 from portal.models import LedgerState, State
-from portal.sql import now
 from reconciliation.fixes import FIXES
 from reconciliation.models import Operation, OperationRow
 from reconciliation.sql import operations as sql
@@ -66,16 +66,17 @@ def _followed(field: str) -> Any:
         entry__document=OuterRef("entry__document"),
         entry__target=OuterRef("entry__target"),
     )
-    standing = Coalesce(F(f"successor__state_row__{field}"), F(f"entry__state_row__{field}"))
-    taken_back = Subquery(reversal.order_by("-entry_id").values(field)[:1])
-    return Case(When(operation__fix__in=TAKES_BACK, then=Coalesce(taken_back, standing)), default=standing)
+    more = {"output_field": BigIntegerField()} if field.endswith("_id") else {}
+    standing = Coalesce(F(f"successor__state_row__{field}"), F(f"entry__state_row__{field}"), **more)
+    taken_back = Coalesce(Subquery(reversal.order_by("-entry_id").values(field)[:1]), standing, **more)
+    return Case(When(operation__fix__in=TAKES_BACK, then=taken_back), default=standing, **more)
 
 
 def with_phase(rows: QuerySet[OperationRow]) -> QuerySet[Any]:
     """The rows with the state of the entry that is followed (`stands`), and how far each is (`phase`)."""
     ended = Q(result__in=[OperationRow.Result.FAILED, OperationRow.Result.SKIPPED, OperationRow.Result.CANCELLED])
     stopped = Q(stands__in=[State.HELD, State.REJECTED]) & ~Q(operation__fix__in=LEAVES_HELD)
-    return rows.annotate(stands=_followed("state")).annotate(
+    told: QuerySet[Any] = rows.annotate(stands=_followed("state")).annotate(
         phase=Case(
             When(result=OperationRow.Result.PENDING, then=Value(Phase.PENDING.value)),
             When(ended, then=F("result")),
@@ -87,6 +88,16 @@ def with_phase(rows: QuerySet[OperationRow]) -> QuerySet[Any]:
             output_field=CharField(),
         )
     )
+    return told
+
+
+def with_standing(rows: QuerySet[OperationRow]) -> QuerySet[Any]:
+    """The same, with what is told of each: the followed entry, what it waits on, its receipt, and when it is seen to next."""
+    told: QuerySet[Any] = with_phase(rows).annotate(
+        followed=_followed("entry_id"), waits_on=_followed("waits_on"), receipt=_followed("receipt_number"),
+        seen_to_at=_followed("next_attempt_at"),
+    )  # fmt: skip
+    return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +121,7 @@ class Progress:
 
 def progress(operation: Operation) -> Progress:
     """Count an operation's rows and take its pace; two statements."""
-    moment = now()
+    moment = sql.clock()
     since = moment - WINDOW
     rows = with_phase(operation.rows.all()).annotate(moved=_followed("moved_at")).order_by()
     found: dict[str, dict[str, Any]] = {

@@ -45,6 +45,7 @@ def retry_failed(operation: Operation, *, user: User) -> Operation:
 
     What the target refused after the fix went well is not fixed again: it is posted again, once nothing else is left.
     """
+    access.require(user, FIXES[operation.fix].roles, operation.entity_id)
     failed = with_phase(operation.rows.all()).filter(phase__in=[Phase.FAILED, Phase.SKIPPED])
     ids = list(failed.order_by("id").values_list(Coalesce(F("successor_id"), F("entry_id")), flat=True))
     if not ids:

@@ -42,6 +42,12 @@ class Conflict(NamedTuple):
     since: datetime
 
 
+def clock() -> datetime:
+    """The database's clock, also within a transaction that has been open for a while."""
+    moment: datetime = rows("SELECT clock_timestamp()")[0][0]
+    return moment
+
+
 def hold(operation_id: int) -> None:
     """Have the operation's rows to oneself until the transaction ends; who asked in passing is waited for."""
     execute("SELECT pg_advisory_xact_lock(%s, %s)", [_CHUNKS, operation_id])
@@ -227,7 +233,7 @@ def ahead_of(places: Sequence[tuple[int, int, datetime, int]]) -> list[int]:
              CROSS JOIN LATERAL (SELECT count(*)::int AS ahead FROM (
                 SELECT 1 FROM portal_ledgerstate s
                  WHERE s.target_id = w.target_id AND s.entity_id = w.entity_id AND s.state = 'ready'
-                   AND (s.moved_at, s.entry_id) < (w.moved_at, w.entry_id) LIMIT %s) some) c
+                   AND (s.moved_at, s.entry_id) < (w.moved_at, w.entry_id) LIMIT %s) found) c
              ORDER BY w.number""",
             [*(list(column) for column in zip(*places, strict=True)), MANY_AHEAD],
         )

@@ -239,10 +239,13 @@ def test_a_confirmed_fix_wakes_a_worker_and_ends_row_by_row(
     assert "Map “ACM-2231” to ACM-2213" in page(fay, reverse("operations_running"))
     operations.run(operation.pk)
     text = page(fay, reverse("operation", args=[operation.pk]))
-    assert "3 of 3 done" in text
+    assert "0 of 3 posted" in text
     assert "A typo in the tracker." in text
     assert {state(entry_id) for entry_id in held} == {"ready"}
-    assert page(fay, reverse("operations_running")).strip() == ""
+    post(held)
+    operations.follow()
+    assert "3 of 3 posted" in page(fay, reverse("operation", args=[operation.pk]))
+    assert "Nothing is under way any more." in page(fay, reverse("operations_running"), 286)
     assert AuditEvent.objects.get(action="operation.map-code").reason == "A typo in the tracker."
 
 
@@ -377,7 +380,7 @@ def test_the_results_of_an_operation_are_exported_row_by_row(fay: Client, firm: 
     response: Any = fay.get(reverse("operation", args=[operation.pk]) + "?export=csv")
     text = b"".join(response.streaming_content).decode()
     assert "Reason: As agreed." in text
-    assert text.count("Done: Will be posted.") == 2
+    assert text.count("Posting: Ready; its turn comes.") == 2
 
 
 def test_a_refused_entry_is_posted_again_and_one_in_doubt_only_looked_up(fay: Client, firm: Firm) -> None:

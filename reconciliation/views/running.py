@@ -1,0 +1,82 @@
+"""The chip in the top bar: what is under way where the person may look, their own first.
+
+The rule here: it comes with the page and asks again only while something is under way; one query over a partial index.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Case, IntegerField, QuerySet, Value, When
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from django_htmx.http import trigger_client_event
+
+from portal.screens import Screen
+from reconciliation.models import Operation
+from reconciliation.operations.following import FOLLOWED
+from reconciliation.views import telling
+
+SHOWN = 8
+STOP_POLLING = 286  # what htmx takes as the end of polling
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One operation in the chip's menu."""
+
+    operation: Operation
+    standing: telling.Standing
+    words: str
+
+
+def under_way(user: Any) -> QuerySet[Operation]:
+    """Operations that have something left to do or on its way, in the entities where the person holds a grant."""
+    seen: QuerySet[Operation] = Operation.objects.visible_to(user)
+    return seen.filter(state__in=FOLLOWED, settled_at=None)
+
+
+def _context(user: Any) -> dict[str, Any]:
+    own = Case(When(created_by_id=user.pk, then=Value(0)), default=Value(1), output_field=IntegerField())
+    found = list(under_way(user).select_related("created_by").order_by(own, "-pk")[: SHOWN + 1])
+    lines = [Line(one, telling.counted(one), telling.in_short(one)) for one in found[:SHOWN]]
+    return {
+        "lines": lines, "first": lines[0] if lines else None, "more": len(found) > SHOWN, "count": len(lines),
+        "watched": ",".join(str(line.operation.pk) for line in lines if line.operation.created_by_id == user.pk),
+    }  # fmt: skip
+
+
+def chip(request: HttpRequest) -> SafeString:
+    """The chip as it stands on a page; empty when nothing is under way."""
+    context = _context(request.user)
+    return render_to_string("reconciliation/running.html", context, request) if context["lines"] else SafeString()
+
+
+class RunningPart(Screen):
+    """What the chip asks for while something is under way."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        """Its words and its menu; when nothing is left it stops asking. Whose own operation ended is told."""
+        context = _context(request.user)
+        answer = render(request, "reconciliation/running_part.html", context)
+        if not context["lines"]:
+            answer.status_code = STOP_POLLING
+        watched = {int(key) for key in request.GET.get("watched", "").split(",") if key.isdigit()}
+        gone = watched - {line.operation.pk for line in context["lines"]}
+        if gone:
+            self.tell(answer, gone)
+        return answer
+
+    def tell(self, answer: HttpResponse, gone: set[int]) -> None:
+        """Say what ended, unless the person looks at its own page, which says it itself."""
+        ended = Operation.objects.visible_to(self.request.user).filter(pk__in=gone, created_by_id=self.request.user.pk)
+        looked_at = self.request.headers.get("HX-Current-URL", "")
+        told = [one for one in ended.order_by("pk") if reverse("operation", args=[one.pk]) not in looked_at]
+        if told:
+            worst = "good" if all(telling.counted(one).tone == "good" for one in told) else "warn"
+            words = [f"{one.title}: {telling.counted(one).label.lower()}, {telling.in_short(one)}." for one in told]
+            trigger_client_event(answer, "tieout:notice", {"text": " ".join(words), "tone": worst})
