@@ -16,6 +16,7 @@ from typing import Any
 
 from integrations import postings
 from integrations.postings import plain
+from integrations.sql import outbound as sql
 from integrations.thread.finding import EntryThread, Thread
 from integrations.thread.versions import Version
 from portal import figures
@@ -85,7 +86,7 @@ def side_by_side(thread: Thread, told: EntryThread, tolerance: Decimal | None = 
     """
     entry = told.entry
     version = _said_by_source(thread, entry)
-    sent = postings.build([entry.pk])[entry.pk] if _was_sent(told) else None
+    sent = postings.build(sql.booked_by([entry.pk]))[entry.pk] if _was_sent(told) else None
     latest = told.read_backs[-1] if told.read_backs else None
     found: Mapping[str, str] = latest.found if latest is not None else {}
     differing: Mapping[str, Any] = latest.differences if latest is not None else {}
