@@ -446,13 +446,14 @@ def retry(
     from_state: State,
     after_seconds: float,
     actor: str,
-    reason: str,
+    reason: str = "",
+    reasons: Sequence[str] | None = None,
     waits_on: str = "",
     burn: bool = True,
 ) -> list[int]:
     """SENDING or IN_DOUBT → READY with the same key: nothing was booked. `burn=False` gives the attempt back."""
     return _move(
-        refs, from_state, State.READY, actor=actor, reason=reason,
+        refs, from_state, State.READY, actor=actor, reason=reason, reasons=reasons,
         assign={
             **_IDLE,
             "next_attempt_at": "now() + make_interval(secs => %s)",
@@ -464,10 +465,17 @@ def retry(
     )  # fmt: skip
 
 
-def doubt(refs: Sequence[Ref], *, look_up_after_seconds: float, actor: str, reason: str) -> list[int]:
+def doubt(
+    refs: Sequence[Ref],
+    *,
+    look_up_after_seconds: float,
+    actor: str,
+    reason: str = "",
+    reasons: Sequence[str] | None = None,
+) -> list[int]:
     """SENDING → IN_DOUBT: sent, and no answer. Only a look-up settles it."""
     return _move(
-        refs, State.SENDING, State.IN_DOUBT, actor=actor, reason=reason,
+        refs, State.SENDING, State.IN_DOUBT, actor=actor, reason=reason, reasons=reasons,
         assign={**_IDLE, "next_attempt_at": "now() + make_interval(secs => %s)", "look_ups": "0"},
         parameters=[look_up_after_seconds],
     )  # fmt: skip

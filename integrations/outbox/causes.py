@@ -68,14 +68,16 @@ def key_reused(connection: Connection, claims: Sequence[Claim]) -> None:
 
 def poison(connection: Connection, claims: Sequence[Claim], deaths: Mapping[int, int]) -> None:
     """Stop entries that come to no result again and again, so that the others flow."""
+    alike: dict[tuple[int, int], list[Claim]] = {}
     for claim in claims:
-        died = deaths.get(claim.entry_id, 0)
+        alike.setdefault((claim.attempts, deaths.get(claim.entry_id, 0)), []).append(claim)
+    for (attempts, died), stopped in alike.items():
         how = f"the worker ended {died} times while it was sent" if died else "no attempt came to a result"
         _stop(
             connection,
-            [claim],
+            stopped,
             POISON,
-            f"Stopped after {claim.attempts} attempts: {how}. Look at the attempts, mend the cause and re-post.",
+            f"Stopped after {attempts} attempts: {how}. Look at the attempts, mend the cause and re-post.",
             f"Postings to {connection} that come to no result.",
         )
 
@@ -98,16 +100,28 @@ def cannot_look_up(connection: Connection, entries: Sequence[Standing]) -> None:
     _note(connection, entries, IN_DOUBT, sentence, f"{connection} cannot be asked about postings that got no answer.")
 
 
-def number_taken(connection: Connection, entry: Standing, number: str, other: int) -> None:
-    """An entry whose look-up shows a number that proves another entry."""
-    sentence = (
-        f"{connection} shows record {number} under this entry's key, and that number already proves entry {other}."
-    )
-    _note(connection, [entry], IN_DOUBT, sentence, f"{connection} gave one record number to two postings.")
+def numbers_taken(connection: Connection, found: Sequence[tuple[Standing, str, int]]) -> None:
+    """Entries whose look-up shows a number that proves another entry: (entry, number, the other one)."""
+    if not found:
+        return
+    about = sql.about([entry.entry_id for entry, _, _ in found])
+    cause = f"{connection} gave one record number to two postings."
+    cases.open_holds(
+        [
+            _hold(
+                connection, about[entry.entry_id], IN_DOUBT, "connection", str(connection.pk),
+                f"{connection} shows record {number} under this entry's key, and that number already proves entry {other}.",
+                cause, {},
+            )
+            for entry, number, other in found
+        ]
+    )  # fmt: skip
 
 
 def differs(connection: Connection, entries: Sequence[tuple[Standing, Mapping[str, Sequence[str]]]]) -> None:
     """Entries for which the target holds other figures than were sent; the fields are named."""
+    if not entries:
+        return
     about = sql.about([entry.entry_id for entry, _ in entries])
     holds = []
     for entry, differing in entries:

@@ -98,6 +98,7 @@ def asked(connection: Connection, capabilities: Capabilities, answers: Sequence[
     lines: list[tuple[int, int, str, str, str]] = []
     found: list[tuple[Standing, Posting, StatementLine, int]] = []
     absent: list[tuple[Standing, int]] = []
+    unanswered: list[Standing] = []
     for answer in answers:
         call = answer.call
         for entry, posting in zip(call.entries, call.postings, strict=True):
@@ -105,12 +106,13 @@ def asked(connection: Connection, capabilities: Capabilities, answers: Sequence[
             if answer.error is not None or not answer.sent:
                 word = "unsent" if answer.error is None else "unavailable"
                 lines.append((call.attempt_id, entry.entry_id, word, "", str(answer.error or "")))
-                _escalate_old(connection, [entry])
+                unanswered.append(entry)
             elif line is not None:
                 found.append((entry, posting, line, call.attempt_id))
             else:
                 absent.append((entry, call.attempt_id))
                 lines.append((call.attempt_id, entry.entry_id, "absent", "", ""))
+    _escalate_old(connection, unanswered)
     _adopt(connection, [item for item in found if item[0].state == State.IN_DOUBT], lines, told)
     standing = [item for item in found if item[0].state != State.IN_DOUBT]
     _compare(connection, standing, lines, told, capabilities.hours_tolerance)
@@ -144,16 +146,18 @@ def _adopt(
     causes.lock_documents(reversals)
     taken = sql.taken_numbers(connection.pk, [line.number for _, _, line, _ in found])
     adopted = []
+    proving_others: list[tuple[Standing, str, int]] = []
     for entry, posting, line, attempt_id in found:
         other = taken.get(line.number)
         if other is not None:
             said = f"The target shows number {line.number}, which already proves entry {other}."
             lines.append((attempt_id, entry.entry_id, "in_doubt", "", said))
-            causes.number_taken(connection, entry, line.number, other)
+            proving_others.append((entry, line.number, other))
             continue
         lines.append((attempt_id, entry.entry_id, "found", "", f"number {line.number}"))
         receipt = Receipt(key=posting.key, number=line.number, raw=postings.shown(line))
         adopted.append((entry.entry_id, entry.fence, receipt))
+    causes.numbers_taken(connection, proving_others)
     moved = ledger.accept(
         adopted, State.IN_DOUBT, connection_id=connection.pk, actor=ACTOR, reason="found in the target by its key"
     )

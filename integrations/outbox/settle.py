@@ -63,8 +63,8 @@ class _Round:
 
     accepted: list[tuple[int, int, Receipt]] = field(default_factory=list)
     rejected: list[tuple[Ref, Rejected]] = field(default_factory=list)
-    doubted: dict[tuple[str, float], list[Ref]] = field(default_factory=lambda: defaultdict(list))
-    retried: dict[tuple[str, float, str, bool], list[Ref]] = field(default_factory=lambda: defaultdict(list))
+    doubted: dict[float, list[tuple[Ref, str]]] = field(default_factory=lambda: defaultdict(list))
+    retried: dict[tuple[float, str, bool], list[tuple[Ref, str]]] = field(default_factory=lambda: defaultdict(list))
     lines: list[tuple[int, int, str, str, str]] = field(default_factory=list)
 
 
@@ -170,14 +170,16 @@ def _pushed(connection: Connection, capabilities: Capabilities, answers: Sequenc
     )
     told.rejected = len(rejections)
     causes.rejected(connection, [(ref[0], error) for ref, error in gathered.rejected if ref[0] in rejections])
-    for (reason, after), refs in gathered.doubted.items():
-        told.doubted += _count(moved, ledger.doubt(refs, look_up_after_seconds=after, actor=ACTOR, reason=reason[:500]))
-    for (reason, after, waits_on, burn), refs in gathered.retried.items():
+    for after, said in gathered.doubted.items():  # errors differ from call to call; moments do not
+        refs, reasons = [ref for ref, _ in said], [reason for _, reason in said]
+        told.doubted += _count(moved, ledger.doubt(refs, look_up_after_seconds=after, actor=ACTOR, reasons=reasons))
+    for (after, waits_on, burn), said in gathered.retried.items():
+        refs, reasons = [ref for ref, _ in said], [reason for _, reason in said]
         told.retried += _count(
             moved,
             ledger.retry(
                 refs, from_state=State.SENDING, after_seconds=after, waits_on=waits_on, burn=burn, actor=ACTOR,
-                reason=reason[:500],
+                reasons=reasons,
             ),
         )  # fmt: skip
     moved |= rejections
@@ -228,29 +230,29 @@ def _gather(
     )
     match outcome:
         case None:
-            gathered.retried["not sent: its turn came too late", 0.0, "", False].append(ref)
+            gathered.retried[0.0, "", False].append((ref, "not sent: its turn came too late"))
             line("unsent", "", "")
         case Receipt():
             gathered.accepted.append((*ref, outcome))
             line("accepted", "", "")
         case Unauthorised():
-            gathered.retried[f"credentials refused: {outcome}", 0.0, "unauthorised", False].append(ref)
+            gathered.retried[0.0, "unauthorised", False].append((ref, f"credentials refused: {outcome}"))
             line("unauthorised", "", outcome.detail)
         case Unavailable():
             after, burn = _again(outcome, entry)
-            gathered.retried[f"nothing booked: {outcome}", after, "", burn].append(ref)
+            gathered.retried[after, "", burn].append((ref, f"nothing booked: {outcome}"))
             line("unavailable", "", outcome.detail)
         case Rejected(code="duplicate") if capabilities.find_by_key:
-            gathered.doubted[f"the target holds the key already: {outcome}", 0.0].append(ref)
+            gathered.doubted[0.0].append((ref, f"the target holds the key already: {outcome}"))
             line("in_doubt", outcome.code, outcome.detail)
         case Rejected(code="record-changed") if entry.attempts <= 1:
-            gathered.retried[f"changed meanwhile, applied again once: {outcome}", 0.0, "", True].append(ref)
+            gathered.retried[0.0, "", True].append((ref, f"changed meanwhile, applied again once: {outcome}"))
             line("rejected", outcome.code, outcome.detail)
         case Rejected():
             gathered.rejected.append((ref, outcome))
             line("rejected", outcome.code, outcome.detail)
         case ConnectorError():
-            gathered.doubted[str(outcome), timing.step(timing.LOOK_UPS, 0)].append(ref)
+            gathered.doubted[timing.step(timing.LOOK_UPS, 0)].append((ref, str(outcome)))
             line("in_doubt", "", outcome.detail)
 
 
@@ -273,7 +275,7 @@ def _without_taken_numbers(connection: Connection, capabilities: Capabilities, g
         other = taken.get(receipt.number) or seen.get(receipt.number)
         if other is not None and other != entry_id:
             reason = f"The target gave number {receipt.number}, which already proves entry {other}."
-            gathered.doubted[reason, timing.step(timing.LOOK_UPS, 0)].append((entry_id, fence))
+            gathered.doubted[timing.step(timing.LOOK_UPS, 0)].append(((entry_id, fence), reason))
             gathered.lines = [
                 (*line[:2], "in_doubt", "", reason) if line[1] == entry_id else line for line in gathered.lines
             ]

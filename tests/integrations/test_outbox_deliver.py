@@ -228,6 +228,23 @@ def test_an_entry_whose_worker_died_is_in_doubt_and_looked_up_at_once(
 
 
 @pytest.mark.case(61)
+def test_errors_that_differ_from_call_to_call_are_each_kept_with_their_entries(
+    source: Connection, erp: Connection, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vendors put a number of their own into every error; a round of answers is still one move, not one for each error."""
+    ids = outbound.entries(source, 20)
+    rounds: list[int] = []
+    doubt = ledger.doubt
+    monkeypatch.setattr(ledger, "doubt", lambda refs, **more: (rounds.append(len(refs)), doubt(refs, **more))[1])
+    books.faults.extend(fails(InDoubt(f"operation {number} timed out")) for number in range(4))
+    outbox.deliver(erp.pk)
+    doubts = LedgerTransition.objects.filter(entry__in=ids, to_state="in_doubt").values_list("entry", "reason", "at")
+    assert {entry for entry, _, _ in doubts} == set(ids)
+    assert {reason.partition(" timed")[0] for _, reason, _ in doubts} == {f"operation {number}" for number in range(4)}
+    assert sum(rounds) == 20
+    assert len(rounds) == len({at for _, _, at in doubts})  # one move for each transaction
+
+
 def test_a_sentence_where_a_number_belongs_is_no_receipt(source: Connection, erp: Connection, books: Books) -> None:
     [entry] = outbound.entries(source)
     books.faults.append(lambda _, sent: [Receipt(key=sent[0].key, number="Error: the record could not be saved")])
