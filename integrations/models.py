@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from portal.models.access import Scope, ScopedQuerySet
 
@@ -252,3 +252,60 @@ class Slot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.connection} slot {self.number}"
+
+
+class Settlement(models.Model):
+    """What a person says became of an entry in doubt at a target that cannot be asked, until a second person confirms it.
+
+    `fence` is the entry's when it was said: if the entry has moved since, the word is about something else and is dropped.
+    Once confirmed or dropped it is evidence and is not changed (a trigger holds it); what was said is never changed.
+    """
+
+    class Verdict(models.TextChoices):
+        BOOKED = "booked", "It is there, under a number"
+        ABSENT = "absent", "It is not there"
+
+    entry = models.ForeignKey("portal.LedgerEntry", models.PROTECT, related_name="settlements")
+    fence = models.PositiveIntegerField()
+    verdict = models.CharField(max_length=10, choices=Verdict.choices)
+    number = models.CharField(max_length=120, blank=True)
+    reason = models.TextField()
+    by = models.ForeignKey("portal.User", models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+    confirmed_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    dropped_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
+    dropped_at = models.DateTimeField(null=True, blank=True)
+    dropped_reason = models.TextField(blank=True)
+
+    scope = Scope("entry__entity")
+    objects = ScopedQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["entry", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["entry"], condition=Q(confirmed_at=None, dropped_at=None), name="one_open_settlement_per_entry"
+            ),
+            models.CheckConstraint(
+                condition=Q(confirmed_by=None) | ~Q(confirmed_by=F("by")), name="a_settlement_takes_two_people"
+            ),
+            models.CheckConstraint(
+                condition=Q(confirmed_by=None, confirmed_at=None)
+                | Q(confirmed_by__isnull=False, confirmed_at__isnull=False, dropped_at=None),
+                name="a_confirmation_has_a_person_and_a_time",
+            ),
+            models.CheckConstraint(
+                condition=(Q(verdict="booked") & ~Q(number="")) | Q(verdict="absent", number=""),
+                name="booked_has_a_number_and_absent_has_none",
+            ),
+            models.CheckConstraint(condition=~Q(reason=""), name="a_settlement_has_a_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"booked as {self.number}" if self.verdict == self.Verdict.BOOKED else "not booked"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still waits for the second person."""
+        return self.confirmed_at is None and self.dropped_at is None

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.utils import timezone
 
-from portal.models import EntityGrant, GrantRole, LegalEntity
+from portal.models import EntityGrant, GrantRole, LegalEntity, User
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -49,3 +50,15 @@ def require(user: AbstractBaseUser | AnonymousUser, roles: frozenset[str], entit
     if not may(user, roles, entity_id):
         names = ", ".join(sorted(GrantRole(role).label for role in roles))
         raise PermissionDenied(f"This needs one of these roles in the entity: {names}.")
+
+
+def holders(roles: frozenset[str], entity_id: int) -> QuerySet[User]:
+    """The people who hold one of the roles in an entity today."""
+    day = timezone.localdate()
+    grants = EntityGrant.objects.filter(
+        Q(valid_to=None) | Q(valid_to__gte=day),
+        Q(entity=None) | Q(entity=entity_id),
+        valid_from__lte=day,
+        role__in=roles,
+    )
+    return User.objects.filter(pk__in=grants.values("user"), is_active=True).order_by("username")

@@ -8,7 +8,8 @@ at any time, and does nothing where nothing is due.
 
 from __future__ import annotations
 
-from integrations.outbox.people import NotConfirmed, adopt, check_now
+from integrations.outbox import settlements
+from integrations.outbox.people import NotConfirmed, adopt, check_now, shown_by_statement
 from integrations.outbox.queue import Queue, queue
 from integrations.outbox.recovery import recover
 from integrations.outbox.settle import Told
@@ -17,6 +18,7 @@ from portal.models import Connection
 
 __all__ = [
     "NotConfirmed", "Queue", "Told", "adopt", "check_now", "deliver", "queue", "read_back", "recover", "settle_doubts",
+    "settlements", "shown_by_statement",
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from integrations import postings, registry
 from integrations.outbox import causes
 from integrations.outbox.claim import ACTOR
 from integrations.outbox.shift import Plan, work
-from integrations.protocol import Target
+from integrations.protocol import Capabilities, Target
 from integrations.sql import outbound as sql
 from portal import audit, ledger
 from portal import sql as portal_sql
@@ -25,6 +25,11 @@ from portal.records import Posting, Receipt, StatementLine
 
 class NotConfirmed(Exception):
     """The target does not confirm what a person said; the message says what it holds instead."""
+
+
+def confirms(can: Capabilities) -> bool:
+    """Whether a target can confirm a number: by our key, or by its statement."""
+    return can.find_by_key or can.statement
 
 
 def check_now(entry_ids: Sequence[int]) -> dict[int, str]:
@@ -96,12 +101,29 @@ def adopt(entry_id: int, number: str, user: User, reason: str) -> None:
 
 
 def _record(target: Target, posting: Posting, number: str) -> StatementLine:
-    held = target.find([posting.key]).get(posting.key)
+    can = target.capabilities
+    if not confirms(can):
+        raise NotConfirmed(
+            "This target can neither be asked by our key nor says what it has booked; two people settle it."
+        )
+    held = target.find([posting.key]).get(posting.key) if can.find_by_key else None
     if held is not None:
         if held.number != number:
             raise NotConfirmed(f"The target holds this entry as {held.number}, not as {number}.")
         return held
-    for line in target.statement(posting.work_date, posting.work_date, posting.entity):
+    lines = target.statement(posting.work_date, posting.work_date, posting.entity) if can.statement else ()
+    for line in lines:
         if line.number == number and line.kind == posting.kind:
             return line
     raise NotConfirmed(f"The target shows no record {number} on {posting.work_date}.")
+
+
+def shown_by_statement(entry_id: int) -> str:
+    """The number under which the target's statement shows an entry's key; empty when it shows none, or has no statement."""
+    entry = LedgerEntry.objects.select_related("target").get(pk=entry_id)
+    target = registry.target(entry.target)
+    if not target.capabilities.statement:
+        return ""
+    posting = postings.build([entry_id])[entry_id]
+    lines = target.statement(posting.work_date, posting.work_date, posting.entity)
+    return next((line.number for line in lines if line.key == posting.key), "")

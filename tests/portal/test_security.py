@@ -85,6 +85,7 @@ ROWS: dict[str, Arguments] = {
     "operation_progress": lambda s: {"pk": s.operation.pk},
     "entry": lambda s: {"pk": s.posted.pk},
     "entry_doubt": lambda s: {"pk": s.posted.pk},
+    "entry_settle": lambda s: {"pk": s.posted.pk},
     "entry_attempt": lambda s: {"pk": s.posted.pk, "attempt": s.attempt},
     "inbox_message": lambda s: {"pk": s.taken.pk},
     "run": lambda s: {"pk": s.run.pk},

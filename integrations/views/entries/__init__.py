@@ -2,5 +2,6 @@
 
 from integrations.views.entries.attempt import AttemptPage
 from integrations.views.entries.page import DoubtPart, EntryPage
+from integrations.views.entries.settle import SettleScreen
 
-__all__ = ["AttemptPage", "DoubtPart", "EntryPage"]
+__all__ = ["AttemptPage", "DoubtPart", "EntryPage", "SettleScreen"]

@@ -19,7 +19,7 @@ from django.urls import reverse
 from django_htmx.http import HttpResponseStopPolling, trigger_client_event
 
 from integrations import standing, thread
-from integrations.models import InboxMessage
+from integrations.models import InboxMessage, Settlement
 from integrations.thread.lineage import BROKEN, NOT_FOLLOWED, PROVED
 from integrations.views.entries.attempt import OUTCOME_TONES
 from integrations.views.entries.offers import offers
@@ -77,7 +77,7 @@ class EntryPage(DetailScreen):
         held = access.roles_in(user, entry.entity_id)
         readable = bool(held & access.PAYLOAD_READERS)
         open_holds = [hold for hold in mine.holds if hold.closed_at is None]
-        doubt = doubt_about(entry)
+        doubt = doubt_about(entry, held)
         visible = set(LedgerEntry.objects.visible_to(user).filter(document=told.document).values_list("pk", flat=True))
         siblings = [one.entry for one in told.entries if one.entry.pk != entry.pk and one.entry.pk in visible]
         reversal = next((one for one in siblings if _takes_back(one, entry)), None)
@@ -159,13 +159,20 @@ def owners_of(holds: list[Hold]) -> list[str]:
     return sorted({case.owner.get_username() if case.owner else "nobody yet" for case in cases})
 
 
-def doubt_about(entry: LedgerEntry) -> dict[str, Any]:
-    """What the banner of an entry in doubt says; empty for every other state."""
+def doubt_about(entry: LedgerEntry, held: frozenset[str]) -> dict[str, Any]:
+    """What the banner of an entry in doubt says to somebody who holds some roles; empty for every other state."""
     state = entry.state_row
     if state.state != State.IN_DOUBT:
         return {}
     mark = f"{state.look_ups}.{int(state.next_attempt_at.timestamp()) if state.next_attempt_at else 0}"
-    return {"doubt": thread.doubt_of(entry, standing.capabilities(entry.target)), "mark": mark, "is_in_doubt": True}
+    said = Settlement.objects.filter(entry=entry, fence=state.fence, confirmed_at=None, dropped_at=None)
+    return {
+        "doubt": thread.doubt_of(entry, standing.capabilities(entry.target)),
+        "mark": mark,
+        "is_in_doubt": True,
+        "said": said.select_related("by").first(),
+        "settle_url": reverse("entry_settle", args=[entry.pk]) if held & access.FIXERS else "",
+    }
 
 
 class DoubtPart(DetailScreen):
@@ -185,7 +192,7 @@ class DoubtPart(DetailScreen):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """The banner as it stands."""
         entry = self.object
-        about = doubt_about(entry)
+        about = doubt_about(entry, access.roles_in(request.user, entry.entity_id))
         known = entry.state_row.get_state_display().lower()
         context = self.context(title=self.heading(), entry=entry, state=entry.state_row, known=known, **about)
         if not getattr(request, "htmx", None):
