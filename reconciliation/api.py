@@ -20,6 +20,7 @@ from portal.filters import ExpenseFilter, LedgerEntryFilter, TimeEntryFilter
 from portal.models import Expense, LedgerEntry, LedgerState, ReadBack, TimeEntry
 from reconciliation.filters import CaseFilter, HoldFilter, ResultFilter
 from reconciliation.models import ExceptionCase, Hold, ReconciliationResult
+from reconciliation.validation import owing
 
 
 class OpenHoldRow(serializers.Serializer[Any]):
@@ -76,9 +77,11 @@ class LedgerRow(serializers.Serializer[Any]):
     read_back = serializers.SerializerMethodField()
     holds = serializers.SerializerMethodField()
 
-    @extend_schema_field({"type": "string", "enum": ["equal", "different", "none"]})
+    @extend_schema_field({"type": "string", "enum": ["equal", "different", "absent", "none"]})
     def get_read_back(self, row: dict[str, Any]) -> str:
-        """Whether the target was last seen to hold what was sent."""
+        """Whether the target was last seen to hold what was sent: equal, different, not at all; none when never read back."""
+        if row["last_read_back"] is False and not row["last_found"]:
+            return "absent"
         return {True: "equal", False: "different", None: "none"}[row["last_read_back"]]
 
     @extend_schema_field(OpenHoldRow(many=True))
@@ -108,9 +111,14 @@ class LedgerEntries(Endpoint):
             Subquery(TimeEntry.objects.filter(**version).values("revision")[:1]),
             Subquery(Expense.objects.filter(**version).values("revision")[:1]),
         )
-        read_back = ReadBack.objects.filter(entry=OuterRef("pk")).order_by("-id").values("is_equal")[:1]
-        rows = super().get_queryset().annotate(revision=revision, last_read_back=Subquery(read_back))
-        columns: QuerySet[Any] = rows.values(*_columns(LedgerRow, "last_read_back"))
+        last = ReadBack.objects.filter(entry=OuterRef("pk")).order_by("-id")
+        rows = super().get_queryset()
+        rows = rows.annotate(
+            revision=revision,
+            last_read_back=Subquery(last.values("is_equal")[:1]),
+            last_found=Subquery(last.values("found")[:1]),
+        )
+        columns: QuerySet[Any] = rows.values(*_columns(LedgerRow, "last_read_back", "last_found"))
         return columns
 
     def get_serializer(self, *args: Any, **options: Any) -> serializers.BaseSerializer[Any]:
@@ -143,6 +151,13 @@ class StandingRow(serializers.Serializer[Any]):
     reverses = serializers.IntegerField(source="entry__reverses_id", allow_null=True)
 
 
+class NotOwedRow(serializers.Serializer[Any]):
+    """Why nothing is owed for a version."""
+
+    code = serializers.ChoiceField(choices=owing.CODES)
+    sentence = serializers.CharField()
+
+
 class DocumentRow(serializers.Serializer[Any]):
     """One version of one document, in the source's words."""
 
@@ -167,7 +182,14 @@ class DocumentRow(serializers.Serializer[Any]):
     approved_at = serializers.DateTimeField(allow_null=True)
     author = serializers.CharField(source="author__username", allow_null=True)
     reason = serializers.CharField()
+    not_owed = serializers.SerializerMethodField()
     ledger = serializers.SerializerMethodField()
+
+    @extend_schema_field(NotOwedRow(allow_null=True))
+    def get_not_owed(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """Why nothing is owed for this version; null where its ledger entries say how it stands."""
+        reason: dict[str, Any] | None = self.context.get("not_owed", {}).get(row["id"])
+        return reason
 
     @extend_schema_field(StandingRow(many=True))
     def get_ledger(self, row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -198,17 +220,34 @@ class Documents(Endpoint):
     def get_queryset(self) -> QuerySet[Any]:
         """Rows as columns."""
         serializer: Any = self.serializer_class
-        return super().get_queryset().values(*_columns(serializer, "document_id"))
+        return super().get_queryset().values(*_columns(serializer, "document_id", *_ASKED))
 
     def get_serializer(self, *args: Any, **options: Any) -> serializers.BaseSerializer[Any]:
         """The page's rows with their ledger entries, found in one query."""
         if args:
             rows = args[0] if options.get("many") else [args[0]]
+            ledger = _standing({row["document_id"] for row in rows})
+            reasons = owing.why_not([_asked(row, ledger.get(row["document_id"], ())) for row in rows])
             options["context"] = {
                 **self.get_serializer_context(),
-                "ledger": _standing({row["document_id"] for row in rows}),
+                "ledger": ledger,
+                "not_owed": {row["id"]: owing.row_of(why) for row, why in zip(rows, reasons, strict=True)},
             }
         return super().get_serializer(*args, **options)
+
+
+_ASKED = (
+    "document__connection_id", "document__connection__name", "document__connection__cut_over_on", "document__entity_id",
+    "document__kind",
+)  # fmt: skip
+
+
+def _asked(row: dict[str, Any], ledger: Iterable[dict[str, Any]]) -> owing.Asked:
+    """A row as the question why nothing is owed for it."""
+    return owing.Asked(
+        *(row[column] for column in _ASKED), row["version"], row["document__current_version"], row["status"], row["work_date"],
+        [(entry["entry_id"], entry["state"]) for entry in ledger if entry["entry__reverses_id"] is None],
+    )  # fmt: skip
 
 
 def _standing(document_ids: set[int]) -> dict[int, list[dict[str, Any]]]:

@@ -14,6 +14,7 @@ from integrations.thread.doubt import doubt_of
 from integrations.thread.finding import EntryThread, Thread
 from integrations.thread.lineage import NOT_FOLLOWED, lineage
 from portal.models import Connection, Expense, State, TimeEntry
+from reconciliation.validation import owing
 
 if TYPE_CHECKING:
     from integrations.protocol import Capabilities
@@ -32,6 +33,9 @@ def told(thread: Thread, able: Able = lambda _: None) -> Iterator[str]:
         yield f"  received {message.received_at:%Y-%m-%d %H:%M:%S} as {message.stream} revision {message.revision}"
     for version in thread.versions:
         yield f"  version {version.version}: {_version(version)}"
+    why = owing.why_not_of([document])[0]
+    if why is not None:
+        yield f"  not owed: {why.sentence}"
     for entry in thread.entries:
         yield from _entry(thread, entry, able)
 

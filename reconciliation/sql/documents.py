@@ -89,6 +89,18 @@ def left_out(entry_ids: Collection[int]) -> set[int]:
     return {row[0] for row in found}
 
 
+def reasons_of_cancelled(entry_ids: Collection[int]) -> dict[int, str]:
+    """Why cancelled entries were cancelled, by entry; one statement, and none for none."""
+    if not entry_ids:
+        return {}
+    found = rows(
+        "SELECT DISTINCT ON (entry_id) entry_id, reason FROM portal_ledgertransition"
+        " WHERE entry_id = ANY(%s::bigint[]) AND to_state = 'cancelled' ORDER BY entry_id, fence DESC",
+        [numbers(entry_ids)],
+    )
+    return {row[0]: row[1] for row in found}
+
+
 def live_time_on(days: Iterable[tuple[int, Any]]) -> list[tuple[Any, ...]]:
     """Live time entries of each (resource, work date).
 

@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from portal.models import Connection, Contract, Customer, LedgerEntry, Project, Resource
+from portal.models import Connection, Contract, Customer, Document, Expense, LedgerEntry, Project, Resource, TimeEntry
 from portal.screens import Screen
 from portal.tables import STATE_TONES, name_of
 from reconciliation.models import ExceptionCase, Operation
 from reconciliation.tables import short_title_of, tone_of
+from reconciliation.validation import owing
 
 SHOWN = 8  # of each kind
 LONGEST = 200
@@ -61,6 +62,7 @@ class SearchScreen(Screen):
     def hits(self, words: str) -> Iterator[Hit]:
         """Everything found, exact ids first; a fixed number of queries."""
         yield from self._entries(words)
+        yield from self._documents(words)
         yield from self._causes(words)
         yield from self._operations(words)
         yield from self._records(words)
@@ -88,6 +90,23 @@ class SearchScreen(Screen):
                 "Ledger entries", name_of(entry), note, reverse("entry", args=[entry.pk]),
                 entry.state_row.get_state_display(), STATE_TONES.get(entry.state_row.state, ""), is_exact=True,
             )  # fmt: skip
+
+    def _documents(self, words: str) -> Iterator[Hit]:
+        """Records of a source that have no entry on the ledger, each with the reason; its message shows it as it came."""
+        found = (
+            self._seen(Document.objects).filter(external_id=words, entries=None).select_related("connection", "entity")
+        )
+        documents = list(found.order_by("-pk")[:SHOWN])
+        messages: dict[int, int] = {}
+        for model in (TimeEntry, Expense):
+            current = model.objects.filter(document__in=documents, version=F("document__current_version"))
+            messages.update(current.exclude(message_id=None).values_list("document_id", "message_id"))
+        for document, why in zip(documents, owing.why_not_of(documents), strict=True):
+            title = f"{document.get_kind_display()} {document.external_id} of {document.connection}"
+            said = why.sentence if why is not None else "It is on its way to the ledger."
+            message = messages.get(document.pk)
+            url = reverse("inbox_message", args=[message]) if message is not None else reverse("inbox")
+            yield Hit("Not on the ledger", title, said, url, "Not owed" if why is not None else "", "")
 
     def _causes(self, words: str) -> Iterator[Hit]:
         number = _number(words.upper().removeprefix("EX-"))

@@ -17,9 +17,10 @@ from django.utils import timezone
 from drf_spectacular.validation import validate_schema
 
 from portal import tokens
-from portal.models import ApiToken, GrantRole, LedgerEntry, LegalEntity, User
-from portal.records import Reference
+from portal.models import ApiToken, GrantRole, LedgerEntry, LegalEntity, ReadBack, User
+from portal.records import Reference, SourceStatus
 from portal.sql import now
+from reconciliation import validation
 from reconciliation.models import ReconciliationResult, ReconciliationRun
 from tests import world
 from tests.integrations import outbound
@@ -301,3 +302,54 @@ def test_a_part_that_was_split_off_and_a_reversal_are_rows_of_their_own() -> Non
     assert [row["id"] for row in every(client, "/api/v1/ledger-entries/?is_reversal=true")] == [made]
     [document] = every(client, "/api/v1/time-entries/")
     assert [(row["entry"], row["state"]) for row in document["ledger"]] == [(entry, "posted"), (made, "ready")]
+
+
+def why(client: Client, external_id: str, version: int = 1) -> dict[str, str] | None:
+    """Why nothing is owed for a version."""
+    rows = every(client, f"/api/v1/time-entries/?external_id={external_id}")
+    reason: dict[str, str] | None = next(row["not_owed"] for row in rows if row["version"] == version)
+    return reason
+
+
+def test_a_row_for_which_nothing_is_owed_says_why(firm: Firm, client: Client) -> None:
+    firm.source.cut_over_on = date(2026, 9, 1)
+    firm.source.save()
+    firm.route.valid_to = date(2026, 10, 15)
+    firm.route.save()
+    firm.admit(
+        firm.time("owed"),
+        firm.time("early", work_date=date(2026, 8, 31)),
+        firm.time("late", work_date=date(2026, 10, 16)),
+        firm.time("open"),
+        firm.time("held", project=Reference("", "NO-1", "")),
+    )
+    firm.admit(firm.time("owed", hours=Decimal("7.00")), firm.time("open", status=SourceStatus.WITHDRAWN))
+    firm.take(firm.time("fresh"))
+    [held] = LedgerEntry.objects.filter(document__external_id="held").values_list("pk", flat=True)
+    assert why(client, "owed", 2) is None
+    assert why(client, "held") is None
+    said = {name: why(client, name) for name in ("owed", "early", "late", "fresh")}
+    said["open"] = why(client, "open", 2)
+    assert said == {
+        "owed": {"code": "superseded", "sentence": "Version 2 came since; what is owed follows that."},
+        "early": {
+            "code": "before-cut-over",
+            "sentence": "Worked before 1 Sep 2026, the cut-over of Harvest-Us: history, not posted.",
+        },
+        "late": {
+            "code": "no-route",
+            "sentence": "No route leads time entries of Harvest-Us to a target on 16 Oct 2026; add a route.",
+        },
+        "open": {"code": "not-approved", "sentence": "It is withdrawn at Harvest-Us: nothing is owed."},
+        "fresh": {"code": "not-validated", "sentence": "It was taken in and is not validated yet."},
+    }
+    validation.exclude([held], by=world.user("ann", GrantRole.ANALYST, firm.entity), reason="the same work twice")
+    assert why(client, "held") == {"code": "left-out", "sentence": "A person left it out: the same work twice."}
+
+
+def test_a_record_that_is_not_there_any_more_reads_back_as_absent(firm: Firm, client: Client) -> None:
+    [entry] = firm.admit(firm.time("t1")).ready
+    firms.post([entry])
+    ReadBack.objects.create(entry_id=entry, at=now(), is_equal=False)
+    [row] = read(client, "/api/v1/ledger-entries/?kind=time")["results"]
+    assert (row["state"], row["read_back"]) == ("posted", "absent")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -250,6 +250,15 @@ def test_an_exact_id_leads_straight_to_the_entry(fay: Client, firm: Firm) -> Non
         response = fay.get("/search/", {"q": words})
         assert response.status_code == 302, words
         assert response["Location"] == reverse("entry", args=[posted])
+
+
+def test_a_record_without_an_entry_is_found_with_the_reason(fay: Client, firm: Firm) -> None:
+    firm.source.cut_over_on = date(2026, 11, 1)
+    firm.source.save()
+    firm.admit(firm.time("77123"))
+    assert "Worked before 1 Nov 2026, the cut-over of Harvest-Us: history, not posted." in page(fay, "/search/?q=77123")
+    fay.force_login(world.user("gus", GrantRole.ANALYST, world.entity("GB", "GBP")))
+    assert "Worked before" not in page(fay, "/search/?q=77123")
 
 
 def test_a_case_number_leads_to_its_cause(fay: Client, firm: Firm) -> None:
