@@ -25,6 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("hooks/<slug:code>/", webhooks.hook, name="webhook"),
     path("ledger/<int:pk>/", entries.EntryPage.as_view(), name="entry"),
     path("ledger/<int:pk>/doubt/", entries.DoubtPart.as_view(), name="entry_doubt"),
+    path("ledger/<int:pk>/comment/", entries.CommentScreen.as_view(), name="entry_comment"),
     path("ledger/<int:pk>/settle/", entries.SettleScreen.as_view(), name="entry_settle"),
     path("ledger/<int:pk>/attempts/<int:attempt>/", entries.AttemptPage.as_view(), name="entry_attempt"),
     path("inbox/", inbox.InboxScreen.as_view(), name="inbox"),

@@ -245,9 +245,17 @@ _ASKED = (
 def _asked(row: dict[str, Any], ledger: Iterable[dict[str, Any]]) -> owing.Asked:
     """A row as the question why nothing is owed for it."""
     return owing.Asked(
-        *(row[column] for column in _ASKED), row["version"], row["document__current_version"], row["status"], row["work_date"],
-        [(entry["entry_id"], entry["state"]) for entry in ledger if entry["entry__reverses_id"] is None],
-    )  # fmt: skip
+        source_id=row["document__connection_id"],
+        source=row["document__connection__name"],
+        cut_over_on=row["document__connection__cut_over_on"],
+        entity_id=row["document__entity_id"],
+        kind=row["document__kind"],
+        version=row["version"],
+        current_version=row["document__current_version"],
+        status=row["status"],
+        work_date=row["work_date"],
+        ledger=[(entry["entry_id"], entry["state"]) for entry in ledger if entry["entry__reverses_id"] is None],
+    )
 
 
 def _standing(document_ids: set[int]) -> dict[int, list[dict[str, Any]]]:

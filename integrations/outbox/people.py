@@ -124,6 +124,6 @@ def shown_by_statement(entry_id: int) -> str:
     target = registry.target(entry.target)
     if not target.capabilities.statement:
         return ""
-    posting = postings.build([entry_id])[entry_id]
+    posting = postings.build(sql.booked_by([entry_id]))[entry_id]
     lines = target.statement(posting.work_date, posting.work_date, posting.entity)
     return next((line.number for line in lines if line.key == posting.key), "")

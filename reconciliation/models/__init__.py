@@ -1,6 +1,15 @@
 """Whether it is right: routes and their policies, exception cases and holds, triage, bulk operations, reconciliation runs."""
 
-from reconciliation.models.cases import CaseComment, CaseDay, CaseReach, CaseTotal, ExceptionCase, HandBack, Hold
+from reconciliation.models.cases import (
+    CaseComment,
+    CaseDay,
+    CaseReach,
+    CaseTotal,
+    EntryComment,
+    ExceptionCase,
+    HandBack,
+    Hold,
+)
 from reconciliation.models.comparison import ReconciliationResult, ReconciliationRun
 from reconciliation.models.operations import Operation, OperationRow
 from reconciliation.models.routes import Route
@@ -20,6 +29,7 @@ __all__ = [
     "CaseTotal",
     "Decision",
     "DecisionCase",
+    "EntryComment",
     "ExceptionCase",
     "HandBack",
     "Hold",

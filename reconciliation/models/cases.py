@@ -244,6 +244,26 @@ class CaseComment(models.Model):
         return self.text[:80]
 
 
+class EntryComment(models.Model):
+    """What a person wrote about one ledger entry; append-only, held by a trigger."""
+
+    entry = models.ForeignKey("portal.LedgerEntry", models.PROTECT, related_name="comments")
+    author = models.ForeignKey("portal.User", models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+    text = models.TextField()
+    mentions = ArrayField(models.CharField(max_length=150), default=list, blank=True)
+
+    scope = Scope("entry__entity")
+    objects = ScopedQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["entry", "id"]
+        constraints = [models.CheckConstraint(condition=~Q(text=""), name="a_comment_on_an_entry_says_something")]
+
+    def __str__(self) -> str:
+        return self.text[:80]
+
+
 class HandBack(models.Model):
     """An entry handed back to its source with a message; it waits until the source sends a new version.
 

@@ -11,7 +11,7 @@ from reconciliation.triage.deciding import TRIAGERS, UNDO_SECONDS, NotPossible
 from reconciliation.triage.ending import awaited_syncs, end_what_is_over, escalate
 from reconciliation.triage.merging import merge, mergeable, unmerge
 from reconciliation.triage.presence import LEASE, Present, lay_down, present, take_up
-from reconciliation.triage.talking import COMMENTERS, comment, mentionable
+from reconciliation.triage.talking import COMMENTERS, comment, comment_on_entry, mentionable
 from reconciliation.triage.undoing import last_decision, undo
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "assignable",
     "awaited_syncs",
     "comment",
+    "comment_on_entry",
     "end_what_is_over",
     "escalate",
     "ignore",

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from portal import access
 from portal import sql as portal_sql
-from portal.models import EntityGrant, GrantRole, NotificationKind, User
+from portal.models import EntityGrant, GrantRole, LedgerEntry, NotificationKind, User
 from portal.notifications import notify
-from reconciliation.models import CaseComment, ExceptionCase
+from reconciliation.models import CaseComment, EntryComment, ExceptionCase
 from reconciliation.triage.deciding import NotPossible
 
 COMMENTERS = access.EVERYBODY - {GrantRole.AUDITOR}
@@ -36,24 +36,44 @@ def mentionable(entity_id: int, text: str = "") -> QuerySet[User]:
 def comment(case_id: int, text: str, *, by: User) -> CaseComment:
     """Write a comment; the people named in it are told. Raises NotPossible for an empty or too long one."""
     case = ExceptionCase.objects.visible_to(by).get(pk=case_id)
-    access.require(by, COMMENTERS, case.entity_id)
-    text = text.strip()
-    if not text or len(text) > LONGEST:
-        raise NotPossible("Write something." if not text else f"A comment has at most {LONGEST:,} characters.")
+    text = _said(text, by, case.entity_id)
     with transaction.atomic():
-        named = list(mentionable(case.entity_id).filter(username__in=set(NAMED.findall(text))))
+        named = _named(text, case.entity_id)
         made = CaseComment.objects.create(
             case=case, author=by, at=portal_sql.now(), text=text, mentions=[one.username for one in named]
         )
-        if named:
-            notify(
-                named,
-                NotificationKind.MENTIONED,
-                f"{by.get_full_name() or by.get_username()} mentioned you: {case.sentence}",
-                url=f"{reverse('cause', args=[case.pk])}#timeline",
-                entity=case.entity_id,
-                by=by,
-                note=text,
-                key=f"comment:{made.pk}",
-            )
+        url = f"{reverse('cause', args=[case.pk])}#timeline"
+        _tell(named, case.sentence, url, case.entity_id, by=by, text=text, key=f"comment:{made.pk}")
     return made
+
+
+def comment_on_entry(entry_id: int, text: str, *, by: User) -> EntryComment:
+    """Write a comment on one entry; the people named in it are told. Raises NotPossible for an empty or too long one."""
+    entry = LedgerEntry.objects.visible_to(by).get(pk=entry_id)
+    text = _said(text, by, entry.entity_id)
+    with transaction.atomic():
+        named = _named(text, entry.entity_id)
+        made = EntryComment.objects.create(
+            entry=entry, author=by, at=portal_sql.now(), text=text, mentions=[one.username for one in named]
+        )
+        url = f"{reverse('entry', args=[entry.pk])}#comments"
+        _tell(named, f"entry {entry.pk}", url, entry.entity_id, by=by, text=text, key=f"entry-comment:{made.pk}")
+    return made
+
+
+def _said(text: str, by: User, entity_id: int) -> str:
+    access.require(by, COMMENTERS, entity_id)
+    text = text.strip()
+    if not text or len(text) > LONGEST:
+        raise NotPossible("Write something." if not text else f"A comment has at most {LONGEST:,} characters.")
+    return text
+
+
+def _named(text: str, entity_id: int) -> list[User]:
+    return list(mentionable(entity_id).filter(username__in=set(NAMED.findall(text))))
+
+
+def _tell(named: list[User], subject: str, url: str, entity_id: int, *, by: User, text: str, key: str) -> None:
+    if named:
+        sentence = f"{by.get_full_name() or by.get_username()} mentioned you: {subject}"
+        notify(named, NotificationKind.MENTIONED, sentence, url=url, entity=entity_id, by=by, note=text, key=key)

@@ -61,7 +61,7 @@ def why_not_of(found: Sequence[Document]) -> list[NotOwed | None]:
     columns = ("document_id", "status", "work_date")
     current: dict[int, tuple[str, date]] = {}
     for model in (TimeEntry, Expense):
-        rows = model.objects.filter(document__in=ids, version=F("document__current_version"))  # type: ignore[attr-defined]
+        rows = model.objects.filter(document__in=ids, version=F("document__current_version"))
         current.update({row[0]: (row[1], row[2]) for row in rows.values_list(*columns)})
     standing: dict[int, list[tuple[int, str]]] = {}
     states = LedgerState.objects.filter(entry__document__in=ids, entry__reverses=None)

@@ -98,9 +98,10 @@ class SearchScreen(Screen):
         )
         documents = list(found.order_by("-pk")[:SHOWN])
         messages: dict[int, int] = {}
-        for model in (TimeEntry, Expense):
+        models: tuple[Any, ...] = (TimeEntry, Expense)
+        for model in models:
             current = model.objects.filter(document__in=documents, version=F("document__current_version"))
-            messages.update(current.exclude(message_id=None).values_list("document_id", "message_id"))
+            messages |= {row.document_id: row.message_id for row in current if row.message_id is not None}
         for document, why in zip(documents, owing.why_not_of(documents), strict=True):
             title = f"{document.get_kind_display()} {document.external_id} of {document.connection}"
             said = why.sentence if why is not None else "It is on its way to the ledger."

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -20,10 +20,21 @@ from integrations.models import InboxMessage
 from integrations.protocol import Capabilities
 from portal import sql
 from portal.history import bulk_update_with_reason
-from portal.models import Contract, Crosswalk, Document, GrantRole, LedgerEntry, LedgerState, Project, ReadBack, State
+from portal.models import (
+    Contract,
+    Crosswalk,
+    Document,
+    GrantRole,
+    LedgerEntry,
+    LedgerState,
+    Notification,
+    Project,
+    ReadBack,
+    State,
+)
 from portal.records import Reference
 from reconciliation import corrections
-from reconciliation.models import ExceptionCase
+from reconciliation.models import EntryComment, ExceptionCase
 from reconciliation.tables import title_of
 from tests import world
 from tests.integrations.memory_target import BOOKS, Books
@@ -394,3 +405,36 @@ def test_a_rate_per_day_shows_the_unit_it_was_divided_by(fay: Client, firm: Firm
     assert "agreed as 960.00 a day" in text
     assert "one day is 8.00 h (contract ACME-2026, as written on" in text
     assert document_of("1").current_version == 1
+
+
+# Comments
+
+
+def test_a_comment_stays_and_tells_whom_it_names(fay: Client, firm: Firm) -> None:
+    (entry_id,) = desk.ready(firm, 1)
+    gil = desk.analyst(firm, "gil")
+    world.user("eve", GrantRole.ANALYST, world.entity("GB", "GBP"))
+    address = reverse("entry_comment", args=[entry_id])
+    answer = fay.post(address, {"text": "  <b>Wrong</b> project? @gil @eve please look  "})
+    assert (answer.status_code, answer["Location"]) == (303, f"{reverse('entry', args=[entry_id])}#comments")
+    text = part(page(fay, entry_id), 'id="comments"')
+    assert "&lt;b&gt;Wrong&lt;/b&gt; project? @gil @eve please look" in text
+    comment = EntryComment.objects.get()
+    assert comment.mentions == ["gil"]  # eve may not read the entry
+    told = Notification.objects.get()
+    assert (told.person, told.url) == (gil, f"{reverse('entry', args=[entry_id])}#comments")
+    for change in ("UPDATE reconciliation_entrycomment SET text = 'x'", "DELETE FROM reconciliation_entrycomment"):
+        with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(change)
+
+
+def test_a_comment_takes_words_and_a_role_in_the_entity(fay: Client, client: Client, firm: Firm) -> None:
+    (entry_id,) = desk.ready(firm, 1)
+    address = reverse("entry_comment", args=[entry_id])
+    fay.post(address, {"text": "   "})
+    assert "Write something." in page(fay, entry_id)
+    assert fay.post(reverse("entry_comment", args=[build_other(firm)]), {"text": "x"}).status_code == 404
+    client.force_login(world.user("aud", GrantRole.AUDITOR, firm.entity))
+    assert client.post(address, {"text": "x"}).status_code == 403
+    assert address not in page(client, entry_id)
+    assert not EntryComment.objects.exists()

@@ -3,5 +3,6 @@
 from integrations.views.entries.attempt import AttemptPage
 from integrations.views.entries.page import DoubtPart, EntryPage
 from integrations.views.entries.settle import SettleScreen
+from integrations.views.entries.talk import CommentScreen
 
-__all__ = ["AttemptPage", "DoubtPart", "EntryPage", "SettleScreen"]
+__all__ = ["AttemptPage", "CommentScreen", "DoubtPart", "EntryPage", "SettleScreen"]

@@ -28,7 +28,8 @@ from portal import access, figures
 from portal.models import LedgerEntry, State
 from portal.screens import DetailScreen
 from portal.tables import STATE_TONES, name_of, waiting
-from reconciliation.models import ExceptionCase, HandBack, Hold
+from reconciliation import triage
+from reconciliation.models import EntryComment, ExceptionCase, HandBack, Hold
 from reconciliation.tables import title_of
 
 SHOWN_VERSIONS = 4
@@ -120,6 +121,8 @@ class EntryPage(DetailScreen):
             events=happened(told, mine, user),
             raw=[(message, pretty(message)) for message in told.messages] if readable else [],
             readable=readable,
+            comments=EntryComment.objects.filter(entry=entry).select_related("author"),
+            may_comment=bool(held & triage.COMMENTERS),
             hand_backs=HandBack.objects.filter(entry=entry, answered_at=None).select_related("by").order_by("-pk"),
         )
 
