@@ -15,7 +15,7 @@ from portal.models import GrantRole, LedgerEntry, State
 from reconciliation.fixes import FIXES, Fix
 from reconciliation.models import Hold
 from reconciliation.rules import BY_CODE
-from reconciliation.views.fixing import fixes_of
+from reconciliation.views.fixing import fixes_of, usable
 
 BOOKED = (State.ACCEPTED, State.POSTED, State.RECONCILED)
 TOLD = ("re-post", "check-in-target", "reverse", "hand-back")  # said also where they cannot be done
@@ -121,7 +121,7 @@ def _reason(
 
 
 def _of_rule(code: str) -> list[str]:
+    """The fixes of a rule's cause: its remedies in their order, then what helps against any cause."""
     rule = BY_CODE.get(code)
-    if rule is None:
-        return []
-    return [remedy for remedy in (*rule.remedies, *(("waive",) if rule.waivable else ())) if remedy in FIXES]
+    remedies = [remedy for remedy in (rule.remedies if rule is not None else ()) if remedy in FIXES]
+    return [*remedies, *sorted(usable(code) - {*remedies, "recheck"})]
