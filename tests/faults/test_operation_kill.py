@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from integrations import registry
@@ -29,6 +34,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.case(57, 60)]
 
 PATIENCE = 20.0
 ROWS = 8
+DEPLOY = 60.0  # seconds that a worker may take to start or to end
 KILLED = [point for point, (_, _, told) in fixer.POINTS.items() if told == signal.SIGKILL]
 
 
@@ -49,14 +55,14 @@ def erp() -> Iterator[str]:
 
 
 @pytest.fixture
-def desk(erp: str, settings: Any) -> Desk:
-    settings.TIME_SCALE = SCALE
+def desk(erp: str, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.setattr(settings, "TIME_SCALE", SCALE)
     control(erp, "POST", "reset", {})
     return judged.desk(erp)
 
 
-def until(what: Callable[[], bool], told: str) -> None:
-    end = time.monotonic() + PATIENCE
+def until(what: Callable[[], bool], told: str, *, patience: float = PATIENCE) -> None:
+    end = time.monotonic() + patience
     while not what():
         assert time.monotonic() < end, told
         time.sleep(0.02)
@@ -140,6 +146,47 @@ def test_a_worker_that_lost_its_database_in_a_chunk_has_done_nothing_of_it(desk:
     goes_on(fixers, operation)
     os.kill(frozen, signal.SIGCONT)
     assert fixers.ended(frozen) == 1
+    desk.deliver()
+    assert desk.judge(operation) == {"done": ROWS}
+    assert Alias.objects.count() == 1
+
+
+@contextmanager
+def deployed(var: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker as production runs it, over a broker of its own."""
+    parts = urlsplit(os.environ["DATABASE_URL"])
+    here = urlunsplit(parts._replace(path=f"/{connection.settings_dict['NAME']}"))
+    command = [
+        sys.executable, "-m", "celery", "-A", "tests.faults.deployed", "worker", "--pool", "solo", "--queues", "bulk",
+        "--loglevel", "ERROR",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, cwd=settings.BASE_DIR, start_new_session=True,
+        env={**os.environ, "DATABASE_URL": here, "TIEOUT_VAR": str(var), "REDIS_URL": "", "TIEOUT_PROCESS": "worker"},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
+def test_a_deploy_in_the_middle_ends_the_turn_and_the_next_worker_goes_on_at_once(desk: Desk, tmp_path: Path) -> None:
+    desk.held(ROWS)
+    operation = operations.confirm(desk.plan(desk.ana), user=desk.ana)
+
+    def done() -> int:
+        return Operation.objects.values_list("done", flat=True).get(pk=operation.pk)
+
+    with deployed(tmp_path) as old:
+        until(lambda: done() > 0, "no worker began", patience=DEPLOY)
+        os.kill(old.pid, signal.SIGTERM)
+        assert old.wait(DEPLOY) == 0
+    assert 0 < done() < ROWS
+    assert operations.due() == [operation.pk]  # given back, not left to run out
+    with deployed(tmp_path):
+        until(lambda: done() == ROWS, "no worker went on", patience=DEPLOY)
     desk.deliver()
     assert desk.judge(operation) == {"done": ROWS}
     assert Alias.objects.count() == 1

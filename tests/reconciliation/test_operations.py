@@ -12,6 +12,7 @@ from django.apps import apps
 from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from portal import audit
@@ -25,6 +26,7 @@ from reconciliation.models import ExceptionCase, Operation, OperationRow
 from reconciliation.operations import Phase, running
 from tests import world
 from tests.integrations import outbound
+from tests.reconciliation import desk
 from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import DAY, Firm, state
 
@@ -453,3 +455,27 @@ def test_a_recheck_needs_no_reason_and_changes_nothing_that_still_fails(firm: Fi
     assert operation.preview["passes"] == 0
     done(operation, ana)
     assert (operation.failed, state(held[0]), Recheck.needs_reason) == (1, "held", False)
+
+
+def test_a_chunk_costs_as_many_statements_for_forty_rows_as_for_four(firm: Firm, ana: User) -> None:
+    asked = {}
+    for count, first in ((4, 1), (4, 100), (40, 200)):
+        team = desk.people(firm, 8)
+        code = f"LOST-{first}"
+        records = [
+            firm.time(
+                str(first + n), project=Reference("", code, ""), resource=Reference("", team[n % 8].code, ""),
+                work_date=DAY + timedelta(days=n // 8),
+            )
+            for n in range(count)
+        ]  # fmt: skip
+        assert len(firm.admit(*records).held) == count
+        with CaptureQueriesContext(connection) as planning:
+            operation = planned(firm, ana)
+        operations.confirm(operation, user=ana)
+        with CaptureQueriesContext(connection) as running_it:
+            operations.run(operation.pk)
+        operation.refresh_from_db()
+        assert operation.done == count
+        asked[first] = (len(planning), len(running_it))
+    assert asked[200] == asked[100]
