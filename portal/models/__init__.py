@@ -41,6 +41,7 @@ from portal.models.master_data import (
     Task,
 )
 from portal.models.notifications import Digest, Notification, NotificationKind
+from portal.models.saved_views import SavedView
 
 __all__ = [
     "AccountingPeriod",
@@ -83,6 +84,7 @@ __all__ = [
     "Receipt",
     "Resource",
     "Role",
+    "SavedView",
     "State",
     "StatementLine",
     "Task",

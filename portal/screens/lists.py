@@ -8,24 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.db.models import Q, QuerySet
 from django.db.models.expressions import Combinable
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.utils.functional import cached_property
 from django_filters import FilterSet
 
 from portal import export, figures
 from portal.export import Heading, Sheet
-from portal.screens import exporting
-from portal.screens.actions import ActionsMixin
+from portal.screens import arranging, exporting, facets, live
+from portal.screens.actions import Action, ActionsMixin
 from portal.screens.base import Screen, roles_of
 from portal.screens.chips import Chip, chips
 from portal.screens.entities import PARAMETER, chosen_entities, within
 from portal.screens.exporting import ROWS, Content
-from portal.screens.paging import PAGE_SIZES, CappedPaginator, Summary, page_size, summarise, tab_counts
+from portal.screens.facets import Facet
+from portal.screens.leaf import Leaf
+from portal.screens.paging import PAGE_SIZES, Summary, summarise, tab_counts
+from portal.screens.personal import TRANSIENT, PersonalMixin
 from portal.screens.tables import CurrencyColumn, MoneyColumn, NumberColumn, SelectColumn, Table
 
 RESULTS = "results"  # the id of the part that filters, tabs and pages replace
@@ -82,7 +86,7 @@ class TabLink:
     current: bool
 
 
-class ListScreen(ActionsMixin, Screen):
+class ListScreen(PersonalMixin, ActionsMixin, Screen):
     """Subclasses give queryset, filterset, table and actions; the rest has a good default."""
 
     template_name = "screens/list.html"
@@ -98,6 +102,9 @@ class ListScreen(ActionsMixin, Screen):
     exportable: ClassVar[bool] = True
     contents: ClassVar[Sequence[Content]] = (ROWS,)  # what an export may hold: the rows, or what stands under them
     export_table: ClassVar[type[Table] | None] = None  # where a file says in columns what the screen says in small type
+    facets: ClassVar[Mapping[str, Facet]] = {}  # filter to the values that it may take
+    fresh: ClassVar[str] = ""  # the moment at which a row came; with one the list says what is new
+    redrawn: ClassVar[str] = ""  # the moment at which a row's figures changed
     caption: ClassVar[str] = ""
     empty: Empty = Empty("Nothing here yet")
 
@@ -117,6 +124,13 @@ class ListScreen(ActionsMixin, Screen):
     def notices(self) -> Sequence[Notice]:
         """Strips above the list."""
         return ()
+
+    def order_note(self) -> str:
+        """What must be known of the order, where it is not plain."""
+        return ""
+
+    def tell(self, records: Sequence[Any]) -> None:
+        """Give the rows of a page what they show beside their own columns, in a fixed number of queries."""
 
     def buttons(self) -> Sequence[tuple[str, str]]:
         """Links at the head: (words, address)."""
@@ -139,7 +153,7 @@ class ListScreen(ActionsMixin, Screen):
     @cached_property
     def tab(self) -> Tab | None:
         """The tab that the address names, else the first."""
-        asked = self.request.GET.get("tab")
+        asked = self.params.get("tab")
         return next((tab for tab in self.tabs if tab.slug == asked), self.tabs[0] if self.tabs else None)
 
     @cached_property
@@ -148,7 +162,7 @@ class ListScreen(ActionsMixin, Screen):
         queryset = self.base
         if self.tab and self.tab.where:
             queryset = queryset.filter(self.tab.where(self.request.user))
-        return self.filterset(self.request.GET, queryset=queryset, request=self.request)
+        return self.filterset(self.params, queryset=queryset, request=self.request)
 
     @cached_property
     def filtered(self) -> QuerySet[Any]:
@@ -161,41 +175,75 @@ class ListScreen(ActionsMixin, Screen):
         """Count and totals of what matches."""
         return self.summary_of(self.filtered)
 
-    def query(self, **changes: Any) -> str:
-        """The address of this list with changes, as a query string; an empty value removes, and the page starts over."""
-        data = self.request.GET.copy()
-        data.pop("page", None)
-        data.pop("export", None)
-        data.pop("of", None)
-        for name, value in changes.items():
-            data.pop(name, None)
-            if value not in {"", None}:
-                data[name] = str(value)
-        return "?" + data.urlencode()
-
     # Answers
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """The list; or all its rows as a file when `export` names one."""
         wanted = request.GET.get("export", "")
         if self.exportable and wanted in export.FORMATS:
             return self.export(wanted)
+        if "arrange" in request.GET:
+            return self.show_arrangement()
+        if "views" in request.GET:
+            return self.show_views()
+        if request.GET.get("facet") in self.facets:
+            return self.show_facet(request.GET["facet"])
+        if self.fresh and (since := live.moment(request.GET.get("news", ""))):
+            return self.show_news(since)
+        if where := self.default_view():
+            return HttpResponseRedirect(where)
         return self.show()
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Arrange the list, keep or forget a view of it, have a long export made, or do an action."""
+        if "arrange" in request.POST:
+            return self.arrange(request)
+        if "views" in request.POST:
+            return self.change_views(request)
+        if self.exportable and request.POST.get("export") in export.FORMATS:
+            return exporting.ask(self, request.POST["export"])
+        return super().post(request, *args, **kwargs)
 
     def show(self) -> HttpResponse:
         """The page, or the part with the results."""
         htmx = getattr(self.request, "htmx", None)
         part = bool(htmx and not htmx.history_restore_request and htmx.target == RESULTS)
-        return self.page(self.list_context(), template="screens/results.html" if part else "")
+        context = {**self.list_context(), "is_part": part}
+        return self.page(context, template="screens/results.html" if part else "")
+
+    def show_facet(self, name: str) -> HttpResponse:
+        """The values of one filter, with how many rows each leaves under the other filters."""
+        others = self.params.copy()
+        chosen = others.pop(name, [])
+        queryset = self.filterset(others, queryset=self.filters.queryset, request=self.request).qs
+        context = self.context(
+            title=f"Filter by {str(self.filters.form.fields[name].label).lower()}",
+            name=name,
+            values=facets.values(queryset, self.facets[name], chosen),
+            most=facets.MOST,
+            kept=self.kept(but=name),
+        )
+        return self.page(context, template="screens/facet.html")
+
+    def show_news(self, since: datetime) -> HttpResponse:
+        """What is new since the list was drawn: how many rows, the counts, and rows whose figures changed, in their places."""
+        keys = live.shown(self.request.GET.get("shown", ""))
+        records = list(live.changed(self.base, self.redrawn, since, keys)) if self.redrawn else []
+        self.tell(records)
+        offered = bool(self.offered())
+        return self.page(
+            self.context(
+                news=live.newer(self.filtered, self.fresh, since),
+                tabs=self.tab_links(),
+                tiles=self.tiles(),
+                table=self.table_of(records, selectable=offered),
+                is_poll=True,
+            ),
+            template="screens/news.html",
+        )
 
     def export(self, form: str) -> HttpResponseBase:
         """Every row of the filter in the columns shown: now, or in the background when they are many."""
         return exporting.answer(self, form)
-
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Do an action, or have a long export made."""
-        if self.exportable and request.POST.get("export") in export.FORMATS:
-            return exporting.ask(self, request.POST["export"])
-        return super().post(request, *args, **kwargs)
 
     def sheet(self, of: str = "", *, columns: Sequence[str] = ()) -> Sheet:
         """What a file of this list holds, for this person now. `of` names one of `contents`."""
@@ -205,10 +253,6 @@ class ListScreen(ActionsMixin, Screen):
             columns=columns or self.export_columns(),
             heading=self.heading_of(self.title, self.summary),
         )
-
-    def export_columns(self) -> Sequence[str]:
-        """The columns of a file, in their order; empty for all of them."""
-        return ()
 
     def heading_of(self, title: str, summary: Summary) -> Heading:
         """What stands above the rows of a file: filter, person, moment, count and totals."""
@@ -229,14 +273,21 @@ class ListScreen(ActionsMixin, Screen):
         rows: QuerySet[Any] = self.build_table().data.data
         return rows
 
+    def table_of(self, data: Any, *, selectable: bool = False) -> Table:
+        """The table with the columns shown, over rows, in the order of the address."""
+        shown = arranging.expanded(self.table, self.arranged.columns)
+        drawn = isinstance(data, list)  # rows that were read stay in the order in which they were read
+        return self.table(
+            data,
+            order_by=() if drawn else self.params.get("sort") or None,
+            extra_columns=[("select", SelectColumn())] if selectable else None,
+            sequence=[*(["select"] if selectable else []), *shown, "..."],
+            exclude=[name for name in self.table.base_columns if name not in shown],
+        )
+
     def build_table(self, *, selectable: bool = False) -> Table:
         """The table over what matches, in the order of the address; a tie is settled by the key."""
-        table = self.table(
-            self.filtered,
-            order_by=self.request.GET.get("sort") or None,
-            extra_columns=[("select", SelectColumn())] if selectable else None,
-            sequence=("select", "...") if selectable else None,
-        )
+        table = self.table_of(self.filtered, selectable=selectable)
         rows = table.data.data
         table.data.data = rows.order_by(*(rows.query.order_by or rows.model._meta.ordering), "pk")
         return table
@@ -253,18 +304,19 @@ class ListScreen(ActionsMixin, Screen):
         keys = [key for key in request.POST.getlist("selected") if key.isdigit()]
         return self.base.filter(pk__in=keys), False
 
+    def offered(self) -> list[type[Action]]:
+        """The actions for a selection that this person may do somewhere."""
+        return [action for action in self.permitted(roles_of(self.request)) if action.in_bulk]
+
     def list_context(self) -> dict[str, Any]:
         """Everything the list's template shows."""
-        offered = [action for action in self.permitted(roles_of(self.request)) if action.in_bulk]
-        size = page_size(self.request.GET.get("size"), self.page_size)
+        offered = self.offered()
         table = self.build_table(selectable=bool(offered))
-        paginator = CappedPaginator(table.rows, size, count=self.summary.count)
-        number = paginator.nearest(self.request.GET.get("page", 1))
-        table.paginate(CappedPaginator, per_page=size, page=number, count=self.summary.count)
+        leaf = Leaf(self, table)
+        self.tell(leaf.records)
         return self.context(
-            table=table,
-            page_obj=table.page,
-            paginator=table.paginator,
+            table=leaf.table,
+            leaf=leaf,
             summary=self.summary,
             foot=self.foot(table),
             total_lines=self.total_lines(table),
@@ -274,12 +326,21 @@ class ListScreen(ActionsMixin, Screen):
             filter_form=self.filters.form,
             filtered=any(chip.on for chip in self.chips),
             cleared=self.cleared(),
-            here=self.request.get_full_path(),
+            here=self.here(),
             kept=self.kept(),
-            sizes=PAGE_SIZES,
-            size=size,
+            sizes=[(size, self.query(size=size)) for size in PAGE_SIZES],
+            size=self.size,
+            tiles=self.tiles(),
+            poll=self.poll(leaf.records),
             export_links=exporting.links(self),
         )
+
+    def poll(self, records: Sequence[Any]) -> str:
+        """The address that says what is new since now; empty where a list does not tell."""
+        if not self.fresh:
+            return ""
+        shown = ",".join(str(record.pk) for record in records) if self.redrawn else ""
+        return self.query(news=live.stamp(), shown=shown)
 
     def foot(self, table: Table) -> list[tuple[str, str]]:
         """The last row: the totals under their columns, when they are in one currency."""
@@ -320,10 +381,14 @@ class ListScreen(ActionsMixin, Screen):
         counts = tab_counts(self.base, {tab.slug: tab.where(user) if tab.where else None for tab in self.tabs})
         return [TabLink(tab, self.query(tab=tab.slug), counts[tab.slug], tab == self.tab) for tab in self.tabs]
 
-    def kept(self) -> list[tuple[str, str]]:
-        """What the filter form must carry along: tab, order, page size, chosen entities."""
+    def kept(self, but: str = "") -> list[tuple[str, str]]:
+        """What a filter form must carry along; `but` names the one filter of a form that carries all the others."""
+        always = ("tab", "sort", "size", "columns", PARAMETER)
         return [
-            (name, self.request.GET[name]) for name in ("tab", "sort", "size", PARAMETER) if name in self.request.GET
+            (name, value)
+            for name, values in self.params.lists()
+            if name in always or (but and name not in (but, *TRANSIENT, "view"))
+            for value in values
         ]
 
     def cleared(self) -> str:

@@ -16,11 +16,19 @@ from portal import charts, figures
 
 
 class Column(tables.Column):  # type: ignore[misc]
-    """A column of the kit. `css` goes on its cells and head; a column that heads its row names the row to a reader."""
+    """A column of the kit. `css` goes on its cells and head; a column that heads its row names the row to a reader.
+
+    An optional one is shown to those who ask for it.
+    """
 
     css: str = ""
+    optional = False
     heads_row = False
     label = ""  # what a card of the narrow layout says instead of the head
+
+    def __init__(self, *args: Any, optional: bool = False, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.optional = optional
 
 
 class Table(tables.Table):  # type: ignore[misc]
@@ -29,7 +37,9 @@ class Table(tables.Table):  # type: ignore[misc]
     stacks: ClassVar[bool] = True  # narrow screens get a card a row
 
     def __init__(self, data: Any, **more: Any) -> None:
-        more.setdefault("row_attrs", {"data-key": lambda record: getattr(record, "pk", None)})
+        key = lambda record: getattr(record, "pk", None)  # noqa: E731 - what tables2 calls by its argument's name
+        named = lambda record: f"row-{getattr(record, 'pk', '')}"  # noqa: E731
+        more.setdefault("row_attrs", {"data-key": key, "id": named})
         super().__init__(data, default=figures.UNKNOWN, **more)
 
 

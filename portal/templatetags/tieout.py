@@ -53,6 +53,13 @@ def to_results(url: str) -> SafeString:
     )
 
 
+@register.simple_tag(takes_context=True)
+def list_query(context: Any, **changes: Any) -> str:
+    """The address of the list that is shown, with changes, as a query string."""
+    address: str = context["screen"].query(**changes)
+    return address
+
+
 @register.simple_tag
 def to_drawer(url: str, target: str = "drawer") -> SafeString:
     """The attributes of a link that opens beside the page when scripts run."""

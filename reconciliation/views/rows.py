@@ -14,7 +14,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from portal.models import Expense, LedgerEntry, TimeEntry
-from portal.screens.paging import PAGE_SIZES, CappedPaginator, Summary, page_size
+from portal.screens.leaf import PartLeaf
+from portal.screens.paging import Summary
 from portal.screens.tables import Table
 from reconciliation import suggestions
 from reconciliation.models import CaseDay, ExceptionCase, Hold
@@ -30,15 +31,13 @@ def paged(
     table = table_class(queryset, order_by=request.GET.get("sort") or None)
     rows = table.data.data
     table.data.data = rows.order_by(*(rows.query.order_by or ("pk",)), "pk")
-    size = page_size(request.GET.get("size"), per_page)
-    number = CappedPaginator(table.rows, size, count=count).nearest(request.GET.get("page", 1))
-    table.paginate(CappedPaginator, per_page=size, page=number, count=count)
+    leaf = PartLeaf(request, table, count=count, per_page=per_page)
     return {
         "table": table,
-        "paginator": table.paginator,
+        "leaf": leaf,
         "summary": Summary(count),
-        "sizes": PAGE_SIZES,
-        "size": size,
+        "sizes": leaf.sizes,
+        "size": leaf.size,
         "here": request.get_full_path(),
     }
 

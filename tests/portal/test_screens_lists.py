@@ -85,7 +85,7 @@ def test_rows_counts_totals_and_tabs_leak_nothing_of_another_entity(
     assert "DE-1" not in text
     assert "77,777" not in text
     assert "1,000.00" in text
-    assert '<span class="badge">1</span>' in text
+    assert '<span class="badge" id="count-all">1</span>' in text
 
 
 def test_the_entities_chosen_in_the_session_or_in_the_address_narrow_the_list(

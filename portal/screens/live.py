@@ -1,0 +1,46 @@
+"""A list that never jumps: it asks what is new, says how many, and waits to be refreshed by whoever reads it.
+
+The rule here: an answer to a poll moves no row. Counts and tiles follow; of the rows on the page only those are drawn again, in
+their places, whose figures changed since they were drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+MOST_SHOWN = 250  # rows that one page can hold
+
+
+def moment(text: str) -> datetime | None:
+    """The moment that a poll names, in microseconds; None where it names none."""
+    if not text.isdigit() or len(text) > 18:
+        return None
+    try:
+        return datetime.fromtimestamp(int(text) / 1_000_000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def stamp() -> str:
+    """Now, as a poll names it."""
+    return str(int(timezone.now().timestamp() * 1_000_000))
+
+
+def shown(text: str) -> list[int]:
+    """The keys of the rows that the page shows."""
+    return [int(key) for key in text.split(",")[:MOST_SHOWN] if key.isdigit() and len(key) < 19]
+
+
+def newer(queryset: QuerySet[Any], field: str, since: datetime) -> int:
+    """How many rows came since then; counted to a thousand, because more says no more."""
+    return queryset.order_by().filter(**{f"{field}__gt": since})[:1000].count()
+
+
+def changed(queryset: QuerySet[Any], field: str, since: datetime, keys: Sequence[int]) -> QuerySet[Any]:
+    """The shown rows whose figures changed since then."""
+    return queryset.filter(pk__in=keys, **{f"{field}__gt": since})
