@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from integrations import webhooks
-from integrations.views import connections, doors, entries, inbox, runs, uploads, work
+from integrations.views import connections, doors, entries, inbox, lateness, runs, uploads, work
 from portal.screens import NavItem
 
 NAVIGATION = (
@@ -18,6 +18,8 @@ NAVIGATION = (
 )
 
 DOORS = doors.closed
+
+FRESHNESS = (lateness.sources,)
 
 HOME = (work.failed, work.unwell, work.news)
 

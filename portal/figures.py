@@ -33,6 +33,15 @@ def amount(value: Decimal | None, currency: str = "") -> str:
     return number(value, get_currency_precision(currency) if currency else 2)
 
 
+def short(value: Decimal) -> str:
+    """An amount where there is little room: 412k, 1.2M; below a thousand in whole units."""
+    for letter, size in (("M", 1_000_000), ("k", 1_000)):
+        if abs(value) >= size:
+            whole = value / size
+            return number(whole, 0 if abs(whole) >= 100 else 1) + letter
+    return number(value, 0)
+
+
 def money(value: Decimal | None, currency: str) -> SafeString:
     """An amount with its currency beside it in small type."""
     if value is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from portal import figures
+from portal.models import InvoiceSchedule
 from portal.screens import (
     CurrencyColumn,
     HoursColumn,
@@ -23,10 +25,12 @@ from portal.screens import (
     TextColumn,
     WhenColumn,
 )
-from portal.screens.tables import SelectColumn
+from portal.screens.tables import Column, SelectColumn
 from portal.tables import STATE_TONES, PricedCurrencyColumn
 from reconciliation.models import ExceptionCase
 from reconciliation.rules import BY_CODE
+
+CASE_TONES: dict[str, str] = {ExceptionCase.State.OPEN: "warn", ExceptionCase.State.RESOLVED: "good"}
 
 
 def tone_of(case: ExceptionCase) -> str:
@@ -147,6 +151,47 @@ def estimates_of(case: Any) -> list[tuple[str, Decimal]]:
     return sorted(found, key=lambda pair: (-abs(pair[1]), pair[0]))
 
 
+class InvoiceColumn(Column):
+    """When the next invoice goes out that lacks what a cause holds, and whose it is; unknown where nobody said when."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(empty_values=(), orderable=False, **more)
+
+    def render(self, record: Any) -> SafeString:
+        """The next run, with the customer and how many more there are."""
+        reached = getattr(record, "reached", None)
+        following = reached.next if reached else None
+        if reached is None or following is None:
+            return format_html('<span class="quiet">{}</span>', figures.UNKNOWN)
+        others = len({one.customer for one in reached.blocked} - {following.customer})
+        words = f"{following.customer} and {others} more" if others else following.customer
+        if following.run is None:
+            when = "per milestone" if following.terms.schedule == InvoiceSchedule.MILESTONE else "unknown"
+            return format_html('<span class="quiet">{}</span><small>{}</small>', when, words)
+        return format_html("{}<small>{}</small>", f"{following.run:%d %b}".lstrip("0"), words)
+
+    def value(self, record: Any) -> date | None:
+        """The day of the next run."""
+        reached = getattr(record, "reached", None)
+        return reached.next.run if reached and reached.next else None
+
+
+class RiskColumn(MoneyColumn):
+    """Amount times days, in the currency that leads; what orders the queue."""
+
+    def render(self, value: Any, record: Any) -> SafeString:  # type: ignore[override]
+        """In short, with the whole figure in the title."""
+        if not value:
+            return format_html('<span class="quiet">{}</span>', figures.UNKNOWN)
+        whole = f"{figures.number(value, 0)} {record.held_currency} times days"
+        return format_html(
+            '<abbr title="{}">{}</abbr> <span class="cur">{}·d</span>',
+            whole,
+            figures.short(value),
+            record.held_currency,
+        )
+
+
 class CaseTable(Table):
     """Causes: the sentence, how much it stops, since when, and the way out."""
 
@@ -155,14 +200,48 @@ class CaseTable(Table):
     )
     entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
     entries = NumberColumn(accessor="open_holds", verbose_name="Entries")
-    people = NumberColumn(accessor="open_people", verbose_name="People")
-    hours = HoursColumn(accessor="open_hours", verbose_name="Hours")
-    amount = TotalsColumn(order_by="held_amount")
+    people = NumberColumn(accessor="open_people", verbose_name="People", optional=True)
+    projects = NumberColumn(empty_values=(), orderable=False, verbose_name="Projects", optional=True)
+    hours = HoursColumn(accessor="open_hours", verbose_name="Hours", optional=True)
+    amount = TotalsColumn(order_by=("held_currency", "held_amount"))
     currency = TotalsCurrencyColumn()
+    risk = RiskColumn(
+        accessor="cash_at_risk", order_by=("held_currency", "cash_at_risk"), verbose_name="Cash at risk", strong=False,
+        currency="held_currency", optional=True,
+    )  # fmt: skip
+    invoices = InvoiceColumn(verbose_name="Next invoice")
     oldest = WhenColumn(accessor="oldest_work_date", age=True, verbose_name="Oldest")
+    seen = WhenColumn(accessor="seen_at", verbose_name="Last seen", optional=True)
     trend = SparkColumn(label="Entries held over 14 days", verbose_name="14 days", exclude_from_export=True)
     suggestion = TextColumn(orderable=False, empty_values=(), wraps=True, exclude_from_export=True)
     owner = TextColumn(accessor="owner__username", order_by="owner__username", empty_values=(), verbose_name="Owner")
+    state = StateColumn(CASE_TONES, optional=True)
+    tags = TextColumn(orderable=False, optional=True, verbose_name="Tags")
+
+    def render_projects(self, record: Any) -> int:
+        """How many projects' work it holds."""
+        return len(record.reached.projects) if hasattr(record, "reached") else 0
+
+    def value_projects(self, record: Any) -> int:
+        """The same as a figure."""
+        return self.render_projects(record)
+
+    def render_state(self, record: Any) -> SafeString:
+        """Open, resolved or merged; and why an open one is out of sight."""
+        words = record.get_aside_display() if record.aside else record.get_state_display()
+        return format_html('<span class="state {}">{}</span>', CASE_TONES.get(record.state, ""), words)
+
+    def value_state(self, record: Any) -> str:
+        """The word alone."""
+        return str(record.state)
+
+    def render_tags(self, value: list[str]) -> SafeString:
+        """Each in a pill."""
+        return format_html_join(" ", '<span class="tag">{}</span>', ((tag,) for tag in value))
+
+    def value_tags(self, value: list[str]) -> str:
+        """All of them, apart by spaces."""
+        return " ".join(value)
 
     def render_suggestion(self, record: Any) -> SafeString:
         """The first way out, leading to its form where it can be done here."""
@@ -187,8 +266,8 @@ class CaseTable(Table):
         return str(record.owner.get_full_name() or record.owner.get_username())
 
     def value_owner(self, record: Any) -> str:
-        """The sign-in name."""
-        return record.owner.get_username() if record.owner else ""
+        """The sign-in name, else the team."""
+        return record.owner.get_username() if record.owner else str(record.team or "")
 
 
 class CaseExport(CaseTable):
@@ -197,7 +276,6 @@ class CaseExport(CaseTable):
     number = TextColumn(accessor="pk", verbose_name="Number")
     rule = TextColumn(verbose_name="Rule")
     connection = TextColumn(accessor="connection__name", verbose_name="Connection")
-    state = TextColumn(verbose_name="State")
     regressions = NumberColumn(verbose_name="Times back")
     opened = TextColumn(accessor="opened_at", verbose_name="Opened")
     resolved = TextColumn(accessor="closed_at", verbose_name="Resolved")

@@ -13,6 +13,7 @@ from reconciliation.views import (
     fixing,
     operation,
     operations,
+    queue,
     reconciliation,
     running,
     search,
@@ -39,7 +40,7 @@ TOP = (running.chip,)
 HOME = (work.mine, work.team, work.projects, work.causes, work.running, work.news)
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("exceptions/", causes.CauseList.as_view(), name="exceptions"),
+    path("exceptions/", queue.CauseList.as_view(), name="exceptions"),
     path("exceptions/<int:pk>/", causes.CausePage.as_view(), name="cause"),
     path("exceptions/undo/<int:pk>/", triage.UndoScreen.as_view(), name="triage_undo"),
     path("exceptions/<int:pk>/comment/", causes.CommentScreen.as_view(), name="cause_comment"),

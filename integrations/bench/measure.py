@@ -94,6 +94,7 @@ BENCHES: dict[str, str] = {
     "deliver": "integrations.bench.deliver",
     "latency": "integrations.bench.latency",
     "memory": "integrations.bench.memory",
+    "desk": "integrations.bench.desk",
 }
 
 

@@ -9,7 +9,8 @@ from portal.screens.base import Screen
 from portal.screens.detail import DetailScreen
 from portal.screens.entities import chosen_entities, within
 from portal.screens.exporting import Content
-from portal.screens.lists import Empty, ListScreen, Notice, Tab, Tile
+from portal.screens.freshness import Notice
+from portal.screens.lists import Empty, ListScreen, Tab, Tile
 from portal.screens.navigation import Badge, NavItem
 from portal.screens.tables import (
     CurrencyColumn,

@@ -31,6 +31,7 @@ class Facet:
     label: str = ""
     words: Callable[[str], str] | None = None
     many: bool = False
+    expression: Any = None  # what the path stands for, where it is no field
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,10 @@ def values(queryset: QuerySet[Any], facet: Facet, chosen: Iterable[str]) -> list
     picked = set(chosen)
     paths = [facet.path, *([facet.label] if facet.label else [])]
     counted = Count("pk", distinct=True) if facet.many else Count("pk")
-    rows = queryset.order_by().values_list(*paths).annotate(n=counted).order_by("-n", *paths)[:MOST]
+    plain = queryset.order_by()
+    if facet.expression is not None:
+        plain = plain.annotate(**{facet.path: facet.expression})
+    rows = plain.values_list(*paths).annotate(n=counted).order_by("-n", *paths)[:MOST]
     found = [
         Value(str(row[0]), _named(facet, row), row[-1], str(row[0]) in picked)
         for row in rows

@@ -55,7 +55,8 @@ def keys_of(queryset: QuerySet[Any]) -> list[Key] | None:
             keys.append(Key(one.lstrip("-+"), descending, descending))
         elif isinstance(one, OrderBy) and isinstance(one.expression, F):
             first = bool(one.nulls_first) or (one.descending and not one.nulls_last)
-            keys.append(Key(one.expression.name, bool(one.descending), first))
+            name: str = getattr(one.expression, "name", "")
+            keys.append(Key(name, bool(one.descending), first))
         else:
             return None
     named = [key.name for key in keys]

@@ -27,6 +27,7 @@ from portal.screens.chips import Chip, chips
 from portal.screens.entities import PARAMETER, chosen_entities, within
 from portal.screens.exporting import ROWS, Content
 from portal.screens.facets import Facet
+from portal.screens.freshness import Notice
 from portal.screens.leaf import Leaf
 from portal.screens.paging import PAGE_SIZES, Summary, summarise, tab_counts
 from portal.screens.personal import TRANSIENT, PersonalMixin
@@ -54,16 +55,7 @@ class Tile:
     url: str = ""
     note: str = ""
     tone: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """A strip above the list: stale data, a paused connection. `url` and `link` are the next thing to do."""
-
-    text: str
-    tone: str = "warn"
-    url: str = ""
-    link: str = ""
+    is_on: bool = False  # whether the list is filtered by it now
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +70,13 @@ class Empty:
 
 @dataclass(frozen=True, slots=True)
 class TabLink:
-    """A tab as it is shown: with its address and count."""
+    """A tab as it is shown: with its address and count, and what it holds where a list knows."""
 
     tab: Tab
     query: str
     count: int
     current: bool
+    sum: str = ""
 
 
 class ListScreen(PersonalMixin, ActionsMixin, Screen):
@@ -102,6 +95,9 @@ class ListScreen(PersonalMixin, ActionsMixin, Screen):
     exportable: ClassVar[bool] = True
     contents: ClassVar[Sequence[Content]] = (ROWS,)  # what an export may hold: the rows, or what stands under them
     export_table: ClassVar[type[Table] | None] = None  # where a file says in columns what the screen says in small type
+    primary: ClassVar[
+        Sequence[str]
+    ] = ()  # filters always in sight; the others stand under More; empty for all in sight
     facets: ClassVar[Mapping[str, Facet]] = {}  # filter to the values that it may take
     fresh: ClassVar[str] = ""  # the moment at which a row came; with one the list says what is new
     redrawn: ClassVar[str] = ""  # the moment at which a row's figures changed
@@ -323,6 +319,9 @@ class ListScreen(PersonalMixin, ActionsMixin, Screen):
             offered=offered,
             tabs=self.tab_links(),
             chips=self.chips,
+            behind=[
+                chip for chip in self.chips if self.primary and not chip.on and chip.field.name not in self.primary
+            ],
             filter_form=self.filters.form,
             filtered=any(chip.on for chip in self.chips),
             cleared=self.cleared(),

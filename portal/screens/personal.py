@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
@@ -34,7 +34,7 @@ class PersonalMixin:
 
     request: HttpRequest
     table: type[Table]
-    page_size: int
+    page_size: ClassVar[int]
 
     @cached_property
     def key(self) -> str:
@@ -138,7 +138,7 @@ class PersonalMixin:
             self._keep(arranging.with_kept(preferences, self.key, columns=None, size=None))
         else:
             chosen = [name for name in ordered if name in wanted]
-            names = arranging.arrangement(self.table, None, chosen)
+            arranged = arranging.arrangement(self.table, None, chosen)
             size = request.POST.get("size", "")
             if request.POST.get("density") in DENSITIES:
                 preferences["density"] = request.POST["density"]
@@ -146,7 +146,7 @@ class PersonalMixin:
                 arranging.with_kept(
                     preferences,
                     self.key,
-                    columns=list(names.columns) if names.is_own else None,
+                    columns=list(arranged.columns) if arranged.is_own else None,
                     size=int(size) if size.isdigit() and int(size) in PAGE_SIZES else None,
                 )
             )

@@ -90,6 +90,13 @@ def tell_causes(found: Sequence[ExceptionCase]) -> None:
         row.suggestion = next(iter(row.suggestions), None)
 
 
+def tell_reach(found: Sequence[ExceptionCase]) -> None:
+    """Give causes only their projects and next invoice runs, for a file."""
+    reached = reach.of([case.pk for case in found])
+    for case in found:
+        case.reached = reached.get(case.pk, reach.NOTHING)  # type: ignore[attr-defined]
+
+
 def _ways(ids: Sequence[int]) -> dict[int, tuple[str, str]]:
     one = Hold.objects.filter(case=OuterRef("pk"), closed_at=None).order_by("entry_id")
     rows = ExceptionCase.objects.filter(pk__in=ids).annotate(

@@ -26,6 +26,7 @@ FIGURES = {
     "deliver": ["deliver.5", "deliver.5.cpu", "deliver.8", "deliver.8.cpu", "deliver.32", "deliver.32.cpu"],
     "latency": ["latency"],
     "memory": ["memory"],
+    "desk": ["desk.list", "desk.facets", "desk.cause", "desk.growth", "desk.growth.facets", "desk.growth.cause"],
 }
 
 
@@ -39,7 +40,9 @@ def bench_database(django_db_blocker: Any) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("names", [["ingest", "admit", "journey", "move", "claim"], ["deliver", "latency", "memory"]])
+@pytest.mark.parametrize(
+    "names", [["ingest", "admit", "journey", "move", "claim"], ["deliver", "latency", "memory"], ["desk"]]
+)
 def test_every_bench_runs_small(bench_database: Any, names: list[str]) -> None:
     said: list[str] = []
     results = run(names, SMALL, said.append)

@@ -70,7 +70,7 @@ def test_hostile_columns_in_an_address_never_break_a_list(ana: Client, us: Legal
     contract("US-1", us)
     text = page(ana, f"/contracts/?columns={columns}")
     assert heads(text)[0] == "Contract"
-    assert "password" not in text.split("<thead>")[1].split("</table>")[0]
+    assert not any("assword" in head for head in heads(text))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,316 @@
+"""Exceptions by cause: the queue of finance, ordered by the cash that waits longest if nobody looks at it today.
+
+The rule here: whatever the page says of the queue as a whole (tabs, tiles, headline, totals, facets) is read from what is kept
+per cause, never from its holds, so that a hundred thousand of them cost what a thousand do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+import django_filters as filters
+from django.db.models import Count, F, Func, Min, Q, QuerySet, Sum
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+
+from portal import export, figures
+from portal.models import Document, LedgerState, State
+from portal.screens import Action, Content, Empty, ListScreen, Notice, Tile, within
+from portal.screens.facets import AnyOf, Facet
+from portal.screens.freshness import late
+from portal.screens.lists import TabLink
+from portal.screens.paging import Summary
+from reconciliation.filters import CaseFilter
+from reconciliation.fixes import FIXES
+from reconciliation.models import CaseTotal, ExceptionCase
+from reconciliation.rules import EVERY
+from reconciliation.sheets import HeldSheet, held_under
+from reconciliation.tables import CaseExport, CaseTable, title_of
+from reconciliation.views import rows
+from reconciliation.views.causes import CAUSES
+from reconciliation.views.tabs import EMPTY, IN_QUEUE, TABS, is_mine
+from reconciliation.views.triage import IN_LIST, counted, offered_in
+
+ENTRIES = Content("entries", "Their entries")
+AGES = ((7, "more than a week"), (14, "more than two weeks"), (30, "more than a month"), (60, "more than two months"))
+FIXED_HERE = [rule.code for rule in EVERY if next((code in FIXES for code in rule.remedies), False)]
+UNNEST = Func(F("tags"), function="unnest")
+
+FACETS: Mapping[str, Facet] = {
+    "rule": Facet("rule", words=title_of),
+    "entity": Facet("entity__code", "entity__name"),
+    "connection": Facet("connection__code", "connection__name"),
+    "owner": Facet("owner__username"),
+    "team": Facet("team__code", "team__name"),
+    "project": Facet("reach__project__code", "reach__project__name", many=True),
+    "customer": Facet("reach__customer__code", "reach__customer__name", many=True),
+    "manager": Facet("reach__project__manager__username", many=True),
+    "currency": Facet("totals__currency", many=True),
+    "tag": Facet("tag", expression=UNNEST),
+}
+
+
+class QueueFilter(CaseFilter):
+    """What causes are found by; their state is in the tabs."""
+
+    state = None
+    regressed = None
+    rule = AnyOf("rule", label="Rule", words={rule.code: rule.title for rule in EVERY}, distinct=False)
+    entity = AnyOf("entity__code", label="Entity", distinct=False)
+    connection = AnyOf("connection__code", label="Source", distinct=False)
+    owner = AnyOf("owner__username", label="Owner", distinct=False)
+    team = AnyOf("team__code", label="Team", distinct=False)
+    age = filters.ChoiceFilter(choices=AGES, method="by_age", label="Age")
+    suggestion = filters.ChoiceFilter(
+        choices=[("yes", "can be fixed here"), ("no", "has to be put right elsewhere")],
+        method="by_suggestion",
+        label="Suggestion",
+    )
+    project = AnyOf("reach__project__code", label="Project")
+    customer = AnyOf("reach__customer__code", label="Customer")
+    manager = AnyOf("reach__project__manager__username", label="Project manager")
+    currency = AnyOf("totals__currency", label="Currency")
+    worked_from = filters.DateFilter("newest_work_date", lookup_expr="gte", label="Worked from")
+    worked_to = filters.DateFilter("oldest_work_date", lookup_expr="lte", label="Worked to")
+    amount_from = filters.NumberFilter("held_amount", lookup_expr="gte", label="Amount from")
+    amount_to = filters.NumberFilter("held_amount", lookup_expr="lte", label="Amount to")
+    tag = AnyOf("tags", label="Tag", method="by_tag")
+    others = filters.ChoiceFilter(choices=[("1", "somebody else has it")], method="by_others", label="Waits on others")
+
+    def by_age(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Causes whose oldest hour is that old."""
+        return queryset.filter(oldest_work_date__lt=timezone.localdate() - timedelta(days=int(value)))
+
+    def by_suggestion(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Causes whose first way out is a fix in this portal, or the others."""
+        return queryset.filter(rule__in=FIXED_HERE) if value == "yes" else queryset.exclude(rule__in=FIXED_HERE)
+
+    def by_tag(self, queryset: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:
+        """Causes with any of the tags."""
+        return queryset.filter(tags__overlap=value) if value else queryset
+
+    def by_others(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Causes that somebody else has taken on."""
+        return queryset.filter(with_others(self.request.user))
+
+
+def with_others(user: Any) -> Q:
+    """A cause of the queue that waits on somebody else, or on a team that this person is not in."""
+    return IN_QUEUE & (Q(owner__isnull=False) | Q(team__isnull=False)) & ~is_mine(user)
+
+
+class CauseList(ListScreen):
+    """Open causes, the most cash at risk first."""
+
+    title = "Exceptions"
+    caption = "Causes that stop entries, the most cash at risk first"
+    queryset = CAUSES
+    filterset = QueueFilter
+    facets = FACETS
+    primary = ("rule", "entity", "connection", "age", "suggestion", "owner")
+    fresh, redrawn = "opened_at", "counted_at"
+    table = CaseTable
+    export_table = CaseExport
+    contents = (Content("", "Causes"), ENTRIES)
+    actions = IN_LIST
+    tabs = TABS
+
+    def permitted(self, roles: frozenset[str]) -> list[type[Action]]:
+        """The actions that make sense in the tab."""
+        return offered_in(self.tab.slug if self.tab else "", super().permitted(roles))
+
+    @cached_property
+    def by_currency(self) -> list[dict[str, Any]]:
+        """What each tab holds in each leading currency, and what the open causes do; one statement for tabs and tiles."""
+        user, today = self.request.user, timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+        is_open = Q(state=ExceptionCase.State.OPEN)
+        asked: dict[str, Any] = {}
+        for tab in self.tabs:
+            where = tab.where(user) if tab.where else Q()
+            asked |= {
+                f"count_{tab.slug}": Count("pk", filter=where),
+                f"sum_{tab.slug}": Sum("held_amount", filter=where),
+            }
+        asked |= {
+            "causes": Count("pk", filter=is_open),
+            "entries": Sum("open_holds", filter=is_open, default=0),
+            "oldest": Min("oldest_work_date", filter=is_open),
+            "new": Count("pk", filter=is_open & Q(opened_at__gte=today)),
+            "others": Count("pk", filter=is_open & with_others(user)),
+        }
+        return list(self.base.order_by().values("held_currency").annotate(**asked).order_by("held_currency"))
+
+    def overall(self, name: str) -> int:
+        """One count over all currencies."""
+        return sum(row[name] for row in self.by_currency)
+
+    def tab_links(self) -> list[TabLink]:
+        """The tabs with their counts, and the most that they hold in one currency."""
+        user_tab = self.tab
+        links = []
+        for tab in self.tabs:
+            held = [(row[f"sum_{tab.slug}"] or Decimal(0), row["held_currency"]) for row in self.by_currency]
+            amount, code = max(held, default=(Decimal(0), ""))
+            about = "≈ " if any(row["guess"] for row in self.held) else ""
+            words = f"{about}{figures.short(amount)} {code}" + (" …" if sum(bool(one) for one, _ in held) > 1 else "")
+            count = self.overall(f"count_{tab.slug}")
+            links.append(TabLink(tab, self.query(tab=tab.slug), count, tab == user_tab, words if amount else ""))
+        return links
+
+    @cached_property
+    def held(self) -> list[dict[str, Any]]:
+        """What the open causes hold per currency, priced and estimated; an entry with two holds counts in both causes."""
+        open_cases = self.base.filter(state=ExceptionCase.State.OPEN).order_by().values("pk")
+        found = CaseTotal.objects.filter(case__in=open_cases).values("currency")
+        return list(found.annotate(amount=Sum("amount"), guess=Sum("estimate")).order_by("-amount", "currency"))
+
+    @property
+    def sums(self) -> list[tuple[str, Decimal]]:
+        """(currency, amount) that the open causes hold, the largest first."""
+        return [(row["currency"], row["amount"]) for row in self.held if row["amount"]]
+
+    def headline(self) -> str:
+        """What is stopped in all, in one sentence."""
+        causes, entries = self.overall("causes"), self.overall("entries")
+        if not causes:
+            return ""
+        sums = format_html_join(
+            "", ' · <b class="figure">{}</b> <span class="cur">{}</span>',
+            ((figures.amount(amount, code), code) for code, amount in self.sums),
+        )  # fmt: skip
+        held = "1 cause holds" if causes == 1 else f"{causes:,} causes hold"
+        return format_html("{} <b>{}</b>{}", held, "1 entry" if entries == 1 else f"{entries:,} entries", sums)
+
+    def tiles(self) -> list[Tile]:
+        """Money, age, what is new, and what waits on others; each is a filter."""
+        if not self.overall("causes"):
+            return []
+        oldest = min((row["oldest"] for row in self.by_currency if row["oldest"]), default=None)
+        days = (timezone.localdate() - oldest).days if oldest else None
+        first = self.sums[0] if self.sums else ("", None)
+        others = [f"and {figures.amount(amount, code)} {code}" for code, amount in self.sums[1:]]
+        others += [
+            f"≈ {figures.amount(row['guess'], row['currency'])} {row['currency']} unpriced"
+            for row in self.held
+            if row["guess"]
+        ]
+        today, on = timezone.localdate().isoformat(), self.params
+        return [
+            Tile(
+                "Open amount",
+                figures.amount(first[1], first[0]),
+                first[0],
+                "?tab=open",
+                f"and {others}" if others else "",
+            ),
+            Tile(
+                "Oldest",
+                figures.UNKNOWN if days is None else ("1 day" if days == 1 else f"{days} days"),
+                url=self.query(tab="open", sort="" if on.get("sort") == "oldest" else "oldest"),
+                tone="bad" if days and days > 30 else "",
+                is_on=on.get("sort") == "oldest",
+            ),
+            Tile(
+                "New today",
+                counted(self.overall("new")),
+                url=self.query(tab="open", opened_since="" if on.get("opened_since") == today else today),
+                is_on=on.get("opened_since") == today,
+            ),
+            Tile(
+                "Waiting on others",
+                counted(self.overall("others")),
+                url=self.query(tab="open", others="" if on.get("others") else "1"),
+                is_on=bool(on.get("others")),
+            ),
+        ]
+
+    def notices(self) -> Sequence[Notice]:
+        """Sources whose data is old, and entries of which nobody knows yet whether they were booked."""
+        doubtful = within(LedgerState.objects.visible_to(self.request.user), self.request)
+        count = doubtful.filter(state=State.IN_DOUBT).count()
+        found = list(late(self.request))
+        if count:
+            words = "1 entry is in doubt" if count == 1 else f"{count:,} entries are in doubt"
+            url = f"{reverse('ledger')}?state={State.IN_DOUBT}"
+            found.append(
+                Notice(f"{words}: looked up at the target before anything is sent again.", "info", url, "See them")
+            )
+        return found
+
+    def order_note(self) -> str:
+        """What the order compares, and what it does not."""
+        if self.params.get("sort"):
+            return ""
+        codes = {row["held_currency"] for row in self.by_currency if row["causes"] and row["held_currency"]}
+        words = "By cash at risk: amount times the days its invoice would come later"
+        if len(codes) < 2:
+            return f"{words}."
+        return f"{words}; each currency by itself, because no exchange rates are kept."
+
+    def nothing(self) -> Empty:
+        """All done, or nothing begun: two different things."""
+        if self.tab and self.tab.slug in EMPTY and (self.overall("causes") or self.tab.slug in ("mine", "resolved")):
+            return Empty(*EMPTY[self.tab.slug], "?tab=open", "Open causes")
+        last = self.base.filter(state=ExceptionCase.State.RESOLVED).order_by("-closed_at").first()
+        if last is not None:
+            when = timezone.localtime(last.closed_at)
+            return Empty(
+                "No open exceptions",
+                f"Last cleared {when:%d %b %H:%M}: {last.sentence}",
+                "?tab=resolved",
+                "See what was resolved",
+            )
+        if within(Document.objects.visible_to(self.request.user), self.request).exists():
+            return Empty("No open exceptions", "Nothing has been stopped so far.", reverse("ledger"), "See the ledger")
+        return Empty("Nothing has been taken in yet", "Once a source has been read, what cannot be posted waits here.")
+
+    def summary_of(self, queryset: QuerySet[Any]) -> Summary:
+        """Count, entries and hours of the causes that match, and what they hold per currency."""
+        plain = queryset.order_by()
+        whole = plain.aggregate(
+            n=Count("pk"), entries=Sum("open_holds", default=0), hours=Sum("open_hours", default=Decimal(0))
+        )
+        self.whole = whole
+        held = CaseTotal.objects.filter(case__in=plain.values("pk")).values("currency")
+        sums: dict[str, dict[str, Any]] = {
+            row["currency"]: {"amount": row["amount"]}
+            for row in held.annotate(amount=Sum("amount")).order_by("currency")
+            if row["amount"]
+        }
+        if len(sums) == 1:
+            next(iter(sums.values())).update(entries=whole["entries"], hours=whole["hours"])
+        return Summary(whole["n"], totals=sums)
+
+    def total_lines(self, table: Any) -> list[str]:
+        """Entries and hours of the whole filter, then its money, one line a currency."""
+        if not self.summary.count:
+            return []
+        count = self.whole["entries"]
+        first = f"{count:,} {'entry' if count == 1 else 'entries'} · {figures.hours(self.whole['hours'])} h"
+        money = [
+            f"{figures.amount(Decimal(one['amount'] or 0), code)} {code}" for code, one in self.summary.totals.items()
+        ]
+        return [first, *money]
+
+    def sheet(self, of: str = "", *, columns: Sequence[str] = ()) -> export.Sheet:
+        """Every cause of the filter, or every entry that they hold."""
+        if of != ENTRIES.slug:
+            return replace(super().sheet(of, columns=columns), prepare=rows.tell_reach)
+        held, summary = held_under(self.filtered)
+        return export.Sheet(
+            table=HeldSheet,
+            queryset=held,
+            columns=columns,
+            heading=self.heading_of(f"{self.title}: entries", summary),
+            prepare=lambda records: rows.tell_words(records, lambda hold: hold.entry),
+        )
+
+    def tell(self, records: Sequence[Any]) -> None:
+        """Way, trend, reach and first way out of the causes of a page."""
+        rows.tell_causes(records)
