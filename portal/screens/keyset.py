@@ -39,7 +39,7 @@ class Key:
         if value is None:
             return Q(**{f"{self.name}__isnull": False}) if self.nulls_first else Q(pk__in=())
         further = Q(**{f"{self.name}__{'lt' if self.descending else 'gt'}": value})
-        return further if self.nulls_first else further | Q(**{f"{self.name}__isnull": True})
+        return further if self.nulls_first or self.name == "pk" else further | Q(**{f"{self.name}__isnull": True})
 
     def same(self, value: Any) -> Q:
         """The rows whose field has this value."""

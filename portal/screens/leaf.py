@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from portal.screens.lists import ListScreen
 
 
+WIDE = 12  # columns; with more the table scrolls sideways under its own sentence
+
+
 class Leaf:
     """The page that the address asks for, put into the table; `previous` and `next` are query strings, empty at the ends."""
 
@@ -43,6 +46,11 @@ class Leaf:
     def end(self) -> int:
         """The last row's number."""
         return self.offset + len(self.records)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether more columns are shown than the page is wide."""
+        return len(self.table.columns.names()) > WIDE
 
     @property
     def is_capped(self) -> bool:

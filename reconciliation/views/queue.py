@@ -168,7 +168,8 @@ class CauseList(ListScreen):
         """What the open causes hold per currency, priced and estimated; an entry with two holds counts in both causes."""
         open_cases = self.base.filter(state=ExceptionCase.State.OPEN).order_by().values("pk")
         found = CaseTotal.objects.filter(case__in=open_cases).values("currency")
-        return list(found.annotate(amount=Sum("amount"), guess=Sum("estimate")).order_by("-amount", "currency"))
+        summed = found.annotate(amount=Sum("amount"), guess=Sum("estimate")).order_by("-amount", "currency")
+        return [dict(row) for row in summed]
 
     @property
     def sums(self) -> list[tuple[str, Decimal]]:
