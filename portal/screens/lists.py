@@ -228,7 +228,7 @@ class ListScreen(PersonalMixin, ActionsMixin, Screen):
         offered = bool(self.offered())
         return self.page(
             self.context(
-                news=live.newer(self.filtered, self.fresh, since),
+                news=live.newer(self.filtered, self.fresh, since, self.request.GET.get("drawn", "")),
                 tabs=self.tab_links(),
                 tiles=self.tiles(),
                 table=self.table_of(records, selectable=offered),
@@ -339,7 +339,10 @@ class ListScreen(PersonalMixin, ActionsMixin, Screen):
         if not self.fresh:
             return ""
         shown = ",".join(str(record.pk) for record in records) if self.redrawn else ""
-        return self.query(news=live.stamp(), shown=shown)
+        stamp = live.stamp()
+        at = live.moment(stamp)
+        drawn = live.lately(self.filtered, self.fresh, at) if at else 0
+        return self.query(news=stamp, drawn=drawn, shown=shown)
 
     def foot(self, table: Table) -> list[tuple[str, str]]:
         """The last row: the totals under their columns, when they are in one currency."""

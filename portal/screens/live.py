@@ -7,13 +7,15 @@ their places, whose figures changed since they were drawn.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
 
 MOST_SHOWN = 250  # rows that one page can hold
+LATE = timedelta(minutes=15)  # how long after it began a batch may commit its rows and still have them told
+MOST_NEW = 1000  # counted; more says no more
 
 
 def moment(text: str) -> datetime | None:
@@ -36,9 +38,15 @@ def shown(text: str) -> list[int]:
     return [int(key) for key in text.split(",")[:MOST_SHOWN] if key.isdigit() and len(key) < 19]
 
 
-def newer(queryset: QuerySet[Any], field: str, since: datetime) -> int:
-    """How many rows came since then; counted to a thousand, because more says no more."""
-    return queryset.order_by().filter(**{f"{field}__gt": since})[:1000].count()
+def lately(queryset: QuerySet[Any], field: str, at: datetime) -> int:
+    """How many rows came since a while before that moment: a batch commits rows that are older than its end."""
+    return queryset.order_by().filter(**{f"{field}__gt": at - LATE})[: MOST_NEW * 10].count()
+
+
+def newer(queryset: QuerySet[Any], field: str, since: datetime, drawn: str) -> int:
+    """How many rows came since the list was drawn; `drawn` is how many had come `lately` by then."""
+    known = int(drawn) if drawn.isdigit() and len(drawn) < 9 else 0
+    return min(max(0, lately(queryset, field, since) - known), MOST_NEW)
 
 
 def changed(queryset: QuerySet[Any], field: str, since: datetime, keys: Sequence[int]) -> QuerySet[Any]:

@@ -25,8 +25,8 @@ from portal.screens.entities import PARAMETER
 from portal.screens.paging import PAGE_SIZES, page_size
 from portal.screens.tables import Table
 
-TRANSIENT = ("page", "after", "before", "export", "of", "arrange", "views", "facet", "news", "shown")
-OF_THE_SAME_VIEW = frozenset({"page", "after", "before", "export", "of", "arrange", "views", "news", "shown"})
+TRANSIENT = ("page", "after", "before", "export", "of", "arrange", "views", "facet", "news", "drawn", "shown")
+OF_THE_SAME_VIEW = frozenset({"page", "after", "before", "export", "of", "arrange", "views", "news", "drawn", "shown"})
 
 
 class PersonalMixin:

@@ -145,7 +145,7 @@ def test_each_filter_finds_its_causes(fay: Client, firm: Firm) -> None:
     both = {rate.pk, code.pk}
     for query, expected in (
         ("rule=rate-mismatch", {rate.pk}), ("rule=rate-mismatch&rule=project-unknown", both), ("entity=US", both),
-        ("entity=GB", set()), ("connection=harvest-us", both), ("owner=fay", {rate.pk}), ("tag=month-end", {rate.pk}),
+        ("entity=GB", set()), ("connection=harvest-us", {code.pk}), ("owner=fay", {rate.pk}), ("tag=month-end", {rate.pk}),
         ("project=ACM-1", {rate.pk}), ("customer=ACME", {rate.pk}), ("manager=pm", {rate.pk}), ("currency=USD", both),
         ("amount_from=1000", {rate.pk}), ("amount_to=1000", {code.pk}), ("worked_from=2026-10-02", {rate.pk}),
         ("worked_to=2026-09-30", set()), ("age=7", both),
@@ -296,7 +296,13 @@ def asked(act: Callable[[], Any]) -> int:
 
 @pytest.mark.parametrize(
     "query",
-    ["", "?facet=project", "?facet=rule&customer=ACME", "?customer=ACME&manager=x&tag=a", "?news=1&shown=1,2,3"],
+    [
+        "",
+        "?facet=project",
+        "?facet=rule&customer=ACME",
+        "?customer=ACME&manager=x&tag=a",
+        "?news=1&drawn=x&shown=1,2,3",
+    ],
 )
 def test_list_facets_and_polls_ask_as_often_for_many_causes_as_for_few(fay: Client, firm: Firm, query: str) -> None:
     def furnish(count: int, start: int) -> None:
