@@ -32,7 +32,10 @@ class SettleForm(forms.Form):
 
     verdict = forms.ChoiceField(label="What you found", choices=Settlement.Verdict.choices, widget=forms.RadioSelect)
     number = forms.CharField(
-        label="The record's number in the target", max_length=120, required=False, help_text="As the target shows it."
+        label="The record's number in the target",
+        max_length=120,
+        required=False,
+        help_text="As the target shows it; empty when it is not there.",
     )
     reason = forms.CharField(
         label="How you found it", max_length=2000, widget=forms.Textarea(attrs={"rows": 3}),
@@ -43,7 +46,7 @@ class SettleForm(forms.Form):
         super().__init__(*args, **more)
         if by_number_only:
             del self.fields["verdict"]
-            self.fields["number"].required = True
+            self.fields["number"].required, self.fields["number"].help_text = True, "As the target shows it."
 
     def clean(self) -> dict[str, Any]:
         """A record that is there has a number, and one that is not there has none."""
