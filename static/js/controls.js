@@ -121,6 +121,14 @@ document.addEventListener("click", (event) => {
   if (read) document.dispatchEvent(new CustomEvent("tieout:key", { detail: { action: `read_${read.dataset.read}`, inList: true }, cancelable: true }));
 });
 
+// The rows' height: the key presses whichever of the two buttons of the account menu is not pressed.
+document.addEventListener("tieout:key", (event) => {
+  const other = event.detail.action === "density" ? document.querySelector("[data-appearance] [name=density][aria-pressed=false]") : null;
+  if (!other) return;
+  other.click();
+  event.preventDefault();
+});
+
 // A field that takes a key takes the next one pressed; Tab goes on, Backspace empties it.
 document.addEventListener("keydown", (event) => {
   if (!event.target.matches?.("[data-key-field]") || event.ctrlKey || event.metaKey || event.altKey) return;

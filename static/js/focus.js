@@ -21,9 +21,10 @@ document.addEventListener("htmx:afterSettle", () => {
     if (!element?.checkVisibility()) continue;
     element.focus({ preventScroll: true });
     if (document.activeElement === element) return;
+    if (element.matches("input, select, textarea, button, a, summary")) continue;
     element.tabIndex = -1;
     element.focus({ preventScroll: true });
-    return;
+    if (document.activeElement === element) return;
   }
 });
 

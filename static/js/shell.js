@@ -5,8 +5,12 @@ const root = document.documentElement;
 
 // Menus are native <details>; a click elsewhere and Escape close them, arrows walk through them.
 const openMenus = () => document.querySelectorAll("details.menu[open]");
+const shut = (menu) => { // Enter in a field clicks the first button of its form, wherever that is: the focus stays here
+  if (menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+  menu.open = false;
+};
 document.addEventListener("click", (event) => {
-  for (const menu of openMenus()) if (!menu.contains(event.target)) menu.open = false;
+  for (const menu of openMenus()) if (!menu.contains(event.target)) shut(menu);
 });
 document.addEventListener("focusin", (event) => {
   for (const menu of openMenus()) if (!menu.contains(event.target)) menu.open = false;
