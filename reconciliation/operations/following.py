@@ -6,11 +6,13 @@ was seen; too little seen, or something that holds the entries back, and no time
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import (
     BigIntegerField,
     Case,
@@ -32,6 +34,7 @@ from django.db.models.functions import Coalesce
 from portal.models import LedgerState, State
 from reconciliation.fixes import FIXES
 from reconciliation.models import Operation, OperationRow
+from reconciliation.operations import telling
 from reconciliation.sql import operations as sql
 
 WINDOW = timedelta(seconds=60)  # what a rate is taken from
@@ -201,14 +204,21 @@ def follow(operation_ids: Sequence[int] | None = None) -> int:
     ids = list(under_way.order_by("pk").values_list("pk", flat=True))
     if not ids:
         return 0
-    counted: dict[int, dict[str, int]] = {number: {} for number in ids}
+    counted: dict[int, dict[str, int]] = {number: defaultdict(int) for number in ids}
+    held: dict[int, int] = defaultdict(int)
     rows = with_phase(OperationRow.objects.filter(operation__in=ids)).filter(result=OperationRow.Result.DONE)
-    for number, phase, count in rows.order_by().values_list("operation_id", "phase").annotate(Count("pk")):
-        counted[number][phase] = count
-    sql.keep_counts(
-        [
-            (number, some.get(Phase.POSTED, 0), some.get(Phase.FAILED, 0), sum(some.get(p, 0) for p in ON_THE_WAY))
-            for number, some in counted.items()
-        ]
-    )
+    waits_on_what = rows.annotate(on=_followed("waits_on")).order_by().values_list("operation_id", "phase", "on")
+    for number, phase, on, count in waits_on_what.annotate(Count("pk")):
+        counted[number][phase] += count
+        if phase == Phase.POSTING and on:
+            held[number] += count
+    with transaction.atomic():
+        sql.keep_counts(
+            [
+                (number, some[Phase.POSTED], some[Phase.FAILED], sum(some[phase] for phase in ON_THE_WAY))
+                for number, some in counted.items()
+            ]
+        )
+        telling.tell_ends(ids)
+        telling.tell_held(held)
     return len(ids)

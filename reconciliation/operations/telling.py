@@ -1,0 +1,68 @@
+"""The person who began an operation is told once that it is held up, and once that it has come to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from django.urls import reverse
+
+from portal.models import Notification, NotificationKind
+from portal.notifications import Notice, notify_each
+from reconciliation.models import Operation
+
+
+def tell_ends(operation_ids: Collection[int]) -> None:
+    """Tell of those among these operations that have come to their end; three statements, whatever their number."""
+    ended = Operation.objects.filter(pk__in=operation_ids, settled_at__isnull=False, confirmed_at__isnull=False)
+    notify_each(
+        [
+            _notice(
+                one,
+                NotificationKind.FINISHED,
+                f"{'Cancelled' if one.state == Operation.State.CANCELLED else 'Finished'}: {one.title}",
+                _came_of(one),
+            )
+            for one in ended.order_by("pk")
+        ]
+    )
+
+
+def tell_held(held: dict[int, int]) -> None:
+    """Tell of operations some of whose entries wait behind a closed door (how many, by operation), once for each."""
+    known = set(
+        Notification.objects.filter(kind=NotificationKind.HELD, key__in=[_key(number) for number in held]).values_list(
+            "key", flat=True
+        )
+    )
+    fresh = [number for number in held if _key(number) not in known]
+    if fresh:
+        notify_each(
+            [
+                _notice(
+                    one,
+                    NotificationKind.HELD,
+                    f"Held up: {one.title}",
+                    f"{held[one.pk]:,} of {one.total:,} entries wait for their target; nothing is lost, and nothing is to do.",
+                )
+                for one in Operation.objects.filter(pk__in=fresh).order_by("pk")
+            ]
+        )
+
+
+def _notice(operation: Operation, kind: NotificationKind, subject: str, note: str) -> Notice:
+    return Notice(
+        person_id=operation.created_by_id, kind=kind, subject=subject, note=note, entity_id=operation.entity_id,
+        url=reverse("operation", args=[operation.pk]), key=_key(operation.pk),
+    )  # fmt: skip
+
+
+def _key(operation_id: int) -> str:
+    return f"operation:{operation_id}"
+
+
+def _came_of(operation: Operation) -> str:
+    words = [f"{operation.posted:,} of {operation.total:,} posted"]
+    failed = operation.failed + operation.refused
+    if failed:
+        words.append(f"{failed:,} not")
+    return ", ".join(words)
