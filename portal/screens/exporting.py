@@ -22,6 +22,7 @@ from django.urls import resolve, reverse
 from portal import export, exports, sql
 from portal.models import Export, User
 from portal.screens.entities import PARAMETER, chosen_entities
+from portal.screens.personal import TRANSIENT
 
 if TYPE_CHECKING:
     from portal.screens.lists import ListScreen
@@ -102,8 +103,8 @@ def asked_content(screen: ListScreen) -> Content:
 
 
 def _particulars(screen: ListScreen, form: str, of: Content, sheet: export.Sheet) -> dict[str, Any]:
-    query = screen.request.GET.copy()
-    for name in ("export", "of", "page", "size", PARAMETER):
+    query = screen.params.copy()  # a view is spelt out: it may be another one by the time a worker opens it
+    for name in ("view", "size", PARAMETER, *TRANSIENT):
         query.pop(name, None)
     choice = chosen_entities(screen.request)
     if choice.narrowed:

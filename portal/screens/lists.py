@@ -20,7 +20,7 @@ from django_filters import FilterSet
 
 from portal import export, figures
 from portal.export import Heading, Sheet
-from portal.screens import arranging, exporting, facets, live
+from portal.screens import arranging, exporting, facets, live, printing
 from portal.screens.actions import Action, ActionsMixin
 from portal.screens.base import Screen, roles_of
 from portal.screens.chips import Chip, chips
@@ -31,6 +31,7 @@ from portal.screens.freshness import Notice
 from portal.screens.leaf import Leaf
 from portal.screens.paging import PAGE_SIZES, Summary, summarise, tab_counts
 from portal.screens.personal import TRANSIENT, PersonalMixin
+from portal.screens.printing import EntityTotal
 from portal.screens.tables import CurrencyColumn, MoneyColumn, NumberColumn, SelectColumn, Table
 
 RESULTS = "results"  # the id of the part that filters, tabs and pages replace
@@ -332,6 +333,7 @@ class ListScreen(PersonalMixin, ActionsMixin, Screen):
             tiles=self.tiles(),
             poll=self.poll(leaf.records),
             export_links=exporting.links(self),
+            paper=printing.paper(self),
         )
 
     def poll(self, records: Sequence[Any]) -> str:
@@ -343,6 +345,10 @@ class ListScreen(PersonalMixin, ActionsMixin, Screen):
         at = live.moment(stamp)
         drawn = live.lately(self.filtered, self.fresh, at) if at else 0
         return self.query(news=stamp, drawn=drawn, shown=shown)
+
+    def entity_totals(self) -> list[EntityTotal]:
+        """What each entity holds of the rows that match, for paper; none where a list has no figures to add up."""
+        return []
 
     def foot(self, table: Table) -> list[tuple[str, str]]:
         """The last row: the totals under their columns, when they are in one currency."""

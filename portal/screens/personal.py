@@ -18,15 +18,30 @@ from django.urls import resolve
 from django_htmx.http import HttpResponseClientRedirect
 
 from portal.models import SavedView, User
-from portal.screens import arranging, saved
+from portal.screens import arranging, printing, saved
 from portal.screens.arranging import Arrangement
 from portal.screens.base import DENSITIES
 from portal.screens.entities import PARAMETER
 from portal.screens.paging import PAGE_SIZES, page_size
 from portal.screens.tables import Table
 
-TRANSIENT = ("page", "after", "before", "export", "of", "arrange", "views", "facet", "news", "drawn", "shown")
-OF_THE_SAME_VIEW = frozenset({"page", "after", "before", "export", "of", "arrange", "views", "news", "drawn", "shown"})
+TRANSIENT = (
+    "page",
+    "after",
+    "before",
+    "export",
+    "of",
+    "arrange",
+    "views",
+    "facet",
+    "news",
+    "drawn",
+    "shown",
+    printing.PARAMETER,
+)
+OF_THE_SAME_VIEW = frozenset(
+    {"page", "after", "before", "export", "of", "arrange", "views", "news", "drawn", "shown", printing.PARAMETER}
+)
 
 
 class PersonalMixin:
@@ -113,7 +128,9 @@ class PersonalMixin:
 
     @property
     def size(self) -> int:
-        """Rows a page: the address's word, else the person's own, else the list's."""
+        """Rows a page: what paper holds, the address's word, else the person's own, else the list's."""
+        if printing.asked(self.request):
+            return printing.PAPER_ROWS
         return page_size(self.params.get("size"), arranging.kept_size(self.own, self.page_size))
 
     # Columns and page size

@@ -9,6 +9,7 @@ from django.db.models import Q, Sum
 from portal.filters import LedgerEntryFilter
 from portal.models import LedgerEntry, State
 from portal.screens import Empty, ListScreen, Tab
+from portal.screens.printing import EntityTotal, totals_by
 from portal.tables import LedgerTable
 
 ON_THEIR_WAY = (State.READY, State.SENDING, State.ACCEPTED)
@@ -42,3 +43,7 @@ class LedgerList(ListScreen):
     def headline(self) -> str:
         """What this list is."""
         return "Every approved hour and expense that is owed to a target, and how far it has come"
+
+    def entity_totals(self) -> list[EntityTotal]:
+        """Hours and money of each entity."""
+        return totals_by(self.filtered, self.totals, entity="entity__code", currency="currency")

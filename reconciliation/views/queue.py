@@ -26,6 +26,7 @@ from portal.screens.facets import AnyOf, Facet
 from portal.screens.freshness import late
 from portal.screens.lists import TabLink
 from portal.screens.paging import Summary
+from portal.screens.printing import EntityTotal, totals_by
 from reconciliation.filters import CaseFilter
 from reconciliation.fixes import FIXES
 from reconciliation.models import CaseTotal, ExceptionCase
@@ -298,6 +299,12 @@ class CauseList(ListScreen):
             f"{figures.amount(Decimal(one['amount'] or 0), code)} {code}" for code, one in self.summary.totals.items()
         ]
         return [first, *money]
+
+    def entity_totals(self) -> list[EntityTotal]:
+        """Entries and money of each entity; an entry that two rules stop counts under both of its causes."""
+        held = CaseTotal.objects.filter(case__in=self.filtered.order_by().values("pk"))
+        sums = {"entries": Sum("holds"), "amount": Sum("amount")}
+        return totals_by(held, sums, entity="case__entity__code", currency="currency", counted="case")
 
     def sheet(self, of: str = "", *, columns: Sequence[str] = ()) -> export.Sheet:
         """Every cause of the filter, or every entry that they hold."""

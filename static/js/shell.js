@@ -117,7 +117,8 @@ document.addEventListener("click", async (event) => {
   }
 });
 
-// Paper.
+// Paper. A list that was opened to be printed prints itself.
+if (document.querySelector("[data-print-now]")) window.print();
 document.addEventListener("click", (event) => {
   if (event.target.closest("[data-print]")) window.print();
 });
