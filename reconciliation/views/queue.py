@@ -209,7 +209,7 @@ class CauseList(ListScreen):
                 figures.amount(first[1], first[0]),
                 first[0],
                 "?tab=open",
-                f"and {others}" if others else "",
+                " · ".join(others),
             ),
             Tile(
                 "Oldest",

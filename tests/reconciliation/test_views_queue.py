@@ -331,3 +331,11 @@ def test_grants_that_ended_show_nothing(fay: Client, firm: Firm) -> None:
     assert fay.get(QUEUE).status_code == 403
     assert fay.get(f"{QUEUE}?facet=rule").status_code == 403
     assert fay.get(f"{QUEUE}?news=1").status_code == 403
+
+
+def test_the_tile_of_money_says_apart_what_has_no_price_yet(fay: Client, firm: Firm) -> None:
+    desk.off_rate(firm, 1)
+    desk.mistyped(firm, 1)
+    tile = page(fay).split("Open amount")[1].split("</li>")[0]
+    assert "960.00" in tile
+    assert '<span class="note">≈ 480.00 USD unpriced</span>' in tile
