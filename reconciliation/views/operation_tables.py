@@ -29,9 +29,9 @@ class ProgressColumn(Column):
         """The bar and the words."""
         words = telling.in_short(record)
         if record.settled_at is not None or record.state not in FOLLOWED:
-            return format_html('<span class="figure">{}</span>', words)
+            return format_html('<span class="telling">{}</span>', words)
         return format_html(
-            '<progress value="{}" max="{}" aria-label="{}">{}</progress><small class="figure">{}</small>',
+            '<progress value="{}" max="{}" aria-label="{}">{}</progress><small class="telling">{}</small>',
             record.over, record.total or 1, f"{record.over} of {record.total}", words, words,
         )  # fmt: skip
 

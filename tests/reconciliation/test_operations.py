@@ -479,3 +479,20 @@ def test_a_chunk_costs_as_many_statements_for_forty_rows_as_for_four(firm: Firm,
         assert operation.done == count
         asked[first] = (len(planning), len(running_it))
     assert asked[200] == asked[100]
+
+
+@pytest.mark.parametrize("size", [1, 2, 500])
+def test_what_was_promised_comes_true_whatever_the_size_of_a_chunk(
+    firm: Firm, ana: User, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Also where a rule looks at all hours of a day: three of nine hours each are too many, together or one by one."""
+    monkeypatch.setattr(running, "CHUNK", size)
+    code = Reference("", "ACM-9", "")
+    crowded = [firm.time(f"c{n}", project=code, work_date=DAY, hours=Decimal(9)) for n in range(3)]
+    others = [firm.time(f"o{n}", project=code, work_date=DAY + timedelta(days=n + 1)) for n in range(3)]
+    firm.admit(*crowded, *others)
+    operation = planned(firm, ana)
+    promised = set(operation.rows.values_list("entry_id", "will_pass"))
+    done(operation, ana)
+    assert (operation.done, operation.failed) == (operation.preview["passes"], operation.preview["still_held"])
+    assert {(row.entry_id, row.result == "done") for row in operation.rows.all()} == promised
