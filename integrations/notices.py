@@ -5,10 +5,8 @@ The rule here: one trouble is one case for each legal entity that it touches, ho
 
 from __future__ import annotations
 
-from django.db.models import Q
-
 from integrations.outbox import causes
-from portal.models import Connection, LegalEntity
+from portal.models import Connection
 from reconciliation import cases
 
 SILENT = "volume-drop"
@@ -43,20 +41,12 @@ def silence_ended(connection: Connection, stream: str) -> None:
 
 
 def _raise(rule: str, connection: Connection, stream: str, sentence: str) -> None:
-    for entity in _entities(connection):
+    for entity_id in causes.concerned(connection):
         cases.raise_case(
-            rule, entity.pk, "stream", _key(connection, stream), sentence,
+            rule, entity_id, "stream", _key(connection, stream), sentence,
             connection_id=connection.pk, detail={"stream": stream},
         )  # fmt: skip
 
 
 def _key(connection: Connection, stream: str) -> str:
     return f"{connection.code}/{stream}"
-
-
-def _entities(connection: Connection) -> list[LegalEntity]:
-    """Whom the trouble touches: the connection's entity, or those whose routes use a shared one."""
-    if connection.entity is not None:
-        return [connection.entity]
-    routes = Q(routes__source=connection) | Q(routes__target=connection)
-    return list(LegalEntity.objects.filter(routes).distinct().order_by("code"))

@@ -25,14 +25,14 @@ from portal.records import Receipt
 NAMESPACE = uuid.UUID("6f1d9a0e-7c51-5b7e-9a55-1d2f0c7e4b10")
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.HELD: frozenset({State.READY, State.CANCELLED}),
+    State.HELD: frozenset({State.READY, State.IN_DOUBT, State.CANCELLED}),
     State.READY: frozenset({State.SENDING, State.HELD, State.CANCELLED}),
     State.SENDING: frozenset({State.ACCEPTED, State.READY, State.REJECTED, State.IN_DOUBT}),
     State.IN_DOUBT: frozenset({State.ACCEPTED, State.READY, State.REJECTED}),
     State.REJECTED: frozenset({State.READY, State.CANCELLED}),
-    State.ACCEPTED: frozenset({State.POSTED, State.REVERSED}),
-    State.POSTED: frozenset({State.RECONCILED, State.REVERSED}),
-    State.RECONCILED: frozenset({State.REVERSED}),
+    State.ACCEPTED: frozenset({State.POSTED, State.REVERSED, State.CANCELLED}),
+    State.POSTED: frozenset({State.RECONCILED, State.REVERSED, State.CANCELLED}),
+    State.RECONCILED: frozenset({State.REVERSED, State.CANCELLED}),
     State.REVERSED: frozenset(),
     State.CANCELLED: frozenset(),
 }
@@ -314,8 +314,23 @@ def release(refs: Sequence[Ref], *, actor: str, reason: str, waits_on: str = "")
 
 
 def cancel(refs: Sequence[Ref], from_state: State, *, actor: str, reason: str) -> list[int]:
-    """HELD, READY or REJECTED → CANCELLED: it is not owed any more, and nothing was booked."""
-    return _move(refs, from_state, State.CANCELLED, actor=actor, reason=reason, assign={"waits_on": "''"})
+    """HELD, READY or REJECTED → CANCELLED: it is not owed any more, and nothing was booked.
+
+    What is booked is reversed instead; only a record that the target has been shown not to hold is cancelled as well. Its
+    receipt stays as evidence and proves nothing any more, so that the record, should it turn up, is nobody's.
+    """
+    return _move(
+        refs, from_state, State.CANCELLED, actor=actor, reason=reason,
+        assign={"waits_on": "''", "receipt_number": "''"},
+    )  # fmt: skip
+
+
+def ask(refs: Sequence[Ref], *, actor: str, reason: str) -> list[int]:
+    """HELD → IN_DOUBT: its key was used before, and a person has the target asked what it holds under it."""
+    return _move(
+        refs, State.HELD, State.IN_DOUBT, actor=actor, reason=reason,
+        assign={"next_attempt_at": "now()", "look_ups": "0", "waits_on": "''"}, provided="s.body_hash <> ''",
+    )  # fmt: skip
 
 
 def claimable(target_id: int, limit: int) -> list[Claim]:

@@ -23,10 +23,9 @@ from reconciliation.rules import BY_CODE, CHECKED
 from reconciliation.sql import documents, master_data
 from reconciliation.validation.admission import GONE_RULES, cancel, standing_of
 from reconciliation.validation.judging import figures_again
-from reconciliation.validation.rechecking import recheck
+from reconciliation.validation.rechecking import PUT_BACK, recheck
 
 RECEIPTED = (State.ACCEPTED, State.POSTED, State.RECONCILED)
-PUT_BACK = "puts-back"  # tag prefix of an entry that books a reversed one again
 
 
 class NotReversible(Exception):
@@ -63,7 +62,7 @@ def reverse(entry_ids: Sequence[int], *, by: User | None, reason: str, told: boo
             _must_be_reversible(entry, standing[entry.document_id].reversals)
         rows = [
             (_taken_back(entry, standing[entry.document_id].every, place), State.READY, "")
-            for entry, place in _places(entries)
+            for entry, place in places(entries)
         ]
         ids = ledger.enter(rows, actor=actor, reason=f"takes back: {reason}")
         made = Reversed(dict(zip((entry.id for entry in entries), ids, strict=True)))
@@ -108,6 +107,42 @@ def reverse_standing(entry_ids: Sequence[int], *, by: User | None, reason: str, 
         return reverse(sorted(set(booked)), by=by, reason=reason, told=told)
 
 
+def reverse_and_rebook(entry_ids: Sequence[int], *, by: User, reason: str, told: bool = False) -> Reversed:
+    """Take back what stands booked for these entries' documents, and book what is right once that is receipted.
+
+    A later version goes by itself then. Where the booked version is the current approved one it is entered again, under a key
+    of its own, and waits for the reversal. Raises as `reverse_standing` does.
+    """
+    with transaction.atomic():
+        made = reverse_standing(entry_ids, by=by, reason=reason, told=told)
+        entries = [standing_entry(row) for row in documents.entries(sorted(made.reversals))]
+        standing = standing_of(sorted({entry.document_id for entry in entries}))
+        drafts = _policies(entries)
+        again = [
+            entry
+            for entry in entries
+            if (drafts[entry.document_id].version, drafts[entry.document_id].status) == (entry.version, "approved")
+        ]
+        rows: list[tuple[ledger.Figures, State, str]] = []
+        for entry, period in places(again):
+            figures = figures_again(entry)
+            figures.generation = 1 + max(other.generation for other in _alike(entry, standing[entry.document_id].every))
+            figures.post_on, figures.period_id = max(entry.post_on, period.starts_on), period.id
+            rows.append((figures, State.READY, f"reversal:{made.reversals[entry.id]}"))
+        made.waiting += ledger.enter(rows, actor=by.get_username(), reason=f"rebooked: {reason}")
+    return made
+
+
+def _alike(entry: Standing, every: Sequence[Standing]) -> list[Standing]:
+    """The entries of the same version, part and target, over all generations of their key."""
+    identity = (entry.version, entry.target_id, entry.part)
+    return [
+        other
+        for other in every
+        if other.reverses_id is None and (other.version, other.target_id, other.part) == identity
+    ]
+
+
 def _must_be_reversible(entry: Standing, reversals: Sequence[Standing]) -> None:
     if entry.reverses_id is not None:
         raise NotReversible(
@@ -125,7 +160,7 @@ def _must_be_reversible(entry: Standing, reversals: Sequence[Standing]) -> None:
             raise NotReversible(f"Entry {entry.id} is being taken back already by entry {reversal.id}.")
 
 
-def _places(entries: Sequence[Standing]) -> list[tuple[Standing, Period]]:
+def places(entries: Sequence[Standing]) -> list[tuple[Standing, Period]]:
     """The period in which each entry is taken back: its own while that is open, else the next open one of its entity."""
     if not entries:
         return []
@@ -203,28 +238,44 @@ def settle(reversal_ids: Sequence[int], *, actor: str = "outbox") -> list[int]:
     return sorted(moved)
 
 
-def withdraw_reversal(reversal_ids: Sequence[int], *, by: User, reason: str) -> list[int]:
-    """Call back reversals that have not gone yet; the new versions that waited for them are held again. The ids that went."""
+def withdraw_reversal(reversal_ids: Sequence[int], *, by: User, reason: str, told: bool = False) -> list[int]:
+    """Call back reversals that have not gone yet; the ids that went.
+
+    The new versions that waited for them are held again; what was to be booked again unchanged is not owed any more. Raises
+    NotReversible for an entry that is no reversal or is on its way, ValueError without a reason.
+    """
     if not reason.strip():
         raise ValueError("Calling a reversal back needs a reason.")
+    actor = by.get_username()
     with transaction.atomic():
         documents.lock({row[1] for row in documents.entries(reversal_ids)})
-        entries = [standing_entry(row) for row in documents.entries(reversal_ids, lock=True)]
-        going = [
-            entry for entry in entries if entry.reverses_id is not None and entry.state in ("held", "ready", "rejected")
-        ]
-        moved = cancel(going, actor=by.get_username(), reason=reason)
+        going = [standing_entry(row) for row in documents.entries(reversal_ids, lock=True)]
+        for entry in going:
+            if entry.reverses_id is None:
+                raise NotReversible(f"Entry {entry.id} takes nothing back, so there is nothing to call back.")
+            if entry.state not in ("held", "ready", "rejected"):
+                raise NotReversible(
+                    f"Reversal {entry.id} is {entry.state.replace('_', ' ')}; it cannot be called back."
+                )
+        moved = cancel(going, actor=actor, reason=reason)
         standing = standing_of(sorted({entry.document_id for entry in going}))
-        waiting = [entry.id for there in standing.values() for entry in there.open if entry.reverses_id is None]
-        recheck(waiting, actor=by.get_username(), reason="the reversal was called back")
+        stands = {other.version for there in standing.values() for other in there.booked}
+        waited = {f"reversal:{entry_id}" for entry_id in moved}
+        waiting = [entry for there in standing.values() for entry in there.open if entry.reverses_id is None]
+        rebooked = [entry for entry in waiting if entry.waits_on in waited and entry.version in stands]
+        cancel(rebooked, actor=actor, reason="its reversal was called back")
+        recheck([entry.id for entry in waiting], actor=actor, reason="the reversal was called back")
+        for record in LedgerEntry.objects.filter(pk__in=() if told else moved).order_by("pk"):
+            audit.record(by, "reversal-called-back", record, entity=record.entity_id, reason=reason)
     return moved
 
 
-def put_back(entry_ids: Sequence[int], *, by: User, reason: str) -> dict[int, int]:
+def put_back(entry_ids: Sequence[int], *, by: User, reason: str, told: bool = False) -> dict[int, int]:
     """Book reversed entries again, once: the reversal of a reversal. Reversed entry → the one that books it again.
 
     The new entry has the original's figures and a key of its own, in an open period, so that the net is the original.
-    Raises NotReversible when the entry is not reversed or was put back before, or when its document has a later version.
+    Raises NotReversible when the entry is not reversed, stands booked again or was put back before, or when its document has a
+    later version.
     """
     if not reason.strip():
         raise ValueError("Putting an entry back needs a reason.")
@@ -234,7 +285,7 @@ def put_back(entry_ids: Sequence[int], *, by: User, reason: str) -> dict[int, in
         standing = standing_of([entry.document_id for entry in entries])
         drafts = _policies(entries)
         rows: list[tuple[ledger.Figures, State, str]] = []
-        for entry, period in _places(entries):
+        for entry, period in places(entries):
             every = standing[entry.document_id].every
             if entry.state != State.REVERSED:
                 raise NotReversible(
@@ -246,12 +297,10 @@ def put_back(entry_ids: Sequence[int], *, by: User, reason: str) -> dict[int, in
                     f"Entry {entry.id} is version {entry.version}, and version {current.version} of its document is "
                     f"{current.status}; only the current approved version is booked again."
                 )
-            siblings = [
-                other
-                for other in every
-                if (other.version, other.target_id, other.part) == (entry.version, entry.target_id, entry.part)
-                and other.reverses_id is None
-            ]
+            siblings = _alike(entry, every)
+            owed = [other for other in siblings if other.state in ledger.LIVE]
+            if owed:
+                raise NotReversible(f"Entry {entry.id} is owed again already, as entry {owed[0].id}.")
             if any(tag.startswith(PUT_BACK) for other in siblings for tag in other.tags):
                 raise NotReversible(
                     f"Entry {entry.id} was put back once already; correct the document at its source instead."
@@ -263,7 +312,7 @@ def put_back(entry_ids: Sequence[int], *, by: User, reason: str) -> dict[int, in
             rows.append((figures, State.READY, ""))
         ids = ledger.enter(rows, actor=by.get_username(), reason=f"puts back: {reason}")
         made = dict(zip((entry.id for entry in entries), ids, strict=True))
-        for record in LedgerEntry.objects.filter(pk__in=made).select_related("entity"):
+        for record in LedgerEntry.objects.filter(pk__in=() if told else made).order_by("pk"):
             audit.record(
                 by, "put-back", record, entity=record.entity_id, reason=reason, after={"entry": made[record.pk]}
             )

@@ -69,6 +69,18 @@ def _cases_count_their_holds() -> list[str]:
     )
 
 
+def _absence_is_decided() -> list[str]:
+    """What was accepted is cancelled only by a person's question that the target answered with nothing."""
+    return breaches(
+        """
+        SELECT t.entry_id, t.from_state FROM portal_ledgertransition t
+         WHERE t.from_state IN ('accepted', 'posted', 'reconciled') AND t.to_state = 'cancelled'
+           AND NOT EXISTS (SELECT 1 FROM reconciliation_targetquestion q WHERE q.entry_id = t.entry_id
+                              AND q.answer = 'absent' AND q.if_absent <> 'nothing')""",
+        "Entry {0} went from {1} to cancelled by nobody's decision.",
+    )
+
+
 def _operations_end() -> list[str]:
     return breaches(
         """
@@ -83,6 +95,7 @@ def _operations_end() -> list[str]:
 INVARIANTS: tuple[Invariant, ...] = (
     Invariant("I4", "Every approved document with a route is on the ledger", _nothing_approved_is_nowhere),
     Invariant("I4", "What is stopped has a case that says why", _what_is_stopped_has_a_hold),
+    Invariant("I7", "What was accepted is cancelled by a person's decision only", _absence_is_decided),
     Invariant("I8", "What is owed is what is posted and open, to the cent", _sums_agree),
     Invariant("I15", "A finished operation has a result for every row", _operations_end),
     Invariant("C1", "Cases count their holds", _cases_count_their_holds),

@@ -14,7 +14,7 @@ from integrations.sql import outbound as sql
 from integrations.sql.outbound import About, Standing
 from portal import ledger
 from portal.ledger import Claim
-from portal.models import Connection, LegalEntity
+from portal.models import Connection
 from reconciliation import cases, corrections
 from reconciliation.cases import NewHold, Refusal
 from reconciliation.sql import documents
@@ -58,8 +58,8 @@ def rejected(connection: Connection, refusals: Sequence[tuple[int, Rejected]]) -
 def key_reused(connection: Connection, claims: Sequence[Claim]) -> None:
     """Stop entries whose key was sent before with another body: the target may hold either."""
     sentence = (
-        "This key was sent before with other content, so neither may be sent again under it; "
-        "check in the target which one it holds."
+        "This key was sent before with other content, so neither may be sent again under it; check in the target what it "
+        "holds. What it holds is adopted and compared; if it holds nothing, book it again under a new key."
     )
     _stop(
         connection, claims, KEY_REUSED, sentence, f"Postings to {connection} changed under a key that was used already."
@@ -145,13 +145,13 @@ def not_persisted(connection: Connection, entries: Sequence[Standing]) -> None:
     never = [entry for entry in entries if entry.state == "accepted"]
     sentence = (
         f"{connection} accepted this entry and gave it a number, and does not show the record. "
-        "It is not posted; look in the target before anything is sent again."
+        "It is not posted; if it is missed there once more, book it again under a new key."
     )
     _note(connection, never, NOT_PERSISTED, sentence, f"{connection} accepted postings that it does not hold.")
     gone = [entry for entry in entries if entry.state != "accepted"]
     sentence = (
         f"The record of this entry is no longer in {connection}, where it was proved before. "
-        "Find out who deleted it; it is never booked again by itself."
+        "Find out who deleted it; it is never booked again by itself: book it again under a new key, or leave it out."
     )
     _note(connection, gone, GONE, sentence, f"Posted records have disappeared from {connection}.")
 
@@ -160,6 +160,21 @@ def settled(entry_ids: Sequence[int]) -> None:
     """These entries are not in doubt any more."""
     if entry_ids:
         cases.close_holds(list(entry_ids), [IN_DOUBT])
+
+
+def adopted(entry_ids: Sequence[int]) -> None:
+    """The target holds something under these entries' keys: neither a doubt nor a used key stops them, the figures decide."""
+    if entry_ids:
+        cases.close_holds(list(entry_ids), [IN_DOUBT, KEY_REUSED])
+
+
+def stop_for_their_key(entry_ids: Sequence[int]) -> None:
+    """Nothing stands under a key that was used with other content: it is not sent again under it, so the entry is held."""
+    if entry_ids:
+        refs = sql.stopped_for_their_key(entry_ids, KEY_REUSED)
+        ledger.hold(
+            refs, actor=ACTOR, reason="the target holds nothing under its key, which was used with other content"
+        )
 
 
 def equal_again(entry_ids: Sequence[int]) -> None:
@@ -181,28 +196,26 @@ def settle_reversals(reversals: Sequence[int]) -> None:
 
 
 def unauthorised(connection: Connection, detail: str) -> None:
-    """One case for the connection, however many entries wait on it."""
-    entity_id = connection.entity_id or _most_concerned(connection)
-    if entity_id is None:
-        return
-    cases.raise_case(
-        UNAUTHORISED,
-        entity_id,
-        "connection",
-        connection.code,
-        connection_id=connection.pk,
-        sentence=f"{connection} refuses our credentials: {detail} Renew them; everything that waits goes by itself then.",
-    )
+    """One case for the connection in each entity whose documents go over it, however many entries wait on it there."""
+    for entity_id in concerned(connection):
+        cases.raise_case(
+            UNAUTHORISED,
+            entity_id,
+            "connection",
+            connection.code,
+            connection_id=connection.pk,
+            sentence=f"{connection} refuses our credentials: {detail} Renew them; everything that waits goes by itself then.",
+        )
 
 
 def authorised(connection: Connection) -> None:
-    """The credentials hold: the connection's case is over."""
+    """The connection answers us again: its case is over, in every entity."""
     cases.resolve(UNAUTHORISED, "connection", connection.code, reason="the credentials hold again")
 
 
-def _most_concerned(connection: Connection) -> int | None:
-    """The entity whose entries wait most at a connection that is shared, or the first there is."""
-    return sql.most_waiting(connection.pk) or LegalEntity.objects.order_by("pk").values_list("pk", flat=True).first()
+def concerned(connection: Connection) -> list[int]:
+    """The entities that a connection's trouble touches: its own, or where it is shared all whose documents go over it."""
+    return [connection.entity_id] if connection.entity_id is not None else sql.entities_over(connection.pk)
 
 
 def _stop(connection: Connection, claims: Sequence[Claim], rule: str, sentence: str, cause: str) -> None:

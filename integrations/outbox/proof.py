@@ -26,6 +26,7 @@ from portal import ledger
 from portal import sql as portal_sql
 from portal.models import Attempt, Connection, State
 from portal.records import Posting, Receipt, StatementLine
+from reconciliation import questions
 
 if TYPE_CHECKING:
     from integrations.outbox.settle import Told
@@ -39,7 +40,11 @@ def look_ups(
 ) -> list[Call]:
     """Calls that look up what is in doubt and due, or the named entries at once."""
     with transaction.atomic():
-        due = sql.due_in(State.IN_DOUBT, connection.pk, ASKED_AT_ONCE, entry_ids)
+        due = (
+            sql.due_in(State.IN_DOUBT, connection.pk, ASKED_AT_ONCE)
+            if entry_ids is None
+            else sql.named(entry_ids, [State.IN_DOUBT], connection.pk, ASKED_AT_ONCE)
+        )
         if due and not capabilities.find_by_key:
             _cannot_ask(connection, capabilities, due)
             return []
@@ -54,10 +59,16 @@ def read_backs(
     limit: int,
     entry_ids: Sequence[int] | None = None,
 ) -> list[Call]:
-    """Calls that read back what was accepted and is due, or the named entries at once."""
+    """Calls that read back what was accepted and is due or what a person asked about, or the named entries at once."""
     with transaction.atomic():
-        due = sql.due_in(State.ACCEPTED, connection.pk, limit, entry_ids)
+        if entry_ids is None:
+            due = sql.due_in(State.ACCEPTED, connection.pk, limit)
+            asked = sql.asked_for(connection.pk, limit, timing.scaled(timing.LOOK_UP_EVERY))
+        else:
+            due = sql.named(entry_ids, [State.ACCEPTED], connection.pk, limit)
+            asked = sql.named(entry_ids, [State.POSTED, State.RECONCILED], connection.pk, limit)
         _ask_again(due, (0.0, *timing.READ_BACKS), timing.READ_BACK_EVERY, deadline)
+        due += asked
         return claim.questions(connection, Attempt.Purpose.READ_BACK, due, ASKED_AT_ONCE, deadline)
 
 
@@ -122,6 +133,23 @@ def asked(connection: Connection, capabilities: Capabilities, answers: Sequence[
     return told
 
 
+def act_on_absence(answers: Sequence[Answer]) -> None:
+    """Do what people decided for entries that the target was just shown not to hold.
+
+    In a transaction of its own after the answers are kept, because documents are locked before entries; a worker that dies
+    before it leaves the question open, and the target is asked again.
+    """
+    looked = [
+        (entry.entry_id, answer.call.attempt_id)
+        for answer in answers
+        if answer.call.purpose != Attempt.Purpose.PUSH and answer.sent and answer.error is None
+        for entry in answer.call.entries
+        if entry.key not in answer.found
+    ]
+    if looked:
+        questions.absent(looked)
+
+
 def _escalate_old(connection: Connection, entries: Sequence[Standing]) -> None:
     old = [
         entry
@@ -162,7 +190,8 @@ def _adopt(
         adopted, State.IN_DOUBT, connection_id=connection.pk, actor=ACTOR, reason="found in the target by its key"
     )
     told.accepted += len(moved)
-    causes.settled(moved)
+    causes.adopted(moved)
+    questions.holds(moved)
     causes.settle_reversals([entry_id for entry_id in reversals if entry_id in set(moved)])
     failpoints.pass_by("after-adopt")
 
@@ -178,6 +207,7 @@ def _absent_in_doubt(
     )  # fmt: skip
     told.released += len(moved)
     causes.settled(moved)
+    causes.stop_for_their_key(moved)
     _escalate_old(connection, [entry for entry in absent if entry.entry_id not in set(moved)])
 
 
@@ -232,6 +262,7 @@ def _compare(
     told.proved += len(ledger.prove([(entry.entry_id, entry.fence) for entry in fresh], actor=ACTOR))
     ledger.prove_again([entry.entry_id for entry in compared.equal if entry.state != State.ACCEPTED])
     causes.equal_again([e.entry_id for e in compared.equal if e.state != State.ACCEPTED or e.look_ups])
+    questions.holds([entry_id for entry_id, *_ in compared.rows])
     causes.differs(connection, compared.different)
 
 

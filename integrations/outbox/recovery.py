@@ -13,6 +13,7 @@ from integrations.outbox.claim import ACTOR, DIED
 from integrations.sql import outbound as sql
 from portal import ledger
 from portal.models import Connection
+from reconciliation import questions
 
 _AT_ONCE = 1000
 
@@ -25,6 +26,7 @@ def recover(connection_id: int | None = None) -> int:
     targets = Connection.objects.filter(is_target=True)
     if connection_id is not None:
         targets = targets.filter(pk=connection_id)
+    questions.moved_on()
     return sum(_recover(pk) for pk in targets.values_list("pk", flat=True))
 
 

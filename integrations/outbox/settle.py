@@ -88,6 +88,7 @@ def record(connection: Connection, capabilities: Capabilities, answers: Sequence
             if refusals:
                 causes.unauthorised(connection, refusals[0])
     failpoints.pass_by("after-commit")
+    proof.act_on_absence(asked)
     return told
 
 

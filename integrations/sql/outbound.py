@@ -166,16 +166,61 @@ _STANDING = """
            e.reverses_id IS NOT NULL"""
 
 
-def due_in(state: str, target_id: int, limit: int, entry_ids: Sequence[int] | None = None) -> list[Standing]:
-    """Lock entries in doubt or accepted whose next look is due, or the named ones now; locked rows are passed by."""
-    condition = "s.next_attempt_at <= clock_timestamp()" if entry_ids is None else "s.entry_id = ANY(%(ids)s)"
+def due_in(state: str, target_id: int, limit: int) -> list[Standing]:
+    """Lock entries in doubt or accepted whose next look is due; locked rows are passed by."""
     return [
         Standing(*row)
         for row in sql.rows(
             f"{_STANDING} FROM portal_ledgerstate s JOIN portal_ledgerentry e ON e.id = s.entry_id"
-            f" WHERE s.target_id = %(target)s AND s.state = %(state)s AND {condition}"
-            " ORDER BY s.next_attempt_at LIMIT %(limit)s FOR UPDATE OF s SKIP LOCKED",
-            {"target": target_id, "state": state, "limit": limit, "ids": list(entry_ids or [])},
+            " WHERE s.target_id = %s AND s.state = %s AND s.next_attempt_at <= clock_timestamp()"
+            " ORDER BY s.next_attempt_at LIMIT %s FOR UPDATE OF s SKIP LOCKED",
+            [target_id, state, limit],
+        )
+    ]
+
+
+def named(entry_ids: Sequence[int], states: Sequence[str], target_id: int, limit: int) -> list[Standing]:
+    """Lock given entries that stand in one of these states, due or not; locked rows are passed by."""
+    return [
+        Standing(*row)
+        for row in sql.rows(
+            f"{_STANDING} FROM portal_ledgerstate s JOIN portal_ledgerentry e ON e.id = s.entry_id"
+            " WHERE s.target_id = %s AND s.state = ANY(%s) AND s.entry_id = ANY(%s)"
+            " ORDER BY s.entry_id LIMIT %s FOR UPDATE OF s SKIP LOCKED",
+            [target_id, list(states), list(entry_ids), limit],
+        )
+    ]
+
+
+def asked_for(target_id: int, limit: int, again_after: float) -> list[Standing]:
+    """Lock posted entries that a person wants looked at now, and set when they are asked for again if no answer comes."""
+    found = [
+        Standing(*row)
+        for row in sql.rows(
+            f"{_STANDING} FROM reconciliation_targetquestion q"
+            " JOIN portal_ledgerstate s ON s.entry_id = q.entry_id JOIN portal_ledgerentry e ON e.id = s.entry_id"
+            " WHERE q.answered_at IS NULL AND q.next_ask_at <= clock_timestamp() AND s.target_id = %s"
+            " AND s.state IN ('posted', 'reconciled') ORDER BY q.next_ask_at LIMIT %s FOR UPDATE OF s SKIP LOCKED",
+            [target_id, limit],
+        )
+    ]
+    if found:
+        sql.execute(
+            "UPDATE reconciliation_targetquestion SET next_ask_at = clock_timestamp() + make_interval(secs => %s)"
+            " WHERE answered_at IS NULL AND entry_id = ANY(%s)",
+            [again_after, [entry.entry_id for entry in found]],
+        )
+    return found
+
+
+def stopped_for_their_key(entry_ids: Sequence[int], rule: str) -> list[tuple[int, int]]:
+    """Entries with an open hold of the rule that says their key was used otherwise: (id, fence)."""
+    return [
+        (row[0], row[1])
+        for row in sql.rows(
+            "SELECT s.entry_id, s.fence FROM portal_ledgerstate s JOIN reconciliation_hold h ON h.entry_id = s.entry_id"
+            " AND h.rule = %s AND h.closed_at IS NULL WHERE s.entry_id = ANY(%s)",
+            [rule, list(entry_ids)],
         )
     ]
 
@@ -370,11 +415,16 @@ def about(entry_ids: Sequence[int]) -> dict[int, About]:
     }
 
 
-def most_waiting(target_id: int) -> int | None:
-    """The entity that most READY entries of the target belong to."""
-    found = sql.rows(
-        "SELECT entity_id FROM portal_ledgerstate WHERE target_id = %s AND state = 'ready'"
-        " GROUP BY entity_id ORDER BY count(*) DESC, entity_id LIMIT 1",
-        [target_id],
-    )
-    return found[0][0] if found else None
+def entities_over(connection_id: int) -> list[int]:
+    """The entities whose documents go over a connection: by a route of today or later, or by entries still on their way."""
+    return [
+        row[0]
+        for row in sql.rows(
+            "SELECT entity_id FROM reconciliation_route WHERE (source_id = %(id)s OR target_id = %(id)s)"
+            " AND (valid_to IS NULL OR valid_to >= current_date)"
+            " UNION SELECT e.id FROM portal_legalentity e WHERE EXISTS (SELECT 1 FROM portal_ledgerstate s"
+            " WHERE s.target_id = %(id)s AND s.entity_id = e.id AND s.state IN ('ready', 'sending', 'in_doubt', 'accepted'))"
+            " ORDER BY 1",
+            {"id": connection_id},
+        )
+    ]

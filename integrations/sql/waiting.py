@@ -75,7 +75,11 @@ def due_targets() -> list[tuple[int, float]]:
              WHERE c.is_target AND c.is_active
                AND (least(r.at, d.at, a.at) <= now()
                     OR EXISTS (SELECT 1 FROM portal_ledgerstate WHERE state = 'ready' AND target_id = c.id
-                                  AND waits_on IN ('connection', 'paused', 'maintenance', 'unauthorised', 'breaker')))"""
+                                  AND waits_on IN ('connection', 'paused', 'maintenance', 'unauthorised', 'breaker'))
+                    OR EXISTS (SELECT 1 FROM reconciliation_targetquestion q
+                                 JOIN portal_ledgerstate s ON s.entry_id = q.entry_id AND s.target_id = c.id
+                                  AND s.state IN ('posted', 'reconciled')
+                                WHERE q.answered_at IS NULL AND q.next_ask_at <= now()))"""
         )
     ]
 

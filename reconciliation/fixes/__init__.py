@@ -17,8 +17,12 @@ from reconciliation.fixes.corrections import (
     UseContractRate,
 )
 from reconciliation.fixes.decisions import (
+    BookAgain,
+    CallBackReversal,
     CheckInTarget,
     HandBackToSource,
+    LeaveOut,
+    PutBack,
     Recheck,
     Repost,
     Reverse,
@@ -40,6 +44,10 @@ FIXES: dict[str, type[Fix]] = {
         SameWork,
         ReverseAndRebook,
         Reverse,
+        CallBackReversal,
+        PutBack,
+        BookAgain,
+        LeaveOut,
         Waive,
         HandBackToSource,
         CheckInTarget,

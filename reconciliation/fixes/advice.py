@@ -11,6 +11,7 @@ ADVICE: dict[str, str] = {
     "add-purchase-order": "Record the customer's purchase order: add a row to purchase_orders.csv. A controller may.",
     "add-route": "Say which target these documents are owed to: add a route to the configuration. An admin may.",
     "amend-rate-card": "Agree and record the rate: add a row to rates.csv, with zero where the work is free. A controller may.",
+    "correct-in-target": "Correct the record in the target, where it is booked, and reconcile again. Its bookkeeper may.",
     "extend-engagement": "Record where the person works on these days: add a row to engagements.csv. An admin may.",
     "open-period": "Open the accounting period in the target and here, or post in an open one. The calendar owner may.",
     "raise-cap": "Agree a higher limit with the customer and change it in contracts.csv. A controller may.",

@@ -71,6 +71,13 @@ class Fix:
         raise NotImplementedError
 
 
+ASKED = {
+    "nothing": "The target is asked now; what it holds is adopted, and nothing is sent.",
+    "book_again": "The target is asked once more; if it holds nothing, it goes again under a new key.",
+    "leave_out": "The target is asked once more; if it holds nothing, it is left out for good.",
+}  # what an open question to the target means for its entry, by what is decided for its absence
+
+
 @dataclass(frozen=True, slots=True)
 class RowOutcome:
     """Where one entry's document stands after a fix."""
@@ -92,7 +99,8 @@ def outcomes(entry_ids: Sequence[int]) -> dict[int, RowOutcome]:
         """
         SELECT e.id, n.id, n.state, coalesce(n.hours, 0), n.amount, n.currency, n.waits_on, h.sentences, EXISTS (
                  SELECT 1 FROM portal_ledgerentry r JOIN portal_ledgerstate rs ON rs.entry_id = r.id
-                  WHERE r.reverses_id = n.id AND rs.state <> 'cancelled')
+                  WHERE r.reverses_id = n.id AND rs.state <> 'cancelled'),
+               (SELECT q.if_absent FROM reconciliation_targetquestion q WHERE q.entry_id = e.id AND q.answered_at IS NULL)
           FROM portal_ledgerentry e
           LEFT JOIN LATERAL (
             SELECT x.id, s.state, s.waits_on, x.hours, x.amount, x.currency
@@ -109,12 +117,14 @@ def outcomes(entry_ids: Sequence[int]) -> dict[int, RowOutcome]:
         [list(entry_ids)],
     )
     result = {}
-    for entry_id, live_id, state, hours, amount, currency, waits_on, sentences, taken_back in found:
+    for entry_id, live_id, state, hours, amount, currency, waits_on, sentences, taken_back, asked in found:
         if live_id is None:
             result[entry_id] = RowOutcome(True, "Not owed any more.", None, Decimal(0), None, "")
             continue
         passes = state not in (State.HELD, State.REJECTED)
-        if not passes:
+        if asked:
+            sentence = ASKED[asked]
+        elif not passes:
             sentence = sentences or f"Still {State(state).label.lower()}."
         elif taken_back:
             sentence = f"{State(state).label}; its reversal is on its way."

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from django import forms
 
-from portal import ledger, sql
+from portal import sql
 from portal.models import State
-from reconciliation import corrections, validation
+from reconciliation import corrections, questions, validation
 from reconciliation.fixes.base import Fix, FixForm, Work
-from reconciliation.models import HandBack, Hold
+from reconciliation.models import HandBack, Hold, TargetQuestion
 
 
 class Waive(Fix):
@@ -73,13 +73,49 @@ class CheckInTarget(Fix):
 
     code = "check-in-target"
     label = "Check in the ERP"
-    help = "Looks the entries up by their key now. What is found is adopted; nothing is sent."
+    help = "Looks the entries up by their key now, or what stands for their documents. What is found is adopted; nothing is sent."
     needs_reason = False
-    states = frozenset({State.IN_DOUBT, State.ACCEPTED})
+    states = frozenset({State.HELD, State.IN_DOUBT, State.ACCEPTED, State.POSTED, State.RECONCILED})
+    leaves_held = True
 
     def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
-        """Make the look-up due; the outbox does it."""
-        ledger.look_up_now(entry_ids)
+        """Ask; the outbox looks."""
+        questions.ask(entry_ids, by=work.user, reason=work.reason, told=True)
+
+
+class BookAgain(Fix):
+    """The target holds nothing under the old key, so the entry is booked under a new one."""
+
+    code = "book-again"
+    label = "Book again under a new key"
+    help = (
+        "Looks the entries up once more. Only what the target then does not hold is cancelled and goes again under a new key; "
+        "what it holds is adopted and compared."
+    )
+    states = frozenset({State.HELD, State.ACCEPTED, State.POSTED, State.RECONCILED})
+    leaves_held = True
+
+    def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
+        """Keep the decision and ask; the outbox looks, and the absent ones go again."""
+        questions.ask(
+            entry_ids, by=work.user, reason=work.reason, if_absent=TargetQuestion.IfAbsent.BOOK_AGAIN, told=True
+        )
+
+
+class LeaveOut(Fix):
+    """The target holds nothing any more, and that is right."""
+
+    code = "leave-out"
+    label = "Leave out: gone for good"
+    help = "Looks the entries up once more. What the target then does not hold is taken off the ledger for good."
+    states = frozenset({State.HELD, State.ACCEPTED, State.POSTED, State.RECONCILED})
+    leaves_held = True
+
+    def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
+        """Keep the decision and ask; the outbox looks, and the absent ones are left out."""
+        questions.ask(
+            entry_ids, by=work.user, reason=work.reason, if_absent=TargetQuestion.IfAbsent.LEAVE_OUT, told=True
+        )
 
 
 class Reverse(Fix):
@@ -101,7 +137,41 @@ class ReverseAndRebook(Reverse):
 
     code = "reverse-and-rebook"
     label = "Reverse and rebook"
-    help = "Books a reversal in an open period. The corrected version follows when the reversal is receipted."
+    help = (
+        "Books a reversal in an open period. The corrected version, or the same again, follows when that is receipted."
+    )
+
+    def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
+        """Reverse what stands, and let what is right follow."""
+        corrections.reverse_and_rebook(entry_ids, by=work.user, reason=work.reason, told=True)
+
+
+class CallBackReversal(Fix):
+    """The entry was right after all, and its reversal has not gone yet."""
+
+    code = "call-back-reversal"
+    label = "Call the reversal back"
+    help = "Takes reversals that have not gone off the ledger again. What they were to take back stands as it was."
+    states = frozenset({State.HELD, State.READY, State.REJECTED})
+
+    def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
+        """Cancel the reversals."""
+        corrections.withdraw_reversal(entry_ids, by=work.user, reason=work.reason, told=True)
+
+
+class PutBack(Fix):
+    """The entry was reversed by mistake."""
+
+    code = "put-back"
+    label = "Put back"
+    help = (
+        "Books reversed entries again, once, in an open period and under a key of their own. The net is the original."
+    )
+    states = frozenset({State.REVERSED})
+
+    def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
+        """Book them again."""
+        corrections.put_back(entry_ids, by=work.user, reason=work.reason, told=True)
 
 
 class SameWork(Fix):

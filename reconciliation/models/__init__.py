@@ -12,6 +12,7 @@ from reconciliation.models.cases import (
 )
 from reconciliation.models.comparison import ReconciliationResult, ReconciliationRun
 from reconciliation.models.operations import Operation, OperationRow
+from reconciliation.models.questions import TargetQuestion
 from reconciliation.models.routes import Route
 from reconciliation.models.teams import OwnershipRule, Team, TeamMember
 from reconciliation.models.triage import (
@@ -42,6 +43,7 @@ __all__ = [
     "ReconciliationRun",
     "Route",
     "Snooze",
+    "TargetQuestion",
     "Team",
     "TeamMember",
 ]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from portal.models import State
 from reconciliation.facts.records import Draft
 from reconciliation.facts.tables import Facts
 
@@ -41,8 +42,9 @@ Check = Callable[[Draft, Facts], Finding | None]
 class Rule:
     """A rule, or a cause found elsewhere: its stable code, what finance reads, and the ways out.
 
-    `remedies` are codes of fixes in the order in which they are offered. What is not `waivable` would book twice, book what
-    nobody approved, or cannot be booked at all. `cases` are the numbers of docs/cases.md that it answers.
+    `remedies` are codes of fixes in the order in which they are offered, and `leaves` the states in which entries stand that
+    wait for one (none where the cause holds no entries); a test walks over both. What is not `waivable` would book twice,
+    book what nobody approved, or cannot be booked at all. `cases` are the numbers of docs/cases.md that it answers.
     """
 
     code: str
@@ -53,6 +55,7 @@ class Rule:
     cases: tuple[int, ...]
     kinds: frozenset[str] = BOTH
     can_be_off: bool = True
+    leaves: frozenset[State] = frozenset({State.HELD})
     check: Check | None = None
 
     def __call__(self, entry: Draft, facts: Facts) -> Finding | None:
@@ -70,6 +73,7 @@ def rule(
     waivable: bool = True,
     can_be_off: bool | None = None,
     kinds: frozenset[str] = BOTH,
+    leaves: frozenset[State] = frozenset({State.HELD}),
 ) -> Callable[[Check], Rule]:
     """Make a rule of a function. A rule that cannot be waived cannot be turned off either, unless it says so."""
 
@@ -83,6 +87,7 @@ def rule(
             cases=cases,
             kinds=kinds,
             can_be_off=waivable if can_be_off is None else can_be_off,
+            leaves=leaves,
             check=check,
         )
 

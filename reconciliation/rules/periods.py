@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from portal.models import State
 from reconciliation.facts.calendar import takes_postings
 from reconciliation.facts.records import Draft
 from reconciliation.facts.tables import Facts
@@ -50,6 +51,7 @@ def period_missing(entry: Draft, facts: Facts) -> Finding | None:
     waivable=False,
     remedies=("post-next-period", "open-period", "hand-back"),
     cases=(43, 44, 46),
+    leaves=frozenset({State.HELD, State.REJECTED}),  # ours, and a target's refusal for the same reason
 )
 def period_closed(entry: Draft, facts: Facts) -> Finding | None:
     """The period of the posting date takes postings, in every entity that the entry touches."""

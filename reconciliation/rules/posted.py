@@ -20,7 +20,7 @@ from reconciliation.rules.base import Finding, rule
     cases=(16, 18, 51, 55),
 )
 def changed_after_posting(entry: Draft, facts: Facts) -> Finding | None:
-    """No other version of the document stands, or may stand, in the target's books.
+    """Nothing else of the document stands, or may stand, in the target's books: another version, or the same under another key.
 
     While the reversal of the posted version is on its way, the new one waits for its receipt.
     """
@@ -30,7 +30,9 @@ def changed_after_posting(entry: Draft, facts: Facts) -> Finding | None:
     booked = [
         other
         for other in entry.standing
-        if other.reverses_id is None and other.state in SENT and other.version != entry.version
+        if other.reverses_id is None
+        and other.state in SENT
+        and (other.version != entry.version or (entry.entry_id and other.part == entry.part))
     ]
     if not booked:
         return None

@@ -109,7 +109,7 @@ def adapt(entry: Draft) -> str:
     subject="record",
     waivable=False,
     can_be_off=True,
-    remedies=("add-crosswalk", "check-in-target", "hand-back"),
+    remedies=("add-crosswalk", "hand-back"),
     cases=(29,),
 )
 def crosswalk_missing(entry: Draft, facts: Facts) -> Finding | None:

@@ -24,6 +24,7 @@ from reconciliation.validation.admission import OPEN, admit, cancel, standing_of
 from reconciliation.validation.batches import one_batch
 from reconciliation.validation.judging import Judge, Judged, differs, figures_of, holds_of, reason_of
 
+PUT_BACK = "puts-back"  # tag prefix of an entry that books a reversed one again
 OURS_TO_WAKE = ("reversal:", "parent:")  # what validation parks; everything else the outbox does
 
 
@@ -109,7 +110,8 @@ def _assess(entries: Sequence[Standing]) -> _Assessment:
 
 def _draft_for(entry: Standing, draft: Draft, every: Sequence[Standing]) -> Draft:
     """Narrow the draft of a version to one entry: the whole of it, or the part that the entry stands for."""
-    draft.tags, draft.missing_keys, draft.target_keys = [], [], {}
+    draft.tags = [tag for tag in entry.tags if tag.startswith(PUT_BACK)]
+    draft.missing_keys, draft.target_keys = [], {}
     draft.entry_id, draft.part = entry.id, entry.part
     if entry.waits_on.startswith("parent:"):
         draft.waiting_since = entry.moved_at

@@ -34,22 +34,40 @@ from reconciliation.views import rows, waking
 
 REFUSALS = tuple(kind for kind in operations.OF_THE_ROW if kind is not DatabaseError)
 SPOKEN_FOR = frozenset(
-    {"waive", "accept-source-rate", "make-non-billable", "same-work", "reverse", "reverse-and-rebook"}
+    {
+        "waive",
+        "accept-source-rate",
+        "make-non-billable",
+        "same-work",
+        "reverse",
+        "reverse-and-rebook",
+        "put-back",
+        "call-back-reversal",
+        "book-again",
+        "leave-out",
+    }
 )
-ASKS_LATER = "check-in-target"  # what it finds shows later, so that its dry-run has nothing to tell
 ON_ENTRY: dict[str, tuple[str, ...]] = {
     State.REJECTED: ("re-post",),
     State.IN_DOUBT: ("check-in-target",),
     State.ACCEPTED: ("check-in-target", "reverse"),
     State.POSTED: ("reverse",),
     State.RECONCILED: ("reverse",),
+    State.REVERSED: ("put-back",),
     State.HELD: ("recheck", "hand-back"),
 }
+ON_REVERSAL: dict[str, tuple[str, ...]] = {
+    State.HELD: ("call-back-reversal",),
+    State.READY: ("call-back-reversal",),
+    State.REJECTED: ("re-post", "call-back-reversal"),
+    State.IN_DOUBT: ("check-in-target",),
+    State.ACCEPTED: ("check-in-target",),
+}  # the same for an entry that takes another one back
 
 
-def fixes_of(state: str) -> list[type[Fix]]:
+def fixes_of(state: str, *, is_reversal: bool = False) -> list[type[Fix]]:
     """What can be done with one entry in a state, without a cause."""
-    return [FIXES[code] for code in ON_ENTRY.get(state, ())]
+    return [FIXES[code] for code in (ON_REVERSAL if is_reversal else ON_ENTRY).get(state, ())]
 
 
 class FixScreen(Screen):
@@ -231,7 +249,7 @@ def preview_of(screen: Screen, operation: Operation, *, refusal: str = "", statu
         operation=operation,
         fix=fix,
         preview=preview,
-        waits=fix.leaves_held or fix.code == ASKS_LATER,
+        waits=fix.leaves_held,
         money=_money(preview),
         refusal=refusal,
         reason="" if operation.fix in SPOKEN_FOR else operation.reason,

@@ -85,7 +85,7 @@ def offers(
             for code in _of_rule(hold.rule):
                 url = f"{reverse('fix', args=[hold.case_id, code])}?selected={entry.pk}"
                 found.setdefault(code, (FIXES[code], url))
-    for fix in fixes_of(state):
+    for fix in fixes_of(state, is_reversal=entry.reverses_id is not None):
         found.setdefault(fix.code, (fix, reverse("fix_entry", args=[entry.pk, fix.code])))
     now: list[Offer] = []
     not_now: list[Offer] = []
