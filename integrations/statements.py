@@ -1,14 +1,16 @@
 """What a target says it has booked for an entity and period, read whole and kept line by line.
 
 The rule here: the statement is the target's word, ours or not; nothing is left out because we know nothing of it. It is read
-without an open transaction and taken in by chunks; only a statement that was read to its end may say that a line is gone.
+through the same door and under the same slots as everything else, without an open transaction, and taken in by chunks; only a
+statement that was read to its end may say that a line is gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -16,8 +18,9 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
-from integrations import breaker, registry, slots
+from integrations import registry, slots, timing
 from integrations.errors import ConnectorError
+from integrations.outbox import door
 from integrations.sql import statements as sql
 from portal.models import AccountingPeriod, Connection, Crosswalk, LegalEntity, User
 from portal.records import StatementLine
@@ -25,6 +28,8 @@ from reconciliation import matching
 from reconciliation.models import ReconciliationRun
 
 _CHUNK = 5000
+_MOST_DEATHS = 3  # of workers on one comparison
+_LOOK = 1.0  # seconds between two looks at the door while a statement is read
 
 
 class NoStatement(Exception):
@@ -47,34 +52,62 @@ def targets_of(entity: LegalEntity, period: AccountingPeriod) -> list[Connection
     return list(Connection.objects.filter(of_routes | of_entries, is_target=True).distinct().order_by("code"))
 
 
-def read(connection: Connection, entity: LegalEntity, period: AccountingPeriod) -> Read:
-    """Read the target's statement of an entity and period and keep it. Raises a ConnectorError or NoStatement.
+def read(
+    connection: Connection, entity: LegalEntity, period: AccountingPeriod, *, alive: Callable[[], None] = lambda: None
+) -> Read:
+    """Read the target's statement of an entity and period and keep it. Raises a ConnectorError, NoStatement or door.NotNow.
 
-    A line that an earlier reading held, with a date in the period, and that this one does not, is marked as gone.
+    A line that an earlier reading held, with a date in the period, and that this one does not, is marked as gone. `alive` is
+    called every now and then while it is read, and may raise to stop it.
     """
-    target = registry.target(connection)
-    if not target.capabilities.statement:
-        raise NoStatement(f"{connection} does not say what it has booked; the period cannot be tied out with it.")
-    key = entity_key(connection, entity, period)
-    if not key and connection.routes_in.exclude(entity=entity).exists():
-        raise NoStatement(
-            f"{connection} is shared and has no key for {entity}, so its statement would be everybody's; "
-            "add the key to crosswalks.csv."
-        )
     read_at = sql.clock()
     taken = 0
-    error: ConnectorError | None = None
-    with slots.lease(connection.pk, connection.concurrency, wanted=1):
-        try:
-            for chunk in _chunks(target.statement(period.starts_on, period.ends_on, key)):
-                taken += _keep(connection, entity, key, chunk, read_at)
-        except ConnectorError as failure:
-            error = failure
-    breaker.record(connection.pk, [breaker.hear(error)])
-    if error is not None:
-        raise error
+    with door.one_call(connection) as (target, held):
+        if not target.capabilities.statement:
+            raise NoStatement(f"{connection} does not say what it has booked; the period cannot be tied out with it.")
+        key = entity_key(connection, entity, period)
+        if not key and connection.routes_in.exclude(entity=entity).exists():
+            raise NoStatement(
+                f"{connection} is shared and has no key for {entity}, so its statement would be everybody's; "
+                "add the key to crosswalks.csv."
+            )
+        lines = _at_leisure(connection, held, target.statement(period.starts_on, period.ends_on, key), alive)
+        for chunk in _chunks(lines):
+            taken += _keep(connection, entity, key, chunk, read_at)
     gone = sql.mark_gone(connection.pk, entity.pk, period.starts_on, period.ends_on, read_at)
     return Read(read_at, taken, gone)
+
+
+def whole(connection: Connection, start: date, end: date) -> Iterator[StatementLine]:
+    """Everything that the target says it has booked on some days, whoever's it is. Raises as `read` does."""
+    with door.one_call(connection) as (target, held):
+        if not target.capabilities.statement:
+            raise NoStatement(f"{connection} does not say what it has booked.")
+        yield from _at_leisure(connection, held, target.statement(start, end), lambda: None)
+
+
+def _at_leisure(
+    connection: Connection, held: slots.Lease, lines: Iterable[StatementLine], alive: Callable[[], None]
+) -> Iterator[StatementLine]:
+    """The lines as they come; between them, every second, the slot is kept and the door is looked at.
+
+    Whoever reads for minutes stops, as everybody does, when a maintenance window begins or the breaker opens.
+    """
+    looked = renewed = time.monotonic()
+    for line in lines:
+        yield line
+        now = time.monotonic()
+        if now - looked < _LOOK:
+            continue
+        looked = now
+        alive()
+        connection.refresh_from_db()
+        door.stay(connection)
+        if now - renewed > timing.scaled(timing.SLOT_LEASE) / 3:
+            renewed = now
+            held.renew()
+            if not held.numbers:
+                raise door.NotNow(f"The leave to call {connection} was lost to another worker.")
 
 
 def entity_key(connection: Connection, entity: LegalEntity, period: AccountingPeriod) -> str:
@@ -116,39 +149,56 @@ def _keep(connection: Connection, entity: LegalEntity, key: str, lines: list[Sta
 
 
 def reconcile(entity: LegalEntity, period: AccountingPeriod, user: User | None = None) -> ReconciliationRun:
-    """Read the statements of all the entity's targets for a period and compare; the run, failed where one cannot be read."""
-    try:
-        tolerances, read_at = _read_all(entity, period)
-    except _Unread as unread:
-        return matching.fail(entity, period, user, str(unread))
-    return matching.run(entity, period, user, targets=tolerances, read_at=read_at)
+    """Read the statements of all the entity's targets for a period and compare.
+
+    The run is failed where a statement cannot be read. Where a target is not to be asked now it stays RUNNING, says why, and
+    the sweeper goes on with it.
+    """
+    return _see_through(matching.begin(entity, period, user))
 
 
 def answer(run_id: int) -> ReconciliationRun | None:
-    """Do the comparison that a person asked for; None when it has ended already. Whatever goes wrong ends in the run."""
-    found = ReconciliationRun.objects.select_related("entity", "period").get(pk=run_id)
-    if found.state != ReconciliationRun.State.RUNNING:
+    """Go on with a comparison that waits for a worker; None when it has ended, waits, or another worker has it."""
+    found = matching.take(run_id)
+    if found is None:
         return None
+    if found.deaths >= _MOST_DEATHS:
+        said = f"Its worker ended {found.deaths} times before it was through, so nobody tries it again by itself."
+        return matching.give_up(found, said)
+    return _see_through(found)
+
+
+def _see_through(found: ReconciliationRun) -> ReconciliationRun:
+    """Read, compare and end a run that this worker holds. Whatever goes wrong ends, or waits, in the run."""
     try:
-        tolerances, found.statement_read_at = _read_all(found.entity, found.period)
+        tolerances, found.statement_read_at = _read_all(found)
+        return matching.compare(found, targets=tolerances)
+    except door.NotNow as closed:
+        return matching.put_off(found, str(closed), closed.seconds)
     except _Unread as unread:
         return matching.give_up(found, str(unread))
-    return matching.compare(found, targets=tolerances)
+    except matching.RunLost:
+        found.refresh_from_db()
+        return found
+    except Exception as error:
+        matching.give_up(found, f"Tieout itself failed: {type(error).__name__}: {error}")
+        raise
 
 
 class _Unread(Exception):
     """The statement of a target could not be read; the sentence says which and why."""
 
 
-def _read_all(entity: LegalEntity, period: AccountingPeriod) -> tuple[dict[int, Decimal], datetime | None]:
+def _read_all(found: ReconciliationRun) -> tuple[dict[int, Decimal], datetime | None]:
     """Read the statements of all targets: the hours that each cannot tell apart, and when the oldest was read."""
     tolerances: dict[int, Decimal] = {}
     read_at: datetime | None = None
-    for connection in targets_of(entity, period):
+    for connection in targets_of(found.entity, found.period):
         try:
+            taken = read(connection, found.entity, found.period, alive=lambda: matching.hold_on(found))
             tolerances[connection.pk] = registry.target(connection).capabilities.hours_tolerance
-            taken = read(connection, entity, period)
         except (ConnectorError, NoStatement, registry.UnknownConnector, registry.WrongHalf) as error:
             raise _Unread(f"The statement of {connection} could not be read: {error}") from error
+        matching.hold_on(found)
         read_at = min(read_at or taken.read_at, taken.read_at)
     return tolerances, read_at

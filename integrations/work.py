@@ -35,7 +35,6 @@ class Stage(IntEnum):
     DELIVER = 3
     READ_BACK = 4
     REVALIDATE = 5
-    RECONCILE = 6
 
 
 def pull(stream_id: int, trigger: str = Run.Trigger.SCHEDULE, user_id: int | None = None) -> Run | None:
@@ -140,12 +139,8 @@ def operation(operation_id: int) -> None:
 
 
 def reconcile(run_id: int) -> None:
-    """Read the statements and compare, for a run that a person asked for."""
-    if waiting.try_lock(Stage.RECONCILE, run_id):
-        try:
-            statements.answer(run_id)
-        finally:
-            waiting.unlock(Stage.RECONCILE, run_id)
+    """Read the statements and compare, for a run that waits for a worker; its lease keeps a second one away."""
+    statements.answer(run_id)
 
 
 def export(export_id: int) -> None:

@@ -21,13 +21,19 @@ from portal.models import AccountingPeriod, LegalEntity, User
 from reconciliation import cases
 from reconciliation.models import ReconciliationResult, ReconciliationRun
 from reconciliation.sql import matching as sql
+from reconciliation.sql import runs
 
 RULE = "out-of-balance"
 ACTOR = "reconciliation"
+LEASE_SECONDS = 120.0  # of a worker on one comparison, renewed while statements are read
 _AT_ONCE = 10_000
 Outcome = ReconciliationResult.Outcome
 Leg = ReconciliationResult.Leg
 SETTLED = frozenset({Outcome.MATCHED, Outcome.OPEN})
+
+
+class RunLost(Exception):
+    """Another worker has taken the run over, because the lease was over; what it finds counts."""
 
 
 def run(
@@ -43,33 +49,37 @@ def run(
     `targets` are ids of targets with the hours that their own unit cannot tell apart (all of the entity's, exactly, when not
     given); `read_at` is when their statements were read. Balanced means that nothing is left but what matches or only waits.
     """
-    found = ReconciliationRun.objects.create(
-        entity=entity, period=period, started_at=portal_sql.now(), requested_by=user, statement_read_at=read_at
-    )
+    found = begin(entity, period, user)
+    found.statement_read_at = read_at
     return compare(found, targets=targets)
 
 
 def compare(found: ReconciliationRun, *, targets: Mapping[int, Decimal] | None = None) -> ReconciliationRun:
-    """Do the comparison of a run that stands as RUNNING; it ends with it, whatever is found."""
+    """Do the comparison of a run that this worker holds; it ends with it, whatever is found. Raises RunLost."""
     try:
         with transaction.atomic():
+            _keep(found)
             _compare(found, targets)
+    except RunLost:
+        raise
     except Exception as error:
-        found.state = ReconciliationRun.State.FAILED
-        found.failure = f"{type(error).__name__}: {error}"
-        found.finished_at = portal_sql.now()
-        found.save()
+        give_up(found, f"{type(error).__name__}: {error}")
         raise
     return found
 
 
-def fail(entity: LegalEntity, period: AccountingPeriod, user: User | None, reason: str) -> ReconciliationRun:
-    """Note that a period could not be compared, and why: no statement is no proof."""
-    now = portal_sql.now()
-    return ReconciliationRun.objects.create(
-        entity=entity, period=period, started_at=now, finished_at=now, requested_by=user,
-        state=ReconciliationRun.State.FAILED, failure=reason,
-    )  # fmt: skip
+def _keep(found: ReconciliationRun) -> None:
+    if not runs.lock(found.pk, found.fence):
+        raise RunLost(f"Run {found.pk} was taken over.")
+
+
+def begin(entity: LegalEntity, period: AccountingPeriod, user: User | None = None) -> ReconciliationRun:
+    """A run that this worker does itself, under a lease; should the worker die, the sweeper has another go on with it."""
+    found = ReconciliationRun.objects.create(
+        entity=entity, period=period, started_at=portal_sql.now(), requested_by=user
+    )
+    runs.take(found.pk, LEASE_SECONDS)
+    return ReconciliationRun.objects.select_related("entity", "period").get(pk=found.pk)
 
 
 def request(entity: LegalEntity, period: AccountingPeriod, user: User) -> ReconciliationRun:
@@ -79,25 +89,41 @@ def request(entity: LegalEntity, period: AccountingPeriod, user: User) -> Reconc
     """
     with transaction.atomic():
         AccountingPeriod.objects.select_for_update().get(pk=period.pk)
-        waiting = ReconciliationRun.objects.filter(pk__in=requested(), period=period).order_by("-pk").first()
-        if waiting is not None:
-            return waiting
-        return ReconciliationRun.objects.create(
+        running = ReconciliationRun.objects.filter(period=period, state=ReconciliationRun.State.RUNNING)
+        return running.order_by("-pk").first() or ReconciliationRun.objects.create(
             entity=entity, period=period, started_at=portal_sql.now(), requested_by=user
         )
 
 
 def requested() -> list[int]:
-    """Comparisons that people asked for and that have not ended, oldest first."""
-    open_ones = ReconciliationRun.objects.filter(state=ReconciliationRun.State.RUNNING, requested_by__isnull=False)
-    return list(open_ones.order_by("pk").values_list("pk", flat=True))
+    """Comparisons that have not ended and that no living worker has, whoever asked for them; the oldest first."""
+    return runs.due()
+
+
+def take(run_id: int) -> ReconciliationRun | None:
+    """Lease a run to this worker; None when it has ended, waits, or another worker has it."""
+    if not runs.take(run_id, LEASE_SECONDS):
+        return None
+    return ReconciliationRun.objects.select_related("entity", "period").get(pk=run_id)
+
+
+def hold_on(found: ReconciliationRun) -> None:
+    """Renew the lease while statements are read. Raises RunLost when another worker has the run."""
+    if not runs.hold_on(found.pk, found.fence, LEASE_SECONDS):
+        raise RunLost(f"Run {found.pk} was taken over.")
+
+
+def put_off(found: ReconciliationRun, sentence: str, seconds: float) -> ReconciliationRun:
+    """Let a run wait, because a target is not to be asked now; the sweeper goes on with it after some seconds."""
+    runs.put_off(found.pk, found.fence, sentence, seconds)
+    found.refresh_from_db()
+    return found
 
 
 def give_up(found: ReconciliationRun, reason: str) -> ReconciliationRun:
-    """End a run that could not be compared, and say why."""
-    found.state, found.failure = ReconciliationRun.State.FAILED, reason
-    found.finished_at = portal_sql.now()
-    found.save(update_fields=["state", "failure", "finished_at"])
+    """End a run that could not be compared, and say why: no statement is no proof. Nothing when it was taken over."""
+    runs.fail(found.pk, found.fence, reason)
+    found.refresh_from_db()
     return found
 
 
@@ -115,6 +141,7 @@ def _compare(found: ReconciliationRun, targets: Mapping[int, Decimal] | None) ->
     _move_matched(found)
     _tell(found)
     found.finished_at = portal_sql.rows("SELECT clock_timestamp()")[0][0]
+    found.lease_until, found.next_try_at, found.waits_for = None, None, ""
     found.save()
 
 

@@ -6,11 +6,13 @@ released when the door is seen open again. An open breaker or refused credential
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from integrations import breaker, registry, slots, windows
-from integrations.errors import ConnectorError
+from integrations import breaker, registry, slots, timing, windows
+from integrations.errors import ConnectorError, Unauthorised, Unavailable
 from integrations.models import Breaker
 from integrations.outbox import causes
 from integrations.protocol import Target
@@ -21,6 +23,15 @@ from portal.models import Connection
 THROTTLED = "throttled"  # told to slow down: too short to park anything
 DOORS = ("connection", "paused", "maintenance", "unauthorised", "breaker")
 _PARKED_AT_ONCE = 5000
+_AGAIN = 15.0  # seconds after which somebody who found the door closed tries it again, at least
+
+
+class NotNow(Exception):
+    """The target is not to be called now: the sentence says why, `seconds` when to try again."""
+
+    def __init__(self, sentence: str, seconds: float = 0.0) -> None:
+        super().__init__(sentence)
+        self.seconds = max(seconds, timing.scaled(_AGAIN))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +99,45 @@ def unlock(connection: Connection) -> Target:
     except ConnectorError as error:
         refused(connection, error)
         raise
+
+
+def stay(connection: Connection) -> Door:
+    """How the door stands for somebody who calls already; NotNow once it has closed."""
+    door = look(connection)
+    if door.waits_on:
+        wait = (door.until - sql.clock()).total_seconds() if door.until else 0.0
+        raise NotNow(f"{connection} is not asked now. {door.sentence}", wait)
+    return door
+
+
+@contextmanager
+def one_call(connection: Connection) -> Iterator[tuple[Target, slots.Lease]]:
+    """The target for calls one after the other, outside of a shift, under a slot and the breaker as in one.
+
+    Raises NotNow while the door is closed or every slot is taken. What fails inside is told to the breaker and raised as it is,
+    or as NotNow where the failure itself closed the door: there is something to wait for.
+    """
+    approach(connection)
+    standing = stay(connection)
+    target = unlock(connection)
+    error: ConnectorError | None = None
+    with slots.lease(connection.pk, min(standing.calls, target.capabilities.concurrency), wanted=1) as held:
+        if not held.numbers:
+            raise NotNow(f"As many calls as {connection} allows are under way.")
+        try:
+            yield target, held
+        except ConnectorError as failure:
+            error = failure
+    if isinstance(error, Unauthorised):
+        refused(connection, error)
+    else:
+        breaker.record(connection.pk, [breaker.hear(error)])
+    if error is None:
+        causes.authorised(connection)
+    else:
+        if isinstance(error, Unavailable):
+            stay(connection)
+        raise error
 
 
 def refused(connection: Connection, error: ConnectorError) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
-from integrations import postings, registry
-from integrations.outbox import causes
+from integrations import postings
+from integrations.outbox import causes, door
 from integrations.outbox.claim import ACTOR
 from integrations.outbox.shift import Plan, work
 from integrations.protocol import Capabilities, Target
@@ -33,10 +33,10 @@ def confirms(can: Capabilities) -> bool:
 
 
 def check_now(entry_ids: Sequence[int]) -> dict[int, str]:
-    """Ask the target about entries in doubt or accepted, due or not; a sentence for each about how it stands afterwards."""
+    """Ask the target about entries it may hold, due or not; a sentence for each about how it stands afterwards."""
     targets: dict[int, list[int]] = defaultdict(list)
     for entry_id, entry in sql.standing_of(entry_ids).items():
-        if entry.state in (State.IN_DOUBT, State.ACCEPTED):
+        if entry.state in (State.IN_DOUBT, State.ACCEPTED, State.POSTED, State.RECONCILED):
             targets[entry.target_id].append(entry_id)
     for connection in Connection.objects.filter(pk__in=targets):
         ids = targets[connection.pk]
@@ -70,8 +70,11 @@ def adopt(entry_id: int, number: str, user: User, reason: str) -> None:
             f"Entry {entry_id} is {entry.state_row.get_state_display().lower()}; only one in doubt is settled by hand."
         )
     posting = postings.build(sql.booked_by([entry_id]))[entry_id]
-    target = registry.target(entry.target)
-    line = _record(target, posting, number)
+    try:
+        with door.one_call(entry.target) as (target, _):
+            line = _record(target, posting, number)
+    except door.NotNow as closed:
+        raise NotConfirmed(str(closed)) from closed
     differing = postings.differences(posting, line, target.capabilities.hours_tolerance)
     if differing:
         told = "; ".join(f"{name}: sent {sent}, found {found}" for name, (sent, found) in differing.items())

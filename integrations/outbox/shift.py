@@ -15,7 +15,7 @@ from integrations import registry, slots, timing
 from integrations.errors import ConnectorError
 from integrations.http.client import TOTAL_SECONDS
 from integrations.models import Breaker
-from integrations.outbox import claim, door, proof, settle
+from integrations.outbox import causes, claim, door, proof, settle
 from integrations.outbox.crew import Call, Crew
 from integrations.outbox.settle import Told
 from integrations.protocol import Capabilities, Target
@@ -64,10 +64,13 @@ def work(connection: Connection, plan: Plan) -> Told:
         patience = sys.getswitchinterval()
         sys.setswitchinterval(_HAND_OVER)
         try:
-            return _Shift(connection, plan, target, held, crew).run()
+            told = _Shift(connection, plan, target, held, crew).run()
         finally:
             sys.setswitchinterval(patience)
             crew.dismiss()
+    if told.breaker is not None and told.breaker.unauthorised_at is None and told.breaker.succeeded_at is not None:
+        causes.authorised(connection)
+    return told
 
 
 @dataclass(slots=True)

@@ -9,7 +9,10 @@ from portal.models.access import Scope, ScopedQuerySet
 
 
 class ReconciliationRun(models.Model):
-    """One comparison of tracker, ledger and target for an entity and period, with its totals as they stood then."""
+    """One comparison of tracker, ledger and target for an entity and period, with its totals as they stood then.
+
+    While it runs, the row is the queue: a worker has it under a lease, or it waits for one, for the reason that `waits_for` says.
+    """
 
     class State(models.TextChoices):
         RUNNING = "running", "Running"
@@ -26,11 +29,23 @@ class ReconciliationRun(models.Model):
     requested_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
     totals = models.JSONField(default=dict, blank=True)  # per leg: hours and money of both sides, matched, differing
     failure = models.TextField(blank=True)
+    fence = models.PositiveIntegerField(default=0)  # counts the workers that took it; only the last one may end it
+    deaths = models.PositiveSmallIntegerField(default=0)  # workers that had it and never gave it back
+    lease_until = models.DateTimeField(null=True, blank=True)
+    next_try_at = models.DateTimeField(null=True, blank=True)
+    waits_for = models.TextField(blank=True)  # why the target was not asked yet, in a sentence
 
     objects = ScopedQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]
+        indexes = [models.Index(fields=["next_try_at"], condition=Q(state="running"), name="run_to_answer")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state="running") | Q(lease_until=None, next_try_at=None, waits_for=""),
+                name="a_run_that_ended_waits_for_nothing",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.entity} {self.period.code}"

@@ -325,6 +325,10 @@ class RunScreen(ListScreen):
         found = []
         if self.run.failure:
             found.append(Notice(self.run.failure, "bad"))
+        if self.run.waits_for:
+            found.append(Notice(f"{self.run.waits_for} It goes on by itself.", "info"))
+        elif self.run.state == State.RUNNING and self.run.lease_until and self.run.lease_until < timezone.now():
+            found.append(Notice("The worker that compared it has ended. Another one goes on with it.", "warn"))
         later = ReconciliationRun.objects.filter(period=self.run.period_id, pk__gt=self.run.pk).order_by("-pk").first()
         if later is not None:
             address = reverse("reconciliation_run", args=[later.pk])
@@ -334,6 +338,10 @@ class RunScreen(ListScreen):
     def nothing(self) -> Empty:
         """By tab and state."""
         if self.run.state == State.RUNNING:
+            if self.run.waits_for:
+                return Empty(
+                    "It waits", "Nothing is compared before every statement is read; this page follows by itself."
+                )
             return Empty("It is being compared", "Statements are read first; this page follows by itself.")
         if self.run.state == State.FAILED:
             return Empty("It could not be compared", "No statement is no proof; nothing was moved.")

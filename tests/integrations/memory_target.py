@@ -29,6 +29,7 @@ class Books:
     latency: float = 0.0
     pushes: list[list[str]] = field(default_factory=list)
     finds: list[list[str]] = field(default_factory=list)
+    statements: list[tuple[date, date, str]] = field(default_factory=list)
     checks: int = 0
     check_error: ConnectorError | None = None
     find_error: ConnectorError | None = None
@@ -123,6 +124,7 @@ class MemoryTarget:
             return {line.key: books.shown(line) for line in books.records if line.key in set(keys)}
 
     def statement(self, start: date, end: date, entity: str = "") -> Iterator[StatementLine]:
+        self.books.statements.append((start, end, entity))
         for line in list(self.books.records):
             if start <= line.work_date <= end and entity in ("", line.entity):
                 yield self.books.shown(line)

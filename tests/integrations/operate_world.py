@@ -110,9 +110,6 @@ def operations(monkeypatch: Any) -> Operations:
     Breaker.objects.create(
         connection=source, changed_at=now - timedelta(days=9), succeeded_at=now - timedelta(minutes=6)
     )
-    MaintenanceWindow.objects.create(
-        connection=target, weekday=7, start_time="06:00", minutes=120, zone="Europe/Berlin", reason="Weekly upgrade"
-    )
     Slot.objects.create(connection=target, number=0, holder="worker", lease_until=now + timedelta(minutes=1))
     runs = [run(source, hours_ago=n * 0.75) for n in range(24)]
     run(
@@ -138,6 +135,9 @@ def operations(monkeypatch: Any) -> Operations:
     )
     comparison = statements.reconcile(us, period)
     foreign_comparison = statements.reconcile(de, foreign_period)
+    MaintenanceWindow.objects.create(
+        connection=target, weekday=7, start_time="06:00", minutes=120, zone="Europe/Berlin", reason="Weekly upgrade"
+    )
     outbound.entries(source, 12, start=40)
     failed = message(
         source, "636709355", pk=90_002, state=InboxMessage.State.FAILED, attempts=1, run_id=runs[0].pk,

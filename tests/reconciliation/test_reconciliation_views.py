@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils.timezone import now
 
 from integrations import sweeper, work
 from integrations.errors import Unavailable
+from integrations.models import MaintenanceWindow
 from portal.models import User
 from reconciliation import matching
-from reconciliation.models import ReconciliationRun
+from reconciliation.models import ReconciliationResult, ReconciliationRun
 from reconciliation.views.legs import legs_of
+from tests.integrations.memory_target import BOOKS
 from tests.integrations.operate_world import Operations, operations
 
 pytestmark = pytest.mark.django_db
@@ -115,6 +119,63 @@ def test_a_statement_that_cannot_be_read_ends_the_run_with_the_reason(
     page = text(client.get(f"/reconciliation/{run.pk}/"))
     assert "The ERP is in maintenance." in page
     assert "No statement is no proof" in page
+
+
+def test_a_run_waits_while_its_target_is_not_to_be_asked_and_says_why(client: Client, firm: Operations) -> None:
+    MaintenanceWindow.objects.create(
+        connection=firm.target, starts_at=now() - timedelta(hours=1), ends_at=now() + timedelta(hours=1),
+        reason="quarterly upgrade",
+    )  # fmt: skip
+    looked = len(BOOKS[firm.target.code].statements)
+    client.force_login(firm.controller)
+    client.post(f"/reconciliation/periods/{firm.period.pk}/", {"action": "reconcile"})
+    run = ReconciliationRun.objects.latest("pk")
+    sweeper.sweep()
+    run.refresh_from_db()
+    assert (run.state, run.lease_until) == ("running", None)
+    assert run.next_try_at is not None
+    assert matching.requested() == []  # it is not tried again before the window ends
+    page = text(client.get(f"/reconciliation/{run.pk}/"))
+    assert "Maintenance window: quarterly upgrade. It goes on by itself." in page
+    assert "It is tried again" in page
+    assert len(BOOKS[firm.target.code].statements) == looked
+    MaintenanceWindow.objects.all().delete()
+    ReconciliationRun.objects.filter(pk=run.pk).update(next_try_at=now())
+    sweeper.sweep()
+    run.refresh_from_db()
+    assert (run.state, run.waits_for, run.next_try_at) == ("out_of_balance", "", None)
+
+
+def test_a_run_whose_worker_was_killed_is_finished_by_the_sweeper(client: Client, firm: Operations) -> None:
+    run = matching.begin(firm.comparison.entity, firm.period)
+    assert matching.requested() == []  # a living worker has it
+    ReconciliationRun.objects.filter(pk=run.pk).update(lease_until=now() - timedelta(seconds=1))
+    client.force_login(firm.controller)
+    assert "The worker that compared it has ended" in text(client.get(f"/reconciliation/{run.pk}/"))
+    sweeper.sweep()
+    run.refresh_from_db()
+    assert (run.state, run.deaths, run.fence) == ("out_of_balance", 1, 2)
+
+
+def test_a_worker_that_comes_back_after_its_lease_changes_nothing(firm: Operations) -> None:
+    slow = matching.begin(firm.comparison.entity, firm.period)
+    ReconciliationRun.objects.filter(pk=slow.pk).update(lease_until=now() - timedelta(seconds=1))
+    work.reconcile(slow.pk)
+    before = ReconciliationResult.objects.filter(run=slow.pk).count()
+    with pytest.raises(matching.RunLost):
+        matching.compare(slow)
+    with pytest.raises(matching.RunLost):
+        matching.hold_on(slow)
+    assert matching.give_up(slow, "too late").state == "out_of_balance"
+    assert ReconciliationResult.objects.filter(run=slow.pk).count() == before
+
+
+def test_a_run_that_kills_its_workers_is_given_up(firm: Operations) -> None:
+    run = matching.begin(firm.comparison.entity, firm.period)
+    ReconciliationRun.objects.filter(pk=run.pk).update(lease_until=now() - timedelta(seconds=1), deaths=2)
+    sweeper.sweep()
+    run.refresh_from_db()
+    assert (run.state, "ended 3 times" in run.failure) == ("failed", True)
 
 
 def test_only_those_who_may_fix_ask_for_a_comparison(client: Client, firm: Operations) -> None:

@@ -40,8 +40,8 @@ class Command(BaseCommand):
 
     def _print(self, run: ReconciliationRun) -> None:
         self.stdout.write(f"{run.entity} {run.period.code}: {run.get_state_display()} (run {run.pk})")
-        if run.failure:
-            self.stdout.write(run.failure)
+        if run.failure or run.waits_for:
+            self.stdout.write(run.failure or f"{run.waits_for} It goes on by itself.")
             return
         line = "{:<18} {:>8} {:>8} {:>8} {:>14} {:>14}"
         self.stdout.write(line.format("", "matched", "open", "differ", "hours left", "hours right"))

@@ -23,6 +23,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Check and print."""
         broken = 0
+        if not options["offline"]:
+            for sentence in invariants.not_asked():
+                self.stdout.write(f"not asked   {sentence}")
         for invariant, breaches in invariants.verify(live=not options["offline"]):
             broken += len(breaches)
             self.stdout.write(f"{'ok    ' if not breaches else 'BROKEN'} {invariant.code:<4} {invariant.promise}")
