@@ -116,8 +116,8 @@ def _standing(
 def take_in(connection: Connection, records: Sequence[tuple[int, DocumentRecord]]) -> Taken:
     """Store records of one source as document versions.
 
-    A draft or submitted record of an unknown document is seen and left. A known document that comes back unapproved, withdrawn
-    or deleted gets a version saying so. Raises ValueError when the connection belongs to no legal entity.
+    A draft or submitted record of an unknown document is seen and left; a rejected one is kept. A known document that comes
+    back unapproved, withdrawn or deleted gets a version saying so. Raises ValueError when the connection has no legal entity.
     """
     if connection.entity_id is None:
         raise ValueError(f"Connection {connection.code} has no legal entity, so its documents would belong to nobody.")

@@ -24,9 +24,10 @@ class DocumentKind(StrEnum):
 class SourceStatus(StrEnum):
     """How far a document has come in its source. Only APPROVED may reach the ledger."""
 
-    DRAFT = "draft"  # running, unsubmitted or rejected: seen, not final
+    DRAFT = "draft"  # running or unsubmitted: seen, not final
     SUBMITTED = "submitted"
     APPROVED = "approved"
+    REJECTED = "rejected"  # somebody looked at it and said no: a word that may stand against another tool's approval
     WITHDRAWN = "withdrawn"  # was approved, and the approval was taken back
     DELETED = "deleted"  # gone at the source
 

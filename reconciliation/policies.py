@@ -30,6 +30,7 @@ class Policy:
     day_hours_max: Decimal = Decimal(24)
     overlaps_allowed: bool = False
     duplicates_within_source: bool = False
+    authoritative_sources: Mapping[str, str] = field(default_factory=dict)
     approver_required: bool = False
     approver_from_chain: bool = True
     task_required: bool = False
@@ -192,6 +193,12 @@ SETTINGS: tuple[Setting, ...] = (
         _flag,
         _YES_NO,
         "Whether equal entries of one source are suspected too, and not only those that two tools report.",
+    ),
+    Setting(
+        "authoritative_sources",
+        _table(_text),
+        "a table of project code to connection code; * for the rest",
+        "Which tool's word counts where one approved work that another rejected. Without one, such work waits.",
     ),
     Setting("approver_required", _flag, _YES_NO, "Whether the source must say who approved."),
     Setting(

@@ -99,7 +99,14 @@ class TimeEntry(DocumentVersion):
     class Meta:
         verbose_name_plural = "time entries"
         constraints = [models.UniqueConstraint(fields=["document", "version"], name="time_entry_version_is_unique")]
-        indexes = [models.Index(fields=["work_date", "resource_key"], name="time_entry_by_day_and_person")]
+        indexes = [
+            models.Index(fields=["work_date", "resource_key"], name="time_entry_by_day_and_person"),
+            models.Index(
+                fields=["work_date"],
+                condition=models.Q(status__in=["rejected", "withdrawn"]),
+                name="time_entry_refused_by_day",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"time entry {self.document_id} v{self.version}"

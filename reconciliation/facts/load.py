@@ -25,6 +25,7 @@ from reconciliation.facts.records import (
     Other,
     PurchaseOrder,
     RateCard,
+    Refused,
     Role,
     Route,
     Source,
@@ -97,10 +98,12 @@ def load(drafts: Sequence[Draft], entities: dict[int, Entity], *, without: Seque
     facts = Facts(now=sql.now(), entities=entities)
     if not drafts:
         return facts
-    load_names(facts, drafts)
-    load_named(facts, drafts)
-    for draft in drafts:
+    refused = _refused_on_the_same_days(drafts)
+    load_names(facts, [*drafts, *refused])
+    load_named(facts, [*drafts, *refused])
+    for draft in (*drafts, *refused):
         resolve(facts, draft)
+    _set_refused(drafts, refused)
     _load_agreements(facts, drafts)
     for draft in drafts:
         _resolve_more(facts, draft)
@@ -111,6 +114,35 @@ def load(drafts: Sequence[Draft], entities: dict[int, Entity], *, without: Seque
     _load_budgets(facts, drafts, without)
     facts.waivers = set(documents.waivers_of([draft.document_id for draft in drafts]))
     return facts
+
+
+def _refused_on_the_same_days(drafts: Sequence[Draft]) -> list[Draft]:
+    """What other tools rejected or withdrew on the work days of the batch; one query where there is nothing."""
+    timed = [draft for draft in drafts if draft.kind == "time"]
+    ids = documents.refused_on({draft.work_date for draft in timed}) if timed else []
+    if not ids:
+        return []
+    batch = {draft.document_id for draft in drafts}
+    refused = drafts_of([document_id for document_id in ids if document_id not in batch], lock=False)
+    give_routes(refused)
+    return refused
+
+
+def _set_refused(drafts: Sequence[Draft], refused: Sequence[Draft]) -> None:
+    """Give each draft what was refused of the same person on the same day by another source."""
+    by_day: dict[tuple[int, date], list[Refused]] = {}
+    for copy in refused:
+        if copy.resource is not None and copy.hours is not None:
+            by_day.setdefault((copy.resource.id, copy.work_date), []).append(
+                Refused(
+                    copy.document_id, copy.source, copy.status, copy.project.id if copy.project else None, copy.hours,
+                    copy.provenance, normal(copy.description), copy.external_id,
+                )
+            )  # fmt: skip
+    for draft in drafts if by_day else ():
+        if draft.resource is not None and draft.kind == "time":
+            there = by_day.get((draft.resource.id, draft.work_date), [])
+            draft.refused = [copy for copy in there if copy.source.id != draft.source_id]
 
 
 def _load_agreements(facts: Facts, drafts: Sequence[Draft]) -> None:

@@ -217,6 +217,20 @@ class Other:
     external_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A time entry of the same person on the same day that another tool rejected, or whose approval it took back."""
+
+    document_id: int
+    source: Source
+    status: str
+    project_id: int | None
+    hours: Decimal
+    provenance: str
+    text: str
+    external_id: str
+
+
 @dataclass(slots=True)
 class Standing:
     """One entry that a document has on the ledger."""
@@ -347,6 +361,7 @@ class Draft:
     # what else stands
     text: str = ""  # the description in one spelling, to find duplicates
     others: Sequence[Other] = ()
+    refused: Sequence[Refused] = ()
     standing: Sequence[Standing] = ()
     waits_on: str = ""
 

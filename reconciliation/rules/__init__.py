@@ -31,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     people.resource_wrong_entity,
     people.intercompany_missing,
     people.cost_centre_missing,
+    approvals.approval_conflict,
     approvals.approver_is_worker,
     approvals.approver_not_in_chain,
     hours.hours_out_of_range,

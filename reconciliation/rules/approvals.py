@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from reconciliation.facts.records import Draft, normal
+from decimal import Decimal
+
+from reconciliation.facts.records import Draft, Refused, normal
 from reconciliation.facts.tables import Facts
-from reconciliation.rules.base import Finding, rule, said, who
+from reconciliation.pricing import figure
+from reconciliation.rules.base import TIME, Finding, rule, said, who
 
 
 @rule(
@@ -26,6 +29,54 @@ def not_approved(entry: Draft, facts: Facts) -> Finding | None:
         detail={"status": entry.status},
         connection_id=entry.source_id,
     )
+
+
+@rule(
+    "approval-conflict",
+    title="Approved in one tool, rejected in another",
+    subject="project",
+    remedies=("same-work", "waive", "hand-back"),
+    cases=(54,),
+    kinds=TIME,
+)
+def approval_conflict(entry: Draft, facts: Facts) -> Finding | None:
+    """No other tool rejected the same work, unless this one's word is what counts for the project.
+
+    The same work is the same provenance, or the same person, day, project, hours and text.
+    """
+    project_code = entry.project.code if entry.project is not None else ""
+    settled = entry.policy.authoritative_sources
+    counts = settled.get(project_code, settled.get("*", ""))
+    if not entry.refused or counts == entry.source.code:
+        return None
+    against = next((other for other in entry.refused if _same_work(entry, other)), None)
+    if against is None:
+        return None
+    hours = f"{figure(entry.whole_hours or Decimal(0))} hours of {who(entry)} on {entry.work_date}"
+    verdict = "rejected" if against.status == "rejected" else "took back the approval of"
+    named = f"project {project_code}" if project_code else "this work"
+    word = (
+        f"and {against.source.name}'s word counts for {named}"
+        if counts == against.source.code
+        else f"and no source is set as the one whose word counts for {named}"
+    )
+    return Finding(
+        sentence=f"{entry.source.name} approved {hours}, {against.source.name} {verdict} them as entry {against.external_id}, "
+        f"{word}; settle it at the sources, leave the entry out, or waive with the reason why it goes.",
+        subject_key=f"{entry.project.id if entry.project else 0}:{entry.source_id}:{against.source.id}",
+        cause=f"{entry.source.name} approves work on {named} that {against.source.name} rejects.",
+        detail={"against": against.document_id, "project_id": entry.project.id if entry.project else None},
+        connection_id=entry.source_id,
+    )
+
+
+def _same_work(entry: Draft, other: Refused) -> bool:
+    if entry.provenance and entry.provenance in (other.provenance, other.external_id):
+        return True
+    if other.provenance and other.provenance == entry.external_id:
+        return True
+    alike = other.hours == entry.whole_hours and other.text == normal(entry.description)
+    return alike and other.project_id == (entry.project.id if entry.project is not None else None)
 
 
 @rule(

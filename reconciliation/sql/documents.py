@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import date
 from typing import Any
 
 from portal.sql import execute, rows
@@ -119,6 +120,26 @@ def live_time_on(days: Iterable[tuple[int, Any]]) -> list[tuple[Any, ...]]:
          WHERE e.kind = 'time' AND e.reverses_id IS NULL""",
         [numbers([pair[0] for pair in pairs]), "{" + ",".join([str(pair[1]) for pair in pairs]) + "}"],
     )
+
+
+def refused_on(days: Collection[date]) -> list[int]:
+    """Documents whose current version is time of one of these days that its source rejected, or withdrew after approval."""
+    found = rows(
+        "SELECT d.id FROM portal_timeentry v JOIN portal_document d ON d.id = v.document_id AND d.current_version = v.version"
+        " WHERE v.status IN ('rejected', 'withdrawn') AND v.work_date = ANY(%s::date[]) ORDER BY d.id",
+        ["{" + ",".join(str(day) for day in days) + "}"],
+    )
+    return [row[0] for row in found]
+
+
+def held_against(document_ids: Collection[int], rule: str) -> list[int]:
+    """Entries that a rule holds because of what another tool says of these documents."""
+    found = rows(
+        "SELECT h.entry_id FROM reconciliation_exceptioncase c JOIN reconciliation_hold h ON h.case_id = c.id"
+        " AND h.closed_at IS NULL WHERE c.state = 'open' AND c.rule = %s AND (h.detail->>'against')::bigint = ANY(%s::bigint[])",
+        [rule, numbers(document_ids)],
+    )
+    return [row[0] for row in found]
 
 
 def waivers_of(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:

@@ -94,6 +94,7 @@ def _admit(document_ids: Sequence[int], *, actor: str) -> Admitted:
     if standing:
         documents.answer_hand_backs(list(standing))
     _tell_unrouted(drafts, admitted)
+    again += documents.held_against([draft.document_id for draft in drafts], "approval-conflict")
     if wanted:
         wanted.sort(key=lambda draft: (draft.work_date, draft.document_id))
         for draft in wanted:

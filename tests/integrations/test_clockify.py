@@ -326,7 +326,7 @@ def test_only_an_approved_state_is_approved(gb: Workspace) -> None:
         "PENDING": SourceStatus.SUBMITTED,
         "WITHDRAWN_APPROVAL": SourceStatus.WITHDRAWN,
         "WITHDRAWN_SUBMISSION": SourceStatus.DRAFT,
-        "REJECTED": SourceStatus.DRAFT,
+        "REJECTED": SourceStatus.REJECTED,
     }.items():
         header = {**record.payload["approvalRequest"], "status": {"state": state}}
         found = gb.read(replace(record, payload={**record.payload, "approvalRequest": header}))

@@ -24,7 +24,7 @@ _STATUS = {
     "APPROVED": SourceStatus.APPROVED,
     "WITHDRAWN_APPROVAL": SourceStatus.WITHDRAWN,
     "WITHDRAWN_SUBMISSION": SourceStatus.DRAFT,
-    "REJECTED": SourceStatus.DRAFT,
+    "REJECTED": SourceStatus.REJECTED,
 }
 _DURATION = re.compile(r"(-?)P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.ASCII)
 _NOT_WORK = frozenset({"BREAK", "HOLIDAY", "TIME_OFF"})
