@@ -1,31 +1,63 @@
-"""`python -m tests.faults.nursery`: forks one worker per line of input, lets it work a shift, and tells how it ended.
+"""`python -m tests.faults.nursery`: forks workers, lets them work side by side, and tells how each ended.
 
-A line is "CONNECTION FAILPOINT" (or "-" for none). The worker recovers, delivers and reads back at that target; the answer is
-the signal that ended it, 0 for a good end, or 1 with the error on stderr. Forking from a process that has loaded everything
-and holds no database connection starts a worker in milliseconds.
+A line is a JSON list of jobs, each [what, number, failpoint]: "deliver" is a shift at a target (recover, deliver, read back),
+"operation" a bulk fix in chunks of two rows. The answer is a JSON list: the signal that ended each worker, 0 for a good end, or
+1 with the error on stderr. Forking from a process that has loaded everything and holds no database connection starts a worker
+in milliseconds; workers that wait for a time-out or a lease wait together.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import sys
 import traceback
+from typing import Any
 
 import django
 
+BETWEEN_CHUNKS = "between-chunks"
 
-def _work(connection_id: int, failpoint: str) -> int:
+
+def _deliver(connection_id: int, failpoint: str) -> None:
     from integrations import failpoints, outbox, registry
 
     registry.CONNECTORS["plain"] = "tests.faults.plain.PlainTarget"
-    failpoints.arm("" if failpoint == "-" else failpoint)
+    failpoints.arm(failpoint)
+    outbox.recover(connection_id)
+    outbox.deliver(connection_id)
+
+
+def _operation(operation_id: int, failpoint: str) -> None:
+    from reconciliation import operations
+    from reconciliation.operations import running
+
+    running.CHUNK = 2
+    chunk = running.chunk
+
+    def one(*arguments: Any) -> Any:
+        more = chunk(*arguments)
+        if failpoint == BETWEEN_CHUNKS:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return more
+
+    vars(running)["chunk"] = one
+    operations.run(operation_id)
+
+
+def _work(what: str, number: int, failpoint: str) -> int:
     try:
-        outbox.recover(connection_id)
-        outbox.deliver(connection_id)
+        {"deliver": _deliver, "operation": _operation}[what](number, failpoint)
     except Exception:
         traceback.print_exc()
         return 1
     return 0
+
+
+def _ended(child: int) -> int:
+    _, status = os.waitpid(child, 0)
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 def main() -> None:
@@ -37,12 +69,13 @@ def main() -> None:
     sys.stdout.write(f"ready {outbox.__name__}\n")
     sys.stdout.flush()
     for line in sys.stdin:
-        connection_id, failpoint = line.split()
-        child = os.fork()
-        if child == 0:
-            os._exit(_work(int(connection_id), failpoint))
-        _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)}\n")
+        children = []
+        for what, number, failpoint in json.loads(line):
+            child = os.fork()
+            if child == 0:
+                os._exit(_work(what, number, failpoint))
+            children.append(child)
+        sys.stdout.write(json.dumps([_ended(child) for child in children]) + "\n")
         sys.stdout.flush()
 
 

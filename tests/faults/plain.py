@@ -31,6 +31,7 @@ class PlainErp(Vendor):
         ]
 
     def _book(self, request: Request) -> Response:
+        self.store.collection("pushes")[str(self.store.next_id("push"))] = {"at": time.time()}
         made = []
         for record in request.json()["records"]:
             number = f"P-{self.store.next_id('record')}"
@@ -53,7 +54,17 @@ class PlainErp(Vendor):
 
     def inspect(self) -> Mapping[str, Any]:
         keys = [record["key"] for record in self.store.collection("records").values()]
-        return {"keys": keys}
+        return {"keys": keys, "pushes": len(self.store.collection("pushes"))}
+
+
+def installed(number: int) -> dict[str, str]:
+    """So many such ERPs with books of their own, by name, as the sandbox knows its vendors."""
+    made = {}
+    for n in range(number):
+        name = f"plain-{n}"
+        globals()[f"PlainErp{n}"] = type(f"PlainErp{n}", (PlainErp,), {"name": name})
+        made[name] = f"{__name__}:PlainErp{n}"
+    return made
 
 
 class PlainTarget:

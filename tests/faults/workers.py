@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,14 +36,18 @@ class Nursery:
         assert self._process.stdout is not None
         assert self._process.stdout.readline().startswith("ready")
 
-    def work(self, connection_id: int, failpoint: str = "-") -> int:
+    def work(self, connection_id: int, failpoint: str = "") -> int:
         """Let a worker do a shift; 0, or the signal that ended it. A worker that fails fails the test."""
+        return self.work_all([("deliver", connection_id, failpoint)])[0]
+
+    def work_all(self, jobs: Sequence[tuple[str, int, str]]) -> list[int]:
+        """Let workers do their jobs side by side (what, its number, where to die); how each ended, once all have."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{connection_id} {failpoint}\n")
+        self._process.stdin.write(json.dumps(jobs) + "\n")
         self._process.stdin.flush()
-        ended = int(self._process.stdout.readline())
-        assert ended in (0, signal.SIGKILL), f"the worker failed with {ended}"
+        ended: list[int] = json.loads(self._process.stdout.readline())
+        assert set(ended) <= {0, signal.SIGKILL}, f"workers failed: {list(zip(jobs, ended, strict=True))}"
         return ended
 
     def close(self) -> None:
