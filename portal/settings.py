@@ -51,7 +51,6 @@ INSTALLED_APPS = [
     "portal",
     "reconciliation",
     "integrations",
-    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",

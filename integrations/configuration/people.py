@@ -27,7 +27,7 @@ from portal.importing.problems import Unreadable
 from portal.importing.tables import Counts, Result
 from portal.models import ApiToken, EntityGrant, GrantRole, User
 
-KEYS = {"username", "email", "first_name", "last_name", "active", "superuser", "password", "roles", "tokens"}
+KEYS = {"username", "email", "first_name", "last_name", "active", "password", "roles", "tokens"}
 _TOKEN_KEYS = {"name", "expires_on", "days", "token", "digest"}
 _USERNAME = re.compile(r"[\w.@+-]{1,150}")
 ALL = "all"
@@ -107,7 +107,6 @@ def _plain(document: Document, place: TomlPlace, row: Mapping[str, Any]) -> dict
         "first_name": ("first_name", cells.code),
         "last_name": ("last_name", cells.code),
         "active": ("is_active", cells.flag),
-        "superuser": ("is_superuser", cells.flag),
     }
     sets = {}
     for key, (attribute, parse) in parsers.items():
@@ -116,8 +115,6 @@ def _plain(document: Document, place: TomlPlace, row: Mapping[str, Any]) -> dict
                 sets[attribute] = parse(row[key])
             except Unreadable as error:
                 document.problem(place.at(key), shown(row[key]), str(error))
-    if "is_superuser" in sets:
-        sets["is_staff"] = sets["is_superuser"]
     return sets
 
 
