@@ -18,7 +18,7 @@ from django.db import transaction
 
 from integrations import timing
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
-from integrations.models import Breaker
+from integrations.models import Breaker, BreakerMove
 from integrations.sql import outbound as sql
 from portal import audit
 from portal.models import Connection, User
@@ -231,4 +231,7 @@ def _open(row: Breaker, call: Heard, now: datetime, *, again: bool) -> None:
 def _move(row: Breaker, state: Breaker.State, reason: str, now: datetime) -> None:
     if row.state != state:
         row.changed_at = now
+        BreakerMove.objects.create(
+            connection_id=row.connection_id, from_state=row.state, to_state=state, reason=reason, at=now
+        )
     row.state, row.reason, row.good_probes, row.failures, row.recent, row.probe_at = state, reason, 0, 0, [], None

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import timedelta
 
-from integrations import registry, windows
+from integrations import registry, statements, windows
 from integrations.errors import ConnectorError
 from integrations.models import MaintenanceWindow
+from integrations.outbox import door
 from portal import sql
 from portal.invariants import INVARIANTS as OF_THE_LEDGER
 from portal.invariants import Invariant, breaches
-from portal.models import Attempt, Connection
+from portal.models import Connection
 from reconciliation.invariants import INVARIANTS as OF_CASES
 
 
@@ -24,7 +26,10 @@ def _booked_once_as_last_read() -> list[str]:
 
 
 def booked_once(connection: Connection) -> list[str]:
-    """Ask the target itself, over all days that entries were sent for: a sentence for each key that it holds twice."""
+    """Ask the target itself, over all days that entries were sent for: a sentence for each key that it holds twice.
+
+    A target whose door is closed is not asked, as by nobody else.
+    """
     start, end = sql.rows(
         "SELECT min(e.post_on), max(e.post_on) FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id"
         " WHERE e.target_id = %s AND s.body_hash <> ''",
@@ -34,12 +39,11 @@ def booked_once(connection: Connection) -> list[str]:
         return []
     numbers: dict[str, list[str]] = defaultdict(list)
     try:
-        target = registry.target(connection)
-        if not target.capabilities.statement:
-            return []
-        for line in target.statement(start, end):
+        for line in statements.whole(connection, start, end):
             if line.key:
                 numbers[line.key].append(line.number)
+    except (door.NotNow, statements.NoStatement):
+        return []  # `not_asked` says so
     except ConnectorError as error:
         return [f"{connection} could not be asked what it has booked: {error}"]
     return [
@@ -49,9 +53,23 @@ def booked_once(connection: Connection) -> list[str]:
     ]
 
 
+def _targets() -> list[Connection]:
+    return list(Connection.objects.filter(is_target=True, is_active=True).order_by("code"))
+
+
+def not_asked() -> list[str]:
+    """The targets that are not to be asked now, and why: what is said of them is only as of their last statement."""
+    found = []
+    for connection in _targets():
+        try:
+            door.stay(connection)
+        except door.NotNow as closed:
+            found.append(str(closed))
+    return found
+
+
 def _ask_every_target() -> list[str]:
-    targets = Connection.objects.filter(is_target=True, is_active=True)
-    return [sentence for connection in targets for sentence in booked_once(connection)]
+    return [sentence for connection in _targets() for sentence in booked_once(connection)]
 
 
 def _no_message_acts_twice() -> list[str]:
@@ -73,6 +91,27 @@ def _a_refusal_is_not_tried_again_by_itself() -> list[str]:
     )
 
 
+_CALLED = """
+    SELECT a.id, a.connection_id, coalesce(min((x->>'started_at')::timestamptz), a.started_at) AS at
+      FROM portal_attempt a LEFT JOIN LATERAL jsonb_array_elements(a.exchanges) x ON true
+     WHERE a.purpose = 'push' AND a.outcome NOT IN ('unsent', 'lost') GROUP BY a.id"""  # when each call began
+_GRACE = 5  # seconds in which a worker that is calling learns that a door has closed
+
+
+def _the_breaker_is_kept() -> list[str]:
+    return breaches(
+        f"""
+        WITH moves AS (
+            SELECT connection_id, to_state, at AS began, lead(at, 1, 'infinity') OVER w AS ended
+              FROM integrations_breakermove WINDOW w AS (PARTITION BY connection_id ORDER BY id)),
+        calls AS ({_CALLED})
+        SELECT calls.id, calls.at, moves.began FROM moves JOIN calls ON calls.connection_id = moves.connection_id
+         WHERE moves.to_state = 'open' AND calls.at > moves.began + make_interval(secs => %s) AND calls.at < moves.ended""",  # noqa: S608
+        "Attempt {0} of {1} was made while the breaker was open since {2}.",
+        [_GRACE],
+    )
+
+
 def _windows_are_kept() -> list[str]:
     return list(_sent_in_windows())
 
@@ -80,12 +119,106 @@ def _windows_are_kept() -> list[str]:
 def _sent_in_windows() -> Iterator[str]:
     for connection_id in MaintenanceWindow.objects.values_list("connection_id", flat=True).distinct():
         planned = list(MaintenanceWindow.objects.filter(connection_id=connection_id))
-        sent = Attempt.objects.filter(connection_id=connection_id, purpose=Attempt.Purpose.PUSH).exclude(
-            outcome="unsent"
+        calls = sql.rows(
+            f"SELECT id, at FROM ({_CALLED}) c WHERE connection_id = %s ORDER BY id DESC LIMIT 5000",  # noqa: S608
+            [connection_id],
         )
-        for attempt_id, started_at in sent.order_by("-id").values_list("pk", "started_at")[:5000]:
-            if windows.until(planned, started_at) is not None:
-                yield f"Attempt {attempt_id} of {started_at} was made inside a maintenance window."
+        for attempt_id, at in calls:
+            before = at - timedelta(seconds=_GRACE)
+            if windows.until(planned, at) is not None and windows.until(planned, before) is not None:
+                yield f"Attempt {attempt_id} of {at} was made inside a maintenance window."
+
+
+def _slots_are_kept() -> list[str]:
+    """Calls under way at once, as their exchanges were timed by the workers, against the most that was ever allowed."""
+    return breaches(
+        """
+        WITH calls AS (
+            SELECT a.connection_id, (x->>'started_at')::timestamptz AS began,
+                   (x->>'started_at')::timestamptz
+                   + make_interval(secs => greatest((x->>'duration_ms')::float8 - 2, 0) / 1000) AS ended
+              FROM portal_attempt a CROSS JOIN LATERAL jsonb_array_elements(a.exchanges) x),
+        edges AS (
+            SELECT connection_id, began AS at, 1 AS step FROM calls UNION ALL SELECT connection_id, ended, -1 FROM calls),
+        under_way AS (
+            SELECT connection_id, at, sum(step) OVER (PARTITION BY connection_id ORDER BY at, step ROWS UNBOUNDED PRECEDING)
+                   AS calls FROM edges),
+        allowed AS (
+            SELECT c.id, greatest(c.concurrency, max(h.concurrency)) AS calls FROM portal_connection c
+              LEFT JOIN portal_historicalconnection h ON h.id = c.id GROUP BY c.id)
+        SELECT u.connection_id, u.calls, allowed.calls, u.at FROM under_way u JOIN allowed ON allowed.id = u.connection_id
+         WHERE u.calls > allowed.calls ORDER BY u.at""",
+        "{1} calls to connection {0} were under way at {3}, and {2} are allowed.",
+    )
+
+
+def _every_intent_is_an_attempt() -> list[str]:
+    """A move to SENDING has its attempt, an attempt that ended says what came of each entry, and no evidence is unguarded."""
+    return (
+        breaches(
+            """
+            SELECT t.entry_id, t.fence FROM portal_ledgertransition t
+             WHERE t.to_state = 'sending' AND NOT EXISTS (
+                   SELECT 1 FROM portal_attemptline l JOIN portal_attempt a ON a.id = l.attempt_id AND a.purpose = 'push'
+                    WHERE l.entry_id = t.entry_id AND l.fence = t.fence)""",
+            "Entry {0} was sent at fence {1}, and no attempt says so.",
+        )
+        + breaches(
+            "SELECT l.attempt_id, l.entry_id FROM portal_attemptline l JOIN portal_attempt a ON a.id = l.attempt_id"
+            " WHERE a.ended_at IS NOT NULL AND l.outcome = ''",
+            "Attempt {0} has ended and does not say what came of entry {1}.",
+        )
+        + breaches(
+            "SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+            " WHERE NOT t.tgisinternal AND t.tgenabled = 'D'",
+            "Trigger {1} of {0} is switched off, so its evidence can be changed.",
+        )
+    )
+
+
+def _changes_are_followed() -> list[str]:
+    """There is no table of events to relay: the row that changed is the event. What was left for others to see, they saw."""
+    return breaches(
+        "SELECT id, kind, internal_id, changed_at FROM portal_masterchange"
+        " WHERE handled_at IS NULL AND changed_at < now() - interval '1 hour'",
+        "Change {0} ({1} {2}) of {3} was never followed by the entries it touches.",
+    ) + breaches(
+        """
+        SELECT s.entry_id, s.fence, count(t.entry_id), max(t.fence) FROM portal_ledgerstate s
+          LEFT JOIN portal_ledgertransition t ON t.entry_id = s.entry_id
+         GROUP BY s.entry_id, s.fence HAVING count(t.entry_id) <> s.fence OR max(t.fence) <> s.fence""",
+        "Entry {0} is at fence {1} and has {2} moves up to {3}: one is missing.",
+    )
+
+
+def _cursors_pass_nothing() -> list[str]:
+    """What a reading counted as filed is in the inbox, and its cursor is where a reading that filed left it."""
+    return (
+        breaches(
+            """
+            SELECT r.id, r.filed, count(m.id) FROM integrations_run r
+              LEFT JOIN integrations_inboxmessage m ON m.run_id = r.id AND m.kind = 'record'
+             WHERE r.state <> 'running' AND r.trigger IN ('schedule', 'manual') AND r.filed > 0
+             GROUP BY r.id HAVING count(m.id) <> r.filed""",
+            "Run {0} counted {1} records as filed, and {2} are in the inbox.",
+        )
+        + breaches(
+            """
+            SELECT s.id, s.cursor FROM integrations_stream s
+             WHERE s.cursor <> ''
+               AND EXISTS (SELECT 1 FROM integrations_run r WHERE r.connection_id = s.connection_id AND r.stream = s.name)
+               AND NOT EXISTS (SELECT 1 FROM integrations_run r WHERE r.connection_id = s.connection_id AND r.stream = s.name
+                                  AND s.cursor IN (r.cursor_to, r.cursor_from))""",
+            "Stream {0} stands at cursor {1!r}, to which no reading moved it.",
+        )
+        + breaches(
+            """
+            SELECT m.id, m.received_at FROM integrations_inboxmessage m
+              JOIN portal_connection c ON c.id = m.connection_id AND c.is_active AND c.paused_at IS NULL
+             WHERE m.state = 'new' AND coalesce(m.next_attempt_at, m.received_at) < now() - interval '1 hour'""",
+            "Message {0} of {1} was passed by the cursor and never taken in.",
+        )
+    )
 
 
 def _no_secret_is_kept() -> list[str]:
@@ -137,9 +270,14 @@ def _nothing_waits_for_nothing() -> list[str]:
 
 OF_THE_PIPELINE: tuple[Invariant, ...] = (
     Invariant("I1", "One record per key in the statements as last read", _booked_once_as_last_read),
+    Invariant("I11", "Every intent is an attempt, and attempts are kept", _every_intent_is_an_attempt),
+    Invariant("I12", "Every change is followed, and no move is missing", _changes_are_followed),
     Invariant("I13", "A message has one effect", _no_message_acts_twice),
+    Invariant("I14", "No cursor passes a record that was not taken in", _cursors_pass_nothing),
     Invariant("I18", "Nothing refused is tried again by itself", _a_refusal_is_not_tried_again_by_itself),
+    Invariant("I19", "Nothing is sent while the breaker is open", _the_breaker_is_kept),
     Invariant("I20", "Nothing is sent inside a maintenance window", _windows_are_kept),
+    Invariant("I21", "No more calls are under way than allowed", _slots_are_kept),
     Invariant("I23", "No secret is kept with an attempt", _no_secret_is_kept),
     Invariant("I25", "Nothing waits for nothing", _nothing_waits_for_nothing),
 )

@@ -209,6 +209,25 @@ class Breaker(models.Model):
         return f"{self.connection}: {self.state}"
 
 
+class BreakerMove(models.Model):
+    """One move of a connection's breaker, kept for good: from when on calls went through, or did not, and why."""
+
+    connection = models.ForeignKey("portal.Connection", models.CASCADE, related_name="breaker_moves")
+    from_state = models.CharField(max_length=10, choices=Breaker.State.choices)
+    to_state = models.CharField(max_length=10, choices=Breaker.State.choices)
+    reason = models.TextField(blank=True)
+    at = models.DateTimeField()
+
+    scope = Scope("connection__entity", shared=True)
+    objects = ScopedQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["connection", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.connection}: {self.from_state} → {self.to_state}"
+
+
 class MaintenanceWindow(models.Model):
     """When a vendor is not to be called: once, or every week at the same local time."""
 

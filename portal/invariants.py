@@ -10,8 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.apps import apps
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
 from portal import audit, sql
 from portal.ledger import TRANSITIONS
+from portal.models import User
+from portal.models.access import Scope, ScopedQuerySet
 
 _MOST = 20  # sentences per invariant; the last one counts the rest
 
@@ -28,10 +35,11 @@ class Invariant:
 def breaches(statement: str, sentence: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[str]:
     """One sentence per row of a query, filled with the row's columns in their order."""
     found = sql.rows(statement, parameters)
-    said = [sentence.format(*row) for row in found[:_MOST]]
-    if len(found) > _MOST:
-        said.append(f"… and {len(found) - _MOST} more.")
-    return said
+    return _cut([sentence.format(*row) for row in found])
+
+
+def _cut(said: list[str]) -> list[str]:
+    return said if len(said) <= _MOST else [*said[:_MOST], f"… and {len(said) - _MOST} more."]
 
 
 def _keys_are_unique() -> list[str]:
@@ -79,17 +87,27 @@ def _leases_end() -> list[str]:
 
 
 def _posted_stays() -> list[str]:
-    return breaches(
-        "SELECT entry_id, from_state, to_state FROM portal_ledgertransition"
-        " WHERE from_state IN ('posted', 'reconciled') AND to_state NOT IN ('reconciled', 'reversed')",
-        "Entry {0} went from {1} to {2}.",
-    ) + breaches(
-        """
+    return (
+        breaches(
+            "SELECT entry_id, from_state, to_state FROM portal_ledgertransition"
+            " WHERE from_state IN ('posted', 'reconciled') AND to_state NOT IN ('reconciled', 'reversed', 'cancelled')",
+            "Entry {0} went from {1} to {2}.",
+        )
+        + breaches(
+            """
         SELECT s.entry_id FROM portal_ledgerstate s
          WHERE s.state = 'reversed' AND NOT EXISTS (
-               SELECT 1 FROM portal_ledgerentry e JOIN portal_ledgerstate t ON t.entry_id = e.id
-                WHERE e.reverses_id = s.entry_id AND t.receipt_number <> '')""",
-        "Entry {0} is reversed, and no receipted reversal takes it back.",
+               SELECT 1 FROM portal_ledgerentry e JOIN portal_receipt r ON r.entry_id = e.id WHERE e.reverses_id = s.entry_id)""",
+            "Entry {0} is reversed, and no receipted reversal takes it back.",
+        )
+        + breaches(
+            """
+        SELECT t.entry_id, t.from_state FROM portal_ledgertransition t
+         WHERE t.from_state IN ('accepted', 'posted', 'reconciled') AND t.to_state = 'cancelled'
+           AND NOT coalesce((SELECT NOT b.is_equal AND b.found = '{}' FROM portal_readback b
+                              WHERE b.entry_id = t.entry_id ORDER BY b.id DESC LIMIT 1), false)""",
+            "Entry {0} was {1} and is cancelled, while its last read-back does not say that the target holds nothing.",
+        )
     )
 
 
@@ -147,15 +165,69 @@ def _rates_hold_on_their_day() -> list[str]:
     )
 
 
+def _nobody_approves_themselves() -> list[str]:
+    """What was booked was approved, by somebody else than the worker. Nothing here is approved by two people yet but time."""
+    return breaches(
+        """
+        SELECT e.id, v.status, v.approver_key FROM portal_ledgerentry e
+          JOIN portal_ledgerstate s ON s.entry_id = e.id AND s.receipt_number <> ''
+          JOIN (SELECT document_id, version, status, approver_key, approver_code, resource_key, resource_code
+                  FROM portal_timeentry UNION ALL
+                SELECT document_id, version, status, approver_key, approver_code, resource_key, resource_code
+                  FROM portal_expense) v
+            ON v.document_id = e.document_id AND v.version = e.version
+         WHERE e.reverses_id IS NULL
+           AND (v.status <> 'approved' OR (v.approver_key <> '' AND v.approver_key = v.resource_key)
+                OR (v.approver_code <> '' AND v.approver_code = v.resource_code))""",
+        "Entry {0} is booked, and its version is {1} with approver {2!r}: nobody else approved it.",
+    )
+
+
+def _rows_are_seen_by_whom_they_concern() -> list[str]:
+    """Of everybody whose grants are not for all entities, one per set of entities: what they see lies in those entities."""
+    day = timezone.localdate()
+    holds = Q(grants__valid_from__lte=day) & (Q(grants__valid_to=None) | Q(grants__valid_to__gte=day))
+    by_entities: dict[frozenset[int | None], User] = {}
+    for user in User.objects.filter(is_active=True).order_by("pk"):
+        of_today = User.objects.filter(holds, pk=user.pk).values_list("grants__entity", flat=True)
+        by_entities.setdefault(frozenset(of_today), user)
+    said: list[str] = []
+    for entities, user in by_entities.items():
+        if None not in entities:
+            for model in _scoped_models():
+                said += _seen_too_much(model, user, entities)
+    return _cut(said)
+
+
+def _scoped_models() -> list[type[models.Model]]:
+    return [model for model in apps.get_models() if isinstance(model._default_manager.all(), ScopedQuerySet)]
+
+
+def _seen_too_much(model: type[models.Model], user: User, entities: frozenset[int | None]) -> list[str]:
+    scope: Scope = getattr(model, "scope", Scope())
+    seen = model._default_manager.all().visible_to(user)  # type: ignore[attr-defined]
+    inside = model._base_manager.filter(**{f"{scope.path}__in": list(entities)})
+    if scope.shared:
+        inside |= model._base_manager.filter(**{f"{scope.path}__isnull": True})
+    row = seen.exclude(pk__in=inside.values("pk")).order_by("pk").first()
+    return [] if row is None else [f"{user} sees {model._meta.verbose_name} {row.pk}, which is of another entity."]
+
+
 INVARIANTS: tuple[Invariant, ...] = (
     Invariant("I2", "One key per document, version, target and part", _keys_are_unique),
     Invariant("I3", "The same key never goes with another body", _a_key_has_one_body),
     Invariant("I5", "Posted means receipted and read back equal", _posted_is_proved),
     Invariant("I6", "No entry stays under a lease that is over", _leases_end),
-    Invariant("I7", "Posted goes nowhere but reconciled, or reversed by a receipted reversal", _posted_stays),
+    Invariant(
+        "I7",
+        "Posted goes nowhere but reconciled, reversed by a receipt, or cancelled where the target holds nothing",
+        _posted_stays,
+    ),
     Invariant("I9", "Moves are legal and in order", _moves_are_legal),
     Invariant("I9", "Versions count up without a gap", _versions_follow),
     Invariant("I10", "An entry is accepted once", _accepted_once),
+    Invariant("I16", "What is booked was approved, by somebody else than the worker", _nobody_approves_themselves),
     Invariant("I17", "A posted entry names a rate that holds on its work date", _rates_hold_on_their_day),
     Invariant("I22", "The audit trail is unbroken", audit.verify),
+    Invariant("I24", "Nobody sees a row of an entity without a grant", _rows_are_seen_by_whom_they_concern),
 )

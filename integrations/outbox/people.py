@@ -21,6 +21,7 @@ from portal import audit, ledger
 from portal import sql as portal_sql
 from portal.models import Connection, LedgerEntry, State, User
 from portal.records import Posting, Receipt, StatementLine
+from reconciliation import questions
 
 
 class NotConfirmed(Exception):
@@ -95,7 +96,8 @@ def adopt(entry_id: int, number: str, user: User, reason: str) -> None:
             raise NotConfirmed(f"Entry {entry_id} moved meanwhile; look at it again.")
         sql.write_read_backs([(entry_id, True, portal_sql.as_json(postings.shown(line)), "{}")])
         ledger.prove([(entry_id, fence + 1)], actor=ACTOR)
-        causes.settled(moved)
+        causes.adopted(moved)
+        questions.holds(moved)
         causes.settle_reversals(moved if entry.reverses_id else [])
         audit.record(
             user, "entry-adopted", entry, entity=entry.entity_id, reason=reason,
@@ -122,11 +124,17 @@ def _record(target: Target, posting: Posting, number: str) -> StatementLine:
 
 
 def shown_by_statement(entry_id: int) -> str:
-    """The number under which the target's statement shows an entry's key; empty when it shows none, or has no statement."""
+    """The number under which the target's statement shows an entry's key; empty when it shows none, or has no statement.
+
+    Raises NotConfirmed while the target is not to be asked.
+    """
     entry = LedgerEntry.objects.select_related("target").get(pk=entry_id)
-    target = registry.target(entry.target)
-    if not target.capabilities.statement:
-        return ""
     posting = postings.build(sql.booked_by([entry_id]))[entry_id]
-    lines = target.statement(posting.work_date, posting.work_date, posting.entity)
-    return next((line.number for line in lines if line.key == posting.key), "")
+    try:
+        with door.one_call(entry.target) as (target, _):
+            if not target.capabilities.statement:
+                return ""
+            lines = target.statement(posting.work_date, posting.work_date, posting.entity)
+            return next((line.number for line in lines if line.key == posting.key), "")
+    except door.NotNow as closed:
+        raise NotConfirmed(str(closed)) from closed

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("portal", "0007_notifications"),
-        ("reconciliation", "0006_a_row_ends_once"),
+        ("reconciliation", "0007_comments_on_entries"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("portal", "0007_notifications"),
-        ("reconciliation", "0007_questions_to_targets"),
+        ("reconciliation", "0008_questions_to_targets"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
