@@ -7,7 +7,15 @@ from typing import Any
 import django_filters as filters
 from django.db.models import Q, QuerySet
 
-from reconciliation.models import ExceptionCase, Hold, Operation, ReconciliationResult, ReconciliationRun
+from reconciliation.models import (
+    ExceptionCase,
+    Hold,
+    Operation,
+    OwnershipRule,
+    ReconciliationResult,
+    ReconciliationRun,
+    Team,
+)
 from reconciliation.rules import EVERY
 
 
@@ -92,4 +100,25 @@ class OperationFilter(filters.FilterSet):
 
     class Meta:
         model = Operation
+        fields: list[str] = []
+
+
+class TeamFilter(filters.FilterSet):
+    """What teams are found by."""
+
+    active = filters.BooleanFilter("is_active", label="Active")
+
+    class Meta:
+        model = Team
+        fields: list[str] = []
+
+
+class OwnershipFilter(filters.FilterSet):
+    """What ownership rules are found by."""
+
+    entity = filters.CharFilter("entity__code", label="Entity")
+    team = filters.CharFilter("team__code", label="Team")
+
+    class Meta:
+        model = OwnershipRule
         fields: list[str] = []

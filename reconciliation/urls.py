@@ -18,6 +18,7 @@ from reconciliation.views import (
     running,
     search,
     tabs,
+    teams,
     triage,
     work,
 )
@@ -33,6 +34,7 @@ NAVIGATION = (
     NavItem(label="Exceptions", url_name="exceptions", position=10, key="e", badge=open_causes),
     NavItem(label="Reconciliation", url_name="reconciliation", position=20, key="r"),
     NavItem(label="Operations", url_name="operations", position=40, key="o"),
+    NavItem(label="Teams", url_name="teams", position=40, group="Govern", roles=teams.READERS),
 )
 
 TOP = (running.chip,)
@@ -54,5 +56,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("reconciliation/<int:pk>/", reconciliation.RunScreen.as_view(), name="reconciliation_run"),
     path("reconciliation/<int:pk>/sheet/", reconciliation.SheetScreen.as_view(), name="reconciliation_sheet"),
     path("reconciliation/periods/<int:pk>/", reconciliation.PeriodScreen.as_view(), name="reconciliation_period"),
+    path("teams/", teams.TeamList.as_view(), name="teams"),
+    path("teams/new/", teams.TeamScreen.as_view(), name="team_new"),
+    path("teams/<int:pk>/", teams.TeamScreen.as_view(), name="team"),
+    path("ownership/", teams.OwnershipList.as_view(), name="ownership"),
+    path("ownership/new/", teams.RuleScreen.as_view(), name="ownership_new"),
     path("search/", search.SearchScreen.as_view(), name="search"),
 ]

@@ -7,13 +7,13 @@ from typing import Any
 
 from django.db import transaction
 
-from integrations.configuration import connections, group, people, policies, routes, windows
+from integrations.configuration import connections, group, people, policies, routes, teams, windows
 from integrations.configuration.document import Document
 from portal import audit
 from portal.importing.constraints import in_words
 from portal.importing.domains import PERIODS
 from portal.importing.load import Load, only_one_at_a_time
-from portal.importing.problems import Refused
+from portal.importing.problems import Problem, Refused
 from portal.importing.tables import Counts, Result
 from portal.models import User
 
@@ -24,6 +24,7 @@ def configure(document: Document, *, reason: str, actor: User | None = None, dry
         only_one_at_a_time()
         load, users = _read(document)
         maintenance = windows.read(document)
+        grouped = teams.read(document, load)
         _check(document, load)
         result = load.write(reason, actor)
         _account_for(load, reason, actor)
@@ -31,6 +32,10 @@ def configure(document: Document, *, reason: str, actor: User | None = None, dry
             result.counts["maintenance"] = windows.apply(maintenance)
         if users:
             people.apply(users, load, result, reason=reason, actor=actor)
+        try:
+            teams.apply(grouped, result, reason=reason, actor=actor)
+        except ValueError as problem:
+            raise Refused([Problem("ownership", "", str(problem))]) from problem
         result.counts = {name: counts for name, counts in result.counts.items() if counts != Counts()}
         transaction.get_connection().check_constraints()
         if dry_run:

@@ -13,7 +13,7 @@ from typing import Any
 
 from portal.importing.problems import Problem
 
-SECTIONS = ("policies", "entities", "periods", "connections", "routes", "users")
+SECTIONS = ("policies", "entities", "periods", "connections", "routes", "users", "teams", "ownership")
 MISSING = object()
 
 

@@ -129,7 +129,9 @@ class Snooze(Triage):
         initial="date",
     )
     date = forms.DateField(label="Day", required=False, widget=forms.DateInput(attrs={"type": "date"}))
-    period = forms.ModelChoiceField(AccountingPeriod.objects.none(), label="Period", required=False)
+    period = forms.ModelChoiceField(
+        AccountingPeriod.objects.none(), label="Period", required=False, empty_label="Choose the period"
+    )
     reason = forms.CharField(label="Note", required=False, max_length=300)
 
     def __init__(self, *args: Any, **more: Any) -> None:

@@ -12,13 +12,13 @@ from django.conf import settings
 from django.core.management import call_command
 
 from integrations import registry
-from integrations.configuration import connections, group, people, routes
+from integrations.configuration import connections, group, people, routes, teams
 from portal.importing.domains import TABLES
 from portal.importing.tables import Table
 from portal.models import Connection, Crosswalk, LegalEntity, Project, Rate, User
 from reconciliation import policies
 from reconciliation.models import Route
-from reconciliation.rules import RULES
+from reconciliation.rules import RULES, THEMES
 
 DOCS = Path(settings.BASE_DIR) / "docs"
 TEXT = (DOCS / "configuration.md").read_text()
@@ -56,6 +56,8 @@ def test_every_key_of_the_configuration_file_is_described() -> None:
         "### connections": [*(column.name for column in connections.TABLE.columns), "streams", "maintenance"],
         "### routes": [column.name for column in routes.table(lambda value: value).columns],
         "### users": sorted(people.KEYS),
+        "### teams": sorted(teams.TEAM_KEYS),
+        "### ownership": sorted([*teams.OWNERSHIP_KEYS, *THEMES]),
     }
     for heading, names in keys.items():
         told = section(heading)

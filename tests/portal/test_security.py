@@ -34,7 +34,7 @@ from portal.models import (
 from portal.records import Reference
 from reconciliation import operations as bulk
 from reconciliation import triage
-from reconciliation.models import Hold, Operation, ReconciliationResult
+from reconciliation.models import Hold, Operation, ReconciliationResult, Team
 from tests import world
 from tests.integrations import operate_world, outbound
 
@@ -56,6 +56,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
         **{field.name: getattr(firm, field.name) for field in fields(firm)},
         held=held,
         case=case,
+        team=_team(firm),
         decision=triage.tag([case.pk], ["looked-at"], by=firm.analyst),
         operation=bulk.plan("recheck", user=firm.analyst, parameters={}, reason="looks mended", case=case),
         posted=posted,
@@ -71,6 +72,13 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
     )
 
 
+def _team(firm: Any) -> Team:
+    """A team of the first entity."""
+    team = Team.objects.create(code="boston", name="Boston desk")
+    team.entities.add(firm.us)
+    return team
+
+
 Arguments = Callable[[Any], dict[str, Any]]
 
 # Addresses that name one row of the first entity. Whoever has no right there must not find it.
@@ -79,6 +87,7 @@ ROWS: dict[str, Arguments] = {
     "cause": lambda s: {"pk": s.case.pk},
     "cause_comment": lambda s: {"pk": s.case.pk},
     "triage_undo": lambda s: {"pk": s.decision.pk},
+    "team": lambda s: {"pk": s.team.pk},
     "fix": lambda s: {"case": s.case.pk, "code": "map-code"},
     "fix_entry": lambda s: {"pk": s.held, "code": "recheck"},
     "operation": lambda s: {"pk": s.operation.pk},

@@ -15,8 +15,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal.models import AuditEvent, GrantRole, Notification, User
-from reconciliation import cases, operations, triage
-from reconciliation.models import CaseComment, Decision, ExceptionCase, HandBack, Hold, Team
+from reconciliation import cases, operations, teams, triage
+from reconciliation.models import CaseComment, Decision, ExceptionCase, HandBack, Hold, OwnershipRule, Team
 from tests import world
 from tests.reconciliation import desk
 from tests.reconciliation import firm as firms
@@ -334,3 +334,59 @@ def together(*acts: Any) -> list[Exception]:
     for one in threads:
         one.join(60)
     return refused
+
+
+# Teams and ownership rules
+def test_a_controller_writes_a_team_and_a_rule_that_gives_it_new_causes(firm: Firm, client: Client) -> None:
+    cora, fay = world.user("cora", GrantRole.CONTROLLER, firm.entity), desk.analyst(firm)
+    client.force_login(cora)
+    told = {"name": "Collections", "code": "collections", "entities": [firm.entity.pk], "is_active": "on"}
+    refused = client.post(reverse("team_new"), told)
+    assert refused.status_code == 422
+    assert not Team.objects.exists()
+    made = client.post(reverse("team_new"), {**told, "members": [fay.pk], "leads": [fay.pk], "reason": "new desk"})
+    assert made.status_code == 303
+    team = Team.objects.get()
+    assert AuditEvent.objects.get(action="team.configured").reason == "new desk"
+    rule = {"entity": firm.entity.pk, "theme": "projects", "team": team.pk, "reason": "theirs"}
+    assert client.post(reverse("ownership_new"), {**rule, "rules": ["rate-mismatch"]}).status_code == 422
+    assert client.post(reverse("ownership_new"), rule).status_code == 303
+    assert "Projects and customers" in client.get(reverse("ownership")).content.decode()
+    assert cause(firm).team == team
+    assert "1" in client.get(reverse("teams")).content.decode()
+    refused = client.post(reverse("team", args=[team.pk]), {**told, "entities": [], "reason": "x"})
+    assert refused.status_code == 422
+
+
+def test_ownership_rules_are_reordered_and_removed_with_a_reason(firm: Firm, client: Client) -> None:
+    cora = world.user("cora", GrantRole.CONTROLLER, firm.entity)
+    one, two = (Team.objects.create(code=code, name=code) for code in ("one", "two"))
+    for team in (one, two):
+        team.entities.add(firm.entity)
+    teams.set_ownership(firm.entity, [teams.Fits(one), teams.Fits(two)], by=cora, reason="begin")
+    client.force_login(cora)
+    last = OwnershipRule.objects.get(team=two)
+    act(client, reverse("ownership"), "ask_first", [last.pk], reason="two is faster")
+    assert [fits.team for fits in teams.standing(firm.entity)] == [two, one]
+    act(client, reverse("ownership"), "remove", [OwnershipRule.objects.get(team=one).pk], reason="gone")
+    assert [fits.team for fits in teams.standing(firm.entity)] == [two]
+    assert AuditEvent.objects.filter(action="ownership.configured").count() == 3
+
+
+def test_teams_are_configured_by_those_who_configure_all_their_entities(firm: Firm, client: Client) -> None:
+    cora, gb = world.user("cora", GrantRole.CONTROLLER, firm.entity), world.entity("GB", "GBP")
+    shared, foreign = (Team.objects.create(code=code, name=f"The {code} desk") for code in ("shared", "foreign"))
+    shared.entities.set([firm.entity, gb])
+    foreign.entities.set([gb])
+    client.force_login(cora)
+    text = client.get(reverse("teams")).content.decode()
+    assert "The shared desk" in text
+    assert "The foreign desk" not in text
+    assert "GB" not in text.split("<tbody")[1].split("</tbody>")[0]
+    assert client.get(reverse("team", args=[foreign.pk])).status_code == 404
+    told = {"name": "x", "code": "shared", "entities": [firm.entity.pk], "reason": "mine now"}
+    assert client.post(reverse("team", args=[shared.pk]), told).status_code == 403
+    client.force_login(desk.analyst(firm))
+    assert "New team" not in client.get(reverse("teams")).content.decode()
+    assert client.get(reverse("ownership_new")).status_code == 403
+    assert client.post(reverse("team_new"), told).status_code == 403
