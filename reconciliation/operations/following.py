@@ -121,6 +121,11 @@ class Progress:
         """How many rows have come to their end."""
         return sum(count for phase, count in self.counts.items() if phase not in MOVING)
 
+    @property
+    def steps(self) -> int:
+        """How many steps its rows have gone: each one when the fix is done with it, and one at its end."""
+        return self.over + sum(count for phase, count in self.counts.items() if phase is not Phase.PENDING)
+
 
 def progress(operation: Operation) -> Progress:
     """Count an operation's rows and take its pace; two statements."""

@@ -193,10 +193,10 @@ class ProgressPart(OperationPage):
         context = self.told(operation)
         told: telling.Told = context["told"]
         seen = request.GET.get("seen", "")
-        moved = told.progress.over - (int(seen) if seen.isdigit() else 0)
+        moved = told.progress.steps - (int(seen) if seen.isdigit() else 0)
         refresh = moved * REFRESHES >= operation.total or (moved > 0 and not told.progress.is_moving)
         context |= {
-            "seen": told.progress.over if refresh else seen,
+            "seen": told.progress.steps if refresh else seen,
             "acts_changed": request.GET.get("key") != told.standing.key,
         }
         answer = render(request, "reconciliation/progress_part.html", self.context(**context))
