@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EVERYBODY = frozenset(GrantRole.values)
 FIXERS = frozenset({GrantRole.ANALYST, GrantRole.CONTROLLER})  # correct entries, waive, re-post
+APPROVERS = frozenset({GrantRole.CONTROLLER})  # decide on what somebody else did or proposed
 CONFIGURERS = frozenset({GrantRole.ADMIN, GrantRole.CONTROLLER})  # connections, routes, breakers
 OPERATORS = frozenset({GrantRole.ADMIN, GrantRole.CONTROLLER, GrantRole.ANALYST})  # run a sync, replay, upload
 PAYLOAD_READERS = frozenset({GrantRole.ANALYST, GrantRole.CONTROLLER, GrantRole.ADMIN, GrantRole.AUDITOR})

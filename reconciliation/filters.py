@@ -12,6 +12,7 @@ from reconciliation.models import (
     Hold,
     Operation,
     OwnershipRule,
+    Proposal,
     ReconciliationResult,
     ReconciliationRun,
     Team,
@@ -121,4 +122,16 @@ class OwnershipFilter(filters.FilterSet):
 
     class Meta:
         model = OwnershipRule
+        fields: list[str] = []
+
+
+class ProposalFilter(filters.FilterSet):
+    """What proposals are found by."""
+
+    entity = filters.CharFilter("entity__code", label="Entity")
+    code = filters.CharFilter("code", lookup_expr="icontains", label="Code")
+    by = filters.CharFilter("proposed_by__username", label="By")
+
+    class Meta:
+        model = Proposal
         fields: list[str] = []

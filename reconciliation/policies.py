@@ -57,6 +57,9 @@ class Policy:
     escalate_days: int = 3
     escalate_idle_hours: int = 24
     escalate_above: Mapping[str, Decimal] = field(default_factory=dict)
+    second_person_rows: int = 1000
+    second_person_amount: Mapping[str, Decimal] = field(default_factory=lambda: {"*": Decimal(250_000)})
+    second_person_minutes: int = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +313,25 @@ SETTINGS: tuple[Setting, ...] = (
         _table(_decimal),
         "a table of currency to amount; * for the rest",
         "Causes that hold less are not escalated; what nobody can price is. The entity's policy counts.",
+    ),
+    Setting(
+        "second_person_rows",
+        _whole,
+        "a whole number",
+        "Above how many entries a fix waits for a second person. Read from the entity's policy, as the next two.",
+    ),
+    Setting(
+        "second_person_amount",
+        _table(_positive),
+        "a table of currency to amount above zero; * for the rest",
+        "Above which amount a fix waits for a second person. Shares of several currencies' limits are added; a currency "
+        "that is not named takes the number under *.",
+    ),
+    Setting(
+        "second_person_minutes",
+        _whole,
+        "a whole number",
+        "Fixes of one kind that one person confirms in one entity within so many minutes count together.",
     ),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}

@@ -395,9 +395,14 @@ class PreviewTable(OperationRowTable):
         sequence = ("entry", "hours", "amount", "currency", "after", "currency_after", "promise")
 
     def render_promise(self, record: Any) -> SafeString:
-        """Whether it passes, and the sentence."""
+        """Whether it passes, the sentence, and the project before and after where that changes."""
         tone, word = ("good", "Passes") if record.will_pass else ("warn", "Still held")
-        return format_html('<span class="state {}">{}</span> {}', tone, word, record.promised)
+        told = format_html('<span class="state {}">{}</span> {}', tone, word, record.promised)
+        before = record.entry.project.code if record.entry.project else getattr(record, "said_project", "")
+        after = record.project_after
+        return (
+            format_html("{}<small>{} → {}</small>", told, before or "—", after) if after not in ("", before) else told
+        )
 
 
 class BriefPreview(PreviewTable):

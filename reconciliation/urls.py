@@ -9,7 +9,9 @@ from django.urls import URLPattern, URLResolver, path
 from portal.screens import Badge, NavItem
 from reconciliation.models import ExceptionCase
 from reconciliation.views import (
+    approvals,
     causes,
+    editing,
     fixing,
     operation,
     operations,
@@ -33,6 +35,8 @@ def open_causes(user: Any) -> Badge | None:
 NAVIGATION = (
     NavItem(label="Exceptions", url_name="exceptions", position=10, key="e", badge=open_causes),
     NavItem(label="Reconciliation", url_name="reconciliation", position=20, key="r"),
+    NavItem(label="Approvals", url_name="approvals", position=5, group="Govern", key="a", badge=approvals.to_approve),
+    NavItem(label="Proposals", url_name="proposals", position=6, group="Govern", badge=approvals.to_decide),
     NavItem(label="Operations", url_name="operations", position=40, key="o"),
     NavItem(label="Teams", url_name="teams", position=40, group="Govern", roles=teams.READERS),
 )
@@ -46,12 +50,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("exceptions/<int:pk>/", causes.CausePage.as_view(), name="cause"),
     path("exceptions/undo/<int:pk>/", triage.UndoScreen.as_view(), name="triage_undo"),
     path("exceptions/<int:pk>/comment/", causes.CommentScreen.as_view(), name="cause_comment"),
+    path("exceptions/<int:case>/edit/", editing.EditScreen.as_view(), name="cause_edit"),
     path("exceptions/<int:case>/fix/<slug:code>/", fixing.FixScreen.as_view(), name="fix"),
     path("ledger/<int:pk>/fix/<slug:code>/", fixing.FixScreen.as_view(), name="fix_entry"),
     path("operations/", operations.OperationList.as_view(), name="operations"),
     path("operations/running/", running.RunningPart.as_view(), name="operations_running"),
     path("operations/<int:pk>/", operation.OperationPage.as_view(), name="operation"),
     path("operations/<int:pk>/progress/", operation.ProgressPart.as_view(), name="operation_progress"),
+    path("approvals/", approvals.ApprovalList.as_view(), name="approvals"),
+    path("proposals/", approvals.ProposalList.as_view(), name="proposals"),
+    path("proposals/<int:pk>/", approvals.ProposalPage.as_view(), name="proposal"),
     path("reconciliation/", reconciliation.ReconciliationScreen.as_view(), name="reconciliation"),
     path("reconciliation/<int:pk>/", reconciliation.RunScreen.as_view(), name="reconciliation_run"),
     path("reconciliation/<int:pk>/sheet/", reconciliation.SheetScreen.as_view(), name="reconciliation_sheet"),

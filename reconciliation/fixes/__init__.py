@@ -30,7 +30,9 @@ from reconciliation.fixes.decisions import (
     SameWork,
     Waive,
 )
+from reconciliation.fixes.editing import EditEntries
 from reconciliation.fixes.mapping import MapCode
+from reconciliation.fixes.outside import HandledOutside
 
 FIXES: dict[str, type[Fix]] = {
     fix.code: fix
@@ -53,6 +55,8 @@ FIXES: dict[str, type[Fix]] = {
         CheckInTarget,
         Repost,
         Recheck,
+        EditEntries,
+        HandledOutside,
     )
 }
 

@@ -57,11 +57,22 @@ class Fix:
     states: ClassVar[frozenset[State]] = frozenset({State.HELD})  # of the entries it can be used on
     reaches_moved: ClassVar[bool] = False  # what it changes lies outside the entries, which follow it by themselves
     takes_back: ClassVar[bool] = False  # what comes of it on the ledger is a reversal
+    decides: ClassVar[bool] = True  # money moves by a person's judgement, so that much of it takes a second person
     leaves_held: ClassVar[bool] = False  # done means noted: the entries stay held until somebody else acts
 
     def title(self, work: Work, count: int) -> str:
         """What is done to how many entries, as the operation's page is headed."""
         return f"{self.label}: {count} {'entry' if count == 1 else 'entries'}"
+
+    @classmethod
+    def second_person(cls, _parameters: Mapping[str, Any]) -> str:
+        """Why a second person has to agree whatever the amount, in a sentence; empty for most."""
+        return ""
+
+    @classmethod
+    def refuses(cls, _parameters: Mapping[str, Any], _count: int) -> str:
+        """Why it cannot be used with these parameters on so many entries, in a sentence; empty for most."""
+        return ""
 
     def prepare(self, work: Work) -> None:
         """What is done once for the whole operation, before its first row; nothing for most."""
@@ -88,6 +99,7 @@ class RowOutcome:
     hours: Decimal
     amount: Decimal | None
     currency: str
+    project: str = ""  # its code
 
 
 def outcomes(entry_ids: Sequence[int]) -> dict[int, RowOutcome]:
@@ -100,11 +112,13 @@ def outcomes(entry_ids: Sequence[int]) -> dict[int, RowOutcome]:
         SELECT e.id, n.id, n.state, coalesce(n.hours, 0), n.amount, n.currency, n.waits_on, h.sentences, EXISTS (
                  SELECT 1 FROM portal_ledgerentry r JOIN portal_ledgerstate rs ON rs.entry_id = r.id
                   WHERE r.reverses_id = n.id AND rs.state <> 'cancelled'),
-               (SELECT q.if_absent FROM reconciliation_targetquestion q WHERE q.entry_id = e.id AND q.answered_at IS NULL)
+               (SELECT q.if_absent FROM reconciliation_targetquestion q WHERE q.entry_id = e.id AND q.answered_at IS NULL),
+               coalesce(n.project, '')
           FROM portal_ledgerentry e
           LEFT JOIN LATERAL (
-            SELECT x.id, s.state, s.waits_on, x.hours, x.amount, x.currency
+            SELECT x.id, s.state, s.waits_on, x.hours, x.amount, x.currency, p.code AS project
               FROM portal_ledgerentry x JOIN portal_ledgerstate s ON s.entry_id = x.id
+              LEFT JOIN portal_project p ON p.id = x.project_id
              WHERE x.document_id = e.document_id AND x.target_id = e.target_id
                AND (x.reverses_id IS NULL) = (e.reverses_id IS NULL) AND s.state NOT IN ('cancelled', 'reversed')
              ORDER BY x.version DESC, x.generation DESC, (s.state = 'held') DESC, x.part LIMIT 1
@@ -117,7 +131,7 @@ def outcomes(entry_ids: Sequence[int]) -> dict[int, RowOutcome]:
         [list(entry_ids)],
     )
     result = {}
-    for entry_id, live_id, state, hours, amount, currency, waits_on, sentences, taken_back, asked in found:
+    for entry_id, live_id, state, hours, amount, currency, waits_on, sentences, taken_back, asked, project in found:
         if live_id is None:
             result[entry_id] = RowOutcome(True, "Not owed any more.", None, Decimal(0), None, "")
             continue
@@ -135,6 +149,6 @@ def outcomes(entry_ids: Sequence[int]) -> dict[int, RowOutcome]:
         else:
             sentence = "Will be posted." if state == State.READY else f"{State(state).label}."
         result[entry_id] = RowOutcome(
-            passes, sentence, live_id if live_id != entry_id else None, hours, amount, currency or ""
+            passes, sentence, live_id if live_id != entry_id else None, hours, amount, currency or "", project
         )
     return result

@@ -44,6 +44,7 @@ class HandBackToSource(Fix):
     needs_reason = False
     states = frozenset({State.HELD, State.REJECTED})
     leaves_held = True
+    decides = False
 
     def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
         """Note who handed back what; an entry that waits already keeps its first message."""
@@ -77,6 +78,7 @@ class CheckInTarget(Fix):
     needs_reason = False
     states = frozenset({State.HELD, State.IN_DOUBT, State.ACCEPTED, State.POSTED, State.RECONCILED})
     leaves_held = True
+    decides = False
 
     def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
         """Ask; the outbox looks."""
@@ -193,6 +195,7 @@ class Recheck(Fix):
     label = "Check again"
     help = "Runs the rules again on today's master data, without changing anything else."
     needs_reason = False
+    decides = False
 
     def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
         """Run the rules."""

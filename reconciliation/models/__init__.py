@@ -1,4 +1,4 @@
-"""Whether it is right: routes and their policies, exception cases and holds, triage, bulk operations, reconciliation runs."""
+"""Whether it is right: routes and policies, exception cases and holds, triage, bulk operations, proposals, comparisons."""
 
 from reconciliation.models.cases import (
     CaseComment,
@@ -12,6 +12,7 @@ from reconciliation.models.cases import (
 )
 from reconciliation.models.comparison import ReconciliationResult, ReconciliationRun
 from reconciliation.models.operations import Operation, OperationRow
+from reconciliation.models.proposals import Proposal
 from reconciliation.models.questions import TargetQuestion
 from reconciliation.models.routes import Route
 from reconciliation.models.teams import OwnershipRule, Team, TeamMember
@@ -39,6 +40,7 @@ __all__ = [
     "Operation",
     "OperationRow",
     "OwnershipRule",
+    "Proposal",
     "ReconciliationResult",
     "ReconciliationRun",
     "Route",

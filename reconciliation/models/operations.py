@@ -11,13 +11,23 @@ from reconciliation.models.cases import ExceptionCase
 
 
 class Operation(models.Model):
-    """One bulk fix: what is done to which frozen rows, by whom and why, and how far it has come."""
+    """One bulk fix: what is done to which frozen rows, by whom and why, and how far it has come.
+
+    One that is large waits, once confirmed, for a second person: `second_person` says in words why, and is empty otherwise.
+    """
 
     class State(models.TextChoices):
         PLANNED = "planned", "Dry-run"
+        AWAITING = "awaiting", "Waits for approval"
         RUNNING = "running", "Running"
         DONE = "done", "Done"
         CANCELLED = "cancelled", "Cancelled"
+        REFUSED = "refused", "Refused"
+
+    class Reach(models.TextChoices):
+        ALL = "all", "All entries of the cause"
+        SELECTED = "selected", "The selected entries"
+        ONE = "one", "This entry only"
 
     fix = models.CharField(max_length=40)  # the code of the fix, one of reconciliation.fixes.FIXES
     title = models.CharField(max_length=300)
@@ -28,7 +38,14 @@ class Operation(models.Model):
     created_by = models.ForeignKey("portal.User", models.PROTECT, related_name="operations")
     created_at = models.DateTimeField()
     reason = models.TextField(blank=True)
+    reach = models.CharField(max_length=10, choices=Reach.choices, default=Reach.ALL)
+    fingerprint = models.CharField(max_length=64, blank=True)  # of rows, fences, parameters and what the dry-run found
+    confirmed_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
     confirmed_at = models.DateTimeField(null=True, blank=True)
+    second_person = models.TextField(blank=True)  # why one is needed
+    decided_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decision = models.TextField(blank=True)  # what the second person said
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
@@ -58,13 +75,31 @@ class Operation(models.Model):
                 condition=~Q(state__in=["done", "cancelled"]) | Q(IsNull(F("finished_at"), False)),
                 name="an_operation_that_is_over_says_since_when",
             ),
+            models.CheckConstraint(
+                condition=Q(decided_by=None)
+                | (~Q(decided_by=F("created_by")) & (Q(confirmed_by=None) | ~Q(decided_by=F("confirmed_by")))),
+                name="who_decides_neither_planned_nor_confirmed",
+            ),
+            models.CheckConstraint(
+                condition=Q(second_person="") | ~Q(state__in=["running", "done"]) | Q(decided_by__isnull=False),
+                name="what_needs_a_second_person_runs_after_one",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["awaiting", "refused"]) | ~Q(second_person=""),
+                name="what_waits_for_approval_says_why",
+            ),
+            models.CheckConstraint(
+                condition=Q(decided_by=None, decided_at=None) | Q(decided_by__isnull=False, decided_at__isnull=False),
+                name="a_decision_has_a_person_and_a_moment",
+            ),
         ]
         indexes = [
             models.Index(
                 fields=["entity", "created_by"],
                 condition=Q(state__in=["running", "done", "cancelled"], settled_at=None),
                 name="operation_under_way",
-            )
+            ),
+            models.Index(fields=["entity"], condition=Q(state="awaiting"), name="operation_to_decide"),
         ]
 
     def __str__(self) -> str:
@@ -99,6 +134,7 @@ class OperationRow(models.Model):
         max_digits=18, decimal_places=4, null=True, blank=True
     )  # as the dry-run found it
     currency_after = models.CharField(max_length=3, blank=True)
+    project_after = models.CharField(max_length=60, blank=True)
     result = models.CharField(max_length=10, choices=Result.choices, default=Result.PENDING)
     message = models.TextField(blank=True)
     successor = models.ForeignKey("portal.LedgerEntry", models.PROTECT, null=True, blank=True, related_name="+")

@@ -1,23 +1,57 @@
-"""A planned operation is let go: by the person who saw its dry-run, while that still holds."""
+"""A planned operation is let go: by the person who saw its dry-run, and above a limit by a second one, while that still holds.
+
+The rule here: nobody agrees to numbers that are no longer true. Confirming and approving dry-run the fix once more, and
+compare rows, fences, parameters, outcomes and money with what was shown.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
 from django.db import transaction
+from django.urls import reverse
 from django.utils import timezone
 
-from portal import access, audit
-from portal.models import User
-from portal.sql import now
+from portal import access, audit, figures, notifications, sql
+from portal.models import NotificationKind, User
+from reconciliation import proposals
 from reconciliation.fixes import FIXES
 from reconciliation.models import Operation
-from reconciliation.operations.applying import OperationRefused
-from reconciliation.sql import operations as sql
+from reconciliation.operations import second_person
+from reconciliation.operations.applying import NothingToFix, OperationRefused
+from reconciliation.operations.planning import Look, freeze, look_again, preview_of
+from reconciliation.sql import operations as operations_sql
+
+NAMED = 20  # entries that are named one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How the rows of a dry-run differ from those now: how many there were and are, and which ones changed, came or went."""
+
+    was: int
+    now: int
+    changed: Sequence[int] = ()
+    came: Sequence[int] = ()
+    gone: Sequence[int] = ()
+
+
+class Moved(OperationRefused):
+    """What was shown is no longer true; the text says how, and `difference` names the rows."""
+
+    def __init__(self, message: str, difference: Difference) -> None:
+        super().__init__(message)
+        self.difference = difference
 
 
 def confirm(operation: Operation, *, user: User, reason: str = "") -> Operation:
-    """Let the planned operation run. Only the person who saw its preview confirms it; the worker picks it up.
+    """Let the planned operation run, or wait for a second person. Only who saw its preview confirms it; the worker picks it up.
 
-    Raises OperationRefused when a reason is missing, when an entry changed since the preview, or when it runs already.
+    Raises OperationRefused when a reason is missing or when it was confirmed before, and Moved when rows or money are not
+    those of the preview any more.
     """
     fix = FIXES[operation.fix]()
     access.require(user, fix.roles, operation.entity_id)
@@ -27,36 +61,215 @@ def confirm(operation: Operation, *, user: User, reason: str = "") -> Operation:
     if operation.created_by_id != user.pk:
         raise OperationRefused("Somebody else planned this; open the fix yourself to see its preview first.")
     with transaction.atomic():
-        refuse_where_under_way(operation)
-        moved = sql.moved_since_frozen(operation.pk)
-        if moved:
-            raise OperationRefused(f"{moved} of {operation.total} entries changed since the preview; look at it again.")
-        confirmed = Operation.objects.filter(pk=operation.pk, state=Operation.State.PLANNED).update(
-            state=Operation.State.RUNNING, confirmed_at=now(), reason=reason
-        )
-        if not confirmed:
+        locked = _lock(operation)
+        if locked.state != Operation.State.PLANNED:
             raise OperationRefused("This operation was confirmed or cancelled before.")
-        operation.refresh_from_db()
+        _must_be_free_and_hold(locked)
+        locked.second_person = second_person.why(locked)
+        locked.state = Operation.State.AWAITING if locked.second_person else Operation.State.RUNNING
+        locked.confirmed_by, locked.confirmed_at, locked.reason = user, sql.now(), reason
+        locked.save(update_fields=["second_person", "state", "confirmed_by", "confirmed_at", "reason"])
         audit.record(
-            user, f"operation.{operation.fix}", operation, entity=operation.entity_id, reason=reason,
+            user, f"operation.{operation.fix}", locked, entity=locked.entity_id, reason=reason,
             after={
-                "what": operation.title, "entries": operation.total, "parameters": operation.parameters,
-                "preview": operation.preview,
+                "what": locked.title, "entries": locked.total, "parameters": locked.parameters,
+                "preview": locked.preview, "second_person": locked.second_person,
             },
         )  # fmt: skip
+        if locked.state == Operation.State.RUNNING:
+            proposals.learn(locked)
+        else:
+            _tell(locked, proposals.approvers(locked.entity_id), NotificationKind.APPROVAL, "Waits for you", user)
+    operation.refresh_from_db()
     return operation
+
+
+def _must_be_free_and_hold(operation: Operation) -> None:
+    """Raise OperationRefused while another operation is at work on some of the entries, Moved when the preview is not true.
+
+    The dry-run comes before the desk of the entity is held, so that others do not wait for it.
+    """
+    _refuse_where_at_work(operation)
+    _must_still_hold(operation)
+    refuse_where_under_way(operation)
 
 
 def refuse_where_under_way(operation: Operation) -> None:
     """Refuse to let an operation go while another one is at work on some of its entries, and say whose that is.
 
     Operations of an entity begin one after the other from here to the end of the transaction, so that of two that are let go at
-    once the second sees the first. Raises OperationRefused.
+    once the second sees the first, and what one person confirms at once is counted together. Raises OperationRefused.
     """
-    sql.hold_desk(operation.entity_id)
-    for other in sql.at_work_on_the_same(operation.pk):
+    operations_sql.hold_desk(operation.entity_id)
+    _refuse_where_at_work(operation)
+
+
+def _refuse_where_at_work(operation: Operation) -> None:
+    for other in operations_sql.at_work_on_the_same(operation.pk):
         since = timezone.localtime(other.since)
         raise OperationRefused(
             f"{other.entries:,} of {operation.total:,} entries are in progress by {other.person} since {since:%H:%M}:"
             f" “{other.title}”. Look again when that is done."
         )
+
+
+def approve(operation: Operation, *, user: User, comment: str = "") -> Operation:
+    """A second person agrees, and the operation runs. Raises OperationRefused for somebody who planned or confirmed it.
+
+    When what was confirmed is no longer true, the operation goes back to its planner with a new dry-run, and Moved says how.
+    """
+    _may_decide(operation, user)
+    moved: Moved | None = None
+    with transaction.atomic():
+        locked = _lock_awaiting(operation)
+        try:
+            _must_be_free_and_hold(locked)
+        except Moved as found:
+            moved = found
+            _send_back(locked, user, str(found))
+        else:
+            _decide(locked, user, Operation.State.RUNNING, comment.strip())
+            audit.record(
+                user, "operation.approved", locked, entity=locked.entity_id, reason=comment.strip(),
+                after={"what": locked.title, "entries": locked.total, "preview": locked.preview},
+            )  # fmt: skip
+            proposals.learn(locked)
+            _tell(locked, [locked.created_by_id], NotificationKind.FINISHED, "Approved", user)
+    operation.refresh_from_db()
+    if moved is not None:
+        raise moved
+    return operation
+
+
+def refuse(operation: Operation, *, user: User, comment: str) -> Operation:
+    """A second person does not agree and says why; nothing is changed."""
+    _may_decide(operation, user)
+    if not comment.strip():
+        raise OperationRefused("Say why you do not agree: whoever planned it reads it.")
+    with transaction.atomic():
+        locked = _lock_awaiting(operation)
+        _decide(locked, user, Operation.State.REFUSED, comment.strip())
+        locked.finished_at = locked.decided_at
+        locked.save(update_fields=["finished_at"])
+        locked.rows.filter(result="pending").update(result="cancelled", finished_at=locked.decided_at)
+        audit.record(user, "operation.refused", locked, entity=locked.entity_id, reason=comment.strip())
+        _tell(locked, [locked.created_by_id], NotificationKind.HELD, "Refused", user)
+    operation.refresh_from_db()
+    return operation
+
+
+def renew(operation: Operation, *, user: User) -> Operation:
+    """A new dry-run of a planned operation, on the rows that it reaches now; for the person who planned it."""
+    access.require(user, FIXES[operation.fix].roles, operation.entity_id)
+    with transaction.atomic():
+        locked = _lock(operation)
+        if locked.state != Operation.State.PLANNED or locked.created_by_id != user.pk:
+            raise OperationRefused("Only who planned it, and before it is confirmed, looks at it again.")
+        _freeze_again(locked)
+    operation.refresh_from_db()
+    return operation
+
+
+def can_decide(operation: Operation, user: Any) -> bool:
+    """Whether a person may approve or refuse this operation now."""
+    return (
+        operation.state == Operation.State.AWAITING
+        and user.pk not in (operation.created_by_id, operation.confirmed_by_id)
+        and access.may(user, access.APPROVERS, operation.entity_id)
+    )
+
+
+def _lock(operation: Operation) -> Operation:
+    return Operation.objects.select_for_update(of=("self",)).select_related("created_by", "case").get(pk=operation.pk)
+
+
+def _lock_awaiting(operation: Operation) -> Operation:
+    locked = _lock(operation)
+    if locked.state != Operation.State.AWAITING:
+        raise OperationRefused(f"This does not wait for approval any more: it is {locked.get_state_display().lower()}.")
+    return locked
+
+
+def _may_decide(operation: Operation, user: User) -> None:
+    access.require(user, access.APPROVERS, operation.entity_id)
+    if user.pk in (operation.created_by_id, operation.confirmed_by_id):
+        raise OperationRefused("You planned this yourself; somebody else has to agree.")
+
+
+def _decide(operation: Operation, user: User, state: str, comment: str) -> None:
+    operation.state, operation.decided_by, operation.decided_at, operation.decision = state, user, sql.now(), comment
+    operation.save(update_fields=["state", "decided_by", "decided_at", "decision"])
+
+
+def _send_back(operation: Operation, user: User, why: str) -> None:
+    """To the planner, with a new dry-run; where nothing is left to be fixed, the operation is over."""
+    try:
+        _freeze_again(operation)
+    except NothingToFix:
+        operation.state, operation.finished_at = Operation.State.CANCELLED, sql.now()
+        operation.rows.filter(result="pending").update(result="cancelled", finished_at=operation.finished_at)
+    else:
+        operation.state = Operation.State.PLANNED
+    operation.confirmed_by = operation.confirmed_at = None
+    operation.save(update_fields=["state", "finished_at", "confirmed_by", "confirmed_at"])
+    audit.record(user, "operation.sent-back", operation, entity=operation.entity_id, reason=why)
+    _tell(operation, [operation.created_by_id], NotificationKind.HELD, "Look again, the numbers moved", user)
+
+
+def _tell(operation: Operation, people: Sequence[int], kind: NotificationKind, what: str, by: User) -> None:
+    notifications.notify(
+        people, kind, f"{what}: {operation.title}", by=by, url=reverse("operation", args=[operation.pk]),
+        entity=operation.entity_id, note=operation.decision or operation.reason, key=f"operation:{operation.pk}:{what}",
+    )  # fmt: skip
+
+
+def _freeze_again(operation: Operation) -> None:
+    found, given = look_again(operation)
+    fix = FIXES[operation.fix]()
+    freeze(operation, fix, found, given)
+
+
+def _must_still_hold(operation: Operation) -> None:
+    """Raise Moved unless rows, outcomes and money are exactly those of the preview."""
+    frozen = dict(operation.rows.values_list("entry_id", "fence"))
+    try:
+        found, _ = look_again(operation)
+    except NothingToFix as nothing:
+        gone = Difference(len(frozen), 0, gone=sorted(frozen)[:NAMED])
+        raise Moved(f"{len(frozen):,} entries when you looked, none now. {nothing}", gone) from nothing
+    if found.fingerprint(operation.fix, operation.parameters) == operation.fingerprint:
+        return
+    changed = sorted(entry for entry, fence in found.rows.items() if frozen.get(entry, fence) != fence)
+    came, gone_rows = sorted(found.rows.keys() - frozen.keys()), sorted(frozen.keys() - found.rows.keys())
+    difference = Difference(len(frozen), len(found.rows), changed[:NAMED], came[:NAMED], gone_rows[:NAMED])
+    words = []
+    if came or gone_rows:
+        words.append(f"{len(frozen):,} entries when you looked, {len(found.rows):,} now.")
+    touched = len(changed) + len(gone_rows)
+    if touched:
+        words.append(f"{_rows(touched)} changed since you looked.")
+    words.append(
+        _money_moved(operation.preview, found, why="" if touched or came else "; a rate, a project or a period changed")
+    )
+    raise Moved(" ".join(filter(None, words)) + " Nothing was changed; look at it again.", difference)
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
+def _money_moved(shown: dict[str, Any], found: Look, *, why: str) -> str:
+    """How the promise differs in figures, in a sentence; empty where rows came or went and no figure moved."""
+    now = preview_of(found)
+    words = []
+    if shown.get("passes") != now["passes"]:
+        words.append(f"{shown.get('passes'):,} would have passed, {now['passes']:,} would now")
+    for currency in sorted({*shown.get("money", {}), *now["money"]}):
+        was, will = (Decimal(sums.get(currency, {}).get("after", 0)) for sums in (shown.get("money", {}), now["money"]))
+        if was != will:
+            words.append(
+                f"{figures.amount(was, currency)} {currency} would be {figures.amount(will, currency)} {currency} now"
+            )
+    if not words:
+        return "What would come of some rows is different now." if why else ""
+    return f"{'; '.join(words)}{why}."

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +30,8 @@ LEFT_OUT: dict[str, str] = {
     State.REVERSED: "taken back already",
     State.CANCELLED: "off the ledger already",
 }  # why a fix does not reach entries in a state
+
+SUMS = ("before", "after", "passing", "weight")  # of a preview's money, by currency
 
 
 def fixable(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | None) -> dict[int, int]:
@@ -61,6 +66,30 @@ def left_out(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | No
     return [{"state": state, "entries": count, "why": LEFT_OUT[state]} for state, count in found]
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a fix would do at one moment: the rows with their fences, and where each stands before and after."""
+
+    rows: Mapping[int, int]
+    before: Mapping[int, RowOutcome]
+    after: Mapping[int, RowOutcome]
+
+    def fingerprint(self, code: str, parameters: Mapping[str, Any]) -> str:
+        """What identifies exactly this promise: rows, fences, parameters, and each row's outcome with its money."""
+        promise = [
+            [entry_id, fence, after.passes, after.sentence, str(after.amount), after.currency, after.project]
+            for entry_id, fence in sorted(self.rows.items())
+            for after in (self.after[entry_id],)
+        ]
+        text = json.dumps([code, parameters, promise], sort_keys=True, ensure_ascii=False, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def look(fix: Fix, work: Work, rows: Mapping[int, int]) -> Look:
+    """Dry-run the fix on these rows."""
+    return Look(rows, outcomes(list(rows)), dry_run(fix, work, list(rows)))
+
+
 def plan(
     code: str,
     *,
@@ -78,30 +107,70 @@ def plan(
     rows = fixable(fix, case, entry_ids)
     if not rows:
         raise NothingToFix(f"“{fix.label}” can be used on no entry of this selection any more; look at the list again.")
+    refusal = fix.refuses(parameters, len(rows))
+    if refusal:
+        raise OperationRefused(refusal)
     entity_id = _one_entity(list(rows))
     access.require(user, fix.roles, entity_id)
     if case is not None and case.entity_id != entity_id:
         raise OperationRefused("The entries are of another legal entity than the cause; choose entries of the cause.")
     work = Work(user, reason or fix.label, parameters, case, entity_id)
-    before = outcomes(list(rows))
-    after = dry_run(fix, work, list(rows))
+    found = look(fix, work, rows)
     with transaction.atomic():
         operation = Operation.objects.create(
             fix=code, title=fix.title(work, len(rows))[:300], parameters=dict(parameters), case=case, entity_id=entity_id,
-            created_by=user, created_at=sql.now(), reason=reason, total=len(rows),
-            preview={**_preview(before, after), "left_out": left_out(fix, case, entry_ids)},
+            created_by=user, created_at=sql.now(), reason=reason, total=len(rows), reach=_reach(case, entry_ids),
         )  # fmt: skip
-        sql.copy_in(
-            "reconciliation_operationrow",
-            ("operation_id", "entry_id", "fence", "promised", "will_pass", "amount_after", "currency_after", "result",
-             "message"),
-            (
-                [operation.pk, entry_id, fence, after[entry_id].sentence[:300], after[entry_id].passes,
-                 after[entry_id].amount, after[entry_id].currency, "pending", ""]
-                for entry_id, fence in rows.items()
-            ),
-        )  # fmt: skip
+        freeze(operation, fix, found, entry_ids)
     return operation
+
+
+def _reach(case: ExceptionCase | None, entry_ids: Sequence[int] | None) -> str:
+    if entry_ids is None:
+        return Operation.Reach.ALL
+    return Operation.Reach.ONE if case is None and len(entry_ids) == 1 else Operation.Reach.SELECTED
+
+
+def freeze(operation: Operation, fix: Fix, found: Look, entry_ids: Sequence[int] | None) -> None:
+    """Keep the rows of an operation and what its dry-run promises of them, in place of an earlier dry-run."""
+    operation.rows.all().delete()
+    operation.total = len(found.rows)
+    operation.preview = {
+        **preview_of(found),
+        "left_out": left_out(fix, operation.case, entry_ids),
+        "booked": _booked(list(found.rows)),
+    }
+    operation.fingerprint = found.fingerprint(operation.fix, operation.parameters)
+    operation.save(update_fields=["total", "preview", "fingerprint"])
+    sql.copy_in(
+        "reconciliation_operationrow",
+        ("operation_id", "entry_id", "fence", "promised", "will_pass", "amount_after", "currency_after", "project_after",
+         "result", "message"),
+        (
+            [operation.pk, entry_id, fence, after.sentence[:300], after.passes, after.amount, after.currency, after.project,
+             "pending", ""]
+            for entry_id, fence in found.rows.items()
+            for after in (found.after[entry_id],)
+        ),
+    )  # fmt: skip
+
+
+def look_again(operation: Operation) -> tuple[Look, Sequence[int] | None]:
+    """The operation's fix on the rows that it reaches now, as the person who planned it; and the ids that it was given.
+
+    Raises NothingToFix when none is left.
+    """
+    fix = FIXES[operation.fix]()
+    given = None
+    if operation.reach != Operation.Reach.ALL or operation.case_id is None:
+        given = list(operation.rows.order_by("entry_id").values_list("entry_id", flat=True))
+    rows = fixable(fix, operation.case, given)
+    if not rows:
+        raise NothingToFix(f"“{fix.label}” can be used on none of these entries any more; somebody else was faster.")
+    work = Work(
+        operation.created_by, operation.reason or fix.label, operation.parameters, operation.case, operation.entity_id
+    )
+    return look(fix, work, rows), given
 
 
 def _one_entity(entry_ids: Sequence[int]) -> int:
@@ -114,26 +183,41 @@ def _one_entity(entry_ids: Sequence[int]) -> int:
     return int(entities[0])
 
 
-def _preview(before: Mapping[int, RowOutcome], after: Mapping[int, RowOutcome]) -> dict[str, Any]:
-    money: dict[str, dict[str, Decimal]] = defaultdict(
-        lambda: {"before": Decimal(0), "after": Decimal(0), "passing": Decimal(0)}
-    )
-    for outcome in before.values():
-        if outcome.amount is not None:
-            money[outcome.currency]["before"] += outcome.amount
-    for outcome in after.values():
-        if outcome.amount is not None:
-            money[outcome.currency]["after"] += outcome.amount
-            if outcome.passes:
-                money[outcome.currency]["passing"] += outcome.amount
+def _booked(entry_ids: Sequence[int]) -> dict[str, int]:
+    """How far the books know the entries' documents: nothing yet, posted (a correction takes a reversal), or invoiced."""
+    statement = """
+        SELECT CASE WHEN NOT EXISTS (
+                 SELECT 1 FROM portal_ledgerentry o JOIN portal_ledgerstate os ON os.entry_id = o.id
+                  WHERE o.document_id = e.document_id AND o.target_id = e.target_id AND o.reverses_id IS NULL
+                    AND os.state IN ('accepted', 'posted', 'reconciled')) THEN 'unposted' ELSE 'posted' END AS far, count(*)
+          FROM portal_ledgerentry e WHERE e.id = ANY(%s) GROUP BY far"""
+    return dict(sql.rows(statement, [list(entry_ids)]))
+
+
+def preview_of(found: Look) -> dict[str, Any]:
+    """The totals of a dry-run: what passes, what is still held and why, hours, and money before and after by currency.
+
+    `weight` is what a person decides about: each row's larger amount, without its sign.
+    """
+    money: dict[str, dict[str, Decimal]] = defaultdict(lambda: dict.fromkeys(SUMS, Decimal(0)))
     still: dict[str, int] = defaultdict(int)
-    for outcome in after.values():
-        if not outcome.passes:
-            still[outcome.sentence] += 1
+    for entry_id, after in found.after.items():
+        before = found.before[entry_id]
+        if before.amount is not None:
+            money[before.currency]["before"] += before.amount
+        if after.amount is not None:
+            money[after.currency]["after"] += after.amount
+            if after.passes:
+                money[after.currency]["passing"] += after.amount
+        heavy = before if abs(before.amount or Decimal(0)) > abs(after.amount or Decimal(0)) else after
+        if heavy.amount is not None:
+            money[heavy.currency]["weight"] += abs(heavy.amount)
+        if not after.passes:
+            still[after.sentence] += 1
     return {
-        "passes": sum(outcome.passes for outcome in after.values()),
-        "still_held": sum(not outcome.passes for outcome in after.values()),
-        "hours": str(sum((outcome.hours for outcome in after.values()), Decimal(0))),
+        "passes": sum(outcome.passes for outcome in found.after.values()),
+        "still_held": sum(not outcome.passes for outcome in found.after.values()),
+        "hours": str(sum((outcome.hours for outcome in found.after.values()), Decimal(0))),
         "money": {
             currency: {name: str(value) for name, value in sums.items()} for currency, sums in sorted(money.items())
         },

@@ -14,7 +14,7 @@ from reconciliation.rules.base import TIME, Finding, rule, said
     title="Project code is not in the master data",
     subject="code",
     waivable=False,
-    remedies=("map-code", "move-project", "hand-back"),
+    remedies=("map-code", "hand-back"),
     cases=(19, 32),
 )
 def project_unknown(entry: Draft, facts: Facts) -> Finding | None:

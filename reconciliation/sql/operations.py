@@ -206,14 +206,6 @@ def at_work_on_the_same(operation_id: int) -> list[Conflict]:
     ]
 
 
-def moved_since_frozen(operation_id: int) -> int:
-    """How many entries of a planned operation are not at the fence any more at which they were frozen."""
-    statement = """
-        SELECT count(*) FROM reconciliation_operationrow r JOIN portal_ledgerstate s ON s.entry_id = r.entry_id
-         WHERE r.operation_id = %s AND r.result = 'pending' AND s.fence <> r.fence"""
-    return int(rows(statement, [operation_id])[0][0])
-
-
 MANY_AHEAD = 10_000  # beyond that the number tells nobody more
 
 

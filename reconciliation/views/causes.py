@@ -17,11 +17,9 @@ from portal.models import User
 from portal.screens import Action, DetailScreen, Screen
 from portal.screens.base import layout
 from reconciliation import triage
-from reconciliation.fixes import ADVICE, FIXES
 from reconciliation.models import ExceptionCase, Hold
-from reconciliation.rules import BY_CODE
-from reconciliation.tables import BriefHeld, SelectableHeld, title_of, tone_of, totals_of, way_of
-from reconciliation.views import rows
+from reconciliation.tables import BriefHeld, SelectableHeld, estimates_of, title_of, tone_of, totals_of, way_of
+from reconciliation.views import remedies, rows
 from reconciliation.views.history import happened
 from reconciliation.views.standing import strip_of
 from reconciliation.views.triage import ON_PAGE, offered_on
@@ -65,7 +63,7 @@ class CausePage(DetailScreen):
         if "table" in found or "form" in found:
             return found
         case = self.object
-        rows.tell_causes([case])
+        rows.tell_causes([case], deeply=True)
         held = access.roles_in(self.request.user, case.entity_id)
         is_open = case.state == ExceptionCase.State.OPEN
         return {
@@ -76,9 +74,11 @@ class CausePage(DetailScreen):
             "rule_title": title_of(case.rule),
             "way": way_of(case),
             "totals": totals_of(case),
-            "remedies": remedies_of(case, may=bool(held & access.FIXERS) and is_open),
+            "estimates": estimates_of(case),
+            "blocked": case.reached.blocked,
+            **remedies.card_of(case, self.request.user, may=bool(held & access.FIXERS) and is_open),
             "can_comment": bool(held & triage.COMMENTERS),
-            "vendor": case.detail.get("vendor_text", ""),
+            "vendor": case.detail.get("vendor_text", "") if held & access.PAYLOAD_READERS else "",
             "vendor_code": case.detail.get("vendor_code", ""),
             "timeline": happened(case),
             "strip": strip_of(case, self.request.user),
@@ -102,31 +102,6 @@ class CausePage(DetailScreen):
         )  # fmt: skip
         rows.tell_words(rows.records_of(found["table"]), lambda hold: hold.entry)
         return found
-
-
-def remedies_of(case: Any, *, may: bool) -> list[dict[str, Any]]:
-    """The ways out of a cause in their order: fixes done here, and what has to be put right elsewhere."""
-    rule = BY_CODE.get(case.rule)
-    codes = list(rule.remedies) if rule is not None else []
-    if rule is not None and rule.waivable and "waive" not in codes:
-        codes.append("waive")
-    if case.open_holds and "recheck" not in codes:
-        codes.append("recheck")
-    found: list[dict[str, Any]] = []
-    offered = getattr(case, "suggestions", ())
-    for code in codes:
-        if code in ADVICE:
-            found.append({"advice": ADVICE[code]})
-        elif code in FIXES:
-            fix = FIXES[code]
-            near = [one for one in offered if one.remedy == code and one.label != fix.label]
-            url = reverse("fix", args=[case.pk, code]) if may and case.open_holds else ""
-            found.append({"code": code, "label": fix.label, "help": fix.help, "url": url, "near": near})
-    for remedy in found:
-        if remedy.get("url"):
-            remedy["is_first"] = True
-            break
-    return found
 
 
 class CommentScreen(Screen):

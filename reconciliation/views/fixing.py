@@ -6,17 +6,18 @@ What was seen is what is done: entries that moved meanwhile are not touched, and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from django import forms
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.functional import cached_property
 from django.utils.http import urlencode
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -27,10 +28,11 @@ from portal.screens.base import PAGE, layout
 from reconciliation import operations, suggestions
 from reconciliation.fixes import FIXES, Fix
 from reconciliation.fixes.base import FixForm
+from reconciliation.fixes.editing import EditEntries
 from reconciliation.models import ExceptionCase, Operation
 from reconciliation.rules import BY_CODE
 from reconciliation.tables import BriefPreview, PreviewTable, short_title_of
-from reconciliation.views import rows, waking
+from reconciliation.views import asking, remedies, rows, waking
 
 REFUSALS = tuple(kind for kind in operations.OF_THE_ROW if kind is not DatabaseError)
 SPOKEN_FOR = frozenset(
@@ -112,10 +114,14 @@ class FixScreen(Screen):
         except REFUSALS as refusal:
             form.add_error(None, ValidationError(str(refusal)))
             return self.ask(form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
-        if chosen is not None:
-            operation.preview = {**operation.preview, "chosen": True}
-            operation.save(update_fields=["preview"])
+        self.replace(request.POST.get("replaces", ""))
         return HttpResponseRedirect(reverse("operation", args=[operation.pk]), status=HTTPStatus.SEE_OTHER)
+
+    def replace(self, key: str) -> None:
+        """Forget the person's own dry-run that this one takes the place of."""
+        if key.isdigit():
+            own = Operation.objects.filter(pk=int(key), created_by_id=self.request.user.pk, confirmed_by=None)
+            own.filter(state=Operation.State.PLANNED, fix=self.fix.code, case=self.case).delete()
 
     def find(self) -> None:
         """The cause or the entry, and the right to fix it. What may not be seen is not found."""
@@ -134,18 +140,8 @@ class FixScreen(Screen):
             raise PermissionDenied(f"“{self.fix.label}” is for: {names}.")
 
     def form(self, data: Any = None, *, initial: dict[str, Any] | None = None) -> FixForm:
-        """The fix's own form, with choices that say code and name."""
-        form = self.fix.form_class(data, initial=initial, case=self.case, user=self.request.user)  # type: ignore[arg-type]
-        for field in form.fields.values():
-            if isinstance(field, forms.ModelChoiceField):
-                field.label_from_instance = _labelled  # type: ignore[assignment, method-assign]
-                field.empty_label = "Choose…"
-            if isinstance(field, forms.DateField):
-                field.widget = forms.DateInput(attrs={"type": "date"})
-        first = next(iter(form.fields.values()), None)
-        if first is not None:
-            first.widget.attrs["autofocus"] = True
-        return form
+        """The fix's own form."""
+        return asking.form_of(self.fix, self.case, self.request.user, data, initial=initial, near=self.near)
 
     def fields(self) -> list[str]:
         """The names of what the form asks."""
@@ -155,13 +151,18 @@ class FixScreen(Screen):
         """What is filled in beforehand, where one suggestion is sure."""
         return dict(self.sure.values) if self.sure is not None else {}
 
+    @cached_property
+    def near(self) -> list[suggestions.Suggestion]:
+        """What most likely mends the cause by this fix, the best first."""
+        if self.case is None:
+            return []
+        offered = suggestions.of([self.case], deeply=True)[self.case.pk]
+        return [one for one in offered if one.remedy == self.fix.code]
+
     @property
     def sure(self) -> suggestions.Suggestion | None:
         """The suggestion that fills the form."""
-        if self.case is None:
-            return None
-        near = suggestions.of([self.case])[self.case.pk]
-        return next((one for one in near if one.remedy == self.fix.code and one.is_sure), None)
+        return next((one for one in self.near if one.is_sure), None)
 
     def is_complete(self, form: FixForm, values: dict[str, Any]) -> bool:
         """Whether nothing is left to be asked, so that the dry-run can begin by itself."""
@@ -171,6 +172,8 @@ class FixScreen(Screen):
         """The entries that the request names; None for all that the cause holds."""
         if self.entry is not None:
             return [self.entry.pk]
+        if data.get("reach") == Operation.Reach.ALL:
+            return None
         keys = [int(key) for key in data.getlist("selected") if key.isdigit()]
         if not keys:
             return None
@@ -197,7 +200,6 @@ class FixScreen(Screen):
         except operations.OperationRefused:
             count = 0
         case = self.case
-        near = suggestions.of([case])[case.pk] if case is not None else []
         context = self.context(
             title=self.fix.label,
             fix=self.fix,
@@ -207,7 +209,8 @@ class FixScreen(Screen):
             count=count,
             chosen=chosen if self.entry is None else None,
             complete=complete and count > 0,
-            near=[one for one in near if one.remedy == self.fix.code and one.score is not None],
+            near=remedies.addressed((one for one in self.near if one.score is not None), self.request.path),
+            future=asking.FUTURE,
             submit_to=self.request.path,
             back=self.back(),
             rule_title=short_title_of(case.rule) if case is not None else "",
@@ -220,16 +223,16 @@ def usable(rule_code: str) -> set[str]:
     rule = BY_CODE.get(rule_code)
     if rule is None:
         return {"recheck"}
-    return {*rule.remedies, "recheck", *(("waive",) if rule.waivable else ())} & set(FIXES)
+    return {*rule.remedies, "recheck", "handled-outside", *(("waive",) if rule.waivable else ())} & set(FIXES)
 
 
-def _labelled(record: Any) -> str:
-    code, name = getattr(record, "code", ""), getattr(record, "name", "")
-    return f"{code} · {name}" if code and name and code != name else str(code or record)
+def preview_of(
+    screen: Screen, operation: Operation, *, refusal: Exception | None = None, status: int = HTTPStatus.OK
+) -> HttpResponse:
+    """The dry-run of an operation that does not run yet: what passes, what is still held and why, money before and after.
 
-
-def preview_of(screen: Screen, operation: Operation, *, refusal: str = "", status: int = HTTPStatus.OK) -> HttpResponse:
-    """The dry-run of a planned operation: what passes, what is still held and why, money before and after."""
+    Who planned it confirms it; where it waits for a second person, that person approves or refuses it.
+    """
     fix = FIXES[operation.fix]
     found = rows.paged(
         screen.request,
@@ -251,14 +254,41 @@ def preview_of(screen: Screen, operation: Operation, *, refusal: str = "", statu
         preview=preview,
         waits=fix.leaves_held,
         money=_money(preview),
-        refusal=refusal,
+        refusal=str(refusal or ""),
+        difference=getattr(refusal, "difference", None),
+        second_person=operation.second_person or operations.second_person_needed(operation),
+        can_decide=operations.can_decide(operation, screen.request.user),
         reason="" if operation.fix in SPOKEN_FOR else operation.reason,
         is_own=operation.created_by_id == screen.request.user.pk,
         edit=edit_url(operation),
+        **_asked(screen, operation),
         back=back_url(operation),
         **found,
     )
     return screen.page(context, template="reconciliation/preview.html", status=status)
+
+
+def _asked(screen: Screen, operation: Operation) -> dict[str, Any]:
+    """What was asked, to be answered otherwise above the dry-run: the form, and the reach where entries were chosen."""
+    user = screen.request.user
+    if operation.state != Operation.State.PLANNED or operation.created_by_id != user.pk:
+        return {}
+    if operation.case is None or operation.fix not in usable(operation.case.rule):
+        return {}
+    fix = FIXES[operation.fix]
+    form = asking.form_of(fix, operation.case, user, initial=operation.parameters)
+    for field in form.fields.values():
+        field.widget.attrs.pop("autofocus", None)
+    chosen = None
+    if operation.reach == Operation.Reach.SELECTED:
+        chosen = list(operation.rows.order_by("entry_id").values_list("entry_id", flat=True))
+    return {
+        "form": form,
+        "future": asking.FUTURE,
+        "chosen": chosen,
+        "submit_to": reverse("fix", args=[operation.case_id, operation.fix]),
+        "everything": operation.case.open_holds,
+    }
 
 
 def _money(preview: dict[str, Any]) -> list[dict[str, Any]]:
@@ -271,14 +301,18 @@ def _money(preview: dict[str, Any]) -> list[dict[str, Any]]:
 
 def edit_url(operation: Operation) -> str:
     """The form of the fix with what was said, to say something else."""
-    query: list[tuple[str, Any]] = [("edit", 1)]
+    query: list[tuple[str, Any]]
+    if operation.fix == EditEntries.code:
+        query = [("operation", operation.pk), *(("selected", key) for key in operation.parameters["rows"])]
+        return f"{reverse('cause_edit', args=[operation.case_id])}?{urlencode(query)}"
+    query = [("edit", 1)]
     query += [(name, said) for name, said in operation.parameters.items() if isinstance(said, str | int) and said != ""]
     if operation.case_id is None:
         entry_id = operation.rows.values_list("entry_id", flat=True).first()
         address = reverse("fix_entry", args=[entry_id, operation.fix])
     else:
         address = reverse("fix", args=[operation.case_id, operation.fix])
-        if operation.preview.get("chosen"):
+        if operation.reach != Operation.Reach.ALL:
             query += [("selected", entry_id) for entry_id in operation.rows.values_list("entry_id", flat=True)]
     return f"{address}?{urlencode(query)}"
 
@@ -292,23 +326,49 @@ def back_url(operation: Operation) -> str:
 
 
 def confirm(screen: Screen, operation: Operation) -> HttpResponse:
-    """Let the operation run, wake a worker, and go to its page; or say why not, with the preview again."""
-    request = screen.request
-    reason = request.POST.get("reason", "")
+    """Let the operation run or wait for a second person, and go to its page; or say why not, with the preview again."""
+    reason = screen.request.POST.get("reason", "")
     if FIXES[operation.fix].needs_reason and not reason.strip():
-        return preview_of(
-            screen,
-            operation,
-            refusal="Say why: the reason is kept with every entry.",
-            status=HTTPStatus.UNPROCESSABLE_ENTITY,
-        )
+        refusal = operations.OperationRefused("Say why: the reason is kept with every entry.")
+        return preview_of(screen, operation, refusal=refusal, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    return _act(screen, operation, partial(operations.confirm, reason=reason))
+
+
+def again(screen: Screen, operation: Operation) -> HttpResponse:
+    """A new dry-run of what was planned, on the rows that it reaches now."""
+    return _act(screen, operation, operations.renew)
+
+
+def approve(screen: Screen, operation: Operation) -> HttpResponse:
+    """The second person agrees."""
+    return _act(screen, operation, partial(operations.approve, comment=screen.request.POST.get("comment", "")))
+
+
+def refuse(screen: Screen, operation: Operation) -> HttpResponse:
+    """The second person does not agree."""
+    return _act(screen, operation, partial(operations.refuse, comment=screen.request.POST.get("comment", "")))
+
+
+STEPS: dict[str, Callable[[Screen, Operation], HttpResponse]] = {
+    "confirm": confirm,
+    "again": again,
+    "approve": approve,
+    "refuse": refuse,
+}
+BEFORE_IT_RUNS = (Operation.State.PLANNED, Operation.State.AWAITING)  # the states in which the dry-run is shown
+
+
+def _act(screen: Screen, operation: Operation, step: Callable[..., Operation]) -> HttpResponse:
+    """Do one step of a person, wake a worker where it may run now, and go to the operation's page; or say why not."""
+    request = screen.request
     try:
-        with transaction.atomic():
-            operations.confirm(operation, user=request.user, reason=reason)  # type: ignore[arg-type]
-            transaction.on_commit(partial(waking.up, operation.pk))
-    except operations.OperationRefused as refusal:
-        return preview_of(screen, operation, refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        after = step(operation, user=request.user)
+    except REFUSALS as refusal:
+        operation.refresh_from_db()
+        return preview_of(screen, operation, refusal=refusal, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    if after.state == Operation.State.RUNNING:
+        transaction.on_commit(partial(waking.up, operation.pk))
     url = reverse("operation", args=[operation.pk])
-    if getattr(request, "htmx", None):
+    if getattr(request, "htmx", None) and after.state != Operation.State.PLANNED:
         return HttpResponseClientRedirect(url)
     return HttpResponseRedirect(url, status=HTTPStatus.SEE_OTHER)

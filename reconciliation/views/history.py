@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
 from typing import Any
 
 from django.urls import reverse
+from django.utils import timezone
 
-from reconciliation.models import CaseComment, ExceptionCase, Operation
+from reconciliation.models import CaseComment, CaseDay, ExceptionCase, Operation, Proposal
+
+DAYS = 14  # days on which it stopped something that are told one by one
 
 TONES = {Operation.State.DONE: "good", Operation.State.RUNNING: "info", Operation.State.CANCELLED: "warn"}
 
@@ -27,8 +30,9 @@ class Event:
 
 
 def happened(case: ExceptionCase) -> list[Event]:
-    """Everything about one cause, the latest first; three queries."""
-    return sorted([*_changes(case), *_comments(case), *_operations(case)], key=lambda event: event.at, reverse=True)
+    """Everything about one cause, the latest first; five queries."""
+    found = [*_changes(case), *_comments(case), *_operations(case), *_proposals(case), *_held(case)]
+    return sorted(found, key=lambda event: event.at, reverse=True)
 
 
 def _changes(case: Any) -> Iterator[Event]:
@@ -49,13 +53,37 @@ def _comments(case: ExceptionCase) -> Iterator[Event]:
 
 
 def _operations(case: ExceptionCase) -> Iterator[Event]:
-    operations = Operation.objects.filter(case=case).exclude(state=Operation.State.PLANNED).select_related("created_by")
-    for operation in operations:
+    operations = Operation.objects.filter(case=case).exclude(state=Operation.State.PLANNED)
+    for operation in operations.select_related("created_by", "decided_by"):
         missed = f", {operation.failed:,} failed" if operation.failed else ""
+        far = f"{operation.done:,} done{missed}"
+        if operation.state in (Operation.State.AWAITING, Operation.State.REFUSED):
+            far = operation.get_state_display().lower()
+        if operation.decided_by is not None and operation.decided_at is not None:
+            word = "Refused" if operation.state == Operation.State.REFUSED else "Approved"
+            said = f": {operation.decision}" if operation.decision else ""
+            yield Event(operation.decided_at, f"{word}{said}", operation.decided_by.get_username(), "info")
         yield Event(
             operation.confirmed_at or operation.created_at,
-            f"{operation.title} · {operation.done:,} done{missed}",
+            f"{operation.title} · {far}",
             operation.created_by.get_username(),
             "warn" if operation.failed else TONES.get(Operation.State(operation.state), ""),
             reverse("operation", args=[operation.pk]),
         )
+
+
+def _proposals(case: ExceptionCase) -> Iterator[Event]:
+    for proposal in Proposal.objects.filter(case=case).select_related("proposed_by", "decided_by"):
+        url = reverse("proposal", args=[proposal.pk])
+        yield Event(proposal.proposed_at, f"Proposed: {proposal}", proposal.proposed_by.get_username(), "info", url)
+        if proposal.decided_by is not None and proposal.decided_at is not None:
+            words = f"{proposal.get_state_display()}: {proposal}"
+            yield Event(proposal.decided_at, words, proposal.decided_by.get_username(), "info", url)
+
+
+def _held(case: ExceptionCase) -> Iterator[Event]:
+    """How many entries it stopped on each of the last days on which it did; the moment of the last one is not kept."""
+    for day, opened in CaseDay.objects.filter(case=case).order_by("-day").values_list("day", "opened")[:DAYS]:
+        ended = timezone.make_aware(datetime.combine(day, time.max))
+        stopped = "1 entry" if opened == 1 else f"{opened:,} entries"
+        yield Event(min(ended, case.seen_at), f"Stopped {stopped}", "Tieout", "warn")

@@ -46,7 +46,7 @@ class OperationPage(Screen):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """The dry-run, the page, or its rows."""
         operation = self.operation()
-        if operation.state == Operation.State.PLANNED:
+        if operation.state in fixing.BEFORE_IT_RUNS:
             return fixing.preview_of(self, operation)
         if request.GET.get("export") in export.FORMATS:
             return self.export(operation, request.GET["export"])
@@ -63,6 +63,9 @@ class OperationPage(Screen):
         if action == "confirm":
             access.require(request.user, FIXES[operation.fix].roles, operation.entity_id)
             return self.confirm(operation)
+        if action in fixing.STEPS:
+            access.require(request.user, FIXES[operation.fix].roles, operation.entity_id)
+            return fixing.STEPS[action](self, operation)
         if action not in acts:
             raise BadRequest(f"There is no action “{action}” here.")
         here = reverse("operation", args=[operation.pk])
@@ -87,7 +90,7 @@ class OperationPage(Screen):
 
     def cancel(self, operation: Operation, user: User) -> str:
         """Stop what no worker has begun, and say how much was done before."""
-        was_planned = operation.state == Operation.State.PLANNED
+        was_planned = operation.state in fixing.BEFORE_IT_RUNS
         operation = operations.cancel(operation, user=user)
         if was_planned:
             messages.success(self.request, "Cancelled before it began; nothing was changed.")

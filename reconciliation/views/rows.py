@@ -73,14 +73,17 @@ def tell_holds(rows: Iterable[Any], case_id: int | None) -> None:
         row.before = sentences.get(row.entry_id, "")
 
 
-def tell_causes(found: Sequence[ExceptionCase]) -> None:
-    """Give causes what their rows show: way, trend over 14 days, projects, next invoice runs, and the first way out."""
+def tell_causes(found: Sequence[ExceptionCase], *, deeply: bool = False) -> None:
+    """Give causes what their rows show: way, trend over 14 days, projects, next invoice runs, and the first way out.
+
+    `deeply` asks for the suggestions of a cause's own page.
+    """
     ids = [case.pk for case in found]
     ways = _ways(ids)
     trends = _trends(ids)
     reached = reach.of(ids)
     standing.tell(found)
-    offered = suggestions.of(found)
+    offered = suggestions.of(found, deeply=deeply)
     for case in found:
         row: Any = case
         row.source_name, row.target_name = ways.get(case.pk, ("", ""))

@@ -12,7 +12,8 @@ let pending = null; // the first of two keys: its action and when it came
 const inField = (element) => Boolean(element.closest?.("input:not([type=checkbox], [type=radio], [type=submit], [type=button]), select, textarea, [contenteditable]"));
 
 const confirmForm = (target) => {
-  const form = target.closest?.("form") ?? document.querySelector("dialog[open] form, #drawer[open] form");
+  const open = [...document.querySelectorAll("dialog[open] form, #drawer[open] form")];
+  const form = target.closest?.("form") ?? open.find((one) => one.querySelector("[data-confirm]")) ?? open[0];
   const button = form?.querySelector("[data-confirm], button.primary[type=submit]");
   if (button && !button.disabled) form.requestSubmit(button);
   return Boolean(button);

@@ -34,7 +34,7 @@ from portal.models import (
 from portal.records import Reference
 from reconciliation import operations as bulk
 from reconciliation import triage
-from reconciliation.models import Hold, Operation, ReconciliationResult, Team
+from reconciliation.models import Hold, Operation, Proposal, ReconciliationResult, Team
 from tests import world
 from tests.integrations import operate_world, outbound
 
@@ -58,6 +58,19 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
         case=case,
         team=_team(firm),
         decision=triage.tag([case.pk], ["looked-at"], by=firm.analyst),
+        proposal=Proposal.objects.create(
+            entity=firm.us,
+            kind="project",
+            code="SECRET-CODE",
+            internal_id=1,
+            record="Secret project",
+            case=case,
+            valid_from="2026-10-01",
+            reason="mapped twice",
+            proposed_by=firm.analyst,
+            proposed_at=case.opened_at,
+            evidence={"operations": 2, "entries": 5, "people": 3, "hours": "21.5", "money": {"USD": "2640.00"}},
+        ),
         operation=bulk.plan("recheck", user=firm.analyst, parameters={}, reason="looks mended", case=case),
         posted=posted,
         attempt=AttemptLine.objects.filter(entry=posted).latest("pk").attempt_id,
@@ -88,10 +101,12 @@ ROWS: dict[str, Arguments] = {
     "cause_comment": lambda s: {"pk": s.case.pk},
     "triage_undo": lambda s: {"pk": s.decision.pk},
     "team": lambda s: {"pk": s.team.pk},
+    "cause_edit": lambda s: {"case": s.case.pk},
     "fix": lambda s: {"case": s.case.pk, "code": "map-code"},
     "fix_entry": lambda s: {"pk": s.held, "code": "recheck"},
     "operation": lambda s: {"pk": s.operation.pk},
     "operation_progress": lambda s: {"pk": s.operation.pk},
+    "proposal": lambda s: {"pk": s.proposal.pk},
     "entry": lambda s: {"pk": s.posted.pk},
     "entry_doubt": lambda s: {"pk": s.posted.pk},
     "entry_comment": lambda s: {"pk": s.posted.pk},

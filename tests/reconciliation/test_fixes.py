@@ -91,40 +91,19 @@ def test_every_fix_and_advice_says_what_it_does() -> None:
     assert all(text.endswith(".") for text in ADVICE.values())
 
 
-@pytest.mark.case(19, 127)
-def test_map_code_makes_an_alias_for_what_is_held_and_what_is_to_come(firm: Firm, ana: User) -> None:
+@pytest.mark.case(19)
+def test_map_code_corrects_what_is_held_and_decides_nothing_for_what_is_to_come(firm: Firm, ana: User) -> None:
     held = firm.admit(firm.time("1", project=Reference("", "ACM-9", ""))).held
     assert rules_of(held[0]) == {"project-unknown"}
     operation = fix("map-code", ana, case=only_case("project-unknown"), parameters={"record": firm.project.pk})
-    assert (operation.done, state(held[0]), entry(held[0]).project) == (1, "ready", firm.project)
-    assert firm.admit(firm.time("2", project=Reference("", "ACM-9", ""), work_date=date(2026, 10, 2))).ready
-    alias = Alias.objects.get()
-    assert (alias.code, alias.internal_id, alias.reason) == ("ACM-9", firm.project.pk, "as agreed")
-    assert (alias.history.get().history_user, alias.history.get().history_change_reason) == (ana, "as agreed")
-
-
-def test_a_code_means_one_record_before_a_day_and_another_after(firm: Firm, ana: User) -> None:
-    other = firms.project("OLD-1", firm.entity, firm.customer, firm.contract)
-    firms.key(firm.target, "project", other.pk)
-    ProjectStatus.objects.filter(project=other).update(valid_to=date(2026, 10, 4))
-    old = firms.alias("project", "ACM-9", other.pk, firm.source)
-    ready, held = firm.admit(
-        firm.time("1", project=Reference("", "ACM-9", "")),
-        firm.time("2", project=Reference("", "ACM-9", ""), work_date=date(2026, 10, 9)),
-    ).ready, LedgerState.objects.get(state="held").entry_id  # fmt: skip
-    case = Hold.objects.get(entry=held).case
-    ExceptionCase.objects.filter(pk=case.pk).update(
-        rule="project-unknown", detail={"kind": "project", "code": "ACM-9"}, connection=firm.source
-    )
-    operation = operations.plan(
-        "map-code", user=ana, reason="re-used", case=ExceptionCase.objects.get(pk=case.pk),
-        parameters={"record": firm.project.pk, "valid_from": "2026-10-05"},
+    assert (operation.done, state(held[0]), live().project, live().state_row.state) == (
+        1, "cancelled", firm.project, "ready",
     )  # fmt: skip
-    operations.run(operations.confirm(operation, user=ana).pk)
-    old.refresh_from_db()
-    assert old.valid_to == date(2026, 10, 4)
-    assert (entry(held).project, state(held)) == (firm.project, "ready")
-    assert (entry(ready[0]).project, state(ready[0])) == (other, "ready")
+    assert (version().author, version().reason, TimeEntry.objects.get(version=1).project_code) == (
+        ana, "as agreed", "ACM-9",
+    )  # fmt: skip
+    assert firm.admit(firm.time("2", project=Reference("", "ACM-9", ""), work_date=date(2026, 10, 2))).held
+    assert not Alias.objects.exists()
 
 
 @pytest.mark.case(20)

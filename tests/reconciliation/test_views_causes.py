@@ -148,7 +148,7 @@ def test_a_cause_is_taken_on_and_its_history_says_by_whom(fay: Client, firm: Fir
 def test_the_page_of_a_cause_lists_its_ways_out_in_order_with_the_evidence(fay: Client, firm: Firm) -> None:
     desk.mistyped(firm, 3)
     text = page(fay, reverse("cause", args=[case("project-unknown").pk]))
-    assert text.index("Map the code") < text.index("Move to another project") < text.index("Hand back to the source")
+    assert text.index("Map the code") < text.index("Hand back to the source") < text.index("Handled outside")
     assert "ACM-2213 · 100 %" in text
     assert "code 88 % alike" in text
     assert "Consultant 1, 2 Oct 2026" in text
@@ -241,8 +241,10 @@ def test_a_confirmed_fix_wakes_a_worker_and_ends_row_by_row(
     text = page(fay, reverse("operation", args=[operation.pk]))
     assert "0 of 3 posted" in text
     assert "A typo in the tracker." in text
-    assert {state(entry_id) for entry_id in held} == {"ready"}
-    post(held)
+    assert {state(entry_id) for entry_id in held} == {"cancelled"}
+    going = list(LedgerState.objects.filter(state="ready").values_list("entry_id", flat=True))
+    assert len(going) == 3
+    post(going)
     operations.follow()
     assert "3 of 3 posted" in page(fay, reverse("operation", args=[operation.pk]))
     assert "Nothing is under way any more." in page(fay, reverse("operations_running"), 286)
@@ -282,8 +284,9 @@ def test_a_set_that_moved_is_refused_and_the_new_preview_is_one_step_away(fay: C
     response = fay.post(reverse("operation", args=[operation.pk]), {"action": "confirm", "reason": "As agreed."})
     text = response.content.decode()
     assert response.status_code == 422
-    assert "1 of 3 entries changed since the preview; look at it again." in text
-    assert f"{fix_url('rate-mismatch', 'use-contract-rate')}?edit=1" in text
+    assert "1 row changed since you looked." in text
+    assert reverse("entry", args=[held[0]]) in text
+    assert 'value="again"' in text
 
 
 def test_only_the_chosen_entries_of_this_cause_are_fixed(fay: Client, firm: Firm) -> None:

@@ -1,28 +1,25 @@
-"""What most likely mends a cause, with the evidence for it.
+"""What most likely mends a cause, with the evidence for it and against it.
 
 The rule here: a suggestion only proposes. It names a fix or a remedy elsewhere, fills in its form, and a person looks at the
-dry-run before anything is done; what is not near enough is not filled in.
+dry-run before anything is done; what is not near enough, or as near as something else, is not filled in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from django.db.models import Q
-from django.utils import timezone
-from rapidfuzz import fuzz
-
-from portal.models import AccountingPeriod, Project, Resource
+from portal.models import AccountingPeriod, Project
 from reconciliation.fixes import ADVICE, FIXES
 from reconciliation.models import ExceptionCase
 from reconciliation.rules import BY_CODE
+from reconciliation.suggestions import evidence
+from reconciliation.suggestions.nearness import Candidate, Near, nearest, sure
 
-NEAR = 70  # of 100: worth showing
-SURE = 90  # of 100: filled into the form, when nothing else is as near
 SHOWN = 5
+NAMING = frozenset({"project-unknown", "resource-unknown"})  # rules whose cause is a name that nobody knows
 
 _ELSEWHERE = {
     "add-crosswalk": "Add the target's key",
@@ -42,13 +39,18 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """One way out of a cause. `remedy` is the code of a fix or of an advice; `values` fill the fix's form."""
+    """One way out of a cause. `remedy` is the code of a fix or of an advice; `values` fill the fix's form.
+
+    `against` says what speaks against it, in the words of a person who looks.
+    """
 
     remedy: str
     label: str
     values: Mapping[str, str] = field(default_factory=dict)
     score: int | None = None
     reasons: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
+    name: str = ""
     is_sure: bool = False
 
     @property
@@ -62,10 +64,13 @@ class Suggestion:
         return self.label if self.score is None else f"{self.label} · {self.score} %"
 
 
-def of(cases: Sequence[ExceptionCase]) -> dict[int, list[Suggestion]]:
-    """The suggestions of each case, the best first; a fixed number of queries whatever the number of cases."""
+def of(cases: Sequence[ExceptionCase], *, deeply: bool = False) -> dict[int, list[Suggestion]]:
+    """The suggestions of each case, the best first; a fixed number of queries whatever the number of cases.
+
+    `deeply` looks at the people's own booking as well, which a list of many causes does not.
+    """
     found: dict[int, list[Suggestion]] = {}
-    known = _Known(cases)
+    known = _Known(cases, deeply=deeply)
     for case in cases:
         rule = BY_CODE.get(case.rule)
         remedies = rule.remedies if rule else ()
@@ -85,42 +90,38 @@ def _first(remedies: Iterable[str]) -> list[Suggestion]:
 class _Known:
     """The master data that the cases of one page may mean, asked for only where a case needs it."""
 
-    def __init__(self, cases: Sequence[ExceptionCase]) -> None:
-        entities = {case.entity_id for case in cases}
-        kinds = {case.detail.get("kind") for case in cases if case.rule in ("project-unknown", "resource-unknown")}
-        self.projects: list[tuple[int, int, str, str]] = []
-        self.people: list[tuple[int, str, str]] = []
-        if "project" in kinds:
-            self.projects = list(
-                Project.objects.filter(entity__in=entities)
-                .filter(Q(statuses__valid_to=None) | Q(statuses__valid_to__gte=timezone.localdate()), statuses__status="open")
-                .order_by("code").values_list("pk", "entity_id", "code", "name").distinct()
-            )  # fmt: skip
-        if "resource" in kinds:
-            self.people = list(
-                Resource.objects.filter(engagements__entity__in=entities).order_by("code")
-                .values_list("pk", "code", "name").distinct()
-            )  # fmt: skip
+    def __init__(self, cases: Sequence[ExceptionCase], *, deeply: bool) -> None:
         self.successors = _successors(cases)
         self.periods = _periods(cases)
+        named = [case for case in cases if case.rule in NAMING and case.detail.get("kind") in ("project", "resource")]
+        closed = [case for case in cases if case.rule == "project-closed" and not self.successor(case)]
+        projects = [case for case in named if case.detail["kind"] == "project"] + closed
+        people = [case for case in named if case.detail["kind"] == "resource"]
+        oldest = min((case.oldest_work_date for case in projects if case.oldest_work_date), default=None)
+        self.projects = evidence.projects({case.entity_id for case in projects}, oldest) if projects else []
+        self.people = evidence.people({case.entity_id for case in people}) if people else []
+        self.closed = _closed(closed)
+        self.held = evidence.held([case.pk for case in (*named, *closed)]) if named or closed else {}
+        self.booked = evidence.booked(self.held.values()) if deeply and projects else {}
 
     def records(self, case: ExceptionCase) -> list[Suggestion]:
-        """Records whose code or name is near what the source said."""
-        if case.rule not in ("project-unknown", "resource-unknown"):
+        """Records near what the source said; for a closed project, open ones like it."""
+        said = evidence.said(case, self.held.get(case.pk), self.booked)
+        if case.rule == "project-closed":
+            shut = self.closed.get(case.detail.get("project_id"))
+            if shut is None:
+                return []
+            said = replace(said, code=shut.code, name=shut.name, clients=frozenset({shut.client}))
+            near = nearest(
+                said, [one for one in self.projects if one.pk != shut.pk and one.entity_id == case.entity_id], SHOWN
+            )
+            return [_moved(one) for one in near]
+        if case.rule not in NAMING:
             return []
-        if case.detail.get("kind") == "project":
-            candidates = [(pk, code, name) for pk, owner, code, name in self.projects if owner == case.entity_id]
-        else:
-            candidates = self.people
-        near = sorted(
-            (entry for pk, code, name in candidates if (entry := _nearness(case.detail, pk, code, name))[0] >= NEAR),
-            key=lambda entry: (-entry[0], entry[2]),
-        )[:SHOWN]
-        alone = len([entry for entry in near if entry[0] >= SURE]) == 1
-        return [
-            Suggestion("map-code", code, {"record": str(pk)}, score, reasons, is_sure=alone and score >= SURE)
-            for score, pk, code, reasons in near
-        ]
+        candidates = self.projects if case.detail.get("kind") == "project" else self.people
+        near = nearest(said, [one for one in candidates if one.entity_id == case.entity_id], SHOWN)
+        certain = sure(near)
+        return [_mapped(one, is_sure=one is certain) for one in near]
 
     def successor(self, case: ExceptionCase) -> list[Suggestion]:
         """The project that follows one that is closed."""
@@ -140,21 +141,31 @@ class _Known:
         return []
 
 
-def _nearness(said: Mapping[str, Any], pk: int, code: str, name: str) -> tuple[int, int, str, tuple[str, ...]]:
-    """(score, record, code, reasons) of one candidate for what a source said."""
-    by_code = fuzz.ratio(str(said.get("code") or "").casefold(), code.casefold()) if said.get("code") else 0.0
-    by_name = (
-        fuzz.token_sort_ratio(str(said.get("name") or "").casefold(), name.casefold()) if said.get("name") else 0.0
+def _mapped(near: Near, *, is_sure: bool) -> Suggestion:
+    one = near.candidate
+    return Suggestion(
+        "map-code", one.code, {"record": str(one.pk)}, near.score, near.reasons, near.against, _named(one), is_sure
     )
-    score = round(max(by_code, by_name))
-    reasons = []
-    if by_code >= NEAR:
-        reasons.append(f"code {round(by_code)} % alike")
-    if by_name >= NEAR:
-        reasons.append(f"name {round(by_name)} % alike")
-    if name:
-        reasons.append(name)
-    return score, pk, code, tuple(reasons)
+
+
+def _moved(near: Near) -> Suggestion:
+    one = near.candidate
+    return Suggestion(
+        "move-project", one.code, {"project": str(one.pk)}, near.score, near.reasons, near.against, _named(one)
+    )
+
+
+def _named(one: Candidate) -> str:
+    return " · ".join(word for word in (one.name, one.client) if word and word != one.code)
+
+
+def _closed(cases: Sequence[ExceptionCase]) -> dict[Any, Candidate]:
+    """The closed projects of some causes, by their id."""
+    ids = [case.detail["project_id"] for case in cases if case.detail.get("project_id")]
+    if not ids:
+        return {}
+    rows = Project.objects.filter(pk__in=ids).values_list("pk", "entity_id", "code", "name", "customer__name")
+    return {row[0]: Candidate(*row) for row in rows}
 
 
 def _successors(cases: Sequence[ExceptionCase]) -> dict[Any, tuple[int, str]]:

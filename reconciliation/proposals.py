@@ -1,0 +1,212 @@
+"""Fix once, remember: what was fixed by hand becomes a rule when somebody else agrees.
+
+The rule here: a proposal changes nothing. Approved by a person who did not propose it, it becomes a dated alias with its
+history, and word of that is left for whoever validates entries again. The second same fix proposes by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from portal import access, audit, changes_watch, history, notifications, sql
+from portal.models import Alias, Connection, EntityGrant, NotificationKind, User
+from reconciliation.fixes.mapping import MODELS, MapCode, code_of, kind_of
+from reconciliation.models import Operation, Proposal
+from reconciliation.sql import proposals as proposals_sql
+
+TIMES = 2  # how often the same is fixed by hand before it is proposed
+
+
+class ProposalRefused(Exception):
+    """Why a proposal cannot be made or decided; the text is for the person."""
+
+
+def learn(operation: Operation) -> Proposal | None:
+    """Propose what an operation mapped, where its person asked for that or where the same was mapped before.
+
+    A proposal that stands already gains the operation as evidence. None where there is nothing to remember.
+    """
+    case = operation.case
+    if operation.fix != MapCode.code or case is None or not code_of(case):
+        return None
+    proposals_sql.one_at_a_time(f"{case.entity_id}:{kind_of(case)}:{code_of(case)}")
+    same = list(
+        Operation.objects.filter(
+            fix=operation.fix, entity_id=operation.entity_id, parameters__record=operation.parameters["record"],
+            state__in=[Operation.State.RUNNING, Operation.State.DONE], case__rule=case.rule,
+            case__entity=case.entity_id, case__subject_type=case.subject_type, case__subject_key=case.subject_key,
+        ).exclude(pk=operation.pk).order_by("pk").values_list("pk", flat=True)
+    )  # fmt: skip
+    asked = bool(operation.parameters.get("remember"))
+    if not asked and len(same) + 1 < TIMES:
+        return None
+    return _propose(operation, [*same, operation.pk], asked=asked)
+
+
+def _propose(operation: Operation, evidence: Sequence[int], *, asked: bool) -> Proposal | None:
+    case = operation.case
+    if case is None:
+        raise ProposalRefused("A code is remembered from the cause that names it.")
+    kind, code = kind_of(case), code_of(case)
+    record = MODELS[kind].objects.get(pk=operation.parameters["record"])
+    connection_id = case.connection_id or case.detail.get("connection_id")
+    standing = Proposal.objects.filter(
+        entity=case.entity_id, connection=connection_id, kind=kind, code=code, state=Proposal.State.PROPOSED
+    )
+    found = standing.select_for_update().first()
+    if found is not None:
+        if found.internal_id != record.pk:
+            return None  # somebody proposed another record; who decides sees both fixes in the cause's timeline
+        found.operations = sorted({*found.operations, *evidence})
+        found.evidence = proposals_sql.evidence(found.operations)
+        found.save(update_fields=["operations", "evidence"])
+        return found
+    told = proposals_sql.evidence(evidence)
+    given = operation.parameters.get("valid_from")
+    start = date.fromisoformat(given) if given else date.fromisoformat(told["first_day"])
+    if _known(connection_id, kind, code, record.pk, start):
+        return None
+    proposal = Proposal.objects.create(
+        entity_id=case.entity_id, connection_id=connection_id, kind=kind, code=code, internal_id=record.pk,
+        record=f"{record.code} · {record.name}"[:300], valid_from=start, case=case, operations=list(evidence), evidence=told,
+        reason=operation.reason if asked else f"Mapped by hand {len(evidence)} times: {operation.reason}",
+        proposed_by=operation.created_by, proposed_at=sql.now(),
+    )  # fmt: skip
+    audit.record(
+        operation.created_by, "proposal.made", proposal, entity=proposal.entity_id, reason=proposal.reason,
+        after={"code": code, "record": proposal.record, "from": str(start), "evidence": told},
+    )  # fmt: skip
+    notifications.notify(
+        approvers(proposal.entity_id), NotificationKind.APPROVAL, f"Proposed: {proposal}", by=operation.created_by,
+        url=reverse("proposal", args=[proposal.pk]), entity=proposal.entity_id, key=f"proposal:{proposal.pk}",
+    )  # fmt: skip
+    return proposal
+
+
+def _known(connection_id: int | None, kind: str, code: str, record_id: int, day: date) -> bool:
+    holding = Alias.objects.filter(Q(valid_to=None) | Q(valid_to__gte=day), valid_from__lte=day, internal_id=record_id)
+    return holding.filter(connection=connection_id, kind=kind, code__iexact=code).exists()
+
+
+def approvers(entity_id: int) -> list[int]:
+    """The people who may agree to what somebody else did or proposed in an entity today."""
+    grants = EntityGrant.objects.filter(
+        Q(entity=None) | Q(entity=entity_id), Q(valid_to=None) | Q(valid_to__gte=timezone.localdate()),
+        valid_from__lte=timezone.localdate(), role__in=access.APPROVERS, user__is_active=True,
+    )  # fmt: skip
+    return sorted(set(grants.values_list("user_id", flat=True)))
+
+
+def may_decide(proposal: Proposal, user: Any) -> bool:
+    """Whether a person may approve or reject: a controller of the entity, and of all where the connection is shared."""
+    if proposal.state != Proposal.State.PROPOSED or proposal.proposed_by_id == user.pk:
+        return False
+    return all(access.may(user, access.APPROVERS, entity_id) for entity_id in _entities(proposal))
+
+
+def approve(proposal: Proposal, *, user: User, comment: str = "") -> Proposal:
+    """Make the alias. Raises PermissionDenied without the right, ProposalRefused for who proposed it or where it was decided."""
+    with transaction.atomic():
+        locked = _to_decide(proposal, user)
+        reason = f"{locked.reason} (proposal {locked.pk}, approved by {user.get_username()})"
+        locked.alias = _make_alias(locked, user, reason)
+        _decide(locked, user, Proposal.State.APPROVED, comment)
+    proposal.refresh_from_db()
+    return proposal
+
+
+def reject(proposal: Proposal, *, user: User, comment: str) -> Proposal:
+    """Nothing is remembered, and who proposed it reads why."""
+    if not comment.strip():
+        raise ProposalRefused("Say why: whoever proposed it reads it.")
+    with transaction.atomic():
+        _decide(_to_decide(proposal, user), user, Proposal.State.REJECTED, comment)
+    proposal.refresh_from_db()
+    return proposal
+
+
+def withdraw(proposal: Proposal, *, user: User, comment: str = "") -> Proposal:
+    """Who proposed it takes it back."""
+    with transaction.atomic():
+        locked = Proposal.objects.select_for_update().get(pk=proposal.pk)
+        if locked.state != Proposal.State.PROPOSED or locked.proposed_by_id != user.pk:
+            raise ProposalRefused("Only who proposed it takes it back, and only before it is decided.")
+        _decide(locked, user, Proposal.State.WITHDRAWN, comment)
+    proposal.refresh_from_db()
+    return proposal
+
+
+def _entities(proposal: Proposal) -> list[int | None]:
+    """The entities in which a decision needs the right: a shared connection's alias reaches all of them."""
+    owner = None
+    if proposal.connection_id is not None:
+        owner = Connection.objects.values_list("entity_id", flat=True).get(pk=proposal.connection_id)
+    return [proposal.entity_id, owner]
+
+
+def _to_decide(proposal: Proposal, user: User) -> Proposal:
+    locked = Proposal.objects.select_for_update().get(pk=proposal.pk)
+    for entity_id in _entities(locked):
+        access.require(user, access.APPROVERS, entity_id)
+    if locked.proposed_by_id == user.pk:
+        raise ProposalRefused("You proposed this yourself; somebody else decides.")
+    if locked.state != Proposal.State.PROPOSED:
+        raise ProposalRefused(f"This was decided before: {locked.get_state_display().lower()}.")
+    return locked
+
+
+def _decide(proposal: Proposal, user: User, state: str, comment: str) -> None:
+    proposal.state, proposal.decided_by, proposal.decided_at = state, user, sql.now()
+    proposal.comment = comment.strip()
+    proposal.save(update_fields=["state", "decided_by", "decided_at", "comment", "alias"])
+    audit.record(
+        user, f"proposal.{state}", proposal, entity=proposal.entity_id, reason=proposal.comment,
+        after={"code": proposal.code, "record": proposal.record, "from": str(proposal.valid_from), "alias": proposal.alias_id},
+    )  # fmt: skip
+    notifications.notify(
+        [proposal.proposed_by_id], NotificationKind.FINISHED, f"{proposal.get_state_display()}: {proposal}", by=user,
+        url=reverse("proposal", args=[proposal.pk]), entity=proposal.entity_id, note=proposal.comment,
+    )  # fmt: skip
+
+
+def _make_alias(proposal: Proposal, user: User, reason: str) -> Alias:
+    """The alias. It ends one that meant something else before, and ends where another begins already."""
+    start, earlier, end = proposal.valid_from, [], None
+    standing = Alias.objects.filter(
+        Q(valid_to=None) | Q(valid_to__gte=start),
+        kind=proposal.kind,
+        code=proposal.code,
+        connection=proposal.connection_id,
+    )
+    for other in standing.order_by("-valid_from"):
+        if other.valid_from > start:
+            end = other.valid_from - timedelta(days=1)
+        elif other.internal_id == proposal.internal_id:
+            return other
+        elif other.valid_from == start:
+            raise ProposalRefused(f"“{proposal.code}” stands for another record from {start} on; reject this one.")
+        else:
+            earlier.append((other, {"valid_to": start - timedelta(days=1)}))
+    if earlier:
+        history.update_each_with_reason(Alias, earlier, reason=reason, actor=user)
+    alias = Alias(
+        connection_id=proposal.connection_id, kind=proposal.kind, code=proposal.code, internal_id=proposal.internal_id,
+        valid_from=start, valid_to=end, reason=reason,
+    )  # fmt: skip
+    history.bulk_create_with_reason(Alias, [alias], reason=reason, actor=user)
+    changes_watch.note(changes_watch.Kind.ALIAS, [alias.pk, *(other.pk for other, _ in earlier)])
+    return alias
+
+
+def totals_of(proposal: Proposal) -> list[tuple[str, Decimal]]:
+    """(currency, amount) of the evidence, the largest first."""
+    money: dict[str, str] = proposal.evidence.get("money", {})
+    return sorted(((code, Decimal(value)) for code, value in money.items()), key=lambda pair: -abs(pair[1]))

@@ -1,0 +1,217 @@
+"""What waits for a second person: large fixes, and codes that somebody proposes to remember. Both in lists under Govern.
+
+The rule here: who asked does not decide. What a person may not decide is shown to them all the same, with who may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import BadRequest
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django_htmx.http import HttpResponseClientRedirect
+
+from portal import access
+from portal.models import AccountingPeriod, Alias
+from portal.screens import (
+    Badge,
+    DayColumn,
+    Empty,
+    ListScreen,
+    MainColumn,
+    NumberColumn,
+    Screen,
+    StateColumn,
+    Tab,
+    Table,
+    TextColumn,
+    WhenColumn,
+)
+from portal.views.governed import address_of
+from reconciliation import proposals
+from reconciliation.filters import OperationFilter, ProposalFilter
+from reconciliation.models import Operation, Proposal
+
+AWAITING = Q(state=Operation.State.AWAITING)
+PROPOSED = Q(state=Proposal.State.PROPOSED)
+
+APPROVAL_TONES: dict[str, str] = {
+    Operation.State.AWAITING: "warn",
+    Operation.State.REFUSED: "bad",
+    Operation.State.RUNNING: "info",
+    Operation.State.DONE: "good",
+}
+PROPOSAL_TONES: dict[str, str] = {Proposal.State.PROPOSED: "warn", Proposal.State.APPROVED: "good"}
+
+
+class ApprovalTable(Table):
+    """Fixes that need a second person: what, why one is needed, who asked, and what was decided."""
+
+    title = MainColumn(
+        verbose_name="Fix",
+        url=lambda operation: reverse("operation", args=[operation.pk]),
+        second=lambda operation: operation.second_person,
+    )
+    entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
+    total = NumberColumn(verbose_name="Entries")
+    by = TextColumn(accessor="created_by__username", order_by="created_by__username", verbose_name="Asked by")
+    asked = WhenColumn(accessor="confirmed_at", order_by="confirmed_at", verbose_name="When")
+    reason = TextColumn(wraps=True)
+    decided = TextColumn(accessor="decided_by__username", order_by="decided_by__username", verbose_name="Decided by")
+    state = StateColumn(APPROVAL_TONES)
+
+
+class ProposalTable(Table):
+    """Codes to remember: what each would stand for, since when, on what evidence."""
+
+    code = MainColumn(
+        verbose_name="Code",
+        url=lambda proposal: reverse("proposal", args=[proposal.pk]),
+        second=lambda proposal: f"{proposal.get_kind_display()} · {proposal.connection or 'any source'}",
+    )
+    record = TextColumn(verbose_name="Stands for", wraps=True)
+    entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
+    valid_from = DayColumn(verbose_name="From")
+    times = NumberColumn(accessor="evidence__operations", orderable=False, verbose_name="By hand")
+    entries = NumberColumn(accessor="evidence__entries", orderable=False, verbose_name="Entries")
+    by = TextColumn(accessor="proposed_by__username", order_by="proposed_by__username", verbose_name="Proposed by")
+    proposed = WhenColumn(accessor="proposed_at", order_by="proposed_at", verbose_name="When")
+    state = StateColumn(PROPOSAL_TONES)
+
+
+def _decidable(rows: Any, user: Any, pending: Q, asked_by: str) -> int:
+    """How many of these wait for this person's decision."""
+    found = rows.visible_to(user, roles=access.APPROVERS).filter(pending).exclude(**{asked_by: user.pk})
+    return int(found.count())
+
+
+def to_approve(user: Any) -> Badge | None:
+    """How many fixes wait for this person."""
+    count = _decidable(Operation.objects, user, AWAITING, "created_by")
+    return Badge("Fixes that wait for you", count, "warn") if count else None
+
+
+def to_decide(user: Any) -> Badge | None:
+    """How many proposals wait for this person."""
+    count = _decidable(Proposal.objects, user, PROPOSED, "proposed_by")
+    return Badge("Proposals that wait for you", count, "warn") if count else None
+
+
+class ApprovalList(ListScreen):
+    """Fixes above the limit of one person, the oldest first."""
+
+    title = "Approvals"
+    caption = "Fixes that need a second person"
+    queryset = (
+        Operation.objects.exclude(second_person="")
+        .exclude(state=Operation.State.CANCELLED)
+        .select_related("entity", "created_by", "decided_by")
+        .order_by("pk")
+    )
+    filterset = OperationFilter
+    table = ApprovalTable
+    tabs = (
+        Tab("open", "To decide", lambda user: AWAITING & ~Q(created_by=user)),
+        Tab("mine", "Mine", lambda user: Q(created_by=user)),
+        Tab("decided", "Decided", lambda _user: Q(decided_by__isnull=False)),
+    )
+
+    def nothing(self) -> Empty:
+        """What waits elsewhere."""
+        own = self.base.filter(AWAITING, created_by=self.request.user).count()
+        if own and self.tab and self.tab.slug == "open":
+            return Empty("Nothing waits for you", f"{own:,} of yours wait for a controller.", "?tab=mine", "See yours")
+        return Empty("Nothing waits for approval", "A fix above the limit of one person waits here for a second one.")
+
+
+class ProposalList(ListScreen):
+    """Codes that were mapped by hand, proposed to be remembered."""
+
+    title = "Proposals"
+    caption = "Codes to remember, as they were mapped by hand"
+    queryset = Proposal.objects.select_related("entity", "connection", "proposed_by", "decided_by").order_by("pk")
+    filterset = ProposalFilter
+    table = ProposalTable
+    tabs = (
+        Tab("open", "To decide", lambda _user: PROPOSED),
+        Tab("mine", "Mine", lambda user: Q(proposed_by=user)),
+        Tab("decided", "Decided", lambda _user: ~PROPOSED),
+    )
+    empty = Empty(
+        "No proposal waits",
+        "The second time a code is mapped by hand to the same record, a dated alias is proposed here with its evidence.",
+    )
+
+
+class ProposalPage(Screen):
+    """One proposal: what it would remember, from which day, on what evidence, and the decision."""
+
+    template_name = "reconciliation/proposal.html"
+
+    def proposal(self) -> Proposal:
+        """The proposal of this address, where the person may see its entity."""
+        found = Proposal.objects.visible_to(self.request.user)
+        return get_object_or_404(
+            found.select_related("entity", "connection", "proposed_by", "decided_by", "case", "alias"),
+            pk=self.kwargs["pk"],
+        )
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The page."""
+        return self.tell(self.proposal())
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Approve, reject or take back."""
+        proposal = self.proposal()
+        steps: dict[str, Callable[..., Proposal]] = {
+            "approve": proposals.approve,
+            "reject": proposals.reject,
+            "withdraw": proposals.withdraw,
+        }
+        action = request.POST.get("action", "")
+        if action not in steps:
+            raise BadRequest(f"There is no action “{action}” here.")
+        try:
+            steps[action](proposal, user=request.user, comment=request.POST.get("comment", ""))
+        except proposals.ProposalRefused as refusal:
+            return self.tell(proposal, refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        words = {"approve": "Approved. The alias holds, and the entries it touches are validated again.",
+                 "reject": "Rejected. Nothing is remembered.", "withdraw": "Withdrawn. Nothing is remembered."}  # fmt: skip
+        messages.success(request, words[action])
+        url = reverse("proposals")
+        return (
+            HttpResponseClientRedirect(url)
+            if getattr(request, "htmx", None)
+            else HttpResponseRedirect(url, status=HTTPStatus.SEE_OTHER)
+        )
+
+    def tell(self, proposal: Proposal, *, refusal: str = "", status: int = HTTPStatus.OK) -> HttpResponse:
+        """The page, with why a decision was not taken."""
+        made = Operation.objects.filter(pk__in=proposal.operations).select_related("created_by").order_by("pk")
+        context = self.context(
+            title=str(proposal),
+            proposal=proposal,
+            refusal=refusal,
+            totals=proposals.totals_of(proposal),
+            hours=Decimal(proposal.evidence.get("hours", 0)),
+            operations=made,
+            closed=_closed_months(proposal),
+            can_decide=proposals.may_decide(proposal, self.request.user),
+            is_own=proposal.proposed_by_id == self.request.user.pk,
+            alias_url=address_of(self.request.user, Alias._meta.model_name or "", str(proposal.alias_id or "")),
+        )
+        return self.page(context, status=status)
+
+
+def _closed_months(proposal: Proposal) -> list[str]:
+    """Periods of the entity that the alias would reach back into and that are closed; what is posted there stays."""
+    reached = AccountingPeriod.objects.filter(entity=proposal.entity_id, ends_on__gte=proposal.valid_from)
+    closed = reached.filter(state=AccountingPeriod.State.CLOSED).order_by("starts_on")
+    return list(closed.values_list("code", flat=True))

@@ -1,0 +1,109 @@
+"""The remedy card of a cause: what happened, what it blocks, the ways out in order, who may use each, and where the record is.
+
+The rule here: a person who may not use a way out sees it all the same, with who may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+
+from portal.models import Crosswalk, EntityGrant, GrantRole, User
+from portal.views.governed import address_of
+from reconciliation.fixes import ADVICE, FIXES
+from reconciliation.rules import BY_CODE
+from reconciliation.suggestions import Suggestion
+
+NAMED = 5  # people who are named
+RECORDS = (
+    ("project_id", "project"),
+    ("resource_id", "resource"),
+    ("task_id", "task"),
+)  # what a cause's detail may name
+
+
+def card_of(case: Any, user: Any, *, may: bool) -> dict[str, Any]:
+    """Everything that the card shows; a fixed number of queries."""
+    rule = BY_CODE.get(case.rule)
+    demand = (rule.check.__doc__ or "").strip() if rule is not None and rule.check is not None else ""
+    return {
+        "must": demand.splitlines()[0] if demand else "",
+        "remedies": remedies_of(case, may=may),
+        "records": records_of(case, user),
+        "fixers": [] if may else people_with(case.entity_id, frozenset({GrantRole.ANALYST, GrantRole.CONTROLLER})),
+    }
+
+
+def remedies_of(case: Any, *, may: bool) -> list[dict[str, Any]]:
+    """The ways out of a cause in their order: fixes done here, and what has to be put right elsewhere."""
+    rule = BY_CODE.get(case.rule)
+    codes = list(rule.remedies) if rule is not None else []
+    if rule is not None and rule.waivable and "waive" not in codes:
+        codes.append("waive")
+    if case.open_holds:
+        codes += [code for code in ("recheck", "handled-outside") if code not in codes]
+    found: list[dict[str, Any]] = []
+    for code in codes:
+        if code in ADVICE:
+            found.append({"advice": ADVICE[code]})
+        elif code in FIXES:
+            fix = FIXES[code]
+            url = reverse("fix", args=[case.pk, code]) if may and case.open_holds else ""
+            offered = [one for one in getattr(case, "suggestions", ()) if one.remedy == code and one.label != fix.label]
+            near = addressed(offered, url)
+            told = {"code": code, "label": fix.label, "help": fix.help, "url": url, "near": near}
+            found.append({**told, "who": roles_in_words(fix.roles), "agrees": fix.decides})
+    for remedy in found:
+        if remedy.get("url"):
+            remedy["is_first"] = True
+            break
+    return found
+
+
+def addressed(offered: Iterable[Suggestion], form_url: str) -> list[tuple[Suggestion, str]]:
+    """Suggestions, each with the address of the form that it fills; no address where the person may not use it."""
+    return [(one, f"{form_url}?{urlencode(one.values)}" if form_url else "") for one in offered]
+
+
+def roles_in_words(roles: frozenset[GrantRole]) -> str:
+    """Roles as people say them: controller or finance analyst."""
+    return " or ".join(sorted(str(GrantRole(role).label).lower() for role in roles))
+
+
+def people_with(entity_id: int, roles: frozenset[GrantRole], *, but: Any = None) -> list[str]:
+    """Some of the people who hold one of these roles in an entity today, by name."""
+    today = timezone.localdate()
+    grants = EntityGrant.objects.filter(
+        Q(entity=None) | Q(entity=entity_id),
+        Q(valid_to=None) | Q(valid_to__gte=today),
+        valid_from__lte=today,
+        role__in=roles,
+    )
+    people = User.objects.filter(pk__in=grants.values("user"), is_active=True)
+    if but is not None:
+        people = people.exclude(pk=but.pk)
+    return [one.get_full_name() or one.get_username() for one in people.order_by("username")[:NAMED]]
+
+
+def records_of(case: Any, user: Any) -> list[dict[str, str]]:
+    """The master record that a cause is about: its page here, and its keys in other systems."""
+    found = []
+    for key, kind in RECORDS:
+        record_id = case.detail.get(key)
+        if not record_id:
+            continue
+        url = address_of(user, kind, str(record_id))
+        keys = (
+            Crosswalk.objects.filter(kind=kind, internal_id=record_id)
+            .order_by("system")
+            .values_list("system", "external_id")
+        )
+        elsewhere = ", ".join(f"{system} {external_id}" for system, external_id in keys[:NAMED])
+        if url:
+            found.append({"label": kind.capitalize(), "url": url, "elsewhere": elsewhere})
+    return found
