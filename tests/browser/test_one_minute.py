@@ -142,6 +142,7 @@ def sign_in_by_keyboard(page: Page, site: str) -> None:
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("My work", timeout=30_000)
+    page.wait_for_load_state("load")  # the keys are there
 
 
 def watched_to_the_end(page: Page, desk: Desk) -> None:
