@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -235,7 +237,12 @@ def test_errors_that_differ_from_call_to_call_are_each_kept_with_their_entries(
     ids = outbound.entries(source, 20)
     rounds: list[int] = []
     doubt = ledger.doubt
-    monkeypatch.setattr(ledger, "doubt", lambda refs, **more: (rounds.append(len(refs)), doubt(refs, **more))[1])
+
+    def counted(refs: Sequence[ledger.Ref], **more: Any) -> list[int]:
+        rounds.append(len(refs))
+        return doubt(refs, **more)
+
+    monkeypatch.setattr(ledger, "doubt", counted)
     books.faults.extend(fails(InDoubt(f"operation {number} timed out")) for number in range(4))
     outbox.deliver(erp.pk)
     doubts = LedgerTransition.objects.filter(entry__in=ids, to_state="in_doubt").values_list("entry", "reason", "at")

@@ -85,7 +85,7 @@ def test_every_move_the_table_does_not_name_is_refused(source: Connection, targe
     for origin, reachable in TRANSITIONS.items():
         for goal in set(State) - reachable:
             with pytest.raises(IllegalTransition):
-                ledger._move([(ids[0], 1)], origin, goal, actor="test")
+                ledger.move([(ids[0], 1)], origin, goal, actor="test")
     assert _states(ids) == {"ready"}
 
 

@@ -222,7 +222,8 @@ def test_pages_go_on_beyond_the_numbered_ones_and_back_again(
         address = "/contracts/" + found[1].replace("&amp;", "&") if found else ""
     assert seen == whole
     assert "126–130</b> of 130" in text  # noqa: RUF001
-    back, address = [], ways[-1]
+    back: list[str] = []
+    address = ways[-1]
     while address:
         text = page(ana, address)
         back = shown(text) + back
