@@ -126,6 +126,7 @@ def test_a_set_that_moved_is_refused_with_a_sentence_and_a_new_preview(
     expect(drawer.locator(".error-summary")).to_contain_text("1 row changed since you looked.")
     expect(drawer.locator(".error-summary").get_by_role("link")).to_have_text(re.compile(r"Entry \d+"))
     drawer.get_by_role("button", name="Look again at 3 entries").click()
+    expect(drawer.locator(".error-summary")).to_have_count(0)
     expect(drawer.get_by_role("heading", name="Use the contract's rate: 3 entries")).to_be_visible()
     page.keyboard.press("Control+Enter")
     page.wait_for_url("**/operations/*/")

@@ -403,11 +403,14 @@ def test_a_plan_tells_what_it_leaves_out_by_state_and_why(firm: Firm, ana: User,
 
 @pytest.mark.case(128)
 @pytest.mark.parametrize("code", sorted(FIXES))
-def test_no_fix_takes_posted_entries_but_a_reversal(firm: Firm, ana: User, code: str) -> None:
+def test_no_fix_takes_posted_entries_but_a_reversal_and_a_question_to_their_target(
+    firm: Firm, ana: User, code: str
+) -> None:
     posted = firm.admit(firm.time("p1")).ready
     firms.post(posted)
     reaches = bool(operations.fixable(FIXES[code](), None, posted))
-    assert reaches == (code in {"reverse", "reverse-and-rebook"})
+    asking = {"check-in-target", "book-again", "leave-out"}  # nothing changes before the target has answered
+    assert reaches == (code in {"reverse", "reverse-and-rebook", *asking})
 
 
 def test_what_can_be_booked_no_more_is_left_out_of_a_cause_too(firm: Firm, ana: User) -> None:
