@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from portal.importing import cells
+
 KEY_DEMANDS = ("required", "where_kept", "optional", "own_code", "none")
 RATE_SCOPES = ("contract", "customer", "entity", "default")
 KEYED_KINDS = ("entity", "project", "task", "resource", "cost_centre", "item")
@@ -60,6 +62,7 @@ class Policy:
     second_person_rows: int = 1000
     second_person_amount: Mapping[str, Decimal] = field(default_factory=lambda: {"*": Decimal(250_000)})
     second_person_minutes: int = 60
+    group_currency: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,12 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(value)  # noqa: TRY004 -- one error for whatever is wrong with a setting
     return value
+
+
+def _currency(value: Any) -> str:
+    if value and value not in cells.currencies():
+        raise ValueError(value)
+    return _text(value)
 
 
 def _whole(value: Any) -> int:
@@ -332,6 +341,14 @@ SETTINGS: tuple[Setting, ...] = (
         _whole,
         "a whole number",
         "Fixes of one kind that one person confirms in one entity within so many minutes count together.",
+    ),
+    Setting(
+        "group_currency",
+        _currency,
+        "an ISO 4217 currency in use",
+        "The currency in which the causes of several currencies are compared, so that they stand in one order: at the rates "
+        "of exchange_rates.csv, and for the order and its totals only. The entity's policy counts; a group gives all of its "
+        "entities the same.",
     ),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}

@@ -70,6 +70,7 @@ def _under(case: Any) -> SafeString:
         words.append("regressed" if case.regressions == 1 else f"regressed {case.regressions} times")
     elif case.state == ExceptionCase.State.OPEN and timezone.localdate(case.opened_at) == timezone.localdate():
         words.append("new today")
+    words += ["no exchange rate"] if case.is_apart else []
     words += getattr(case, "marks", ())
     return format_html(
         '<span class="state {}" title="{}">{}</span>{}',
@@ -184,6 +185,8 @@ class RiskColumn(MoneyColumn):
         if not value:
             return format_html('<span class="quiet">{}</span>', figures.UNKNOWN)
         whole = f"{figures.number(value, 0)} {record.held_currency} times days"
+        if record.compared_in != record.held_currency or record.compared_risk != value:
+            whole += f"; in the order about {figures.number(record.compared_risk, 0)} {record.compared_in}, with all it holds"
         return format_html(
             '<abbr title="{}">{}</abbr> <span class="cur">{}·d</span>',
             whole,
@@ -203,10 +206,10 @@ class CaseTable(Table):
     people = NumberColumn(accessor="open_people", verbose_name="People", optional=True)
     projects = NumberColumn(empty_values=(), orderable=False, verbose_name="Projects", optional=True)
     hours = HoursColumn(accessor="open_hours", verbose_name="Hours", optional=True)
-    amount = TotalsColumn(order_by=("held_currency", "held_amount"))
+    amount = TotalsColumn(order_by=("compared_in", "compared_amount"))
     currency = TotalsCurrencyColumn()
     risk = RiskColumn(
-        accessor="cash_at_risk", order_by=("held_currency", "cash_at_risk"), verbose_name="Cash at risk", strong=False,
+        accessor="cash_at_risk", order_by=("compared_in", "compared_risk"), verbose_name="Cash at risk", strong=False,
         currency="held_currency", optional=True,
     )  # fmt: skip
     invoices = InvoiceColumn(verbose_name="Next invoice")

@@ -119,6 +119,9 @@ DEPUTIES = {"US": "jones", "GB": "clarke", "DE": "vogel", "SG": "tan"}  # approv
 TRACKER = {"US": "harvest-us", "GB": "clockify-gb"}
 RATE_STEP = Decimal("1.05")  # what a senior's hour for Acme costs from the middle of the month on
 CURRENCY_KEYS = {"USD": "1", "GBP": "2", "EUR": "4", "SGD": "5"}
+GROUP_CURRENCY = "USD"
+YEAR_RATES = {"GBP": "1.3125", "EUR": "1.1350", "SGD": "0.7640"}  # of the ERP: budget for the year, then its month end
+MONTH_END_RATES = {"GBP": "1.3240", "EUR": "1.1590", "SGD": "0.7715"}
 SERVICE_ITEM = "90"
 
 
@@ -231,6 +234,11 @@ def master_data(month: Month) -> dict[str, Rows]:
             for item in CUSTOMERS
         ],
         "rates": list(_rates(month, year)),
+        "exchange_rates": [
+            {"currency": code, "to_currency": GROUP_CURRENCY, "valid_from": day, "rate": rate, "source": "ERP"}
+            for day, rates in ((year, YEAR_RATES), (month.last.isoformat(), MONTH_END_RATES))
+            for code, rate in rates.items()
+        ],
         "crosswalks": list(_crosswalks()),
     }  # fmt: skip
 

@@ -114,7 +114,8 @@ def toml(demo_month: Month, sandbox: str, folder: Path) -> str:
     months = list(demo_month.months())
     closed = max(first for first, state in months if state == "closed")
     opened = max(first for first, state in months if state == "open")
-    parts = ["# The demo firm.\n[policies.standard]\nday_hours_max = 16\n"]
+    standard = f'[policies.standard]\nday_hours_max = 16\ngroup_currency = "{firm.GROUP_CURRENCY}"\n'
+    parts = ["# The demo firm.", standard]
     parts += [
         _table("[[entities]]", {"code": item.code, "name": item.name, "currency": item.currency, "zone": item.zone,
                                 "policy": "standard"})

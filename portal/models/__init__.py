@@ -4,6 +4,7 @@ from portal.models.access import ApiToken, EntityGrant, GrantRole, User
 from portal.models.audit import AuditEvent, Heartbeat
 from portal.models.changes import MasterChange
 from portal.models.connections import Connection
+from portal.models.currencies import ExchangeRate
 from portal.models.documents import Document, Expense, TimeEntry
 from portal.models.exports import Export
 from portal.models.ledger import (
@@ -61,6 +62,7 @@ __all__ = [
     "Document",
     "Engagement",
     "EntityGrant",
+    "ExchangeRate",
     "Expense",
     "Export",
     "GrantRole",

@@ -28,6 +28,7 @@ class MasterChange(models.Model):
         ROLE = "role", "Role"
         RESOURCE = "resource", "Resource"
         RATE_CARD = "rate_card", "Rate card"
+        EXCHANGE_RATE = "exchange_rate", "Exchange rate"
         INTERCOMPANY = "intercompany", "Intercompany relation"
         CROSSWALK = "crosswalk", "Crosswalk"
         ALIAS = "alias", "Alias"

@@ -32,6 +32,7 @@ class Facet:
     words: Callable[[str], str] | None = None
     many: bool = False
     expression: Any = None  # what the path stands for, where it is no field
+    label_expression: Any = None  # and the label
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ def values(queryset: QuerySet[Any], facet: Facet, chosen: Iterable[str]) -> list
     paths = [facet.path, *([facet.label] if facet.label else [])]
     counted = Count("pk", distinct=True) if facet.many else Count("pk")
     plain = queryset.order_by()
-    if facet.expression is not None:
-        plain = plain.annotate(**{facet.path: facet.expression})
+    named = {facet.path: facet.expression, facet.label: facet.label_expression}
+    plain = plain.annotate(**{name: expression for name, expression in named.items() if expression is not None})
     rows = plain.values_list(*paths).annotate(n=counted).order_by("-n", *paths)[:MOST]
     found = [
         Value(str(row[0]), _named(facet, row), row[-1], str(row[0]) in picked)

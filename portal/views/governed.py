@@ -25,6 +25,7 @@ from portal.models import (
     Crosswalk,
     Customer,
     Engagement,
+    ExchangeRate,
     IntercompanyRelation,
     LegalEntity,
     Milestone,
@@ -91,6 +92,7 @@ def _aliases(user: Any) -> QuerySet[Alias]:
 
 _SEEN: dict[type[Model], Visible] = {
     Role: _everybody(Role),
+    ExchangeRate: _everybody(ExchangeRate),
     RateCard: _rate_cards,
     Rate: _rates,
     Crosswalk: _crosswalks,
@@ -173,6 +175,9 @@ _LISTS = (
     Master(model=LegalEntity, label="Entities", columns=("currency", "zone", "parent"), search=("code", "name")),
     Master(model=CostCentre, label="Cost centres", columns=("entity", "valid_from", "valid_to"), search=("code", "name")),
     Master(model=Role, label="Roles", columns=(), search=("code", "name")),
+    Master(model=ExchangeRate, label="Exchange rates", main="currency", second="source",
+           columns=("to_currency", "rate", "valid_from"), search=("currency", "to_currency", "source"),
+           note="They order the exceptions of several currencies. Nothing is ever booked at them."),
     Master(model=IntercompanyRelation, label="Intercompany", main="provider", second="receiver",
            columns=("receiver", "valid_from", "valid_to"), search=("provider__code", "receiver__code")),
 )  # fmt: skip

@@ -5,6 +5,7 @@ The rule here: nothing is changed on these pages; master data changes by import,
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,8 @@ from django.http import Http404
 from django.urls import reverse
 from django.utils.functional import cached_property
 
+from portal import figures
+from portal.models import ExchangeRate
 from portal.models.access import ScopedQuerySet
 from portal.screens import (
     CurrencyColumn,
@@ -47,7 +50,10 @@ class MasterFilter(filters.FilterSet):  # type: ignore[misc]
 
     def by_day(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
         """Records that hold on a day; those without a range always do."""
-        if not any(field.name == "valid_from" for field in rows.model._meta.concrete_fields):
+        if rows.model is ExchangeRate:
+            held: QuerySet[Any] = rows & ExchangeRate.objects.holding_on(value)
+            return held
+        if "valid_from" not in _names(rows.model):
             return rows
         begun = Q(valid_from=None) | Q(valid_from__lte=value)
         return rows.filter(begun, Q(valid_to=None) | Q(valid_to__gte=value))
@@ -69,6 +75,14 @@ class YesColumn(Column):
         return "yes" if value else "no"
 
 
+class FactorColumn(NumberColumn):
+    """A figure with all of its decimals."""
+
+    def render(self, value: Decimal) -> str:
+        """At least two, and more where it has them."""
+        return figures.exact(value)
+
+
 def _column(model: type[models.Model], name: str) -> Column:
     if name == "meant":
         return TextColumn(verbose_name="Stands for")
@@ -78,6 +92,8 @@ def _column(model: type[models.Model], name: str) -> Column:
     head = str(getattr(field, "verbose_name", name)).capitalize()
     if name in {"amount", "cap_amount"}:
         return MoneyColumn(verbose_name=head)
+    if isinstance(field, models.DecimalField):
+        return FactorColumn(verbose_name=head)
     if isinstance(field, models.DateField):
         return DayColumn(verbose_name=head)
     if isinstance(field, models.BooleanField):

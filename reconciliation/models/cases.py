@@ -16,9 +16,9 @@ class ExceptionCase(models.Model):
 
     Unique while open. It closes by itself when its last hold does and re-opens as *regressed* when the cause is back.
     The counts are kept by the batch that changes its holds; money is in `CaseTotal`, per currency, and on whose work in
-    `CaseReach`. What orders the queue is the cash at risk in one currency: that of the entity's books where the case holds
-    any of it, else the one in which it holds most (`reconciliation.cash`). One that was merged holds nothing: whatever its
-    cause stops is held by the case that it was merged into.
+    `CaseReach`. Cash at risk is told in one currency: that of the entity's books where the case holds any of it, else the one
+    in which it holds most. The queue is ordered by all of it, compared in the group's currency (`reconciliation.cash`). One
+    that was merged holds nothing: whatever its cause stops is held by the case that it was merged into.
     """
 
     class State(models.TextChoices):
@@ -59,6 +59,12 @@ class ExceptionCase(models.Model):
     held_currency = models.CharField(max_length=3, blank=True, default="", db_default="")
     held_amount = models.DecimalField(max_digits=18, decimal_places=4, default=0, db_default=0)  # with estimates
     cash_at_risk = models.DecimalField(max_digits=22, decimal_places=4, default=0, db_default=0)  # amount times days
+    compared_in = models.CharField(
+        max_length=3, blank=True, default="", db_default=""
+    )  # the group's currency, else its own
+    compared_amount = models.DecimalField(max_digits=38, decimal_places=4, default=0, db_default=0)
+    compared_risk = models.DecimalField(max_digits=38, decimal_places=4, default=0, db_default=0)
+    is_apart = models.BooleanField(default=False, db_default=False)  # it holds a currency without a rate to the group's
     weighed_on = models.DateField(null=True, blank=True)  # the day as of which the cash at risk is told
     counted_at = models.DateTimeField(null=True, blank=True)  # when its counts last changed
 
@@ -74,6 +80,10 @@ class ExceptionCase(models.Model):
             "held_currency",
             "held_amount",
             "cash_at_risk",
+            "compared_in",
+            "compared_amount",
+            "compared_risk",
+            "is_apart",
             "weighed_on",
             "counted_at",
         ],
@@ -98,7 +108,9 @@ class ExceptionCase(models.Model):
             models.Index(fields=["team"], condition=Q(state="open"), name="open_case_by_team"),
             GinIndex(fields=["tags"], name="case_by_tag"),
             models.Index(
-                fields=["held_currency", "-cash_at_risk", "id"], condition=Q(state="open"), name="case_by_risk"
+                fields=["is_apart", "compared_in", "-compared_risk", "id"],
+                condition=Q(state="open"),
+                name="case_by_compared_risk",
             ),
         ]
 
@@ -124,14 +136,15 @@ class CaseTotal(models.Model):
 
 
 class CaseReach(models.Model):
-    """What one case holds on one project for one customer in one currency; kept by the batch that changes its holds.
+    """What one case holds from one source, on one project, for one customer, in one currency.
 
-    The list of causes is found by project, customer and project manager here, and weighed by the customer's invoice runs.
-    `estimate` is what hours without a price are worth at best guess; `billable` is the part, estimates included, that would
-    be on an invoice.
+    Kept by the batch that changes its holds. The list of causes is found by source, project, customer and manager here, and
+    weighed by the customer's invoice runs. `estimate` is what hours without a price are worth at best guess; `billable` is
+    the part, estimates included, that would be on an invoice.
     """
 
     case = models.ForeignKey(ExceptionCase, models.CASCADE, related_name="reach", db_index=False)
+    source = models.ForeignKey("portal.Connection", models.PROTECT, null=True, blank=True, related_name="+")
     project = models.ForeignKey("portal.Project", models.PROTECT, null=True, blank=True, related_name="+")
     contract = models.ForeignKey("portal.Contract", models.PROTECT, null=True, blank=True, related_name="+")
     customer = models.ForeignKey("portal.Customer", models.PROTECT, null=True, blank=True, related_name="+")
@@ -148,9 +161,9 @@ class CaseReach(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["case", "project", "contract", "customer", "currency"],
+                fields=["case", "source", "project", "contract", "customer", "currency"],
                 nulls_distinct=False,
-                name="one_reach_per_case_and_project",
+                name="one_reach_per_case_source_and_project",
             )
         ]
 

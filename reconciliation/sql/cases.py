@@ -167,8 +167,8 @@ _COUNTED = """
 # What an hour without a price is worth at best guess: what its rule estimated, else the rate that its source states.
 _REACHED = """
     INSERT INTO reconciliation_casereach
-           (case_id, project_id, contract_id, customer_id, currency, holds, hours, amount, estimate, billable)
-    SELECT h.case_id, e.project_id, e.contract_id, coalesce(e.customer_id, p.customer_id), w.currency, count(*),
+           (case_id, source_id, project_id, contract_id, customer_id, currency, holds, hours, amount, estimate, billable)
+    SELECT h.case_id, e.source_id, e.project_id, e.contract_id, coalesce(e.customer_id, p.customer_id), w.currency, count(*),
            coalesce(sum(e.hours), 0), coalesce(sum(e.amount), 0), coalesce(sum(w.guess), 0),
            coalesce(sum(coalesce(e.amount, w.guess)) FILTER (WHERE e.is_billable AND NOT e.is_cost_only), 0)
       FROM reconciliation_hold h
@@ -181,7 +181,7 @@ _REACHED = """
                        ELSE e.currency END AS currency
            ) w
      WHERE h.case_id = ANY(%s::bigint[]) AND h.closed_at IS NULL
-     GROUP BY 1, 2, 3, 4, 5"""
+     GROUP BY 1, 2, 3, 4, 5, 6"""
 
 
 def count(case_ids: Sequence[int]) -> list[int]:

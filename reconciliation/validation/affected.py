@@ -45,7 +45,12 @@ def follow_changes(*, actor: str = "validation", limit: int = BATCH) -> int:
             recheck(ordered[start : start + BATCH], actor=actor, reason="master data changed")
         for source_id in affected_sql.sources_of_routes(by_kind.get("route", ())):
             admit_unrouted(source_id, actor=actor)
-        cash.weigh_again(by_kind.get("customer", ()), by_kind.get("contract", ()))
+        cash.weigh_again(
+            by_kind.get("customer", ()),
+            by_kind.get("contract", ()),
+            entities=by_kind.get("entity", ()),
+            exchange_rates=by_kind.get("exchange_rate", ()),
+        )
         changes_watch.settle(changes)
     return len(changes)
 

@@ -27,7 +27,7 @@ from reconciliation.views.triage import ON_PAGE, offered_on
 CAUSES = (
     ExceptionCase.objects.select_related("entity", "connection", "owner", "team", "merged_into")
     .prefetch_related("totals")
-    .order_by("held_currency", "-cash_at_risk", F("oldest_work_date").asc(nulls_last=True))
+    .order_by("is_apart", "compared_in", "-compared_risk", F("oldest_work_date").asc(nulls_last=True))
 )
 
 

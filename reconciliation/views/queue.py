@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import django_filters as filters
-from django.db.models import Count, F, Func, Min, Q, QuerySet, Sum
+from django.db.models import CharField, Count, F, Func, Min, Q, QuerySet, Sum
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -29,7 +29,7 @@ from portal.screens.paging import Summary
 from portal.screens.printing import EntityTotal, totals_by
 from reconciliation.filters import CaseFilter
 from reconciliation.fixes import FIXES
-from reconciliation.models import CaseTotal, ExceptionCase
+from reconciliation.models import CaseReach, CaseTotal, ExceptionCase
 from reconciliation.rules import EVERY
 from reconciliation.sheets import HeldSheet, held_under
 from reconciliation.tables import CaseExport, CaseTable, title_of
@@ -37,16 +37,29 @@ from reconciliation.views import rows
 from reconciliation.views.causes import CAUSES
 from reconciliation.views.tabs import EMPTY, IN_QUEUE, TABS, is_mine
 from reconciliation.views.triage import IN_LIST, counted, offered_in
+from reconciliation.views.worth import GROUP, Worth, in_one, worth_of
 
 ENTRIES = Content("entries", "Their entries")
 AGES = ((7, "more than a week"), (14, "more than two weeks"), (30, "more than a month"), (60, "more than two months"))
 FIXED_HERE = [rule.code for rule in EVERY if next((code in FIXES for code in rule.remedies), False)]
 UNNEST = Func(F("tags"), function="unnest")
 
+
+def _each(*paths: str) -> Func:
+    """Each of some texts of a cause as a row of its own."""
+    return Func(Func(*paths, template="ARRAY[%(expressions)s]"), function="unnest", output_field=CharField())
+
+
 FACETS: Mapping[str, Facet] = {
     "rule": Facet("rule", words=title_of),
     "entity": Facet("entity__code", "entity__name"),
-    "connection": Facet("connection__code", "connection__name"),
+    "connection": Facet(
+        "of_source",
+        "of_source_name",
+        many=True,
+        expression=_each("connection__code", "reach__source__code"),
+        label_expression=_each("connection__name", "reach__source__name"),
+    ),
     "owner": Facet("owner__username"),
     "team": Facet("team__code", "team__name"),
     "project": Facet("reach__project__code", "reach__project__name", many=True),
@@ -64,7 +77,7 @@ class QueueFilter(CaseFilter):
     regressed = None
     rule = AnyOf("rule", label="Rule", words={rule.code: rule.title for rule in EVERY}, distinct=False)
     entity = AnyOf("entity__code", label="Entity", distinct=False)
-    connection = AnyOf("connection__code", label="Source", distinct=False)
+    connection = AnyOf("connection__code", label="Source", method="by_source")
     owner = AnyOf("owner__username", label="Owner", distinct=False)
     team = AnyOf("team__code", label="Team", distinct=False)
     age = filters.ChoiceFilter(choices=AGES, method="by_age", label="Age")
@@ -83,6 +96,13 @@ class QueueFilter(CaseFilter):
     amount_to = filters.NumberFilter("held_amount", lookup_expr="lte", label="Amount to")
     tag = AnyOf("tags", label="Tag", method="by_tag")
     others = filters.ChoiceFilter(choices=[("1", "somebody else has it")], method="by_others", label="Waits on others")
+
+    def by_source(self, queryset: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:
+        """Causes with an entry from any of the sources, and those about the connection itself."""
+        if not value:
+            return queryset
+        held = CaseReach.objects.filter(source__code__in=value)
+        return queryset.filter(Q(connection__code__in=value) | Q(pk__in=held.values("case")))
 
     def by_age(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         """Causes whose oldest hour is that old."""
@@ -128,7 +148,10 @@ class CauseList(ListScreen):
 
     @cached_property
     def by_currency(self) -> list[dict[str, Any]]:
-        """What each tab holds in each leading currency, and what the open causes do; one statement for tabs and tiles."""
+        """What each tab holds in each leading currency, plain and compared, and what the open causes do.
+
+        One statement for tabs and tiles.
+        """
         user, today = self.request.user, timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
         is_open = Q(state=ExceptionCase.State.OPEN)
         asked: dict[str, Any] = {}
@@ -136,7 +159,8 @@ class CauseList(ListScreen):
             where = tab.where(user) if tab.where else Q()
             asked |= {
                 f"count_{tab.slug}": Count("pk", filter=where),
-                f"sum_{tab.slug}": Sum("held_amount", filter=where),
+                f"sum_{tab.slug}": Sum("compared_amount", filter=where),
+                f"own_{tab.slug}": Sum("held_amount", filter=where),
             }
         asked |= {
             "causes": Count("pk", filter=is_open),
@@ -145,23 +169,21 @@ class CauseList(ListScreen):
             "new": Count("pk", filter=is_open & Q(opened_at__gte=today)),
             "others": Count("pk", filter=is_open & with_others(user)),
         }
-        return list(self.base.order_by().values("held_currency").annotate(**asked).order_by("held_currency"))
+        by = self.base.order_by().values("held_currency", "compared_in", group=GROUP)
+        return list(by.annotate(**asked).order_by("held_currency", "compared_in", "group"))
 
     def overall(self, name: str) -> int:
         """One count over all currencies."""
         return sum(row[name] for row in self.by_currency)
 
     def tab_links(self) -> list[TabLink]:
-        """The tabs with their counts, and the most that they hold in one currency."""
+        """The tabs with their counts, and what they hold in one figure."""
         user_tab = self.tab
         links = []
         for tab in self.tabs:
-            held = [(row[f"sum_{tab.slug}"] or Decimal(0), row["held_currency"]) for row in self.by_currency]
-            amount, code = max(held, default=(Decimal(0), ""))
-            about = "≈ " if any(row["guess"] for row in self.held) else ""
-            words = f"{about}{figures.short(amount)} {code}" + (" …" if sum(bool(one) for one, _ in held) > 1 else "")
+            words = in_one(self.by_currency, tab.slug, self.worth.groups, guess=bool(self.worth.guessed))
             count = self.overall(f"count_{tab.slug}")
-            links.append(TabLink(tab, self.query(tab=tab.slug), count, tab == user_tab, words if amount else ""))
+            links.append(TabLink(tab, self.query(tab=tab.slug), count, tab == user_tab, words))
         return links
 
     @cached_property
@@ -172,10 +194,10 @@ class CauseList(ListScreen):
         summed = found.annotate(amount=Sum("amount"), guess=Sum("estimate")).order_by("-amount", "currency")
         return [dict(row) for row in summed]
 
-    @property
-    def sums(self) -> list[tuple[str, Decimal]]:
-        """(currency, amount) that the open causes hold, the largest first."""
-        return [(row["currency"], row["amount"]) for row in self.held if row["amount"]]
+    @cached_property
+    def worth(self) -> Worth:
+        """What the open causes hold, and the rates at which it is compared."""
+        return worth_of(self.held, {row["group"] for row in self.by_currency if row["causes"] and row["group"]})
 
     def headline(self) -> str:
         """What is stopped in all, in one sentence."""
@@ -184,7 +206,7 @@ class CauseList(ListScreen):
             return ""
         sums = format_html_join(
             "", ' · <b class="figure">{}</b> <span class="cur">{}</span>',
-            ((figures.amount(amount, code), code) for code, amount in self.sums),
+            ((figures.amount(amount, code), code) for code, amount in self.worth.priced),
         )  # fmt: skip
         held = "1 cause holds" if causes == 1 else f"{causes:,} causes hold"
         return format_html("{} <b>{}</b>{}", held, "1 entry" if entries == 1 else f"{entries:,} entries", sums)
@@ -195,22 +217,9 @@ class CauseList(ListScreen):
             return []
         oldest = min((row["oldest"] for row in self.by_currency if row["oldest"]), default=None)
         days = (timezone.localdate() - oldest).days if oldest else None
-        first = self.sums[0] if self.sums else ("", None)
-        others = [f"and {figures.amount(amount, code)} {code}" for code, amount in self.sums[1:]]
-        others += [
-            f"≈ {figures.amount(row['guess'], row['currency'])} {row['currency']} unpriced"
-            for row in self.held
-            if row["guess"]
-        ]
         today, on = timezone.localdate().isoformat(), self.params
         return [
-            Tile(
-                "Open amount",
-                figures.amount(first[1], first[0]),
-                first[0],
-                "?tab=open",
-                " · ".join(others),
-            ),
+            self.worth.tile(),
             Tile(
                 "Oldest",
                 figures.UNKNOWN if days is None else ("1 day" if days == 1 else f"{days} days"),
@@ -249,11 +258,7 @@ class CauseList(ListScreen):
         """What the order compares, and what it does not."""
         if self.params.get("sort"):
             return ""
-        codes = {row["held_currency"] for row in self.by_currency if row["causes"] and row["held_currency"]}
-        words = "By cash at risk: amount times the days its invoice would come later"
-        if len(codes) < 2:
-            return f"{words}."
-        return f"{words}; each currency by itself, because no exchange rates are kept."
+        return self.worth.order(row["held_currency"] for row in self.by_currency if row["causes"])
 
     def nothing(self) -> Empty:
         """All done, or nothing begun: two different things."""

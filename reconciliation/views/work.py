@@ -32,7 +32,7 @@ def _most_at_risk(causes: QuerySet[ExceptionCase]) -> list[ExceptionCase]:
     """The first open causes of the queue, in its order; what was snoozed or ignored is out of sight here too."""
     open_ones = causes.filter(state=ExceptionCase.State.OPEN, aside=ExceptionCase.Aside.NO)
     found = open_ones.select_related("entity", "owner", "team").prefetch_related("totals")
-    return list(found.order_by("-cash_at_risk", "-open_holds", "opened_at")[:SHOWN])
+    return list(found.order_by("is_apart", "compared_in", "-compared_risk", "-open_holds", "opened_at")[:SHOWN])
 
 
 def _line(case: ExceptionCase) -> Line:

@@ -58,6 +58,7 @@ FIRM = {
     "ACME-2026,3,SC,,,,USD,120.00,2026-01-01,2026-06-30\n"
     "ACME-2026,3,SC,,,,USD,125.50,2026-07-01,\n"
     "ACME-2026,3,,R-1,P-1,DEV,USD,0,2026-01-01,\n",
+    "exchange_rates": "currency,to_currency,valid_from,rate,source\nEUR,USD,2026-07-01,1.1642,ECB\n",
     "intercompany": "provider,receiver\nDE,US\n",
     "crosswalks": "connection,kind,external_id,within,code\nerp,project,4711,,P-1\nerp,task,88,P-1,DEV\n"
     "erp,cost_centre,9,DE,100\n",
@@ -233,6 +234,16 @@ def test_a_failure_while_writing_leaves_nothing_half_applied(folder: Path, monke
             "rate_cards",
             "code,contract,entity,valid_from\nX,K-1,US,2026-01-01\n",
             "has contract and entity; a rate card is for one",
+        ),
+        (
+            "exchange_rates",
+            "currency,to_currency,valid_from,rate,source\nEUR,USD,2026-07-01,0,ECB\n",
+            "“0” is not above 0.",
+        ),
+        (
+            "exchange_rates",
+            "currency,to_currency,valid_from,rate,source\nUSD,USD,2026-07-01,1,ECB\n",
+            "“USD” is the currency itself; expected another one.",
         ),
         ("intercompany", "provider,receiver\nUS,US\n", "“US” is the provider itself; expected another entity."),
         (

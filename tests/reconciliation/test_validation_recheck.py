@@ -260,8 +260,8 @@ def test_a_changed_rate_touches_its_open_entries_and_no_others(firm: Firm) -> No
 
 @pytest.mark.parametrize(
     "kind",
-    ["entity", "period", "cost_centre", "customer", "contract", "project", "role", "resource", "rate_card", "intercompany",
-     "crosswalk", "alias", "connection", "route"],
+    ["entity", "period", "cost_centre", "customer", "contract", "project", "role", "resource", "rate_card", "exchange_rate",
+     "intercompany", "crosswalk", "alias", "connection", "route"],
 )  # fmt: skip
 def test_every_kind_of_master_change_can_be_followed(firm: Firm, kind: str) -> None:
     firm.admit(firm.time("1"), firm.time("2", project=Reference("", "NOPE"), work_date=date(2026, 10, 2)))

@@ -71,7 +71,8 @@ def elsewhere() -> ExceptionCase:
     found = ExceptionCase.objects.create(
         rule="period-closed", entity=entity, subject_type="period", subject_key="1", sentence="Secret period is closed.",
         connection=source, opened_at=timezone.now(), seen_at=timezone.now(), owner=boss, tags=["secret-tag"], open_holds=7,
-        open_hours=70, held_currency="GBP", held_amount=777_777, cash_at_risk=9_999_999, oldest_work_date="2020-01-01",
+        open_hours=70, held_currency="GBP", held_amount=777_777, cash_at_risk=9_999_999,
+        compared_in="GBP", compared_amount=777_777, compared_risk=9_999_999, oldest_work_date="2020-01-01",
         newest_work_date="2020-01-01",
     )  # fmt: skip
     CaseTotal.objects.create(case=found, currency="GBP", holds=7, amount=777_777)
@@ -107,7 +108,7 @@ def test_currencies_are_ordered_each_by_itself_and_the_page_says_so(client: Clie
     client.force_login(world.user("everybody", GrantRole.ANALYST, everywhere=True))
     text = page(client)
     assert rows(text) == [other.pk, case("rate-mismatch").pk]
-    assert "each currency by itself, because no exchange rates are kept" in text
+    assert "each currency by itself, as no group currency is set." in text
 
 
 def test_a_cause_names_the_next_invoice_that_it_blocks_and_an_unknown_one_as_unknown(fay: Client, firm: Firm) -> None:
@@ -145,7 +146,8 @@ def test_each_filter_finds_its_causes(fay: Client, firm: Firm) -> None:
     both = {rate.pk, code.pk}
     for query, expected in (
         ("rule=rate-mismatch", {rate.pk}), ("rule=rate-mismatch&rule=project-unknown", both), ("entity=US", both),
-        ("entity=GB", set()), ("connection=harvest-us", {code.pk}), ("owner=fay", {rate.pk}), ("tag=month-end", {rate.pk}),
+        ("entity=GB", set()), ("connection=harvest-us", both),
+        ("connection=erp", set()), ("owner=fay", {rate.pk}), ("tag=month-end", {rate.pk}),
         ("project=ACM-1", {rate.pk}), ("customer=ACME", {rate.pk}), ("manager=pm", {rate.pk}), ("currency=USD", both),
         ("amount_from=1000", {rate.pk}), ("amount_to=1000", {code.pk}), ("worked_from=2026-10-02", {rate.pk}),
         ("worked_to=2026-09-30", set()), ("age=7", both),

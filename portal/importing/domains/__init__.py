@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from portal.importing.domains.currencies import EXCHANGE_RATES
 from portal.importing.domains.customers import CONTRACTS, CUSTOMERS, PURCHASE_ORDERS
 from portal.importing.domains.groups import COST_CENTRES, ENTITIES, INTERCOMPANY, PERIODS
 from portal.importing.domains.mappings import ALIASES, CROSSWALKS
@@ -28,6 +29,7 @@ TABLES = (
     MILESTONES,
     RATE_CARDS,
     RATES,
+    EXCHANGE_RATES,
     INTERCOMPANY,
     CROSSWALKS,
     ALIASES,

@@ -1,0 +1,107 @@
+"""What causes hold in one figure: compared in the group's currency where one is told, else the most in one currency.
+
+The rule here: a converted figure says that it is one, of which day and by whose word its rates are, and what is not in it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.db.models.fields.json import KeyTextTransform
+
+from portal import figures
+from portal.screens import Tile
+from reconciliation.cash import Rates, rates_into
+
+GROUP = KeyTextTransform("group_currency", "entity__policy")
+ORDER = "By cash at risk: amount times the days its invoice would come later"
+
+Sums = Sequence[tuple[str, Decimal]]
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What open causes hold per currency, priced and estimated, and the rates at which that is compared; None without."""
+
+    priced: Sums
+    guessed: Sums
+    groups: tuple[str, ...]
+    rates: Rates | None
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether one figure stands for several currencies."""
+        return self.rates is not None and bool(self.rates.days)
+
+    @property
+    def without_rate(self) -> list[str]:
+        """The currencies that cannot be compared."""
+        held = dict.fromkeys(code for code, _ in (*self.priced, *self.guessed))
+        return [code for code in held if self.rates is not None and code not in self.rates.factors]
+
+    def tile(self) -> Tile:
+        """The open amount."""
+        if self.rates is not None and self.is_converted:
+            into = self.rates.into
+            notes = [f"about, in {into}, {self.rates}"]
+            notes += [f"and {_amount(amount, code)} without a rate" for code, amount in self.priced if self.lacks(code)]
+            if guess := self.rates.sum(self.guessed):
+                notes.append(f"≈ {figures.number(guess, 0)} {into} unpriced")
+            notes += [f"≈ {_amount(guess, code)} unpriced" for code, guess in self.guessed if self.lacks(code)]
+            total = figures.number(self.rates.sum(self.priced), 0)
+            return Tile("Open amount", f"≈ {total}", into, "?tab=open", " · ".join(notes))
+        code, most = self.priced[0] if self.priced else ("", None)
+        notes = [f"and {_amount(amount, other)}" for other, amount in self.priced[1:]]
+        notes += [f"≈ {_amount(guess, other)} unpriced" for other, guess in self.guessed]
+        return Tile("Open amount", figures.amount(most, code), code, "?tab=open", " · ".join(notes))
+
+    def lacks(self, code: str) -> bool:
+        """Whether a currency cannot be compared."""
+        return code in self.without_rate
+
+    def order(self, codes: Iterable[str]) -> str:
+        """What the order of causes in these currencies compares, and what it does not."""
+        apart = self.without_rate
+        if self.rates is not None:
+            words = f"{ORDER}, in {self.rates.into} at {self.rates}." if self.is_converted else f"{ORDER}."
+            return (
+                f"{words} What holds {', '.join(apart)} comes last: no rate to {self.rates.into} is kept."
+                if apart
+                else words
+            )
+        if len(self.groups) > 1:
+            return f"{ORDER}; in {' and '.join(self.groups)} each by itself, as the entities' group currencies differ."
+        return f"{ORDER}." if len(set(codes)) < 2 else f"{ORDER}; each currency by itself, as no group currency is set."
+
+
+def worth_of(held: Iterable[Mapping[str, Any]], groups: Iterable[str]) -> Worth:
+    """The worth of what is held per currency. One statement where the entities have one group currency, else none."""
+    found = [(row["currency"], row["amount"], row["guess"]) for row in held]
+    told = tuple(sorted(set(groups)))
+    rates = rates_into(told[0], [code for code, amount, guess in found if amount or guess]) if len(told) == 1 else None
+    priced = [(code, amount) for code, amount, _ in found if amount]
+    return Worth(priced, [(code, guess) for code, _, guess in found if guess], told, rates)
+
+
+def in_one(rows: Iterable[Mapping[str, Any]], tab: str, groups: Sequence[str], *, guess: bool) -> str:
+    """What the causes of a tab hold: one figure in short, and how many currencies are not in it."""
+    sums: dict[str, Decimal] = defaultdict(Decimal)
+    about = guess
+    for row in rows:
+        amount, own = row[f"sum_{tab}"] or Decimal(0), row[f"own_{tab}"] or Decimal(0)
+        sums[row["compared_in"]] += amount
+        about |= bool(amount) and (amount != own or row["compared_in"] != row["held_currency"])
+    held = {code: amount for code, amount in sums.items() if amount}
+    if not held:
+        return ""
+    code = max(held, key=lambda one: (one in groups, held[one], one))
+    more = f" +{len(held) - 1}" if len(held) > 1 else ""
+    return f"{'≈ ' if about else ''}{figures.short(held[code])} {code}{more}"
+
+
+def _amount(amount: Decimal, code: str) -> str:
+    return f"{figures.amount(amount, code)} {code}"
