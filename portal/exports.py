@@ -80,7 +80,7 @@ def downloaded_at_once(
             person, State.DIRECT, title=title[:200], address=address, form=form, of=of, filters=list(filters),
             columns=list(columns), entities=sorted(entities), expected=rows, rows=rows, downloads=1,
         )  # fmt: skip
-        audit.record(person, "export.downloaded", export, after=_told(export))
+        _account_for(export, person)
     return export
 
 
@@ -205,7 +205,7 @@ def note_download(export: Export, person: User) -> None:
         locked = Export.objects.select_for_update(no_key=True).get(pk=export.pk)
         locked.downloads += 1
         locked.save(update_fields=["downloads"])
-        audit.record(person, "export.downloaded", locked, after=_told(locked))
+        _account_for(locked, person)
 
 
 def cancel(export: Export) -> bool:
@@ -238,8 +238,11 @@ def discard() -> int:
     return count
 
 
-def _told(export: Export) -> dict[str, Any]:
-    return {
+def _account_for(export: Export, person: User) -> None:
+    """One event for each time that a file leaves; of the entity whose rows it holds, of none where it holds several's."""
+    entity = export.entities[0] if len(export.entities) == 1 else None
+    after = {
         "what": export.title, "of": export.of, "format": export.form, "filter": export.filters, "columns": export.columns,
         "entities": export.entities, "rows": export.rows, "address": export.address,
     }  # fmt: skip
+    audit.record(person, "export.downloaded", export, entity=entity, after=after)

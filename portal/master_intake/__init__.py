@@ -14,7 +14,7 @@ from typing import Any
 from portal import audit, sql
 from portal.master_intake import commercial, organisation
 from portal.master_intake.base import Intake, NotYet, Unfit
-from portal.models import Connection
+from portal.models import Connection, Resource
 from portal.records import MasterKind, MasterRecord
 
 __all__ = ["ATTRIBUTES", "Outcome", "take_in"]
@@ -102,9 +102,19 @@ def _leave(intake: Intake, record: MasterRecord) -> str:
     said = {name: says[name] for name in stands}
     told = "; ".join(f"{name} “{said[name]}” was not taken, “{stands[name]}” stands" for name in stands)
     sentence = f"{sentence.removesuffix('.')}: {told}."
-    entity_id = getattr(row, "entity_id", None)
-    audit.record(None, "master-change.rejected", row, entity=entity_id, reason=sentence, before=stands, after=said)
+    entity = _entity_of(row)
+    audit.record(None, "master-change.rejected", row, entity=entity, reason=sentence, before=stands, after=said)
     return sentence
+
+
+def _entity_of(row: Any) -> int | None:
+    """The entity in which a record is seen, of a person the latest employer; none for what all entities share."""
+    way = row.scope.path if hasattr(row, "scope") else "entity"
+    found = row._meta.base_manager.filter(pk=row.pk)
+    if isinstance(row, Resource):
+        found = found.order_by("-engagements__valid_from")
+    entity_id: int | None = found.values_list(way, flat=True).first()
+    return entity_id
 
 
 def _apply_all(intake: Intake, records: Sequence[tuple[int, MasterRecord]], outcome: Outcome) -> None:

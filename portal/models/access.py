@@ -105,10 +105,14 @@ class ScopedQuerySet(models.QuerySet[M]):
             return self
         condition = Q(**{f"{scope.path}__in": held})
         if scope.shared:
-            condition |= Q(**{f"{scope.path}__isnull": True})
+            condition |= Q(**{f"{scope.path}__isnull": True}) & self.shared_with(user)
         if scope.many:
             return self.filter(pk__in=self.model._base_manager.filter(condition).values("pk"))
         return self.filter(condition)
+
+    def shared_with(self, user: AbstractBaseUser | AnonymousUser) -> Q:
+        """Which of the rows without an entity a person sees who does not hold a grant in all of them: every one."""
+        return Q()
 
 
 class ApiToken(models.Model):

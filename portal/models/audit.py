@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.db import models
+from django.db.models import Q
 
 from portal.models.access import Scope, ScopedQuerySet
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+
+
+class AuditQuerySet(ScopedQuerySet["AuditEvent"]):
+    """Decisions of entities, and those that belong to none."""
+
+    def shared_with(self, user: AbstractBaseUser | AnonymousUser) -> Q:
+        """All but other people's exports of several entities: their filters name projects and people of each."""
+        return ~Q(object_type="export") | Q(actor=user.pk)
 
 
 class AuditEvent(models.Model):
@@ -29,7 +44,7 @@ class AuditEvent(models.Model):
     digest = models.CharField(max_length=64, unique=True)
 
     scope = Scope(shared=True)
-    objects = ScopedQuerySet.as_manager()
+    objects = AuditQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

@@ -147,7 +147,7 @@ class MasterScreen(ListScreen):
     @property
     def table(self) -> type[Table]:  # type: ignore[override]
         """Its table."""
-        return table_of(self.kwargs["model"])
+        return table_of(str(self.master.model._meta.model_name))
 
     @property
     def empty(self) -> Empty:  # type: ignore[override]

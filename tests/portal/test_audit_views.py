@@ -17,6 +17,7 @@ from portal.models import (
     Contract,
     Crosswalk,
     Customer,
+    EntityGrant,
     GrantRole,
     LegalEntity,
     Project,
@@ -85,6 +86,27 @@ def test_an_auditor_reads_the_events_of_the_entity_and_of_none_but_not_of_anothe
     assert "not for the US to read" not in shown
     foreign = AuditEvent.objects.get(entity=de)
     assert status(client, otto, f"/audit/{foreign.pk}/") == 404
+
+
+def test_what_another_person_took_out_is_told_only_where_its_rows_belong(
+    client: Client, us: LegalEntity, de: LegalEntity, cleo: User, otto: User
+) -> None:
+    client.force_login(cleo)
+    client.get("/audit/?text=Secret%20customer&export=csv")
+    event = AuditEvent.objects.get(action="export.downloaded")
+    assert event.entity == us
+    assert "Export downloaded" in page(client, otto, "/audit/")
+    foreign = world.user("dieter", GrantRole.AUDITOR, de)
+    assert "Export downloaded" not in page(client, foreign, "/audit/")
+    assert status(client, foreign, f"/audit/{event.pk}/") == 404
+    EntityGrant.objects.create(user=cleo, entity=de, role=GrantRole.AUDITOR)
+    client.force_login(cleo)
+    client.get("/audit/?text=Secret%20merger&export=csv")
+    of_both = AuditEvent.objects.filter(action="export.downloaded").latest("pk")
+    assert of_both.entity is None
+    assert status(client, foreign, f"/audit/{of_both.pk}/") == 404
+    assert status(client, cleo, f"/audit/{of_both.pk}/") == 200
+    assert status(client, world.user("head", GrantRole.AUDITOR, everywhere=True), f"/audit/{of_both.pk}/") == 200
 
 
 def test_an_event_shows_before_and_after_field_by_field(
@@ -219,6 +241,14 @@ def test_every_kind_of_master_data_has_a_list_an_export_and_a_fixed_number_of_qu
     assert len(many) <= len(few), [query["sql"] for query in many.captured_queries]
     answer: Any = client.get(f"/master/{kind}/?export=csv&text=a&on=2026-10-01")
     assert b"Tieout" in b"".join(answer.streaming_content)
+
+
+@pytest.mark.parametrize("kind", ["connection", "exceptioncase", "nothing-at-all"])
+@pytest.mark.parametrize("query", ["", "?export=csv", "?export=xlsx"])
+def test_what_is_no_master_data_is_not_found_as_a_page_nor_as_a_file(
+    client: Client, cleo: User, kind: str, query: str
+) -> None:
+    assert status(client, cleo, f"/master/{kind}/{query}") == 404
 
 
 def test_every_record_with_history_is_reachable_or_named_by_an_audit_event() -> None:

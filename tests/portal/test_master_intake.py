@@ -10,11 +10,13 @@ import pytest
 from portal import master_intake
 from portal.models import (
     AccountingPeriod,
+    AuditEvent,
     Connection,
     CostCentre,
     Crosswalk,
     Customer,
     Engagement,
+    GrantRole,
     LegalEntity,
     MasterChange,
     Project,
@@ -105,6 +107,17 @@ def test_a_system_leaves_what_it_does_not_own(erp: Connection) -> None:
     outcome = take(erp, customer())
     assert outcome.left == {0: "erp does not own customer records here."}
     assert not Customer.objects.exists()
+
+
+def test_what_was_not_taken_of_a_person_is_told_where_the_person_works(erp: Connection) -> None:
+    Role.objects.create(code="senior", name="Senior consultant")
+    take(erp, record(MasterKind.RESOURCE, "r1", name="Ana Diaz", attributes={"entity": "e1", "role": "senior"}))
+    erp.settings = {"owns": ["project"]}
+    take(erp, record(MasterKind.RESOURCE, "r1", "2", name="Ana Roth"))
+    event = AuditEvent.objects.get(action="master-change.rejected")
+    assert (event.after, event.entity) == ({"name": "Ana Roth"}, LegalEntity.objects.get())
+    foreign = world.user("dieter", GrantRole.AUDITOR, world.entity("DE", "EUR"))
+    assert not AuditEvent.objects.visible_to(foreign).filter(pk=event.pk).exists()
 
 
 def test_an_unknown_attribute_is_refused_by_name(erp: Connection) -> None:
