@@ -32,7 +32,9 @@ class TokenAuthentication(BaseAuthentication):
         scheme, _, token = get_authorization_header(request).decode("latin-1").partition(" ")
         if not scheme:
             return None
-        user = tokens.holder(token.strip()) if scheme.lower() == "bearer" else None
+        if scheme.lower() != "bearer":
+            raise AuthenticationFailed("Send the token as “Authorization: Bearer TOKEN”.")
+        user = tokens.holder(token.strip())
         if user is None:
             raise AuthenticationFailed("This token is unknown, expired or revoked; ask an admin for another.")
         return user, None

@@ -55,6 +55,11 @@ class Refused(Exception):
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = list(problems)
 
+    @property
+    def counted(self) -> str:
+        """How many, in words."""
+        return "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+
 
 class Unreadable(ValueError):
     """One value cannot be taken; the message continues a sentence that begins with the value."""

@@ -492,6 +492,6 @@ def test_a_failure_late_in_the_file_leaves_nothing_half_applied(
 
 def test_a_file_that_is_not_there_is_refused_in_words(tmp_path: Path) -> None:
     out = io.StringIO()
-    with pytest.raises(CommandError, match="Nothing was changed: 1 problems"):
+    with pytest.raises(CommandError, match="Nothing was changed: 1 problem,"):
         call_command("configure", str(tmp_path / "none.toml"), stdout=out, stderr=out)
     assert "cannot be read: No such file or directory." in out.getvalue()

@@ -227,6 +227,7 @@ def test_only_a_token_that_holds_opens_the_api(firm: Firm, reader: User) -> None
         answer = other.get("/api/v1/holds/")
         assert answer.status_code == 401
         assert answer["WWW-Authenticate"] == 'Bearer realm="Tieout"'
+    assert "Authorization: Bearer TOKEN" in answer.json()["detail"], "the scheme was wrong, not the token"
     ApiToken.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     assert client.get("/api/v1/holds/").status_code == 401
     ApiToken.objects.update(expires_at=known.expires_at, revoked_at=timezone.now())

@@ -105,6 +105,18 @@ def directory(scratch: Path) -> Iterator[Path]:
     run(scratch / "var", "reset")
 
 
+def test_a_reader_that_has_seen_enough_ends_a_command_without_a_trace(directory: Path) -> None:
+    told = subprocess.Popen(
+        [*MANAGE, "help"], cwd=settings.BASE_DIR, env=environment(directory / "var"), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert told.stdout is not None
+    assert told.stderr is not None
+    told.stdout.close()
+    assert told.stderr.read() == ""
+    assert told.wait(PATIENCE) == 1
+
+
 @pytest.mark.slow
 def test_everything_starts_recovers_and_ends_and_the_data_stays(directory: Path) -> None:
     first = start(directory, "--empty")

@@ -41,7 +41,7 @@ class Command(BaseCommand):
         except Refused as refusal:
             for problem in refusal.problems:
                 self.stderr.write(str(problem))
-            raise CommandError(f"Nothing was loaded: {len(refusal.problems)} problems, each named above.") from None
+            raise CommandError(f"Nothing was loaded: {refusal.counted}, each named above.") from None
         for warning in result.warnings:
             self.stderr.write(f"Warning: {warning}")
         if not verbosity:
