@@ -116,6 +116,7 @@ class Source(Protocol):
     settings: tuple[Setting, ...]
     streams: tuple[str, ...]
     tombstones: bool  # whether deletions show up in `pull`; when not, `present` is swept nightly
+    why_untold: str  # why no message can be handed to its people through it, in a sentence that a person reads
 
     def check(self) -> str:
         """Prove, without writing, that the account answers; returns one sentence for the connection page."""

@@ -161,6 +161,14 @@ def capabilities(connection: Connection) -> Capabilities | None:
         return None
 
 
+def why_untold(source: Connection) -> str:
+    """Why no message can be handed to the people of a source through its connector, in a sentence."""
+    try:
+        return str(getattr(registry.connector_type(source.connector), "why_untold", ""))
+    except registry.UnknownConnector as unknown:
+        return str(unknown)
+
+
 def cannot(connection: Connection) -> list[str]:
     """What this connection cannot do, and what is done instead; one sentence each."""
     sentences: list[str] = []
@@ -168,6 +176,8 @@ def cannot(connection: Connection) -> list[str]:
         kind = registry.connector_type(connection.connector)
         if connection.is_source and not getattr(kind, "tombstones", True):
             sentences.append("It does not tell what was deleted; the ids of open periods are compared every night.")
+        if connection.is_source and (why := why_untold(connection)):
+            sentences.append(f"{why} What is handed back is kept here for a person to pass on.")
         if connection.is_target:
             sentences.extend(_target_cannot(registry.target(connection).capabilities))
     except registry.UnknownConnector as unknown:

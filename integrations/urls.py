@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from integrations import webhooks
+from integrations import standing, webhooks
 from integrations.views import connections, doors, entries, inbox, lateness, runs, uploads, work
 from portal.screens import NavItem
 
@@ -18,6 +18,8 @@ NAVIGATION = (
 )
 
 DOORS = doors.closed
+
+SAYS = standing.why_untold
 
 FRESHNESS = (lateness.sources,)
 

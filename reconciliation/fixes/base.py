@@ -58,6 +58,7 @@ class Fix:
     reaches_moved: ClassVar[bool] = False  # what it changes lies outside the entries, which follow it by themselves
     takes_back: ClassVar[bool] = False  # what comes of it on the ledger is a reversal
     decides: ClassVar[bool] = True  # money moves by a person's judgement, so that much of it takes a second person
+    asks_source: ClassVar[bool] = False  # somebody at the source has to act, and has to be told
     leaves_held: ClassVar[bool] = False  # done means noted: the entries stay held until somebody else acts
 
     def title(self, work: Work, count: int) -> str:

@@ -41,6 +41,7 @@ class HandBackToSource(Fix):
     label = "Hand back to the source"
     help = "The entry stays held until the source sends a corrected version. The message is kept with it."
     form_class = HandBackForm
+    asks_source = True
     needs_reason = False
     states = frozenset({State.HELD, State.REJECTED})
     leaves_held = True

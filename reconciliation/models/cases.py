@@ -280,25 +280,14 @@ class EntryComment(models.Model):
 class HandBack(models.Model):
     """An entry handed back to its source with a message; it waits until the source sends a new version.
 
-    Where the source takes messages it is told; where it does not, the message is kept here for a person to pass on.
+    No source of ours takes messages; each connector says why, and the message is kept here for a person to pass on.
     """
-
-    class Telling(models.TextChoices):
-        KEPT = "kept", "Kept here: this source takes no messages"
-        DUE = "due", "To be told to the source"
-        TOLD = "told", "The source was told"
-        FAILED = "failed", "The source did not take it"
 
     entry = models.ForeignKey("portal.LedgerEntry", models.PROTECT, related_name="hand_backs")
     by = models.ForeignKey("portal.User", models.PROTECT, related_name="+")
     at = models.DateTimeField()
     message = models.TextField()
     answered_at = models.DateTimeField(null=True, blank=True)
-    telling = models.CharField(max_length=10, choices=Telling.choices, default=Telling.KEPT)
-    told_at = models.DateTimeField(null=True, blank=True)
-    failure = models.TextField(blank=True)
-    tries = models.PositiveSmallIntegerField(default=0)
-    next_try_at = models.DateTimeField(null=True, blank=True)
 
     scope = Scope("entry__entity")
     objects = ScopedQuerySet.as_manager()
@@ -311,11 +300,7 @@ class HandBack(models.Model):
             models.CheckConstraint(
                 condition=Q(answered_at=None) | Q(answered_at__gte=F("at")), name="the_answer_follows_the_hand_back"
             ),
-            models.CheckConstraint(
-                condition=~Q(telling="told") | Q(told_at__isnull=False), name="what_the_source_was_told_has_a_moment"
-            ),
         ]
-        indexes = [models.Index(fields=["next_try_at"], condition=Q(telling="due"), name="hand_back_to_tell")]
 
     def __str__(self) -> str:
         return self.message[:80]

@@ -6,7 +6,7 @@ What was seen is what is done: entries that moved meanwhile are not touched, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
 from http import HTTPStatus
@@ -14,6 +14,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError, transaction
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -22,9 +23,10 @@ from django.utils.http import urlencode
 from django_htmx.http import HttpResponseClientRedirect
 
 from portal import access
-from portal.models import GrantRole, LedgerEntry, LedgerState, State
+from portal.models import Connection, GrantRole, LedgerEntry, LedgerState, State
 from portal.screens import Screen
 from portal.screens.base import PAGE, layout
+from portal.screens.sources import why_untold
 from reconciliation import operations, suggestions
 from reconciliation.fixes import FIXES, Fix
 from reconciliation.fixes.base import FixForm
@@ -196,9 +198,10 @@ class FixScreen(Screen):
         """The form."""
         chosen = self.chosen(self.request.POST if form.is_bound else self.request.GET)
         try:
-            count = len(operations.fixable(self.fix(), self.case, chosen))
+            reached = list(operations.fixable(self.fix(), self.case, chosen))
         except operations.OperationRefused:
-            count = 0
+            reached = []
+        count = len(reached)
         case = self.case
         context = self.context(
             title=self.fix.label,
@@ -209,6 +212,7 @@ class FixScreen(Screen):
             count=count,
             chosen=chosen if self.entry is None else None,
             complete=complete and count > 0,
+            untold=why_untold(_sources(reached)) if self.fix.asks_source else [],
             near=remedies.addressed((one for one in self.near if one.score is not None), self.request.path),
             future=asking.FUTURE,
             submit_to=self.request.path,
@@ -216,6 +220,12 @@ class FixScreen(Screen):
             rule_title=short_title_of(case.rule) if case is not None else "",
         )
         return self.page(context, status=status)
+
+
+def _sources(entry_ids: Sequence[int]) -> QuerySet[Connection]:
+    """Where some entries come from."""
+    found = LedgerEntry.objects.filter(pk__in=entry_ids).order_by().values("source").distinct()
+    return Connection.objects.filter(pk__in=found).order_by("code")
 
 
 def usable(rule_code: str) -> set[str]:

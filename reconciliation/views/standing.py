@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.db.models import Count, Min
 from django.utils import timezone
 
 from portal import figures
 from reconciliation import triage
-from reconciliation.models import ExceptionCase, Ignore, Snooze
+from reconciliation.models import ExceptionCase, HandBack, Hold, Ignore, Snooze
+
+NAMED = 5  # messages to the source that are told one by one
 
 
 def tell(found: Sequence[ExceptionCase]) -> None:
@@ -60,4 +63,13 @@ def strip_of(case: ExceptionCase, user: Any) -> dict[str, Any]:
         "ignore": Ignore.objects.filter(case=case, ended_at=None).select_related("by").first(),
         "merged": list(case.merged.filter(state=ExceptionCase.State.MERGED).order_by("pk")),
         "aside_words": next(iter(_aside([case.pk]).values()), "") if case.aside else "",
+        "asked": _asked(case),
     }
+
+
+def _asked(case: ExceptionCase) -> list[dict[str, Any]]:
+    """What was handed back to the source and waits for its answer: each message once, with by whom, since when, for how many."""
+    held = Hold.objects.filter(case=case, closed_at=None).values("entry")
+    waiting = HandBack.objects.filter(entry__in=held, answered_at=None).order_by()
+    found = waiting.values("message", "by__username").annotate(entries=Count("pk"), since=Min("at"))
+    return [dict(one) for one in found.order_by("since", "message")[:NAMED]]

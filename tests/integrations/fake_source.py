@@ -55,6 +55,7 @@ class FakeSource:
     hosts: tuple[str, ...] = ()
     settings: tuple[Setting, ...] = (Setting(name="secret", label="Signing secret", secret=True),)
     streams: tuple[str, ...] = ("time",)
+    why_untold = "The fake takes no message."
 
     def __init__(self, account: Account, http: Http) -> None:
         self.account = account

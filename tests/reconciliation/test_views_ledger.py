@@ -179,7 +179,28 @@ def test_a_hand_back_that_waits_is_told(fay: Client, firm: Firm) -> None:
     HandBack.objects.create(
         entry_id=held[0], by=desk.analyst(firm, "gil"), at=sql.now(), message="Which project was this?"
     )
-    assert "Handed back to the source by gil" in entry_page(fay, held[0])
+    text = entry_page(fay, held[0])
+    assert "Handed back to the source by gil" in text
+    assert "Harvest takes no message" in text
+    cause = page(fay, reverse("cause", args=[ExceptionCase.objects.get().pk]))
+    assert "1 entry handed back to the source by gil" in cause
+    assert "Which project was this?" in cause
+
+
+@pytest.mark.parametrize(
+    ("connector", "says"), [("harvest", "Harvest takes no message"), ("clockify", "a whole period")]
+)
+def test_who_hands_back_is_told_beforehand_that_no_message_reaches_the_source(
+    fay: Client, firm: Firm, connector: str, says: str
+) -> None:
+    firm.source.connector = connector
+    firm.source.save()
+    desk.mistyped(firm, 2)
+    case = ExceptionCase.objects.get()
+    text = page(fay, reverse("fix", args=[case.pk, "hand-back"]))
+    assert says in text
+    assert "Tell the person another way; the message is kept here." in text
+    assert "Tell the person another way" not in page(fay, reverse("fix", args=[case.pk, "recheck"]))
 
 
 def test_what_went_over_the_wire_is_read_by_those_who_may_and_leaves_a_trace(client: Client, firm: Firm) -> None:

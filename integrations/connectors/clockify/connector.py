@@ -60,6 +60,10 @@ class ClockifyConnector:
     )
     streams: tuple[str, ...] = ("time_entries", "expenses")
     tombstones = False
+    why_untold = (
+        "Clockify takes no message about one entry: a note goes only with the withdrawal of a whole period's approval, "
+        "and that is not ours to withdraw."
+    )
 
     def __init__(self, account: Account, http: Http) -> None:
         self.account = account

@@ -79,6 +79,7 @@ class FilesConnector:
     name = "files"
     settings: tuple[Setting, ...] = SETTINGS
     streams: tuple[str, ...] = STREAMS
+    why_untold = "A file takes no message: it is read, and nothing is written back to who made it."
     tombstones = True  # but not where the files are full snapshots: there a row that is gone says so by its absence
 
     def __init__(self, account: Account, http: Http | None = None) -> None:

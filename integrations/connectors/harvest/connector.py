@@ -69,6 +69,7 @@ class HarvestConnector:
     )
     streams: tuple[str, ...] = ("time_entries", "expenses")
     tombstones = False
+    why_untold = "Harvest takes no message from us: approved time is locked there, and only its people can reopen it."
 
     def __init__(self, account: Account, http: Http) -> None:
         self.account = account

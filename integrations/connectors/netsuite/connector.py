@@ -40,6 +40,7 @@ class NetSuiteConnector:
     hosts = ("suitetalk.api.netsuite.com",)
     streams = tuple(streams.STREAMS)
     tombstones = True
+    why_untold = "NetSuite gives us master data and takes no message about it."
     settings = SETTINGS
 
     def __init__(self, account: Account, http: Http) -> None:

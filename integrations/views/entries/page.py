@@ -124,6 +124,7 @@ class EntryPage(DetailScreen):
             comments=EntryComment.objects.filter(entry=entry).select_related("author"),
             may_comment=bool(held & triage.COMMENTERS),
             hand_backs=HandBack.objects.filter(entry=entry, answered_at=None).select_related("by").order_by("-pk"),
+            untold=standing.why_untold(entry.source),
         )
 
     def _leads(self, key: str, entry: LedgerEntry, reversal: LedgerEntry | None, *, readable: bool) -> str:
