@@ -18,7 +18,7 @@ from django.http.response import HttpResponseBase
 from django.utils.functional import cached_property
 from django_filters import FilterSet
 
-from portal import export, figures
+from portal import export, figures, keys
 from portal.export import Heading, Sheet
 from portal.screens import arranging, exporting, facets, live, printing
 from portal.screens.actions import Action, ActionsMixin
@@ -223,8 +223,8 @@ class ListScreen(PersonalMixin, ActionsMixin, Screen):
 
     def show_news(self, since: datetime) -> HttpResponse:
         """What is new since the list was drawn: how many rows, the counts, and rows whose figures changed, in their places."""
-        keys = live.shown(self.request.GET.get("shown", ""))
-        records = list(live.changed(self.base, self.redrawn, since, keys)) if self.redrawn else []
+        there = live.shown(self.request.GET.get("shown", ""))
+        records = list(live.changed(self.base, self.redrawn, since, there)) if self.redrawn else []
         self.tell(records)
         offered = bool(self.offered())
         return self.page(
@@ -298,8 +298,7 @@ class ListScreen(PersonalMixin, ActionsMixin, Screen):
         """Everything that matches, or the ticked rows among it."""
         if request.POST.get("all_matching"):
             return self.filtered, True
-        keys = [key for key in request.POST.getlist("selected") if key.isdigit()]
-        return self.base.filter(pk__in=keys), False
+        return self.base.filter(pk__in=keys.keys(request.POST.getlist("selected"))), False
 
     def offered(self) -> list[type[Action]]:
         """The actions for a selection that this person may do somewhere."""

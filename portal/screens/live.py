@@ -13,6 +13,8 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from portal import keys
+
 MOST_SHOWN = 250  # rows that one page can hold
 LATE = timedelta(minutes=15)  # how long after it began a batch may commit its rows and still have them told
 MOST_NEW = 1000  # counted; more says no more
@@ -20,10 +22,11 @@ MOST_NEW = 1000  # counted; more says no more
 
 def moment(text: str) -> datetime | None:
     """The moment that a poll names, in microseconds; None where it names none."""
-    if not text.isdigit() or len(text) > 18:
+    microseconds = keys.key(text)
+    if microseconds is None:
         return None
     try:
-        return datetime.fromtimestamp(int(text) / 1_000_000, UTC)
+        return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
     except (OverflowError, ValueError, OSError):
         return None
 
@@ -35,7 +38,7 @@ def stamp() -> str:
 
 def shown(text: str) -> list[int]:
     """The keys of the rows that the page shows."""
-    return [int(key) for key in text.split(",")[:MOST_SHOWN] if key.isdigit() and len(key) < 19]
+    return keys.keys(text.split(",")[:MOST_SHOWN])
 
 
 def lately(queryset: QuerySet[Any], field: str, at: datetime) -> int:
@@ -45,10 +48,10 @@ def lately(queryset: QuerySet[Any], field: str, at: datetime) -> int:
 
 def newer(queryset: QuerySet[Any], field: str, since: datetime, drawn: str) -> int:
     """How many rows came since the list was drawn; `drawn` is how many had come `lately` by then."""
-    known = int(drawn) if drawn.isdigit() and len(drawn) < 9 else 0
+    known = keys.key(drawn) or 0
     return min(max(0, lately(queryset, field, since) - known), MOST_NEW)
 
 
-def changed(queryset: QuerySet[Any], field: str, since: datetime, keys: Sequence[int]) -> QuerySet[Any]:
+def changed(queryset: QuerySet[Any], field: str, since: datetime, shown_keys: Sequence[int]) -> QuerySet[Any]:
     """The shown rows whose figures changed since then."""
-    return queryset.filter(pk__in=keys, **{f"{field}__gt": since})
+    return queryset.filter(pk__in=shown_keys, **{f"{field}__gt": since})

@@ -11,6 +11,8 @@ from django.core.paginator import EmptyPage, PageNotAnInteger, Paginator
 from django.db.models import Count, Q, QuerySet
 from django.db.models.expressions import Combinable
 
+from portal import keys
+
 PAGE_SIZES = (25, 50, 100, 250)
 FARTHEST_ROW = 10_000  # a person narrows the filter long before; an export has every row
 
@@ -73,4 +75,5 @@ class CappedPaginator(Paginator[Any]):
 
 def page_size(asked: str | None, preferred: int) -> int:
     """A page size from the list of them, whatever an address asks."""
-    return int(asked) if asked and asked.isdigit() and int(asked) in PAGE_SIZES else preferred
+    size = keys.key(asked or "")
+    return size if size in PAGE_SIZES else preferred

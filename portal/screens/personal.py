@@ -17,6 +17,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import resolve
 from django_htmx.http import HttpResponseClientRedirect
 
+from portal import keys
 from portal.models import SavedView, User
 from portal.screens import arranging, printing, saved
 from portal.screens.arranging import Arrangement
@@ -164,7 +165,7 @@ class PersonalMixin:
                     preferences,
                     self.key,
                     columns=list(arranged.columns) if arranged.is_own else None,
-                    size=int(size) if size.isdigit() and int(size) in PAGE_SIZES else None,
+                    size=keys.key(size) if keys.key(size) in PAGE_SIZES else None,
                 )
             )
         return self._back_to(self.request.path + self.query(columns="", size=""))

@@ -15,6 +15,7 @@ from django.apps import apps
 from django.db.models import Case, CharField, Model, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.urls import reverse
 
+from portal import keys
 from portal.access import entities_of
 from portal.history import has_history
 from portal.models import (
@@ -118,9 +119,10 @@ def visible(model: type[Model], user: Any) -> QuerySet[Any]:
 def address_of(user: Any, name: str, key: str) -> str:
     """The history page of a record by its model's name and key; empty when there is none that the person may see."""
     model = governed().get(name)
-    if model is None or not key.isdigit() or not visible(model, user).filter(pk=int(key)).exists():
+    number = keys.key(key)
+    if model is None or number is None or not visible(model, user).filter(pk=number).exists():
         return ""
-    return reverse("history", args=[name, int(key)])
+    return reverse("history", args=[name, number])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from portal import access
+from portal import access, keys
 from portal.models import AccountingPeriod, LedgerEntry, Project, Task
 from portal.screens import Screen
 from reconciliation import operations
@@ -116,10 +116,10 @@ class EditScreen(Screen):
         self.case = get_object_or_404(ExceptionCase.objects.visible_to(self.request.user), pk=pk)
         access.require(self.request.user, EditEntries.roles, self.case.entity_id)
         data = self.request.POST or self.request.GET
-        keys = [int(key) for key in data.getlist("selected") if key.isdigit()]
+        named = keys.keys(data.getlist("selected"))
         holds = Hold.objects.filter(case=self.case, closed_at=None).order_by("entry__work_date", "entry_id")
-        if keys:
-            holds = holds.filter(entry__in=keys)
+        if named:
+            holds = holds.filter(entry__in=named)
         found = list(
             holds.select_related("entry__resource", "entry__project", "entry__document", "entry__period")[:ROWS]
         )
@@ -153,11 +153,11 @@ class EditScreen(Screen):
 
     def staged_before(self) -> dict[str, Any]:
         """What the person's own dry-run of this cause was planned with, to be typed otherwise."""
-        key = self.request.GET.get("operation", "")
-        if not key.isdigit():
+        number = keys.key(self.request.GET.get("operation", ""))
+        if number is None:
             return {}
         own = Operation.objects.filter(
-            pk=int(key), created_by_id=self.request.user.pk, case=self.case, fix=EditEntries.code
+            pk=number, created_by_id=self.request.user.pk, case=self.case, fix=EditEntries.code
         )
         parameters = own.values_list("parameters", flat=True).first() or {}
         staged: dict[str, Any] = parameters.get("rows", {})

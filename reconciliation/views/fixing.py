@@ -22,7 +22,7 @@ from django.utils.functional import cached_property
 from django.utils.http import urlencode
 from django_htmx.http import HttpResponseClientRedirect
 
-from portal import access
+from portal import access, keys
 from portal.models import Connection, GrantRole, LedgerEntry, LedgerState, State
 from portal.screens import Screen
 from portal.screens.base import PAGE, layout
@@ -121,8 +121,9 @@ class FixScreen(Screen):
 
     def replace(self, key: str) -> None:
         """Forget the person's own dry-run that this one takes the place of."""
-        if key.isdigit():
-            own = Operation.objects.filter(pk=int(key), created_by_id=self.request.user.pk, confirmed_by=None)
+        number = keys.key(key)
+        if number is not None:
+            own = Operation.objects.filter(pk=number, created_by_id=self.request.user.pk, confirmed_by=None)
             own.filter(state=Operation.State.PLANNED, fix=self.fix.code, case=self.case).delete()
 
     def find(self) -> None:
@@ -176,11 +177,11 @@ class FixScreen(Screen):
             return [self.entry.pk]
         if data.get("reach") == Operation.Reach.ALL:
             return None
-        keys = [int(key) for key in data.getlist("selected") if key.isdigit()]
-        if not keys:
+        named = keys.keys(data.getlist("selected"))
+        if not named:
             return None
         states = LedgerState.objects.visible_to(self.request.user).filter(
-            entry__in=keys, entry__holds__case=self.case, entry__holds__closed_at=None
+            entry__in=named, entry__holds__case=self.case, entry__holds__closed_at=None
         )
         return sorted(set(states.values_list("entry_id", flat=True)))
 

@@ -17,7 +17,7 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
-from portal import access, export
+from portal import access, export, keys
 from portal.models import GrantRole, User
 from portal.screens import Screen
 from portal.sql import now
@@ -196,7 +196,7 @@ class ProgressPart(OperationPage):
         context = self.told(operation)
         told: telling.Told = context["told"]
         seen = request.GET.get("seen", "")
-        moved = told.progress.steps - (int(seen) if seen.isdigit() else 0)
+        moved = told.progress.steps - (keys.key(seen) or 0)
         refresh = moved * REFRESHES >= operation.total or (moved > 0 and not told.progress.is_moving)
         context |= {
             "seen": told.progress.steps if refresh else seen,

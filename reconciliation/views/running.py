@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from django_htmx.http import trigger_client_event
 
+from portal import keys
 from portal.screens import Screen
 from reconciliation.models import Operation
 from reconciliation.operations.following import FOLLOWED
@@ -65,7 +66,7 @@ class RunningPart(Screen):
         answer = render(request, "reconciliation/running_part.html", context)
         if not context["lines"]:
             answer.status_code = STOP_POLLING
-        watched = {int(key) for key in request.GET.get("watched", "").split(",") if key.isdigit()}
+        watched = set(keys.keys(request.GET.get("watched", "").split(",")))
         gone = watched - {line.operation.pk for line in context["lines"]}
         if gone:
             self.tell(answer, gone)

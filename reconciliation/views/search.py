@@ -16,6 +16,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from portal import keys
 from portal.models import Connection, Contract, Customer, Document, Expense, LedgerEntry, Project, Resource, TimeEntry
 from portal.screens import Screen
 from portal.tables import STATE_TONES, name_of
@@ -25,7 +26,6 @@ from reconciliation.validation import owing
 
 SHOWN = 8  # of each kind
 LONGEST = 200
-MOST = 2_147_483_647
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class SearchScreen(Screen):
 
     def _entries(self, words: str) -> Iterator[Hit]:
         named = Q(document__external_id=words) | Q(receipt__number=words)
-        number = _number(words)
+        number = keys.key(words)
         if number is not None:
             named |= Q(pk=number)
         key = _key(words)
@@ -110,7 +110,7 @@ class SearchScreen(Screen):
             yield Hit("Not on the ledger", title, said, url, "Not owed" if why is not None else "", "")
 
     def _causes(self, words: str) -> Iterator[Hit]:
-        number = _number(words.upper().removeprefix("EX-"))
+        number = keys.key(words.upper().removeprefix("EX-"))
         named = Q(sentence__icontains=words) | Q(subject_key__iexact=words)
         if number is not None:
             named |= Q(pk=number)
@@ -167,10 +167,6 @@ class SearchScreen(Screen):
     def _named(self, model: Any, words: str) -> QuerySet[Any]:
         near = Q(code__icontains=words) | Q(name__icontains=words)
         return self._seen(model.objects).filter(near).order_by("code").distinct()[:SHOWN]
-
-
-def _number(words: str) -> int | None:
-    return int(words) if words.isascii() and words.isdigit() and int(words) <= MOST else None
 
 
 def _key(words: str) -> UUID | None:

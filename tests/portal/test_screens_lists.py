@@ -12,6 +12,7 @@ import pytest
 from django.test import Client
 from python_calamine import CalamineWorkbook
 
+from portal import keys
 from portal.models import Contract, Customer, GrantRole, LegalEntity
 from tests.world import entity, user
 
@@ -164,6 +165,14 @@ def test_a_tab_narrows_and_an_unknown_one_is_the_first(client: Client, us: Legal
 def test_a_page_that_does_not_exist_is_the_nearest_one(client: Client, us: LegalEntity, number: str) -> None:
     contract("US-1", us)
     assert "US-1" in page(signed_in(client, us), f"/contracts/?page={number}")
+
+
+@pytest.mark.parametrize("text", ["²", "٣", "9" * 5000, "-1", "1e9", ""])
+def test_what_only_looks_like_a_number_is_no_error(client: Client, us: LegalEntity, text: str) -> None:
+    contract("US-1", us)
+    assert "US-1" in page(signed_in(client, us), f"/contracts/?size={text}")
+    assert client.post("/contracts/", {"action": "none", "selected": text}).status_code == 400
+    assert keys.keys([text, "7"]) == [7]
 
 
 def test_the_order_of_the_address_is_kept_and_shown(client: Client, us: LegalEntity) -> None:
