@@ -21,6 +21,7 @@ from portal.models import LegalEntity, SavedView
 NO_VIEW = "none"  # the slug of the list as it is without a view
 DIGITS = 9
 KEPT = 40  # own views of one list
+LONGEST_QUERY = 2000  # characters; a filter that was cut would show other rows
 EVERYBODY, ONLY_ME = "everybody", ""
 
 
@@ -103,11 +104,13 @@ def keep(form: SaveForm, *, screen: str, query: str) -> SavedView:
     own = SavedView.objects.filter(owner=user, screen=screen)
     if own.count() >= KEPT and not own.filter(slug=slug).exists():
         raise forms.ValidationError(f"You keep {KEPT} views of this list already; delete one first.")
+    if len(query) > LONGEST_QUERY:
+        raise forms.ValidationError("The filter is too long to be kept: choose fewer values.")
     was = own.filter(slug=slug).first()
     view, _ = SavedView.objects.update_or_create(
         owner=user, screen=screen, slug=slug,
         defaults={
-            "name": name, "query": query[:2000], "is_shared": share != ONLY_ME, "entity": form.entities.get(share),
+            "name": name, "query": query, "is_shared": share != ONLY_ME, "entity": form.entities.get(share),
         },
     )  # fmt: skip
     if view.is_shared or (was is not None and was.is_shared):

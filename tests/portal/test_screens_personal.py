@@ -99,6 +99,13 @@ def keep(client: Client, address: str, name: str, **more: str) -> Any:
     return client.post(address, {"views": "save", "name": name, **more})
 
 
+def test_a_filter_too_long_to_be_kept_is_refused_and_not_cut(ana: Client) -> None:
+    answer = keep(ana, f"/contracts/?code={'x' * 2100}", "Long")
+    assert answer.status_code == 422
+    assert "too long to be kept" in answer.text
+    assert not SavedView.objects.exists()
+
+
 def test_a_view_is_a_name_for_tab_filter_order_and_columns(ana: Client, us: LegalEntity) -> None:
     contract("CAPPED", us, "5000")
     contract("SMALL", us, "10")
