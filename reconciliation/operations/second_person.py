@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from portal import figures, sql
 from portal.models import LegalEntity
@@ -19,6 +19,7 @@ from reconciliation.fixes import FIXES
 from reconciliation.models import Operation
 
 REST = "*"  # the limit of a currency that is not named
+LET_RUN = Q(state__in=[Operation.State.RUNNING, Operation.State.DONE]) | Q(state=Operation.State.CANCELLED, done__gt=0)
 
 
 def limits_of(entity_id: int) -> policies.Policy:
@@ -51,12 +52,12 @@ def why(operation: Operation) -> str:
 
 
 def _lately(operation: Operation, minutes: int) -> QuerySet[Operation]:
-    """What the same person confirmed of the same kind in the same entity, and nobody else has agreed to."""
+    """What the same person let run of the same kind in the same entity, cancelled ones too, and nobody else has agreed to."""
     since = sql.rows("SELECT now() - make_interval(mins => %s)", [minutes])[0][0]
     return Operation.objects.filter(
         fix=operation.fix, entity_id=operation.entity_id, created_by_id=operation.created_by_id,
-        state__in=[Operation.State.RUNNING, Operation.State.DONE], confirmed_at__gte=since, decided_by=None,
-    ).exclude(pk=operation.pk)  # fmt: skip
+        confirmed_at__gte=since, decided_by=None,
+    ).filter(LET_RUN).exclude(pk=operation.pk)  # fmt: skip
 
 
 def _exceeds(operations: list[Operation], limits: policies.Policy) -> str:

@@ -112,6 +112,19 @@ def test_many_small_fixes_within_an_hour_count_together_and_say_so(firm: Firm, f
 
 
 @pytest.mark.case(125)
+def test_what_was_done_before_an_operation_was_cancelled_counts_as_well(firm: Firm, fay: User) -> None:
+    limit(firm, second_person_rows=3)
+    held = desk.off_rate(firm, 5)
+    first = operations.confirm(planned(fay, entry_ids=held[:3]), user=fay)
+    operations.run(first.pk)
+    Operation.objects.filter(pk=first.pk).update(state="cancelled")
+    second = operations.confirm(planned(fay, entry_ids=held[3:]), user=fay)
+    assert second.state == "awaiting"
+    Operation.objects.filter(pk=first.pk).update(done=0)
+    Operation.objects.filter(pk=second.pk).delete()
+    assert operations.confirm(planned(fay, entry_ids=held[3:]), user=fay).state == "running"
+
+
 def test_who_planned_it_does_not_approve_it_and_the_database_says_so_too(firm: Firm, cleo: User) -> None:
     operation = waiting(firm, cleo)
     with pytest.raises(operations.OperationRefused, match="somebody else has to agree"):
