@@ -56,12 +56,17 @@ def merge(case_ids: Sequence[int], *, by: User, into: int, reason: str = "") -> 
             return {"state": MERGED, "merged_into": into, "aside": ""}
 
         def move(rows: Sequence[CaseRow]) -> Mapping[int, Changes]:
+            ids = [row.id for row in rows]
+            aside = {table: sql.running(table, ids) for table in ("snooze", "ignore")}
             for row in rows:
                 if not sql.move_holds(row.id, into):
                     raise NotPossible(f"“{row.sentence}” holds no entry, so there is nothing to merge.")
-            sql.end_of([row.id for row in rows], "It was merged into another cause.")
-            cases.recount([*(row.id for row in rows), into])
-            return {}
+            sql.end_of(ids, "It was merged into another cause.")
+            cases.recount([*ids, into])
+            return {
+                case_id: {table: found[case_id] for table, found in aside.items() if case_id in found}
+                for case_id in ids
+            }
 
         words = f"merged into EX-{into} “{target.sentence}”"
         decision = decide(Decision.Kind.MERGE, origins, check, by=by, words=words, reason=reason, after=move)

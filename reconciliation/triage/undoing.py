@@ -73,5 +73,5 @@ def _rows_again(decision: Decision, touched: Mapping[int, Any]) -> None:
         sql.end_of(list(touched), "The decision was taken back.")
     for table in ROWS:
         ended = [one.after[table] for one in touched.values() if table in one.after]
-        if ended and decision.kind in {Decision.Kind.WAKE, Decision.Kind.STOP_IGNORING}:
+        if ended and decision.kind in {Decision.Kind.WAKE, Decision.Kind.STOP_IGNORING, Decision.Kind.MERGE}:
             sql.run_again(table, ended)

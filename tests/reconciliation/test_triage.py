@@ -366,11 +366,13 @@ def counts() -> dict[int, int]:
 
 
 # Taken back
-@pytest.mark.parametrize("kind", ["assign", "snooze", "wake", "ignore", "stop_ignoring", "tag", "untag", "merge"])
+@pytest.mark.parametrize(
+    "kind", ["assign", "snooze", "wake", "ignore", "stop_ignoring", "tag", "untag", "merge", "merge_of_snoozed"]
+)
 def test_a_decision_is_taken_back_wholly(kind: str, firm: Firm, cora: User) -> None:
     case, other = unknown(firm, 2, code="TYPO-1", start=1000), unknown(firm, 1, code="TYPO-2", start=2000)
     until = today() + TOMORROW
-    if kind == "wake":
+    if kind in ("wake", "merge_of_snoozed"):
         triage.snooze([case.pk], by=cora, until=until)
     if kind == "stop_ignoring":
         triage.ignore([case.pk], by=cora, reason="x", until=until)
@@ -386,6 +388,7 @@ def test_a_decision_is_taken_back_wholly(kind: str, firm: Firm, cora: User) -> N
         "tag": lambda: triage.tag([case.pk], ["a"], by=cora),
         "untag": lambda: triage.untag([case.pk], ["a"], by=cora),
         "merge": lambda: triage.merge([case.pk], by=cora, into=other.pk),
+        "merge_of_snoozed": lambda: triage.merge([case.pk], by=cora, into=other.pk),
     }[kind]
     made = act()
     assert standing() != before
