@@ -54,7 +54,7 @@ def work_off() -> threading.Thread:
     return worker
 
 
-@pytest.mark.case(19, 32)
+@pytest.mark.case(19, 126)
 def test_a_cause_of_a_hundred_entries_is_fixed_by_keyboard_in_at_most_seven_keys(
     page: Page, live_server: Any, firm: Firm
 ) -> None:

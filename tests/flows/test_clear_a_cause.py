@@ -54,7 +54,7 @@ def erp(sandbox: str, settings: Any) -> Connection:
     return made
 
 
-@pytest.mark.case(19, 32, 60)
+@pytest.mark.case(19, 126)
 def test_a_hundred_entries_of_one_cause_are_cleared_in_one_operation_as_the_preview_said(
     erp: Connection, sandbox: str, client: Client
 ) -> None:
