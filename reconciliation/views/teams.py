@@ -136,8 +136,10 @@ class TeamScreen(Screen):
     template_name = "reconciliation/team.html"
 
     def get(self, request: HttpRequest, pk: int | None = None) -> HttpResponse:
-        """The form."""
+        """The form; a new team is begun only by those who may write it."""
         team = self.team(pk)
+        if team is None and not configured_by(request.user).exists():
+            access.require(request.user, access.CONFIGURERS, None)
         return self.show(team, self.form(team))
 
     def post(self, request: HttpRequest, pk: int | None = None) -> HttpResponse:

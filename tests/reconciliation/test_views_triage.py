@@ -390,3 +390,4 @@ def test_teams_are_configured_by_those_who_configure_all_their_entities(firm: Fi
     assert "New team" not in client.get(reverse("teams")).content.decode()
     assert client.get(reverse("ownership_new")).status_code == 403
     assert client.post(reverse("team_new"), told).status_code == 403
+    assert client.get(reverse("team_new")).status_code == 403
