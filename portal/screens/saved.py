@@ -13,10 +13,12 @@ from typing import Any
 from django import forms
 from django.db import transaction
 from django.http import QueryDict
+from django.urls import NoReverseMatch, resolve, reverse
 from django.utils.text import slugify
 
 from portal import access, audit
 from portal.models import LegalEntity, SavedView
+from portal.screens.arranging import kept_for
 
 NO_VIEW = "none"  # the slug of the list as it is without a view
 DIGITS = 9
@@ -62,6 +64,31 @@ def expand(view: SavedView, asked: QueryDict) -> QueryDict:
         data.setlist(name, asked.getlist(name))
     data.pop("view", None)
     return data
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How one list opens for a person: its title and address, and the view's name or nothing."""
+
+    title: str
+    url: str
+    view: str
+
+
+def openings(user: Any) -> list[Opening]:
+    """The lists that a person may open with a view, by title, each with the view that it opens with."""
+    made = []
+    for screen in SavedView.objects.visible_to(user).order_by("screen").values_list("screen", flat=True).distinct():
+        name, *values = screen.split(":")
+        try:
+            url = reverse(name, args=values)
+        except NoReverseMatch:
+            continue  # the list is no longer there, its views are
+        default = kept_for(user.preferences, screen).get("view")
+        chosen = found(links(user, screen, ""), default) if isinstance(default, str) else None
+        title = resolve(url).func.view_class.title  # type: ignore[attr-defined]
+        made.append(Opening(": ".join([title, *values]), url, chosen.view.name if chosen else ""))
+    return sorted(made, key=lambda one: one.title)
 
 
 class SaveForm(forms.Form):

@@ -19,7 +19,7 @@ from django.urls import reverse
 
 from portal import audit, export, notifications
 from portal.models import NotificationKind, User
-from portal.screens import Screen
+from portal.screens import Screen, saved
 from portal.screens.base import DENSITIES, THEME_COOKIE, THEMES, TIMES
 from portal.screens.keyboard import KEYS, clashes, keymap, mistake, spoken
 from portal.views.shell import YEAR, person_of
@@ -54,6 +54,7 @@ class Appearance(Section):
     time = forms.ChoiceField(
         choices=[("relative", "As distance: 4 min ago"), ("absolute", "As date and time: 27 Nov 2026 03:10")],
         label="Moments",
+        help_text="Ages and durations, such as 57 d, stay lengths of time either way. Paper always has date and time.",
     )
 
     @classmethod
@@ -165,7 +166,11 @@ class SettingsScreen(Screen):
         ]
         own = len(user.preferences.get("keys", {}))
         return self.context(
-            sections=sections, own_keys=own, keys_off=bool(user.preferences.get("keyboard_off")), address=user.email
+            sections=sections,
+            own_keys=own,
+            keys_off=bool(user.preferences.get("keyboard_off")),
+            address=user.email,
+            openings=saved.openings(user),
         )
 
 

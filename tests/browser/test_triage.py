@@ -77,6 +77,8 @@ def test_the_screens_of_triage_are_accessible(browser: Browser, live_server: Any
     context = browser.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
     site = sign_in(page, live_server, cora)
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
 
     def look(name: str) -> None:
         page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")
@@ -93,5 +95,19 @@ def test_the_screens_of_triage_are_accessible(browser: Browser, live_server: Any
         ):  # fmt: skip
             page.goto(site + path)
             look(name)
+        page.goto(f"{site}/exceptions/{one.pk}/")
+        dialog = page.locator("#dialog[open]")
+        for label in ("Assign", "Snooze", "Ignore", "Tag", "Merge"):
+            page.locator("main summary", has_text="More").click()
+            look(f"the menu before {label}")
+            page.locator("main .menu-list").get_by_role("button", name=label).click()
+            expect(dialog.get_by_role("heading", name=f"{label}: 1 cause")).to_be_visible()
+            look(label)
+            dialog.get_by_role("button", name="Close").click()
+            expect(dialog).to_have_count(0)
+        page.get_by_role("button", name="Assign to me").click()
+        expect(page.locator("section#toasts .toast")).to_be_visible()
+        look("the message of what was done")
+        assert complaints == []
     finally:
         context.close()

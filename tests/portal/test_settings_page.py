@@ -46,6 +46,24 @@ def test_appearance_is_kept_and_shown_by_the_page_itself(client: Client, ana: Us
     assert not AuditEvent.objects.exists(), "taste is nobody's business"
 
 
+def test_the_page_says_which_view_a_list_opens_with_and_leads_to_the_choice(client: Client, ana: User) -> None:
+    assert "No view is kept yet" in client.get("/settings/").content.decode()
+    kept = {"views": "save", "name": "Old ones"}
+    client.post("/exceptions/?age=30", kept)
+    page = client.get("/settings/").content.decode()
+    assert "opens without a view" in page
+    assert 'href="/exceptions/?views=1"' in page
+    client.post("/exceptions/", {"views": "default:old-ones"})
+    assert "opens with “Old ones”" in client.get("/settings/").content.decode()
+    other = Client()
+    other.force_login(world.user("ben", owner=world.entity("DE", "EUR")))
+    assert "Old ones" not in other.get("/settings/").content.decode()
+
+
+def test_the_choice_of_moments_says_what_it_does_not_cover(client: Client) -> None:
+    assert "stay lengths of time either way" in client.get("/settings/").content.decode()
+
+
 def test_what_a_person_is_told_is_kept_and_audited(client: Client, ana: User) -> None:
     said = {"section": "notifications", "notifications-mail": "daily", "notifications-kinds": ["assigned", "export"]}
     client.post("/settings/", said)
