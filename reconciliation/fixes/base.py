@@ -106,21 +106,24 @@ class RowOutcome:
 def outcomes(entry_ids: Sequence[int]) -> dict[int, RowOutcome]:
     """For each entry, where the newest live entry of its document and target stands, in words; one statement.
 
-    An entry without a live successor has been withdrawn, which counts as passing: nothing is held any more.
+    An entry without a live successor has been withdrawn, which counts as passing: nothing is held any more. Every look-up
+    goes by its one key (`OFFSET 0` keeps it apart), whatever the statistics: without them, as for rows of this very transaction,
+    the database would read all entries of the target anew for each of these.
     """
     found = sql.rows(
         """
         SELECT e.id, n.id, n.state, coalesce(n.hours, 0), n.amount, n.currency, n.waits_on, h.sentences, EXISTS (
-                 SELECT 1 FROM portal_ledgerentry r JOIN portal_ledgerstate rs ON rs.entry_id = r.id
-                  WHERE r.reverses_id = n.id AND rs.state <> 'cancelled'),
+                 SELECT 1 FROM (SELECT id FROM portal_ledgerentry WHERE reverses_id = n.id OFFSET 0) r
+                  CROSS JOIN LATERAL (SELECT state FROM portal_ledgerstate WHERE entry_id = r.id OFFSET 0) rs
+                  WHERE rs.state <> 'cancelled'),
                (SELECT q.if_absent FROM reconciliation_targetquestion q WHERE q.entry_id = e.id AND q.answered_at IS NULL),
-               coalesce(n.project, '')
+               coalesce(p.code, '')
           FROM portal_ledgerentry e
           LEFT JOIN LATERAL (
-            SELECT x.id, s.state, s.waits_on, x.hours, x.amount, x.currency, p.code AS project
-              FROM portal_ledgerentry x JOIN portal_ledgerstate s ON s.entry_id = x.id
-              LEFT JOIN portal_project p ON p.id = x.project_id
-             WHERE x.document_id = e.document_id AND x.target_id = e.target_id
+            SELECT x.id, s.state, s.waits_on, x.hours, x.amount, x.currency, x.project_id
+              FROM (SELECT o.* FROM portal_ledgerentry o WHERE o.document_id = e.document_id OFFSET 0) x
+             CROSS JOIN LATERAL (SELECT state, waits_on FROM portal_ledgerstate WHERE entry_id = x.id OFFSET 0) s
+             WHERE x.target_id = e.target_id
                AND (x.reverses_id IS NULL) = (e.reverses_id IS NULL) AND s.state NOT IN ('cancelled', 'reversed')
              ORDER BY x.version DESC, x.generation DESC, (s.state = 'held') DESC, x.part LIMIT 1
           ) n ON true
@@ -128,6 +131,7 @@ def outcomes(entry_ids: Sequence[int]) -> dict[int, RowOutcome]:
             SELECT string_agg(hold.sentence, ' ' ORDER BY hold.id) AS sentences
               FROM reconciliation_hold hold WHERE hold.entry_id = n.id AND hold.closed_at IS NULL
           ) h ON true
+          LEFT JOIN portal_project p ON p.id = n.project_id
          WHERE e.id = ANY(%s)""",
         [list(entry_ids)],
     )

@@ -31,22 +31,41 @@ LEFT_OUT: dict[str, str] = {
     State.CANCELLED: "off the ledger already",
 }  # why a fix does not reach entries in a state
 
+MOST = 5_000  # entries that one fix takes at once: its dry-run, shown and confirmed, is a matter of seconds within a request
+
 SUMS = ("before", "after", "passing", "weight")  # of a preview's money, by currency
 
 
 def fixable(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | None) -> dict[int, int]:
-    """The entries a fix can be used on, with their fences: all that the case holds, or those given."""
+    """The entries a fix can be used on, with their fences: all that the case holds, or those given; the oldest MOST of them."""
     states = [str(state) for state in fix.states]
     if entry_ids is None:
         if case is None:
             raise OperationRefused("Say which entries: a cause or a selection.")
         statement = """
-            SELECT s.entry_id, s.fence FROM portal_ledgerstate s
+            SELECT DISTINCT s.entry_id, s.fence FROM portal_ledgerstate s
               JOIN reconciliation_hold h ON h.entry_id = s.entry_id AND h.closed_at IS NULL
-             WHERE h.case_id = %s AND s.state = ANY(%s) ORDER BY s.entry_id"""
-        return dict(sql.rows(statement, [case.pk, states]))
-    statement = "SELECT entry_id, fence FROM portal_ledgerstate WHERE entry_id = ANY(%s) AND state = ANY(%s) ORDER BY 1"
-    return dict(sql.rows(statement, [list(entry_ids), states]))
+             WHERE h.case_id = %s AND s.state = ANY(%s) ORDER BY s.entry_id LIMIT %s"""
+        return dict(sql.rows(statement, [case.pk, states, MOST]))
+    statement = """
+        SELECT entry_id, fence FROM portal_ledgerstate
+         WHERE entry_id = ANY(%s) AND state = ANY(%s) ORDER BY entry_id LIMIT %s"""
+    return dict(sql.rows(statement, [list(entry_ids), states, MOST]))
+
+
+def beyond(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | None) -> int:
+    """How many entries a fix can be used on besides those that it takes at once."""
+    states = [str(state) for state in fix.states]
+    if entry_ids is None:
+        statement = """
+            SELECT count(DISTINCT s.entry_id) FROM portal_ledgerstate s
+              JOIN reconciliation_hold h ON h.entry_id = s.entry_id AND h.closed_at IS NULL
+             WHERE h.case_id = %s AND s.state = ANY(%s)"""
+        [(count,)] = sql.rows(statement, [case.pk if case else None, states])
+    else:
+        statement = "SELECT count(*) FROM portal_ledgerstate WHERE entry_id = ANY(%s) AND state = ANY(%s)"
+        [(count,)] = sql.rows(statement, [list(entry_ids), states])
+    return max(0, int(count) - MOST)
 
 
 def left_out(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | None) -> list[dict[str, Any]]:
@@ -63,7 +82,12 @@ def left_out(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | No
             SELECT state, count(*) FROM portal_ledgerstate
              WHERE entry_id = ANY(%s) AND state <> ALL(%s) GROUP BY state ORDER BY state"""
         found = sql.rows(statement, [list(entry_ids), states])
-    return [{"state": state, "entries": count, "why": LEFT_OUT[state]} for state, count in found]
+    later = beyond(fix, case, entry_ids)
+    why = f"beyond the {MOST:,} that one fix takes at once; fix these first, then open the fix again for the rest"
+    return [
+        *([{"state": "later", "entries": later, "why": why}] if later else []),
+        *({"state": state, "entries": count, "why": LEFT_OUT[state]} for state, count in found),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +211,9 @@ def _booked(entry_ids: Sequence[int]) -> dict[str, int]:
     """How far the books know the entries' documents: nothing yet, posted (a correction takes a reversal), or invoiced."""
     statement = """
         SELECT CASE WHEN NOT EXISTS (
-                 SELECT 1 FROM portal_ledgerentry o JOIN portal_ledgerstate os ON os.entry_id = o.id
-                  WHERE o.document_id = e.document_id AND o.target_id = e.target_id AND o.reverses_id IS NULL
+                 SELECT 1 FROM (SELECT x.* FROM portal_ledgerentry x WHERE x.document_id = e.document_id OFFSET 0) o
+                  CROSS JOIN LATERAL (SELECT state FROM portal_ledgerstate WHERE entry_id = o.id OFFSET 0) os
+                  WHERE o.target_id = e.target_id AND o.reverses_id IS NULL
                     AND os.state IN ('accepted', 'posted', 'reconciled')) THEN 'unposted' ELSE 'posted' END AS far, count(*)
           FROM portal_ledgerentry e WHERE e.id = ANY(%s) GROUP BY far"""
     return dict(sql.rows(statement, [list(entry_ids)]))

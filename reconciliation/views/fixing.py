@@ -34,7 +34,7 @@ from reconciliation.fixes.editing import EditEntries
 from reconciliation.models import ExceptionCase, Operation
 from reconciliation.rules import BY_CODE
 from reconciliation.tables import BriefPreview, PreviewTable, short_title_of
-from reconciliation.views import asking, remedies, rows, waking
+from reconciliation.views import asking, remedies, rows, telling, waking
 
 REFUSALS = tuple(kind for kind in operations.OF_THE_ROW if kind is not DatabaseError)
 SPOKEN_FOR = frozenset(
@@ -203,6 +203,7 @@ class FixScreen(Screen):
         except operations.OperationRefused:
             reached = []
         count = len(reached)
+        later = operations.beyond(self.fix(), self.case, chosen) if count else 0
         case = self.case
         context = self.context(
             title=self.fix.label,
@@ -211,6 +212,7 @@ class FixScreen(Screen):
             entry=self.entry,
             form=form,
             count=count,
+            later=later,
             chosen=chosen if self.entry is None else None,
             complete=complete and count > 0,
             untold=why_untold(_sources(reached)) if self.fix.asks_source else [],
@@ -265,6 +267,7 @@ def preview_of(
         preview=preview,
         waits=fix.leaves_held,
         money=_money(preview),
+        scope=telling.scope_of(operation),
         refusal=str(refusal or ""),
         difference=getattr(refusal, "difference", None),
         second_person=operation.second_person or operations.second_person_needed(operation),

@@ -18,7 +18,7 @@ from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
 from portal import access, export, keys
-from portal.models import GrantRole, User
+from portal.models import AuditEvent, GrantRole, User
 from portal.screens import Screen
 from portal.sql import now
 from reconciliation import operations
@@ -40,7 +40,9 @@ class OperationPage(Screen):
 
     def operation(self) -> Operation:
         """The operation of this address, where the person may see its entity."""
-        found = Operation.objects.visible_to(self.request.user).select_related("entity", "created_by", "case")
+        found = Operation.objects.visible_to(self.request.user).select_related(
+            "entity", "created_by", "case", "decided_by"
+        )
         return get_object_or_404(found, pk=self.kwargs["pk"])
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -131,8 +133,20 @@ class OperationPage(Screen):
             "may": access.may(user, FIXES[operation.fix].roles, operation.entity_id),
             "may_comment": may_comment,
             "wanted": self.wanted,
-            "audit": f"{reverse('audit')}?object_type={operation._meta.label_lower}&object_id={operation.pk}",
+            "approval": self.approval(operation),
+            "audit": f"{reverse('audit')}?object_type={operation._meta.model_name}&object_id={operation.pk}",
         }
+
+    def approval(self, operation: Operation) -> str:
+        """The address of the second person's decision in the audit trail, for those who may read it there."""
+        if operation.decided_by_id is None:
+            return ""
+        events = AuditEvent.objects.visible_to(self.request.user).filter(
+            object_type=operation._meta.model_name, object_id=str(operation.pk),
+            action__in=["operation.approved", "operation.refused"],
+        )  # fmt: skip
+        event = events.order_by("-pk").first()
+        return reverse("audit_event", args=[event.pk]) if event is not None else ""
 
     @property
     def wanted(self) -> str:
@@ -161,7 +175,7 @@ class OperationPage(Screen):
         """Tell some rows what they show beside their own columns."""
         rows.tell_words(records, lambda row: row.entry)
         rows.tell_holds(records, operation.case_id)
-        telling.tell_results(records)
+        telling.tell_results(operation, records)
 
     def export(self, operation: Operation, form: str) -> HttpResponseBase:
         """Every row with its result, as a file."""
@@ -176,6 +190,7 @@ class OperationPage(Screen):
                 f"By: {operation.created_by.get_username()}",
                 f"Reason: {operation.reason}",
                 f"Scope: {telling.scope_of(operation)}",
+                *filter(None, [telling.decided(operation)]),
             ],
             person=self.request.user.get_username(),
             count=queryset.count(),

@@ -34,6 +34,7 @@ class OperationList(ListScreen):
     tabs = (
         Tab("all", "All"),
         Tab("running", "Running", lambda _user: Q(state__in=FOLLOWED, settled_at=None)),
+        Tab("awaiting", "Wait for approval", lambda _user: Q(state=Operation.State.AWAITING)),
         Tab("mine", "Mine", lambda user: Q(created_by=user)),
         Tab("failed", "With failures", lambda _user: Q(failed__gt=0) | Q(refused__gt=0)),
     )

@@ -1,6 +1,7 @@
 """The chip in the top bar: what is under way where the person may look, their own first.
 
-The rule here: it comes with the page and asks again only while something is under way; one query over a partial index.
+What they asked a second person for stands beneath. The rule here: it comes with the page and asks again only while something is
+under way; one query over two partial indexes.
 """
 
 from __future__ import annotations
@@ -41,20 +42,35 @@ def under_way(user: Any) -> QuerySet[Operation]:
     return seen.filter(state__in=FOLLOWED, settled_at=None)
 
 
+def _asked_for(user: Any) -> QuerySet[Operation]:
+    """The person's own operations that wait for a second person."""
+    seen: QuerySet[Operation] = Operation.objects.visible_to(user)
+    return seen.filter(state=Operation.State.AWAITING, created_by_id=user.pk)
+
+
+def _lines(found: list[Operation]) -> list[Line]:
+    return [Line(one, telling.counted(one), telling.in_short(one)) for one in found]
+
+
 def _context(user: Any) -> dict[str, Any]:
     own = Case(When(created_by_id=user.pk, then=Value(0)), default=Value(1), output_field=IntegerField())
-    found = list(under_way(user).select_related("created_by").order_by(own, "-pk")[: SHOWN + 1])
-    lines = [Line(one, telling.counted(one), telling.in_short(one)) for one in found[:SHOWN]]
+    both = (under_way(user) | _asked_for(user)).select_related("created_by").order_by(own, "-pk")
+    every = list(both[: 2 * SHOWN + 1])
+    found = [one for one in every if one.state != Operation.State.AWAITING]
+    lines = _lines(found[:SHOWN])
     return {
+        "asked_for": _lines([one for one in every if one.state == Operation.State.AWAITING][:SHOWN]),
         "lines": lines, "first": lines[0] if lines else None, "more": len(found) > SHOWN, "count": len(lines),
         "watched": ",".join(str(line.operation.pk) for line in lines if line.operation.created_by_id == user.pk),
     }  # fmt: skip
 
 
 def chip(request: HttpRequest) -> SafeString:
-    """The chip as it stands on a page; empty when nothing is under way."""
+    """The chip as it stands on a page; empty when nothing is under way and nothing of theirs waits for approval."""
     context = _context(request.user)
-    return render_to_string("reconciliation/running.html", context, request) if context["lines"] else SafeString()
+    if not context["lines"] and not context["asked_for"]:
+        return SafeString()
+    return render_to_string("reconciliation/running.html", context, request)
 
 
 class RunningPart(Screen):

@@ -31,6 +31,7 @@ PHASE_TONES: dict[str, str] = {
     Phase.CANCELLED: "warn",
     Phase.SETTLED: "good",
 }
+NOTHING_CHANGED = "nothing was changed"
 TOLD = (
     Phase.FAILED,
     Phase.IN_DOUBT,
@@ -38,6 +39,11 @@ TOLD = (
     Phase.CANCELLED,
     Phase.SETTLED,
 )  # beside posted, when there are any
+
+NOT_BEGUN: dict[str, str] = {
+    Operation.State.AWAITING: "warn",
+    Operation.State.REFUSED: "bad",
+}  # the tones of states in which nothing was changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ def standing_of(operation: Operation, *, missed: int, is_moving: bool) -> Standi
             return Standing("stopping", "Stopping", "warn")
         return Standing("running", "Running", "info")
     if operation.state not in (Operation.State.DONE, Operation.State.CANCELLED):
-        return Standing(operation.state, operation.get_state_display(), "info")
+        return Standing(operation.state, operation.get_state_display(), NOT_BEGUN.get(operation.state, "info"))
     if is_moving:
         return Standing("posting", "Posting", "info")
     if operation.state == Operation.State.CANCELLED:
@@ -78,6 +84,10 @@ def counted(operation: Operation) -> Standing:
 
 def in_short(operation: Operation) -> str:
     """How far it is, from the counts that are kept with it: “63 of 98 posted · 2 not done”."""
+    if operation.state == Operation.State.AWAITING:
+        return f"nothing changed yet, {operation.total:,} {'entry' if operation.total == 1 else 'entries'}"
+    if operation.state == Operation.State.REFUSED:
+        return NOTHING_CHANGED
     missed = operation.failed + operation.refused
     words = [
         f"{operation.posted:,} of {operation.total:,} posted" if operation.posted or operation.on_the_way
@@ -107,7 +117,7 @@ class Held:
     @property
     def waiting(self) -> str:
         """How many wait, since when, and until when at the earliest."""
-        words = "1 entry waits" if self.entries == 1 else f"{self.entries:,} entries wait"
+        words = _entries(self.entries)
         if self.door is not None and self.door.since is not None:
             words += f" since {_clock(self.door.since)}"
         if self.door is not None and self.door.until is not None:
@@ -186,6 +196,8 @@ def _event(on: str) -> str:
 
 def sentence_of(operation: Operation, found: Progress, *, is_held: bool) -> str:
     """“63 of 98 posted · 2 failed · 240 a minute · about 12 s left”, without what is not known."""
+    if operation.state == Operation.State.REFUSED:
+        return f"A second person did not agree; {NOTHING_CHANGED}"
     counts = found.counts
     posts = counts[Phase.POSTED] + counts[Phase.POSTING] + counts[Phase.IN_DOUBT]
     if posts:
@@ -205,14 +217,28 @@ def sentence_of(operation: Operation, found: Progress, *, is_held: bool) -> str:
 
 
 def scope_of(operation: Operation) -> str:
-    """What the frozen rows were, when they were frozen."""
-    if operation.case_id is None or operation.preview.get("chosen"):
-        return "The chosen entry" if operation.total == 1 else f"{operation.total:,} chosen entries"
-    return (
-        "The entry that the cause held"
-        if operation.total == 1
-        else f"All {operation.total:,} entries that the cause held"
-    )
+    """What the frozen rows were, when they were frozen, and how many the fix did not reach."""
+    left = sum(some["entries"] for some in operation.preview.get("left_out", []))
+    if operation.case_id is None or operation.reach != Operation.Reach.ALL:
+        scope = "The chosen entry" if operation.total == 1 else f"{operation.total:,} chosen entries"
+    elif left:
+        scope = f"{operation.total:,} of {operation.total + left:,} entries that the cause held"
+    else:
+        scope = (
+            "The entry that the cause held"
+            if operation.total == 1
+            else f"All {operation.total:,} entries that the cause held"
+        )
+    return f"{scope}; {left:,} left out" if left else scope
+
+
+def decided(operation: Operation) -> str:
+    """Who agreed or did not as the second person, when and with which words; empty where nobody was asked or has answered."""
+    if operation.decided_by is None:
+        return ""
+    said = f": “{operation.decision}”" if operation.decision else ", without a comment"
+    verb = "Refused" if operation.state == Operation.State.REFUSED else "Approved"
+    return f"{verb} by {operation.decided_by.get_username()}, {_moment(operation.decided_at)}{said}"
 
 
 def promised(operation: Operation) -> str:
@@ -238,8 +264,13 @@ def as_comment(operation: Operation, now: Told, url: str) -> str:
         operation.title,
         f"{now.standing.label}: {now.sentence}",
         f"By {who}. Reason: {operation.reason or 'none given'}",
+        *filter(None, [decided(operation)]),
     ]
     return "\n".join([*lines, *failing, url])
+
+
+def _entries(count: int) -> str:
+    return "1 entry waits" if count == 1 else f"{count:,} entries wait"
 
 
 def _clock(at: datetime) -> str:
@@ -251,20 +282,22 @@ def _moment(at: datetime | None) -> str:
     return f"{timezone.localtime(at):%Y-%m-%d %H:%M %Z}" if at is not None else ""
 
 
-def tell_results(rows: Sequence[Any]) -> None:
-    """Give rows that carry their standing what came of each in words (`came`); one query for all of them."""
+def tell_results(operation: Operation, rows: Sequence[Any]) -> None:
+    """Give rows of an operation that carry their standing what came of each in words (`came`); one query for all of them."""
     stopped = [row.followed for row in rows if row.phase == Phase.FAILED and row.result == "done"]
     sentences = dict(
         Hold.objects.filter(entry__in=stopped, closed_at=None).order_by("-pk").values_list("entry_id", "sentence")
     )
     for row in rows:
-        row.came = _came(row, sentences.get(row.followed, ""))
+        row.came = _came(operation, row, sentences.get(row.followed, ""))
 
 
-def _came(row: Any, stopped: str) -> str:
+def _came(operation: Operation, row: Any, stopped: str) -> str:
     match row.phase:
         case Phase.PENDING:
             return f"The dry-run says: {row.promised}"
+        case Phase.CANCELLED if operation.state == Operation.State.REFUSED:
+            return "Left as it was: the second person did not agree."
         case Phase.CANCELLED:
             return "Left as it was: the operation was stopped before its turn."
         case Phase.POSTED:

@@ -18,6 +18,8 @@ from portal.screens import within
 from portal.screens.base import roles_of
 from portal.screens.panels import Line, Panel
 from reconciliation.models import ExceptionCase, Hold, Operation, ReconciliationRun, TeamMember
+from reconciliation.views import telling
+from reconciliation.views.running import under_way
 
 SHOWN = 8
 DAY = timedelta(days=1)
@@ -140,15 +142,20 @@ def _project(rows: list[dict[str, Any]], causes: list[ExceptionCase]) -> Line:
 
 
 def running(request: HttpRequest) -> Panel | None:
-    """Bulk operations under way, everybody's."""
-    under_way = within(Operation.objects.visible_to(request.user), request).filter(state=Operation.State.RUNNING)
-    lines = [
-        Line(
-            text=one.title, url=reverse("operation", args=[one.pk]), state="Running", tone="info",
-            note=f"{one.done + one.failed:,} of {one.total:,} · {one.created_by}",
+    """Bulk operations under way, everybody's, those whose entries are still being posted among them."""
+    found = within(under_way(request.user), request).select_related("created_by").order_by("-pk")[:SHOWN]
+    lines = []
+    for one in found:
+        standing = telling.counted(one)
+        lines.append(
+            Line(
+                text=one.title,
+                url=reverse("operation", args=[one.pk]),
+                state=standing.label,
+                tone=standing.tone,
+                note=f"{telling.in_short(one)} · {one.created_by}",
+            )
         )
-        for one in under_way.select_related("created_by").order_by("-pk")[:SHOWN]
-    ]  # fmt: skip
     return Panel(
         key="running", title="Running operations", position=30, lines=lines, nothing="No operation is running.",
         url=reverse("operations"),

@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from integrations.errors import REJECTION_CODES
 from portal import ledger
@@ -25,10 +27,11 @@ from portal.models import (
 )
 from portal.records import Reference, SourceStatus
 from reconciliation import cases, corrections, operations
-from reconciliation.fixes import ADVICE, FIXES
+from reconciliation.fixes import ADVICE, FIXES, outcomes
 from reconciliation.models import ExceptionCase, HandBack, Hold, Operation, Route
 from reconciliation.rules import EVERY
 from tests import world
+from tests.reconciliation import desk
 from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import Firm, document_of, entry, rules_of, state
 
@@ -326,3 +329,17 @@ def test_what_was_deleted_at_source_after_posting_is_reversed_from_its_cause(fir
     assert (state(posted), case.state) == ("reversed", "resolved")
     assert Receipt.objects.filter(entry=posted).exists()
     assert ledger.refs_of([posted])[posted][0] == State.REVERSED
+
+
+def test_where_entries_stand_is_looked_up_by_document_and_key_whatever_the_statistics(firm: Firm) -> None:
+    held = desk.off_rate(firm, 3)
+    with CaptureQueriesContext(connection) as asked:
+        assert set(outcomes(held)) == set(held)
+    [query] = [one["sql"] for one in asked]
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {query}")
+        plan = [line for (line,) in cursor.fetchall()]
+    by_index = [line for line in plan if "Index Cond" in line]
+    assert any("document_id = e.document_id" in line for line in by_index), plan
+    assert not any("target_id" in line for line in by_index), plan  # that would read all of the target for each entry

@@ -7,17 +7,20 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Coalesce
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from portal import history
 from portal.models import GrantRole, NotificationKind, Project, User
 from portal.notifications import notify
+from reconciliation import operations
 from reconciliation.models import ExceptionCase, Team, TeamMember
 from reconciliation.views import work
 from tests import world
 from tests.reconciliation import desk
-from tests.reconciliation.firm import Firm, build, case
+from tests.reconciliation.firm import Firm, build, case, post
 
 pytestmark = pytest.mark.django_db
 
@@ -147,3 +150,28 @@ def test_the_page_costs_as_much_for_many_causes_as_for_few(firm: Firm) -> None:
     for number in range(1, 7):
         desk.mistyped(firm, 2, start=2000 + 10 * number, code=f"GONE-{number}")
     assert cost() <= few
+
+
+def under_way(user: User) -> list[Any]:
+    panel = work.running(asked(user))
+    assert panel is not None
+    return list(panel.lines)
+
+
+def test_an_operation_whose_entries_are_still_posted_is_among_those_that_run(firm: Firm) -> None:
+    fay = desk.analyst(firm)
+    desk.off_rate(firm, 2)
+    planned = operations.plan(
+        "use-contract-rate", user=fay, parameters={}, reason="As agreed", case=case("rate-mismatch")
+    )
+    operation = operations.confirm(planned, user=fay)
+    operations.run(operation.pk)
+    operation.refresh_from_db()
+    assert operation.state == operation.State.DONE
+    [line] = under_way(fay)
+    assert (line.text, line.state) == (operation.title, "Posting")
+    assert line.note.startswith("0 of 2 posted")
+    assert reverse("operation", args=[operation.pk]) in page(fay)
+    post(list(operation.rows.values_list(Coalesce("successor_id", "entry_id"), flat=True)))
+    operations.follow()
+    assert under_way(fay) == []

@@ -16,6 +16,7 @@ from portal.models import AuditEvent, GrantRole, LedgerState, Notification, User
 from portal.records import Reference
 from reconciliation import operations
 from reconciliation.models import Operation
+from reconciliation.operations import planning
 from tests import world
 from tests.reconciliation import desk
 from tests.reconciliation.firm import Firm, build, case
@@ -299,6 +300,100 @@ def test_the_screens_of_an_approval_say_who_may_and_what_happened(
     client.force_login(world.user("gus", GrantRole.CONTROLLER, world.entity("GB", "GBP")))
     assert address not in client.get(reverse("approvals") + "?tab=decided").content.decode()
     assert client.post(address, {"action": "approve"}).status_code == 404
+
+
+def told_of(client: Client, operation: Operation) -> str:
+    return " ".join(client.get(reverse("operation", args=[operation.pk])).content.decode().split())
+
+
+def test_the_operations_page_says_who_agreed_when_with_which_words_and_what_was_frozen(
+    client: Client, firm: Firm, fay: User, cleo: User
+) -> None:
+    operation = waiting(firm, fay)
+    client.force_login(fay)
+    assert "Frozen: All 3 entries that the cause held." in told_of(client, operation)
+    operations.approve(operation, user=cleo, comment="As in the contract")
+    operations.run(operation.pk)
+    client.force_login(cleo)
+    text = told_of(client, operation)
+    assert "<dt>Approved by</dt><dd>cleo" in text
+    assert "<q>As in the contract</q>" in text
+    event = AuditEvent.objects.get(action="operation.approved")
+    assert f'<a href="{reverse("audit_event", args=[event.pk])}">The decision</a>' in text
+    assert "All 3 entries that the cause held" in text
+    decided = client.get(reverse("audit") + f"?object_type=operation&object_id={operation.pk}").content.decode()
+    assert "As in the contract" in decided
+    assert f"object_type=operation&amp;object_id={operation.pk}" in text
+    assert "3 entries are more than the 2 that one person may decide." in text
+    export = client.get(reverse("operation", args=[operation.pk]) + "?export=csv")
+    body = b"".join(export) if export.streaming else export.content
+    assert "Approved by cleo" in body.decode()
+
+
+def test_chosen_entries_are_told_as_chosen(client: Client, firm: Firm, fay: User) -> None:
+    held = desk.off_rate(firm, 3)
+    operation = operations.confirm(planned(fay, entry_ids=held[:2]), user=fay)
+    client.force_login(fay)
+    assert "2 chosen entries" in told_of(client, operation)
+    assert "Approved by" not in told_of(client, operation)
+
+
+def test_a_refused_fix_says_that_nothing_was_changed_and_who_did_not_agree(
+    client: Client, firm: Firm, fay: User, cleo: User
+) -> None:
+    operation = waiting(firm, fay)
+    operations.refuse(operation, user=cleo, comment="Ask the client first")
+    client.force_login(fay)
+    text = told_of(client, operation)
+    assert '<span class="state bad">Refused</span>' in text
+    assert "A second person did not agree; nothing was changed" in text
+    assert "<dt>Refused by</dt><dd>cleo" in text
+    assert "<q>Ask the client first</q>" in text
+    assert "Left as it was: the second person did not agree." in text
+    assert 'hx-trigger="every' not in text[text.index('id="progress"') : text.index("</section>")]
+    listed = client.get(reverse("operations")).content.decode()
+    assert '<span class="state bad">Refused</span>' in listed
+    assert '<span class="telling">nothing was changed</span>' in listed
+    assert "<progress" not in text
+
+
+def test_what_waits_for_approval_stands_in_the_header_and_in_the_list_of_who_asked(
+    client: Client, firm: Firm, fay: User, cleo: User
+) -> None:
+    operation = waiting(firm, fay)
+    client.force_login(fay)
+    page = client.get(reverse("exceptions")).content.decode()
+    assert "1 to be approved" in page
+    assert "Waits for approval · nothing changed yet, 3 entries" in page
+    assert client.get(reverse("operations_running")).status_code == 286  # nothing moves, so nothing is asked again
+    listed = client.get(reverse("operations") + "?tab=awaiting").content.decode()
+    assert reverse("operation", args=[operation.pk]) in listed
+    assert '<span class="state warn">Waits for approval</span>' in listed
+    client.force_login(cleo)
+    assert "to be approved" not in client.get(reverse("exceptions")).content.decode()
+
+
+def test_a_fix_takes_no_more_than_it_can_show_at_once_and_says_how_many_are_left(
+    client: Client, firm: Firm, fay: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "MOST", 3)
+    held = desk.off_rate(firm, 5)
+    client.force_login(fay)
+    found = case("rate-mismatch")
+    asked = " ".join(
+        client.get(reverse("fix", args=[found.pk, "use-contract-rate"]) + "?edit=1").content.decode().split()
+    )
+    assert "The oldest <b>3</b> entries of this cause; 2 more wait for a fix of their own" in asked
+    assert client.post(reverse("fix", args=[found.pk, "use-contract-rate"])).status_code == 303
+    operation = Operation.objects.get()
+    text = told_of(client, operation)
+    assert "2 more entries are left out: beyond the 3 that one fix takes at once" in text
+    assert sorted(operation.rows.values_list("entry_id", flat=True)) == sorted(held)[:3]
+    operations.run(operations.confirm(operation, user=fay, reason="As agreed").pk)
+    assert "3 of 5 entries that the cause held; 2 left out" in told_of(client, operation)
+    rest = planned(fay)
+    assert sorted(rest.rows.values_list("entry_id", flat=True)) == sorted(held)[3:]
+    assert rest.preview["left_out"] == []
 
 
 def test_rows_that_changed_are_named_with_their_links(client: Client, firm: Firm, fay: User) -> None:
