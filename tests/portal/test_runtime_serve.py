@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -123,6 +124,8 @@ def test_everything_starts_recovers_and_ends_and_the_data_stays(directory: Path)
     first.wait_for("Tieout is ready")
     assert "Creating the database" in first.said()
     assert first.answers("/health/live") == first.answers("/health/ready") == 200
+    first.wait_for("Nobody can sign in yet")
+    first.wait_for(f"the data stays in {directory / 'var'}")
 
     second = run(directory / "var", "serve", "--empty", PORT=str(free_port()))
     assert second.returncode == 1
@@ -165,6 +168,16 @@ def test_what_a_killed_run_left_behind_is_ended_by_the_next_reset(directory: Pat
     done = run(directory / "var", "reset")
     assert done.returncode == 0, done.stderr
     assert alive(family) == []
+
+
+def test_a_start_beside_one_that_has_recorded_nothing_yet_gets_one_sentence(directory: Path) -> None:
+    (directory / "var").mkdir()
+    with (directory / "var" / "serve.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = run(directory / "var", "serve", "--empty", PORT=str(free_port()))
+    assert done.returncode == 1
+    assert "Tieout is being started from this directory already" in done.stderr
+    assert not (directory / "var" / "postgres").exists()
 
 
 def test_a_port_in_use_gets_one_sentence(directory: Path) -> None:

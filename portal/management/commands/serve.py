@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
 import shutil
@@ -27,6 +28,7 @@ from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from portal import broker, celery, database, trial
+from portal.models import User
 from portal.probe import is_ready
 from portal.supervisor import Child, Supervisor, end_recorded, running_serve
 
@@ -102,6 +104,7 @@ class Command(BaseCommand):
             raise CommandError(
                 f"Tieout already runs from this directory (process {other}); end it with Ctrl-C there, or `make reset`."
             )
+        self._hold_directory()
         end_recorded(self.supervisor.record)
         if not _is_free(host, port):
             raise CommandError(f"Port {port} is in use; choose another one, for example: make run PORT={port + 1}")
@@ -116,6 +119,16 @@ class Command(BaseCommand):
                 raise CommandError(
                     f"The Redis of REDIS_URL cannot be reached ({error}); start it or unset it."
                 ) from error
+
+    def _hold_directory(self) -> None:
+        """Keep a second start out until this process ends, also while nothing of it is recorded yet."""
+        self.lock = (settings.VAR_DIR / "serve.lock").open("w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CommandError(
+                "Tieout is being started from this directory already; end it with Ctrl-C there, or `make reset`."
+            ) from error
 
     # One after another
 
@@ -218,7 +231,11 @@ class Command(BaseCommand):
         if has_demo:
             for line in trial.sign_in_names():
                 self.say(line)
-        self.say("Ctrl-C ends it; the data stays in var/ until `make reset`.")
+        elif not User.objects.exists():
+            self.say(
+                "Nobody can sign in yet: name people in a configuration file and load it with `manage.py configure`."
+            )
+        self.say(f"Ctrl-C ends it; the data stays in {_short(settings.VAR_DIR)} until `make reset`.")
 
     def _watch(self) -> None:
         progress = trial.Progress()
@@ -263,6 +280,12 @@ def _one_sentence() -> Iterator[None]:
         if isinstance(error.__cause__, psycopg.errors.DiskFull):
             raise CommandError(_disk_sentence(shutil.disk_usage(settings.VAR_DIR).free)) from error
         raise CommandError(f"The database stopped answering: {str(error).strip().splitlines()[0]}") from error
+
+
+def _short(directory: Path) -> str:
+    """A directory as people call it: from where they stand when it lies there."""
+    here = Path.cwd()
+    return f"{directory.relative_to(here)}/" if directory.is_relative_to(here) else str(directory)
 
 
 def _disk_sentence(free: int) -> str:
