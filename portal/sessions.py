@@ -9,8 +9,11 @@ from django.conf import settings
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 
+from portal.models.access import remember_grants
+
 STARTED = "session_started_at"
 SEEN = "session_seen_at"
+READING = ("GET", "HEAD")
 SEEN_STEP = 60  # seconds between two writes of the session's last use
 
 
@@ -30,6 +33,8 @@ class SessionLimitMiddleware:
                 logout(request)
             elif now - seen >= SEEN_STEP:
                 request.session[SEEN] = now
+            if request.method in READING:
+                remember_grants(request.user)
         response = self.get_response(request)
         if request.user.is_authenticated and "Cache-Control" not in response:
             response["Cache-Control"] = "no-store"

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
 from django.conf import settings
 from django.test import Client
@@ -20,7 +20,7 @@ from integrations.bench import firm as firms
 from integrations.bench.firm import Firm
 from integrations.bench.measure import Result, Scale
 from integrations.bench.work import CURRENCIES
-from portal import sql
+from portal import history, sql
 from portal.models import EntityGrant, GrantRole, User
 from reconciliation import cases
 from reconciliation.models import ExceptionCase
@@ -194,18 +194,26 @@ def _enter(firm: Firm, start: int, end: int) -> None:
 
 def _open_causes(firm: Firm, first: int, until: int) -> None:
     """Causes of several rules in all entities, without holds yet."""
-    sql.execute(
-        "INSERT INTO reconciliation_exceptioncase (id, rule, entity_id, subject_type, subject_key, connection_id, sentence,"
-        " detail, state, regressions, opened_at, seen_at, open_holds, open_hours, open_people)"
-        " SELECT n + 1, (%(rules)s::text[])[n %% cardinality(%(rules)s::text[]) + 1], (%(entities)s::bigint[])[n %% 4 + 1],"
-        " 'code', 'desk-' || n, (%(sources)s::bigint[])[n %% 4 + 1], 'Code “X-' || n || '” is not in the master data.', '{}',"
-        " 'open', n %% 9 / 8, now() - make_interval(hours => n %% 400), now(), 0, 0, 0"
-        " FROM generate_series(%(first)s::int, %(last)s::int) AS n",
-        {
-            "rules": list(RULES), "entities": firm.entities, "sources": [source.pk for source in firm.sources],
-            "first": first, "last": until - 1,
-        },
-    )  # fmt: skip
+    now = sql.now()
+    history.bulk_create_with_reason(
+        ExceptionCase,
+        [
+            ExceptionCase(
+                pk=n + 1,
+                rule=RULES[n % len(RULES)],
+                entity_id=firm.entities[n % 4],
+                subject_type="code",
+                subject_key=f"desk-{n}",
+                connection=firm.sources[n % 4],
+                sentence=f"Code “X-{n}” is not in the master data.",
+                regressions=n % 9 // 8,
+                opened_at=now - timedelta(hours=n % 400),
+                seen_at=now,
+            )
+            for n in range(first, until)
+        ],
+        reason="measured",
+    )
 
 
 def _hold(desk: Desk, until: int, causes: int, entries: int) -> None:

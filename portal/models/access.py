@@ -33,6 +33,10 @@ class User(AbstractUser):
 
     preferences = models.JSONField(default=dict, blank=True)  # theme, density, keyboard map, columns
 
+    known_grants: dict[frozenset[str] | None, list[int | None]] | None = (
+        None  # entities by roles, see `remember_grants`
+    )
+
     def roles(self, entity_id: int | None = None) -> frozenset[str]:
         """The roles held today, in one entity or in any."""
         grants = EntityGrant.objects.of(self)
@@ -89,16 +93,32 @@ class Scope:
 M = TypeVar("M", bound=models.Model)
 
 
+def remember_grants(user: User) -> None:
+    """Ask for this object's grants once and not for every list of a page. For a request that only reads, and no longer."""
+    user.known_grants = {}
+
+
+def _entities_of(user: AbstractBaseUser | AnonymousUser, roles: frozenset[str] | None) -> list[int | None]:
+    """The entities in which the user holds any grant today (or one of `roles`); None stands for all of them."""
+    known: dict[frozenset[str] | None, list[int | None]] | None = getattr(user, "known_grants", None)
+    if known is not None and roles in known:
+        return known[roles]
+    grants = EntityGrant.objects.of(user)
+    if roles is not None:
+        grants = grants.filter(role__in=roles)
+    held: list[int | None] = list(grants.values_list("entity_id", flat=True))
+    if known is not None:
+        known[roles] = held
+    return held
+
+
 class ScopedQuerySet(models.QuerySet[M]):
     """Rows that belong to a legal entity; their model's `scope` says how (by its `entity` where it says nothing)."""
 
     def visible_to(self, user: AbstractBaseUser | AnonymousUser, *, roles: frozenset[str] | None = None) -> Self:
         """The rows of the entities in which the user holds any grant today (or one of `roles`)."""
         scope: Scope = getattr(self.model, "scope", Scope())
-        grants = EntityGrant.objects.of(user)
-        if roles is not None:
-            grants = grants.filter(role__in=roles)
-        held = list(grants.values_list("entity_id", flat=True))
+        held = _entities_of(user, roles)
         if not held:
             return self.none()
         if None in held:
