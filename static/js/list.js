@@ -28,7 +28,7 @@ const step = (by) => {
 
 const selected = () => rows().filter((row) => box(row)?.checked);
 
-const tally = () => {
+const tally = (aloud = true) => {
   const here = list();
   if (!here) return;
   const chosen = selected();
@@ -44,7 +44,7 @@ const tally = () => {
   for (const count of here.querySelectorAll("[data-count]")) {
     if (count.textContent !== words) {
       count.textContent = words;
-      if (number) document.dispatchEvent(new CustomEvent("tieout:say", { detail: { text: words } }));
+      if (number && aloud) document.dispatchEvent(new CustomEvent("tieout:say", { detail: { text: words } }));
     }
   }
 };
@@ -148,7 +148,7 @@ document.addEventListener("htmx:afterSettle", () => {
   kept = null;
   const all = rows();
   for (const row of all) if (chosen.includes(row.dataset.key) && box(row)) box(row).checked = true;
-  tally();
+  tally(false); // a redrawn list says nothing over what the person was just told
   if (inside && document.activeElement === document.body && index >= 0) {
     focusRow(all.find((row) => row.dataset.key === key) ?? all[Math.min(index, all.length - 1)]);
   }
@@ -159,4 +159,4 @@ document.addEventListener("focusin", (event) => {
   for (const other of list()?.querySelectorAll("[data-focus]") ?? []) other.removeAttribute("data-focus");
   row.setAttribute("data-focus", "");
 });
-tally();
+tally(false);

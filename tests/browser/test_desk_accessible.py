@@ -55,7 +55,7 @@ def screens(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, dict[str, str]]:
     cause = case("project-unknown").pk
     return fay, {
         "my work": "/", "queue": "/exceptions/", "queue, nothing found": "/exceptions/?text=nothing-is-called-so",
-        "cause": f"/exceptions/{cause}/", "fix": f"/exceptions/{cause}/fix/move-project/",
+        "cause": f"/exceptions/{cause}/", "fix": f"/exceptions/{cause}/fix/map-code/",
         "preview": f"/operations/{planned.pk}/", "operations": "/operations/", "operation": f"/operations/{done.pk}/",
         "entry held": f"/ledger/{entries['held']}/", "entry posted": f"/ledger/{entries['posted']}/",
         "entry in doubt": f"/ledger/{entries['in_doubt']}/", "ledger": "/ledger/", "settings": "/settings/",
@@ -80,7 +80,7 @@ def context(request: Any, browser: Browser, live_server: Any, screens: Any) -> I
 def test_axe_finds_nothing_on_any_screen(context: BrowserContext, screens: Any) -> None:
     page = context.new_page()
     complaints: list[str] = []
-    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.on("console", lambda said: complaints.append(f"{said.text} {said.location['url']}") if said.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     found: dict[str, Any] = {}
     addresses = dict(screens[1])
