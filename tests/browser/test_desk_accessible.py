@@ -80,7 +80,10 @@ def context(request: Any, browser: Browser, live_server: Any, screens: Any) -> I
 def test_axe_finds_nothing_on_any_screen(context: BrowserContext, screens: Any) -> None:
     page = context.new_page()
     complaints: list[str] = []
-    page.on("console", lambda said: complaints.append(f"{said.text} {said.location['url']}") if said.type == "error" else None)
+    page.on(
+        "console",
+        lambda said: complaints.append(f"{said.text} {said.location['url']}") if said.type == "error" else None,
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     found: dict[str, Any] = {}
     addresses = dict(screens[1])
