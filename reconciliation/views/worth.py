@@ -47,7 +47,7 @@ class Worth:
         """The open amount."""
         if self.rates is not None and self.is_converted:
             into = self.rates.into
-            notes = [f"about, in {into}, {self.rates}"]
+            notes = [f"at {self.rates}"]
             notes += [f"and {_amount(amount, code)} without a rate" for code, amount in self.priced if self.lacks(code)]
             if guess := self.rates.sum(self.guessed):
                 notes.append(f"≈ {figures.number(guess, 0)} {into} unpriced")

@@ -97,7 +97,7 @@ def test_causes_of_several_currencies_stand_in_one_order_once_their_rates_are_kn
     assert "in USD at rates of 1 Oct 2026 to 2 Nov 2026, ECB and ERP." in text
     tile = text.split("Open amount")[1].split("</li>")[0]
     assert "≈ 29,254" in tile
-    assert "about, in USD, rates of 1 Oct 2026 to 2 Nov 2026, ECB and ERP" in tile
+    assert "at rates of 1 Oct 2026 to 2 Nov 2026, ECB and ERP" in tile
     assert "≈ 29.3k USD<" in text
     assert not LedgerEntry.objects.exists()
 
