@@ -1,7 +1,18 @@
 """What is true: people and their grants, master data, documents, the ledger and the audit trail."""
 
 from portal.models.access import ApiToken, EntityGrant, GrantRole, User
+from portal.models.allocations import Allocation, BillingBalance
 from portal.models.audit import AuditEvent, Heartbeat
+from portal.models.billing import (
+    CreditNote,
+    Invoice,
+    InvoiceLine,
+    InvoiceVersion,
+    Payment,
+    PaymentAllocation,
+    PaymentVersion,
+    WriteOff,
+)
 from portal.models.changes import MasterChange
 from portal.models.connections import Connection
 from portal.models.currencies import ExchangeRate
@@ -47,15 +58,18 @@ from portal.models.saved_views import SavedView
 __all__ = [
     "AccountingPeriod",
     "Alias",
+    "Allocation",
     "ApiToken",
     "ApprovalStep",
     "Attempt",
     "AttemptLine",
     "AuditEvent",
+    "BillingBalance",
     "BillingModel",
     "Connection",
     "Contract",
     "CostCentre",
+    "CreditNote",
     "Crosswalk",
     "Customer",
     "Digest",
@@ -68,7 +82,10 @@ __all__ = [
     "GrantRole",
     "Heartbeat",
     "IntercompanyRelation",
+    "Invoice",
+    "InvoiceLine",
     "InvoiceSchedule",
+    "InvoiceVersion",
     "LedgerEntry",
     "LedgerState",
     "LedgerTransition",
@@ -77,6 +94,9 @@ __all__ = [
     "Milestone",
     "Notification",
     "NotificationKind",
+    "Payment",
+    "PaymentAllocation",
+    "PaymentVersion",
     "Project",
     "ProjectStatus",
     "PurchaseOrder",
@@ -92,4 +112,5 @@ __all__ = [
     "Task",
     "TimeEntry",
     "User",
+    "WriteOff",
 ]
