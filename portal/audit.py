@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import models, transaction
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from portal.models import LegalEntity, User
 
 GENESIS = "0" * 64
+PROVED = "audit.verified"
+_BEYOND = 2**63 - 1
 _LOCK = 0x7469656F  # one writer at a time; the chain has one end
 
 
@@ -82,14 +85,97 @@ def record(
     return event
 
 
+@dataclass(slots=True)
+class Walk:
+    """What walking the chain found: its range, the digest at its head, and a sentence for each place where it does not hold.
+
+    `head` is to be kept outside of the system: a chain that was cut at its end is noticed only by a digest noted before.
+    """
+
+    since: date | None = None
+    until: date | None = None
+    events: int = 0
+    first: AuditEvent | None = None
+    last: AuditEvent | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def head(self) -> str:
+        """The digest of the last event walked; of an empty chain, what its first event would follow."""
+        return self.last.digest if self.last is not None else GENESIS
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was found to be changed or missing."""
+        return not self.problems
+
+
+def walk(since: date | None = None, until: date | None = None, *, noted: str = "") -> Walk:
+    """Walk the chain, or its part with the events of a closed range of days (UTC).
+
+    `noted` is a head digest that somebody kept: it must still be in the chain, wherever the range lies.
+    """
+    found = Walk(since, until)
+    previous = GENESIS
+    events = _within(since, until)
+    before = events.order_by("id").values_list("id", flat=True).first() if since else None
+    if before is not None:
+        earlier = AuditEvent.objects.filter(id__lt=before).order_by("-id").values_list("digest", flat=True).first()
+        previous = earlier or GENESIS
+    for event in events.order_by("id").iterator(chunk_size=2000):
+        found.first = found.first or event
+        found.last = event
+        found.events += 1
+        if event.previous_digest != previous:
+            found.problems.append(
+                f"Event {event.pk} ({event.action}) does not follow the event before it: one is missing."
+            )
+        if event.digest != _digest(event.previous_digest, event):
+            found.problems.append(f"Event {event.pk} ({event.action}) was changed after it was written.")
+        previous = event.digest
+    if noted and not AuditEvent.objects.filter(digest=noted.strip().lower()).exists():
+        found.problems.append(f"No event bears the noted head {noted.strip()[:64]}: the chain was cut or written anew.")
+    return found
+
+
+def _within(since: date | None, until: date | None) -> models.QuerySet[AuditEvent]:
+    """Every event between the first and the last one of a range of days; events of one transaction may be out of order."""
+    events = AuditEvent.objects.order_by()
+    first = events.filter(at__gte=_start(since)) if since else events
+    last = events.filter(at__lt=_start(until + timedelta(days=1))) if until else events
+    if since:
+        events = events.filter(id__gte=first.aggregate(edge=models.Min("id"))["edge"] or _BEYOND)
+    if until:
+        events = events.filter(id__lte=last.aggregate(edge=models.Max("id"))["edge"] or 0)
+    return events
+
+
+def _start(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
 def verify() -> list[str]:
     """Walk the whole chain; a sentence for each place where it does not hold, empty when it does."""
-    problems: list[str] = []
-    previous = GENESIS
-    for event in AuditEvent.objects.order_by("id").iterator(chunk_size=2000):
-        if event.previous_digest != previous:
-            problems.append(f"Event {event.pk} ({event.action}) does not follow the event before it: one is missing.")
-        if event.digest != _digest(event.previous_digest, event):
-            problems.append(f"Event {event.pk} ({event.action}) was changed after it was written.")
-        previous = event.digest
-    return problems
+    return walk().problems
+
+
+def prove(actor: User | None, since: date | None = None, until: date | None = None, *, noted: str = "") -> Walk:
+    """Walk the chain and append that it was walked, by whom and with which result, so that the last proof is known."""
+    found = walk(since, until, noted=noted)
+    if found.last is not None:
+        after = {
+            "range": [found.first.pk if found.first else None, found.last.pk], "events": found.events,
+            "result": "holds" if found.holds else "broken", "problems": found.problems[:20], "head": found.head,
+        }  # fmt: skip
+        record(actor, PROVED, found.last, after=after)
+    return found
+
+
+def last_proof() -> AuditEvent | None:
+    """When the chain was last walked, by whom, and what was found."""
+    return AuditEvent.objects.filter(action=PROVED).order_by("-id").first()
+
+
+def is_untouched(event: AuditEvent) -> bool:
+    """Whether the event's digest is still that of its content."""
+    return event.digest == _digest(event.previous_digest, event)

@@ -27,6 +27,7 @@ FORMATS = {
     "csv": "text/csv; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
+PACKED = {"zip": "application/zip"}  # what a worker makes of several files
 CHUNK = 2_000  # rows fetched and rendered at a time
 EXCEL_ROWS = 1_048_576  # that one sheet can hold
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
@@ -140,6 +141,24 @@ def csv_lines(
         yield writer.writerow([_written(cell, own) for cell in row])
 
 
+def csv_rows(own: Dialect) -> Callable[[Iterable[Cell]], str]:
+    """Writes rows as lines of CSV, one at a time."""
+    writer = csv.writer(_Echo(), delimiter=own.delimiter)
+
+    def line(row: Iterable[Cell]) -> str:
+        written: str = writer.writerow([_written(cell, own) for cell in row])
+        return written
+
+    return line
+
+
+def write_cells(sheet: Any, number: int, row: Iterable[Cell]) -> None:
+    """Write one row of a worksheet: figures as figures, everything else as text."""
+    for column, value in enumerate(row):
+        said = value if value is None or isinstance(value, bool | int | Decimal) else str(_day_said(value))
+        _write(sheet, number, column, said, None)
+
+
 def xlsx_file(heading: Heading, rows: Iterable[Sequence[Cell]]) -> Any:
     """A temporary file, deleted when closed, read from its start."""
     target = tempfile.TemporaryFile()  # noqa: SIM115 - FileResponse closes it
@@ -195,6 +214,10 @@ class _Echo:
 
     def write(self, line: str) -> str:
         return line
+
+
+def _day_said(value: Cell) -> Cell:
+    return value.isoformat(sep=" ", timespec="seconds") if isinstance(value, datetime) else value
 
 
 def _chunks(queryset: QuerySet[Any]) -> Iterator[list[Any]]:

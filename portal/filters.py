@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import django_filters as filters
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q, QuerySet, TextField
+from django.db.models.functions import Cast
 
 from portal.models import AuditEvent, Expense, LedgerEntry, State, TimeEntry
 from portal.models.documents import KIND_CHOICES, STATUS_CHOICES
@@ -79,22 +80,78 @@ class LedgerEntryFilter(filters.FilterSet):
         fields: list[str] = []
 
 
+_GOVERNED = r"^(change|master|proposal|rate|alias|crosswalk|project|period|customer|contract|merge)"
+ACTION_CLASSES = {  # what kind of decision an action is, by the words it is made of
+    "access": ("People, roles and tokens", r"^(user|token|grant|settings|session)"),
+    "systems": ("Connections and routes", r"^(connection|breaker|stream|sync|target|route|window|onboarding|rehearsal)"),
+    "governed": ("Master data and rules", _GOVERNED),
+    "entries": ("Entries and money", r"^(operation|entry|doubt|put-back|reversal|invoice|credit|payment|settlement)"),
+    "causes": ("Causes and teams", r"^(triage|case|team|ownership)"),
+    "evidence": ("Files, payloads and proof", r"^(export|payload|upload|messages|audit|person)"),
+}  # fmt: skip
+PRIVILEGED = (
+    r"^(user|token|grant|connection|breaker|stream|route|team|ownership|change|onboarding|messages|person)"
+    r"|emergency|by-one"
+)
+MAKER_CHECKER = (
+    r"(^|[-.])(approved|refused|rejected|sent-back|submitted|applied|by-two|live|certified)$|^(proposal|change)[-.]"
+)
+
+
 class AuditFilter(filters.FilterSet):
     """What decisions are found by."""
 
     actor = filters.CharFilter("actor_name", lookup_expr="iexact", label="Who")
+    kind = filters.ChoiceFilter(
+        method="by_kind",
+        choices=[(name, words) for name, (words, _) in ACTION_CLASSES.items()],
+        label="Kind of decision",
+    )
     action = filters.CharFilter("action", lookup_expr="istartswith", label="Action")
     entity = filters.CharFilter("entity__code", label="Entity")
     object_type = filters.CharFilter("object_type", lookup_expr="iexact", label="Object type")
     object_id = filters.CharFilter("object_id", label="Object id")
+    operation = filters.NumberFilter(method="by_operation", label="Operation")
     since = filters.DateFilter("at", lookup_expr="date__gte", label="From")
     until = filters.DateFilter("at", lookup_expr="date__lte", label="To")
+    privileged = filters.BooleanFilter(method="by_privilege", label="Privileged")
+    maker_checker = filters.BooleanFilter(method="by_second_person", label="Maker and checker")
     text = filters.CharFilter(method="by_text", label="Text")
+    changed = filters.CharFilter(method="by_change", label="Text in before or after")
+
+    def by_kind(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """By what kind of decision it is."""
+        return rows.filter(action__regex=ACTION_CLASSES[value][1])
+
+    def by_operation(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
+        """What was decided about one operation, and what was decided by it."""
+        number = int(value)
+        return rows.filter(Q(object_type="operation", object_id=str(number)) | Q(after__operation=number))
+
+    def by_privilege(self, rows: QuerySet[Any], name: str, value: bool) -> QuerySet[Any]:
+        """Decisions that change what others may do or what the machinery does, and the others."""
+        return _that(rows, PRIVILEGED, value)
+
+    def by_second_person(self, rows: QuerySet[Any], name: str, value: bool) -> QuerySet[Any]:
+        """Steps of what takes two people, and everything else."""
+        return _that(rows, MAKER_CHECKER, value)
 
     def by_text(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         """In the object's name or the reason."""
         return rows.filter(Q(object_name__icontains=value) | Q(reason__icontains=value))
 
+    def by_change(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """In what stood before or stands after."""
+        told = rows.annotate(was=Cast("before", TextField()), became=Cast("after", TextField()))
+        found: QuerySet[Any] = told.filter(Q(was__icontains=value) | Q(became__icontains=value))
+        return found
+
     class Meta:
         model = AuditEvent
         fields: list[str] = []
+
+
+def _that(rows: QuerySet[Any], pattern: str, wanted: bool) -> QuerySet[Any]:
+    matching = Q(action__regex=pattern)
+    found: QuerySet[Any] = rows.filter(matching if wanted else ~matching)
+    return found

@@ -7,7 +7,20 @@ from django.views.generic import RedirectView
 
 from portal import health
 from portal.screens import NavItem
-from portal.views import audit, exports, history, home, ledger, master, notifications, settings, shell, styleguide
+from portal.views import (
+    audit,
+    exports,
+    history,
+    home,
+    ledger,
+    master,
+    notifications,
+    pack,
+    pack_parts,
+    settings,
+    shell,
+    styleguide,
+)
 
 NAVIGATION = (
     NavItem(label="My work", url_name="home", position=0, key="w"),
@@ -17,6 +30,8 @@ NAVIGATION = (
 )
 
 HOME = (notifications.panel,)
+
+PACK = pack_parts.PARTS  # what this app puts into an auditor's pack
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("health/live", health.live, name="health_live"),
@@ -33,6 +48,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("ledger/", ledger.LedgerList.as_view(), name="ledger"),
     path("audit/", audit.AuditScreen.as_view(), name="audit"),
     path("audit/verify/", audit.VerifyScreen.as_view(), name="audit_verify"),
+    path("audit/pack/", pack.PackScreen.as_view(), name="audit_pack"),
     path("audit/<int:pk>/", audit.EventScreen.as_view(), name="audit_event"),
     path("history/<slug:model>/<int:pk>/", history.HistoryScreen.as_view(), name="history"),
     path("master/", RedirectView.as_view(url="/master/project/"), name="master_data"),

@@ -15,6 +15,7 @@ from reconciliation.views import (
     fixing,
     operation,
     operations,
+    pack,
     queue,
     reconciliation,
     running,
@@ -42,6 +43,8 @@ NAVIGATION = (
 )
 
 TOP = (running.chip,)
+
+PACK = pack.PARTS
 
 HOME = (work.mine, work.team, work.projects, work.causes, work.running, work.news)
 

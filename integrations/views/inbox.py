@@ -1,24 +1,27 @@
 """The inbox: every vendor record and webhook as it came, what became of it, and having it taken in again.
 
-The rule here: a message's payload is shown to roles that may read payloads in its entity, and to nobody else.
+The rule here: a message's payload is shown to roles that may read payloads in its entity, and to nobody else; each reading
+leaves an audit event.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.db.models import Q, QuerySet
+from django.http import HttpResponse
 from django.utils.functional import cached_property
 
 from integrations import inbox, wake
 from integrations.filters import MessageFilter
 from integrations.models import InboxMessage, Run
 from integrations.tables import MESSAGE_TONES, MessageTable
+from portal import audit
 from portal.access import OPERATORS, PAYLOAD_READERS, may
-from portal.models import Expense, TimeEntry
+from portal.models import Expense, TimeEntry, User
 from portal.screens import Action, Badge, DetailScreen, Empty, ListScreen, Outcome, Tab
 
 State = InboxMessage.State
@@ -97,6 +100,21 @@ class MessageScreen(DetailScreen):
     actions = (Replay,)
     object: InboxMessage
 
+    def show(self) -> HttpResponse:
+        """The page; that its payload was read is written down."""
+        message = self.object
+        if self.is_readable:
+            audit.record(
+                cast("User", self.request.user), "payload.read", message, entity=message.connection.entity_id,
+                after={"stream": message.stream, "external_id": message.external_id, "revision": message.revision},
+            )  # fmt: skip
+        return super().show()
+
+    @cached_property
+    def is_readable(self) -> bool:
+        """Whether this person may read payloads of the message's entity."""
+        return may(self.request.user, PAYLOAD_READERS, self.object.connection.entity_id)
+
     def heading(self) -> str:
         """Stream and the source's id."""
         return f"{self.object.stream} {self.object.external_id}".strip()
@@ -106,7 +124,7 @@ class MessageScreen(DetailScreen):
         if "object" not in more:
             return super().context(**more)
         message = self.object
-        readable = may(self.request.user, PAYLOAD_READERS, message.connection.entity_id)
+        readable = self.is_readable
         return super().context(
             **more,
             tone=MESSAGE_TONES[message.state],

@@ -7,7 +7,7 @@ only as an attachment.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import PermissionDenied
@@ -25,8 +25,9 @@ from integrations.connectors.files.connector import FilesConnector, Preview, Pre
 from integrations.filters import UploadFilter
 from integrations.models import UploadedFile
 from integrations.tables import UPLOAD_TONES, UploadTable
+from portal import audit
 from portal.access import OPERATORS, PAYLOAD_READERS, may
-from portal.models import Connection
+from portal.models import Connection, User
 from portal.records import ExpenseRecord, TimeEntryRecord
 from portal.screens import Action, DetailScreen, Empty, ListScreen, Outcome, Refused, Screen, Tab
 
@@ -247,11 +248,15 @@ class UploadedFileScreen(Screen):
     """The file as it came, as an attachment that no browser shows as a page."""
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponseBase:
-        """The bytes."""
+        """The bytes; that they were read is written down."""
         visible = UploadedFile.objects.visible_to(request.user)
         upload = get_object_or_404(visible.select_related("connection"), pk=pk)
         if not may(request.user, PAYLOAD_READERS, upload.connection.entity_id):
             raise PermissionDenied("Files hold what vendors sent; your role does not read payloads here.")
+        audit.record(
+            cast("User", request.user), "payload.read", upload, entity=upload.connection.entity_id,
+            after={"file": upload.name, "digest": upload.digest},
+        )  # fmt: skip
         response = HttpResponse(bytes(upload.content), content_type="application/octet-stream")
         response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=upload.name)
         response["X-Content-Type-Options"] = "nosniff"

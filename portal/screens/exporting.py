@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -123,6 +123,14 @@ def _particulars(screen: ListScreen, form: str, of: Content, sheet: export.Sheet
 # In the background
 
 
+class Packing(Protocol):
+    """A screen whose export is several files in one, which only a worker makes."""
+
+    def write_pack(self, target: IO[Any], alive: Callable[[int], None]) -> int:
+        """Write it; how many rows it holds. `alive` is told how far it is."""
+        ...
+
+
 class Refused(Exception):
     """The file cannot be made; the text is for the person."""
 
@@ -148,6 +156,11 @@ def _write(held: Export) -> None:
     if gone := exports.lost(person, held.entities):
         raise Refused(gone)
     screen = _screen_of(person, held.address)
+    if held.form in export.PACKED:
+        with tempfile.TemporaryFile() as target:
+            rows = cast("Packing", screen).write_pack(target, lambda count: exports.go_on(held, count))
+            exports.keep(held, cast("IO[Any]", target), rows=rows, entities=held.entities)
+        return
     sheet = screen.sheet(held.of, columns=held.columns)
     if held.form == "xlsx" and sheet.heading.count > export.EXCEL_ROWS - 100:
         raise Refused(f"Excel holds {export.EXCEL_ROWS:,} rows a sheet. Take CSV, or narrow the filter.")

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from http import HTTPStatus
+from typing import Any, cast
 
-from django.core.exceptions import PermissionDenied
+from django import forms
 from django.db.models import Q
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -20,11 +21,13 @@ from django.utils.safestring import SafeString
 
 from portal import audit
 from portal.filters import AuditFilter
-from portal.models import AuditEvent, GrantRole
+from portal.models import AuditEvent, GrantRole, User
 from portal.screens import DetailScreen, Empty, ListScreen, MainColumn, Screen, Tab, Table, TextColumn, WhenColumn
 from portal.screens.base import roles_of
 from portal.views.governed import address_of
 
+SHOWN, LONGEST = 2, 60  # changes of a row, and letters of each
+LINKED = 20  # other decisions about the same object
 VERIFIERS = frozenset({GrantRole.AUDITOR, GrantRole.CONTROLLER, GrantRole.ADMIN})
 
 
@@ -40,10 +43,14 @@ class AuditTable(Table):
         verbose_name="Decision", url=lambda row: reverse("audit_event", args=[row.pk]), second=lambda row: row.reason
     )
     object_name = TextColumn(verbose_name="About", wraps=True)
+    change = TextColumn(verbose_name="What changed", accessor="pk", orderable=False, wraps=True)
     actor_name = TextColumn(verbose_name="Who")
     entity = TextColumn()
     at = WhenColumn(verbose_name="When")
     id = TextColumn(verbose_name="Link of the chain", orderable=False)
+    object_id = TextColumn(verbose_name="Object id", optional=True)
+    request_id = TextColumn(verbose_name="Request", optional=True, mono=True)
+    digest = TextColumn(verbose_name="Digest", optional=True, orderable=False, mono=True)
 
     def render_action(self, value: str, record: Any, bound_column: Any) -> SafeString:
         """The action in words, linked."""
@@ -58,6 +65,14 @@ class AuditTable(Table):
         """The object's kind and name."""
         return f"{record.object_type} {value}"
 
+    def render_change(self, record: Any) -> str:
+        """The first fields that differ."""
+        return summary_of(record)
+
+    def value_change(self, record: Any) -> str:
+        """Every field that differs."""
+        return summary_of(record, most=1000)
+
 
 class AuditScreen(ListScreen):
     """Every decision."""
@@ -67,6 +82,7 @@ class AuditScreen(ListScreen):
     filterset = AuditFilter
     table = AuditTable
     template_name = "audit/list.html"
+    primary = ("actor", "kind", "since", "until", "text")
     tabs = (
         Tab("all", "All"),
         Tab("mine", "Mine", lambda user: Q(actor=user)),
@@ -76,6 +92,10 @@ class AuditScreen(ListScreen):
     caption = "Decisions, latest first"
     empty = Empty("No decision has been recorded yet", "Every decision of a person leaves one event here, for good.")
 
+    def buttons(self) -> list[tuple[str, str]]:
+        """The way to the auditor's pack, for those who may have one."""
+        return [("Auditor's pack", reverse("audit_pack"))] if self.may_verify() else []
+
     def headline(self) -> str:
         """What an event is."""
         return "One event per decision, appended and chained: a changed or removed event breaks the chain at its place."
@@ -83,6 +103,10 @@ class AuditScreen(ListScreen):
     def may_verify(self) -> bool:
         """Whether this person may have the chain walked."""
         return bool(VERIFIERS & roles_of(self.request))
+
+    def last_proof(self) -> AuditEvent | None:
+        """When the chain was last walked."""
+        return audit.last_proof()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +134,18 @@ def changes_of(before: Any, after: Any) -> list[Change]:
     ]
 
 
+def summary_of(event: AuditEvent, most: int = SHOWN) -> str:
+    """What a decision changed, in one line: the first fields that differ, and how many more there are."""
+    differing = [change for change in changes_of(event.before, event.after) if change.differs]
+    told = [
+        f"{change.name or 'Value'}: {f'{change.before} → ' if change.before else ''}{change.after or 'nothing'}"
+        for change in differing[:most]
+    ]
+    more = len(differing) - len(told)
+    text = "; ".join(one if len(one) <= LONGEST or most > SHOWN else f"{one[: LONGEST - 1]}…" for one in told)
+    return f"{text}; and {more} more" if more else text
+
+
 def as_text(value: Any) -> str:
     """A stored value as a person reads it; nothing stays empty."""
     if value is None or value in ("", {}, []):
@@ -133,45 +169,59 @@ class EventScreen(DetailScreen):
         return in_words(self.object.action)
 
     def context(self, **more: Any) -> dict[str, Any]:
-        """The change, and the links of the chain on both sides."""
+        """The change, other decisions about the same object, and the links of the chain on both sides."""
         event = self.object
         seen = AuditEvent.objects.visible_to(self.request.user)
+        linked = seen.filter(object_type=event.object_type, object_id=event.object_id).exclude(pk=event.pk)
         return super().context(
             **more,
             changes=changes_of(event.before, event.after) if (event.before or event.after) else [],
             history=address_of(self.request.user, event.object_type, event.object_id),
+            linked=[(one, in_words(one.action)) for one in linked.order_by("-pk")[:LINKED]],
+            is_untouched=audit.is_untouched(event),
+            raw=json.dumps({"before": event.before, "after": event.after}, indent=2, ensure_ascii=False),
             previous=seen.filter(pk__lt=event.pk).order_by("-pk").first(),
             following=seen.filter(pk__gt=event.pk).order_by("pk").first(),
         )
 
 
+class ProofForm(forms.Form):
+    """Which part of the chain is walked, and a head that somebody noted."""
+
+    since = forms.DateField(required=False, label="From", widget=forms.DateInput(attrs={"type": "date"}))
+    until = forms.DateField(required=False, label="To", widget=forms.DateInput(attrs={"type": "date"}))
+    noted = forms.RegexField(
+        r"^\s*[0-9a-fA-F]{64}\s*$", required=False, label="Head noted before",
+        help_text="64 digits that somebody kept outside of this system. They must still be in the chain.",
+    )  # fmt: skip
+
+    def clean(self) -> dict[str, Any]:
+        """The range begins before it ends."""
+        cleaned = super().clean() or {}
+        since, until = cleaned.get("since"), cleaned.get("until")
+        if since and until and until < since:
+            self.add_error("until", f"The range ends before it begins on {since}.")
+        return cleaned
+
+
 class VerifyScreen(Screen):
-    """Walk the whole chain, and say whether it holds."""
+    """Walk the chain or a part of it, and say whether it holds."""
 
     title = "The chain of decisions"
     template_name = "audit/verified.html"
     roles = VERIFIERS
 
     def get(self, request: HttpRequest) -> HttpResponseBase:
-        """What verifying means, and the button."""
-        return self.page(self.context(result=None))
+        """What verifying means, the range, and the button."""
+        return self.page(self.context(walk=None, form=ProofForm(), last=audit.last_proof()))
 
     def post(self, request: HttpRequest) -> HttpResponseBase:
-        """Walk it."""
-        if not VERIFIERS & roles_of(request):
-            raise PermissionDenied("Verifying the chain is for auditors, controllers and admins.")
-        events = AuditEvent.objects.order_by("pk")
-        problems = audit.verify()
-        head = events.last()
-        return self.page(
-            self.context(
-                result={
-                    "problems": problems[:200],
-                    "count": len(problems),
-                    "events": events.count(),
-                    "first": events.first(),
-                    "head": head,
-                    "at": timezone.now(),
-                }
-            )
-        )
+        """Walk it, and write down that it was walked."""
+        form = ProofForm(request.POST)
+        if not form.is_valid():
+            context = self.context(walk=None, form=form, last=audit.last_proof())
+            return self.page(context, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        said = form.cleaned_data
+        last = audit.last_proof()
+        walk = audit.prove(cast("User", request.user), said["since"], said["until"], noted=said["noted"])
+        return self.page(self.context(walk=walk, form=form, last=last, shown=walk.problems[:200], at=timezone.now()))

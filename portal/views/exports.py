@@ -122,4 +122,6 @@ class ExportFileScreen(Screen):
         content = exports.storage().open(found.file)
         exports.note_download(found, person)
         name = f"{found.title.lower().replace(' ', '-').replace(':', '')}-{found.ended_at:%Y%m%d-%H%M}.{found.form}"
-        return FileResponse(content, as_attachment=True, filename=name, content_type=export.FORMATS[found.form])
+        return FileResponse(
+            content, as_attachment=True, filename=name, content_type=(export.FORMATS | export.PACKED)[found.form]
+        )

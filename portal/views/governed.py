@@ -6,7 +6,7 @@ belongs to all entities is seen by everybody who holds a grant.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -39,6 +39,7 @@ from portal.models import (
     Role,
     Task,
 )
+from portal.models.access import Scope
 
 Visible = Callable[[Any], QuerySet[Any]]
 _KINDS: dict[str, type[Model]] = {
@@ -99,6 +100,39 @@ _SEEN: dict[type[Model], Visible] = {
     Crosswalk: _crosswalks,
     Alias: _aliases,
 }
+
+
+def _of_all(rows: QuerySet[Any], ids: Sequence[int]) -> QuerySet[Any]:
+    return rows
+
+
+def _of_cards(rows: QuerySet[Any], ids: Sequence[int], prefix: str = "") -> QuerySet[Any]:
+    names = [f"{prefix}{name}" for name in ("contract__entity", "entity", "customer__entity")]
+    ours = Q()
+    for name in names:
+        ours |= Q(**{f"{name}__in": ids})
+    return rows.filter(ours | Q(**{f"{name}__isnull": True for name in names}))
+
+
+def _of_keys(rows: QuerySet[Any], ids: Sequence[int]) -> QuerySet[Any]:
+    condition = Q(kind=Crosswalk.Kind.ITEM)
+    for kind, model in _KINDS.items():
+        scope: Scope = getattr(model, "scope", Scope())
+        ours = Q(**{f"{scope.path}__in": ids})
+        if scope.shared:
+            ours |= Q(**{f"{scope.path}__isnull": True})
+        condition |= Q(kind=kind, internal_id__in=model._base_manager.filter(ours).values("pk"))
+    return rows.filter(condition)
+
+
+SPECIAL: dict[type[Model], Callable[[QuerySet[Any], Sequence[int]], QuerySet[Any]]] = {
+    Role: _of_all,
+    ExchangeRate: _of_all,
+    RateCard: _of_cards,
+    Rate: lambda rows, ids: _of_cards(rows, ids, "card__"),
+    Crosswalk: _of_keys,
+    Alias: _of_keys,
+}  # kinds whose way to their entities is no path: how rows are narrowed to some entities
 
 
 @cache

@@ -71,6 +71,7 @@ class HistoryScreen(Screen):
                 back_url=reverse("master", args=[model]) if master else "",
                 back_label=f"← {master.label}" if master else "",
                 here=request.get_full_path(),
+                most=SHOWN if len(versions) == SHOWN or len(moments) - len(versions) == SHOWN else 0,
             )
         )
 

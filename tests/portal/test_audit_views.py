@@ -139,7 +139,7 @@ def test_the_chain_is_verified_and_a_changed_event_is_named(
         audit.record(cleo, "note", us, entity=us, reason=f"number {number}")
     client.force_login(otto)
     shown = client.post("/audit/verify/").content.decode()
-    head = AuditEvent.objects.order_by("pk").last()
+    head = AuditEvent.objects.exclude(action=audit.PROVED).order_by("pk").last()
     assert head is not None
     assert "The chain holds: 3 events" in shown
     assert head.digest in shown

@@ -1,0 +1,131 @@
+"""PDF for people outside: a title, facts, paragraphs and tables on A4, in one typeface, with page numbers.
+
+The rule here: what is written is text and stays searchable; nothing is drawn that the files beside it do not say as well. The
+typeface knows Latin letters; what it does not know is written as a question mark, and the CSV beside it has the letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import IO, Any
+
+import reportlab
+from reportlab.lib import colors
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.platypus import LongTable, Paragraph, SimpleDocTemplate, Spacer, TableStyle
+
+_INK, _QUIET, _LINE = colors.HexColor("#1b1f24"), colors.HexColor("#57606a"), colors.HexColor("#d0d7de")
+_WIDTH = A4[0] - 36 * mm
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Names and values, one a line."""
+
+    rows: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table whose head is repeated on every page. `widths` are shares of the page's width."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    widths: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What the blocks after it are about."""
+
+    text: str
+
+
+Block = Facts | Grid | Heading | str
+
+
+def write(target: IO[Any], *, title: str, foot: str, blocks: Iterable[Block]) -> None:
+    """Write a document of these blocks; `foot` stands at the bottom of every page beside its number."""
+    regular, bold = _typefaces()
+    story: list[Any] = [Paragraph(_said(title), _style(bold, 17, 21, after=4 * mm))]
+    for block in blocks:
+        story.extend(_drawn(block, regular, bold))
+
+    def bottom(canvas: Any, page: Any) -> None:
+        canvas.setFont(regular, 7)
+        canvas.setFillColor(_QUIET)
+        canvas.drawString(18 * mm, 10 * mm, _known(foot))
+        canvas.drawRightString(A4[0] - 18 * mm, 10 * mm, f"Page {page.page}")
+
+    paper = SimpleDocTemplate(
+        target, pagesize=A4, leftMargin=18 * mm, rightMargin=18 * mm, topMargin=16 * mm, bottomMargin=18 * mm,
+        title=title, author="Tieout", lang="en",
+    )  # fmt: skip
+    paper.build(story, onFirstPage=bottom, onLaterPages=bottom)
+
+
+def _drawn(block: Block, regular: str, bold: str) -> list[Any]:
+    if isinstance(block, str):
+        return [Paragraph(_said(block), _style(regular, 9, 13, after=2 * mm))]
+    if isinstance(block, Heading):
+        return [Spacer(0, 4 * mm), Paragraph(_said(block.text), _style(bold, 11, 14, after=2 * mm))]
+    quiet, plain = _style(regular, 8, 10.5, ink=_QUIET), _style(regular, 8, 10.5)
+    if isinstance(block, Facts):
+        rows = [[Paragraph(_said(name), quiet), Paragraph(_said(value), plain)] for name, value in block.rows]
+        return [LongTable(rows, colWidths=[_WIDTH * 0.22, _WIDTH * 0.78], style=_ruled(), hAlign="LEFT")]
+    head = [Paragraph(_said(name), _style(bold, 7.5, 10)) for name in block.head]
+    small = _style(regular, 7, 9)
+    body = [[Paragraph(_said(cell), small) for cell in row] for row in block.rows]
+    widths = [_WIDTH * share for share in block.widths]
+    return [LongTable([head, *body], colWidths=widths, repeatRows=1, style=_ruled(), hAlign="LEFT")]
+
+
+def _ruled() -> TableStyle:
+    return TableStyle(
+        [
+            ("LINEBELOW", (0, 0), (-1, -1), 0.4, _LINE),
+            ("VALIGN", (0, 0), (-1, -1), "TOP"),
+            ("LEFTPADDING", (0, 0), (-1, -1), 0),
+            ("RIGHTPADDING", (0, 0), (-1, -1), 6),
+            ("TOPPADDING", (0, 0), (-1, -1), 2.5),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 2.5),
+        ]
+    )
+
+
+def _style(face: str, size: float, leading: float, *, ink: Any = _INK, after: float = 0) -> ParagraphStyle:
+    return ParagraphStyle(
+        "tieout", fontName=face, fontSize=size, leading=leading, textColor=ink, spaceAfter=after, splitLongWords=1
+    )
+
+
+def _said(text: str) -> str:
+    return escape(_known(text), quote=False)
+
+
+def _known(text: str) -> str:
+    """The text in letters that the typeface has."""
+    has = _letters()
+    return "".join(letter if ord(letter) in has or letter in "\n\t" else "?" for letter in text)
+
+
+@cache
+def _letters() -> frozenset[int]:
+    _typefaces()
+    return frozenset(pdfmetrics.getFont("Vera").face.charToGlyph)
+
+
+@cache
+def _typefaces() -> tuple[str, str]:
+    folder = Path(reportlab.__file__).parent / "fonts"
+    for name in ("Vera", "VeraBd"):
+        pdfmetrics.registerFont(TTFont(name, folder / f"{name}.ttf"))
+    return "Vera", "VeraBd"
