@@ -31,6 +31,11 @@ class Account:
     settings: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    def setting(self, name: str, declared: Sequence[Setting]) -> Any:
+        """A setting as it was given, or the default that is declared for it where nothing was."""
+        value = self.settings.get(name)
+        return next(s.default for s in declared if s.name == name) if value in (None, "") else value
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
@@ -65,13 +70,15 @@ class Page:
 
     The cursor is stored in the transaction that files the records, and the range is closed at its start: re-reading from
     it may repeat records and never skips one. `total` is how many the vendor says the whole range holds, where it says so;
-    a pull whose pages add up to fewer is truncated. `last` is true on the last page of the range only.
+    a pull whose pages add up to fewer is truncated. `last` is true on the last page of the range only. `hints` name what
+    the vendor says moved or is gone without showing it; each is asked for by name, like a webhook's.
     """
 
     records: Sequence[SourceRecord]
     cursor: str | None
     last: bool
     total: int | None = None
+    hints: Sequence[Hint] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +87,7 @@ class Hint:
 
     stream: str
     external_id: str
+    because: str = ""  # the vendor's own mark of the change, by which a hint of a pull that comes again is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +148,19 @@ class Source(Protocol):
 
     def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
         """Translate one vendor record; pure. Raises Malformed naming the field that cannot be read."""
+        ...
+
+
+@runtime_checkable
+class Subscriber(Protocol):
+    """A source whose vendor wants something done before it sends webhooks, or while it does."""
+
+    def handshake(self, query: Mapping[str, str]) -> str:
+        """What the vendor wants to read back from our address before it believes it; empty when it asked nothing."""
+        ...
+
+    def keep_subscriptions(self, address: str) -> str:
+        """See that the vendor goes on sending to our address, which is called every night; one sentence of what was done."""
         ...
 
 

@@ -24,6 +24,7 @@ CONNECTORS: dict[str, str] = {
     "files": "integrations.connectors.files.connector.FilesConnector",
     "harvest": "integrations.connectors.harvest.connector.HarvestConnector",
     "netsuite": "integrations.connectors.netsuite.connector.NetSuiteConnector",
+    "tempo": "integrations.connectors.tempo.connector.TempoConnector",
 }
 
 

@@ -148,6 +148,7 @@ def _commit(reading: _Reading, page: Page, cursor: str | None, *, with_care: boo
         filed = sql.file_records(reading.claim.connection_id, page.records, run_id=reading.run_id, with_care=with_care)
         if not stream_sql.advance_stream(reading.claim, cursor, timing.scaled(LEASE)):
             raise StreamLost("The lease ran out, and another reader has taken over.")
+        sql.ask_named(reading.claim.connection_id, page.hints, run_id=reading.run_id)
         stream_sql.note_page(reading.run_id, read=len(page.records), filed=filed, cursor=cursor)
     return filed
 

@@ -73,9 +73,11 @@ def sweep(*, patience: float = PATIENCE) -> Swept | None:
 
 
 def nightly() -> None:
-    """What is done once a night: ids of open periods compared, and what was posted in them read once more."""
+    """What is done once a night: ids of open periods compared, webhooks kept alive, and what was posted read once more."""
     for stream_id in stream_sql.unswept_streams():
         wake.up("sweep_ids", stream_id)
+    for source_id in waiting.active_sources():
+        wake.up("keep_subscriptions", source_id)
     for target_id in waiting.active_targets():
         wake.up("read_back", target_id)
 

@@ -47,6 +47,12 @@ def sweep_ids(stream_id: int) -> None:
 
 
 @shared_task
+def keep_subscriptions(connection_id: int) -> None:
+    """See to the webhooks of one source."""
+    work.keep_subscriptions(connection_id)
+
+
+@shared_task
 def deliver(connection_id: int) -> None:
     """Post what is due at one target."""
     work.deliver(connection_id)

@@ -20,6 +20,7 @@ QUEUES = {
     "answer_hints": "pull",
     "take_in": "pull",
     "sweep_ids": "pull",
+    "keep_subscriptions": "pull",
     "deliver": "post",
     "read_back": "post",
     "revalidate": "post",

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 import psycopg
@@ -22,14 +24,13 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.db import connection as database
 from django.db.models.functions import Now
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST
 
 from integrations import payloads, registry, wake
 from integrations.errors import Malformed, Unauthorised
 from integrations.models import RefusedDelivery
-from integrations.protocol import Delivery, Source
+from integrations.protocol import Delivery, Source, Subscriber
 from portal.models import Connection
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ LARGEST_BODY = 1024 * 1024  # bytes
 REMEMBERED = 5.0  # seconds for which a connection and its secrets are not looked up again
 REFUSALS_KEPT = 30  # a minute, for each connection and process; more are only counted in the log
 _WAKE_AT_MOST_EVERY = 0.25  # seconds
+_PLAIN_WORD = re.compile(r"[\w.~+/=:%-]{1,1000}", re.ASCII)  # of a handshake: nothing that a browser would run
 _KEPT_HEADERS = ("Content-Type", "User-Agent")
 _STATUS = {
     200: "200 OK", 202: "202 Accepted", 400: "400 Bad Request", 401: "401 Unauthorized", 404: "404 Not Found",
@@ -123,9 +125,14 @@ class FrontDoor:
         self._site = site
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer a delivery; everything else is the site's."""
+        """Answer a delivery or a handshake; everything else is the site's."""
         path: str = environ.get("PATH_INFO", "")
-        if not path.startswith(PREFIX) or environ.get("REQUEST_METHOD") != "POST" or not _is_secure(environ):
+        if not path.startswith(PREFIX) or not _is_secure(environ):
+            return self._site(environ, start_response)
+        if word := _greeting(path, environ):
+            start_response(_STATUS[200], [("Content-Length", str(len(word))), *_AS_TEXT.items()])
+            return [word]
+        if environ.get("REQUEST_METHOD") != "POST":
             return self._site(environ, start_response)
         status, content = _take(path, environ)
         body = msgspec.json.encode(content)
@@ -133,12 +140,35 @@ class FrontDoor:
         return [body]
 
 
+_AS_TEXT = {"Content-Type": "text/plain", "X-Content-Type-Options": "nosniff"}
+
+
 @csrf_exempt
-@require_POST
 def hook(request: HttpRequest, code: str) -> HttpResponse:
     """The same for a server that does not come through `FrontDoor`."""
-    status, content = _take(f"{PREFIX}{code}/", request.environ if hasattr(request, "environ") else request.META)
+    path = f"{PREFIX}{code}/"
+    environ: Mapping[str, Any] = request.environ if hasattr(request, "environ") else request.META
+    if word := _greeting(path, environ):
+        return HttpResponse(word, headers=_AS_TEXT)
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    status, content = _take(path, environ)
     return HttpResponse(msgspec.json.encode(content), status=status, content_type="application/json")
+
+
+def _greeting(path: str, environ: Mapping[str, Any]) -> bytes:
+    """What a vendor that tries our address wants to read back; empty when nobody does."""
+    query = dict(parse_qsl(environ.get("QUERY_STRING") or ""))
+    door = _door(_code(path)) if query and environ.get("REQUEST_METHOD") in ("GET", "POST") else None
+    source: object = door.source if door else None
+    if not isinstance(source, Subscriber):
+        return b""
+    word = source.handshake(query)
+    return word.encode() if _PLAIN_WORD.fullmatch(word) else b""
+
+
+def _code(path: str) -> str:
+    return path[len(PREFIX) :].rstrip("/")
 
 
 def _take(path: str, environ: Mapping[str, Any]) -> Answer:
@@ -149,7 +179,7 @@ def _take(path: str, environ: Mapping[str, Any]) -> Answer:
     if length > LARGEST_BODY:
         return 413, {"error": f"The body has {length} bytes; {LARGEST_BODY} are the most."}
     body: bytes = environ["wsgi.input"].read(length if length >= 0 else LARGEST_BODY + 1)
-    return receive(path[len(PREFIX) :].rstrip("/"), Headers(environ), body, _remote_address(environ))
+    return receive(_code(path), Headers(environ), body, _remote_address(environ))
 
 
 def _is_secure(environ: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from enum import IntEnum
 
-from integrations import absences, hints, inbox, outbox, statements, streams, wake
+from integrations import absences, hints, inbox, outbox, statements, streams, subscriptions, wake
 from integrations.models import Run
 from integrations.sql import streams as stream_sql
 from integrations.sql import waiting
@@ -75,6 +75,11 @@ def sweep_ids(stream_id: int) -> None:
     run = absences.sweep(stream_id)
     if run is not None and run.filed:
         answer_hints(run.connection_id)
+
+
+def keep_subscriptions(connection_id: int) -> None:
+    """See to the webhooks of one source."""
+    subscriptions.keep(connection_id)
 
 
 def deliver(connection_id: int) -> None:

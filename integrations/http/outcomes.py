@@ -41,6 +41,14 @@ class Response:
     body: Any = None
     url: str = ""
 
+    @property
+    def answered_at(self) -> datetime:
+        """When the vendor answered, by its own clock; by ours where it names none."""
+        try:
+            return parsedate_to_datetime(self.headers.get("date", "")).astimezone(UTC)
+        except (ValueError, TypeError):
+            return datetime.now(UTC)
+
 
 class UnreadableError(ValueError):
     """A body that should be JSON and is not."""
@@ -50,6 +58,11 @@ def encode(body: Any) -> bytes:
     """A body as JSON, Decimals as numbers with their digits kept. Floats and NaN are refused."""
     _refuse_floats(body)
     return _encoder.encode(body)
+
+
+def plain(value: Any) -> Any:
+    """A vendor's record as json.dumps takes it: numbers with a point as their digits, so that none is lost."""
+    return msgspec.to_builtins(value)
 
 
 _HARMLESS = (str, int, bool, type(None))

@@ -10,4 +10,5 @@ VENDORS: dict[str, str] = {
     "clockify": "integrations.sandbox.clockify:ClockifySandbox",
     "harvest": "integrations.sandbox.harvest:HarvestSandbox",
     "netsuite": "integrations.sandbox.netsuite:NetSuiteSandbox",
+    "tempo": "integrations.sandbox.tempo:TempoSandbox",
 }

@@ -11,6 +11,8 @@ maintenance           an HTML page with `status` (default 503)                  
 garbage               200 with a body that is not JSON                             yes, unless `commits` is false
 slow                  the good answer after `seconds`                              yes
 read_lag              good answers, but what is written is not found for `seconds` yes
+row_twice             a good list that holds its first row twice                   yes
+row_missing           a good list without its last row                             yes
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from integrations.sandbox.vendor import Request
+from integrations.sandbox.vendor import Request, Response
 
 KINDS = (
     "timeout_before", "timeout_after", "reset_before", "reset_after", "reset_mid_body", "status", "maintenance",
-    "garbage", "slow", "read_lag",
+    "garbage", "slow", "read_lag", "row_twice", "row_missing",
 )  # fmt: skip
-_COMMITS = {"timeout_after", "reset_after", "reset_mid_body", "garbage", "slow", "read_lag"}
+_COMMITS = {"timeout_after", "reset_after", "reset_mid_body", "garbage", "slow", "read_lag", "row_twice", "row_missing"}
 
 
 @dataclass(slots=True)
@@ -68,6 +70,23 @@ class Fault:
             and self.path in f"{request.path}?{request.query_string}"
             and self.body.encode() in request.body
         )
+
+
+def mangled(kind: str, answer: Response | None) -> Response | None:
+    """A good answer as paging that repeats or skips would show it; unchanged for every other kind."""
+    if answer is not None and kind in ("row_twice", "row_missing"):
+        answer.body = _moved(answer.body, twice=kind == "row_twice")
+    return answer
+
+
+def _moved(body: Any, *, twice: bool) -> Any:
+    """A list, or the first list inside an object."""
+    if isinstance(body, list):
+        return [*body[:1], *body] if twice else body[:-1]
+    if isinstance(body, Mapping):
+        name = next((name for name, value in body.items() if isinstance(value, list)), None)
+        return {**body, name: _moved(body[name], twice=twice)} if name is not None else body
+    return body
 
 
 class Faults:

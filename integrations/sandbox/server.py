@@ -21,6 +21,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from integrations.sandbox import VENDORS
-from integrations.sandbox.faults import Fault, Faults
+from integrations.sandbox.faults import Fault, Faults, mangled
 from integrations.sandbox.store import Store
 from integrations.sandbox.vendor import Request, Response, Vendor
 
@@ -232,7 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
                 traffic.counts[f"{request.method} {request.path.rsplit('/', 1)[0]}"] += 1
                 traffic.calls.append(call)
         if response is not None:
-            self._write(response, cut=fault is not None and fault.kind == "reset_mid_body")
+            self._write(response, cut=fault is not None and fault.kind == "reset_mid_body", skew=vendor.clock_skew)
 
     def _answer(self, vendor: Vendor, request: Request, fault: Fault | None, in_flight: int) -> Response | None:
         """The answer to send, or None when this call gets none. Whether the call is handled is the fault's word."""
@@ -263,16 +264,16 @@ class _Handler(BaseHTTPRequestHandler):
             case "garbage":
                 return Response(200, "{'not': json", {"Content-Type": "application/json"})
             case _:
-                return handled
+                return mangled(fault.kind, handled)
         if fault.retry_after is not None:
             response.headers["Retry-After"] = fault.retry_after
         return response
 
-    def _write(self, response: Response, *, cut: bool = False) -> None:
-        """Send an answer; with `cut` only the first half of it, and then a reset."""
+    def _write(self, response: Response, *, cut: bool = False, skew: float = 0.0) -> None:
+        """Send an answer, dated `skew` seconds ahead; with `cut` only the first half of it, and then a reset."""
         content = response.encoded()
         phrase = self.responses.get(response.status, ("Unknown",))[0]
-        head = [f"HTTP/1.1 {response.status} {phrase}", f"Date: {self.date_time_string()}"]
+        head = [f"HTTP/1.1 {response.status} {phrase}", f"Date: {self.date_time_string(int(time.time() + skew))}"]
         head += [f"{name}: {value}" for name, value in response.headers.items()]
         if response.status != 204:
             head.append(f"Content-Length: {len(content)}")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from email.message import Message
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
@@ -71,6 +74,24 @@ class Route(NamedTuple):
     handler: Handler
 
 
+class Window:
+    """A vendor's limit: so many calls of one caller in so many seconds."""
+
+    def __init__(self, calls: int, seconds: float) -> None:
+        self.calls, self.seconds = calls, seconds
+        self._starts: dict[str, deque[float]] = {}
+
+    def refuses(self, caller: str) -> float | None:
+        """The seconds until a call of this caller would be taken; None when this one is, and counts."""
+        starts, now = self._starts.setdefault(caller, deque()), time.monotonic()
+        while starts and starts[0] <= now - self.seconds:
+            starts.popleft()
+        if len(starts) >= self.calls:
+            return starts[0] + self.seconds - now
+        starts.append(now)
+        return None
+
+
 class Vendor:
     """A stand-in for one vendor. One request at a time holds `store.lock` while it is handled."""
 
@@ -80,6 +101,7 @@ class Vendor:
         self.store = store
         self.latency = 0.0  # seconds that every call takes before it is handled
         self.read_lag = 0.0  # seconds until a written record can be read; set by the fault of that name
+        self.clock_skew = 0.0  # seconds by which the vendor's clock is ahead of ours
         self._routes = [(r.method, _pattern(r.path), r.handler) for r in self.routes()]
 
     def routes(self) -> Sequence[Route]:
@@ -109,17 +131,21 @@ class Vendor:
         """Take records from the control plane, in the vendor's own shape; one that is there already is replaced."""
         raise NotImplementedError
 
+    def now(self) -> datetime:
+        """The time by the vendor's own clock."""
+        return datetime.now(UTC) + timedelta(seconds=self.clock_skew)
+
     def configure(self, settings: Mapping[str, Any]) -> None:
-        """Change how the stand-in behaves; `latency` is known to all. Unknown names are refused with ValueError."""
+        """Change how the stand-in behaves; `latency` and `clock_skew` are known to all. Unknown names raise ValueError."""
         for name, value in settings.items():
-            if name != "latency":
+            if name not in ("latency", "clock_skew"):
                 raise ValueError(f"{self.name} has no setting {name!r}")
-            self.latency = float(value)
+            setattr(self, name, float(value))
 
     def reset(self) -> None:
         """Forget everything that was written."""
         self.store.clear()
-        self.latency = self.read_lag = 0.0
+        self.latency = self.read_lag = self.clock_skew = 0.0
 
     def inspect(self) -> Mapping[str, Any]:
         """What tests and benchmarks want to know of the state: booked records, counts per key."""

@@ -88,6 +88,26 @@ def ask(
     )  # fmt: skip
 
 
+def ask_named(connection_id: int, hints: Sequence[Hint], *, run_id: int | None) -> int:
+    """File what a reading names as moved or gone, each mark once; how many were not known yet."""
+    if not hints:
+        return 0
+    return execute(
+        """
+        INSERT INTO integrations_inboxmessage (connection_id, kind, stream, external_id, revision, payload, headers,
+               run_id, state, attempts, failure, received_at)
+        SELECT %s, 'hint', h.stream, h.external_id, h.because, jsonb_build_object('named', h.because), '{}', %s, 'new', 0,
+               '', now()
+          FROM unnest(%s::text[], %s::text[], %s::text[]) AS h(stream, external_id, because)
+        ON CONFLICT DO NOTHING""",
+        [
+            connection_id, run_id, [hint.stream for hint in hints],
+            [payloads.within(hint.external_id, payloads.EXTERNAL_ID_LIMIT) for hint in hints],
+            [payloads.within(f"named {hint.because}", payloads.REVISION_LIMIT) for hint in hints],
+        ],
+    )  # fmt: skip
+
+
 def claim_records(connection_id: int, limit: int, ids: Sequence[int] | None = None) -> list[Message]:
     """Lock records that are to be taken in, oldest first; those that another worker holds are skipped."""
     chosen = "AND id = ANY(%s)" if ids is not None else ""

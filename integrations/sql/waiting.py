@@ -92,3 +92,13 @@ def active_targets() -> list[int]:
             "SELECT id FROM portal_connection WHERE is_target AND is_active AND paused_at IS NULL ORDER BY id"
         )
     ]
+
+
+def active_sources() -> list[int]:
+    """Sources that may be called at all."""
+    return [
+        row[0]
+        for row in rows(
+            "SELECT id FROM portal_connection WHERE is_source AND is_active AND paused_at IS NULL ORDER BY id"
+        )
+    ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -62,7 +62,10 @@ def _named(fault: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A connector and the sandbox it speaks to. `call` picks the vendor's calls that faults are put on, e.g. its path."""
+    """A connector and the sandbox it speaks to. `read` and `write` pick the vendor's calls that faults are put on.
+
+    `touch` lets somebody change a record at a moment of the vendor's clock and says which one it was.
+    """
 
     connector: Callable[[Account, Http], Any]
     account: Account
@@ -70,11 +73,12 @@ class Bench:
     vendor: str
     read: Mapping[str, str] = field(default_factory=dict)  # {"method": "GET", "path": "/v2/time_entries"}
     write: Mapping[str, str] = field(default_factory=dict)
+    touch: Callable[[datetime], str] | None = None
 
     def build(self, **settings: Any) -> Any:
         """A new connector, as a worker would build it, with short time-outs."""
         account = replace(self.account, settings={"read_timeout": "0.5", **self.account.settings, **settings})
-        return self.connector(account, Http(account, allow_loopback=True))
+        return self.connector(account, Http(account, allow_loopback=True, rate=getattr(self.connector, "rate", None)))
 
     def fault(self, call: Mapping[str, str], **fault: Any) -> None:
         """Let the next matching call go wrong."""
@@ -197,6 +201,64 @@ class SourceContract:
             assert raised.value.retry_after == float(fault["retry_after"])
         self.bench.clear()
         assert list(source.pull(self.streams[0], None))[-1].last
+
+    def identities(self, pages: Sequence[Page]) -> set[str]:
+        return {record.external_id for page in pages for record in page.records}
+
+    @pytest.mark.case(7)
+    def test_paging_that_repeats_brings_nothing_new(self) -> None:
+        stream = self.streams[0]
+        before = {(r.external_id, r.revision) for page in self.pages(stream) for r in page.records}
+        self.bench.fault(self.bench.read, kind="row_twice")
+        again = {(r.external_id, r.revision) for page in self.pages(stream) for r in page.records}
+        self.bench.clear()
+        assert {identity for identity, _ in again} == {identity for identity, _ in before}
+        assert again == before
+
+    @pytest.mark.case(12, 120)
+    def test_paging_that_skips_is_noticed_or_read_again_or_found_by_the_night(self) -> None:
+        stream = self.streams[0]
+        everything = self.identities(self.pages(stream))
+        self.bench.fault(self.bench.read, kind="row_missing")
+        try:
+            pages = self.pages(stream)
+        except Unavailable:
+            return
+        finally:
+            self.bench.clear()
+        announced = max((page.total for page in pages if page.total is not None), default=0)
+        if announced > sum(len(page.records) for page in pages):
+            return  # truncated: the cursor does not move
+        source = self.source()
+        found = self.identities(pages) | self.identities(self.pages(stream, pages[-1].cursor))
+        if not source.tombstones:
+            found |= set(source.present(stream, *self.span))
+        assert found >= everything
+
+    @pytest.mark.parametrize("skew", [-600.0, 600.0])
+    @pytest.mark.case(119)
+    def test_a_vendor_whose_clock_is_ten_minutes_off_loses_nothing(self, skew: float) -> None:
+        if self.bench.touch is None:
+            pytest.skip("nothing of this vendor bears the stamp of its clock")
+        stream = self.streams[0]
+        self.bench.control(f"{self.bench.vendor}/configure", {"clock_skew": skew})
+        cursor = self.pages(stream)[-1].cursor
+        touched = self.bench.touch(datetime.now(UTC) + timedelta(seconds=skew))
+        assert touched in self.identities(self.pages(stream, cursor))
+
+    @pytest.mark.case(67)
+    def test_credentials_refused_in_the_middle_lose_nothing(self) -> None:
+        stream = self.streams[0]
+        everything = self.identities(self.pages(stream))
+        self.bench.fault({}, kind="status", status=401, after=1)
+        seen: list[Page] = []
+        try:
+            seen.extend(self.source().pull(stream, None))  # which keeps what came before it broke
+        except Unauthorised:
+            self.bench.clear()
+            seen += self.pages(stream, seen[-1].cursor if seen else None)
+        self.bench.clear()
+        assert self.identities(seen) == everything
 
     def test_no_secret_is_recorded(self) -> None:
         with recording() as exchanges:
@@ -337,6 +399,19 @@ class TargetContract:
         assert self.booked(posting.key) == int(books)
         assert set(self.target().find([posting.key])) == ({posting.key} if books else set())
         if not books:
+            self.receipt(posting)
+        assert self.booked(posting.key) == 1
+
+    @pytest.mark.case(67)
+    def test_credentials_that_end_in_the_middle_book_once(self) -> None:
+        (posting,) = self.postings(1)
+        self.target().check()
+        self.bench.fault(self.bench.write, kind="status", status=401)
+        outcome = self.push_one(posting)
+        self.bench.clear()
+        assert isinstance(outcome, Receipt | Unauthorised)
+        if isinstance(outcome, Unauthorised):
+            assert self.booked(posting.key) == 0
             self.receipt(posting)
         assert self.booked(posting.key) == 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from integrations.connectors.netsuite import NetSuiteConnector
 from integrations.protocol import Account
+from integrations.sandbox.server import control
 from portal.records import DocumentKind, Posting
 from tests.integrations.contract import Bench
 
@@ -144,6 +145,17 @@ def token_account(base_url: str) -> Account:
 
 def bench(base_url: str, **settings: Any) -> Bench:
     """What the contract suite needs of this account."""
+
+    def touch(at: datetime) -> str:
+        customer = {
+            "id": "229",
+            "entityId": "NEW",
+            "companyName": "New Ltd",
+            "lastModifiedDate": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+        }
+        control(base_url, "POST", "netsuite/seed", {"records": {"customer": [customer]}})
+        return "229"
+
     return Bench(
         connector=NetSuiteConnector,
         account=account(base_url, **settings),
@@ -151,6 +163,7 @@ def bench(base_url: str, **settings: Any) -> Bench:
         vendor="netsuite",
         read={"method": "POST", "path": "/suiteql"},
         write={"method": "PUT", "path": "/timebill"},
+        touch=touch,
     )
 
 

@@ -202,12 +202,18 @@ class TestContract(SourceContract):
                 approval("a3", entry("e4"), state="WITHDRAWN_APPROVAL", updatedAt="2026-03-09T12:00:00Z"),
             ]
         )
+
+        def touch(at: datetime) -> str:
+            gb.seed(approvals=[approval("a9", entry("e9"), updatedAt=at.strftime("%Y-%m-%dT%H:%M:%SZ"))])
+            return "e9"
+
         self.bench = Bench(
             connector=ClockifyConnector,
             account=gb.account,
             sandbox=gb.base,
             vendor="clockify",
             read={"method": "GET", "path": "/approval-requests"},
+            touch=touch,
         )
 
 
@@ -577,7 +583,7 @@ def test_a_forged_delivery_is_unauthorised(gb: Workspace, door: Door) -> None:
         with pytest.raises(Unauthorised):
             gb.connector.receive({**headers, "clockify-webhook-event-type": CHANGED}, b"{}")
     gb.trusting()
-    with pytest.raises(Unauthorised, match="no webhook token"):
+    with pytest.raises(Unauthorised, match="no secret webhook_token"):
         gb.connector.receive({"clockify-signature": ""}, b"{}")
 
 

@@ -137,12 +137,18 @@ class TestContract(SourceContract):
             time_entries=[entry(1, updated_at="2026-03-03T10:00:00Z"), entry(2), entry(3, approval_status="submitted")],
             expenses=[expense(9)],
         )
+
+        def touch(at: datetime) -> str:
+            us.seed(time_entries=[entry(77, updated_at=at.strftime("%Y-%m-%dT%H:%M:%SZ"))])
+            return "77"
+
         self.bench = Bench(
             connector=HarvestConnector,
             account=us.account,
             sandbox=us.base,
             vendor="harvest",
             read={"method": "GET", "path": "/v2/time_entries"},
+            touch=touch,
         )
 
 

@@ -201,11 +201,15 @@ def test_a_hint_that_cannot_be_published_is_no_error(source: Inbound, monkeypatc
     assert wake.up("pull", 1) is False
 
 
-def test_the_night_compares_ids_and_reads_back(source: Inbound) -> None:
+def test_the_night_compares_ids_keeps_webhooks_alive_and_reads_back(source: Inbound) -> None:
     source.pull()
     target = world.connection("erp", owner=source.entity, is_target=True)
     sweeper.nightly()
-    assert source.woken == [("sweep_ids", source.stream.pk), ("read_back", target.pk)]
+    assert source.woken == [
+        ("sweep_ids", source.stream.pk),
+        ("keep_subscriptions", source.connection.pk),
+        ("read_back", target.pk),
+    ]
 
 
 @pytest.mark.parametrize(("hour", "hinted"), [(1, []), (3, ["sweep_ids"])])

@@ -15,7 +15,7 @@ from integrations import webhooks
 from integrations.models import InboxMessage, RefusedDelivery
 from portal.models import Connection
 from tests.integrations import inbound
-from tests.integrations.fake_source import signature
+from tests.integrations.fake_source import FakeSource, signature
 from tests.integrations.inbound import Inbound
 
 pytestmark = pytest.mark.django_db
@@ -196,6 +196,40 @@ def test_the_same_door_stands_in_the_sites_addresses(source: Inbound, woken: lis
     )
     assert answer.status_code == 202
     assert client.get("/hooks/us-time/").status_code == 405
+
+
+class TestHandshake:
+    """A vendor tries our address before it believes it."""
+
+    @pytest.fixture(autouse=True)
+    def _subscriber(self, source: Inbound, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(FakeSource, "handshake", lambda self, query: query.get("word", ""), raising=False)
+        monkeypatch.setattr(FakeSource, "keep_subscriptions", lambda self, address: "", raising=False)
+
+    def greet(self, method: str = "GET", query: str = "word=abc-123", code: str = "us-time") -> tuple[str, bytes]:
+        said: list[Any] = []
+        environ = {
+            "REQUEST_METHOD": method, "PATH_INFO": f"/hooks/{code}/", "QUERY_STRING": query, "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(b""),
+        }  # fmt: skip
+        door = webhooks.FrontDoor(lambda environ, start_response: [b"site"])
+        body = b"".join(door(environ, lambda status, headers: said.append((status, dict(headers)))))
+        return (f"{said[0][0]} {said[0][1]['Content-Type']}" if said else "", body)
+
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    def test_the_word_is_read_back_as_plain_text(self, method: str) -> None:
+        assert self.greet(method) == ("200 OK text/plain", b"abc-123")
+
+    @pytest.mark.parametrize("query", ["", "other=1", "word=%3Cscript%3E", "word=" + "x" * 1001])
+    def test_nothing_is_read_back_that_is_no_plain_word(self, query: str) -> None:
+        assert self.greet(query=query) == ("", b"site")
+
+    def test_a_connection_that_is_not_there_reads_nothing_back(self) -> None:
+        assert self.greet(code="other") == ("", b"site")
+
+    def test_the_sites_own_address_reads_it_back_too(self, client: Client) -> None:
+        answer = client.get("/hooks/us-time/?word=abc-123")
+        assert (answer.status_code, answer.content, answer["Content-Type"]) == (200, b"abc-123", "text/plain")
 
 
 def test_everything_else_is_the_sites() -> None:

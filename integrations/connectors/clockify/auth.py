@@ -6,11 +6,10 @@ webhook is only ever a hint, and what it names is read again.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Mapping
 
 from integrations.errors import Unauthorised
-from integrations.http import Outgoing
+from integrations.http import Outgoing, check_shared_secret
 from integrations.protocol import Account
 
 SIGNATURE_HEADER = "clockify-signature"
@@ -32,16 +31,6 @@ class ClockifyAuth:
 
 
 def check_token(account: Account, headers: Mapping[str, str]) -> None:
-    """Compare a webhook's token with every active one, in constant time; raises Unauthorised.
-
-    Each of Clockify's webhooks has a token of its own, and while one is rotated both are good: every secret whose name begins
-    with `webhook_token` is active.
-    """
+    """Compare a webhook's token with every active one; raises Unauthorised. Each of Clockify's webhooks has its own."""
     header = str(account.settings.get("signature_header") or SIGNATURE_HEADER)
-    given = next((value for name, value in headers.items() if name.lower() == header.lower()), "")
-    active = [token for name, token in account.secrets.items() if name.startswith(TOKEN_SECRETS) and token]
-    if not active:
-        raise Unauthorised(f"Connection {account.code} has no webhook token, so no webhook can be believed.")
-    matches = [hmac.compare_digest(given.encode(), token.encode()) for token in active]
-    if not given or not any(matches):
-        raise Unauthorised(f"The {header} header of a webhook is {'not ours' if given else 'missing'}.")
+    check_shared_secret(account, headers, header, TOKEN_SECRETS)

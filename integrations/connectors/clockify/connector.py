@@ -10,18 +10,15 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
-
-import msgspec
 
 from integrations.connectors.clockify import assumptions, mapping
 from integrations.connectors.clockify.assumptions import LISTED_STATES
 from integrations.connectors.clockify.auth import ClockifyAuth, check_token
 from integrations.errors import Malformed, Rejected, Unauthorised, Unavailable
-from integrations.http import Http, Rate, Response
+from integrations.http import Http, Rate, Response, plain
 from integrations.protocol import Account, Delivery, Hint, Page, Setting, SourceRecord
 from portal.records import CanonicalRecord
 
@@ -86,7 +83,9 @@ class ClockifyConnector:
         """Records of every approval that changed at or after the cursor, newest first within each state."""
         self._known(stream)
         floor = _cursor(since)
-        reach = floor - timedelta(minutes=float(self._setting("overlap_minutes"))) if floor else None
+        reach = (
+            floor - timedelta(minutes=float(self.account.setting("overlap_minutes", self.settings))) if floor else None
+        )
         closed_at: datetime | None = None
         latest = floor
         for state in LISTED_STATES:
@@ -136,8 +135,8 @@ class ClockifyConnector:
         ]
         if found:
             return found
-        revision = f"{_answered_at(answer).strftime(STAMP)} without approval"
-        payload = {"approvalRequest": None, one: _plain(answer.body)}
+        revision = f"{answer.answered_at.strftime(STAMP)} without approval"
+        payload = {"approvalRequest": None, one: plain(answer.body)}
         return [SourceRecord(stream=stream, external_id=external_id, revision=revision, payload=payload)]
 
     def _of_approval(self, stream: str, is_wanted: Test, day: date | None) -> list[SourceRecord]:
@@ -216,7 +215,7 @@ class ClockifyConnector:
 
         Stops early only while the list really comes in order: a list that does not is read to its end.
         """
-        size, page, in_order = int(self._setting("page_size")), 1, True
+        size, page, in_order = int(self.account.setting("page_size", self.settings)), 1, True
         previous: datetime | None = None
         newest: datetime | None = None
         while True:
@@ -240,7 +239,7 @@ class ClockifyConnector:
                 is_out_of_reach = reach is not None and at is not None and newest is not None and at < newest - reach
                 if not is_out_of_reach and not is_beyond(item):
                     within.append(item)
-            yield [item for item in within if not self._is_too_early(item)], _answered_at(answer)
+            yield [item for item in within if not self._is_too_early(item)], answer.answered_at
             if _is_last(answer, len(items), size) or (in_order and len(within) < len(items)):
                 return
             page += 1
@@ -250,7 +249,7 @@ class ClockifyConnector:
         many, one = _ITEMS[stream]
         records = []
         for part in item.get(many) or ():
-            payload = _plain({"approvalRequest": item["approvalRequest"], one: part})
+            payload = plain({"approvalRequest": item["approvalRequest"], one: part})
             revision = _revision(_updated_at(item), payload, now)
             records.append(SourceRecord(stream=stream, external_id=str(part["id"]), revision=revision, payload=payload))
         return records
@@ -279,11 +278,6 @@ class ClockifyConnector:
     def _known(self, stream: str) -> None:
         if stream not in self.streams:
             raise Malformed(f"Clockify has no stream “{stream}”; its streams are {', '.join(self.streams)}.")
-
-    def _setting(self, name: str) -> Any:
-        """A setting, or the default that is declared for it."""
-        value = self.account.settings.get(name)
-        return next(s.default for s in self.settings if s.name == name) if value in (None, "") else value
 
 
 def _approvals(answer: Response) -> list[Mapping[str, Any]]:
@@ -354,16 +348,3 @@ def _moment(written: Any) -> datetime | None:
     except ValueError:
         return None
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
-
-
-def _answered_at(answer: Response) -> datetime:
-    """When the server answered, by its own clock; by ours where it names none."""
-    try:
-        return parsedate_to_datetime(answer.headers.get("date", "")).astimezone(UTC)
-    except (ValueError, TypeError):
-        return datetime.now(UTC)
-
-
-def _plain(value: Any) -> Any:
-    """A value as json.dumps takes it: numbers with a point as their digits, so that none is lost."""
-    return msgspec.to_builtins(value)

@@ -10,20 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from integrations.connectors.harvest import mapping
 from integrations.connectors.harvest.auth import HarvestAuth
 from integrations.connectors.harvest.cursor import STAMP, HarvestCursor, day_digest, revision, stamp_of
 from integrations.errors import Malformed, Rejected, Unavailable
-from integrations.http import Http, Rate, Response
+from integrations.http import Http, Rate, Response, plain
 from integrations.protocol import Account, Delivery, Hint, Page, Setting, SourceRecord
 from portal.records import CanonicalRecord
 
@@ -107,11 +104,11 @@ class HarvestConnector:
         On a first reading nothing was seen before; the days are only noted, because the updates that are read next bring
         every record. Noting them first means that no change falls between the two readings.
         """
-        days = int(self._setting("window_days"))
+        days = int(self.account.setting("window_days", self.settings))
         if days <= 0:
             return
         now = self._server_time()
-        if not cursor.is_due(now, float(self._setting("reread_hours"))):
+        if not cursor.is_due(now, float(self.account.setting("reread_hours", self.settings))):
             return
         is_first = cursor.reread_at is None
         today = now.date()
@@ -139,7 +136,7 @@ class HarvestConnector:
             raise
         if not isinstance(answer.body, Mapping) or "id" not in answer.body:
             raise Unavailable("Harvest answered something that is not a record.")
-        return self._records(hint.stream, [answer.body], _answered_at(answer))
+        return self._records(hint.stream, [answer.body], answer.answered_at)
 
     def present(self, stream: str, start: date, end: date) -> Iterator[str]:
         """Ids of everything with a work date in the range. Raises Unavailable for a list cut short, never too few."""
@@ -169,7 +166,7 @@ class HarvestConnector:
             yield Listed(
                 items=items,
                 total=expected,
-                answered_at=_answered_at(answer),
+                answered_at=answer.answered_at,
                 last=link is None,
                 is_cut_short=link is None and read < expected,
             )
@@ -192,8 +189,10 @@ class HarvestConnector:
         if start_on := self.account.settings.get("start_on"):
             params["from"] = str(start_on)
         if cursor.updated is not None:
-            overlap = max(timedelta(minutes=float(self._setting("overlap_minutes"))), timedelta(minutes=1))
-            zone = str(self._setting("cursor_zone"))
+            overlap = max(
+                timedelta(minutes=float(self.account.setting("overlap_minutes", self.settings))), timedelta(minutes=1)
+            )
+            zone = str(self.account.setting("cursor_zone", self.settings))
             local = (cursor.updated - overlap).astimezone(ZoneInfo(zone))
             params["updated_since"] = local.strftime(STAMP if zone == "UTC" else STAMP.removesuffix("Z"))
         return params
@@ -206,23 +205,13 @@ class HarvestConnector:
                 stream=stream,
                 external_id=str(item["id"]),
                 revision=revision(item, now, reread=reread),
-                payload=_plain(item),
+                payload=plain(item),
             )
             for item in items
         ]
 
     def _server_time(self) -> datetime:
-        return _answered_at(self.http.request("GET", "/users/me"))
-
-    def _setting(self, name: str) -> Any:
-        """A setting, or the default that is declared for it."""
-        value = self.account.settings.get(name)
-        return next(s.default for s in self.settings if s.name == name) if value in (None, "") else value
-
-
-def _plain(value: Any) -> Any:
-    """A value as json.dumps takes it: numbers with a point as their digits, so that none is lost."""
-    return msgspec.to_builtins(value)
+        return self.http.request("GET", "/users/me").answered_at
 
 
 def _number(external_id: str) -> int:
@@ -257,11 +246,3 @@ def _envelope(answer: Response, name: str) -> tuple[Sequence[Mapping[str, Any]],
     link = (body.get("links") or {}).get("next")
     total = body.get("total_entries")
     return items, str(link) if link else None, total if isinstance(total, int) else len(items)
-
-
-def _answered_at(answer: Response) -> datetime:
-    """When the server answered, by its own clock; by ours where it names none."""
-    try:
-        return parsedate_to_datetime(answer.headers.get("date", "")).astimezone(UTC)
-    except (ValueError, TypeError):
-        return datetime.now(UTC)

@@ -1,0 +1,40 @@
+"""What we assume of Tempo without a source for it; to be tried on a live account, and changed here only.
+
+- A rejected timesheet is reported OPEN again; an account that says REJECTED is understood as well.
+- Stamps have whole seconds where they show none, so what changed in this very second may change again under one stamp.
+- `GET /4/periods` answers its list under `periods`, a list of subscriptions stands under `results`.
+- The account of a worklog is its work attribute `_Account_`, whose value is the account's key.
+- Tempo-Timestamp is signed and not understood: whether it counts seconds or milliseconds is not documented.
+- A row of the paper trail names the worklog by `entityId`, which is its `tempoWorklogId`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from portal.records import SourceStatus
+
+SETTLED_SECONDS = 1
+ACCOUNT_ATTRIBUTE = "_Account_"
+STATUSES = {
+    "OPEN": SourceStatus.DRAFT,
+    "IN_REVIEW": SourceStatus.SUBMITTED,
+    "APPROVED": SourceStatus.APPROVED,
+    "REJECTED": SourceStatus.REJECTED,
+}
+
+
+def periods(body: Any) -> list[Mapping[str, Any]]:
+    """The approval periods in an answer, each with `from` and `to`."""
+    return _listed(body, "periods")
+
+
+def subscriptions(body: Any) -> list[Mapping[str, Any]]:
+    """The webhook subscriptions in an answer."""
+    return body if isinstance(body, list) else _listed(body, "results")
+
+
+def _listed(body: Any, name: str) -> list[Mapping[str, Any]]:
+    items = body.get(name, body.get("results")) if isinstance(body, Mapping) else None
+    return list(items) if isinstance(items, list) else []
