@@ -7,6 +7,8 @@ from typing import Any
 import django_filters as filters
 from django.db.models import Q, QuerySet
 
+from portal.models import RejectedValue
+from portal.records import MasterKind
 from reconciliation.models import (
     ExceptionCase,
     Hold,
@@ -134,4 +136,24 @@ class ProposalFilter(filters.FilterSet):
 
     class Meta:
         model = Proposal
+        fields: list[str] = []
+
+
+class RejectedValueFilter(filters.FilterSet):
+    """What rejected values are found by."""
+
+    entity = filters.CharFilter("entity__code", label="Entity")
+    system = filters.CharFilter("connection__code", label="System")
+    kind = filters.ChoiceFilter(
+        choices=[(str(one), one.replace("_", " ").capitalize()) for one in MasterKind], label="Kind"
+    )
+    field = filters.CharFilter("field", label="Field")
+    text = filters.CharFilter(method="by_text", label="Text")
+
+    def by_text(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """In the record, in what was said or in what stands."""
+        return rows.filter(Q(record__icontains=value) | Q(said__icontains=value) | Q(stands__icontains=value))
+
+    class Meta:
+        model = RejectedValue
         fields: list[str] = []

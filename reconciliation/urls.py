@@ -18,6 +18,7 @@ from reconciliation.views import (
     pack,
     queue,
     reconciliation,
+    rejected,
     running,
     search,
     tabs,
@@ -39,6 +40,9 @@ NAVIGATION = (
     NavItem(label="Approvals", url_name="approvals", position=5, group="Govern", key="a", badge=approvals.to_approve),
     NavItem(label="Proposals", url_name="proposals", position=6, group="Govern", badge=approvals.to_decide),
     NavItem(label="Operations", url_name="operations", position=40, key="o"),
+    NavItem(
+        label="Rejected values", url_name="rejected_values", position=85, group="Govern", badge=rejected.open_values
+    ),
     NavItem(label="Teams", url_name="teams", position=40, group="Govern", roles=teams.READERS),
 )
 
@@ -67,6 +71,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("reconciliation/<int:pk>/", reconciliation.RunScreen.as_view(), name="reconciliation_run"),
     path("reconciliation/<int:pk>/sheet/", reconciliation.SheetScreen.as_view(), name="reconciliation_sheet"),
     path("reconciliation/periods/<int:pk>/", reconciliation.PeriodScreen.as_view(), name="reconciliation_period"),
+    path("rejected/", rejected.RejectedList.as_view(), name="rejected_values"),
+    path("rejected/<int:pk>/", rejected.RejectedPage.as_view(), name="rejected_value"),
     path("teams/", teams.TeamList.as_view(), name="teams"),
     path("teams/new/", teams.TeamScreen.as_view(), name="team_new"),
     path("teams/<int:pk>/", teams.TeamScreen.as_view(), name="team"),

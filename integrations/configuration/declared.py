@@ -21,6 +21,7 @@ from integrations.connectors.files.folder import path_of
 from integrations.errors import ConnectorError
 from integrations.http.addresses import check_url
 from integrations.protocol import Account, ConnectorType, Setting
+from portal import field_owners
 from portal.importing.load import Load
 from portal.importing.tables import Row
 from portal.models import Connection
@@ -73,6 +74,9 @@ def _check_settings(load: Load, row: Row, kind: ConnectorType, given: Mapping[st
             _check_setting(load, row, setting, value)
         elif name in _TIMEOUTS:
             _check_seconds(load, row, name, value)
+        elif name == "owns":
+            for sentence in field_owners.problems(value):
+                load.problem(row, "settings.owns", "", f"will not do: {sentence}")
         elif name not in target_keys:
             known = [one.name for one in kind.settings if not one.secret]
             load.problem(row, f"settings.{name}", "", f"is not a setting of {kind.name}; it has {', '.join(known)}.")

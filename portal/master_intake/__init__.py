@@ -1,8 +1,9 @@
 """Master data as its owner system states it: matched by the system's own key, applied with history, told to who validates.
 
-The rule here: a system changes only what it owns (`owns` in the connection's settings, by kind); what another system says is
-left, and kept as a rejected change where it differs. A new record is tied to the system's key at once; records are never tied by
-their names. What a record names must be known here first, so a child that comes before its parent waits for it.
+The rule here: a system changes only what it owns (`owns` in the connection's settings, by kind and by field); what another system
+says, and what would break a rule of quality, is kept as a rejected value where it differs. A new record is tied to the system's
+key at once; records are never tied by their names. What a record names must be known here first, so a child that comes before
+its parent waits for it. What every system says is kept besides, so that a person can map it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from portal import audit, sql
-from portal.master_intake import commercial, organisation
+from portal import sql
+from portal.master_intake import commercial, foreign, organisation, rejected
 from portal.master_intake.base import Intake, NotYet, Unfit
-from portal.models import Connection, Resource
+from portal.models import Connection
 from portal.records import MasterKind, MasterRecord
 
 __all__ = ["ATTRIBUTES", "Outcome", "take_in"]
@@ -74,47 +75,40 @@ def take_in(connection: Connection, records: Sequence[tuple[int, MasterRecord]])
         if known is None or record.revision >= known[1].revision:
             latest[record.kind, record.external_id] = (message_id, record)
     outcome = Outcome()
-    owned = frozenset(connection.settings.get("owns", ()))
     intake = Intake(connection, f"{connection.connector} says so ({connection.code})")
     for kind in MasterKind:
         of_kind = sorted(
             (each for each in latest.values() if each[1].kind == kind), key=lambda each: (each[1].revision, each[0])
         )
-        if kind in owned:
+        if intake.owners.claims_kind(connection.pk, kind):
             _apply_all(intake, of_kind, outcome)
         else:
-            outcome.left.update((message_id, _leave(intake, record)) for message_id, record in of_kind)
+            _apply_fields(intake, kind, of_kind, outcome)
+    rejected.keep(connection, intake.rejections, intake.looked_at)
+    foreign.keep(intake, [record for _, record in latest.values()])
     intake.tell()
     return outcome
 
 
-def _leave(intake: Intake, record: MasterRecord) -> str:
-    """Do not take what a system says of a record that it does not own; where it differs, note what was said and what stands."""
-    sentence = f"{intake.connection.code} does not own {record.kind.replace('_', ' ')} records here."
-    row = intake.find(record.kind, record.external_id)
-    if row is None or record.deleted:
-        return sentence
-    own = {field.name for field in row._meta.concrete_fields if not field.is_relation and not field.primary_key}
-    says = {"name": record.name, **{name: value for name, value in record.attributes.items() if name in own}}
-    stands = {name: getattr(row, name) for name, value in says.items() if value and value != getattr(row, name)}
-    if not stands:
-        return sentence
-    said = {name: says[name] for name in stands}
-    told = "; ".join(f"{name} “{said[name]}” was not taken, “{stands[name]}” stands" for name in stands)
-    sentence = f"{sentence.removesuffix('.')}: {told}."
-    entity = _entity_of(row)
-    audit.record(None, "master-change.rejected", row, entity=entity, reason=sentence, before=stands, after=said)
-    return sentence
-
-
-def _entity_of(row: Any) -> int | None:
-    """The entity in which a record is seen, of a person the latest employer; none for what all entities share."""
-    way = row.scope.path if hasattr(row, "scope") else "entity"
-    found = row._meta.base_manager.filter(pk=row.pk)
-    if isinstance(row, Resource):
-        found = found.order_by("-engagements__valid_from")
-    entity_id: int | None = found.values_list(way, flat=True).first()
-    return entity_id
+def _apply_fields(
+    intake: Intake, kind: MasterKind, records: Sequence[tuple[int, MasterRecord]], outcome: Outcome
+) -> None:
+    """Take from a system that does not own the kind what it owns of it, of records that its keys mean; leave the rest."""
+    owns_some = intake.owners.claims_some(intake.connection.pk, kind)
+    sentence = f"{intake.connection.code} does not own {kind.replace('_', ' ')} records here."
+    for message_id, record in records:
+        before = len(intake.rejections)
+        if kind in _END and not record.deleted and intake.find(kind, record.external_id) is not None:
+            _apply_all(intake, [(message_id, record)], outcome)
+        elif owns_some and not record.deleted:
+            outcome.left[message_id] = f"{sentence.removesuffix('.')}, and key {record.external_id} is not mapped yet."
+            continue
+        if message_id in outcome.waiting or message_id in outcome.failed:
+            continue
+        if told := "; ".join(each.told for each in intake.rejections[before:] if each.is_owners):
+            outcome.left[message_id] = f"{sentence.removesuffix('.')}: {told}."
+        elif not owns_some:
+            outcome.left[message_id] = sentence
 
 
 def _apply_all(intake: Intake, records: Sequence[tuple[int, MasterRecord]], outcome: Outcome) -> None:

@@ -12,12 +12,12 @@ from portal.records import MasterKind, MasterRecord
 
 def customer(intake: Intake, record: MasterRecord) -> None:
     """A customer, its place in the hierarchy, its active range, and the merge that it may have come to."""
-    survivor = intake.named(record, "merged_into", MasterKind.CUSTOMER)
-    entity = intake.named(record, "entity", MasterKind.ENTITY)
-    parent = intake.find(MasterKind.CUSTOMER, record.parent.key) if record.parent.key else None
-    if parent is None and record.parent.key:
-        raise NotYet(f"customer {record.code} is below customer {record.parent.key}, which is not known here yet.")
     row = intake.by_code(MasterKind.CUSTOMER, record)
+    survivor = intake.named(record, "merged_into", MasterKind.CUSTOMER, row)
+    entity = intake.named(record, "entity", MasterKind.ENTITY, row)
+    parent = intake.find(MasterKind.CUSTOMER, record.parent.key) if record.parent.key else None
+    if parent is None and record.parent.key and intake.may_set(MasterKind.CUSTOMER, row, "parent"):
+        raise NotYet(f"customer {record.code} is below customer {record.parent.key}, which is not known here yet.")
     values = {
         "name": record.name, "entity": entity, "parent": parent,
         **stated(record, "currency", "tax_number", "tax_treatment", "active_from", "active_to"),
@@ -30,7 +30,13 @@ def customer(intake: Intake, record: MasterRecord) -> None:
     if not record.is_active and "active_to" not in values:
         values["active_to"] = row.active_to or intake.today - timedelta(days=1)
     row = intake.save(MasterKind.CUSTOMER, record, row, values)
-    if record.is_active and row.active_to is not None and "active_to" not in values and row.active_to < intake.today:
+    ended = row.active_to is not None and row.active_to < intake.today
+    if (
+        record.is_active
+        and ended
+        and "active_to" not in values
+        and intake.may_set(MasterKind.CUSTOMER, row, "active_to")
+    ):
         history.update_each_with_reason(Customer, [(row, {"active_to": None})], reason=intake.reason)
         intake.changed["customer"].add(row.pk)
     if survivor is not None and survivor.pk != row.pk:
@@ -39,6 +45,10 @@ def customer(intake: Intake, record: MasterRecord) -> None:
 
 def _merge(intake: Intake, record: MasterRecord, loser: Customer, survivor: Customer) -> None:
     """Follow a merge: the loser points at its survivor, and so does its key. What is posted stays as it is."""
+    if not intake.may_set(MasterKind.CUSTOMER, loser, "merged_into"):
+        if loser.merged_into_id != survivor.pk:
+            intake.reject(record, loser, "merged_into", said=survivor, stands=loser.merged_into)
+        return
     if loser.merged_into_id != survivor.pk:
         history.update_each_with_reason(Customer, [(loser, {"merged_into": survivor})], reason=intake.reason)
         intake.changed["customer"].update((loser.pk, survivor.pk))
@@ -50,9 +60,9 @@ def project(intake: Intake, record: MasterRecord) -> None:
     row = intake.by_code(MasterKind.PROJECT, record)
     values = {
         "name": record.name,
-        "customer": intake.named(record, "customer", MasterKind.CUSTOMER),
-        "entity": intake.named(record, "entity", MasterKind.ENTITY),
-        "cost_centre": intake.named(record, "cost_centre", MasterKind.COST_CENTRE),
+        "customer": intake.named(record, "customer", MasterKind.CUSTOMER, row),
+        "entity": intake.named(record, "entity", MasterKind.ENTITY, row),
+        "cost_centre": intake.named(record, "cost_centre", MasterKind.COST_CENTRE, row),
         **stated(record, "billing_model", "requires_task"),
     }
     if row.pk is None:
@@ -67,8 +77,9 @@ def project(intake: Intake, record: MasterRecord) -> None:
 def _status(intake: Intake, project: Project, status: str, record: MasterRecord) -> None:
     """What a project is from today on. What it was on earlier days stays, because hours are judged by their day."""
     statuses = list(ProjectStatus.objects.filter(project=project).order_by("valid_from"))
+    may = intake.may_set(MasterKind.PROJECT, project, "status")
     starts_on = record.attributes.get("starts_on") or BEGINNING
-    if not statuses:
+    if not statuses and may:
         row = ProjectStatus(project=project, status=status, valid_from=starts_on)
         history.bulk_create_with_reason(ProjectStatus, [row], reason=intake.reason)
         intake.changed["project"].add(project.pk)
@@ -78,6 +89,10 @@ def _status(intake: Intake, project: Project, status: str, record: MasterRecord)
         None,
     )
     if current is None or current.status == status:
+        return
+    if not may:
+        if "status" in record.attributes or not record.is_active:
+            intake.reject(record, project, "status", said=status, stands=current.status)
         return
     later = [s for s in statuses if s.valid_from > intake.today]
     ends = min((s.valid_from for s in later), default=None)

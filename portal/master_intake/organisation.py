@@ -59,8 +59,10 @@ def _period_state(intake: Intake, record: MasterRecord, row: AccountingPeriod | 
 
 def cost_centre(intake: Intake, record: MasterRecord) -> None:
     """A cost centre and the days on which it may be used."""
-    entity = intake.named(record, "entity", MasterKind.ENTITY) or intake.only_entity(record)
-    row = intake.by_code(MasterKind.COST_CENTRE, record, entity=entity)
+    row = intake.find(MasterKind.COST_CENTRE, record.external_id)
+    if row is None:
+        entity = intake.named(record, "entity", MasterKind.ENTITY) or intake.only_entity(record)
+        row = intake.by_code(MasterKind.COST_CENTRE, record, entity=entity)
     values = {"name": record.name, **stated(record, "valid_from", "valid_to")}
     if not record.is_active and "valid_to" not in values:
         values["valid_to"] = row.valid_to or intake.today - timedelta(days=1)
@@ -69,12 +71,11 @@ def cost_centre(intake: Intake, record: MasterRecord) -> None:
 
 def resource(intake: Intake, record: MasterRecord) -> None:
     """A person, and the engagement under this key."""
-    entity = intake.named(record, "entity", MasterKind.ENTITY)
-    cost_centre = intake.named(record, "cost_centre", MasterKind.COST_CENTRE)
-    row = intake.save(
-        MasterKind.RESOURCE, record, intake.by_code(MasterKind.RESOURCE, record),
-        {"name": record.name, **stated(record, "email")},
-    )  # fmt: skip
+    row = intake.by_code(MasterKind.RESOURCE, record)
+    may = intake.may_set(MasterKind.RESOURCE, row, "engagement")
+    entity = intake.named(record, "entity", MasterKind.ENTITY) if may else None
+    cost_centre = intake.named(record, "cost_centre", MasterKind.COST_CENTRE) if may else None
+    row = intake.save(MasterKind.RESOURCE, record, row, {"name": record.name, **stated(record, "email")})
     if entity is not None:
         _engagement(intake, row, entity, cost_centre, record)
 

@@ -18,6 +18,7 @@ from portal.models.connections import Connection
 from portal.models.currencies import ExchangeRate
 from portal.models.documents import Document, Expense, TimeEntry
 from portal.models.exports import Export
+from portal.models.governance import ForeignRecord, RejectedValue
 from portal.models.ledger import (
     Attempt,
     AttemptLine,
@@ -79,6 +80,7 @@ __all__ = [
     "ExchangeRate",
     "Expense",
     "Export",
+    "ForeignRecord",
     "GrantRole",
     "Heartbeat",
     "IntercompanyRelation",
@@ -104,6 +106,7 @@ __all__ = [
     "RateCard",
     "ReadBack",
     "Receipt",
+    "RejectedValue",
     "Resource",
     "Role",
     "SavedView",

@@ -26,6 +26,7 @@ class NotificationKind(models.TextChoices):
     ESCALATED = "escalated", "Escalated"
     REGRESSED = "regressed", "Came back on mine"
     EXPORT = "export", "My export is ready"
+    REJECTED = "rejected", "A system said what is not taken"
 
 
 class Digest(models.Model):

@@ -150,6 +150,12 @@ def visible(model: type[Model], user: Any) -> QuerySet[Any]:
     return rows
 
 
+def name_of_kind(kind: str) -> str:
+    """The name by which addresses know the model of a kind of record; empty for a kind without one of its own."""
+    model = _KINDS.get(kind)
+    return str(model._meta.model_name) if model is not None else ""
+
+
 def address_of(user: Any, name: str, key: str) -> str:
     """The history page of a record by its model's name and key; empty when there is none that the person may see."""
     model = governed().get(name)

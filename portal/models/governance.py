@@ -1,0 +1,112 @@
+"""What other systems say of master data: their records as they last stated them, and the values that were not taken.
+
+The rule here: neither is master data. They are kept so that a person can say which record is which, and which value holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.db.models import Q
+
+from portal.models.access import Scope, ScopedQuerySet
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+
+SHARED_KINDS = ("customer", "role")  # kinds of which a record without an entity belongs to every entity
+
+
+class SaidQuerySet(ScopedQuerySet[Any]):
+    """What was said of records of an entity; of those without one only what may belong to every entity is seen by all."""
+
+    def shared_with(self, user: AbstractBaseUser | AnonymousUser) -> Q:
+        """Customers without an entity belong to every entity; what a project without one belongs to is not known."""
+        return Q(kind__in=SHARED_KINDS)
+
+
+class ForeignRecord(models.Model):
+    """One record of another system as it last stated it, whether it is tied to one of ours or not."""
+
+    connection = models.ForeignKey("portal.Connection", models.CASCADE, related_name="foreign_records")
+    system = models.CharField(max_length=40)
+    realm = models.CharField(max_length=120, blank=True)
+    kind = models.CharField(max_length=20)
+    external_id = models.CharField(max_length=200)
+    code = models.CharField(max_length=200, blank=True)
+    name = models.CharField(max_length=300, blank=True)
+    entity = models.ForeignKey("portal.LegalEntity", models.CASCADE, null=True, blank=True, related_name="+")
+    attributes = models.JSONField(default=dict, blank=True)  # as the system stated them, in our field names
+    is_active = models.BooleanField(default=True)
+    revision = models.CharField(max_length=64, blank=True)
+    seen_at = models.DateTimeField()
+
+    scope = Scope(shared=True)
+    objects = SaidQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["system", "kind", "code", "external_id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["system", "realm", "kind", "external_id"], name="a_foreign_record_is_known_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code or self.external_id} {self.name}".strip()
+
+
+class RejectedValue(models.Model):
+    """One value of one field that a system stated and that was not taken, because it does not own it or because it will not do.
+
+    It stays open until a person keeps what stands or takes the value, or until the systems agree again.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open", "Open"
+        KEPT = "kept", "What stands was kept"
+        PROPOSED = "proposed", "Proposed as a change"
+        SETTLED = "settled", "Settled: the systems agree"
+        SUPERSEDED = "superseded", "Superseded by another value"
+
+    connection = models.ForeignKey("portal.Connection", models.PROTECT, related_name="rejected_values")
+    kind = models.CharField(max_length=20)
+    internal_id = models.BigIntegerField()  # the primary key within the kind's table
+    record = models.CharField(max_length=300)  # its code and name, as they were
+    entity = models.ForeignKey("portal.LegalEntity", models.PROTECT, null=True, blank=True, related_name="+")
+    field = models.CharField(max_length=40)
+    stands = models.TextField(blank=True)
+    said = models.TextField(blank=True)
+    reason = models.TextField()  # whose field it is, or which rule the value breaks
+    revision = models.CharField(max_length=64, blank=True)
+    times = models.PositiveIntegerField(default=1)  # how often it was said
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
+    decided_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decision = models.TextField(blank=True)
+
+    scope = Scope(shared=True)
+    objects = SaidQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-last_at", "-id"]
+        indexes = [models.Index(fields=["kind", "internal_id"], name="rejected_by_record")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "kind", "internal_id", "field"],
+                condition=Q(state="open"),
+                name="one_open_rejected_value_per_field",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["kept", "proposed"])
+                | (Q(decided_by__isnull=False, decided_at__isnull=False) & ~Q(decision="")),
+                name="a_decided_value_has_a_person_and_a_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.field.replace('_', ' ')} of {self.record}: “{self.said}”"

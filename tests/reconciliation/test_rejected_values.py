@@ -1,0 +1,76 @@
+"""Values that were not taken, on screen: seen where they are of, decided by those who may, kept with a reason."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from portal import master_intake
+from portal.models import AuditEvent, Crosswalk, Customer, GrantRole, LegalEntity, RejectedValue, User
+from portal.records import MasterKind, MasterRecord
+from tests import world
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def entity() -> LegalEntity:
+    return world.entity()
+
+
+@pytest.fixture
+def value(entity: LegalEntity) -> RejectedValue:
+    """A CRM says another name than the one that stands."""
+    crm = world.connection("crm", is_source=True, settings={"owns": []})
+    ours = Customer.objects.create(code="ACME", name="Acme Inc.", currency="USD", entity=entity)
+    Crosswalk.objects.create(
+        system="fake", kind="customer", external_id="c1", internal_id=ours.pk, valid_from=date(2020, 1, 1)
+    )
+    said = MasterRecord(kind=MasterKind.CUSTOMER, external_id="c1", revision="2", code="C1", name="ACME Holding")
+    master_intake.take_in(crm, [(0, said)])
+    return RejectedValue.objects.get()
+
+
+def person(client: Client, role: str, entity: LegalEntity, name: str = "carla") -> User:
+    user = world.user(name, role, entity)
+    client.force_login(user)
+    return user
+
+
+@pytest.mark.case(31)
+def test_a_controller_keeps_what_stands_with_a_reason(
+    client: Client, value: RejectedValue, entity: LegalEntity
+) -> None:
+    person(client, GrantRole.CONTROLLER, entity)
+    shown = client.get(reverse("rejected_values")).content.decode()
+    assert "ACME Holding" in shown
+    page = client.get(reverse("rejected_value", args=[value.pk])).content.decode()
+    assert "Keep what stands" in page
+    assert "customer.name" in page
+    asked = client.post(reverse("rejected_value", args=[value.pk]), {"action": "keep"})
+    confirmed = asked.context["confirmed"]
+    answer = client.post(
+        reverse("rejected_value", args=[value.pk]),
+        {"action": "keep", "confirmed": confirmed, "reason": "As in the contract."},
+    )
+    assert answer.status_code == 303
+    value.refresh_from_db()
+    assert (value.state, str(value.decided_by), value.decision) == ("kept", "carla", "As in the contract.")
+    assert AuditEvent.objects.filter(action="rejected-value.kept").count() == 1
+    assert "Keep what stands</button>" not in client.get(reverse("rejected_value", args=[value.pk])).content.decode()
+
+
+def test_an_analyst_reads_and_does_not_decide(client: Client, value: RejectedValue, entity: LegalEntity) -> None:
+    person(client, GrantRole.ANALYST, entity)
+    address = reverse("rejected_value", args=[value.pk])
+    assert "ACME Holding" in client.get(address).content.decode()
+    assert client.post(address, {"action": "keep"}).status_code == 403
+
+
+def test_nobody_sees_the_values_of_another_entity(client: Client, value: RejectedValue) -> None:
+    person(client, GrantRole.CONTROLLER, world.entity("GB", "GBP"))
+    assert "ACME" not in client.get(reverse("rejected_values")).content.decode()
+    assert client.get(reverse("rejected_value", args=[value.pk])).status_code == 404
