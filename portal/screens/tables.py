@@ -5,7 +5,7 @@ The rule here: a column's `value` is what an export gets: the figure itself, nev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import django_tables2 as tables
@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from portal import charts, figures
+from portal.screens import drawing
 
 
 class Column(tables.Column):  # type: ignore[misc]
@@ -37,10 +38,15 @@ class Table(tables.Table):  # type: ignore[misc]
     stacks: ClassVar[bool] = True  # narrow screens get a card a row
 
     def __init__(self, data: Any, **more: Any) -> None:
-        key = lambda record: getattr(record, "pk", None)  # noqa: E731 - what tables2 calls by its argument's name
-        named = lambda record: f"row-{getattr(record, 'pk', '')}"  # noqa: E731
-        more.setdefault("row_attrs", {"data-key": key, "id": named})
         super().__init__(data, default=figures.UNKNOWN, **more)
+
+    def drawn(self) -> Iterator[SafeString]:
+        """The rows of the page, each with its key."""
+        return drawing.rows(self, self.paginated_rows.data)
+
+    def drawn_anew(self) -> Iterator[SafeString]:
+        """The same rows for a page that shows them already."""
+        return drawing.rows(self, self.paginated_rows.data, out_of_band=True)
 
 
 class TextColumn(Column):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import date, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from portal.models import Engagement, Project, ProjectStatus
 from reconciliation.models import ExceptionCase
@@ -31,7 +31,10 @@ class Held(NamedTuple):
 
 def projects(entities: Collection[int], since: date | None) -> list[Candidate]:
     """Projects of these entities that were open at some time since a day; three statements."""
-    found = Project.objects.filter(entity__in=entities).select_related("customer", "manager").order_by("code")
+    found = Project.objects.filter(entity__in=entities).order_by("code").values_list(
+        "pk", "entity_id", "code", "name", "customer__name", "manager__username", "manager__first_name",
+        "manager__last_name", "manager__email",
+    )  # fmt: skip
     days: dict[int, list[tuple[date, date | None]]] = defaultdict(list)
     statuses = ProjectStatus.objects.filter(project__entity__in=entities, status=OPEN).order_by("valid_from")
     for pk, start, end in statuses.values_list("project_id", "valid_from", "valid_to"):
@@ -42,18 +45,16 @@ def projects(entities: Collection[int], since: date | None) -> list[Candidate]:
     for pk, code, name in steps.values_list("pk", "approval_chain__approver__code", "approval_chain__approver__name"):
         chains[pk] |= {code.casefold(), name.casefold()}
     return [
-        Candidate(
-            one.pk, one.entity_id, one.code, one.name, one.customer.name, tuple(days[one.pk]),
-            frozenset(chains[one.pk] | _names_of(one.manager)),
-        )
-        for one in found if one.pk in days
-    ]  # fmt: skip
+        Candidate(pk, entity_id, code, name, client, tuple(days[pk]), frozenset(chains[pk] | _names_of(*manager)))
+        for pk, entity_id, code, name, client, *manager in found
+        if pk in days
+    ]
 
 
-def _names_of(manager: Any) -> set[str]:
-    if manager is None:
-        return set()
-    return {word.casefold() for word in (manager.username, manager.get_full_name(), manager.email) if word}
+def _names_of(username: str | None, first: str | None, last: str | None, email: str | None) -> set[str]:
+    """How an approver may be named who manages the project; nobody's names where it has no manager."""
+    words = (username, f"{first or ''} {last or ''}".strip(), email)
+    return {word.casefold() for word in words if word}
 
 
 def people(entities: Collection[int]) -> list[Candidate]:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import django_filters as filters
-from django.db.models import CharField, Count, F, Func, Min, Q, QuerySet, Sum
+from django.db.models import BooleanField, CharField, Count, ExpressionWrapper, F, Func, Min, Q, QuerySet, Sum
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -37,7 +37,7 @@ from reconciliation.views import rows
 from reconciliation.views.causes import CAUSES
 from reconciliation.views.tabs import EMPTY, IN_QUEUE, TABS, is_mine
 from reconciliation.views.triage import IN_LIST, counted, offered_in
-from reconciliation.views.worth import GROUP, Worth, in_one, worth_of
+from reconciliation.views.worth import GROUP, Worth, folded, in_one, worth_of
 
 ENTRIES = Content("entries", "Their entries")
 AGES = ((7, "more than a week"), (14, "more than two weeks"), (30, "more than a month"), (60, "more than two months"))
@@ -150,27 +150,20 @@ class CauseList(ListScreen):
     def by_currency(self) -> list[dict[str, Any]]:
         """What each tab holds in each leading currency, plain and compared, and what the open causes do.
 
-        One statement for tabs and tiles.
+        One statement for tabs and tiles: causes are counted by everything that they are in, and each count is added where it
+        belongs.
         """
         user, today = self.request.user, timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
         is_open = Q(state=ExceptionCase.State.OPEN)
-        asked: dict[str, Any] = {}
-        for tab in self.tabs:
-            where = tab.where(user) if tab.where else Q()
-            asked |= {
-                f"count_{tab.slug}": Count("pk", filter=where),
-                f"sum_{tab.slug}": Sum("compared_amount", filter=where),
-                f"own_{tab.slug}": Sum("held_amount", filter=where),
-            }
-        asked |= {
-            "causes": Count("pk", filter=is_open),
-            "entries": Sum("open_holds", filter=is_open, default=0),
-            "oldest": Min("oldest_work_date", filter=is_open),
-            "new": Count("pk", filter=is_open & Q(opened_at__gte=today)),
-            "others": Count("pk", filter=is_open & with_others(user)),
-        }
-        by = self.base.order_by().values("held_currency", "compared_in", group=GROUP)
-        return list(by.annotate(**asked).order_by("held_currency", "compared_in", "group"))
+        wheres = {tab.slug: (tab.where(user) if tab.where else ~Q(pk=None)) for tab in self.tabs}
+        kinds = {"causes": is_open, "new": is_open & Q(opened_at__gte=today), "others": is_open & with_others(user)}
+        asked = {f"in_{name}": ExpressionWrapper(where, BooleanField()) for name, where in (wheres | kinds).items()}
+        by = self.base.order_by().values("held_currency", "compared_in", group=GROUP, **asked)
+        counted = by.annotate(
+            n=Count("pk"), compared=Sum("compared_amount"), own=Sum("held_amount"), held=Sum("open_holds"),
+            first=Min("oldest_work_date"),
+        )  # fmt: skip
+        return folded(counted, wheres, kinds)
 
     def overall(self, name: str) -> int:
         """One count over all currencies."""

@@ -87,6 +87,31 @@ def worth_of(held: Iterable[Mapping[str, Any]], groups: Iterable[str]) -> Worth:
     return Worth(priced, [(code, guess) for code, _, guess in found if guess], told, rates)
 
 
+def folded(counted: Iterable[Mapping[str, Any]], tabs: Iterable[str], kinds: Iterable[str]) -> list[dict[str, Any]]:
+    """Counts of causes by all that they are in (`in_…`), added up for each tab and kind in each leading currency."""
+    tabs, kinds = list(tabs), list(kinds)
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for part in counted:
+        key = (part["held_currency"], part["compared_in"], part["group"] or "")
+        row = rows.get(key)
+        if row is None:
+            row = dict.fromkeys((*(f"count_{tab}" for tab in tabs), *kinds, "entries"), 0)
+            row |= dict.fromkeys((f"{what}_{tab}" for tab in tabs for what in ("sum", "own")), Decimal(0))
+            row |= {"held_currency": key[0], "compared_in": key[1], "group": part["group"], "oldest": None}
+            rows[key] = row
+        for tab in tabs:
+            if part[f"in_{tab}"]:
+                row[f"count_{tab}"] += part["n"]
+                row[f"sum_{tab}"] += part["compared"] or 0
+                row[f"own_{tab}"] += part["own"] or 0
+        for kind in kinds:
+            row[kind] += part["n"] if part[f"in_{kind}"] else 0
+        if part["in_causes"]:
+            row["entries"] += part["held"] or 0
+            row["oldest"] = min((day for day in (row["oldest"], part["first"]) if day), default=None)
+    return [rows[key] for key in sorted(rows)]
+
+
 def in_one(rows: Iterable[Mapping[str, Any]], tab: str, groups: Sequence[str], *, guess: bool) -> str:
     """What the causes of a tab hold: one figure in short, and how many currencies are not in it."""
     sums: dict[str, Decimal] = defaultdict(Decimal)
