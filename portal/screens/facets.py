@@ -1,7 +1,7 @@
 """Facets: the values that a filter may take, with how many rows each would leave under all the other filters.
 
-The rule here: counts are over what the person sees and nothing else, and each facet is one statement, asked for when its filter
-is opened. A list pays for none of them.
+The rule here: counts are over what the person sees and nothing else, and each facet is one statement (two where its values are
+records that lead over many rows), asked for when its filter is opened. A list pays for none of them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,25 @@ from typing import Any
 
 import django_filters
 from django import forms
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Model, QuerySet
 
 MOST = 200  # values of one facet; more are found by typing in the search box
 CHOSEN = 50  # values that one filter takes at once
 LONGEST = 300  # characters of a value
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Records that are a facet's values, with the fields that say their value and what a person calls them."""
+
+    model: type[Model]
+    value: str = "code"
+    label: str = "name"
+
+    def words(self, ids: Iterable[int]) -> dict[int, tuple[str, str]]:
+        """Value and label of each record."""
+        found = self.model._base_manager.filter(pk__in=list(ids)).values_list("pk", self.value, self.label)
+        return {pk: (value, label) for pk, value, label in found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +45,10 @@ class Facet:
     label: str = ""
     words: Callable[[str], str] | None = None
     many: bool = False
+    of: Named | None = (
+        None  # the records that the path leads to by their keys; grouped by key they are named afterwards
+    )
     expression: Any = None  # what the path stands for, where it is no field
-    label_expression: Any = None  # and the label
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +67,15 @@ def values(queryset: QuerySet[Any], facet: Facet, chosen: Iterable[str]) -> list
     paths = [facet.path, *([facet.label] if facet.label else [])]
     counted = Count("pk", distinct=True) if facet.many else Count("pk")
     plain = queryset.order_by()
-    named = {facet.path: facet.expression, facet.label: facet.label_expression}
-    plain = plain.annotate(**{name: expression for name, expression in named.items() if expression is not None})
-    rows = plain.values_list(*paths).annotate(n=counted).order_by("-n", *paths)[:MOST]
+    if facet.expression is not None:
+        plain = plain.annotate(**{facet.path: facet.expression})
+    rows: Iterable[tuple[Any, ...]] = plain.values_list(*paths).annotate(n=counted).order_by("-n", *paths)[:MOST]
+    if facet.of:
+        counts = dict(rows)
+        known = facet.of.words(key for key in counts if key is not None)
+        rows = sorted(
+            ((*known[key], n) for key, n in counts.items() if key in known), key=lambda row: (-row[-1], row[0])
+        )
     found = [
         Value(str(row[0]), _named(facet, row), row[-1], str(row[0]) in picked)
         for row in rows
@@ -67,7 +89,8 @@ def values(queryset: QuerySet[Any], facet: Facet, chosen: Iterable[str]) -> list
 def _named(facet: Facet, row: tuple[Any, ...]) -> str:
     if facet.words:
         return facet.words(str(row[0]))
-    return f"{row[0]} {row[1]}" if facet.label and row[1] not in (None, "", row[0]) else str(row[0])
+    is_labelled = facet.label or facet.of
+    return f"{row[0]} {row[1]}" if is_labelled and row[1] not in (None, "", row[0]) else str(row[0])
 
 
 class AnyOfField(forms.MultipleChoiceField):

@@ -8,7 +8,7 @@ from typing import Any
 
 from portal.sql import rows
 
-SEEN = 2_000  # entries of one cause that are looked at; more say the same again
+SEEN = 500  # entries of one cause that are looked at; more say the same again
 
 
 def held(case_ids: Sequence[int]) -> list[tuple[Any, ...]]:

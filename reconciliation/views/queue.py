@@ -14,15 +14,15 @@ from functools import cached_property
 from typing import Any
 
 import django_filters as filters
-from django.db.models import BooleanField, CharField, Count, ExpressionWrapper, F, Func, Min, Q, QuerySet, Sum
+from django.db.models import BigIntegerField, BooleanField, Count, ExpressionWrapper, F, Func, Min, Q, QuerySet, Sum
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
 from portal import export, figures
-from portal.models import Document, LedgerState, State
+from portal.models import Connection, Customer, Document, LedgerState, Project, State, User
 from portal.screens import Action, Content, Empty, ListScreen, Notice, Tile, within
-from portal.screens.facets import AnyOf, Facet
+from portal.screens.facets import AnyOf, Facet, Named
 from portal.screens.freshness import late
 from portal.screens.lists import TabLink
 from portal.screens.paging import Summary
@@ -46,25 +46,21 @@ UNNEST = Func(F("tags"), function="unnest")
 
 
 def _each(*paths: str) -> Func:
-    """Each of some texts of a cause as a row of its own."""
-    return Func(Func(*paths, template="ARRAY[%(expressions)s]"), function="unnest", output_field=CharField())
+    """Each of some keys of a cause as a row of its own."""
+    return Func(Func(*paths, template="ARRAY[%(expressions)s]"), function="unnest", output_field=BigIntegerField())
 
 
 FACETS: Mapping[str, Facet] = {
     "rule": Facet("rule", words=title_of),
     "entity": Facet("entity__code", "entity__name"),
     "connection": Facet(
-        "of_source",
-        "of_source_name",
-        many=True,
-        expression=_each("connection__code", "reach__source__code"),
-        label_expression=_each("connection__name", "reach__source__name"),
+        "of_source", of=Named(Connection), many=True, expression=_each("connection_id", "reach__source_id")
     ),
     "owner": Facet("owner__username"),
     "team": Facet("team__code", "team__name"),
-    "project": Facet("reach__project__code", "reach__project__name", many=True),
-    "customer": Facet("reach__customer__code", "reach__customer__name", many=True),
-    "manager": Facet("reach__project__manager__username", many=True),
+    "project": Facet("reach__project", of=Named(Project), many=True),
+    "customer": Facet("reach__customer", of=Named(Customer), many=True),
+    "manager": Facet("reach__project__manager", of=Named(User, "username", "username"), many=True),
     "currency": Facet("totals__currency", many=True),
     "tag": Facet("tag", expression=UNNEST),
 }
