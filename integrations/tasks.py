@@ -70,9 +70,9 @@ def revalidate() -> None:
     work.revalidate()
 
 
-@shared_task
+@shared_task(soft_time_limit=READER_SECONDS, time_limit=READER_SECONDS + 60)
 def operation(operation_id: int) -> None:
-    """Work off one bulk fix."""
+    """Work off one bulk fix for a turn, or plan one that is too large for a request."""
     work.operation(operation_id)
 
 

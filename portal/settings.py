@@ -239,6 +239,9 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # a bulk fix names its rows
 FILE_UPLOAD_PERMISSIONS = 0o640
 
+# Fixes: entries up to which a request dry-runs one at once; a larger one is planned by a worker
+PLAN_AT_ONCE: int = env.int("TIEOUT_PLAN_AT_ONCE", default=5_000)
+
 # Exports: how long a file lies, how long a silent worker holds one, and how many a person may make
 EXPORT_LIFE = timedelta(days=env.int("TIEOUT_EXPORT_DAYS", default=7))
 EXPORT_LEASE = timedelta(minutes=5)

@@ -63,6 +63,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("operations/", operations.OperationList.as_view(), name="operations"),
     path("operations/running/", running.RunningPart.as_view(), name="operations_running"),
     path("operations/<int:pk>/", operation.OperationPage.as_view(), name="operation"),
+    path("operations/<int:pk>/planning/", operation.PlanningPart.as_view(), name="operation_planning"),
     path("operations/<int:pk>/progress/", operation.ProgressPart.as_view(), name="operation_progress"),
     path("approvals/", approvals.ApprovalList.as_view(), name="approvals"),
     path("proposals/", approvals.ProposalList.as_view(), name="proposals"),

@@ -14,9 +14,11 @@ class Operation(models.Model):
     """One bulk fix: what is done to which frozen rows, by whom and why, and how far it has come.
 
     One that is large waits, once confirmed, for a second person: `second_person` says in words why, and is empty otherwise.
+    One whose dry-run takes longer than a request may is planned by a worker, and again before what a person `asked` is done.
     """
 
     class State(models.TextChoices):
+        PLANNING = "planning", "Being planned"
         PLANNED = "planned", "Dry-run"
         AWAITING = "awaiting", "Waits for approval"
         RUNNING = "running", "Running"
@@ -55,6 +57,9 @@ class Operation(models.Model):
     preview = models.JSONField(
         default=dict, blank=True
     )  # totals of the dry-run: passes, still held, money before and after
+    planned = models.PositiveIntegerField(default=0)  # rows that the dry-run under way has behind it
+    asked = models.JSONField(default=dict, blank=True)  # the step, by whom and with which words, once the numbers hold
+    moved = models.JSONField(default=dict, blank=True)  # how the dry-run differs from the one that was shown before
     total = models.PositiveIntegerField(default=0)
     done = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)

@@ -19,7 +19,7 @@ from reconciliation.operations.following import (
     with_phase,
     with_standing,
 )
-from reconciliation.operations.planning import beyond, fixable, left_out, plan
+from reconciliation.operations.planning import count_fixable, fixable, is_large, left_out, plan
 from reconciliation.operations.running import due, overdue, run
 from reconciliation.operations.second_person import why as second_person_needed
 from reconciliation.operations.steering import cancel, retry_failed
@@ -33,13 +33,14 @@ __all__ = [
     "Progress",
     "Waits",
     "approve",
-    "beyond",
     "can_decide",
     "cancel",
     "confirm",
+    "count_fixable",
     "due",
     "fixable",
     "follow",
+    "is_large",
     "left_out",
     "overdue",
     "plan",

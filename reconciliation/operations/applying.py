@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,6 +14,9 @@ from django.db import DatabaseError, InterfaceError, OperationalError, transacti
 from reconciliation.cases import NotWaivable
 from reconciliation.corrections import NoOpenPeriod, NotReversible
 from reconciliation.fixes import Fix, RowOutcome, Work, outcomes
+from reconciliation.sql import documents
+
+CHUNK = 500  # rows that a fix is done to in one go, some seconds of work at most; in its dry-run as when it runs
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +48,23 @@ def _rolled_back() -> Iterator[None]:
             transaction.savepoint_rollback(point)
 
 
-def dry_run(fix: Fix, work: Work, entry_ids: Sequence[int]) -> dict[int, RowOutcome]:
-    """What would come of each entry: the fix itself, rolled back. Raises OperationRefused when it breaks on every row."""
+def dry_run(
+    fix: Fix, work: Work, entry_ids: Sequence[int], *, seen: Callable[[int], None] = lambda _count: None
+) -> dict[int, RowOutcome]:
+    """What would come of each entry: the fix itself in the chunks in which it will run, all of it rolled back at the end.
+
+    A chunk sees what those before it did, as it will when it runs. `seen` is told after each how many rows are behind it; what
+    it raises ends the dry-run. Raises OperationRefused when the fix breaks on every row.
+    """
+    problems: dict[int, str] = {}
+    after: dict[int, RowOutcome] = {}
     with _rolled_back():
-        problems = apply(fix, work, entry_ids)
-        after = outcomes(entry_ids)
+        documents.lock(documents.of_entries(entry_ids))  # all of them in order, so that chunks deadlock with nobody
+        for start in range(0, len(entry_ids), CHUNK):
+            some = entry_ids[start : start + CHUNK]
+            problems |= apply(fix, work, some)
+            after |= outcomes(some)
+            seen(start + len(some))
     if len(problems) == len(entry_ids):
         raise OperationRefused(next(iter(problems.values())))
     return after | {

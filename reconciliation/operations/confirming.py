@@ -1,12 +1,12 @@
 """A planned operation is let go: by the person who saw its dry-run, and above a limit by a second one, while that still holds.
 
 The rule here: nobody agrees to numbers that are no longer true. Confirming and approving dry-run the fix once more, and
-compare rows, fences, parameters, outcomes and money with what was shown.
+compare rows, fences, parameters, outcomes and money with what was shown; for a large one, the worker does it (`deferring`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -22,7 +22,7 @@ from reconciliation.fixes import FIXES
 from reconciliation.models import Operation
 from reconciliation.operations import second_person
 from reconciliation.operations.applying import NothingToFix, OperationRefused
-from reconciliation.operations.planning import Look, freeze, look_again, preview_of
+from reconciliation.operations.planning import Look, defer, freeze, given_to, is_large, look_again, preview_of
 from reconciliation.sql import operations as operations_sql
 
 NAMED = 20  # entries that are named one by one
@@ -51,7 +51,7 @@ def confirm(operation: Operation, *, user: User, reason: str = "") -> Operation:
     """Let the planned operation run, or wait for a second person. Only who saw its preview confirms it; the worker picks it up.
 
     Raises OperationRefused when a reason is missing or when it was confirmed before, and Moved when rows or money are not
-    those of the preview any more.
+    those of the preview any more. A large one is PLANNING meanwhile: it goes on, or comes back, once a worker has looked.
     """
     fix = FIXES[operation.fix]()
     access.require(user, fix.roles, operation.entity_id)
@@ -64,24 +64,38 @@ def confirm(operation: Operation, *, user: User, reason: str = "") -> Operation:
         locked = _lock(operation)
         if locked.state != Operation.State.PLANNED:
             raise OperationRefused("This operation was confirmed or cancelled before.")
-        _must_be_free_and_hold(locked)
-        locked.second_person = second_person.why(locked)
-        locked.state = Operation.State.AWAITING if locked.second_person else Operation.State.RUNNING
-        locked.confirmed_by, locked.confirmed_at, locked.reason = user, sql.now(), reason
-        locked.save(update_fields=["second_person", "state", "confirmed_by", "confirmed_at", "reason"])
-        audit.record(
-            user, f"operation.{operation.fix}", locked, entity=locked.entity_id, reason=reason,
-            after={
-                "what": locked.title, "entries": locked.total, "parameters": locked.parameters,
-                "preview": locked.preview, "second_person": locked.second_person,
-            },
-        )  # fmt: skip
-        if locked.state == Operation.State.RUNNING:
-            proposals.learn(locked)
+        if _is_large(locked):
+            _refuse_where_at_work(locked)
+            defer(locked, step="confirm", by=user.pk, words=reason)
         else:
-            _tell(locked, proposals.approvers(locked.entity_id), NotificationKind.APPROVAL, "Waits for you", user)
+            _must_be_free_and_hold(locked)
+            let_go(locked, user, reason)
     operation.refresh_from_db()
     return operation
+
+
+def let_go(operation: Operation, user: User, reason: str) -> None:
+    """What was shown holds: let it run, or wait for a second person. The caller has the operation's row and the desk."""
+    operation.second_person = second_person.why(operation)
+    operation.state = Operation.State.AWAITING if operation.second_person else Operation.State.RUNNING
+    operation.confirmed_by, operation.confirmed_at, operation.reason = user, operations_sql.clock(), reason
+    operation.asked, operation.moved = {}, {}
+    operation.save(update_fields=["second_person", "state", "confirmed_by", "confirmed_at", "reason", "asked", "moved"])
+    audit.record(
+        user, f"operation.{operation.fix}", operation, entity=operation.entity_id, reason=reason,
+        after={
+            "what": operation.title, "entries": operation.total, "parameters": operation.parameters,
+            "preview": operation.preview, "second_person": operation.second_person,
+        },
+    )  # fmt: skip
+    if operation.state == Operation.State.RUNNING:
+        proposals.learn(operation)
+    else:
+        _tell(operation, proposals.approvers(operation.entity_id), NotificationKind.APPROVAL, "Waits for you", user)
+
+
+def _is_large(operation: Operation) -> bool:
+    return is_large(FIXES[operation.fix](), operation.case, given_to(operation))
 
 
 def _must_be_free_and_hold(operation: Operation) -> None:
@@ -122,23 +136,34 @@ def approve(operation: Operation, *, user: User, comment: str = "") -> Operation
     moved: Moved | None = None
     with transaction.atomic():
         locked = _lock_awaiting(operation)
-        try:
-            _must_be_free_and_hold(locked)
-        except Moved as found:
-            moved = found
-            _send_back(locked, user, str(found))
+        if _is_large(locked):
+            _refuse_where_at_work(locked)
+            defer(locked, step="approve", by=user.pk, words=comment.strip())
         else:
-            _decide(locked, user, Operation.State.RUNNING, comment.strip())
-            audit.record(
-                user, "operation.approved", locked, entity=locked.entity_id, reason=comment.strip(),
-                after={"what": locked.title, "entries": locked.total, "preview": locked.preview},
-            )  # fmt: skip
-            proposals.learn(locked)
-            _tell(locked, [locked.created_by_id], NotificationKind.FINISHED, "Approved", user)
+            try:
+                _must_be_free_and_hold(locked)
+            except Moved as found:
+                moved = found
+                send_back(locked, user, str(found), lambda: freeze_again(locked))
+            else:
+                agree(locked, user, comment.strip())
     operation.refresh_from_db()
     if moved is not None:
         raise moved
     return operation
+
+
+def agree(operation: Operation, user: User, comment: str) -> None:
+    """What was confirmed holds, and a second person agrees: it runs. The caller has the operation's row and the desk."""
+    operation.asked, operation.moved = {}, {}
+    operation.save(update_fields=["asked", "moved"])
+    _decide(operation, user, Operation.State.RUNNING, comment)
+    audit.record(
+        user, "operation.approved", operation, entity=operation.entity_id, reason=comment,
+        after={"what": operation.title, "entries": operation.total, "preview": operation.preview},
+    )  # fmt: skip
+    proposals.learn(operation)
+    _tell(operation, [operation.created_by_id], NotificationKind.FINISHED, "Approved", user)
 
 
 def refuse(operation: Operation, *, user: User, comment: str) -> Operation:
@@ -165,7 +190,12 @@ def renew(operation: Operation, *, user: User) -> Operation:
         locked = _lock(operation)
         if locked.state != Operation.State.PLANNED or locked.created_by_id != user.pk:
             raise OperationRefused("Only who planned it, and before it is confirmed, looks at it again.")
-        _freeze_again(locked)
+        if _is_large(locked):
+            defer(locked)
+        else:
+            freeze_again(locked)
+            locked.moved = {}
+            locked.save(update_fields=["moved"])
     operation.refresh_from_db()
     return operation
 
@@ -201,10 +231,10 @@ def _decide(operation: Operation, user: User, state: str, comment: str) -> None:
     operation.save(update_fields=["state", "decided_by", "decided_at", "decision"])
 
 
-def _send_back(operation: Operation, user: User, why: str) -> None:
-    """To the planner, with a new dry-run; where nothing is left to be fixed, the operation is over."""
+def send_back(operation: Operation, user: User, why: str, renewed: Callable[[], None]) -> None:
+    """To the planner, with a new dry-run (`renewed`); where nothing is left to be fixed, the operation is over."""
     try:
-        _freeze_again(operation)
+        renewed()
     except NothingToFix:
         operation.state, operation.finished_at = Operation.State.CANCELLED, sql.now()
         operation.rows.filter(result="pending").update(result="cancelled", finished_at=operation.finished_at)
@@ -213,39 +243,52 @@ def _send_back(operation: Operation, user: User, why: str) -> None:
     operation.confirmed_by = operation.confirmed_at = None
     operation.save(update_fields=["state", "finished_at", "confirmed_by", "confirmed_at"])
     audit.record(user, "operation.sent-back", operation, entity=operation.entity_id, reason=why)
-    _tell(operation, [operation.created_by_id], NotificationKind.HELD, "Look again, the numbers moved", user)
+    by = user if user.pk != operation.created_by_id else None  # whoever asked for it may have left the page since
+    _tell(operation, [operation.created_by_id], NotificationKind.HELD, "Look again, the numbers moved", by)
 
 
-def _tell(operation: Operation, people: Sequence[int], kind: NotificationKind, what: str, by: User) -> None:
+def _tell(operation: Operation, people: Sequence[int], kind: NotificationKind, what: str, by: User | None) -> None:
     notifications.notify(
         people, kind, f"{what}: {operation.title}", by=by, url=reverse("operation", args=[operation.pk]),
         entity=operation.entity_id, note=operation.decision or operation.reason, key=f"operation:{operation.pk}:{what}",
     )  # fmt: skip
 
 
-def _freeze_again(operation: Operation) -> None:
+def freeze_again(operation: Operation) -> None:
+    """A new dry-run in place of the one that was shown."""
     found, given = look_again(operation)
-    fix = FIXES[operation.fix]()
-    freeze(operation, fix, found, given)
+    freeze(operation, FIXES[operation.fix](), found, given)
 
 
 def _must_still_hold(operation: Operation) -> None:
     """Raise Moved unless rows, outcomes and money are exactly those of the preview."""
-    frozen = dict(operation.rows.values_list("entry_id", "fence"))
     try:
         found, _ = look_again(operation)
     except NothingToFix as nothing:
-        gone = Difference(len(frozen), 0, gone=sorted(frozen)[:NAMED])
-        raise Moved(f"{len(frozen):,} entries when you looked, none now. {nothing}", gone) from nothing
+        raise gone(operation, nothing) from nothing
+    compare(operation, found)
+
+
+def gone(operation: Operation, nothing: NothingToFix) -> Moved:
+    """Nothing is left of what was shown."""
+    frozen = sorted(operation.rows.values_list("entry_id", flat=True))
+    return Moved(
+        f"{len(frozen):,} entries when you looked, none now. {nothing}", Difference(len(frozen), 0, gone=frozen[:NAMED])
+    )
+
+
+def compare(operation: Operation, found: Look) -> None:
+    """Raise Moved unless what was found is exactly what is frozen."""
+    frozen = dict(operation.rows.values_list("entry_id", "fence"))
     if found.fingerprint(operation.fix, operation.parameters) == operation.fingerprint:
         return
     changed = sorted(entry for entry, fence in found.rows.items() if frozen.get(entry, fence) != fence)
-    came, gone_rows = sorted(found.rows.keys() - frozen.keys()), sorted(frozen.keys() - found.rows.keys())
-    difference = Difference(len(frozen), len(found.rows), changed[:NAMED], came[:NAMED], gone_rows[:NAMED])
+    came, left = sorted(found.rows.keys() - frozen.keys()), sorted(frozen.keys() - found.rows.keys())
+    difference = Difference(len(frozen), len(found.rows), changed[:NAMED], came[:NAMED], left[:NAMED])
     words = []
-    if came or gone_rows:
+    if came or left:
         words.append(f"{len(frozen):,} entries when you looked, {len(found.rows):,} now.")
-    touched = len(changed) + len(gone_rows)
+    touched = len(changed) + len(left)
     if touched:
         words.append(f"{_rows(touched)} changed since you looked.")
     words.append(

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
 from portal import access, sql
 from portal.models import State, User
 from reconciliation.fixes import FIXES, Fix, RowOutcome, Work, outcomes
 from reconciliation.models import ExceptionCase, Operation
-from reconciliation.operations.applying import NothingToFix, OperationRefused, dry_run
+from reconciliation.operations.applying import CHUNK, NothingToFix, OperationRefused, dry_run
 
 LEFT_OUT: dict[str, str] = {
     State.HELD: "held, and not for what this fix mends",
@@ -31,41 +32,35 @@ LEFT_OUT: dict[str, str] = {
     State.CANCELLED: "off the ledger already",
 }  # why a fix does not reach entries in a state
 
-MOST = 5_000  # entries that one fix takes at once: its dry-run, shown and confirmed, is a matter of seconds within a request
-
 SUMS = ("before", "after", "passing", "weight")  # of a preview's money, by currency
 
 
 def fixable(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | None) -> dict[int, int]:
-    """The entries a fix can be used on, with their fences: all that the case holds, or those given; the oldest MOST of them."""
-    states = [str(state) for state in fix.states]
-    if entry_ids is None:
-        if case is None:
-            raise OperationRefused("Say which entries: a cause or a selection.")
-        statement = """
-            SELECT DISTINCT s.entry_id, s.fence FROM portal_ledgerstate s
-              JOIN reconciliation_hold h ON h.entry_id = s.entry_id AND h.closed_at IS NULL
-             WHERE h.case_id = %s AND s.state = ANY(%s) ORDER BY s.entry_id LIMIT %s"""
-        return dict(sql.rows(statement, [case.pk, states, MOST]))
-    statement = """
-        SELECT entry_id, fence FROM portal_ledgerstate
-         WHERE entry_id = ANY(%s) AND state = ANY(%s) ORDER BY entry_id LIMIT %s"""
-    return dict(sql.rows(statement, [list(entry_ids), states, MOST]))
+    """The entries a fix can be used on, with their fences: all that the case holds, or those given."""
+    statement, values = _reaching(fix, case, entry_ids)
+    return dict(sql.rows(f"SELECT DISTINCT s.entry_id, s.fence {statement} ORDER BY s.entry_id", values))
 
 
-def beyond(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | None) -> int:
-    """How many entries a fix can be used on besides those that it takes at once."""
+def count_fixable(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | None = None) -> int:
+    """How many entries a fix can be used on."""
+    statement, values = _reaching(fix, case, entry_ids)
+    return int(sql.rows(f"SELECT count(DISTINCT s.entry_id) {statement}", values)[0][0])
+
+
+def _reaching(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | None) -> tuple[str, list[Any]]:
     states = [str(state) for state in fix.states]
-    if entry_ids is None:
-        statement = """
-            SELECT count(DISTINCT s.entry_id) FROM portal_ledgerstate s
-              JOIN reconciliation_hold h ON h.entry_id = s.entry_id AND h.closed_at IS NULL
-             WHERE h.case_id = %s AND s.state = ANY(%s)"""
-        [(count,)] = sql.rows(statement, [case.pk if case else None, states])
-    else:
-        statement = "SELECT count(*) FROM portal_ledgerstate WHERE entry_id = ANY(%s) AND state = ANY(%s)"
-        [(count,)] = sql.rows(statement, [list(entry_ids), states])
-    return max(0, int(count) - MOST)
+    if entry_ids is not None:
+        return "FROM portal_ledgerstate s WHERE s.entry_id = ANY(%s) AND s.state = ANY(%s)", [list(entry_ids), states]
+    if case is None:
+        raise OperationRefused("Say which entries: a cause or a selection.")
+    held = """FROM portal_ledgerstate s JOIN reconciliation_hold h ON h.entry_id = s.entry_id AND h.closed_at IS NULL
+               WHERE h.case_id = %s AND s.state = ANY(%s)"""
+    return held, [case.pk, states]
+
+
+def is_large(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | None) -> bool:
+    """Whether a fix reaches more entries than a request may dry-run."""
+    return count_fixable(fix, case, entry_ids) > settings.PLAN_AT_ONCE
 
 
 def left_out(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | None) -> list[dict[str, Any]]:
@@ -82,12 +77,7 @@ def left_out(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | No
             SELECT state, count(*) FROM portal_ledgerstate
              WHERE entry_id = ANY(%s) AND state <> ALL(%s) GROUP BY state ORDER BY state"""
         found = sql.rows(statement, [list(entry_ids), states])
-    later = beyond(fix, case, entry_ids)
-    why = f"beyond the {MOST:,} that one fix takes at once; fix these first, then open the fix again for the rest"
-    return [
-        *([{"state": "later", "entries": later, "why": why}] if later else []),
-        *({"state": state, "entries": count, "why": LEFT_OUT[state]} for state, count in found),
-    ]
+    return [{"state": state, "entries": count, "why": LEFT_OUT[state]} for state, count in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +99,13 @@ class Look:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def look(fix: Fix, work: Work, rows: Mapping[int, int]) -> Look:
-    """Dry-run the fix on these rows."""
-    return Look(rows, outcomes(list(rows)), dry_run(fix, work, list(rows)))
+def look(fix: Fix, work: Work, rows: Mapping[int, int], *, seen: Callable[[int], None] = lambda _count: None) -> Look:
+    """Dry-run the fix on these rows; `seen` is told how many are behind it."""
+    ids = list(rows)
+    before: dict[int, RowOutcome] = {}
+    for start in range(0, len(ids), CHUNK):
+        before |= outcomes(ids[start : start + CHUNK])
+    return Look(rows, before, dry_run(fix, work, ids, seen=seen))
 
 
 def plan(
@@ -125,6 +119,7 @@ def plan(
 ) -> Operation:
     """Freeze the rows, dry-run the fix and keep what it promises. Nothing else changes.
 
+    Where that is more than a request may take, the rows are frozen now and a worker dry-runs them: the operation is PLANNING.
     Raises PermissionDenied without a role of the fix in the entity, and NothingToFix when no row qualifies.
     """
     fix = FIXES[code]()
@@ -139,14 +134,25 @@ def plan(
     if case is not None and case.entity_id != entity_id:
         raise OperationRefused("The entries are of another legal entity than the cause; choose entries of the cause.")
     work = Work(user, reason or fix.label, parameters, case, entity_id)
-    found = look(fix, work, rows)
+    found = look(fix, work, rows) if len(rows) <= settings.PLAN_AT_ONCE else None
     with transaction.atomic():
         operation = Operation.objects.create(
             fix=code, title=fix.title(work, len(rows))[:300], parameters=dict(parameters), case=case, entity_id=entity_id,
             created_by=user, created_at=sql.now(), reason=reason, total=len(rows), reach=_reach(case, entry_ids),
         )  # fmt: skip
-        freeze(operation, fix, found, entry_ids)
+        if found is not None:
+            freeze(operation, fix, found, entry_ids)
+        else:
+            _copy_rows(operation, rows, {})
+            defer(operation)
     return operation
+
+
+def defer(operation: Operation, **asked: Any) -> None:
+    """Leave the dry-run to a worker, and with it what a person `asked` for: to be done if the numbers are those shown."""
+    operation.state, operation.planned, operation.asked, operation.moved = Operation.State.PLANNING, 0, asked, {}
+    operation.lease_until = None
+    operation.save(update_fields=["state", "planned", "asked", "moved", "lease_until"])
 
 
 def _reach(case: ExceptionCase | None, entry_ids: Sequence[int] | None) -> str:
@@ -159,42 +165,60 @@ def freeze(operation: Operation, fix: Fix, found: Look, entry_ids: Sequence[int]
     """Keep the rows of an operation and what its dry-run promises of them, in place of an earlier dry-run."""
     operation.rows.all().delete()
     operation.total = len(found.rows)
+    operation.title = fix.title(_work(operation, fix), operation.total)[:300]
     operation.preview = {
         **preview_of(found),
         "left_out": left_out(fix, operation.case, entry_ids),
         "booked": _booked(list(found.rows)),
     }
     operation.fingerprint = found.fingerprint(operation.fix, operation.parameters)
-    operation.save(update_fields=["total", "preview", "fingerprint"])
+    operation.save(update_fields=["total", "title", "preview", "fingerprint"])
+    _copy_rows(operation, found.rows, found.after)
+
+
+NOT_SEEN = RowOutcome(False, "", None, Decimal(0), None, "")  # of a row that the dry-run has yet to come to
+
+
+def _copy_rows(operation: Operation, rows: Mapping[int, int], after: Mapping[int, RowOutcome]) -> None:
+    """Write the rows with their fences and what the dry-run promises of each, as far as it has come."""
     sql.copy_in(
         "reconciliation_operationrow",
         ("operation_id", "entry_id", "fence", "promised", "will_pass", "amount_after", "currency_after", "project_after",
          "result", "message"),
         (
-            [operation.pk, entry_id, fence, after.sentence[:300], after.passes, after.amount, after.currency, after.project,
+            [operation.pk, entry_id, fence, one.sentence[:300], one.passes, one.amount, one.currency, one.project,
              "pending", ""]
-            for entry_id, fence in found.rows.items()
-            for after in (found.after[entry_id],)
+            for entry_id, fence in rows.items()
+            for one in (after.get(entry_id, NOT_SEEN),)
         ),
     )  # fmt: skip
 
 
-def look_again(operation: Operation) -> tuple[Look, Sequence[int] | None]:
+def look_again(
+    operation: Operation, *, seen: Callable[[int], None] = lambda _count: None
+) -> tuple[Look, Sequence[int] | None]:
     """The operation's fix on the rows that it reaches now, as the person who planned it; and the ids that it was given.
 
-    Raises NothingToFix when none is left.
+    `seen` is told how many rows are behind it. Raises NothingToFix when none is left.
     """
-    fix = FIXES[operation.fix]()
-    given = None
-    if operation.reach != Operation.Reach.ALL or operation.case_id is None:
-        given = list(operation.rows.order_by("entry_id").values_list("entry_id", flat=True))
+    fix, given = FIXES[operation.fix](), given_to(operation)
     rows = fixable(fix, operation.case, given)
     if not rows:
         raise NothingToFix(f"“{fix.label}” can be used on none of these entries any more; somebody else was faster.")
-    work = Work(
+    return look(fix, _work(operation, fix), rows, seen=seen), given
+
+
+def given_to(operation: Operation) -> list[int] | None:
+    """The entries that an operation was planned for; None where it is for whatever its cause holds."""
+    if operation.reach == Operation.Reach.ALL and operation.case_id is not None:
+        return None
+    return list(operation.rows.order_by("entry_id").values_list("entry_id", flat=True))
+
+
+def _work(operation: Operation, fix: Fix) -> Work:
+    return Work(
         operation.created_by, operation.reason or fix.label, operation.parameters, operation.case, operation.entity_id
     )
-    return look(fix, work, rows), given
 
 
 def _one_entity(entry_ids: Sequence[int]) -> int:

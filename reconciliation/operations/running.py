@@ -13,12 +13,13 @@ from django.db import transaction
 
 from reconciliation.fixes import FIXES, Work, outcomes
 from reconciliation.models import Operation, OperationRow
+from reconciliation.operations import applying, deferring
 from reconciliation.operations.applying import apply
 from reconciliation.sql import documents
 from reconciliation.sql import operations as sql
 from reconciliation.sql.operations import Result, Row
 
-CHUNK = 500  # rows, some seconds of work at most
+CHUNK = applying.CHUNK  # so that what a chunk sees is what its dry-run saw
 LEASE_SECONDS = 30  # from one chunk's end to the next one's; how long the rest waits when a worker dies between two
 
 
@@ -35,6 +36,8 @@ def overdue() -> list[tuple[int, float]]:
 def run(operation_id: int, *, goes_on: Callable[[], bool] = lambda: True) -> bool:
     """Work off one operation, chunk by chunk, until it is over; whether something is left for another turn.
 
+    One that is still being planned is planned, which is a turn of its own.
+
     A second worker finds it taken and leaves. `goes_on` is asked after every chunk; when it says no, the operation is given
     back so that anybody may go on at once.
     """
@@ -42,6 +45,8 @@ def run(operation_id: int, *, goes_on: Callable[[], bool] = lambda: True) -> boo
     if turn is None:
         return False
     operation = Operation.objects.select_related("created_by", "case").get(pk=operation_id)
+    if operation.state == Operation.State.PLANNING:
+        return deferring.work_out(operation, turn)
     while chunk(operation, turn):
         if not goes_on():
             sql.give_back(operation_id, turn)

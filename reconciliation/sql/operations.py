@@ -64,21 +64,22 @@ def hold_desk(entity_id: int) -> None:
 
 
 def take_turn(operation_id: int, seconds: float) -> int | None:
-    """Lease a running operation that nobody has; the number of this turn, or None."""
+    """Lease an operation that runs or is being planned and that nobody has; the number of this turn, or None."""
     found = rows(
         "UPDATE reconciliation_operation SET lease_until = now() + make_interval(secs => %s), turn = turn + 1,"
-        " started_at = coalesce(started_at, now())"
-        " WHERE id = %s AND state = 'running' AND (lease_until IS NULL OR lease_until < now()) RETURNING turn",
+        " started_at = CASE state WHEN 'running' THEN coalesce(started_at, now()) END"
+        " WHERE id = %s AND state IN ('planning', 'running') AND (lease_until IS NULL OR lease_until < now()) RETURNING turn",
         [seconds, operation_id],
     )
     return int(found[0][0]) if found else None
 
 
 def has_turn(operation_id: int, turn: int) -> bool:
-    """Whether the operation is running and still this worker's."""
+    """Whether the operation runs or is being planned, and is still this worker's."""
     return bool(
         rows(
-            "SELECT EXISTS (SELECT 1 FROM reconciliation_operation WHERE id = %s AND state = 'running' AND turn = %s)",
+            "SELECT EXISTS (SELECT 1 FROM reconciliation_operation"
+            " WHERE id = %s AND state IN ('planning', 'running') AND turn = %s)",
             [operation_id, turn],
         )[0][0]
     )
@@ -87,16 +88,34 @@ def has_turn(operation_id: int, turn: int) -> bool:
 def give_back(operation_id: int, turn: int) -> None:
     """End this turn before the operation is over, so that anybody may go on at once."""
     execute(
-        "UPDATE reconciliation_operation SET lease_until = NULL WHERE id = %s AND turn = %s AND state = 'running'",
+        "UPDATE reconciliation_operation SET lease_until = NULL"
+        " WHERE id = %s AND turn = %s AND state IN ('planning', 'running')",
         [operation_id, turn],
     )
 
 
+def keep_planned(operation_id: int, turn: int, planned: int, seconds: float) -> None:
+    """Show how far the dry-run is, and lease the operation until it says so again."""
+    execute(
+        "UPDATE reconciliation_operation SET planned = %s, lease_until = clock_timestamp() + make_interval(secs => %s)"
+        " WHERE id = %s AND turn = %s AND state = 'planning'",
+        [planned, seconds, operation_id, turn],
+    )
+
+
+def is_to_stop(operation_id: int) -> bool:
+    """Whether somebody asked for an end of the operation, or took it away."""
+    return not rows(
+        "SELECT 1 FROM reconciliation_operation WHERE id = %s AND cancel_requested_at IS NULL", [operation_id]
+    )
+
+
 def due() -> list[tuple[int, float]]:
-    """Operations that should be running and that nobody works on: (id, seconds for which that has been so)."""
+    """Operations to be worked off or planned that nobody works on: (id, seconds for which that has been so)."""
     statement = (
-        "SELECT id, extract(epoch FROM now() - coalesce(lease_until, confirmed_at))::float8 FROM reconciliation_operation"
-        " WHERE state = 'running' AND (lease_until IS NULL OR lease_until < now()) ORDER BY id"
+        "SELECT id, extract(epoch FROM now() - coalesce(lease_until, confirmed_at, created_at))::float8"
+        " FROM reconciliation_operation"
+        " WHERE state IN ('planning', 'running') AND (lease_until IS NULL OR lease_until < now()) ORDER BY id"
     )
     return [(row[0], row[1]) for row in rows(statement)]
 

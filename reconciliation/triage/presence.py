@@ -45,7 +45,8 @@ def present(case_ids: Sequence[int]) -> dict[int, list[Present]]:
     now = portal_sql.now()
     found: dict[int, list[Present]] = {}
     running = Operation.State.RUNNING
-    active = Q(state=running) | Q(state=Operation.State.PLANNED, created_at__gte=now - PLANNED)
+    before = [Operation.State.PLANNING, Operation.State.PLANNED]
+    active = Q(state=running) | Q(state__in=before, created_at__gte=now - PLANNED)
     for one in Operation.objects.filter(active, case__in=case_ids).select_related("created_by").order_by("created_at"):
         since = one.confirmed_at or one.created_at
         person = Present(one.created_by_id, name_of(one.created_by), since, one.pk, one.state == running)

@@ -12,8 +12,9 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -117,6 +118,7 @@ class FixScreen(Screen):
             form.add_error(None, ValidationError(str(refusal)))
             return self.ask(form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
         self.replace(request.POST.get("replaces", ""))
+        waking.where_due(operation)
         return HttpResponseRedirect(reverse("operation", args=[operation.pk]), status=HTTPStatus.SEE_OTHER)
 
     def replace(self, key: str) -> None:
@@ -199,11 +201,9 @@ class FixScreen(Screen):
         """The form."""
         chosen = self.chosen(self.request.POST if form.is_bound else self.request.GET)
         try:
-            reached = list(operations.fixable(self.fix(), self.case, chosen))
+            count = operations.count_fixable(self.fix(), self.case, chosen)
         except operations.OperationRefused:
-            reached = []
-        count = len(reached)
-        later = operations.beyond(self.fix(), self.case, chosen) if count else 0
+            count = 0
         case = self.case
         context = self.context(
             title=self.fix.label,
@@ -212,10 +212,10 @@ class FixScreen(Screen):
             entry=self.entry,
             form=form,
             count=count,
-            later=later,
+            large=count > settings.PLAN_AT_ONCE,
             chosen=chosen if self.entry is None else None,
             complete=complete and count > 0,
-            untold=why_untold(_sources(reached)) if self.fix.asks_source else [],
+            untold=why_untold(self.sources(chosen)) if self.fix.asks_source and count else [],
             near=remedies.addressed((one for one in self.near if one.score is not None), self.request.path),
             future=asking.FUTURE,
             submit_to=self.request.path,
@@ -224,11 +224,11 @@ class FixScreen(Screen):
         )
         return self.page(context, status=status)
 
-
-def _sources(entry_ids: Sequence[int]) -> QuerySet[Connection]:
-    """Where some entries come from."""
-    found = LedgerEntry.objects.filter(pk__in=entry_ids).order_by().values("source").distinct()
-    return Connection.objects.filter(pk__in=found).order_by("code")
+    def sources(self, chosen: Sequence[int] | None) -> QuerySet[Connection]:
+        """Where the entries that it reaches come from."""
+        reached = operations.fixable(self.fix(), self.case, chosen)
+        found = LedgerEntry.objects.filter(pk__in=reached).order_by().values("source").distinct()
+        return Connection.objects.filter(pk__in=found).order_by("code")
 
 
 def usable(rule_code: str) -> set[str]:
@@ -244,8 +244,11 @@ def preview_of(
 ) -> HttpResponse:
     """The dry-run of an operation that does not run yet: what passes, what is still held and why, money before and after.
 
-    Who planned it confirms it; where it waits for a second person, that person approves or refuses it.
+    Who planned it confirms it; where it waits for a second person, that person approves or refuses it. While a worker plans it,
+    how far that is.
     """
+    if operation.state == Operation.State.PLANNING:
+        return screen.page(planning_of(screen, operation), template="reconciliation/planning.html")
     fix = FIXES[operation.fix]
     found = rows.paged(
         screen.request,
@@ -268,8 +271,9 @@ def preview_of(
         waits=fix.leaves_held,
         money=_money(preview),
         scope=telling.scope_of(operation),
-        refusal=str(refusal or ""),
-        difference=getattr(refusal, "difference", None),
+        refusal=str(refusal or operation.moved.get("says", "")),
+        difference=getattr(refusal, "difference", None) or (operation.moved if "now" in operation.moved else None),
+        is_new=refusal is None and "now" in operation.moved,
         second_person=operation.second_person or operations.second_person_needed(operation),
         can_decide=operations.can_decide(operation, screen.request.user),
         reason="" if operation.fix in SPOKEN_FOR else operation.reason,
@@ -280,6 +284,19 @@ def preview_of(
         **found,
     )
     return screen.page(context, template="reconciliation/preview.html", status=status)
+
+
+def planning_of(screen: Screen, operation: Operation) -> dict[str, Any]:
+    """How far a worker is with the dry-run, and what it is for."""
+    asked = operation.asked.get("step", "")
+    return screen.context(
+        title=operation.title,
+        operation=operation,
+        asked=asked,
+        may=access.may(screen.request.user, FIXES[operation.fix].roles, operation.entity_id),
+        back=back_url(operation),
+        where="drawer" if layout(screen.request) != PAGE else "page",
+    )
 
 
 def _asked(screen: Screen, operation: Operation) -> dict[str, Any]:
@@ -301,7 +318,7 @@ def _asked(screen: Screen, operation: Operation) -> dict[str, Any]:
         "future": asking.FUTURE,
         "chosen": chosen,
         "submit_to": reverse("fix", args=[operation.case_id, operation.fix]),
-        "everything": operation.case.open_holds,
+        "everything": operations.count_fixable(fix(), operation.case) if chosen else 0,
     }
 
 
@@ -369,7 +386,11 @@ STEPS: dict[str, Callable[[Screen, Operation], HttpResponse]] = {
     "approve": approve,
     "refuse": refuse,
 }
-BEFORE_IT_RUNS = (Operation.State.PLANNED, Operation.State.AWAITING)  # the states in which the dry-run is shown
+BEFORE_IT_RUNS = (
+    Operation.State.PLANNING,
+    Operation.State.PLANNED,
+    Operation.State.AWAITING,
+)  # the states in which the dry-run is shown
 
 
 def _act(screen: Screen, operation: Operation, step: Callable[..., Operation]) -> HttpResponse:
@@ -380,9 +401,8 @@ def _act(screen: Screen, operation: Operation, step: Callable[..., Operation]) -
     except REFUSALS as refusal:
         operation.refresh_from_db()
         return preview_of(screen, operation, refusal=refusal, status=HTTPStatus.UNPROCESSABLE_ENTITY)
-    if after.state == Operation.State.RUNNING:
-        transaction.on_commit(partial(waking.up, operation.pk))
+    waking.where_due(after)
     url = reverse("operation", args=[operation.pk])
-    if getattr(request, "htmx", None) and after.state != Operation.State.PLANNED:
+    if getattr(request, "htmx", None) and after.state not in (Operation.State.PLANNED, Operation.State.PLANNING):
         return HttpResponseClientRedirect(url)
     return HttpResponseRedirect(url, status=HTTPStatus.SEE_OTHER)

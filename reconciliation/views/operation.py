@@ -25,7 +25,7 @@ from reconciliation import operations
 from reconciliation.fixes import FIXES
 from reconciliation.models import CaseComment, Operation
 from reconciliation.operations import Phase
-from reconciliation.views import fixing, rows, telling
+from reconciliation.views import fixing, rows, telling, waking
 from reconciliation.views.operation_tables import ResultTable
 
 STOP_POLLING = 286  # what htmx takes as the end of polling
@@ -107,7 +107,9 @@ class OperationPage(Screen):
 
     def retry(self, operation: Operation, user: User) -> str:
         """Plan the failed rows again, and lead to their dry-run."""
-        return reverse("operation", args=[operations.retry_failed(operation, user=user).pk])
+        again = operations.retry_failed(operation, user=user)
+        waking.where_due(again)
+        return reverse("operation", args=[again.pk])
 
     def comment(self, operation: Operation, user: User) -> str:
         """Write what was done and what came of it under the cause, and lead there."""
@@ -200,6 +202,21 @@ class OperationPage(Screen):
             prepare=lambda records: self.prepare(operation, records),
         )  # fmt: skip
         return export.answer(form, sheet, own=export.dialect(cast("User", self.request.user).preferences))
+
+
+class PlanningPart(OperationPage):
+    """The part of a large fix's page that asks how far its dry-run is; when that is done, what was found takes its place."""
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """The figures, or the way to what came of it."""
+        operation = self.operation()
+        where = "drawer" if request.GET.get("where") == "drawer" else "page"
+        if operation.state != Operation.State.PLANNING and (
+            where == "page" or operation.state != Operation.State.PLANNED
+        ):
+            return HttpResponseClientRedirect(reverse("operation", args=[operation.pk]))
+        context = self.context(operation=operation, where=where, asked=operation.asked.get("step", ""))
+        return render(request, "reconciliation/planning_part.html", context)
 
 
 class ProgressPart(OperationPage):

@@ -25,7 +25,7 @@ class OperationList(ListScreen):
     title = "Operations"
     caption = "Bulk fixes, the latest first"
     queryset = (
-        Operation.objects.exclude(state=Operation.State.PLANNED)
+        Operation.objects.exclude(state__in=[Operation.State.PLANNING, Operation.State.PLANNED], confirmed_at=None)
         .select_related("entity", "created_by")
         .annotate(missed=F("failed") + F("refused"))
     )

@@ -1,7 +1,7 @@
 """The chip in the top bar: what is under way where the person may look, their own first.
 
-What they asked a second person for stands beneath. The rule here: it comes with the page and asks again only while something is
-under way; one query over two partial indexes.
+What a worker plans for them, and what they asked a second person for, stands beneath. The rule here: it comes with the page and
+asks again only while something is under way; one query over two partial indexes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from reconciliation.operations.following import FOLLOWED
 from reconciliation.views import telling
 
 SHOWN = 8
+NOT_YET = (Operation.State.PLANNING, Operation.State.AWAITING)  # before anything is changed
 STOP_POLLING = 286  # what htmx takes as the end of polling
 
 
@@ -43,9 +44,9 @@ def under_way(user: Any) -> QuerySet[Operation]:
 
 
 def _asked_for(user: Any) -> QuerySet[Operation]:
-    """The person's own operations that wait for a second person."""
+    """The person's own operations that are being planned, or wait for a second person."""
     seen: QuerySet[Operation] = Operation.objects.visible_to(user)
-    return seen.filter(state=Operation.State.AWAITING, created_by_id=user.pk)
+    return seen.filter(state__in=NOT_YET, created_by_id=user.pk)
 
 
 def _lines(found: list[Operation]) -> list[Line]:
@@ -56,10 +57,10 @@ def _context(user: Any) -> dict[str, Any]:
     own = Case(When(created_by_id=user.pk, then=Value(0)), default=Value(1), output_field=IntegerField())
     both = (under_way(user) | _asked_for(user)).select_related("created_by").order_by(own, "-pk")
     every = list(both[: 2 * SHOWN + 1])
-    found = [one for one in every if one.state != Operation.State.AWAITING]
+    found = [one for one in every if one.state not in NOT_YET]
     lines = _lines(found[:SHOWN])
     return {
-        "asked_for": _lines([one for one in every if one.state == Operation.State.AWAITING][:SHOWN]),
+        "asked_for": _lines([one for one in every if one.state in NOT_YET][:SHOWN]),
         "lines": lines, "first": lines[0] if lines else None, "more": len(found) > SHOWN, "count": len(lines),
         "watched": ",".join(str(line.operation.pk) for line in lines if line.operation.created_by_id == user.pk),
     }  # fmt: skip

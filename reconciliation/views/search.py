@@ -124,7 +124,7 @@ class SearchScreen(Screen):
             yield Hit("Causes", case.sentence, note, url, short_title_of(case.rule), tone_of(case), is_exact=exact)
 
     def _operations(self, words: str) -> Iterator[Hit]:
-        found = self._seen(Operation.objects).exclude(state=Operation.State.PLANNED)
+        found = self._seen(Operation.objects).exclude(confirmed_at=None)
         for operation in found.filter(title__icontains=words).select_related("created_by").order_by("-pk")[:SHOWN]:
             note = f"{operation.created_by} · {operation.created_at:%d %b %Y %H:%M}"
             yield Hit(

@@ -84,6 +84,8 @@ def counted(operation: Operation) -> Standing:
 
 def in_short(operation: Operation) -> str:
     """How far it is, from the counts that are kept with it: “63 of 98 posted · 2 not done”."""
+    if operation.state == Operation.State.PLANNING:
+        return f"{operation.planned:,} of {operation.total:,} dry-run"
     if operation.state == Operation.State.AWAITING:
         return f"nothing changed yet, {operation.total:,} {'entry' if operation.total == 1 else 'entries'}"
     if operation.state == Operation.State.REFUSED:
@@ -198,6 +200,8 @@ def sentence_of(operation: Operation, found: Progress, *, is_held: bool) -> str:
     """“63 of 98 posted · 2 failed · 240 a minute · about 12 s left”, without what is not known."""
     if operation.state == Operation.State.REFUSED:
         return f"A second person did not agree; {NOTHING_CHANGED}"
+    if operation.moved.get("says"):
+        return f"{operation.moved['says'].rstrip('.')}; {NOTHING_CHANGED}"
     counts = found.counts
     posts = counts[Phase.POSTED] + counts[Phase.POSTING] + counts[Phase.IN_DOUBT]
     if posts:

@@ -13,6 +13,7 @@ from portal import exports, sql
 from portal.models import Export, NotificationKind
 from portal.notifications import notify
 from reconciliation import operations
+from reconciliation.models import Operation
 from tests.browser.test_screen_kit import violations
 from tests.reconciliation import desk
 from tests.reconciliation.firm import Firm, build, case
@@ -52,11 +53,16 @@ def screens(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, dict[str, str]]:
     planned = operations.plan("use-contract-rate", user=fay, parameters={}, reason="x", case=case("rate-mismatch"))
     done = operations.plan("recheck", user=fay, parameters={}, case=case("project-unknown"))
     operations.run(operations.confirm(done, user=fay).pk)
+    large = operations.plan(
+        "move-project", user=fay, parameters={"project": desk.near_id()}, case=case("project-unknown")
+    )
+    Operation.objects.filter(pk=large.pk).update(state="planning", total=61_200, planned=24_500, turn=1)
     cause = case("project-unknown").pk
     return fay, {
         "my work": "/", "queue": "/exceptions/", "queue, nothing found": "/exceptions/?text=nothing-is-called-so",
         "cause": f"/exceptions/{cause}/", "fix": f"/exceptions/{cause}/fix/map-code/",
-        "preview": f"/operations/{planned.pk}/", "operations": "/operations/", "operation": f"/operations/{done.pk}/",
+        "preview": f"/operations/{planned.pk}/", "planning": f"/operations/{large.pk}/",
+        "operations": "/operations/", "operation": f"/operations/{done.pk}/",
         "entry held": f"/ledger/{entries['held']}/", "entry posted": f"/ledger/{entries['posted']}/",
         "entry in doubt": f"/ledger/{entries['in_doubt']}/", "ledger": "/ledger/", "settings": "/settings/",
         "keyboard": "/settings/keyboard/", "exports": "/exports/", "notifications": "/notifications/",

@@ -24,6 +24,9 @@ POINTS: dict[str, tuple[str, str, signal.Signals]] = {
     "before they are committed": ("count_results", "after", signal.SIGKILL),
     "between two chunks": ("chunk", "after", signal.SIGKILL),
     "before the first chunk": ("chunk", "before", signal.SIGKILL),
+    "in the middle of a dry-run": ("keep_planned", "after", signal.SIGKILL),
+    "before a dry-run is kept": ("_show_what_was_found", "after", signal.SIGKILL),
+    "before what was asked for is kept": ("_do_what_was_asked", "after", signal.SIGKILL),
     "stopped between two chunks": ("chunk", "after", signal.SIGSTOP),
     "stopped in the middle of a chunk": ("work_off", "after", signal.SIGSTOP),
 }
@@ -31,19 +34,20 @@ PASSING = 2  # the second chunk, so that something is done already
 
 
 def _arm(point: str) -> None:
-    from reconciliation.operations import running
+    from reconciliation.operations import applying, deferring, running
     from reconciliation.sql import operations as sql
 
     running.CHUNK, running.LEASE_SECONDS = CHUNK, LEASE_SECONDS  # type: ignore[assignment]
+    applying.CHUNK, deferring.LEASE_SECONDS = CHUNK, LEASE_SECONDS  # type: ignore[assignment]
     if point == "-":
         return
     name, when, told = POINTS[point]
-    place: Any = sql if name.endswith("_results") else running
+    place: Any = next(place for place in (sql, deferring, running) if name in vars(place))
     real: Callable[..., Any] = getattr(place, name)
     passings = iter(range(1, 1000))
 
     def meeting_its_end(*arguments: Any, **more: Any) -> Any:
-        is_here = next(passings) == PASSING
+        is_here = next(passings) == (1 if name.startswith("_") else PASSING)
         if is_here and when == "before":
             os.kill(os.getpid(), told)
         found = real(*arguments, **more)

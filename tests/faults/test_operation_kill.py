@@ -23,7 +23,7 @@ from django.db import connection
 from integrations import registry
 from integrations.sandbox import VENDORS
 from integrations.sandbox.server import control, sandbox_server
-from portal.models import LedgerTransition
+from portal.models import AuditEvent, LedgerState, LedgerTransition
 from reconciliation import operations
 from reconciliation.models import Operation
 from tests.faults import fixer, judged
@@ -35,7 +35,12 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.case(57, 60)]
 PATIENCE = 20.0
 ROWS = 8
 DEPLOY = 60.0  # seconds that a worker may take to start or to end
-KILLED = [point for point, (_, _, told) in fixer.POINTS.items() if told == signal.SIGKILL]
+PLANNING = ["in the middle of a dry-run", "before a dry-run is kept"]
+ASKED = "before what was asked for is kept"
+KILLED = [
+    point for point, (_, _, told) in fixer.POINTS.items()
+    if told == signal.SIGKILL and point not in (*PLANNING, ASKED)
+]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -68,13 +73,14 @@ def until(what: Callable[[], bool], told: str, *, patience: float = PATIENCE) ->
         time.sleep(0.02)
 
 
-def goes_on(fixers: Fixers, operation: Operation) -> None:
-    """Let workers come, as the sweeper finds the operation, until it is over."""
+def goes_on(fixers: Fixers, operation: Operation, until_it_is: str = "") -> None:
+    """Let workers come, as the sweeper finds the operation, until it is over, or in a state."""
 
     def is_over() -> bool:
         if operations.due() == [operation.pk]:
             assert fixers.ended(fixers.begin(operation.pk)) == 0
-        return not Operation.objects.filter(pk=operation.pk, state="running").exists()
+        state = Operation.objects.values_list("state", flat=True).get(pk=operation.pk)
+        return state == until_it_is if until_it_is else state != "running"
 
     until(is_over, "nobody went on with the operation")
 
@@ -97,6 +103,34 @@ def test_a_killed_worker_leaves_the_rest_to_the_next_and_no_row_is_done_twice(
     assert operation.settled_at is not None
     replaced = LedgerTransition.objects.filter(entry__in=held, from_state="held", to_state="cancelled")
     assert replaced.count() == ROWS
+
+
+@pytest.mark.parametrize("point", PLANNING)
+def test_a_worker_killed_while_it_plans_has_changed_nothing_and_the_next_one_begins_anew(
+    point: str, desk: Desk, fixers: Fixers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "PLAN_AT_ONCE", 2)
+    desk.held(ROWS)
+    operation = desk.plan(desk.ana)
+    assert fixers.ended(fixers.begin(operation.pk, point)) == signal.SIGKILL
+    operation.refresh_from_db()
+    assert (operation.state, operation.planned) == (
+        "planning",
+        6 if point == PLANNING[0] else ROWS,
+    )  # seen by everybody
+    assert set(operation.rows.values_list("promised", flat=True)) == {""}
+    assert not LedgerState.objects.exclude(state="held").exists()
+    goes_on(fixers, operation, until_it_is="planned")
+    operation.refresh_from_db()
+    assert (operation.preview["passes"], operation.turn) == (ROWS, 2)
+    operations.confirm(operation, user=desk.ana)
+    assert fixers.ended(fixers.begin(operation.pk, ASKED)) == signal.SIGKILL
+    operation.refresh_from_db()
+    assert (operation.state, operation.confirmed_at) == ("planning", None)
+    goes_on(fixers, operation, until_it_is="done")
+    desk.deliver()
+    assert desk.judge(operation) == {"done": ROWS}
+    assert AuditEvent.objects.filter(action="operation.map-code").count() == 1
 
 
 def test_a_worker_that_comes_back_after_its_turn_writes_nothing(desk: Desk, fixers: Fixers) -> None:

@@ -105,6 +105,7 @@ ROWS: dict[str, Arguments] = {
     "fix": lambda s: {"case": s.case.pk, "code": "map-code"},
     "fix_entry": lambda s: {"pk": s.held, "code": "recheck"},
     "operation": lambda s: {"pk": s.operation.pk},
+    "operation_planning": lambda s: {"pk": s.operation.pk},
     "operation_progress": lambda s: {"pk": s.operation.pk},
     "proposal": lambda s: {"pk": s.proposal.pk},
     "entry": lambda s: {"pk": s.posted.pk},

@@ -15,7 +15,7 @@ from portal.models import AuditEvent, LedgerState, LedgerTransition, User
 from portal.records import Reference
 from reconciliation import operations
 from reconciliation.models import ExceptionCase, Operation
-from reconciliation.operations import running
+from reconciliation.operations import applying, running
 from tests import world
 from tests.invariants import assert_all_hold
 from tests.reconciliation import desk
@@ -66,6 +66,58 @@ def at_once(*acts: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.join(60)
     return found
+
+
+def test_who_cancels_while_a_worker_plans_ends_it_after_the_chunk(
+    firm: Firm, ana: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.PLAN_AT_ONCE = 5
+    monkeypatch.setattr(applying, "CHUNK", 4)
+    operation = planned(firm, ana)
+    assert operation.state == "planning"
+    real, chunks = applying.apply, []
+
+    def meanwhile(fix: Any, work: Any, ids: Any) -> dict[int, str]:
+        chunks.append(ids)
+        found = at_once(lambda: operations.cancel(Operation.objects.get(pk=operation.pk), user=ana).state)
+        assert found == ["planning"]  # it waits for no worker
+        return real(fix, work, ids)
+
+    monkeypatch.setattr(applying, "apply", meanwhile)
+    assert not operations.run(operation.pk)
+    operation.refresh_from_db()
+    assert (operation.state, len(chunks)) == ("cancelled", 1)
+    assert set(operation.rows.values_list("result", flat=True)) == {"cancelled"}
+    assert LedgerState.objects.filter(state="held").count() == 12
+
+
+@pytest.mark.case(126)
+def test_of_two_who_approve_at_once_one_counts(firm: Firm, ana: User) -> None:
+    firm.entity.policy = {"second_person_rows": 3}
+    firm.entity.save()
+    people = [world.user(name, "controller", firm.entity) for name in ("cleo", "dora", "emil")]
+    operation = operations.confirm(planned(firm, ana), user=ana)
+    assert operation.state == "awaiting"
+
+    def approve(user: User) -> Callable[[], Any]:
+        return lambda: operations.approve(Operation.objects.get(pk=operation.pk), user=user, comment=user.username)
+
+    def refuse(user: User) -> Callable[[], Any]:
+        return lambda: operations.refuse(Operation.objects.get(pk=operation.pk), user=user, comment="no")
+
+    found = at_once(*[approve(user) for user in people], *[refuse(user) for user in people])
+    agreed = [one for one in found if isinstance(one, Operation)]
+    assert len(agreed) == 1
+    late = [one for one in found if isinstance(one, operations.OperationRefused)]
+    assert len(late) == 5
+    assert all(str(one).startswith("This does not wait for approval any more") for one in late)
+    operation.refresh_from_db()
+    assert operation.decided_by == agreed[0].decided_by
+    assert AuditEvent.objects.filter(action__in=["operation.approved", "operation.refused"]).count() == 1
+    operations.run(operation.pk)
+    kinds = set(operation.rows.values_list("result", flat=True))
+    assert kinds == ({"done"} if operation.state == "running" else {"cancelled"})
+    assert_all_hold()
 
 
 @pytest.mark.case(60)

@@ -16,7 +16,6 @@ from portal.models import AuditEvent, GrantRole, LedgerState, Notification, User
 from portal.records import Reference
 from reconciliation import operations
 from reconciliation.models import Operation
-from reconciliation.operations import planning
 from tests import world
 from tests.reconciliation import desk
 from tests.reconciliation.firm import Firm, build, case
@@ -371,29 +370,6 @@ def test_what_waits_for_approval_stands_in_the_header_and_in_the_list_of_who_ask
     assert '<span class="state warn">Waits for approval</span>' in listed
     client.force_login(cleo)
     assert "to be approved" not in client.get(reverse("exceptions")).content.decode()
-
-
-def test_a_fix_takes_no_more_than_it_can_show_at_once_and_says_how_many_are_left(
-    client: Client, firm: Firm, fay: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(planning, "MOST", 3)
-    held = desk.off_rate(firm, 5)
-    client.force_login(fay)
-    found = case("rate-mismatch")
-    asked = " ".join(
-        client.get(reverse("fix", args=[found.pk, "use-contract-rate"]) + "?edit=1").content.decode().split()
-    )
-    assert "The oldest <b>3</b> entries of this cause; 2 more wait for a fix of their own" in asked
-    assert client.post(reverse("fix", args=[found.pk, "use-contract-rate"])).status_code == 303
-    operation = Operation.objects.get()
-    text = told_of(client, operation)
-    assert "2 more entries are left out: beyond the 3 that one fix takes at once" in text
-    assert sorted(operation.rows.values_list("entry_id", flat=True)) == sorted(held)[:3]
-    operations.run(operations.confirm(operation, user=fay, reason="As agreed").pk)
-    assert "3 of 5 entries that the cause held; 2 left out" in told_of(client, operation)
-    rest = planned(fay)
-    assert sorted(rest.rows.values_list("entry_id", flat=True)) == sorted(held)[3:]
-    assert rest.preview["left_out"] == []
 
 
 def test_rows_that_changed_are_named_with_their_links(client: Client, firm: Firm, fay: User) -> None:
