@@ -63,7 +63,8 @@ def health(connection: Connection, at: datetime | None = None) -> Health:
 
 def _quiet(connection: Connection, breaker: Breaker | None) -> Health:
     if breaker is not None and breaker.failures:
-        return Health("Unsteady", "warn", f"The last {breaker.failures} calls failed; the breaker opens at five.")
+        calls = "call" if breaker.failures == 1 else f"{breaker.failures} calls"
+        return Health("Unsteady", "warn", f"The last {calls} failed; the breaker opens at five.")
     if last_success(connection) is None:
         return Health("Not used yet", "", "Nothing has been read or posted through it so far.")
     return Health("Healthy", "good", "")

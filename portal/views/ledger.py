@@ -24,6 +24,7 @@ class LedgerList(ListScreen):
         "entity", "source", "target", "document", "project", "resource", "state_row"
     ).order_by("-work_date", "-pk")
     filterset = LedgerEntryFilter
+    primary = ("state", "entity", "period", "source", "project", "customer", "resource")
     table = LedgerTable
     totals = {
         "hours": Sum("hours", default=Decimal(0)),
