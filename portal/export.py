@@ -92,16 +92,22 @@ def dialect(preferences: Mapping[str, Any]) -> Dialect:
 
 def answer(form: str, sheet: Sheet, *, own: Dialect = Dialect()) -> HttpResponseBase:
     """The file as an attachment. CSV is streamed row by row; XLSX is written to a temporary file first."""
-    rows = table_rows(sheet)
+    return answer_rows(form, sheet.heading, table_rows(sheet), own=own)
+
+
+def answer_rows(
+    form: str, heading: Heading, rows: Iterable[Sequence[Cell]], *, own: Dialect = Dialect()
+) -> HttpResponseBase:
+    """The same for rows that are no table of records; the first row holds the heads."""
     if form == "csv":
-        lines = csv_lines(sheet.heading, rows, own)
+        lines = csv_lines(heading, rows, own)
         response: HttpResponseBase = StreamingHttpResponse(lines, content_type=FORMATS[form])
-        response["Content-Disposition"] = f'attachment; filename="{name_of(sheet.heading, form)}"'
+        response["Content-Disposition"] = f'attachment; filename="{name_of(heading, form)}"'
         return response
     return FileResponse(
-        xlsx_file(sheet.heading, rows),
+        xlsx_file(heading, rows),
         as_attachment=True,
-        filename=name_of(sheet.heading, form),
+        filename=name_of(heading, form),
         content_type=FORMATS[form],
     )
 

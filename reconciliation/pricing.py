@@ -14,8 +14,9 @@ from datetime import date
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Any
 
+from portal import figures
 from portal.money import is_currency, round_money
-from reconciliation.facts.records import Contract, Draft, RateCard
+from reconciliation.facts.records import FOREVER, Contract, Draft, RateCard
 from reconciliation.facts.tables import Facts, RateKey
 from reconciliation.policies import RATE_SCOPES
 
@@ -84,6 +85,15 @@ def _levels(person: int | None, role: int | None, task: int | None) -> list[Rate
     return levels
 
 
+def levels_of(draft: Draft) -> list[RateKey]:
+    """What the rates of a draft may hang on, most exact first."""
+    return _levels(
+        draft.resource.id if draft.resource is not None else None,
+        draft.role.id if draft.role is not None else None,
+        draft.task.id if draft.task is not None else None,
+    )
+
+
 def _scopes(draft: Draft) -> Iterator[tuple[str, int]]:
     """Whose cards may price the draft, most exact first."""
     if draft.contract is not None:
@@ -101,11 +111,7 @@ def candidates(draft: Draft, facts: Facts) -> Iterator[Agreed]:
     """Every rate that holds on the work date for this person, role and task, the one that wins in its card first."""
     day = draft.work_date
     currency = agreed_currency(draft)
-    levels = _levels(
-        draft.resource.id if draft.resource is not None else None,
-        draft.role.id if draft.role is not None else None,
-        draft.task.id if draft.task is not None else None,
-    )
+    levels = levels_of(draft)
     for scope, scope_id in _scopes(draft):
         card = facts.card_on(scope, scope_id, day)
         by_level = facts.rates.get(card.id) if card is not None else None
@@ -122,6 +128,42 @@ def candidates(draft: Draft, facts: Facts) -> Iterator[Agreed]:
                 else:
                     foreign.append(agreed)
         yield from foreign
+
+
+def card_of(draft: Draft, facts: Facts) -> RateCard | None:
+    """The most exact card that holds on the work date, whether or not it has a rate for the draft."""
+    held = (facts.card_on(scope, scope_id, draft.work_date) for scope, scope_id in _scopes(draft))
+    return next((card for card in held if card is not None), None)
+
+
+@dataclass(slots=True)
+class Missed:
+    """One rate that would have fitted but for the day, and why it was not asked."""
+
+    agreed: Agreed
+    reason: str
+
+
+def missed(draft: Draft, facts: Facts) -> Iterator[Missed]:
+    """Rates of the same scopes, person, role and task that do not hold on the work date, by card, and why not."""
+    day = draft.work_date
+    levels = levels_of(draft)
+    for scope, scope_id in _scopes(draft):
+        for card in facts.cards.get((scope, scope_id), ()):
+            for level in levels:
+                for row in facts.rates.get(card.id, {}).get(level, ()):
+                    agreed = _agreed(draft, scope, card, level, row)
+                    if not card.valid_from <= day <= card.valid_to:
+                        yield Missed(
+                            agreed, f"Card {card.code} v{card.version} {_holds(card.valid_from, card.valid_to)}."
+                        )
+                    elif not agreed.valid_from <= day <= agreed.valid_to:
+                        yield Missed(agreed, f"The rate {_holds(agreed.valid_from, agreed.valid_to)}.")
+
+
+def _holds(start: date, end: date) -> str:
+    first = figures.day(start)
+    return f"holds from {first} on" if end == FOREVER else f"holds from {first} to {figures.day(end)}"
 
 
 def _agreed(draft: Draft, scope: str, card: RateCard, level: RateKey, row: list[Any]) -> Agreed:

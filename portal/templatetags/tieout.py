@@ -17,6 +17,7 @@ register = template.Library()
 
 register.filter("figure", figures.number)
 register.filter("amount", figures.amount)
+register.filter("exact", figures.exact)
 register.filter("money", figures.money)
 register.filter("hours", figures.hours)
 register.filter("moment", figures.moment)

@@ -1,7 +1,7 @@
 """Facts: everything a batch needs to know to be validated, loaded once for all its entries."""
 
 from reconciliation.facts.calendar import place, takes_postings
-from reconciliation.facts.load import SENT, drafts_of, give_routes, load, standing_entry
+from reconciliation.facts.load import SENT, drafts_of, give_routes, load, load_prices, standing_entry
 from reconciliation.facts.records import Draft, Standing, normal
 from reconciliation.facts.tables import Facts
 
@@ -13,6 +13,7 @@ __all__ = [
     "drafts_of",
     "give_routes",
     "load",
+    "load_prices",
     "normal",
     "place",
     "standing_entry",

@@ -15,7 +15,7 @@ from portal import sql
 from portal.ledger import STANDING
 from reconciliation import policies
 from reconciliation.facts.calendar import load_calendar
-from reconciliation.facts.naming import load_named, load_names, resolve
+from reconciliation.facts.naming import load_named, load_names, resolve, resolve_own
 from reconciliation.facts.records import (
     Contract,
     CostCentre,
@@ -35,6 +35,7 @@ from reconciliation.facts.records import (
 from reconciliation.facts.tables import Book, Facts, as_mapping, by_first, by_id
 from reconciliation.sql import documents, master_data
 
+Days = tuple[date, date]
 SENT = frozenset(str(state) for state in STANDING)
 
 
@@ -214,7 +215,29 @@ def _load_books(facts: Facts, drafts: Sequence[Draft]) -> None:
             book.keys[kind].setdefault(internal_id, []).append((start, end, external_id))
 
 
-def _load_rates(facts: Facts, drafts: Sequence[Draft]) -> None:
+def load_prices(drafts: Sequence[Draft], entities: dict[int, Entity], *, days: Days | None = None) -> Facts:
+    """What pricing asks for and nothing else: who, what, under which agreement, and every rate. Nothing is locked.
+
+    Drafts that name no document are resolved by our own codes alone. `days` widens the rates beyond the work dates.
+    """
+    facts = Facts(now=sql.now(), entities=entities)
+    if not drafts:
+        return facts
+    load_names(facts, drafts)
+    load_named(facts, drafts)
+    for draft in drafts:
+        if draft.document_id:
+            resolve(facts, draft)
+        else:
+            resolve_own(facts, draft)
+    _load_agreements(facts, drafts)
+    for draft in drafts:
+        _resolve_more(facts, draft)
+    _load_rates(facts, drafts, days)
+    return facts
+
+
+def _load_rates(facts: Facts, drafts: Sequence[Draft], days: Days | None = None) -> None:
     """Rate cards of every scope, and their rates that may price somebody in the batch."""
     entity_ids = {draft.project.entity_id for draft in drafts if draft.project}
     found = master_data.rate_cards(facts.contracts, facts.customers, entity_ids)
@@ -237,7 +260,7 @@ def _load_rates(facts: Facts, drafts: Sequence[Draft]) -> None:
         _roles_of_cards(facts, drafts),
         {draft.resource.id for draft in drafts if draft.resource},
         {draft.task.id for draft in drafts if draft.task},
-        (min(draft.work_date for draft in drafts), max(draft.work_date for draft in drafts)),
+        days or (min(draft.work_date for draft in drafts), max(draft.work_date for draft in drafts)),
     ):
         rates.setdefault(card_id, {}).setdefault((resource_id, role_id, task_id), []).append(rest)
 

@@ -126,6 +126,18 @@ def resolve(facts: Facts, draft: Draft) -> None:
         draft.task = _task(facts, names, draft, draft.project)
 
 
+def resolve_own(facts: Facts, draft: Draft) -> None:
+    """Find the project, the person and the task by our own codes alone, whatever the source calls them."""
+    draft.project = facts.project_by_code.get(draft.project_code)
+    draft.resource = facts.resource_by_code.get(draft.resource_code)
+    if draft.resource is not None:
+        draft.engagement = facts.engagement_on(draft.resource.id, draft.work_date)
+    tasks = facts.tasks.get(draft.project.id, []) if draft.project is not None else []
+    named = (task for task in tasks if task.code == draft.task_code)
+    default = (task for task in tasks if task.is_default and task.is_active)
+    draft.task = next(named if draft.task_code else default, None)
+
+
 def _person(facts: Facts, code: str) -> Resource | None:
     code = code.strip()
     if not code:
