@@ -14,10 +14,10 @@ from typing import Any
 
 from django.conf import settings
 
-from integrations import registry
+from integrations import registry, sftp
 from integrations.configuration.document import shown
 from integrations.connectors.files import options
-from integrations.connectors.files.folder import path_of
+from integrations.connectors.files.places import is_remote, path_of
 from integrations.errors import ConnectorError
 from integrations.http.addresses import check_url
 from integrations.protocol import Account, ConnectorType, Setting
@@ -52,6 +52,9 @@ def _check_address(load: Load, row: Row, kind: ConnectorType, base_url: str) -> 
         if hosts is not None:
             allowed = (*hosts, *settings.VENDOR_HOSTS)
             check_url(base_url, hosts=allowed, allow_loopback=settings.ALLOW_LOOPBACK)
+            return
+        if is_remote(base_url):
+            sftp.address_of(base_url, hosts=settings.VENDOR_HOSTS, allow_loopback=settings.ALLOW_LOOPBACK)
             return
         folder = path_of(base_url) if base_url else None
     except ConnectorError as error:

@@ -45,12 +45,17 @@ def check_url(url: str, *, hosts: Sequence[str], allow_loopback: bool) -> SplitR
         raise ForbiddenAddress(f"The address of {host!r} uses {parts.scheme!r}; only https leaves this machine.")
     if port not in (None, 443):
         raise ForbiddenAddress(f"The address of {host!r} uses port {port}; only 443 is allowed.")
-    if not any(host == suffix or host.endswith("." + suffix) for suffix in (s.lstrip(".") for s in hosts)):
+    if not is_among(host, hosts):
         raise ForbiddenAddress(
             f"The host {host!r} is not among this connector's hosts ({', '.join(hosts) or 'none'}); "
             "correct the connection's address or allow the host in the settings."
         )
     return parts
+
+
+def is_among(host: str, hosts: Sequence[str]) -> bool:
+    """Whether a host is one of these suffixes or stands under one of them."""
+    return any(host == suffix or host.endswith("." + suffix) for suffix in (s.lstrip(".") for s in hosts))
 
 
 def same_origin(base: str, url: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from integrations.sandbox.server import control, sandbox_server
 from tests.integrations import netsuite_account
+from tests.integrations import sftp_server as sftp
 from tests.integrations.contract import Bench
 
 
@@ -19,6 +20,13 @@ def sandbox() -> Iterator[str]:
     """The address of a running sandbox with every vendor, kept in memory."""
     with sandbox_server() as base_url:
         yield base_url
+
+
+@pytest.fixture(scope="session")
+def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sftp.Server]:
+    """A real sshd on this machine, with a key of its own."""
+    with sftp.running(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""Files: what is taken from a folder, once; identity, revisions and deletions without an API."""
+"""Files: what is taken from a folder, once; identity, revisions and deletions without an API.
+
+Every story is told twice: of a folder of this machine, and of the same folder behind a real SFTP server.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,17 @@ import os
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from integrations.connectors.files import connector as files
 from integrations.connectors.files.connector import FilesConnector
 from integrations.errors import ConnectorError, Malformed, Unauthorised, Unavailable
+from integrations.http import Http
 from integrations.protocol import Account, Hint, Page, Source, SourceRecord
 from portal.records import TimeEntryRecord
+from tests.integrations.sftp_server import Server
 
 HEAD = "person,date,project,task,hours,rate,currency,billable,description\n"
 
@@ -24,15 +29,19 @@ HEAD = "person,date,project,task,hours,rate,currency,billable,description\n"
 class Folder:
     """A folder of one entity with a connector on it; files are old enough to be read unless said otherwise."""
 
+    server: ClassVar[Server | None] = None  # through which the folder is read; None: as it is
+
     def __init__(self, path: Path, **settings: Any) -> None:
         self.path = path
         self.account = Account(code="files-de", base_url=str(path), zone="Europe/Berlin", settings=settings)
+        if self.server is not None:
+            self.account = self.server.account(path, **settings)
         self.cursor: str | None = None
         self.clock = 1_770_000_000
 
     @property
     def connector(self) -> FilesConnector:
-        return FilesConnector(self.account)
+        return FilesConnector(self.account, Http(self.account, allow_loopback=True))
 
     def drop(self, name: str, *rows: str, head: str = HEAD, at: int | None = None) -> Path:
         path = self.path / name
@@ -67,6 +76,15 @@ def json_round(record: SourceRecord) -> SourceRecord:
 
 def line(day: int = 3, hours: str = "7.5", person: str = "M-7", text: str = "", project: str = "P1") -> str:
     return f"{person},2026-03-{day:02d},{project},Build,{hours},120,EUR,yes,{text}"
+
+
+@pytest.fixture(autouse=True, params=["local", "sftp"])
+def _place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "sftp":
+        monkeypatch.setattr(Folder, "server", request.getfixturevalue("sftp_server"))
+
+
+LOCAL = pytest.mark.parametrize("_place", ["local"], indirect=True)  # the server's own way is in test_files_sftp.py
 
 
 @pytest.fixture
@@ -205,6 +223,7 @@ def test_a_file_under_a_name_of_something_unfinished_is_left_alone(folder: Folde
 
 
 @pytest.mark.case(12)
+@LOCAL
 def test_a_file_that_is_still_being_written_is_left_alone_until_it_rests(folder: Folder) -> None:
     path = folder.drop("time.csv", line(), at=int(datetime.now(UTC).timestamp()))
     assert folder.take() == []
@@ -352,6 +371,7 @@ def test_a_month_that_a_snapshot_names_and_leaves_empty_has_no_rows(tmp_path: Pa
     assert list(folder.connector.present("time", date(2026, 3, 1), date(2026, 3, 31))) == []
 
 
+@LOCAL
 def test_a_missing_folder_is_unavailable_and_a_foreign_address_malformed(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="does not exist"):
         Folder(tmp_path / "nowhere").connector.check()
@@ -362,6 +382,7 @@ def test_a_missing_folder_is_unavailable_and_a_foreign_address_malformed(tmp_pat
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@LOCAL
 def test_a_folder_that_may_not_be_read_is_unauthorised(tmp_path: Path) -> None:
     tmp_path.chmod(0)
     try:

@@ -1,4 +1,4 @@
-"""Files: CSV and XLSX dropped into the folder of an entity, and the same files uploaded by hand.
+"""Files: CSV and XLSX dropped into the folder of an entity, here or behind SFTP, and the same files uploaded by hand.
 
 Every row is filed as it stands in the file and translated later, so a wrong reading of cells is mended by replaying. A
 row that cannot be read waits by itself; a file that cannot be read at all waits as one record and is tried again when
@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from integrations.connectors.files import folder, mapping
 from integrations.connectors.files.faults import FileUnreadable, Problem, RowUnreadable
-from integrations.connectors.files.folder import Found, Taken
+from integrations.connectors.files.folder import Taken
 from integrations.connectors.files.options import SETTINGS, STREAMS, Options
+from integrations.connectors.files.places import ARCHIVE, Found, Place, place_of
 from integrations.connectors.files.table import Table, file_hash, read_table
 from integrations.errors import Malformed, Unavailable
 from integrations.protocol import Account, Delivery, Hint, Page, Setting, SourceRecord
@@ -74,7 +74,7 @@ class _Standing:
 
 
 class FilesConnector:
-    """One entity's folder, or its uploads. `base_url` is a path or a file:// address."""
+    """One entity's folder, or its uploads. `base_url` is a path, a file:// or an sftp:// address."""
 
     name = "files"
     settings: tuple[Setting, ...] = SETTINGS
@@ -83,8 +83,9 @@ class FilesConnector:
     tombstones = True  # but not where the files are full snapshots: there a row that is gone says so by its absence
 
     def __init__(self, account: Account, http: Http | None = None) -> None:
-        """`http` is not used; a folder is not called."""
+        """`http` says which hosts may be called; a folder of this machine is not called."""
         self.account = account
+        self.http = http
         self.tombstones = not account.settings.get("snapshot")
 
     @cached_property
@@ -97,21 +98,21 @@ class FilesConnector:
         """Whether the connection names no folder: its `base_url` is empty or `upload:`."""
         return self.account.base_url in ("", "upload:")
 
-    @property
-    def folder(self) -> Path:
-        """Where the files of this connection lie."""
+    def place(self) -> Place:
+        """Where the files of this connection lie; `with` holds it open."""
         if self.is_upload_only:
             raise FileUnreadable("Files of this connection come by upload only; there is no folder to look into.")
-        return folder.path_of(self.account.base_url)
+        return place_of(self.account, self.http)
 
     def check(self) -> str:
         """Say how many files wait in the folder."""
         options = self.options
         if self.is_upload_only:
             return "Files come by upload only; no folder is read."
-        found = folder.listing(self.folder)
-        counts = {stream: len(list(folder.complete(found, options, stream))) for stream in self.streams}
-        return f"Folder {self.folder} holds {counts['time']} time files and {counts['expenses']} expense files."
+        with self.place() as place:
+            found = place.listing()
+            counts = {stream: len(list(folder.complete(place, found, options, stream))) for stream in self.streams}
+            return f"Folder {place.name} holds {counts['time']} time files and {counts['expenses']} expense files."
 
     def pull(self, stream: str, since: str | None) -> Iterator[Page]:
         """Every file not taken yet, oldest first. The cursor moves behind a file with that file's last page only."""
@@ -120,41 +121,41 @@ class FilesConnector:
         if self.is_upload_only:
             yield Page(records=(), cursor=taken.cursor(), last=True)
             return
-        found = folder.listing(self.folder)
-        if options.archive:
-            folder.archive_taken(self.folder, found, taken)
-            found = folder.listing(self.folder)
-        taken.forget_gone({item.path.name for item in found})
-        for item in folder.complete(found, options, stream):
-            reading = folder.reading_of(item, options)
-            if taken.knows_untouched(item, reading):
-                continue
-            content = folder.content_of(item)
-            if taken.repeats(item, file_hash(content), reading):
-                continue
-            before = taken.cursor()
-            records = self._file(stream, item, content, taken, reading)
-            for start in range(0, max(1, len(records)), PAGE):
-                part = records[start : start + PAGE]
-                is_end = start + PAGE >= len(records)
-                yield Page(records=part, cursor=taken.cursor() if is_end else before, last=False)
+        with self.place() as place:
+            found = place.listing()
+            if options.archive:
+                folder.archive_taken(place, found, taken)
+                found = place.listing()
+            taken.forget_gone({item.name for item in found})
+            for item in folder.complete(place, found, options, stream):
+                side = place.side_file(item)
+                reading = folder.reading_of(side, options)
+                if taken.knows_untouched(item, reading):
+                    continue
+                content = place.content(item)
+                if taken.repeats(item, file_hash(content), reading):
+                    continue
+                before = taken.cursor()
+                records = self._file(stream, folder.Read(item, content, side, reading), taken)
+                yield from _pages(records, before, taken.cursor())
         yield Page(records=(), cursor=taken.cursor(), last=True)
 
-    def _file(self, stream: str, item: Found, content: bytes, taken: Taken, reading: str) -> list[SourceRecord]:
+    def _file(self, stream: str, read: folder.Read, taken: Taken) -> list[SourceRecord]:
         """The records of one file, which is then remembered; one record that fails for a file that cannot be read."""
+        item = read.item
         options = self.options
-        sha256 = file_hash(content)
+        sha256 = file_hash(read.content)
         moment = taken.moment_for(item)
         failed_before = taken.has_failed(sha256)
         try:
-            folder.check_side_file(item, content)
-            table = read_table(item.path.name, content, options, stream)
+            folder.check_side_file(read)
+            table = read_table(item.name, read.content, options, stream)
         except FileUnreadable as fault:
-            taken.remember(item, sha256, moment, failed_under=reading)
-            return [mapping.file_record(stream, item.path.name, sha256, moment, fault.detail)]
+            taken.remember(item, sha256, moment, failed_under=read.reading)
+            return [mapping.file_record(stream, item.name, sha256, moment, fault.detail)]
         records = mapping.records(table, options, stream, moment)
         if failed_before:
-            records.append(mapping.file_record(stream, item.path.name, sha256, moment, ""))
+            records.append(mapping.file_record(stream, item.name, sha256, moment, ""))
         taken.remember(item, sha256, moment)
         return records
 
@@ -185,7 +186,7 @@ class FilesConnector:
         standing: dict[str, _Standing] = {}
         months: set[str] = set()
         for item, table in self._tables(stream):
-            series = re.sub(r"\d+", "#", item.path.name.lower())
+            series = re.sub(r"\d+", "#", item.name.lower())
             rows = [
                 _Standing(record=record, day=mapping.work_day(record, options), series=series)
                 for record in mapping.records(table, options, stream, item.made_at)
@@ -199,32 +200,34 @@ class FilesConnector:
     def _tables(self, stream: str) -> Iterator[tuple[Found, Table]]:
         """Every readable file of a stream, archived ones included, oldest first."""
         options = self.options
-        found = folder.listing(self.folder)
-        shelf = self.folder / folder.ARCHIVE
-        if shelf.is_dir():
-            found = sorted([*found, *folder.listing(shelf)], key=lambda item: (item.modified, item.path.name))
-        for item in folder.complete(found, options, stream):
-            try:
-                yield item, read_table(item.path.name, folder.content_of(item), options, stream)
-            except FileUnreadable:
-                if options.snapshot:
-                    raise Unavailable(
-                        f"File {item.path.name} cannot be read, so nothing can be said about deleted rows."
-                    ) from None
+        with self.place() as place:
+            found = sorted([*place.listing(), *place.listing(ARCHIVE)], key=lambda item: (item.modified, item.name))
+            for item in folder.complete(place, found, options, stream):
+                try:
+                    yield item, read_table(item.name, place.content(item), options, stream)
+                except FileUnreadable:
+                    if options.snapshot:
+                        raise Unavailable(
+                            f"File {item.name} cannot be read, so nothing can be said about deleted rows."
+                        ) from None
 
     def _covered(self, item: Found, rows: list[_Standing]) -> set[str]:
         """The months whose every row a snapshot holds: the month in its name, else the months of its rows."""
-        if match := _NAMED_MONTH.search(item.path.name):
+        if match := _NAMED_MONTH.search(item.name):
             return {f"{match.group(1)}-{match.group(2)}"}
         return {row.month for row in rows if row.month}
 
     def _check_months(self, months: set[str], start: date, end: date) -> None:
         if not months:
-            raise Unavailable(f"Folder {self.folder} holds no snapshot, so nothing can be said about deleted rows.")
+            raise Unavailable(
+                f"Folder {self.account.base_url} holds no snapshot, so nothing can be said about deleted rows."
+            )
         first = start.replace(day=1)
         while first <= end and f"{first:%Y-%m}" <= max(months):
             if f"{first:%Y-%m}" not in months:
-                raise Unavailable(f"No snapshot of {first:%Y-%m} in {self.folder}: deleted rows cannot be told.")
+                raise Unavailable(
+                    f"No snapshot of {first:%Y-%m} in {self.account.base_url}: deleted rows cannot be told."
+                )
             first = (first + timedelta(days=32)).replace(day=1)
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
@@ -251,3 +254,10 @@ class FilesConnector:
                 PreviewRow(number=int(record.payload["row"]), record=record, document=document, problem=problem)
             )
         return Preview(table=table, rows=tuple(rows))
+
+
+def _pages(records: list[SourceRecord], before: str, behind: str) -> Iterator[Page]:
+    """The records of one file; the cursor moves behind the file with its last page only."""
+    for start in range(0, max(1, len(records)), PAGE):
+        is_end = start + PAGE >= len(records)
+        yield Page(records=records[start : start + PAGE], cursor=behind if is_end else before, last=False)

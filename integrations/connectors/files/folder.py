@@ -9,39 +9,30 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from integrations.connectors.files.faults import FileUnreadable
 from integrations.connectors.files.options import Options
-from integrations.connectors.files.table import MAX_BYTES, file_hash
-from integrations.errors import Malformed, Unauthorised, Unavailable
+from integrations.connectors.files.places import SIDE_FILE, Found, Place
+from integrations.connectors.files.table import file_hash
+from integrations.errors import Malformed
 
-ARCHIVE = "archive"
 REMEMBERED = 1000  # files that are gone from the folder and still known by content
 _UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".swp", ".lock", "~")
-_SIDE_FILE = ".sha256"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """One complete file in the folder. `made_at` is its modification time, in UTC."""
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One file as it was read: its bytes, its checksum file, and the fingerprint of how it is understood."""
 
-    path: Path
-    size: int
-    modified: int  # nanoseconds since 1970
-
-    @property
-    def made_at(self) -> datetime:
-        """When the file was last written."""
-        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=self.modified // 1000)
+    item: Found
+    content: bytes
+    side: bytes | None
+    reading: str
 
 
 @dataclass(slots=True)
@@ -72,7 +63,7 @@ class Taken:
     def knows_untouched(self, found: Found, reading: str) -> bool:
         """Whether this very file, neither renamed nor rewritten, was taken; spares reading it again."""
         return any(
-            entry[:3] == [found.path.name, found.size, found.modified] and entry[3] in ("", reading)
+            entry[:3] == [found.name, found.size, found.modified] and entry[3] in ("", reading)
             for entry in self.files.values()
         )
 
@@ -101,7 +92,7 @@ class Taken:
         """Note a file as taken, or as failed when read in some way."""
         for entry in self._entries(sha256) if not failed_under else ():
             entry[3] = ""
-        name = found.path.name
+        name = found.name
         self.files[f"{sha256[:32]}:{name}"] = [name, found.size, found.modified, failed_under]
         if moment is not None:
             self.high = max(self.high, moment.isoformat(timespec="microseconds"))
@@ -114,106 +105,47 @@ class Taken:
             del self.files[key]
 
 
-def path_of(base_url: str) -> Path:
-    """The folder a connection names, as a path or as file:// address."""
-    if base_url.startswith("file:"):
-        parts = urlsplit(base_url)
-        if parts.netloc not in ("", "localhost"):
-            raise FileUnreadable(f"“{base_url}” names another machine; files are read from this one only.")
-        return Path(unquote(parts.path))
-    if "://" in base_url:
-        raise FileUnreadable(f"“{base_url}” is not a folder; give a path or a file:// address.")
-    return Path(base_url)
-
-
-def listing(folder: Path) -> list[Found]:
-    """The plain files directly in a folder, oldest first. Links that lead elsewhere are not followed."""
-    found = []
-    try:
-        for path in folder.iterdir():
-            if path.is_symlink() or not path.is_file():
-                continue
-            stat = path.stat()
-            found.append(Found(path=path, size=stat.st_size, modified=stat.st_mtime_ns))
-    except FileNotFoundError as error:
-        if not folder.is_dir():
-            raise Unavailable(f"Folder {folder} does not exist.") from error
-        raise Unavailable(f"A file went from folder {folder} while it was listed.") from error
-    except PermissionError as error:
-        raise Unauthorised(f"Folder {folder} may not be read by this program.") from error
-    except OSError as error:
-        raise Unavailable(f"Folder {folder} cannot be read: {error.strerror}.") from error
-    return sorted(found, key=lambda item: (item.modified, item.path.name))
-
-
-def complete(found: list[Found], options: Options, stream: str) -> Iterator[Found]:
+def complete(place: Place, found: Sequence[Found], options: Options, stream: str) -> Iterator[Found]:
     """The files of a stream that are wholly there: named as configured, at rest, with a side file where one is due."""
-    names = {item.path.name for item in found}
-    resting_since = time.time_ns() - int(options.settle_seconds * 1_000_000_000)
-    for item in found:
-        name = item.path.name
-        lowered = name.lower()
-        if name.startswith((".", "~$")) or lowered.endswith((*_UNFINISHED, _SIDE_FILE)):
-            continue
-        if any(other.lower() == lowered + ending for other in names for ending in _UNFINISHED):
-            continue
-        if not any(fnmatch(lowered, pattern.lower()) for pattern in options.patterns[stream]):
-            continue
-        if item.modified > resting_since and options.settle_seconds > 0:
-            continue
-        if options.require_checksum and name + _SIDE_FILE not in names:
-            continue
-        yield item
+    names = {item.name for item in found}
+    wanted = [item for item in found if _is_wanted(item, names, options, stream)]
+    yield from place.at_rest(wanted, options.settle_seconds)
 
 
-def reading_of(found: Found, options: Options) -> str:
+def _is_wanted(item: Found, names: set[str], options: Options, stream: str) -> bool:
+    lowered = item.name.lower()
+    if item.name.startswith((".", "~$")) or lowered.endswith((*_UNFINISHED, SIDE_FILE)):
+        return False
+    if any(other.lower() == lowered + ending for other in names for ending in _UNFINISHED):
+        return False
+    if not any(fnmatch(lowered, pattern.lower()) for pattern in options.patterns[stream]):
+        return False
+    return not options.require_checksum or item.name + SIDE_FILE in names
+
+
+def reading_of(side: bytes | None, options: Options) -> str:
     """How a file would be read now: the settings and its side file. What failed is tried again when this changes."""
-    side = found.path.with_name(found.path.name + _SIDE_FILE)
-    checksum = side.read_bytes()[:1000] if side.is_file() else b""
-    return hashlib.sha256(options.fingerprint.encode() + b"\0" + checksum).hexdigest()[:16]
+    return hashlib.sha256(options.fingerprint.encode() + b"\0" + (side or b"")).hexdigest()[:16]
 
 
-def content_of(found: Found) -> bytes:
-    """The bytes of a file, never more than one byte beyond what may be read. Raises Unavailable while it changes."""
-    try:
-        with found.path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        stat = found.path.stat()
-    except PermissionError as error:
-        raise Unauthorised(f"File {found.path.name} may not be read by this program.") from error
-    except OSError as error:
-        raise Unavailable(f"File {found.path.name} cannot be read: {error.strerror}.") from error
-    if (stat.st_size, stat.st_mtime_ns) != (found.size, found.modified):
-        raise Unavailable(f"File {found.path.name} changed while it was read.", retry_after=60)
-    return content
-
-
-def check_side_file(found: Found, content: bytes) -> None:
+def check_side_file(read: Read) -> None:
     """Compare a file with the checksum beside it, where there is one. Raises FileUnreadable when they differ."""
-    side = found.path.with_name(found.path.name + _SIDE_FILE)
-    if not side.is_file():
+    item = read.item
+    if read.side is None:
         return
-    match = re.search(r"\b[0-9a-fA-F]{64}\b", side.read_text("ascii", errors="replace")[:1000])
+    match = re.search(r"\b[0-9a-fA-F]{64}\b", read.side.decode("ascii", errors="replace"))
     if match is None:
-        raise FileUnreadable(f"The side file {side.name} holds no SHA-256 checksum.")
-    if match.group().lower() != file_hash(content):
+        raise FileUnreadable(f"The side file {item.name}{SIDE_FILE} holds no SHA-256 checksum.")
+    if match.group().lower() != file_hash(read.content):
         raise FileUnreadable(
-            f"The content does not fit the checksum in {side.name}; it was not sent whole. Send it again."
+            f"The content does not fit the checksum in {item.name}{SIDE_FILE}; it was not sent whole. Send it again."
         )
 
 
-def archive_taken(folder: Path, found: list[Found], taken: Taken) -> None:
+def archive_taken(place: Place, found: Sequence[Found], taken: Taken) -> None:
     """Move the files that the stored cursor says were taken; never one that is only being filed."""
     done = {tuple(entry[:3]): key for key, entry in taken.files.items() if entry[3] == ""}
     for item in found:
-        key = done.get((item.path.name, item.size, item.modified))
-        if key is None:
-            continue
-        shelf = folder / ARCHIVE
-        shelf.mkdir(exist_ok=True)
-        for path in (item.path, item.path.with_name(item.path.name + _SIDE_FILE)):
-            if path.is_file():
-                target = shelf / path.name
-                if target.exists():
-                    target = shelf / f"{path.stem}.{key[:8]}{path.suffix}"
-                shutil.move(path, target)
+        key = done.get((item.name, item.size, item.modified))
+        if key is not None:
+            place.put_away(item, key[:8])

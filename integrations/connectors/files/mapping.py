@@ -334,6 +334,8 @@ def file_record(stream: str, name: str, sha256: str, moment: datetime, fault: st
 
 def check_file(record: SourceRecord) -> bool:
     """Whether a record stands for a whole file; raises FileUnreadable with the fault of a file that cannot be read."""
+    if not isinstance(record.payload, Mapping):
+        raise FileUnreadable(f"Record {record.external_id} of stream {record.stream} is no row of a file.")
     if not record.external_id.startswith("file-") or "fault" not in record.payload:
         return False
     if record.payload["fault"]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from integrations import sftp
 from integrations.connectors.files.faults import FileUnreadable
 from integrations.protocol import Account, Setting
 from portal.records import SourceStatus
@@ -49,7 +50,7 @@ REQUIRED: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "expenses": (("person", "person_name"), ("date",), ("project", "project_name"), ("amount",), ("category",)),
 }
 
-SETTINGS: tuple[Setting, ...] = (
+READING: tuple[Setting, ...] = (
     Setting(
         name="time_pattern",
         label="Names of time files",
@@ -135,8 +136,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(name="archive", label="Move files that were taken into archive/", default=False),
 )
-_DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
-_CHOICES = {setting.name: setting.choices for setting in SETTINGS if setting.choices}
+SETTINGS = (*READING, *sftp.SETTINGS)
+_DEFAULTS = {setting.name: setting.default for setting in READING}
+_CHOICES = {setting.name: setting.choices for setting in READING if setting.choices}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
