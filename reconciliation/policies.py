@@ -30,6 +30,7 @@ class Policy:
     calendar_owner: str = ""
     hours_max: Decimal = Decimal(24)
     day_hours_max: Decimal = Decimal(24)
+    days_off: str = "accept"
     overlaps_allowed: bool = False
     duplicates_within_source: bool = False
     authoritative_sources: Mapping[str, str] = field(default_factory=dict)
@@ -198,6 +199,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("hours_max", _positive, "hours above zero", "The most hours that one time entry may have."),
     Setting(
         "day_hours_max", _positive, "hours above zero", "The most hours of one person on one day, over all sources."
+    ),
+    Setting(
+        "days_off",
+        _one_of("accept", "hold", "hold_billable"),
+        "accept, hold or hold_billable",
+        "What happens to work on a weekend or holiday of the calendar of the entity that employs the person: it goes, it waits "
+        "for somebody's word, or only what is billed waits.",
     ),
     Setting("overlaps_allowed", _flag, _YES_NO, "Whether intervals of one person may overlap."),
     Setting(

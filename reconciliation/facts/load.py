@@ -33,6 +33,7 @@ from reconciliation.facts.records import (
     normal,
 )
 from reconciliation.facts.tables import Book, Facts, as_mapping, by_first, by_id
+from reconciliation.facts.workdays import calendar_of
 from reconciliation.sql import documents, master_data
 
 Days = tuple[date, date]
@@ -72,7 +73,10 @@ def give_routes(drafts: Sequence[Draft]) -> tuple[dict[int, Source], dict[int, E
         row[0]: Source(row[0], row[1], row[2], row[3], row[4], row[5], as_mapping(row[6]), row[7])
         for row in master_data.connections(source_ids | {row[6] for row in found})
     }
-    entities = {row[0]: Entity(row[0], row[1], row[2], row[3], as_mapping(row[4])) for row in master_data.entities()}
+    entities = {
+        row[0]: Entity(row[0], row[1], row[2], row[3], as_mapping(row[4]), calendar_of(as_mapping(row[5])))
+        for row in master_data.entities()
+    }
     routes: dict[tuple[int, int, str], list[tuple[date, date, Route]]] = {}
     for source_id, entity_id, kind, start, end, route_id, target_id, policy in found:
         target = connections[target_id]

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from reconciliation.facts.workdays import WorkCalendar
 from reconciliation.policies import Policy
 
 FOREVER = date(9999, 12, 31)
@@ -54,6 +55,7 @@ class Entity:
     name: str
     currency: str
     policy: Mapping[str, Any]
+    calendar: WorkCalendar
 
 
 @dataclass(slots=True)

@@ -36,6 +36,7 @@ RULES: tuple[Rule, ...] = (
     approvals.approver_not_in_chain,
     hours.hours_out_of_range,
     hours.day_over_limit,
+    hours.worked_on_day_off,
     hours.overlap,
     hours.duplicate_suspected,
     expenses.expense_amount_invalid,

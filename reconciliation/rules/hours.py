@@ -69,6 +69,38 @@ def day_over_limit(entry: Draft, facts: Facts) -> Finding | None:
 
 
 @rule(
+    "worked-on-day-off",
+    title="Worked on a day off",
+    subject="calendar",
+    remedies=("waive", "make-non-billable", "hand-back"),
+    cases=(115,),
+    kinds=TIME,
+)
+def worked_on_day_off(entry: Draft, facts: Facts) -> Finding | None:
+    """Where the policy asks for somebody's word: the day is worked in the calendar of the entity that employs the person."""
+    wanted = entry.policy.days_off
+    if wanted == "accept" or entry.resource is None or (wanted == "hold_billable" and not entry.is_billable):
+        return None
+    employer = facts.entities[entry.engagement.entity_id if entry.engagement is not None else entry.entity_id]
+    off = employer.calendar.day_off(entry.work_date)
+    if not off:
+        return None
+    day = f"{entry.work_date:%A} {entry.work_date}"
+    return Finding(
+        sentence=f"{who(entry)} worked {figure(entry.hours or Decimal(0))} hours on {day}, a {off} in the calendar of "
+        f"{employer.code}; say that it was agreed, make it non-billable, or hand it back.",
+        subject_key=f"{employer.code}:{entry.work_date}",
+        cause=f"Hours were worked on {day}, a {off} in the calendar of {employer.code} ({employer.name}).",
+        detail={
+            "value": str(entry.work_date),
+            "day_off": off,
+            "employer": employer.code,
+            "resource_id": entry.resource.id,
+        },
+    )
+
+
+@rule(
     "overlap",
     title="Intervals of one person overlap",
     subject="person_day",

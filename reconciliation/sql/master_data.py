@@ -33,8 +33,8 @@ def routes(source_ids: Collection[int]) -> list[Row]:
 
 
 def entities() -> list[Row]:
-    """(id, code, name, currency, policy) of every legal entity; a group has dozens."""
-    return rows("SELECT id, code, name, currency, policy FROM portal_legalentity")
+    """(id, code, name, currency, policy, calendar) of every legal entity; a group has dozens."""
+    return rows("SELECT id, code, name, currency, policy, calendar FROM portal_legalentity")
 
 
 def keys_of_sources(

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from portal.models import Connection
-from portal.records import SourceStatus
+from portal import changes_watch
+from portal.models import Connection, IntercompanyRelation
+from portal.records import Reference, SourceStatus
 from reconciliation import validation
-from reconciliation.models import Route
+from reconciliation.models import ExceptionCase, Route
 from tests import world
 from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import Firm, case, entry, hold, rules_of, state
@@ -166,3 +167,45 @@ def test_a_text_of_which_nothing_is_left_is_held(firm: Firm) -> None:
     assert rules_of(held) == {"text-not-acceptable"}
     firm.policy(memo_required=True)
     assert rules_of(firm.admit(firm.time("2", description="", hours=Decimal(1))).held[0]) == {"text-not-acceptable"}
+
+
+# Days off
+
+
+@pytest.mark.case(115)
+def test_each_entity_has_its_own_weekend_and_holidays(firm: Firm) -> None:
+    dubai = world.entity("AE", "AED", calendar={"weekend": [5, 6], "holidays": ["2026-10-07"], "hours_per_day": "8"})
+    omar_himself = firms.person("omar", "Omar Consultant", dubai, firm.role)
+    firms.periods(dubai)
+    firms.key(firm.target, "resource", omar_himself.pk)
+    IntercompanyRelation.objects.create(provider=dubai, receiver=firm.entity, valid_from=firms.SINCE)
+    firm.entity.calendar = {"holidays": ["2026-10-12"]}
+    firm.entity.save()
+    firm.policy(days_off="hold")
+    omar = Reference("", "omar", "Omar Consultant")
+    days = {
+        "friday": date(2026, 10, 9), "sunday": date(2026, 10, 11), "theirs": date(2026, 10, 7), "ours": date(2026, 10, 12),
+    }  # fmt: skip
+    held = {
+        who: {name for name, day in days.items() if firm.admit(firm.time(f"{who}-{name}", work_date=day, **more)).held}
+        for who, more in (("ana", {}), ("omar", {"resource": omar}))
+    }
+    assert held == {"ana": {"sunday", "ours"}, "omar": {"friday", "theirs"}}
+    sentences = set(ExceptionCase.objects.values_list("sentence", flat=True))
+    assert "Hours were worked on Friday 2026-10-09, a weekend in the calendar of AE (Firm AE)." in sentences
+    assert "Hours were worked on Monday 2026-10-12, a holiday in the calendar of US (Firm US)." in sentences
+
+
+@pytest.mark.case(115)
+def test_a_calendar_that_changes_is_asked_again_and_nobody_is_asked_unless_the_policy_says_so(firm: Firm) -> None:
+    sunday = date(2026, 10, 11)
+    assert firm.admit(firm.time("1", work_date=sunday)).ready
+    firm.policy(days_off="hold_billable")
+    assert firm.admit(firm.time("2", work_date=sunday, billable=False)).ready
+    held = firm.admit(firm.time("3", work_date=sunday)).held[0]
+    assert rules_of(held) == {"worked-on-day-off"}
+    firm.entity.calendar = {"weekend": [5, 6]}
+    firm.entity.save()
+    changes_watch.note("entity", [firm.entity.pk])
+    validation.follow_changes()
+    assert state(held) == "ready"
