@@ -152,7 +152,7 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Subscriber(Protocol):
+class SubscribedSource(Protocol):
     """A source whose vendor wants something done before it sends webhooks, or while it does."""
 
     def handshake(self, query: Mapping[str, str]) -> str:

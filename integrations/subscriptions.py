@@ -12,7 +12,7 @@ from django.conf import settings
 from integrations import notices, registry
 from integrations.calls import NoLeave, leave_to_read
 from integrations.errors import ConnectorError, Unauthorised
-from integrations.protocol import Subscriber
+from integrations.protocol import SubscribedSource
 from portal.models import Connection
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def keep(connection_id: int) -> str:
     said = ""
     try:
         source = registry.source(connection)
-        if isinstance(source, Subscriber):
+        if isinstance(source, SubscribedSource):
             said = source.keep_subscriptions(address_of(connection))
     except ConnectorError as failed:
         error = failed

@@ -30,7 +30,7 @@ from django.views.decorators.csrf import csrf_exempt
 from integrations import payloads, registry, wake
 from integrations.errors import Malformed, Unauthorised
 from integrations.models import RefusedDelivery
-from integrations.protocol import Delivery, Source, Subscriber
+from integrations.protocol import Delivery, Source, SubscribedSource
 from portal.models import Connection
 
 log = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ def _greeting(path: str, environ: Mapping[str, Any]) -> bytes:
     query = dict(parse_qsl(environ.get("QUERY_STRING") or ""))
     door = _door(_code(path)) if query and environ.get("REQUEST_METHOD") in ("GET", "POST") else None
     source: object = door.source if door else None
-    if not isinstance(source, Subscriber):
+    if not isinstance(source, SubscribedSource):
         return b""
     word = source.handshake(query)
     return word.encode() if _PLAIN_WORD.fullmatch(word) else b""

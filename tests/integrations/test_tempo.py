@@ -15,7 +15,7 @@ import pytest
 from integrations.connectors.tempo.connector import TempoConnector
 from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, outcomes
-from integrations.protocol import Hint, SourceRecord, Subscriber
+from integrations.protocol import Hint, SourceRecord, SubscribedSource
 from integrations.sandbox.server import control, sandbox_server
 from integrations.sandbox.tempo import TOKEN, signed
 from portal.records import Reference, SourceStatus
@@ -278,7 +278,7 @@ def test_every_subscription_has_a_secret_of_its_own_and_a_rotated_one_holds_besi
 
 
 def test_a_handshake_is_answered_with_the_vendors_own_word(site: Site) -> None:
-    assert isinstance(site.connector, Subscriber)
+    assert isinstance(site.connector, SubscribedSource)
     assert site.connector.handshake({"randomString": "abc123"}) == "abc123"
     assert site.connector.handshake({"other": "abc123"}) == ""
 
