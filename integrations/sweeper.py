@@ -19,7 +19,7 @@ from integrations.sql import waiting
 from portal import digests, exports
 from portal.health import heard_from
 from portal.sql import now
-from reconciliation import matching, operations
+from reconciliation import changes, matching, operations
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ _STAGES: dict[str, Callable[[int], object]] = {
     "deliver": work.deliver,
     "sweep_ids": work.sweep_ids,
     "operation": work.operation,
+    "change_set": work.change_set,
     "reconcile": work.reconcile,
     "export": work.export,
     "digest": work.digest,
@@ -94,6 +95,8 @@ def _due() -> Iterator[tuple[str, int, float]]:
         yield "deliver", target_id, overdue
     for operation_id, overdue in operations.overdue():
         yield "operation", operation_id, overdue
+    for change_set_id, overdue in changes.due():
+        yield "change_set", change_set_id, overdue
     for run_id in matching.requested():
         yield "reconcile", run_id, 0.0
     for export_id in exports.due():

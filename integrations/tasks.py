@@ -76,6 +76,12 @@ def operation(operation_id: int) -> None:
     work.operation(operation_id)
 
 
+@shared_task
+def change_set(change_set_id: int) -> None:
+    """Apply one change set whose day came, or go on validating what it touches."""
+    work.change_set(change_set_id)
+
+
 @shared_task(soft_time_limit=READER_SECONDS, time_limit=READER_SECONDS + 60)
 def reconcile(run_id: int) -> None:
     """Tie one period out."""

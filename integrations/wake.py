@@ -25,6 +25,7 @@ QUEUES = {
     "read_back": "post",
     "revalidate": "post",
     "operation": "bulk",
+    "change_set": "bulk",
     "reconcile": "report",
     "export": "report",
     "digest": "report",

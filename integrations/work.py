@@ -18,7 +18,7 @@ from portal import digests
 from portal.health import heard_from, is_silent
 from portal.models import Connection, User
 from portal.screens import exporting
-from reconciliation import operations, triage, validation
+from reconciliation import changes, operations, triage, validation
 
 SECONDS = 60.0  # after which a stage lets others have their turn
 SECONDS_A_TURN = 15.0  # of a bulk fix; a worker that is told to end is gone within it
@@ -140,6 +140,19 @@ def operation(operation_id: int) -> None:
 
     if operations.run(operation_id, goes_on=goes_on):
         wake.up("operation", operation_id)
+    _wake_targets()
+
+
+def change_set(change_set_id: int) -> None:
+    """Apply a change set or go on with it for a turn, and wake the targets after every chunk."""
+    until = time.monotonic() + SECONDS_A_TURN
+
+    def goes_on() -> bool:
+        _wake_targets()
+        return time.monotonic() < until
+
+    if changes.run(change_set_id, goes_on=goes_on):
+        wake.up("change_set", change_set_id)
     _wake_targets()
 
 

@@ -15,11 +15,17 @@ Kind = MasterChange.Kind
 _BATCH = 2000
 
 
-def note(kind: str, ids: Iterable[int]) -> int:
-    """Leave word that these records of one kind were made or changed; how many. Joins the open transaction."""
+def note(kind: str, ids: Iterable[int], *, handled: bool = False) -> int:
+    """Leave word that these records of one kind were made or changed; how many. Joins the open transaction.
+
+    `handled` says that who changed them validates again what they touch; the word stays as a trace.
+    """
     known = Kind(kind)
     at = sql.now()
-    rows = [MasterChange(kind=known, internal_id=internal_id, changed_at=at) for internal_id in sorted(set(ids))]
+    rows = [
+        MasterChange(kind=known, internal_id=internal_id, changed_at=at, handled_at=at if handled else None)
+        for internal_id in sorted(set(ids))
+    ]
     MasterChange.objects.bulk_create(rows, batch_size=_BATCH)
     return len(rows)
 

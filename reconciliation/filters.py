@@ -10,6 +10,8 @@ from django.db.models import Q, QuerySet
 from portal.models import RejectedValue
 from portal.records import MasterKind
 from reconciliation.models import (
+    ChangeLine,
+    ChangeSet,
     ExceptionCase,
     Hold,
     Operation,
@@ -156,4 +158,33 @@ class RejectedValueFilter(filters.FilterSet):
 
     class Meta:
         model = RejectedValue
+        fields: list[str] = []
+
+
+class ChangeSetFilter(filters.FilterSet):
+    """What change sets are found by."""
+
+    state = filters.MultipleChoiceFilter(choices=ChangeSet.State.choices, label="State")
+    entity = filters.CharFilter(method="by_entity", label="Entity")
+    model = filters.CharFilter(method="by_model", label="Kind of record")
+    by = filters.CharFilter("created_by__username", label="By")
+    emergency = filters.BooleanFilter("is_emergency", label="Emergency")
+    since = filters.DateFilter("created_at", lookup_expr="date__gte", label="From")
+    text = filters.CharFilter(method="by_text", label="Text")
+
+    def by_entity(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """That touch an entity."""
+        return rows.filter(pk__in=ChangeSet.objects.filter(entities__code=value).values("pk"))
+
+    def by_model(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """With a line of a kind."""
+        return rows.filter(pk__in=ChangeLine.objects.filter(model=value).values("change_set"))
+
+    def by_text(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """In the title, the reason, or what a line's record is called."""
+        lines = ChangeLine.objects.filter(record__icontains=value).values("change_set")
+        return rows.filter(Q(title__icontains=value) | Q(reason__icontains=value) | Q(pk__in=lines))
+
+    class Meta:
+        model = ChangeSet
         fields: list[str] = []

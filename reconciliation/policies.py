@@ -63,6 +63,7 @@ class Policy:
     second_person_rows: int = 1000
     second_person_amount: Mapping[str, Decimal] = field(default_factory=lambda: {"*": Decimal(250_000)})
     second_person_minutes: int = 60
+    step_up_amount: Mapping[str, Decimal] = field(default_factory=lambda: {"*": Decimal(250_000)})
     group_currency: str = ""
 
 
@@ -349,6 +350,12 @@ SETTINGS: tuple[Setting, ...] = (
         _whole,
         "a whole number",
         "Fixes of one kind that one person confirms in one entity within so many minutes count together.",
+    ),
+    Setting(
+        "step_up_amount",
+        _table(_positive),
+        "a table of currency to amount above zero; * for the rest",
+        "Above which amount whoever approves a change set signs in once more before it counts. The entity's policy counts.",
     ),
     Setting(
         "group_currency",

@@ -16,6 +16,7 @@ from portal.importing.load import Load, only_one_at_a_time
 from portal.importing.problems import Problem, Refused
 from portal.importing.tables import Counts, Result
 from portal.models import User
+from reconciliation.changes import tables
 
 
 def configure(document: Document, *, reason: str, actor: User | None = None, dry_run: bool = False) -> Result:
@@ -47,8 +48,8 @@ def configure(document: Document, *, reason: str, actor: User | None = None, dry
 def _read(document: Document) -> tuple[Load, list[people.Person]]:
     known = policies.named(document)
     policy = partial(policies.of, known=known)
-    entities = group.entities(policy)
-    load = Load((entities, PERIODS, connections.TABLE, connections.STREAMS, routes.table(policy)))
+    entities = tables.entities(policy)
+    load = Load((entities, PERIODS, connections.TABLE, connections.STREAMS, tables.routes(policy)))
     load.add("entities", document.rows("entities", {column.name for column in entities.columns}))
     group.add_periods(document, load)
     connections.add(document, load)

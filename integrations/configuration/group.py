@@ -3,51 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import Any
 
-from integrations.configuration.document import MISSING, Document, TomlPlace, plain
-from portal.importing import cells
-from portal.importing.domains import ENTITIES, PERIODS
+from integrations.configuration.document import MISSING, Document, TomlPlace
+from portal.importing.domains import PERIODS
 from portal.importing.load import Load
-from portal.importing.problems import Place, Unreadable
-from portal.importing.tables import Column, Table
+from portal.importing.problems import Place
 from portal.models import AccountingPeriod
 
 _RANGE = {"entities", "first_month", "last_month", "closed_through", "open_through"}
-_HOURS = cells.decimal(places=2, digits=4, above=Decimal(0))
-
-
-def entities(policy: Callable[[Any], dict[str, Any]]) -> Table:
-    """The table of entities as the document has it: with calendar and policy."""
-    return replace(
-        ENTITIES,
-        columns=(
-            *ENTITIES.columns,
-            Column(
-                name="calendar", sets="calendar", parse=_calendar, empty={}, help="weekend, holidays, hours_per_day"
-            ),
-            Column(name="policy", sets="policy", parse=policy, empty={}, help="a policy or the name of one"),
-        ),
-    )
-
-
-def _calendar(value: Any) -> dict[str, Any]:
-    known = {"weekend", "holidays", "hours_per_day"}
-    if not isinstance(value, Mapping) or set(value) - known:
-        raise Unreadable(f"is not a calendar; expected a table of {', '.join(sorted(known))}.")
-    weekend = value.get("weekend", [6, 7])
-    if not isinstance(weekend, list) or any(number not in range(1, 8) for number in weekend):
-        raise Unreadable("has a weekend that is not a list of weekdays; 1 is Monday and 7 Sunday.")
-    try:
-        holidays = [cells.day(day).isoformat() for day in value.get("holidays", [])]
-        hours = _HOURS(value.get("hours_per_day", "8"))
-    except Unreadable as error:
-        raise Unreadable(f"has a value that {error}") from None
-    return {"weekend": plain(weekend), "holidays": sorted(holidays), "hours_per_day": str(hours)}
 
 
 def add_periods(document: Document, load: Load) -> None:

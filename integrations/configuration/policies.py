@@ -7,8 +7,7 @@ from typing import Any
 
 from integrations.configuration.document import Document, plain
 from portal.importing.problems import Unreadable
-from reconciliation import policies
-from reconciliation.rules import BY_CODE, STANDING
+from reconciliation.changes import tables
 
 
 def named(document: Document) -> dict[str, dict[str, Any]]:
@@ -35,13 +34,4 @@ def of(value: Any, known: Mapping[str, Mapping[str, Any]] | None = None) -> dict
         return dict(known[value])
     if not isinstance(value, Mapping):
         raise Unreadable("is not a policy; expected a table of settings or the name of one of [policies].")
-    settings: dict[str, Any] = plain(value)
-    wrong = policies.problems(settings, standing=STANDING)
-    switched_off = settings.get("rules_off", [])
-    if isinstance(switched_off, list):
-        rules = ", ".join(sorted(BY_CODE))
-        unknown = [str(code) for code in switched_off if not isinstance(code, str) or code not in BY_CODE]
-        wrong += [f"Rule “{code}” of rules_off is not known; the rules are {rules}." for code in unknown]
-    if wrong:
-        raise Unreadable(f"will not do: {' '.join(wrong)}")
-    return settings
+    return tables.policy(plain(value))

@@ -2,43 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from integrations.configuration.document import Document
-from portal.importing import cells
-from portal.importing.domains.columns import ALWAYS, first_day, last_day, pointer
 from portal.importing.load import Load
 from portal.importing.problems import Place
-from portal.importing.tables import Column, Ranges, Row, Table
-from portal.models import Connection, MasterChange
-from portal.records import DocumentKind
-from reconciliation.models import Route
-
-KINDS = tuple(kind.value for kind in DocumentKind)
-
-
-def table(policy: Callable[[Any], dict[str, Any]]) -> Table:
-    """The table of routes as the document has it."""
-    return Table(
-        name="routes",
-        noun="a route",
-        model=Route,
-        columns=(
-            pointer("entity", "entities", "code of the entity", required=True),
-            pointer("source", "connections", "code of the connection it comes from", required=True),
-            pointer("target", "connections", "code of the connection it goes to", required=True),
-            Column(name="kind", sets="kind", parse=cells.choice(KINDS), required=True, help="time or expense"),
-            first_day(required=False, empty=ALWAYS),
-            last_day(),
-            Column(name="policy", sets="policy", parse=policy, empty={}, help="a policy or the name of one"),
-        ),
-        key=("source", "kind", "valid_from"),
-        lookup=("source__code", "kind", "valid_from"),
-        ranges=(Ranges(("source_id", "kind"), "a source has one route a day for each kind"),),
-        check=_check,
-        concerns=(MasterChange.Kind.ROUTE, "pk"),
-    )
 
 
 def add(document: Document, load: Load) -> None:
@@ -54,35 +23,3 @@ def add(document: Document, load: Load) -> None:
             continue
         rows += [(place, {**rest, "kind": kind}) for kind in row["kinds"]]
     load.add("routes", rows)
-
-
-def _check(load: Load, rows: Sequence[Row]) -> None:
-    """A route leads from a source that belongs to its entity to a target."""
-    known: dict[int, tuple[bool, bool, int | None]] = {
-        pk: (is_source, is_target, entity_id)
-        for pk, is_source, is_target, entity_id in Connection.objects.values_list(
-            "pk", "is_source", "is_target", "entity_id"
-        )
-    }
-    for row in load.rows.get("connections", []):
-        known.pop(row.pk, None)
-        if row.is_bad:
-            continue  # what is wrong with it was said at its own place
-        is_source, is_target, entity_id = (
-            row.will_be(name, Connection) for name in ("is_source", "is_target", "entity_id")
-        )
-        known[row.pk] = (bool(is_source), bool(is_target), entity_id)
-    for row in rows:
-        source, target = known.get(row.sets["source_id"]), known.get(row.sets["target_id"])
-        is_source, _, owner = source or (True, False, row.sets["entity_id"])
-        if not is_source:
-            load.problem(
-                row, "source", row.values["source"], 'is not a source; give the connection roles = ["source"].'
-            )
-        elif owner != row.sets["entity_id"]:
-            message = "does not belong to this entity; a source brings the documents of one entity, its own."
-            load.problem(row, "source", row.values["source"], message)
-        if target is not None and not target[1]:
-            load.problem(
-                row, "target", row.values["target"], 'is not a target; give the connection roles = ["target"].'
-            )

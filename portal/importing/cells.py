@@ -5,8 +5,9 @@ The rule here: nothing is guessed. What could be read in two ways is refused, an
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
@@ -56,6 +57,18 @@ def day(value: Any) -> date:
         except ValueError:
             raise Unreadable("is not a day of the calendar.") from None
     raise Unreadable("is not a day; write it as YYYY-MM-DD.")
+
+
+def table(value: Any) -> Mapping[str, Any]:
+    """A table of settings, typed or as JSON text. Numbers with decimals stay text, so that nothing is rounded."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value, parse_float=str)
+        except ValueError:
+            raise Unreadable("is not a table in JSON.") from None
+    if not isinstance(value, Mapping):
+        raise Unreadable(f"is {_kind(value)}; expected a table.")
+    return value
 
 
 def flag(value: Any) -> bool:

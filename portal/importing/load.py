@@ -32,13 +32,21 @@ _LOCK = 0x696D706F  # one load at a time
 class Load:
     """Rows of some tables. `add` them all, `check`, then `write`."""
 
-    def __init__(self, tables: Sequence[Table], known: Sequence[Table] = ()) -> None:
-        """`tables` in the order in which they are written; `known` are only pointed at."""
+    def __init__(
+        self, tables: Sequence[Table], known: Sequence[Table] = (), *, suggests: bool = True, leaves_word: bool = True
+    ) -> None:
+        """`tables` in the order in which they are written; `known` are only pointed at.
+
+        Without `suggests` no near code is named: whoever reads may not see every entity's. Without `leaves_word` the caller
+        validates again what `concerns` names, and word of the change is left as handled.
+        """
         self.tables = {table.name: table for table in (*known, *tables)}
         self.order = [table.name for table in tables]
         self.rows: dict[str, list[Row]] = {}
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.concerns: dict[str, set[int]] = {}  # kind of change to the ids of what was written
+        self.suggests, self.leaves_word = suggests, leaves_word
         self.unreadable: set[str] = set()  # tables whose input could not be read: pointing at them proves nothing
         self._ids: dict[str, dict[Key, int]] = {}
         self._suggested: dict[tuple[str, Key], str] = {}
@@ -48,6 +56,12 @@ class Load:
     def add(self, table: str, rows: Iterable[tuple[Place, Mapping[str, Any]]]) -> None:
         """Put rows into the load; their columns are checked with everything else."""
         self.rows.setdefault(table, []).extend(Row(place, cells) for place, cells in rows)
+
+    def address(self, table: str, place: Place, cells: Mapping[str, Any], pk: int | None) -> Row:
+        """Put in a row that means the record of this id, whatever its key was; without an id one that must not stand yet."""
+        row = Row(place, cells, pk=pk or 0, is_new=pk is None)
+        self.rows.setdefault(table, []).append(row)
+        return row
 
     def problem(self, row: Row, column: str, value: Any, message: str) -> None:
         """Note what is wrong with one row; it will not be written, and nor will anything else."""
@@ -125,13 +139,18 @@ class Load:
     def _match(self, table: Table, keyed: dict[Key, Row]) -> None:
         """Find what stands under the same keys; draw ids for what is new."""
         known = self.ids_of(table.name)
+        for key, row in keyed.items():
+            if known.get(key, row.pk) != row.pk and (row.pk or row.is_new):
+                self.problem(row, "", _named(key), f"stands already as {table.noun}; change that one.")
+            elif row.pk:
+                known[key] = row.pk
         fresh = [key for key in keyed if key not in known]
         for key, pk in zip(fresh, sql.draw_ids(table.model._meta.db_table, len(fresh)), strict=True):
             known[key] = pk
         new = set(fresh)
-        standing = _by_id(table.model, [known[key] for key in keyed if key not in new])
+        standing = _by_id(table.model, [row.pk or known[key] for key, row in keyed.items() if key not in new])
         for key, row in keyed.items():
-            row.pk = known[key]
+            row.pk = row.pk or known[key]
             row.standing = standing.get(row.pk)
 
     def _resolve(self, table: Table) -> None:
@@ -157,7 +176,7 @@ class Load:
         """A near miss, for people who mistype."""
         if (name, key) not in self._suggested:
             near: list[str] = []
-            if len(self._suggested) < _SUGGESTIONS:
+            if self.suggests and len(self._suggested) < _SUGGESTIONS:
                 last = {str(other[-1]): other for other in self.ids_of(name) if other[:-1] == key[:-1]}
                 near = get_close_matches(str(key[-1]), last, n=1, cutoff=0.75)
             self._suggested[name, key] = f"; did you mean “{near[0]}”?" if near else "."
@@ -207,7 +226,9 @@ class Load:
             table.model._base_manager.bulk_create(new)
         kind, attribute = table.concerns
         if kind:
-            changes_watch.note(kind, (getattr(row, attribute) for row in (*new, *(row for row, _ in changes))))
+            ids = {getattr(row, attribute) for row in (*new, *(row for row, _ in changes))}
+            self.concerns.setdefault(kind, set()).update(ids)
+            changes_watch.note(kind, ids, handled=not self.leaves_word)
         return Counts(len(new), len(changes), len(rows) - len(new) - len(changes))
 
 

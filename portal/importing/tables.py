@@ -90,9 +90,10 @@ class Row:
     cells: Mapping[str, Any]  # as given; a column that is not there was not given
     values: dict[str, Any] = field(default_factory=dict)  # as read
     sets: dict[str, Any] = field(default_factory=dict)  # attributes of the model
-    pk: int = 0
+    pk: int = 0  # given beforehand, the row means this record whatever its key was
     standing: models.Model | None = None  # what the database holds under the same key
     is_bad: bool = False
+    is_new: bool = False  # must not stand yet
     changed: dict[str, tuple[Any, Any]] = field(default_factory=dict)  # attribute to before and after, once written
 
     def has(self, column: str) -> bool:

@@ -98,7 +98,7 @@ def remember_grants(user: User) -> None:
     user.known_grants = {}
 
 
-def _entities_of(user: AbstractBaseUser | AnonymousUser, roles: frozenset[str] | None) -> list[int | None]:
+def entities_held(user: AbstractBaseUser | AnonymousUser, roles: frozenset[str] | None) -> list[int | None]:
     """The entities in which the user holds any grant today (or one of `roles`); None stands for all of them."""
     known: dict[frozenset[str] | None, list[int | None]] | None = getattr(user, "known_grants", None)
     if known is not None and roles in known:
@@ -118,7 +118,7 @@ class ScopedQuerySet(models.QuerySet[M]):
     def visible_to(self, user: AbstractBaseUser | AnonymousUser, *, roles: frozenset[str] | None = None) -> Self:
         """The rows of the entities in which the user holds any grant today (or one of `roles`)."""
         scope: Scope = getattr(self.model, "scope", Scope())
-        held = _entities_of(user, roles)
+        held = entities_held(user, roles)
         if not held:
             return self.none()
         if None in held:

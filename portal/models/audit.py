@@ -18,8 +18,8 @@ class AuditQuerySet(ScopedQuerySet["AuditEvent"]):
     """Decisions of entities, and those that belong to none."""
 
     def shared_with(self, user: AbstractBaseUser | AnonymousUser) -> Q:
-        """All but other people's exports of several entities: their filters name projects and people of each."""
-        return ~Q(object_type="export") | Q(actor=user.pk)
+        """All but other people's exports and change sets of several entities: they name projects, people and rates of each."""
+        return ~Q(object_type__in=["export", "changeset"]) | Q(actor=user.pk)
 
 
 class AuditEvent(models.Model):

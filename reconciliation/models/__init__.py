@@ -1,4 +1,4 @@
-"""Whether it is right: routes and policies, exception cases and holds, triage, bulk operations, proposals, comparisons."""
+"""Whether it is right: routes, exception cases and holds, triage, bulk operations, change sets, proposals, comparisons."""
 
 from reconciliation.models.cases import (
     CaseComment,
@@ -10,6 +10,7 @@ from reconciliation.models.cases import (
     HandBack,
     Hold,
 )
+from reconciliation.models.changes import ChangeEditor, ChangeLine, ChangeReach, ChangeSet
 from reconciliation.models.comparison import ReconciliationResult, ReconciliationRun
 from reconciliation.models.operations import Operation, OperationRow
 from reconciliation.models.proposals import Proposal
@@ -29,6 +30,10 @@ __all__ = [
     "CaseDay",
     "CaseReach",
     "CaseTotal",
+    "ChangeEditor",
+    "ChangeLine",
+    "ChangeReach",
+    "ChangeSet",
     "Decision",
     "DecisionCase",
     "EntryComment",

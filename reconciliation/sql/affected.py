@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import date
 from typing import Any
 
 from portal.sql import rows
@@ -12,6 +13,8 @@ _OPEN = (
     " LEFT JOIN portal_project p ON p.id = e.project_id"
     " WHERE s.state IN ('held', 'ready', 'rejected') AND e.reverses_id IS NULL AND "
 )
+_OPEN_STATES = "s.state IN ('held', 'ready', 'rejected')"
+_BOOKED_STATES = "s.state IN ('accepted', 'posted', 'reconciled') AND e.work_date >= %(since)s"
 _HELD = (
     "SELECT h.entry_id FROM reconciliation_hold h JOIN reconciliation_exceptioncase c ON c.id = h.case_id"
     " WHERE h.closed_at IS NULL AND "
@@ -78,6 +81,17 @@ def open_entries(kind: str, ids: Collection[int]) -> list[int]:
     for query in _BY[kind]:
         found.update(row[0] for row in rows(query, {"ids": list(ids)}))
     return sorted(found)
+
+
+def booked_entries(kind: str, ids: Collection[int], since: date, limit: int) -> list[int]:
+    """Booked entries from a work date on that these records of one kind touch, the latest first; `limit` of each way at most."""
+    found: set[int] = set()
+    for query in _BY[kind]:
+        if not query.startswith(_OPEN):
+            continue  # what waits for a record is not booked
+        booked = f"{query.replace(_OPEN_STATES, _BOOKED_STATES)} ORDER BY e.id DESC LIMIT %(limit)s"
+        found.update(row[0] for row in rows(booked, {"ids": list(ids), "since": since, "limit": limit}))
+    return sorted(found, reverse=True)
 
 
 def sources_of_routes(route_ids: Collection[int]) -> list[int]:

@@ -5,16 +5,18 @@ finance's correction and a changed master record all take it.
 """
 
 from reconciliation.validation.admission import Admitted, admit
-from reconciliation.validation.affected import affected_by, follow_changes, overdue_parents
+from reconciliation.validation.affected import admit_unrouted, affected_by, follow_changes, overdue_parents
 from reconciliation.validation.explaining import Explained, explain
-from reconciliation.validation.rechecking import Rechecked, exclude, recheck, stands, waive
+from reconciliation.validation.rechecking import Rechecked, booked_otherwise, exclude, recheck, stands, waive
 
 __all__ = [
     "Admitted",
     "Explained",
     "Rechecked",
     "admit",
+    "admit_unrouted",
     "affected_by",
+    "booked_otherwise",
     "exclude",
     "explain",
     "follow_changes",

@@ -220,6 +220,11 @@ def differs(entry: Standing, figures: Figures) -> bool:
     )
 
 
+def books_otherwise(entry: Standing, figures: Figures) -> bool:
+    """Whether what the target holds of an entry would be something else; where it is posted on does not count."""
+    return any(getattr(entry, name) != getattr(figures, name) for name in (*_BOOKED, "amount"))
+
+
 def is_booked_already(draft: Draft, booked: Sequence[Standing]) -> bool:
     """Whether what stands in the target's books for the document, all parts together, is just what the draft says."""
     if not booked or any(entry.target_id != draft.route.target.id for entry in booked):

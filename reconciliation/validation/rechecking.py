@@ -22,7 +22,7 @@ from reconciliation.sql import cases as cases_sql
 from reconciliation.sql import documents, master_data
 from reconciliation.validation.admission import OPEN, admit, cancel, standing_of
 from reconciliation.validation.batches import one_batch
-from reconciliation.validation.judging import Judge, Judged, differs, figures_of, holds_of, reason_of
+from reconciliation.validation.judging import Judge, Judged, books_otherwise, differs, figures_of, holds_of, reason_of
 
 PUT_BACK = "puts-back"  # tag prefix of an entry that books a reversed one again
 OURS_TO_WAKE = ("reversal:", "parent:")  # what validation parks; everything else the outbox does
@@ -314,6 +314,20 @@ def stands(entry_ids: Sequence[int]) -> set[int]:
             if case.judged.passes and case.judged.rest is None and not case.changed and not case.judged.draft.waits_on:
                 going.add(case.entry.id)
     return going
+
+
+def booked_otherwise(entry_ids: Sequence[int]) -> dict[int, tuple[Standing, ledger.Figures]]:
+    """Booked entries that would say something else in the target's books by today's facts, and what; writes nothing.
+
+    Entries of an earlier version, without a route, or cut at a limit today are another matter and left out.
+    """
+    with one_batch():
+        assessed = _assess([standing_entry(row) for row in documents.entries(entry_ids)])
+    return {
+        case.entry.id: (case.entry, case.figures)
+        for case in assessed.cases
+        if case.judged.rest is None and books_otherwise(case.entry, case.figures)
+    }
 
 
 def _reversals_that_stand(reversals: Sequence[Standing]) -> set[int]:

@@ -12,11 +12,12 @@ from django.conf import settings
 from django.core.management import call_command
 
 from integrations import registry
-from integrations.configuration import connections, group, people, routes, teams
+from integrations.configuration import connections, people, teams
 from portal.importing.domains import TABLES
 from portal.importing.tables import Table
 from portal.models import Connection, Crosswalk, LegalEntity, Project, Rate, User
 from reconciliation import policies
+from reconciliation.changes import tables
 from reconciliation.models import Route
 from reconciliation.rules import RULES, THEMES
 
@@ -52,9 +53,9 @@ def test_every_policy_key_and_rule_is_described_as_it_is() -> None:
 
 def test_every_key_of_the_configuration_file_is_described() -> None:
     keys = {
-        "### entities": [column.name for column in group.entities(lambda value: value).columns],
+        "### entities": [column.name for column in tables.entities(dict).columns],
         "### connections": [*(column.name for column in connections.TABLE.columns), "streams", "maintenance"],
-        "### routes": [column.name for column in routes.table(lambda value: value).columns],
+        "### routes": [column.name for column in tables.routes(dict).columns],
         "### users": sorted(people.KEYS),
         "### teams": sorted(teams.TEAM_KEYS),
         "### ownership": sorted([*teams.OWNERSHIP_KEYS, *THEMES]),

@@ -32,9 +32,9 @@ from portal.models import (
     User,
 )
 from portal.records import Reference
+from reconciliation import changes, triage
 from reconciliation import operations as bulk
-from reconciliation import triage
-from reconciliation.models import Hold, Operation, Proposal, ReconciliationResult, Team
+from reconciliation.models import ChangeSet, Hold, Operation, Proposal, ReconciliationResult, Team
 from tests import world
 from tests.integrations import operate_world, outbound
 
@@ -71,6 +71,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
             proposed_at=case.opened_at,
             evidence={"operations": 2, "entries": 5, "people": 3, "hours": "21.5", "money": {"USD": "2640.00"}},
         ),
+        change_set=_change(firm.analyst),
         operation=bulk.plan("recheck", user=firm.analyst, parameters={}, reason="looks mended", case=case),
         posted=posted,
         attempt=AttemptLine.objects.filter(entry=posted).latest("pk").attempt_id,
@@ -83,6 +84,12 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
         ),
         version=TimeEntry.objects.filter(document=posted.document_id).latest("version").pk,
     )
+
+
+def _change(author: User) -> ChangeSet:
+    """A draft that gives the project of the first entity another name."""
+    line = changes.Line("project", Project.objects.get().pk, "change", {"name": "Secret roll-out"})
+    return changes.draft(by=author, title="Secret roll-out", reason="the customer says so", lines=[line])
 
 
 def _team(firm: Any) -> Team:
@@ -107,6 +114,11 @@ ROWS: dict[str, Arguments] = {
     "operation": lambda s: {"pk": s.operation.pk},
     "operation_planning": lambda s: {"pk": s.operation.pk},
     "operation_progress": lambda s: {"pk": s.operation.pk},
+    "change_set": lambda s: {"pk": s.change_set.pk},
+    "change_edit": lambda s: {"pk": s.change_set.pk},
+    "change_line_new": lambda s: {"pk": s.change_set.pk},
+    "change_line": lambda s: {"pk": s.change_set.pk, "position": 1},
+    "change_decide": lambda s: {"pk": s.change_set.pk, "step": "withdraw"},
     "proposal": lambda s: {"pk": s.proposal.pk},
     "entry": lambda s: {"pk": s.posted.pk},
     "entry_doubt": lambda s: {"pk": s.posted.pk},

@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
 
 from portal.importing import cells
 from portal.importing.domains.columns import ALWAYS, code, currency, first_day, last_day, name, pointer
 from portal.importing.load import Load
+from portal.importing.problems import Unreadable
 from portal.importing.tables import Column, Ranges, Row, Table
 from portal.models import AccountingPeriod, CostCentre, IntercompanyRelation, LegalEntity, MasterChange
 
 Kind = MasterChange.Kind
+
+_HOURS = cells.decimal(places=2, digits=4, above=Decimal(0))
+
+
+def _calendar(value: Any) -> dict[str, Any]:
+    value = cells.table(value)
+    if not value:
+        return {}
+    known = {"weekend", "holidays", "hours_per_day"}
+    if set(value) - known:
+        raise Unreadable(f"is not a calendar; expected a table of {', '.join(sorted(known))}.")
+    weekend = value.get("weekend", [6, 7])
+    if not isinstance(weekend, list) or any(number not in range(1, 8) for number in weekend):
+        raise Unreadable("has a weekend that is not a list of weekdays; 1 is Monday and 7 Sunday.")
+    try:
+        holidays = [cells.day(day).isoformat() for day in value.get("holidays", [])]
+        hours = _HOURS(value.get("hours_per_day", "8"))
+    except Unreadable as error:
+        raise Unreadable(f"has a value that {error}") from None
+    return {"weekend": list(weekend), "holidays": sorted(holidays), "hours_per_day": str(hours)}
+
+
+CALENDAR = Column(name="calendar", sets="calendar", parse=_calendar, empty={}, help="weekend, holidays, hours_per_day")
 
 ENTITIES = Table(
     name="entities",

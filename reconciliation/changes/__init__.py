@@ -1,0 +1,61 @@
+"""Change sets: master data changed by people, seen beforehand on the real open entries, agreed to, applied on its day.
+
+The rule here: nothing that a person makes, changes or ends passes this by. A change set is written by `draft` and `edit`, frozen
+with its dry-run by `submit`, decided by somebody who edited none of it, applied as it was approved, and undone by a new one.
+"""
+
+from __future__ import annotations
+
+from reconciliation.changes.applying import apply, due, run
+from reconciliation.changes.deciding import (
+    Moved,
+    SignInAgain,
+    approve,
+    declare_emergency,
+    may_decide,
+    may_review,
+    over_limit,
+    preview,
+    reject,
+    review,
+    weights_of,
+    why_not,
+)
+from reconciliation.changes.drafting import draft, edit, is_editor, may_write, roll_back, submit, withdraw
+from reconciliation.changes.kinds import BY_CODE, KINDS, Kind
+from reconciliation.changes.lines import Action, ChangeRefused, Line, lines_of
+from reconciliation.changes.writing import names_of, record_cells
+
+__all__ = [
+    "BY_CODE",
+    "KINDS",
+    "Action",
+    "ChangeRefused",
+    "Kind",
+    "Line",
+    "Moved",
+    "SignInAgain",
+    "apply",
+    "approve",
+    "declare_emergency",
+    "draft",
+    "due",
+    "edit",
+    "is_editor",
+    "lines_of",
+    "may_decide",
+    "may_review",
+    "may_write",
+    "names_of",
+    "over_limit",
+    "preview",
+    "record_cells",
+    "reject",
+    "review",
+    "roll_back",
+    "run",
+    "submit",
+    "weights_of",
+    "why_not",
+    "withdraw",
+]

@@ -1,0 +1,200 @@
+"""A change set takes effect: the master data on its day in one transaction, then exactly the entries that it touches.
+
+The rule here: it is written as it was approved or not at all. What it touches is a queue of rows; a worker that dies leaves the
+rest, and anybody goes on. One that cannot be written any more goes back to its editors with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from portal import audit, sql
+from portal.importing.problems import Refused
+from portal.models import User
+from reconciliation.changes import measuring, telling
+from reconciliation.changes.deciding import refuse_another_base
+from reconciliation.changes.drafting import entity_of, is_due, look
+from reconciliation.changes.lines import ChangeRefused, lines_of
+from reconciliation.changes.measuring import Stock, Stood
+from reconciliation.changes.writing import Written, write
+from reconciliation.models import ChangeReach, ChangeSet
+from reconciliation.sql import changes as changes_sql
+from reconciliation.sql import documents
+from reconciliation.validation import recheck
+
+State = ChangeSet.State
+CHUNK = 1000  # entries validated in one transaction
+AT_ONCE = 1000  # entries that are validated in the transaction of the change itself
+
+
+def due() -> list[tuple[int, float]]:
+    """Change sets that wait for a worker, with the seconds that they have waited."""
+    return changes_sql.due(timezone.localdate())
+
+
+def apply(change_set: ChangeSet) -> ChangeSet:
+    """Let an approved change set take effect now if its day has come, and validate what it touches; here, without a worker."""
+    run(change_set.pk)
+    change_set.refresh_from_db()
+    return change_set
+
+
+def run(change_set_id: int, *, goes_on: Callable[[], bool] = lambda: True) -> bool:
+    """Do what one change set waits for: its dry-run, its day, its entries chunk by chunk; whether something is left.
+
+    A second worker finds the row taken and leaves. `goes_on` is asked after every chunk.
+    """
+    while _step(change_set_id):
+        if not goes_on():
+            return True
+    return False
+
+
+def _step(change_set_id: int) -> bool:
+    """One transaction of work; whether there may be more."""
+    with transaction.atomic():
+        locked = ChangeSet.objects.select_for_update(of=("self",), skip_locked=True).filter(pk=change_set_id).first()
+        if locked is None:
+            return False
+        if locked.state == State.SUBMITTED and locked.previewed_at is None:
+            _look(locked)
+            return False
+        if locked.state in (State.APPROVED, State.SCHEDULED) and is_due(locked):
+            return _begin(locked)
+        return locked.state == State.APPLYING and _validate_some(locked)
+
+
+def _look(locked: ChangeSet) -> None:
+    try:
+        look(locked)
+    except ChangeRefused as refusal:
+        _send_back(locked, str(refusal))
+    else:
+        locked.save(update_fields=["preview", "previewed_at", "fingerprint"])
+
+
+def _begin(locked: ChangeSet) -> bool:
+    """Write the master data. Whether entries are left for further transactions."""
+    try:
+        with transaction.atomic():
+            written = write(
+                lines_of(list(locked.lines.order_by("position"))), reason=_reason(locked), actor=_actor(locked),
+                starts_on=locked.effective_on,
+            )  # fmt: skip
+            refuse_another_base(locked, written)
+            stock = _freeze_reach(locked, written)
+            at_once = len(stock.entries) <= AT_ONCE or written.removes
+            if at_once:
+                _validate(locked, stock.ids)
+            locked.result = {
+                "admitted": measuring.validate([], written, reason=_reason(locked)),
+                "causes_before": sorted(stock.causes), "last_entry": stock.last_entry,
+            }  # fmt: skip
+            measuring.settle_constraints()
+    except (Refused, ChangeRefused) as refusal:
+        _send_back(locked, str(refusal))
+        return False
+    measuring.weigh(written)
+    _keep_what_was_made(locked, written)
+    locked.state, locked.applied_at, locked.applied_by = (
+        State.APPLYING,
+        sql.now(),
+        locked.decided_by or locked.created_by,
+    )
+    locked.save()
+    audit.record(
+        locked.applied_by, "change.applied", locked, entity=entity_of(locked), reason=locked.reason,
+        before=[line.before for line in locked.lines.order_by("position")],
+        after=[line.after for line in locked.lines.order_by("position")],
+    )  # fmt: skip
+    if at_once:
+        _finish(locked)
+    return not at_once
+
+
+def _actor(locked: ChangeSet) -> User:
+    """Who answers for the change: the person who agreed, else the one who declared the emergency."""
+    who = locked.decided_by or locked.submitted_by
+    if who is None:
+        raise ChangeRefused("Nobody has agreed to this.")
+    return who
+
+
+def _reason(locked: ChangeSet) -> str:
+    who = f"approved by {locked.decided_by}" if locked.decided_by else f"emergency by {locked.submitted_by}"
+    return f"{locked.reason} (change set {locked.pk}, {who})"
+
+
+def _freeze_reach(locked: ChangeSet, written: Written) -> Stock:
+    """The entries to validate again, as they stand now; their documents are locked first, as everywhere."""
+    documents.lock(documents.of_entries(written.entries))
+    stock = measuring.take_stock(written.entries)
+    ChangeReach.objects.bulk_create(
+        (
+            ChangeReach(
+                change_set=locked, entry_id=one.entry_id, document_id=one.document_id, state=one.state, amount=one.amount,
+                currency=one.currency,
+            )
+            for one in stock.entries
+        ),
+        batch_size=2000,
+    )  # fmt: skip
+    locked.total, locked.done = len(stock.entries), 0
+    return stock
+
+
+def _validate(locked: ChangeSet, entry_ids: Sequence[int]) -> None:
+    for start in range(0, len(entry_ids), measuring.BATCH):
+        part = entry_ids[start : start + measuring.BATCH]
+        recheck(part, actor="validation", reason=f"change set {locked.pk}: {locked.title}"[:300])
+    changes_sql.reach_done(locked.pk, entry_ids)
+    locked.done += len(entry_ids)
+
+
+def _validate_some(locked: ChangeSet) -> bool:
+    ids = changes_sql.next_reach(locked.pk, CHUNK)
+    if ids:
+        _validate(locked, ids)
+        locked.save(update_fields=["done"])
+        return True
+    _finish(locked)
+    return False
+
+
+def _finish(locked: ChangeSet) -> None:
+    """Everything was validated again: what came of it, in the figures of the dry-run."""
+    began: dict[str, Any] = locked.result
+    rows = locked.reach.order_by("entry_id").values_list("entry_id", "document_id", "state", "amount", "currency")
+    stock = Stock([Stood(*row, 0) for row in rows], set(began["causes_before"]), began["last_entry"])
+    locked.result = {
+        **measuring.tell(stock), "admitted": began["admitted"], "booked": locked.preview.get("booked", {}),
+    }  # fmt: skip
+    locked.state, locked.finished_at = State.APPLIED, sql.now()
+    locked.save(update_fields=["state", "finished_at", "result", "done"])
+    telling.to_editors(locked, "Applied", None)
+
+
+def _keep_what_was_made(locked: ChangeSet, written: Written) -> None:
+    made = []
+    for line, did in zip(locked.lines.order_by("position"), written.lines, strict=True):
+        if line.key is None:
+            line.made = did.pk
+            made.append(line)
+    locked.lines.bulk_update(made, ["made"])
+
+
+def _send_back(locked: ChangeSet, why: str) -> None:
+    """To its editors: what was approved cannot be written any more. Nothing was changed, and nothing counts as decided."""
+    locked.refresh_from_db()
+    audit.record(None, "change.sent-back", locked, entity=entity_of(locked), reason=why)
+    locked.state, locked.content_hash, locked.problem = State.DRAFT, "", why
+    locked.submitted_by = locked.submitted_at = locked.decided_by = locked.decided_at = None
+    locked.comment = ""
+    locked.total = locked.done = 0
+    locked.result = {}
+    locked.save()
+    telling.to_editors(locked, "Could not be applied", None, held=True)

@@ -1,0 +1,266 @@
+"""Deciding on a change set: approved or rejected by somebody who edited none of it, or applied at once and reviewed afterwards.
+
+The rule here: what is approved is what was seen. The hash names the content, the fingerprint what the dry-run looked at; where
+either moved, nobody has agreed to anything.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+
+from portal import access, audit, figures, sql
+from portal.importing.problems import Refused
+from portal.models import LegalEntity, User
+from reconciliation import policies
+from reconciliation.changes import measuring, telling
+from reconciliation.changes.drafting import (
+    entity_of,
+    freeze,
+    hash_of,
+    is_due,
+    is_editor,
+    lock,
+    look,
+    require_writer,
+    told,
+)  # fmt: skip
+from reconciliation.changes.lines import ChangeRefused, lines_of
+from reconciliation.changes.writing import Written
+from reconciliation.models import ChangeSet
+
+State = ChangeSet.State
+REST = "*"
+
+
+class Moved(ChangeRefused):
+    """The dry-run says something else than it did; what changed, in a sentence. The new one is kept."""
+
+
+class SignInAgain(ChangeRefused):
+    """The money is above the limit up to which a session alone is enough; whoever decides signs in again."""
+
+
+def may_decide(change_set: ChangeSet, user: Any) -> bool:
+    """Whether a person may approve or reject it now."""
+    return change_set.state == State.SUBMITTED and not why_not(change_set, user)
+
+
+def why_not(change_set: ChangeSet, user: Any) -> str:
+    """Why a person may not decide on it, in a sentence; empty where they may."""
+    if is_editor(change_set, user):
+        return "You wrote in it yourself; somebody else decides."
+    roles = telling.deciding_roles(change_set)
+    everywhere = [*change_set.entities.values_list("pk", flat=True), *([None] if change_set.is_shared else [])]
+    if not roles or not all(access.may(user, roles, entity_id) for entity_id in everywhere):
+        return "An admin or controller of every entity that it touches decides."
+    if any((line.after or {}).get("user") == user.get_username() for line in change_set.lines.filter(model="grant")):
+        return "It changes your own rights; somebody else decides."
+    return ""
+
+
+def approve(change_set: ChangeSet, by: User, comment: str = "", *, signed_in_again: bool = False) -> ChangeSet:
+    """Agree to what was seen: `change_set` as the person read it. It is applied on its day.
+
+    Raises ChangeRefused for who may not or where the content is another by now, Moved where the dry-run is (the new one is
+    kept), SignInAgain above the limit unless the person has just signed in.
+    """
+    moved = ""
+    with transaction.atomic():
+        locked = _to_decide(change_set, by)
+        if locked.previewed_at is None:
+            raise ChangeRefused("Its dry-run is not made yet; wait for it.")
+        over = over_limit(locked)
+        if over and not signed_in_again:
+            raise SignInAgain(over)
+        moved = _look_again(locked)
+        if not moved:
+            locked.state = State.APPROVED if is_due(locked) else State.SCHEDULED
+            locked.decided_by, locked.decided_at, locked.comment = by, sql.now(), comment.strip()
+            audit.record(
+                by, "change.approved", locked, entity=entity_of(locked), reason=locked.comment,
+                after={"hash": locked.content_hash, "fingerprint": locked.fingerprint, "preview": locked.preview},
+            )  # fmt: skip
+            telling.to_editors(locked, "Approved", by)
+        locked.save()
+    change_set.refresh_from_db()
+    if moved:
+        raise Moved(moved)
+    return change_set
+
+
+def reject(change_set: ChangeSet, by: User, comment: str) -> ChangeSet:
+    """Do not agree, and say why; nothing is changed."""
+    if not comment.strip():
+        raise ChangeRefused("Say why: whoever wrote it reads it.")
+    with transaction.atomic():
+        locked = _to_decide(change_set, by)
+        locked.state, locked.decided_by, locked.decided_at = State.REJECTED, by, sql.now()
+        locked.comment = comment.strip()
+        locked.save()
+        audit.record(by, "change.rejected", locked, entity=entity_of(locked), reason=locked.comment)
+        telling.to_editors(locked, "Rejected", by, held=True)
+    change_set.refresh_from_db()
+    return change_set
+
+
+def declare_emergency(change_set: ChangeSet, by: User, *, signed_in_again: bool = False) -> ChangeSet:
+    """One person lets an emergency go at once: everybody who could have decided is told, and one of them reviews it.
+
+    Raises SignInAgain unless the person has just signed in, whatever the money.
+    """
+    if not signed_in_again:
+        raise SignInAgain("An emergency change needs a sign-in of this moment.")
+    with transaction.atomic():
+        locked = lock(change_set)
+        if locked.state != State.DRAFT or not locked.is_emergency:
+            raise ChangeRefused("Only a draft that was written as an emergency is applied without a second person.")
+        require_writer(by, locked)
+        roles = telling.deciding_roles(locked)
+        for entity_id in locked.entities.values_list("pk", flat=True):
+            access.require(by, roles, entity_id)
+        if locked.is_shared:
+            access.require(by, roles, None)
+        freeze(locked, by)
+        locked.state = State.APPROVED
+        locked.save(update_fields=["state"])
+        audit.record(by, "change.emergency", locked, entity=entity_of(locked), reason=locked.reason, after=told(locked))
+        telling.alarm(locked, by)
+    change_set.refresh_from_db()
+    return change_set
+
+
+def may_review(change_set: ChangeSet, user: Any) -> bool:
+    """Whether a person may review an emergency that was applied."""
+    return (
+        change_set.is_emergency
+        and change_set.reviewed_by_id is None
+        and change_set.state in (State.APPLYING, State.APPLIED)
+        and not why_not(change_set, user)
+    )
+
+
+def review(change_set: ChangeSet, by: User, comment: str) -> ChangeSet:
+    """Say afterwards what another person thinks of an emergency; a wrong one is rolled back."""
+    if not comment.strip():
+        raise ChangeRefused("Say what you found.")
+    with transaction.atomic():
+        locked = lock(change_set)
+        if not may_review(locked, by):
+            raise ChangeRefused(why_not(locked, by) or "There is nothing to review here.")
+        locked.reviewed_by, locked.reviewed_at, locked.review = by, sql.now(), comment.strip()
+        locked.save(update_fields=["reviewed_by", "reviewed_at", "review"])
+        audit.record(by, "change.reviewed", locked, entity=entity_of(locked), reason=locked.review)
+        telling.to_editors(locked, "Reviewed", by)
+    change_set.refresh_from_db()
+    return change_set
+
+
+def preview(change_set: ChangeSet) -> dict[str, Any]:
+    """The dry-run of what is written now, in figures; kept where it was submitted. Raises ChangeRefused."""
+    with transaction.atomic():
+        locked = lock(change_set)
+        look(locked)
+        if locked.state == State.SUBMITTED:
+            locked.save(update_fields=["preview", "previewed_at", "fingerprint"])
+    change_set.refresh_from_db()
+    return dict(locked.preview)
+
+
+def weights_of(preview: dict[str, Any]) -> dict[str, Decimal]:
+    """Amount by currency that a change moves: what passes, fails or leaves, what is re-priced, and what is booked otherwise."""
+    found: dict[str, Decimal] = {}
+    for name in ("passes", "fails", "leaves", "repriced", "booked"):
+        for currency, sums in preview.get(name, {}).get("money", {}).items():
+            largest = max(abs(Decimal(sums["before"])), abs(Decimal(sums["after"])))
+            found[currency] = max(found.get(currency, Decimal(0)), largest)
+    return found
+
+
+def over_limit(change_set: ChangeSet) -> str:
+    """Why whoever decides signs in again, in a sentence; empty below the limits of the entities that it touches."""
+    weights = weights_of(change_set.preview)
+    if not weights:
+        return ""
+    entities = change_set.entities.all() if not change_set.is_shared else LegalEntity.objects.all()
+    for entity in entities:
+        limits = policies.merged(entity.policy).step_up_amount
+        for currency, weight in sorted(weights.items()):
+            limit = limits.get(currency) or limits.get(REST)
+            if limit is not None and weight > limit:
+                return (
+                    f"It moves {figures.amount(weight, currency)} {currency}, more than the "
+                    f"{figures.amount(limit, currency)} {currency} that a session alone may decide in {entity.code}."
+                )
+    return ""
+
+
+def _to_decide(change_set: ChangeSet, by: User) -> ChangeSet:
+    locked = lock(change_set)
+    if locked.state != State.SUBMITTED:
+        who = f" by {locked.decided_by}" if locked.decided_by else ""
+        raise ChangeRefused(
+            f"This does not wait for a decision any more: it is {locked.get_state_display().lower()}{who}."
+        )
+    refusal = why_not(locked, by)
+    if refusal:
+        raise ChangeRefused(refusal)
+    if locked.content_hash != change_set.content_hash or hash_of(locked) != locked.content_hash:
+        raise ChangeRefused("It is not what you looked at any more; read it again.")
+    return locked
+
+
+def _look_again(locked: ChangeSet) -> str:
+    """What the dry-run says otherwise by now, in a sentence; the new one is put on the row. Empty where it holds."""
+    try:
+        bound = measuring.bind(
+            lines_of(list(locked.lines.all())), content=locked.content_hash, starts_on=locked.effective_on
+        )
+    except Refused as refusal:
+        raise ChangeRefused.by(refusal) from refusal
+    refuse_another_base(locked, bound.written)
+    if bound.fingerprint == locked.fingerprint:
+        return ""
+    shown = locked.preview
+    look(locked)
+    return _moved(shown, locked.preview)
+
+
+def refuse_another_base(locked: ChangeSet, written: Written) -> None:
+    """Raise ChangeRefused where a record is not what it was when this was submitted."""
+    for line, did in zip(locked.lines.order_by("position"), written.lines, strict=True):
+        if line.before != did.before or line.after != did.after:
+            now = did.before or {}
+            moved = [name for name, value in (line.before or {}).items() if now.get(name) != value]
+            what = ", ".join(moved) or "what it points at"
+            raise ChangeRefused(
+                f"{line.record} was changed since this was submitted ({what}); edit it and submit it again."
+            )
+
+
+def _moved(shown: dict[str, Any], now: dict[str, Any]) -> str:
+    if _without_names(shown) == _without_names(now):
+        return ""
+    words = []
+    for name, verb in (
+        ("passes", "pass"),
+        ("fails", "fail"),
+        ("repriced", "get another price"),
+        ("booked", "need a reversal"),
+    ):
+        was, will = (told.get(name, {}).get("entries", 0) for told in (shown, now))
+        if was != will:
+            words.append(f"{was:,} entries would have {_past(verb)}, {will:,} would now")
+    told_now = "; ".join(words) or "the amounts are others"
+    return f"The dry-run moved since it was shown: {told_now}. Nothing was decided; look at it again."
+
+
+def _past(verb: str) -> str:
+    return {"pass": "passed", "fail": "failed", "get another price": "got another price"}.get(verb, "needed a reversal")
+
+
+def _without_names(preview: dict[str, Any]) -> dict[str, Any]:
+    causes = {key: value for key, value in preview.get("causes", {}).items() if key in ("close", "open")}
+    return {**preview, "causes": causes}

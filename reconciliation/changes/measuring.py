@@ -1,0 +1,277 @@
+"""What a change of master data does to the entries: stock taken before, the real rules, stock taken after.
+
+The rule here: the dry-run and the application take the same steps in the same order, so that the numbers shown are the numbers
+that come. A document counts once, whatever parts its hours were split into; currencies are never added up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection, transaction
+
+from portal.importing.constraints import in_words
+from reconciliation import cash
+from reconciliation.changes.kinds import BY_CODE
+from reconciliation.changes.lines import Line
+from reconciliation.changes.writing import Written, write
+from reconciliation.sql import affected as affected_sql
+from reconciliation.sql import changes as sql
+from reconciliation.validation import admit_unrouted, booked_otherwise, recheck
+
+BATCH = 2000
+MOST_BOOKED = 20_000  # booked entries that a dry-run looks at, the latest first
+NAMED = 20  # causes and entries that a dry-run names
+STOPPED = frozenset({"held", "rejected"})
+_FIELDS = ("project_id", "task_id", "resource_id", "customer_id", "rate", "amount", "currency", "is_billable")
+
+
+@dataclass(frozen=True, slots=True)
+class Stood:
+    """One entry as it stands."""
+
+    entry_id: int
+    document_id: int
+    state: str
+    amount: Decimal | None
+    currency: str
+    fence: int
+
+
+@dataclass(slots=True)
+class Stock:
+    """The open entries that a change touches as they stood before it, and the causes that held some of them."""
+
+    entries: list[Stood]
+    causes: set[int]
+    last_entry: int
+
+    @property
+    def ids(self) -> list[int]:
+        """The entries."""
+        return [one.entry_id for one in self.entries]
+
+
+@dataclass(slots=True)
+class Looked:
+    """What a dry-run found: the figures, what binds them, and the records before and after."""
+
+    written: Written
+    preview: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+
+
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """Everything done inside is undone, also inside an open transaction."""
+    with transaction.atomic():
+        point = transaction.savepoint()
+        try:
+            yield
+        finally:
+            transaction.savepoint_rollback(point)
+
+
+def dry_run(lines: Sequence[Line], *, content: str, starts_on: date | None = None) -> Looked:
+    """The lines written for real, what they touch validated by the real rules, and all of it undone. Raises Refused."""
+    word = sql.last_word()
+    with rolled_back():
+        written = write(lines, reason="dry-run", actor=None, starts_on=starts_on)
+        stock = take_stock(written.entries)
+        admitted = validate(stock.ids, written, reason="dry-run")
+        settle_constraints()
+        preview = {**tell(stock), "admitted": admitted}
+        booked = _booked(lines, written)
+    preview["booked"] = _reversible(booked)
+    return Looked(written, preview, fingerprint_of(content, word, stock))
+
+
+def bind(lines: Sequence[Line], *, content: str, starts_on: date | None = None) -> Looked:
+    """The same without validating: what the lines touch, and the fingerprint of it as it stands now."""
+    word = sql.last_word()
+    with rolled_back():
+        written = write(lines, reason="dry-run", actor=None, starts_on=starts_on)
+        return Looked(written, fingerprint=fingerprint_of(content, word, take_stock(written.entries)))
+
+
+def take_stock(entry_ids: Sequence[int]) -> Stock:
+    """How open entries stand now."""
+    entries = [Stood(*row) for row in sql.standing(entry_ids)]
+    return Stock(entries, sql.causes_of([one.entry_id for one in entries]), sql.last_entry())
+
+
+def fingerprint_of(content: str, word: int, stock: Stock) -> str:
+    """What was looked at: the content, the latest word of changed master data, and the entries with their fences."""
+    seen = [content, word, [(one.entry_id, one.fence) for one in stock.entries]]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+
+
+def validate(entry_ids: Sequence[int], written: Written, *, reason: str, actor: str = "validation") -> int:
+    """Validate again what a change touches, and admit what had no route before; how many documents were admitted."""
+    for start in range(0, len(entry_ids), BATCH):
+        recheck(entry_ids[start : start + BATCH], actor=actor, reason=reason)
+    routed = affected_sql.sources_of_routes(written.concerns.get("route", ()))
+    return sum(admit_unrouted(source_id, actor=actor) for source_id in routed)
+
+
+def weigh(written: Written) -> None:
+    """Weigh again the causes whose customers, terms, policies or exchange rates changed."""
+    concerns = written.concerns
+    if concerns.keys() & {"customer", "contract", "entity", "exchange_rate"}:
+        cash.weigh_again(
+            concerns.get("customer", ()),
+            concerns.get("contract", ()),
+            entities=concerns.get("entity", ()),
+            exchange_rates=concerns.get("exchange_rate", ()),
+        )
+
+
+def settle_constraints() -> None:
+    """Ask the database now for what it would refuse at the end: a removed record that something depends on. Raises Refused."""
+    with in_words():
+        connection.check_constraints()
+
+
+# Figures
+
+
+def tell(stock: Stock) -> dict[str, Any]:
+    """What became of the stock, in figures: documents that pass, fail, get another price or leave; causes that close or open."""
+    documents = {one.document_id for one in stock.entries}
+    now = [Stood(*row) for row in sql.afterwards(stock.ids, sorted(documents), stock.last_entry)]
+    told = compare(stock.entries, now)
+    opened = sql.causes_of([one.entry_id for one in now]) - stock.causes
+    gone = [row for row in sql.causes(stock.causes) if row[2] != "open"]
+    told["causes"] = {
+        "close": len(gone),
+        "open": len(opened),
+        "closed": [{"case": row[0], "sentence": row[1]} for row in gone[:NAMED]],
+        "opened": [{"sentence": row[1]} for row in sql.causes(sorted(opened)[:NAMED])],
+    }
+    return told
+
+
+def compare(before: Iterable[Stood], after: Iterable[Stood]) -> dict[str, Any]:
+    """The figures of documents that stood like this before and stand like that after."""
+    stood, stands = _by_document(before), _by_document(after)
+    counts: Counter[str] = Counter()
+    money: dict[str, dict[str, dict[str, Decimal]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(Decimal)))
+    for document, was in stood.items():
+        now = stands.get(document, [])
+        outcome = _outcome(was, now)
+        counts[outcome] += 1
+        worth_before, worth_after = _worth(was), _worth(now)
+        for currency in {*worth_before, *worth_after}:
+            sums = {"before": worth_before.get(currency, Decimal(0)), "after": worth_after.get(currency, Decimal(0))}
+            for side, amount in sums.items():
+                money[outcome][currency][side] += amount
+        if now and worth_before != worth_after:
+            counts["repriced"] += 1
+            for currency in {*worth_before, *worth_after}:
+                money["repriced"][currency]["before"] += worth_before.get(currency, Decimal(0))
+                money["repriced"][currency]["after"] += worth_after.get(currency, Decimal(0))
+    outcomes = ("passes", "fails", "still_held", "still_ready", "leaves", "repriced")
+    return {
+        "entries": len(stood),
+        **{name: {"entries": counts[name], "money": _plain(money[name])} for name in outcomes},
+    }
+
+
+def _by_document(entries: Iterable[Stood]) -> dict[int, list[Stood]]:
+    found: dict[int, list[Stood]] = defaultdict(list)
+    for one in entries:
+        found[one.document_id].append(one)
+    return found
+
+
+def _outcome(was: Sequence[Stood], now: Sequence[Stood]) -> str:
+    if not now:
+        return "leaves"
+    stopped, stops = (any(one.state in STOPPED for one in entries) for entries in (was, now))
+    if stopped:
+        return "still_held" if stops else "passes"
+    return "fails" if stops else "still_ready"
+
+
+def _worth(entries: Sequence[Stood]) -> dict[str, Decimal]:
+    found: dict[str, Decimal] = defaultdict(Decimal)
+    for one in entries:
+        if one.amount is not None:
+            found[one.currency] += one.amount
+    return dict(found)
+
+
+def _plain(money: dict[str, dict[str, Decimal]]) -> dict[str, dict[str, str]]:
+    return {
+        currency: {side: f"{amount:.4f}" for side, amount in sorted(sums.items())}
+        for currency, sums in sorted(money.items())
+    }
+
+
+# What is booked already
+
+
+Booked = dict[int, tuple[Any, Any]]
+
+
+def _booked(lines: Sequence[Line], written: Written) -> Booked:
+    """Booked entries that would say something else now that the lines stand; to be asked once more when they do not."""
+    since = first_day(lines, written) or date.min
+    candidates: set[int] = set()
+    for kind, ids in written.concerns.items():
+        candidates.update(affected_sql.booked_entries(kind, ids, since, MOST_BOOKED))
+    latest = sorted(candidates, reverse=True)[:MOST_BOOKED]
+    found: Booked = {}
+    for start in range(0, len(latest), BATCH):
+        found.update(booked_otherwise(latest[start : start + BATCH]))
+    return found
+
+
+def _reversible(after: Booked) -> dict[str, Any]:
+    """The figures of what is booked and would need a reversal or a credit, but for what needed the same before the change."""
+    ids = sorted(after)
+    before: Booked = {}
+    for start in range(0, len(ids), BATCH):
+        before.update(booked_otherwise(ids[start : start + BATCH]))
+    money: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    moved = []
+    for entry_id, (entry, figures) in after.items():
+        if entry_id in before and _said(before[entry_id][1]) == _said(figures):
+            continue
+        moved.append(entry_id)
+        money[entry.currency]["before"] += entry.amount or Decimal(0)
+        money[figures.currency]["after"] += figures.amount or Decimal(0)
+    return {"entries": len(moved), "money": _plain(money), "named": sorted(moved)[:NAMED]}
+
+
+def _said(figures: Any) -> tuple[Any, ...]:
+    return tuple(getattr(figures, name) for name in _FIELDS)
+
+
+def first_day(lines: Sequence[Line], written: Written) -> date | None:
+    """The first work date for which something is different; None where it may be any day."""
+    first: date | None = None
+    for line, told in zip(lines, written.lines, strict=True):
+        kind = BY_CODE[line.model]
+        if not kind.since:
+            return None
+        sides = [cells for cells in (told.before, told.after) if cells is not None]
+        changed = {name for name in sides[0] if sides[0].get(name) != sides[-1].get(name)} if len(sides) > 1 else set()
+        if changed == {kind.until}:
+            ends = [date.fromisoformat(cells[kind.until]) for cells in sides if cells[kind.until]]
+            day = min(ends) + timedelta(days=1)
+        else:
+            begins = [cells[kind.since] for cells in sides]
+            if not all(begins):
+                return None
+            day = min(date.fromisoformat(text) for text in begins)
+        first = min(first or day, day)
+    return first

@@ -1,0 +1,87 @@
+"""How the entries that a change set touches stand, before and after; and which change sets wait for a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import date
+from typing import Any
+
+from portal.sql import execute, rows
+
+
+def standing(entry_ids: Sequence[int]) -> list[tuple[Any, ...]]:
+    """(entry, document, state, amount, currency, fence) of open entries, in order."""
+    return rows(
+        "SELECT e.id, e.document_id, s.state, e.amount, e.currency, s.fence FROM portal_ledgerentry e"
+        " JOIN portal_ledgerstate s ON s.entry_id = e.id"
+        " WHERE e.id = ANY(%s::bigint[]) AND s.state IN ('held', 'ready', 'rejected') ORDER BY e.id",
+        [list(entry_ids)],
+    )
+
+
+def afterwards(entry_ids: Sequence[int], document_ids: Sequence[int], after: int) -> list[tuple[Any, ...]]:
+    """The same columns of these entries, and of those that took their places since the entry `after`; whatever left is absent."""
+    return rows(
+        "SELECT e.id, e.document_id, s.state, e.amount, e.currency, s.fence FROM portal_ledgerentry e"
+        " JOIN portal_ledgerstate s ON s.entry_id = e.id"
+        " WHERE (e.id = ANY(%s::bigint[]) OR (e.document_id = ANY(%s::bigint[]) AND e.id > %s))"
+        " AND e.reverses_id IS NULL AND s.state <> 'cancelled' ORDER BY e.id",
+        [list(entry_ids), list(document_ids), after],
+    )
+
+
+def last_entry() -> int:
+    """The highest entry there is."""
+    return int(rows("SELECT coalesce(max(id), 0) FROM portal_ledgerentry")[0][0])
+
+
+def causes_of(entry_ids: Sequence[int]) -> set[int]:
+    """The open cases that hold some of these entries."""
+    found = rows(
+        "SELECT DISTINCT case_id FROM reconciliation_hold WHERE closed_at IS NULL AND entry_id = ANY(%s::bigint[])",
+        [list(entry_ids)],
+    )
+    return {row[0] for row in found}
+
+
+def causes(case_ids: Collection[int]) -> list[tuple[Any, ...]]:
+    """(case, sentence, state, open holds) in the order of their ids."""
+    return rows(
+        "SELECT id, sentence, state, open_holds FROM reconciliation_exceptioncase WHERE id = ANY(%s::bigint[]) ORDER BY id",
+        [list(case_ids)],
+    )
+
+
+def last_word() -> int:
+    """The latest word of changed master data; whoever compares it sees whether anything changed meanwhile."""
+    return int(rows("SELECT coalesce(max(id), 0) FROM portal_masterchange")[0][0])
+
+
+def due(today: date) -> list[tuple[int, float]]:
+    """Change sets that wait for a worker: a dry-run to make, an effective day that came, entries to validate; with seconds."""
+    found = rows(
+        "SELECT id, extract(epoch FROM now() - coalesce(applied_at, decided_at, submitted_at, created_at))"
+        "  FROM reconciliation_changeset"
+        " WHERE (state IN ('approved', 'scheduled') AND (effective_on IS NULL OR effective_on <= %s))"
+        "    OR state = 'applying' OR (state = 'submitted' AND previewed_at IS NULL) ORDER BY id",
+        [today],
+    )
+    return [(pk, float(seconds)) for pk, seconds in found]
+
+
+def next_reach(change_set_id: int, limit: int) -> list[int]:
+    """The next entries that a change set has to validate again, locked until the transaction ends."""
+    found = rows(
+        "SELECT entry_id FROM reconciliation_changereach WHERE change_set_id = %s AND done_at IS NULL"
+        " ORDER BY entry_id LIMIT %s FOR UPDATE",
+        [change_set_id, limit],
+    )
+    return [row[0] for row in found]
+
+
+def reach_done(change_set_id: int, entry_ids: Sequence[int]) -> int:
+    """Note that these entries were validated again; how many."""
+    return execute(
+        "UPDATE reconciliation_changereach SET done_at = now() WHERE change_set_id = %s AND entry_id = ANY(%s::bigint[])",
+        [change_set_id, list(entry_ids)],
+    )

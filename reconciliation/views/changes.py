@@ -1,0 +1,328 @@
+"""Change sets on screen: the list, and the page of one with its lines, what it does, and what was decided.
+
+The rule here: what a person may not decide is shown to them all the same, with who may. Nothing is decided on this page without
+the numbers beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any, ClassVar, cast
+from urllib.parse import urlencode
+
+from allauth.account.internal.flows.reauthentication import did_recently_reauthenticate
+from django.contrib import messages
+from django.core.exceptions import BadRequest
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django_htmx.http import HttpResponseClientRedirect
+
+from portal import access
+from portal.models import AuditEvent, User
+from portal.screens import Empty, ListScreen, Screen, Tab
+from portal.views.audit import Change, changes_of, in_words
+from portal.views.governed import address_of
+from reconciliation import changes
+from reconciliation.filters import ChangeSetFilter
+from reconciliation.models import ChangeLine, ChangeSet
+from reconciliation.views.change_tables import TO_REVIEW, TONES, WAITING, ChangeSetTable, listed, own, waiting_for
+
+State = ChangeSet.State
+ALONE = 1_000  # entries that are validated again while the person who approved waits; more are left to a worker
+
+
+class ChangeSetList(ListScreen):
+    """Every change of master data that people wrote, the latest first."""
+
+    title = "Changes"
+    caption = "Change sets: what was proposed, decided and applied"
+    queryset = listed().order_by("-pk")
+    filterset = ChangeSetFilter
+    table = ChangeSetTable
+    tabs = (
+        Tab("all", "All"),
+        Tab("open", "To decide", lambda user: (WAITING | TO_REVIEW) & ~own(user)),
+        Tab("mine", "Mine", own),
+        Tab("scheduled", "Scheduled", lambda _user: Q(state__in=[State.APPROVED, State.SCHEDULED, State.APPLYING])),
+        Tab("applied", "Applied", lambda _user: Q(state=State.APPLIED)),
+    )
+
+    def buttons(self) -> list[tuple[str, str]]:
+        """A new one, for who may propose."""
+        return [("New change", reverse("change_new"))] if may_propose(self.request.user) else []
+
+    def nothing(self) -> Empty:
+        """What waits elsewhere."""
+        user = self.request.user
+        if self.tab and self.tab.slug == "open":
+            mine = self.base.filter(own(user), state=State.SUBMITTED).count()
+            told = f"{mine:,} of yours {'waits' if mine == 1 else 'wait'} for a controller." if mine else ""
+            return Empty("Nothing waits for you", told, *(("?tab=mine", "See yours") if mine else ()))
+        return Empty(
+            "No change yet",
+            "Rates, mappings, projects and everything else is changed here: seen on the real open entries first, and applied "
+            "once a second person agrees.",
+            *((reverse("change_new"), "Write one") if may_propose(user) else ()),
+        )
+
+
+def may_propose(user: Any) -> bool:
+    """Whether a person may write change sets somewhere."""
+    return bool(user.roles() & access.OPERATORS)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One line as the page shows it: what is done to which record, and its fields before and after."""
+
+    line: ChangeLine
+    kind: changes.Kind
+    fields: list[Change]
+    url: str
+
+    @property
+    def tone(self) -> str:
+        """How loud its action is."""
+        return {"add": "good", "end": "warn", "remove": "bad"}.get(self.line.action, "info")
+
+
+def told(change_set: ChangeSet, user: Any) -> list[Told]:
+    """The lines with what differs; a new record shows what it has."""
+    found = []
+    for line in change_set.lines.order_by("position"):
+        kind = changes.BY_CODE[line.model]
+        fields = [one for one in changes_of(line.before, line.after) if one.differs]
+        pk = line.key or line.made
+        url = address_of(user, kind.model._meta.model_name or "", str(pk)) if pk else ""
+        found.append(Told(line, kind, fields, url))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of a dry-run, with its money."""
+
+    label: str
+    entries: int
+    money: list[tuple[str, Decimal, Decimal]]
+    tone: str = ""
+    note: str = ""
+
+
+_FIGURES = (
+    ("passes", "Pass", "Would pass", "good", "held now"),
+    ("fails", "Fail", "Would fail", "bad", "ready now"),
+    ("repriced", "Other amount", "Other amount", "info", ""),
+    ("leaves", "Left the ledger", "Leave the ledger", "warn", "owed to nobody"),
+    ("booked", "To reverse or credit", "To reverse or credit", "warn", "booked, and stay as they are"),
+)
+
+
+def figures_of(found: dict[str, Any], *, done: bool) -> list[Figure]:
+    """The figures that are not zero, the first two always."""
+    told = []
+    for name, past, future, tone, note in _FIGURES:
+        one = found.get(name) or {"entries": 0, "money": {}}
+        if not one["entries"] and name not in ("passes", "fails"):
+            continue
+        sums = [(code, Decimal(pair["before"]), Decimal(pair["after"])) for code, pair in one["money"].items()]
+        told.append(Figure(past if done else future, one["entries"], sums, tone if one["entries"] else "", note))
+    return told
+
+
+class ChangeSetPage(Screen):
+    """One change set."""
+
+    template_name = "reconciliation/change_set.html"
+
+    def change_set(self) -> ChangeSet:
+        """The one of this address, where the person may see everything that it touches."""
+        rows = ChangeSet.objects.visible_to(self.request.user)
+        rows = rows.select_related("created_by", "submitted_by", "decided_by", "reviewed_by", "rolls_back")
+        return get_object_or_404(rows, pk=self.kwargs["pk"])
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The page."""
+        return self.tell(self.change_set())
+
+    def post(self, request: HttpRequest, pk: int, step: str = "") -> HttpResponse:
+        """Submit, decide, take back, roll back, review, or dry-run again."""
+        change_set = self.change_set()
+        action = request.POST.get("action", "")
+        if action not in STEPS:
+            raise BadRequest(f"There is no action “{action}” here.")
+        try:
+            where = STEPS[action](request, change_set, cast("User", request.user))
+        except changes.SignInAgain as limit:
+            messages.info(request, f"{limit} Sign in once more, then decide.")
+            back = reverse("change_set", args=[change_set.pk])
+            return self.go(f"{reverse('account_reauthenticate')}?{urlencode({'next': back})}")
+        except changes.ChangeRefused as refusal:
+            change_set.refresh_from_db()
+            return self.tell(change_set, refusal=refusal, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        return self.go(where or reverse("change_set", args=[change_set.pk]))
+
+    def go(self, url: str) -> HttpResponse:
+        """Lead on, in the browser's whole window."""
+        if getattr(self.request, "htmx", None):
+            return HttpResponseClientRedirect(url)
+        return HttpResponseRedirect(url, status=HTTPStatus.SEE_OTHER)
+
+    def tell(
+        self, change_set: ChangeSet, *, refusal: changes.ChangeRefused | None = None, status: int = HTTPStatus.OK
+    ) -> HttpResponse:
+        """The page, with why something was not done."""
+        user = self.request.user
+        done = change_set.state == State.APPLIED
+        why_not = changes.why_not(change_set, user)
+        is_writer = changes.may_write(change_set, user)
+        context = self.context(
+            title=change_set.title,
+            change_set=change_set,
+            tone=TONES.get(change_set.state, ""),
+            codes=[entity.code for entity in change_set.entities.order_by("code")],
+            lines=told(change_set, user),
+            figures=figures_of(change_set.preview, done=False) if change_set.previewed_at else [],
+            results=figures_of(change_set.result, done=True) if done else [],
+            kept_promise=done and change_set.result == change_set.preview,
+            editors=[one.user for one in change_set.editors.select_related("user")],
+            events=[(in_words(one.action), one) for one in _events(change_set, user)],
+            refusal=refusal,
+            is_writer=is_writer,
+            is_editor=changes.is_editor(change_set, user),
+            may_decide=change_set.state == State.SUBMITTED and not why_not,
+            may_review=changes.may_review(change_set, user),
+            why_not=why_not,
+            step_up=changes.over_limit(change_set) if change_set.state == State.SUBMITTED else "",
+            may_roll_back=done and may_propose(user),
+            roll_backs=change_set.roll_backs.visible_to(user),
+        )
+        return self.page(context, status=status)
+
+
+def _events(change_set: ChangeSet, user: Any) -> list[AuditEvent]:
+    rows = AuditEvent.objects.visible_to(user).filter(object_type="changeset", object_id=str(change_set.pk))
+    return list(rows.select_related("actor").order_by("pk"))
+
+
+# What is done from the page; each gives the address to go on to, empty for the page itself
+
+
+def _submit(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
+    changes.submit(change_set, user)
+    messages.success(request, "Submitted. Who may decide was told.")
+    return ""
+
+
+def _approve(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
+    """Agree to what the form showed; small ones are applied before the page comes back."""
+    change_set.content_hash = request.POST.get("hash") or change_set.content_hash
+    changes.approve(
+        change_set, user, request.POST.get("comment", ""), signed_in_again=did_recently_reauthenticate(request)
+    )
+    if change_set.state == State.SCHEDULED:
+        messages.success(request, f"Approved. It takes effect on {change_set.effective_on:%d %b %Y}.")
+    elif change_set.preview.get("entries", 0) <= ALONE:
+        changes.apply(change_set)
+        messages.success(request, _applied(change_set))
+    else:
+        messages.success(request, "Approved. It is applied now, and what it touches is validated again.")
+    return ""
+
+
+def _applied(change_set: ChangeSet) -> str:
+    if change_set.state == State.DRAFT:
+        return "It could not be applied and went back to who wrote it; the page says why."
+    if not change_set.total:
+        return "Approved and applied; no open entry is touched."
+    entries = "1 entry was" if change_set.total == 1 else f"{change_set.total:,} entries were"
+    return f"Approved and applied; {entries} validated again."
+
+
+def _reject(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
+    change_set.content_hash = request.POST.get("hash") or change_set.content_hash
+    changes.reject(change_set, user, request.POST.get("comment", ""))
+    messages.success(request, "Rejected. Nothing was changed, and who wrote it reads why.")
+    return ""
+
+
+def _withdraw(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
+    changes.withdraw(change_set, user, request.POST.get("comment", ""))
+    messages.success(request, "Withdrawn. Nothing was changed.")
+    return ""
+
+
+def _roll_back(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
+    made = changes.roll_back(change_set, user, request.POST.get("comment", ""))
+    messages.success(request, "This draft undoes it. Look at it, then submit it.")
+    return reverse("change_set", args=[made.pk])
+
+
+def _emergency(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
+    changes.declare_emergency(change_set, user, signed_in_again=did_recently_reauthenticate(request))
+    changes.apply(change_set)
+    messages.success(request, "Applied. Everybody who could have decided was told, and one of them reviews it.")
+    return ""
+
+
+def _review(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
+    changes.review(change_set, user, request.POST.get("comment", ""))
+    messages.success(request, "Reviewed.")
+    return ""
+
+
+def _preview(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
+    changes.preview(change_set)
+    messages.success(request, "This is the dry-run of now.")
+    return ""
+
+
+STEPS: dict[str, Callable[[HttpRequest, ChangeSet, User], str]] = {
+    "submit": _submit, "approve": _approve, "reject": _reject, "withdraw": _withdraw, "roll-back": _roll_back,
+    "emergency": _emergency, "review": _review, "preview": _preview,
+}  # fmt: skip
+
+
+class DecisionScreen(ChangeSetPage):
+    """The confirmation of one decision, with the summary of what it lets happen: beside the page, or by itself."""
+
+    template_name = "reconciliation/change_decide.html"
+    words: ClassVar[dict[str, tuple[str, str]]] = {
+        "approve": ("Approve", "Comment"),
+        "reject": ("Reject", "Why"),
+        "withdraw": ("Withdraw", "Comment"),
+        "roll-back": ("Write the roll-back", "Why"),
+        "emergency": ("Apply at once", "Comment"),
+        "review": ("Keep the review", "What you found"),
+    }
+
+    def get(self, request: HttpRequest, pk: int, step: str = "") -> HttpResponse:
+        """The form."""
+        change_set = self.change_set()
+        if step not in self.words:
+            raise BadRequest(f"There is no decision “{step}” here.")
+        verb, label = self.words[step]
+        context = self.context(
+            title=f"{verb}: {change_set.title}", change_set=change_set, step=step, verb=verb, label=label,
+            needed=step in ("reject", "review"), lines=told(change_set, request.user)[:6],
+            more=max(0, change_set.lines.count() - 6), figures=figures_of(change_set.preview, done=False),
+            step_up=changes.over_limit(change_set) if step == "approve" else "",
+        )  # fmt: skip
+        return self.page(context)
+
+
+def waiting_rows(user: Any) -> list[ChangeSet]:
+    """What waits for this person's decision, the oldest first, for the approvals inbox."""
+    rows = listed().filter(pk__in=waiting_for(user).values("pk")).order_by("pk")
+    return [one for one in rows[:50] if one.state != State.SUBMITTED or not changes.why_not(one, user)]
+
+
+def of_record(model: str, pk: int) -> Q:
+    """Change sets with a line about a record, for pages of records."""
+    lines = ChangeLine.objects.filter(model=model).filter(Q(key=pk) | Q(made=pk))
+    return Q(pk__in=lines.values("change_set"))
