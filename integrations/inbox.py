@@ -20,10 +20,10 @@ from integrations.errors import Malformed
 from integrations.models import InboxMessage
 from integrations.protocol import Source, SourceRecord
 from integrations.sql import inbound as sql
-from portal import audit, canonical, master_intake
+from portal import audit, billing_intake, canonical, master_intake
 from portal.models import Connection, User
-from portal.records import CanonicalRecord, DocumentRecord, MasterRecord
-from reconciliation import validation
+from portal.records import BillingRecord, CanonicalRecord, DocumentRecord, MasterRecord
+from reconciliation import billing, validation
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class _Batch:
 
     documents: list[tuple[int, DocumentRecord]] = field(default_factory=list)
     masters: list[tuple[int, MasterRecord]] = field(default_factory=list)
+    billing: list[tuple[int, BillingRecord]] = field(default_factory=list)
     outcomes: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     def fail(self, message_id: int, sentence: str) -> None:
@@ -124,6 +125,7 @@ def _take_in_batch(
         batch = _map(connection, source, messages)
         documents = _take_in_documents(connection, batch) if batch.documents else 0
         waiting = _take_in_masters(connection, batch) if batch.masters else {}
+        waiting |= _take_in_billing(connection, batch) if batch.billing else {}
         sql.settle([(m.id, *batch.outcomes[m.id]) for m in messages if m.id not in waiting])
     counts = [state for state, _ in batch.outcomes.values()]
     return TakenIn(
@@ -166,8 +168,12 @@ def _map(connection: Connection, source: Source, messages: Sequence[sql.Message]
         for record in records:
             if isinstance(record, MasterRecord):
                 batch.masters.append((message.id, record))
+            elif isinstance(record, BillingRecord):
+                batch.billing.append((message.id, record))
             elif not isinstance(record, DocumentRecord):
-                batch.fail(message.id, f"{type(record).__name__} is neither a document nor master data.")
+                batch.fail(
+                    message.id, f"{type(record).__name__} is no document, no bill, no payment and no master data."
+                )
             elif connection.entity_id is None:
                 batch.fail(
                     message.id, f"Connection {connection.code} has no legal entity to whom a document could belong."
@@ -195,6 +201,20 @@ def _take_in_documents(connection: Connection, batch: _Batch) -> int:
     if taken.documents:
         validation.admit(taken.documents, actor=f"source {connection.code}")
     return len(taken.documents)
+
+
+def _take_in_billing(connection: Connection, batch: _Batch) -> dict[int, str]:
+    """Bills and payments, then who is billed for what; the messages that wait for their entity, and what for."""
+    taken = billing_intake.take_in(connection, batch.billing)
+    for state, ids in ((State.IGNORED, taken.ignored), (State.SUPERSEDED, taken.superseded)):
+        for message_id in ids:
+            batch.outcomes[message_id] = (state, "")
+    for message_id in (*taken.unchanged, *taken.done):
+        batch.outcomes[message_id] = (State.DONE, "")
+    billing.follow(taken.bills, taken.payments, actor=f"source {connection.code}")
+    if taken.waiting:
+        sql.put_off_until_known(list(taken.waiting.items()), timing.scaled(WAIT_FOR_PARENT), TRIES)
+    return taken.waiting
 
 
 def _take_in_masters(connection: Connection, batch: _Batch) -> dict[int, str]:

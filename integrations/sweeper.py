@@ -19,7 +19,7 @@ from integrations.sql import waiting
 from portal import digests, exports
 from portal.health import heard_from
 from portal.sql import now
-from reconciliation import changes, matching, operations
+from reconciliation import billing, changes, matching, operations
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ def nightly() -> None:
         wake.up("keep_subscriptions", source_id)
     for target_id in waiting.active_targets():
         wake.up("read_back", target_id)
+    billing.review_every()
 
 
 def _due() -> Iterator[tuple[str, int, float]]:

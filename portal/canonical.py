@@ -62,7 +62,8 @@ def _own(record: DocumentRecord) -> list[Any]:
     return [record.amount, record.category, record.tax_code, record.tax_amount, record.receipt_reference]
 
 
-def _digest(values: Iterable[Any]) -> str:
+def fingerprint(values: Iterable[Any]) -> str:
+    """The fingerprint of a document's content; equal for what is spelled otherwise and means the same."""
     return hashlib.sha256("\x1f".join([v if v.__class__ is str else _text(v) for v in values]).encode()).hexdigest()
 
 
@@ -130,7 +131,7 @@ def take_in(connection: Connection, records: Sequence[tuple[int, DocumentRecord]
     echoed: list[tuple[int, str]] = []
     for identity, (message_id, record) in latest.items():
         values = _shared(record) + _own(record)
-        digest = _digest(values)
+        digest = fingerprint(values)
         known = standing.get(identity)
         if known is None:
             if record.status in NOT_FINAL or record.status == SourceStatus.DELETED:

@@ -183,6 +183,28 @@ def _nobody_approves_themselves() -> list[str]:
     )
 
 
+def _nothing_is_billed_twice() -> list[str]:
+    """Balances are the sums of their allocations and below nothing; a bill's current version is its latest."""
+    return breaches(
+        """
+        WITH summed AS (
+            SELECT entry_id, milestone_id, sum(greatest(quantity, 0)) AS invoiced, sum(greatest(-quantity, 0)) AS credited
+              FROM portal_allocation GROUP BY 1, 2)
+        SELECT coalesce(b.entry_id, s.entry_id), coalesce(b.milestone_id, s.milestone_id), b.delivered, b.invoiced, b.credited,
+               s.invoiced, s.credited
+          FROM portal_billingbalance b
+          FULL JOIN summed s ON coalesce(s.entry_id, -s.milestone_id) = coalesce(b.entry_id, -b.milestone_id)
+         WHERE b.id IS NULL OR s.invoiced IS NULL OR b.invoiced <> s.invoiced OR b.credited <> s.credited
+            OR b.delivered - b.invoiced + b.credited < 0 OR b.credited > b.invoiced""",
+        "Entry {0} (or milestone {1}): delivered {2}, invoiced {3}, credited {4}; its allocations say {5} and {6}.",
+    ) + breaches(
+        """
+        SELECT i.id, c.version, max(v.version) FROM portal_invoice i JOIN portal_invoiceversion c ON c.id = i.current_id
+          JOIN portal_invoiceversion v ON v.invoice_id = i.id GROUP BY i.id, c.version HAVING c.version <> max(v.version)""",
+        "Bill {0} goes by version {1}, and version {2} is its latest.",
+    )
+
+
 def _rows_are_seen_by_whom_they_concern() -> list[str]:
     """Of everybody whose grants are not for all entities, one per set of entities: what they see lies in those entities."""
     day = timezone.localdate()
@@ -229,5 +251,8 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("I16", "What is booked was approved, by somebody else than the worker", _nobody_approves_themselves),
     Invariant("I17", "A posted entry names a rate that holds on its work date", _rates_hold_on_their_day),
     Invariant("I22", "The audit trail is unbroken", audit.verify),
+    Invariant(
+        "I26", "No hour is billed twice: open is delivered, less invoiced, plus credited", _nothing_is_billed_twice
+    ),
     Invariant("I24", "Nobody sees a row of an entity without a grant", _rows_are_seen_by_whom_they_concern),
 )

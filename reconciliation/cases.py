@@ -163,6 +163,48 @@ def resolve(rule: str, subject_type: str, subject_key: str, *, entity_id: int | 
     return closed
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One cause without entries that something else found, of many at once."""
+
+    rule: str
+    entity_id: int
+    subject_type: str
+    subject_key: str
+    sentence: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    connection_id: int | None = None
+
+
+def raise_each(found: Sequence[Found], *, reason: str = "found by the pipeline") -> list[int]:
+    """Open (or find) the cases of many causes that hold no entries; one that stands says what is found now."""
+    if not found:
+        return []
+    wanted = {
+        cause: opening.Wanted(cause, each.connection_id, each.sentence, dict(each.detail), REGRESSION_DAYS)
+        for each in found
+        for cause in [Cause(BY_CODE[each.rule].code, each.entity_id, each.subject_type, each.subject_key[:300])]
+    }
+    opened = opening.open_cases(list(wanted.values()), reason=reason)
+    said = opening.say(
+        [(opened[cause].case_id, item) for cause, item in wanted.items() if not opened[cause].merged_from]
+    )
+    sql.remember(said, "~", "What it says has changed")
+    ids = sorted({each.case_id for each in opened.values()})
+    cash.weigh(ids)
+    ownership.give(opened.values())
+    return ids
+
+
+def close(case_ids: Sequence[int], *, reason: str) -> list[int]:
+    """Close cases without entries whose cause is gone; the ids that closed."""
+    if not case_ids:
+        return []
+    closed = sql.resolve(case_ids, reason=reason)
+    triage_sql.end_of(closed, "The cause is gone.")
+    return closed
+
+
 @dataclass(slots=True, kw_only=True)
 class Refusal:
     """One entry that its target refused: our word for why, the vendor's code and its text."""

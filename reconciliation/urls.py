@@ -16,8 +16,6 @@ from reconciliation.views import (
     changes,
     editing,
     fixing,
-    imports,
-    mappings,
     operation,
     operations,
     pack,
@@ -26,7 +24,6 @@ from reconciliation.views import (
     rate_tester,
     rates,
     reconciliation,
-    records,
     rejected,
     running,
     search,
@@ -35,6 +32,8 @@ from reconciliation.views import (
     triage,
     work,
 )
+from reconciliation.views.bills import lists as bill_lists
+from reconciliation.views.bills import pages as bill_pages
 
 
 def open_causes(user: Any) -> Badge | None:
@@ -46,6 +45,8 @@ def open_causes(user: Any) -> Badge | None:
 NAVIGATION = (
     NavItem(label="Exceptions", url_name="exceptions", position=10, key="e", badge=open_causes),
     NavItem(label="Reconciliation", url_name="reconciliation", position=20, key="r"),
+    NavItem(label="Bills", url_name="bills", position=32),
+    NavItem(label="Payments", url_name="payments", position=34),
     NavItem(label="Approvals", url_name="approvals", position=5, group="Govern", key="a", badge=approvals.to_approve),
     NavItem(label="Changes", url_name="changes", position=4, group="Govern", key="g", badge=change_tables.to_decide),
     NavItem(label="Proposals", url_name="proposals", position=6, group="Govern", badge=approvals.to_decide),
@@ -95,17 +96,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("reconciliation/<int:pk>/", reconciliation.RunScreen.as_view(), name="reconciliation_run"),
     path("reconciliation/<int:pk>/sheet/", reconciliation.SheetScreen.as_view(), name="reconciliation_sheet"),
     path("reconciliation/periods/<int:pk>/", reconciliation.PeriodScreen.as_view(), name="reconciliation_period"),
-    path("master/<slug:model>/", records.MasterList.as_view(), name="master"),
-    path("master/<slug:model>/<int:pk>/", records.RecordPage.as_view(), name="master_record"),
-    path("mappings/", mappings.MappingList.as_view(), name="mappings"),
-    path("mappings/<int:pk>/", mappings.MappingPage.as_view(), name="mapping"),
-    path("imports/", imports.ImportList.as_view(), name="imports"),
-    path("imports/new/", imports.NewImport.as_view(), name="import_new"),
-    path("imports/<int:pk>/", imports.ImportPage.as_view(), name="import"),
-    path("imports/<int:pk>/problems/", imports.ImportProblems.as_view(), name="import_problems"),
-    path("imports/<int:pk>/file/", imports.ImportFile.as_view(), name="import_file"),
     path("rejected/", rejected.RejectedList.as_view(), name="rejected_values"),
     path("rejected/<int:pk>/", rejected.RejectedPage.as_view(), name="rejected_value"),
+    path("bills/", bill_lists.BillList.as_view(), name="bills"),
+    path("bills/<int:pk>/", bill_pages.BillPage.as_view(), name="bill"),
+    path("bills/<int:pk>/lines/<int:line>/", bill_pages.BillLinePage.as_view(), name="bill_line"),
+    path("bills/<int:pk>/credit/", bill_pages.CreditPage.as_view(), name="bill_credit"),
+    path("payments/", bill_lists.PaymentList.as_view(), name="payments"),
+    path("payments/<int:pk>/", bill_pages.PaymentPage.as_view(), name="payment"),
     path("teams/", teams.TeamList.as_view(), name="teams"),
     path("teams/new/", teams.TeamScreen.as_view(), name="team_new"),
     path("teams/<int:pk>/", teams.TeamScreen.as_view(), name="team"),

@@ -4,13 +4,13 @@ The rule here: any id that a person may have in hand leads to the same thread, w
 sentence about an entry is written once: the page, the terminal and the comparison take it from here.
 """
 
-from integrations.thread.amounts import explained
 from integrations.thread.comparison import side_by_side
 from integrations.thread.doubt import Doubt, doubt_of
 from integrations.thread.finding import EntryThread, Thread, find, of
 from integrations.thread.lineage import Station, lineage
 from integrations.thread.telling import told
 from integrations.thread.versions import changes, compared
+from reconciliation.amounts import explained
 
 __all__ = [
     "Doubt",

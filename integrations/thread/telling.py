@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from integrations.postings import plain
-from integrations.thread.amounts import explained
 from integrations.thread.comparison import side_by_side
 from integrations.thread.doubt import doubt_of
 from integrations.thread.finding import EntryThread, Thread
 from integrations.thread.lineage import NOT_FOLLOWED, lineage
 from portal.models import Connection, Expense, State, TimeEntry
+from reconciliation.amounts import explained
 from reconciliation.validation import owing
 
 if TYPE_CHECKING:

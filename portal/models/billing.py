@@ -116,6 +116,7 @@ class InvoiceVersion(BillingVersion):
     total = models.DecimalField(max_digits=18, decimal_places=4)
     balance = models.DecimalField(max_digits=18, decimal_places=4, null=True, blank=True)  # left to settle, as stated
     purchase_order = models.CharField(max_length=120, blank=True)
+    credits_key = models.CharField(max_length=200, blank=True)  # of a credit note: the system's id of the invoice
 
     scope = Scope("invoice__entity")
     objects = ScopedQuerySet.as_manager()

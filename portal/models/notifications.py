@@ -27,6 +27,7 @@ class NotificationKind(models.TextChoices):
     REGRESSED = "regressed", "Came back on mine"
     EXPORT = "export", "My export is ready"
     REJECTED = "rejected", "A system said what is not taken"
+    BILLING = "billing", "A bill of my project moved"
 
 
 class Digest(models.Model):

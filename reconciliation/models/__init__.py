@@ -1,5 +1,6 @@
 """Whether it is right: routes, exception cases and holds, triage, bulk operations, change sets, proposals, comparisons."""
 
+from reconciliation.models.billing import BillingDecision
 from reconciliation.models.cases import (
     CaseComment,
     CaseDay,
@@ -12,8 +13,6 @@ from reconciliation.models.cases import (
 )
 from reconciliation.models.changes import ChangeEditor, ChangeLine, ChangeReach, ChangeSet
 from reconciliation.models.comparison import ReconciliationResult, ReconciliationRun
-from reconciliation.models.imports import ColumnChoice, MasterImport
-from reconciliation.models.mappings import Mapping
 from reconciliation.models.operations import Operation, OperationRow
 from reconciliation.models.proposals import Proposal
 from reconciliation.models.questions import TargetQuestion
@@ -28,6 +27,7 @@ from reconciliation.models.triage import (
 )
 
 __all__ = [
+    "BillingDecision",
     "CaseComment",
     "CaseDay",
     "CaseReach",
@@ -36,7 +36,6 @@ __all__ = [
     "ChangeLine",
     "ChangeReach",
     "ChangeSet",
-    "ColumnChoice",
     "Decision",
     "DecisionCase",
     "EntryComment",
@@ -45,8 +44,6 @@ __all__ = [
     "Hold",
     "Ignore",
     "Lease",
-    "Mapping",
-    "MasterImport",
     "Operation",
     "OperationRow",
     "OwnershipRule",

@@ -6,6 +6,7 @@ elsewhere, so that each case's code has one description.
 
 from reconciliation.rules import (
     approvals,
+    billing,
     budgets,
     expenses,
     hours,
@@ -54,10 +55,11 @@ RULES: tuple[Rule, ...] = (
     budgets.purchase_order_exceeded,
     budgets.cap_exceeded,
 )
-EVERY: tuple[Rule, ...] = (*RULES, *outside.OUTSIDE)
+EVERY: tuple[Rule, ...] = (*RULES, *outside.OUTSIDE, *billing.BILLING)
 BY_CODE: dict[str, Rule] = {rule.code: rule for rule in EVERY}
 CHECKED: frozenset[str] = frozenset(rule.code for rule in RULES)  # what a re-check can find and clear
 STANDING: frozenset[str] = frozenset(rule.code for rule in RULES if not rule.can_be_off)
+BILLED: frozenset[str] = frozenset(rule.code for rule in billing.BILLING)
 THEMES: dict[str, str] = {
     "approvals": "Approvals",
     "posted": "Changed after posting",
@@ -70,13 +72,16 @@ THEMES: dict[str, str] = {
     "targets": "What the target needs",
     "budgets": "Purchase orders and caps",
     "outside": "Targets, sources and comparisons",
+    "billing": "Bills and payments",
 }  # a theme is a module of rules; its name as finance reads it
 
 
 def theme_of(code: str) -> str:
     """The theme that a rule belongs to."""
     check = BY_CODE[code].check
-    return check.__module__.rpartition(".")[2] if check is not None else "outside"
+    if check is not None:
+        return check.__module__.rpartition(".")[2]
+    return "billing" if code in BILLED else "outside"
 
 
-__all__ = ["BY_CODE", "CHECKED", "EVERY", "RULES", "STANDING", "THEMES", "Finding", "Rule", "theme_of"]
+__all__ = ["BILLED", "BY_CODE", "CHECKED", "EVERY", "RULES", "STANDING", "THEMES", "Finding", "Rule", "theme_of"]

@@ -172,3 +172,14 @@ def _create(wanted: Sequence[Wanted]) -> dict[Cause, int]:
         ],
     )
     return {Cause(*row[:4]): row[4] for row in found}
+
+
+def say(cases: Sequence[tuple[int, Wanted]]) -> list[int]:
+    """Let open cases say what is found now; the ids of those that said something else before."""
+    found = rows(
+        "UPDATE reconciliation_exceptioncase c SET sentence = w.sentence, detail = w.detail"
+        " FROM unnest(%s::bigint[], %s::text[], %s::jsonb[]) AS w(id, sentence, detail)"
+        " WHERE c.id = w.id AND c.sentence <> w.sentence RETURNING c.id",
+        [[i for i, _ in cases], [w.sentence for _, w in cases], [as_json(w.detail) for _, w in cases]],
+    )
+    return [row[0] for row in found]

@@ -106,4 +106,8 @@ def records_of(case: Any, user: Any) -> list[dict[str, str]]:
         elsewhere = ", ".join(f"{system} {external_id}" for system, external_id in keys[:NAMED])
         if url:
             found.append({"label": kind.capitalize(), "url": url, "elsewhere": elsewhere})
+    for key in ("bill", "payment"):
+        if number := case.detail.get(f"{key}_id"):
+            said = str(case.detail.get("number", ""))
+            found.append({"label": key.capitalize(), "url": reverse(key, args=[number]), "elsewhere": said})
     return found

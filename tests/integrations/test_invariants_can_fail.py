@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from portal import changes_watch
 from portal.models import (
     Attempt,
     AttemptLine,
+    BillingBalance,
     Connection,
     GrantRole,
     LedgerEntry,
@@ -26,9 +28,12 @@ from portal.models import (
     TimeEntry,
 )
 from portal.models.access import ScopedQuerySet
+from portal.records import Reference
 from tests import world
+from tests.bills import Erp, line_of
 from tests.integrations import outbound
 from tests.invariants import assert_all_hold
+from tests.reconciliation.firm import key
 
 pytestmark = pytest.mark.django_db
 
@@ -213,3 +218,14 @@ def test_i7_what_was_posted_is_not_cancelled_by_itself(posted: list[int]) -> Non
     LedgerState.objects.filter(entry=posted[0]).update(state="cancelled", fence=state.fence + 1)
     assert "went from posted to cancelled by nobody's decision" in broken()["I7"]
     assert "does not say that the target holds nothing" in broken()["I7"]
+
+
+def test_a_balance_that_is_not_what_its_allocations_say_is_found(posted: list[int]) -> None:
+    entry = LedgerEntry.objects.select_related("target").get(pk=posted[0])
+    key(entry.target, "entity", entry.entity_id, "E1")
+    erp = Erp(SimpleNamespace(target=entry.target))  # type: ignore[arg-type]
+    erp.says(erp.bill("501", line_of(entry.pk, str(entry.hours)), entity=Reference("E1")))
+    assert BillingBalance.objects.get(entry=entry).invoiced == entry.hours
+    assert_all_hold()
+    unguarded("UPDATE portal_billingbalance SET invoiced = invoiced - 1")
+    assert "its allocations say" in broken()["I26"]

@@ -24,8 +24,11 @@ from portal.models import (
     Contract,
     Customer,
     Export,
+    Invoice,
+    InvoiceLine,
     LedgerEntry,
     Notification,
+    Payment,
     Project,
     RateCard,
     TimeEntry,
@@ -36,7 +39,9 @@ from reconciliation import changes, triage
 from reconciliation import operations as bulk
 from reconciliation.models import ChangeSet, Hold, Operation, Proposal, ReconciliationResult, Team
 from tests import world
+from tests.bills import Erp, line_of
 from tests.integrations import operate_world, outbound
+from tests.reconciliation.firm import key
 
 pytestmark = pytest.mark.django_db
 
@@ -83,6 +88,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
             person=firm.analyst, kind="assigned", entity=firm.us, subject="ACM-9", url="/exceptions/", at=sql.now()
         ),
         version=TimeEntry.objects.filter(document=posted.document_id).latest("version").pk,
+        **_bills(firm, posted),
     )
 
 
@@ -90,6 +96,16 @@ def _change(author: User) -> ChangeSet:
     """A draft that gives the project of the first entity another name."""
     line = changes.Line("project", Project.objects.get().pk, "change", {"name": "Secret roll-out"})
     return changes.draft(by=author, title="Secret roll-out", reason="the customer says so", lines=[line])
+
+
+def _bills(firm: Any, posted: LedgerEntry) -> dict[str, Any]:
+    """An invoice of the first entity with one line, its credit note, and a payment."""
+    key(posted.target, "entity", firm.us.pk, "E1")
+    erp, line, entity = Erp(SimpleNamespace(target=posted.target)), line_of(posted.pk), Reference("E1")  # type: ignore[arg-type]
+    bills = erp.bill("501", line, entity=entity), erp.credit("601", "501", line, entity=entity)
+    erp.says(*bills, erp.payment("p1", "9", ("501", "9"), entity=entity))
+    kinds = {bill.kind: bill for bill in Invoice.objects.filter(entity=firm.us)}
+    return {"bill": kinds["invoice"], "note": kinds["credit_note"], "payment": Payment.objects.get()}
 
 
 def _team(firm: Any) -> Team:
@@ -134,6 +150,10 @@ ROWS: dict[str, Arguments] = {
     "reconciliation_run": lambda s: {"pk": s.comparison.pk},
     "reconciliation_sheet": lambda s: {"pk": s.comparison.pk},
     "reconciliation_period": lambda s: {"pk": s.period.pk},
+    "bill": lambda s: {"pk": s.bill.pk},
+    "bill_line": lambda s: {"pk": s.bill.pk, "line": InvoiceLine.objects.get(version__invoice=s.bill).pk},
+    "bill_credit": lambda s: {"pk": s.note.pk},
+    "payment": lambda s: {"pk": s.payment.pk},
     "export_file": lambda s: {"pk": s.export.pk},
     "notification": lambda s: {"pk": s.notice.pk},
     "history": lambda s: {"model": "project", "pk": Project.objects.get().pk},

@@ -1,0 +1,196 @@
+"""Lines of bills to entries: by our key or receipt number on the line, never by a sheet, a name or a sum.
+
+The rule here: what does not fit is left out whole and said, line by line; nothing is squeezed in.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from uuid import UUID
+
+from portal import figures
+from reconciliation.billing.planning import ZERO, Held, Part, Plan, Problem
+from reconciliation.sql import billing as sql
+
+UNKNOWN, TWICE, NO_HOURS, ABOVE = (
+    "billed-line-unknown",
+    "hour-billed-twice",
+    "credit-without-hours",
+    "credit-above-billed",
+)
+IN_BOOKS = ("posted", "reconciled")
+
+Entries = Mapping[tuple[int, str], sql.Entry]
+
+
+def named(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]) -> dict[tuple[int, str], sql.Entry]:
+    """The entries that the lines of bills name."""
+    wanted = [line for bill in bills for line in lines.get(bill.agreed_id, ())]
+    keys = sorted({line.posting_key for line in wanted if is_key(line.posting_key)})
+    numbers = sorted({line.posting_number for line in wanted if line.posting_number})
+    if not keys and not numbers:
+        return {}
+    return sql.entries(sorted({bill.connection_id for bill in bills}), keys, numbers)
+
+
+def is_key(text: str) -> bool:
+    """Whether a text has the form of our keys."""
+    try:
+        return UUID(hex=text).hex == text.lower()
+    except ValueError:
+        return False
+
+
+def entry_of(bill: sql.Bill, line: sql.Line, entries: Entries) -> sql.Entry | None:
+    """The entry that a line names."""
+    for word in (line.posting_key.lower(), line.posting_number):
+        if word and (found := entries.get((bill.connection_id, word))) is not None:
+            return found
+    return None
+
+
+def names_something(line: sql.Line) -> bool:
+    """Whether a line claims to be about a record that was posted."""
+    return bool(line.posting_key or line.posting_number)
+
+
+def invoice(plan: Plan, bill: sql.Bill, lines: Sequence[sql.Line], entries: Entries) -> None:
+    """Bring what stands billed in line with the lines we go by: leave what is equal, release what is gone, bill what is new."""
+    standing: dict[str, list[Held]] = defaultdict(list)
+    for held in plan.of_bill(bill.id):
+        standing[held.line_key].append(held)
+    for key in [key for key in standing if key not in {line.key for line in lines}]:
+        for held in standing.pop(key):
+            plan.release(bill, held, "the line is no longer on the bill")
+    for line in lines:
+        held_here = standing.get(line.key, [])
+        entry = entry_of(bill, line, entries)
+        if entry is None and held_here:
+            continue  # several entries on one line, or one that a person allocated: the line itself names none
+        if entry is None:
+            if names_something(line) and line.net:
+                said = line.posting_number or line.posting_key
+                plan.problems.append(
+                    Problem(bill.id, UNKNOWN, f"Line {line.position} bills {said}, which is no posting of ours.", line)
+                )
+            continue
+        quantity = _quantity(line, entry)
+        latest = max(held_here, key=lambda held: held.id, default=None)
+        as_it_was = latest is not None and (latest.entry_id, latest.was_quantity, latest.was_amount) == (
+            entry.id,
+            quantity,
+            line.net,
+        )
+        for held in held_here:
+            if held is not latest or not as_it_was:
+                plan.release(bill, held, "the line says something else now")
+        if as_it_was:
+            continue  # what was credited since then stays credited
+        refused = _objection(plan, bill, line, entry, quantity)
+        if refused is None:
+            plan.bill(bill, line, entry, quantity)
+        else:
+            plan.problems.append(refused)
+
+
+def _quantity(line: sql.Line, entry: sql.Entry) -> Decimal:
+    if entry.kind == "time":
+        return line.quantity if line.quantity is not None else entry.delivered
+    return min(line.net, entry.delivered) if line.net else entry.delivered
+
+
+def _objection(plan: Plan, bill: sql.Bill, line: sql.Line, entry: sql.Entry, quantity: Decimal) -> Problem | None:
+    where = f"Line {line.position} bills entry {entry.id}"
+    if entry.entity_id != bill.entity_id:
+        return Problem(bill.id, UNKNOWN, f"Line {line.position} bills an entry of another entity.", line)
+    if quantity <= 0 or line.net < 0:
+        return Problem(
+            bill.id,
+            UNKNOWN,
+            f"{where} with {figures.exact(quantity)} and {figures.exact(line.net)}; a credit note gives back.",
+            line,
+        )
+    if not entry.may_be_billed:
+        return Problem(bill.id, UNKNOWN, f"{where}, which is cost only, not billable or a reversal.", line)
+    if entry.state not in IN_BOOKS or entry.is_being_reversed:
+        word = "being reversed" if entry.is_being_reversed else entry.state.replace("_", " ")
+        return Problem(bill.id, UNKNOWN, f"{where}, which is {word} and not proved to stand in the books.", line)
+    if entry.other_billed:
+        return Problem(bill.id, TWICE, f"{where}, while another version of its document stands billed.", line)
+    left = plan.open.get(entry.id, ZERO)
+    if quantity > left:
+        unit = "h" if entry.kind == "time" else bill.currency
+        return Problem(
+            bill.id, TWICE,
+            f"{where} with {figures.exact(quantity)} {unit}, of which {figures.exact(left)} {unit} are open; "
+            "credit one of the bills.",
+            line,
+        )  # fmt: skip
+    return None
+
+
+def credit(
+    plan: Plan, bill: sql.Bill, lines: Sequence[sql.Line], entries: Entries, standing: Sequence[sql.Standing]
+) -> None:
+    """Take back what a credit note's lines name; what names nothing is taken back only where it credits the whole bill."""
+    done: dict[str, list[sql.Standing]] = defaultdict(list)
+    for row in standing:
+        done[row.line_key].append(row)
+    silent = [line for line in lines if not names_something(line) and line.net]
+    for line in lines:
+        if not names_something(line) or not (line.net or line.quantity) or done[line.key]:
+            continue
+        entry = entry_of(bill, line, entries)
+        if entry is None:
+            said = line.posting_number or line.posting_key
+            plan.problems.append(
+                Problem(bill.id, UNKNOWN, f"Line {line.position} credits {said}, which is no posting of ours.", line)
+            )
+            continue
+        billed = [held for held in plan.held if held.entry_id == entry.id and (held.quantity or held.amount)]
+        own = [held for held in billed if held.bill_id == bill.credits_id]
+        _credit_line(plan, bill, line, own or ([] if bill.credits_id else billed), entry)
+    open_lines = [line for line in silent if not done[line.key]]
+    if open_lines:
+        _whole_or_ask(plan, bill, open_lines)
+
+
+def _credit_line(plan: Plan, bill: sql.Bill, line: sql.Line, billed: Sequence[Held], entry: sql.Entry) -> None:
+    quantity = (line.quantity or ZERO) if entry.kind == "time" else ZERO
+    left_quantity = sum((held.quantity for held in billed), ZERO)
+    left_amount = sum((held.amount for held in billed), ZERO)
+    if entry.kind != "time" and line.net == left_amount:
+        quantity = left_quantity
+    if quantity > left_quantity or line.net > left_amount:
+        plan.problems.append(
+            Problem(
+                bill.id, ABOVE,
+                f"Line {line.position} credits {figures.exact(quantity)} and {figures.exact(line.net)} {bill.currency} of entry "
+                f"{entry.id}, of which {figures.exact(left_quantity)} and {figures.exact(left_amount)} {bill.currency} "
+                "stand billed.",
+                line,
+            )
+        )  # fmt: skip
+        return
+    plan.credit(bill, line.id, billed, Part(quantity, line.net), f"{bill.name}, line {line.position}")
+
+
+def _whole_or_ask(plan: Plan, bill: sql.Bill, lines: Sequence[sql.Line]) -> None:
+    billed = plan.standing(bill.credits_id) if bill.credits_id else []
+    net = sum((line.net for line in lines), ZERO)
+    if billed and net == sum((held.amount for held in billed), ZERO):
+        for held in billed:
+            plan.credit(
+                bill, lines[0].id, [held], Part(held.quantity, held.amount), f"{bill.name} credits the whole bill"
+            )
+        return
+    if billed:
+        plan.problems.append(
+            Problem(
+                bill.id, NO_HOURS,
+                f"{figures.amount(net, bill.currency)} {bill.currency} are credited without naming hours; until somebody says "
+                "which, all of them stay billed.",
+            )
+        )  # fmt: skip

@@ -1,0 +1,247 @@
+"""What does not tie on a bill or a payment, in words that finance reads; and the cases that stand for it.
+
+The rule here: a finding names the amounts, what was expected and the way out. It stands while it is found and no longer.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from portal import figures, money
+from reconciliation import cases
+from reconciliation.billing.planning import Problem
+from reconciliation.models import BillingDecision
+from reconciliation.policies import Policy
+from reconciliation.rules import BILLED
+from reconciliation.sql import billing as sql
+
+DEAD = frozenset({"voided", "deleted"})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One cause about one bill or payment."""
+
+    rule: str
+    subject: tuple[str, str]  # "bill" or "payment", and its id
+    entity_id: int
+    connection_id: int
+    sentence: str
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What is known about one bill beside itself."""
+
+    lines: Sequence[sql.Line]
+    problems: Sequence[Problem]
+    differences: Sequence[str]
+    decision: BillingDecision | None
+    others: Sequence[str]  # live bills of the same number
+    policy: Policy
+
+
+def of_bill(bill: sql.Bill, about: About) -> Iterator[Finding]:
+    """Everything that is wrong with one bill."""
+    by_rule: dict[str, list[Problem]] = defaultdict(list)
+    for problem in about.problems:
+        by_rule[problem.rule].append(problem)
+    for rule, found in by_rule.items():
+        said = " ".join(problem.sentence for problem in found[:5])
+        keys = [problem.line.key for problem in found if problem.line is not None]
+        yield _made(bill, rule, f"{bill.name}: {said}{_more(len(found) - 5)}", lines=keys)
+    if bill.status == "deleted" and bill.agreed_id != bill.current_id:
+        yield _made(
+            bill,
+            "bill-deleted",
+            f"{bill.name} over {_money(bill, bill.agreed_total)} is gone from its system. Its hours stay billed until somebody "
+            f"decides{_decided(about.decision)}.",
+        )
+    elif about.differences:
+        yield _made(
+            bill,
+            "bill-changed",
+            f"{bill.name} was changed in its system: {'; '.join(about.differences)}. Adopt it, restore it or correct it by a "
+            f"credit note{_decided(about.decision)}.",
+            differences=list(about.differences),
+        )
+    if bill.status in DEAD and bill.cash > 0:
+        yield _made(
+            bill,
+            "void-with-payments",
+            f"{bill.name} is {bill.status}, and {_money(bill, bill.cash)} that were paid stand on it. Its hours are not open "
+            "again: take the payment off it, or credit it instead.",
+        )
+    if bill.status not in DEAD:
+        yield from _figures(bill, about)
+
+
+def _figures(bill: sql.Bill, about: About) -> Iterator[Finding]:
+    wrong = list(_sums(bill, about.lines, about.policy))
+    if wrong:
+        yield _made(
+            bill, "bill-does-not-add-up", f"{bill.name}: {'; '.join(wrong)}. The figures are kept as they were booked."
+        )
+    if about.others:
+        yield _made(
+            bill,
+            "duplicate-bill-number",
+            f"{bill.name} bears the number of {', '.join(about.others)} as well. Have one of them numbered anew in its system; "
+            "the hours are untouched.",
+        )
+    if not bill.is_credit and bill.settled > bill.total:
+        yield _made(
+            bill,
+            "bill-overpaid",
+            f"{bill.name} over {_money(bill, bill.total)} is settled by {_money(bill, bill.settled)}; "
+            f"{_money(bill, bill.settled - bill.total)} are the customer's credit.",
+        )
+
+
+def _sums(bill: sql.Bill, lines: Sequence[sql.Line], policy: Policy) -> Iterator[str]:
+    net = sum((line.net for line in lines), Decimal(0))
+    if lines and net != bill.net:
+        yield f"its lines come to {_money(bill, net)} and its net is {_money(bill, bill.net)}"
+    if bill.net + bill.tax != bill.total:
+        yield f"{_money(bill, bill.net)} and {_money(bill, bill.tax)} of tax are not {_money(bill, bill.total)}"
+    for line in lines:
+        if line.tax is None or line.tax_rate is None:
+            continue
+        due = money.round_money(line.net * line.tax_rate / 100, bill.currency)
+        if abs(due - line.tax) > policy.tax_tolerance:
+            yield (
+                f"line {line.position} carries {_money(bill, line.tax)} of tax where {figures.exact(line.tax_rate)} % of "
+                f"{_money(bill, line.net)} are {_money(bill, due)}"
+            )
+
+
+def of_balance(bill: sql.Bill) -> Finding | None:
+    """A balance that its system states and its payments do not explain; asked once payments had time to arrive."""
+    if bill.balance is None or bill.status in DEAD or bill.status == "draft" or bill.settled > bill.total:
+        return None
+    expected = bill.total - bill.settled
+    if bill.balance == expected:
+        return None
+    return _made(
+        bill,
+        "balance-differs",
+        f"{bill.name} over {_money(bill, bill.total)} has {_money(bill, bill.balance)} open in its system, and what is known to "
+        f"settle it leaves {_money(bill, expected)}. A payment, a credit or a write-off has not arrived here, or was applied "
+        "elsewhere.",
+    )
+
+
+def of_payment(payment: sql.PaymentRow) -> Iterator[Finding]:
+    """Everything that is wrong with one payment."""
+    if payment.status != "received":
+        return
+    if payment.unknown:
+        are = "is" if len(payment.unknown) == 1 else "are"
+        yield _paid(
+            payment,
+            "payment-of-unknown-bill",
+            f"{payment.name} settles {', '.join(payment.unknown)}, which {are} not known here; the part is kept and tied when it "
+            "arrives.",
+        )
+    if payment.unpayable:
+        yield _paid(
+            payment,
+            "payment-on-dead-bill",
+            f"{payment.name} stands on {', '.join(payment.unpayable)}. Take it off there, or apply it to the bill that it is "
+            "for.",
+        )
+    left = payment.unapplied if payment.unapplied is not None else payment.amount - payment.applied
+    if left > 0:
+        yield _paid(
+            payment,
+            "cash-unapplied",
+            f"{payment.name} of {payment.customer or 'an unknown customer'} over "
+            f"{figures.amount(payment.amount, payment.currency)} {payment.currency} leaves "
+            f"{figures.amount(left, payment.currency)} {payment.currency} that settle nothing yet.",
+        )
+
+
+def keep(found: Sequence[Finding], subjects: Sequence[tuple[str, str]], rules: Sequence[str] = ()) -> tuple[int, int]:
+    """Open the cases of what was found about these subjects, and close those whose cause is gone; how many of each."""
+    asked = sorted(rules or (BILLED - {"balance-differs"}))
+    standing = sql.open_cases(asked, subjects)
+    wanted = {(f.rule, *f.subject): f for f in found}
+    opened = cases.raise_each(
+        [
+            cases.Found(f.rule, f.entity_id, f.subject[0], f.subject[1], f.sentence, f.detail, f.connection_id)
+            for f in wanted.values()
+        ]
+    )
+    gone = [case_id for cause, case_id in standing.items() if cause not in wanted]
+    cases.close(gone, reason="The bill or payment is in order again.")
+    return len(opened), len(gone)
+
+
+def differences(bill: sql.Bill, lines: Mapping[int, Sequence[sql.Line]]) -> list[str]:
+    """What its system changed of a bill since we agreed to it, in words; empty where nothing that was billed changed."""
+    if bill.agreed_id == bill.current_id or bill.agreed_status == "draft" or bill.status in DEAD:
+        return []
+    said = []
+    if bill.agreed_number and bill.number != bill.agreed_number:
+        said.append(f"its number was {bill.agreed_number} and is {bill.number or 'none'}")
+    if bill.total != bill.agreed_total:
+        said.append(f"its total was {_money(bill, bill.agreed_total)} and is {_money(bill, bill.total)}")
+    before = {line.key: _content(line) for line in lines.get(bill.agreed_id, ())}
+    after = {line.key: _content(line) for line in lines.get(bill.current_id, ())}
+    places = {
+        line.key: line.position for version in (bill.agreed_id, bill.current_id) for line in lines.get(version, ())
+    }
+    for key in sorted(before.keys() | after.keys(), key=lambda key: places[key]):
+        if key not in after:
+            said.append(f"line {places[key]} is gone")
+        elif key not in before:
+            said.append(f"line {places[key]} is new")
+        elif before[key] != after[key]:
+            said.append(f"line {places[key]} is another")
+    return said
+
+
+def _content(line: sql.Line) -> tuple[Any, ...]:
+    return (line.posting_key, line.posting_number, line.milestone_key, line.quantity, line.net)
+
+
+def _made(bill: sql.Bill, rule: str, sentence: str, **detail: Any) -> Finding:
+    about = {"bill_id": bill.id, "number": bill.number, "amount": str(bill.total), "currency": bill.currency, **detail}
+    return Finding(rule, ("bill", str(bill.id)), bill.entity_id, bill.connection_id, sentence, about)
+
+
+def _paid(payment: sql.PaymentRow, rule: str, sentence: str) -> Finding:
+    about = {
+        "payment_id": payment.id,
+        "number": payment.number,
+        "amount": str(payment.amount),
+        "currency": payment.currency,
+    }
+    return Finding(rule, ("payment", str(payment.id)), payment.entity_id, payment.connection_id, sentence, about)
+
+
+def _decided(decision: BillingDecision | None) -> str:
+    if decision is None:
+        return ""
+    words = {
+        "restore": "asked to have it restored",
+        "correct": "chose to correct it by a credit note",
+        "adopt": "adopted it",
+    }
+    waits = (
+        ", which a second person has to agree to" if decision.needs_approval and decision.approved_at is None else ""
+    )
+    return f"; {decision.by.get_username()} {words[decision.choice]}{waits}"
+
+
+def _more(count: int) -> str:
+    return f" … and {count} more." if count > 0 else ""
+
+
+def _money(bill: sql.Bill, value: Decimal) -> str:
+    return f"{figures.amount(value, bill.currency)} {bill.currency}"

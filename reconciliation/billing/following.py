@@ -1,0 +1,167 @@
+"""Bills and payments followed to our hours: agreed, allocated, judged and told, a batch at a time.
+
+The rule here: everything is decided under the locks of the bills and of the documents that they are about, in one transaction,
+with a fixed number of statements, and can be done again at any time with the same outcome.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from portal import billing_intake
+from portal.models import LegalEntity
+from reconciliation import policies
+from reconciliation.billing import allocating, findings, telling
+from reconciliation.billing.planning import Plan, Problem, started
+from reconciliation.models import BillingDecision
+from reconciliation.sql import billing as sql
+
+DEAD = findings.DEAD
+GRACE = 3600.0  # seconds that a payment may arrive later than the bill that it settles
+
+
+@dataclass(slots=True)
+class Followed:
+    """What came of following some bills and payments."""
+
+    bills: int = 0
+    allocations: int = 0
+    opened: int = 0
+    closed: int = 0
+
+
+def follow(bill_ids: Sequence[int], payment_ids: Sequence[int] = (), *, actor: str) -> Followed:
+    """Bring allocations and cases in line with what bills and payments say now. Joins the caller's transaction."""
+    if not bill_ids and not payment_ids:
+        return Followed()
+    with transaction.atomic():
+        bills = sql.bills(sql.touched_by(bill_ids, payment_ids), lock=True)
+        lines = sql.lines(sorted({v for bill in bills for v in (bill.agreed_id, bill.current_id)}))
+        changed = {bill.id: findings.differences(bill, lines) for bill in bills}
+        bills = _agree(bills, changed)
+        plan = _allocate(bills, lines, actor)
+        opened, closed = _judge(bills, lines, changed, plan, payment_ids)
+        telling.tell(bills, frozenset(bill_ids), payment_ids)
+    return Followed(len(bills), len(plan.rows), opened, closed)
+
+
+def review_every(*, older_than_seconds: float = GRACE) -> None:
+    """Compare the stated balances of every system that keeps bills, each in a transaction of its own."""
+    for connection_id in sql.keepers():
+        with transaction.atomic():
+            review(connection_id, older_than_seconds=older_than_seconds)
+
+
+def review(connection_id: int, *, older_than_seconds: float) -> tuple[int, int]:
+    """Compare stated balances with what settles them, of bills whose last word is old enough; cases opened and closed."""
+    ids = sql.to_review(connection_id, older_than_seconds)
+    bills = sql.bills(ids)
+    found = [finding for bill in bills if (finding := findings.of_balance(bill)) is not None]
+    return findings.keep(found, [("bill", str(bill.id)) for bill in bills], ["balance-differs"])
+
+
+def _agree(bills: Sequence[sql.Bill], changed: Mapping[int, Sequence[str]]) -> list[sql.Bill]:
+    """Go by the current version wherever it changes nothing that was billed; of a void bill the last one alive."""
+    same = [b.id for b in bills if b.agreed_id != b.current_id and not changed[b.id] and b.status not in DEAD]
+    if same:
+        billing_intake.agree(same)
+    return [
+        b._replace(agreed_id=b.current_id, agreed_status=b.status, agreed_number=b.number, agreed_total=b.total)
+        if b.id in same
+        else b
+        for b in bills
+    ]
+
+
+def _allocate(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]], actor: str) -> Plan:
+    entries = allocating.named([bill for bill in bills if bill.status not in DEAD], lines)
+    plan = started(actor, [bill.id for bill in bills if not bill.is_credit], entries.values())
+    credited: dict[int, list[sql.Standing]] = defaultdict(list)
+    for row in sql.credited([bill.id for bill in bills if bill.is_credit]):
+        credited[row.bill_id].append(row)
+    for bill in bills:
+        if is_dead(bill) and not bill.is_credit and bill.cash <= 0:
+            for held in plan.of_bill(bill.id):
+                plan.release(bill, held, f"{bill.name} was {bill.status}")
+    live = [bill for bill in bills if bill.status not in DEAD]
+    invoices = [bill for bill in live if not bill.is_credit]
+    for bill in invoices:
+        allocating.invoice(plan, bill, lines.get(bill.agreed_id, ()), entries)
+    for bill in live:
+        if bill.is_credit and bill.status != "draft":
+            allocating.credit(plan, bill, lines.get(bill.agreed_id, ()), entries, credited[bill.id])
+    again = {p.bill_id for p in plan.problems if p.rule == allocating.TWICE}
+    plan.problems = [p for p in plan.problems if p.bill_id not in again or p.rule != allocating.TWICE]
+    for bill in invoices:  # a credit of this very batch may have opened the hours that the re-bill needs
+        if bill.id in again:
+            known = [p for p in plan.problems if p.bill_id != bill.id]
+            plan.problems = known
+            allocating.invoice(plan, bill, lines.get(bill.agreed_id, ()), entries)
+    for bill in bills:
+        if is_dead(bill) and bill.is_credit:
+            _undo_credit(plan, bill, credited[bill.id])
+    plan.write()
+    return plan
+
+
+def is_dead(bill: sql.Bill) -> bool:
+    """Whether a bill no longer counts: void, or deleted and somebody decided that it stays so."""
+    return bill.status == "voided" or (bill.status == "deleted" and bill.agreed_id == bill.current_id)
+
+
+def _undo_credit(plan: Plan, bill: sql.Bill, credited: Sequence[sql.Standing]) -> None:
+    """Bill again what a void credit note gave back, unless it was billed elsewhere since then."""
+    left = sql.open_of([row.entry_id for row in credited if row.entry_id is not None])
+    for row in credited:
+        room = left.get(row.entry_id or 0)
+        if room is not None and room < -row.quantity:
+            plan.problems.append(
+                Problem(bill.id, "void-credit-rebilled", f"The credit of entry {row.entry_id} was {bill.status}, and its hours "
+                        "stand billed on another bill since then.")
+            )  # fmt: skip
+            continue
+        plan.undo_credit(bill, row)
+
+
+def _judge(
+    bills: Sequence[sql.Bill],
+    lines: Mapping[int, Sequence[sql.Line]],
+    changed: Mapping[int, Sequence[str]],
+    plan: Plan,
+    payment_ids: Sequence[int],
+) -> tuple[int, int]:
+    decisions = {
+        decision.version_id: decision
+        for decision in BillingDecision.objects.filter(version__in=[b.current_id for b in bills]).select_related("by")
+    }
+    others = sql.live_numbers([bill.id for bill in bills])
+    problems: dict[int, list[Problem]] = defaultdict(list)
+    for problem in plan.problems:
+        problems[problem.bill_id].append(problem)
+    policy = {
+        entity.pk: policies.merged(entity.policy)
+        for entity in LegalEntity.objects.filter(pk__in={bill.entity_id for bill in bills})
+    }
+    found = [
+        finding
+        for bill in bills
+        for finding in findings.of_bill(
+            bill,
+            findings.About(
+                lines=lines.get(bill.current_id, ()),
+                problems=problems[bill.id],
+                differences=changed[bill.id] if bill.agreed_id != bill.current_id else (),
+                decision=decisions.get(bill.current_id),
+                others=others.get(bill.id, ()),
+                policy=policy[bill.entity_id],
+            ),
+        )
+    ]
+    paid = sql.payments(sorted({*payment_ids, *sql.payments_of([bill.id for bill in bills])}))
+    found += [finding for payment in paid for finding in findings.of_payment(payment)]
+    subjects = [("bill", str(bill.id)) for bill in bills] + [("payment", str(payment.id)) for payment in paid]
+    return findings.keep(found, subjects)

@@ -1,0 +1,189 @@
+"""Allocations about to be written: what stands, what of each entry is open, and the rows that change it.
+
+The rule here: nothing is written before everything is planned; one statement writes it all, and the database judges the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from portal import money
+from portal import sql as portal_sql
+from reconciliation.sql import billing as sql
+
+ZERO = Decimal(0)
+
+
+@dataclass(slots=True)
+class Held:
+    """Part of an entry that stands billed on a line, as far as the plan has come."""
+
+    id: int
+    bill_id: int
+    line_id: int
+    line_key: str
+    entry_id: int | None
+    milestone_id: int | None
+    quantity: Decimal
+    amount: Decimal
+    currency: str
+    was_quantity: Decimal  # as it was billed, before credits
+    was_amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One line that cannot be allocated, and why, in words."""
+
+    bill_id: int
+    rule: str
+    sentence: str
+    line: sql.Line | None = None
+
+
+class Part(NamedTuple):
+    """How much of something: hours (or money, of an expense), and the money on the line."""
+
+    quantity: Decimal
+    amount: Decimal
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is billed and credited once the plan is written."""
+
+    actor: str
+    held: list[Held] = field(default_factory=list)
+    open: dict[int, Decimal] = field(default_factory=dict)  # entry → what is left to bill
+    rows: list[list[Any]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    _ids: list[int] = field(default_factory=list)
+
+    def of_bill(self, bill_id: int) -> list[Held]:
+        """What was billed on an invoice and not released, also where it is credited in full by now."""
+        return [held for held in self.held if held.bill_id == bill_id]
+
+    def standing(self, bill_id: int) -> list[Held]:
+        """What stands billed on an invoice."""
+        return [held for held in self.of_bill(bill_id) if held.quantity or held.amount]
+
+    def bill(self, bill: sql.Bill, line: sql.Line, entry: sql.Entry, quantity: Decimal) -> None:
+        """Bill part of an entry on a line."""
+        number = self._id()
+        self.rows.append(
+            self._row(number, bill, entry.id, None, line.id, None, quantity, line.net, f"line {line.position}")
+        )
+        self.held.append(
+            Held(
+                number,
+                bill.id,
+                line.id,
+                line.key,
+                entry.id,
+                None,
+                quantity,
+                line.net,
+                bill.currency,
+                quantity,
+                line.net,
+            )
+        )
+        self.open[entry.id] -= quantity
+
+    def release(self, bill: sql.Bill, held: Held, reason: str) -> None:
+        """Take back all that is left of what stands billed; the hours are open again."""
+        if held.quantity or held.amount:
+            self._take(bill, held, held.line_id, Part(held.quantity, held.amount), reason)
+        self.held.remove(held)
+
+    def credit(self, bill: sql.Bill, line_id: int, found: Sequence[Held], part: Part, reason: str) -> None:
+        """Take back a quantity and an amount from what stands billed, the oldest first; the amount by quantity, to the cent."""
+        taken: list[tuple[Held, Decimal]] = []
+        left = part.quantity
+        for held in found:
+            hours = min(left, held.quantity)
+            if hours > 0 or not part.quantity:
+                taken.append((held, hours))
+            left -= hours
+        weights = [hours if part.quantity else held.amount for held, hours in taken]
+        shares = _shares(part.amount, weights, [held.amount for held, _ in taken], bill.currency)
+        for (held, hours), share in zip(taken, shares, strict=True):
+            if hours or share:
+                self._take(bill, held, line_id, Part(hours, share), reason)
+
+    def undo_credit(self, bill: sql.Bill, credited: sql.Standing) -> None:
+        """Take a credit back, because its note is void: what it gave back is billed again."""
+        self.rows.append(
+            self._row(self._id(), bill, credited.entry_id, credited.milestone_id, credited.line_id, credited.id,
+                      -credited.quantity, -credited.amount, f"{bill.name} was {bill.status}")
+        )  # fmt: skip
+        if credited.entry_id is not None:
+            self.open[credited.entry_id] = self.open.get(credited.entry_id, ZERO) + credited.quantity
+
+    def write(self) -> None:
+        """Write every row at once."""
+        sql.allocate(self.rows)
+
+    def _take(self, bill: sql.Bill, held: Held, line_id: int, part: Part, reason: str) -> None:
+        self.rows.append(
+            self._row(
+                self._id(),
+                bill,
+                held.entry_id,
+                held.milestone_id,
+                line_id,
+                held.id,
+                -part.quantity,
+                -part.amount,
+                reason,
+            )
+        )
+        held.quantity -= part.quantity
+        held.amount -= part.amount
+        if held.entry_id is not None:
+            self.open[held.entry_id] = self.open.get(held.entry_id, ZERO) + part.quantity
+
+    def _id(self) -> int:
+        if not self._ids:
+            self._ids = portal_sql.draw_ids("portal_allocation", 200)
+        return self._ids.pop(0)
+
+    def _row(  # noqa: PLR0917 -- the columns of an allocation, in their order
+        self, number: int, bill: sql.Bill, entry_id: int | None, milestone_id: int | None, line_id: int,
+        takes_back_id: int | None, quantity: Decimal, amount: Decimal, reason: str,
+    ) -> list[Any]:  # fmt: skip
+        return [
+            number, bill.entity_id, entry_id, milestone_id, line_id, bill.current_id, takes_back_id, quantity, amount,
+            bill.currency, self.actor, reason[:500],
+        ]  # fmt: skip
+
+
+def started(actor: str, bill_ids: Iterable[int], entries: Iterable[sql.Entry]) -> Plan:
+    """A plan that knows what stands on these bills and of these entries, and what of the entries is open."""
+    known = list(entries)
+    plan = Plan(actor, open={entry.id: entry.open for entry in known})
+    rows = {row.id: row for row in (*sql.billed(list(bill_ids)), *sql.billed_of([entry.id for entry in known]))}
+    plan.held = [Held(*row) for _, row in sorted(rows.items())]
+    return plan
+
+
+def _shares(amount: Decimal, weights: Sequence[Decimal], limits: Sequence[Decimal], currency: str) -> list[Decimal]:
+    """The amount in parts by weight that add up to it exactly, and none above its limit."""
+    if not weights:
+        return []
+    if sum(weights, ZERO) > 0 and amount == money.round_money(amount, currency):
+        parts = money.split(amount, weights, currency)
+    else:
+        parts = [amount, *(ZERO for _ in weights[1:])]
+    over = ZERO
+    for index, (part, limit) in enumerate(zip(parts, limits, strict=True)):
+        wanted = part + over
+        parts[index], over = min(wanted, limit), max(wanted - limit, ZERO)
+    for index in range(len(parts) - 1, -1, -1):
+        room = limits[index] - parts[index]
+        step = min(room, over)
+        parts[index], over = parts[index] + step, over - step
+    return parts

@@ -1,0 +1,62 @@
+"""Who is told when a bill moves: the managers of the projects whose work stands on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.urls import reverse
+
+from portal import figures, notifications
+from portal.models import NotificationKind
+from reconciliation.sql import billing as sql
+
+WORDS = {
+    "part_paid": "is paid in part",
+    "paid": "is paid",
+    "voided": "was voided; its hours are to be billed again",
+    "deleted": "is gone from its system",
+    "written_off": "was written off, not paid",
+}
+
+
+def tell(bills: Sequence[sql.Bill], fresh: frozenset[int], payment_ids: Sequence[int]) -> int:
+    """Tell project managers what became of bills that came with a new status, and of payments that were taken back."""
+    moved = {
+        b.id: b
+        for b in bills
+        if b.id in fresh and not b.is_credit and b.status in WORDS and b.status != b.previous_status
+    }
+    bounced = [p for p in sql.payments(payment_ids) if p.status != "received" and p.previous_status == "received"]
+    of_bounced = sql.settled_by([p.id for p in bounced])
+    managers = sql.managers_of([*moved, *(bill_id for ids in of_bounced.values() for bill_id in ids)])
+    known = {bill.id: bill for bill in bills}
+    notices = [
+        _notice(
+            bill, manager_id, f"{bill.name} over {_total(bill)} {WORDS[bill.status]}.", f"bill:{bill.id}:{bill.status}"
+        )
+        for bill in moved.values()
+        for manager_id in managers.get(bill.id, ())
+    ]
+    for payment in bounced:
+        for bill in (known[bill_id] for bill_id in of_bounced.get(payment.id, ()) if bill_id in known):
+            sentence = f"{payment.name} on {bill.name} was {payment.status}; the amount is open again."
+            notices += [
+                _notice(bill, manager_id, sentence, f"payment:{payment.id}:{payment.status}")
+                for manager_id in managers.get(bill.id, ())
+            ]
+    return notifications.notify_each(notices) if notices else 0
+
+
+def _notice(bill: sql.Bill, person_id: int, sentence: str, key: str) -> notifications.Notice:
+    return notifications.Notice(
+        person_id=person_id,
+        kind=NotificationKind.BILLING,
+        subject=sentence,
+        url=reverse("bill", args=[bill.id]),
+        entity_id=bill.entity_id,
+        key=key,
+    )
+
+
+def _total(bill: sql.Bill) -> str:
+    return f"{figures.amount(bill.total, bill.currency)} {bill.currency}"

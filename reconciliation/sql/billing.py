@@ -1,0 +1,405 @@
+"""The SQL of billing: bills with their lines, what of them stands allocated, what settles them, and the entries they are about.
+
+The rule here: a fixed number of statements whatever the number of bills; rows that will be decided on are locked, bills first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from portal import sql
+from portal.sql import rows
+
+
+class Bill(NamedTuple):
+    """One bill as it stands: what its system states now, what we go by, and what settles it."""
+
+    id: int
+    kind: str
+    entity_id: int
+    connection_id: int
+    external_id: str
+    current_id: int
+    agreed_id: int
+    credits_id: int | None
+    version: int
+    status: str
+    number: str
+    currency: str
+    customer_id: int | None
+    customer: str
+    net: Decimal
+    tax: Decimal
+    total: Decimal
+    balance: Decimal | None
+    booked_on: date | None
+    due_on: date | None
+    recorded_at: datetime
+    credits_key: str
+    agreed_version: int
+    agreed_status: str
+    agreed_number: str
+    agreed_total: Decimal
+    settled: Decimal  # by whatever
+    cash: Decimal
+    written_off: Decimal
+    previous_status: str
+
+    @property
+    def name(self) -> str:
+        """As people say it."""
+        word = "Invoice" if self.kind == "invoice" else "Credit note"
+        return f"{word} {self.number or self.external_id}"
+
+    @property
+    def is_credit(self) -> bool:
+        """Whether it gives money back."""
+        return self.kind == "credit_note"
+
+
+class Line(NamedTuple):
+    """One line of a version of a bill."""
+
+    id: int
+    version_id: int
+    position: int
+    key: str
+    posting_key: str
+    posting_number: str
+    milestone_key: str
+    quantity: Decimal | None
+    net: Decimal
+    tax: Decimal | None
+    tax_rate: Decimal | None
+    description: str
+
+
+class Entry(NamedTuple):
+    """What a line bills, and what of it is open: delivered, less invoiced, plus credited."""
+
+    id: int
+    document_id: int
+    entity_id: int
+    kind: str
+    delivered: Decimal
+    billed: Decimal
+    state: str
+    may_be_billed: bool  # billable, no cost only, no reversal
+    is_being_reversed: bool
+    other_billed: bool  # another version of its document stands billed
+
+    @property
+    def open(self) -> Decimal:
+        """What is left to bill."""
+        return self.delivered - self.billed
+
+
+class Standing(NamedTuple):
+    """Part of an entry that stands billed, or credited, on one line of a bill."""
+
+    id: int
+    bill_id: int
+    line_id: int
+    line_key: str
+    entry_id: int | None
+    milestone_id: int | None
+    quantity: Decimal
+    amount: Decimal
+    currency: str
+    was_quantity: Decimal  # as it was written, before anything was taken back
+    was_amount: Decimal
+
+
+_BILLS = """
+    SELECT i.id, i.kind, i.entity_id, i.connection_id, i.external_id, i.current_id, i.agreed_id, i.credits_id, c.version,
+           c.status, c.number, c.currency, c.customer_id, c.customer_name, c.net, c.tax, c.total, c.balance, c.booked_on,
+           c.due_on,
+           c.recorded_at, c.credits_key, a.version, a.status, a.number, a.total, s.settled, s.cash, s.written_off,
+           coalesce((SELECT p.status FROM portal_invoiceversion p WHERE p.invoice_id = i.id AND p.version = c.version - 1), '')
+      FROM portal_invoice i
+      JOIN portal_invoiceversion c ON c.id = i.current_id
+      JOIN portal_invoiceversion a ON a.id = i.agreed_id
+     CROSS JOIN LATERAL (
+           SELECT coalesce(sum(p.amount), 0) AS settled, coalesce(sum(p.amount) FILTER (WHERE p.by = 'cash'), 0) AS cash,
+                  coalesce(sum(p.amount) FILTER (WHERE p.by = 'write_off'), 0) AS written_off
+             FROM portal_paymentallocation p
+            WHERE CASE WHEN i.kind = 'invoice' THEN p.invoice_id = i.id
+                       ELSE p.credit_version_id IN (SELECT v.id FROM portal_invoiceversion v WHERE v.invoice_id = i.id) END) s
+     WHERE i.id = ANY(%s) ORDER BY i.id"""
+
+
+def bills(bill_ids: Sequence[int], *, lock: bool = False) -> list[Bill]:
+    """Bills as they stand, by id; `lock` until the transaction ends."""
+    return [Bill(*row) for row in rows(f"{_BILLS}{' FOR UPDATE OF i' if lock else ''}", [list(bill_ids)])]
+
+
+def touched_by(bill_ids: Sequence[int], payment_ids: Sequence[int]) -> list[int]:
+    """The bills whose standing may change with these: themselves, their credit notes or invoices, and what payments settle."""
+    found = rows(
+        """
+        WITH given AS (
+            SELECT unnest(%s::bigint[]) AS id
+            UNION SELECT a.invoice_id FROM portal_paymentallocation a JOIN portal_paymentversion v ON v.id = a.payment_version_id
+             WHERE v.payment_id = ANY(%s) AND a.invoice_id IS NOT NULL)
+        SELECT id FROM given
+        UNION SELECT i.credits_id FROM portal_invoice i JOIN given g ON g.id = i.id WHERE i.credits_id IS NOT NULL
+        UNION SELECT i.id FROM portal_invoice i JOIN given g ON g.id = i.credits_id
+        UNION SELECT a.invoice_id FROM portal_invoiceversion v JOIN given g ON g.id = v.invoice_id
+                JOIN portal_paymentallocation a ON a.credit_version_id = v.id WHERE a.invoice_id IS NOT NULL""",
+        [list(bill_ids), list(payment_ids)],
+    )
+    return sorted(row[0] for row in found)
+
+
+def lines(version_ids: Sequence[int]) -> dict[int, list[Line]]:
+    """The lines of versions, in their order."""
+    found: dict[int, list[Line]] = {version_id: [] for version_id in version_ids}
+    for row in rows(
+        "SELECT id, version_id, position, key, posting_key, posting_number, milestone_key, quantity, net, tax, tax_rate,"
+        " description FROM portal_invoiceline WHERE version_id = ANY(%s) ORDER BY version_id, position",
+        [list(version_ids)],
+    ):
+        line = Line(*row)
+        found[line.version_id].append(line)
+    return found
+
+
+def entries(connection_ids: Sequence[int], keys: Sequence[str], numbers: Sequence[str]) -> dict[tuple[int, str], Entry]:
+    """The entries behind keys and receipt numbers of some connections' systems, by (connection, key or number).
+
+    Their documents are locked, so that what is open stays open until the transaction ends.
+    """
+    found = rows(
+        """
+        WITH asked AS (
+            SELECT c.id AS connection_id, t.id AS target_id FROM portal_connection c
+              JOIN portal_connection t ON t.id = c.id OR (t.connector = c.connector AND t.realm = c.realm AND c.realm <> '')
+             WHERE c.id = ANY(%s)), named AS (
+            SELECT q.connection_id, replace(e.idempotency_key::text, '-', '') AS word, e.id FROM portal_ledgerentry e
+              JOIN asked q ON q.target_id = e.target_id WHERE e.idempotency_key = ANY(%s::uuid[])
+            UNION
+            SELECT q.connection_id, r.number, r.entry_id FROM portal_receipt r
+              JOIN asked q ON q.target_id = r.connection_id WHERE r.number = ANY(%s)), locked AS (
+            SELECT d.id FROM portal_document d
+             WHERE d.id IN (SELECT e.document_id FROM named n JOIN portal_ledgerentry e ON e.id = n.id)
+             ORDER BY d.id FOR NO KEY UPDATE OF d)
+        SELECT n.connection_id, n.word, e.id, e.document_id, e.entity_id, e.kind,
+               coalesce(CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END, 0),
+               coalesce((SELECT b.invoiced - b.credited FROM portal_billingbalance b WHERE b.entry_id = e.id), 0), s.state,
+               e.is_billable AND NOT e.is_cost_only AND e.reverses_id IS NULL,
+               EXISTS (SELECT 1 FROM portal_ledgerentry r JOIN portal_ledgerstate rs ON rs.entry_id = r.id
+                        WHERE r.reverses_id = e.id AND rs.state <> 'cancelled'),
+               EXISTS (SELECT 1 FROM portal_billingbalance b JOIN portal_ledgerentry o ON o.id = b.entry_id
+                        WHERE b.document_id = e.document_id AND o.id <> e.id AND b.invoiced > b.credited
+                          AND (o.version <> e.version OR o.part = e.part))
+          FROM named n JOIN portal_ledgerentry e ON e.id = n.id JOIN portal_ledgerstate s ON s.entry_id = e.id
+          JOIN locked l ON l.id = e.document_id""",
+        [list(connection_ids), list(keys), list(numbers)],
+    )
+    return {(row[0], row[1]): Entry(*row[2:]) for row in found}
+
+
+_STANDING = """
+    SELECT a.id, v.invoice_id, a.line_id, l.key, a.entry_id, a.milestone_id, a.quantity + t.quantity, a.amount + t.amount,
+           a.currency, a.quantity, a.amount
+      FROM portal_allocation a
+      JOIN portal_invoiceline l ON l.id = a.line_id JOIN portal_invoiceversion v ON v.id = l.version_id
+     CROSS JOIN LATERAL (
+           SELECT coalesce(sum(c.quantity + g.quantity), 0) AS quantity, coalesce(sum(c.amount + g.amount), 0) AS amount
+             FROM portal_allocation c
+            CROSS JOIN LATERAL (SELECT coalesce(sum(quantity), 0) AS quantity, coalesce(sum(amount), 0) AS amount
+                                  FROM portal_allocation WHERE takes_back_id = c.id) g
+            WHERE c.takes_back_id = a.id) t
+     WHERE true"""
+_LEFT = " AND (a.quantity + t.quantity <> 0 OR a.amount + t.amount <> 0)"
+
+
+def billed(bill_ids: Sequence[int]) -> list[Standing]:
+    """What was billed on the lines of invoices and not released since, of whichever version; also what is credited in full."""
+    found = rows(
+        f"{_STANDING} AND a.takes_back_id IS NULL AND v.invoice_id = ANY(%s) AND NOT EXISTS ("  # noqa: S608
+        " SELECT 1 FROM portal_allocation r WHERE r.takes_back_id = a.id AND r.line_id = a.line_id) ORDER BY a.id",
+        [list(bill_ids)],
+    )
+    return [Standing(*row) for row in found]
+
+
+def billed_of(entry_ids: Sequence[int]) -> list[Standing]:
+    """What of some entries stands billed, on whichever invoice; the oldest first."""
+    found = rows(
+        f"{_STANDING}{_LEFT} AND a.takes_back_id IS NULL AND a.entry_id = ANY(%s) ORDER BY a.id", [list(entry_ids)]
+    )
+    return [Standing(*row) for row in found]
+
+
+def credited(bill_ids: Sequence[int]) -> list[Standing]:
+    """What stands credited on the lines of credit notes; quantities and amounts are negative."""
+    found = rows(
+        f"{_STANDING}{_LEFT} AND a.takes_back_id IS NOT NULL AND a.amount <= 0 AND a.quantity <= 0 AND v.invoice_id = ANY(%s)"
+        " ORDER BY a.id",
+        [list(bill_ids)],
+    )
+    return [Standing(*row) for row in found]
+
+
+_ALLOCATION = (
+    "id", "entity_id", "entry_id", "milestone_id", "line_id", "cause_id", "takes_back_id", "quantity", "amount", "currency",
+    "actor", "reason", "recorded_at",
+)  # fmt: skip
+
+
+def allocate(new: Sequence[Sequence[Any]]) -> None:
+    """Write allocations, in the order of their columns but the moment; the database refuses what bills an hour twice."""
+    if new:
+        moment = sql.now()
+        sql.copy_in("portal_allocation", _ALLOCATION, ([*row, moment] for row in new))
+
+
+def live_numbers(bill_ids: Sequence[int]) -> dict[int, list[str]]:
+    """Of bills, the external ids of other live ones of the same connection, entity and kind that bear the same number."""
+    found = rows(
+        """
+        SELECT i.id, array_agg(o.external_id ORDER BY o.id) FROM portal_invoice i
+          JOIN portal_invoiceversion v ON v.id = i.current_id
+          JOIN portal_invoiceversion w ON w.number = v.number JOIN portal_invoice o ON o.current_id = w.id
+         WHERE i.id = ANY(%s) AND v.number <> '' AND o.id <> i.id AND o.connection_id = i.connection_id
+           AND o.entity_id = i.entity_id AND o.kind = i.kind AND v.status NOT IN ('voided', 'deleted')
+           AND w.status NOT IN ('voided', 'deleted') GROUP BY i.id""",
+        [list(bill_ids)],
+    )
+    return {row[0]: row[1] for row in found}
+
+
+class PaymentRow(NamedTuple):
+    """One payment as it stands."""
+
+    id: int
+    kind: str
+    entity_id: int
+    connection_id: int
+    external_id: str
+    status: str
+    number: str
+    currency: str
+    amount: Decimal
+    unapplied: Decimal | None
+    booked_on: date | None
+    customer: str
+    applied: Decimal
+    unknown: list[str]  # bills that it names and we do not know
+    unpayable: list[str]  # bills that it settles although they are drafts, voided or gone
+    previous_status: str
+
+    @property
+    def name(self) -> str:
+        """As people say it."""
+        word = "Payment" if self.kind == "payment" else "Write-off"
+        return f"{word} {self.number or self.external_id}"
+
+
+def payments(payment_ids: Sequence[int]) -> list[PaymentRow]:
+    """Payments as they stand, with what is odd about what they settle."""
+    found = rows(
+        """
+        SELECT p.id, p.kind, p.entity_id, p.connection_id, p.external_id, v.status, v.number, v.currency, v.amount, v.unapplied,
+               v.booked_on, v.customer_name, s.applied, s.unknown, s.unpayable,
+               coalesce((SELECT o.status FROM portal_paymentversion o
+                          WHERE o.payment_id = p.id AND o.version = v.version - 1), '')
+          FROM portal_payment p JOIN portal_paymentversion v ON v.id = p.current_id
+         CROSS JOIN LATERAL (
+               SELECT coalesce(sum(a.amount), 0) AS applied,
+                      coalesce(array_agg(a.invoice_key) FILTER (WHERE a.invoice_id IS NULL), '{}') AS unknown,
+                      coalesce(array_agg(coalesce(nullif(iv.number, ''), a.invoice_key) || ' (' || iv.status || ')')
+                          FILTER (WHERE iv.status IN ('draft', 'voided', 'deleted')), '{}') AS unpayable
+                 FROM portal_paymentallocation a JOIN portal_paymentversion av ON av.id = a.payment_version_id
+                 LEFT JOIN portal_invoice i ON i.id = a.invoice_id LEFT JOIN portal_invoiceversion iv ON iv.id = i.current_id
+                WHERE av.payment_id = p.id AND a.takes_back_id IS NULL
+                  AND NOT EXISTS (SELECT 1 FROM portal_paymentallocation t WHERE t.takes_back_id = a.id)) s
+         WHERE p.id = ANY(%s) ORDER BY p.id""",
+        [list(payment_ids)],
+    )
+    return [PaymentRow(*row) for row in found]
+
+
+def payments_of(bill_ids: Sequence[int]) -> list[int]:
+    """The payments that settle, or did settle, some bills."""
+    found = rows(
+        "SELECT DISTINCT v.payment_id FROM portal_paymentallocation a JOIN portal_paymentversion v ON v.id = a.payment_version_id"
+        " WHERE a.invoice_id = ANY(%s)",
+        [list(bill_ids)],
+    )
+    return [row[0] for row in found]
+
+
+def open_cases(rules: Sequence[str], subjects: Sequence[tuple[str, str]]) -> dict[tuple[str, str, str], int]:
+    """Open cases of these rules about these subjects: (rule, type, key) → id."""
+    found = rows(
+        "SELECT c.rule, c.subject_type, c.subject_key, c.id FROM reconciliation_exceptioncase c"
+        " JOIN unnest(%s::text[], %s::text[]) AS w(type, key) ON w.type = c.subject_type AND w.key = c.subject_key"
+        " WHERE c.state = 'open' AND c.rule = ANY(%s)",
+        [[kind for kind, _ in subjects], [key for _, key in subjects], list(rules)],
+    )
+    return {(row[0], row[1], row[2]): row[3] for row in found}
+
+
+def managers_of(bill_ids: Sequence[int]) -> dict[int, set[int]]:
+    """The project managers whose work stands, or ever stood, on bills."""
+    found = rows(
+        """
+        SELECT DISTINCT v.invoice_id, p.manager_id FROM portal_allocation a
+          JOIN portal_invoiceline l ON l.id = a.line_id JOIN portal_invoiceversion v ON v.id = l.version_id
+          LEFT JOIN portal_ledgerentry e ON e.id = a.entry_id LEFT JOIN portal_milestone m ON m.id = a.milestone_id
+          JOIN portal_project p ON p.id = coalesce(e.project_id, m.project_id)
+         WHERE v.invoice_id = ANY(%s) AND p.manager_id IS NOT NULL""",
+        [list(bill_ids)],
+    )
+    managers: dict[int, set[int]] = {}
+    for bill_id, manager_id in found:
+        managers.setdefault(bill_id, set()).add(manager_id)
+    return managers
+
+
+def settled_by(payment_ids: Sequence[int]) -> dict[int, list[int]]:
+    """The bills that each payment settles, or did settle."""
+    found = rows(
+        "SELECT v.payment_id, array_agg(DISTINCT a.invoice_id) FROM portal_paymentallocation a"
+        " JOIN portal_paymentversion v ON v.id = a.payment_version_id"
+        " WHERE v.payment_id = ANY(%s) AND a.invoice_id IS NOT NULL GROUP BY 1",
+        [list(payment_ids)],
+    )
+    return {row[0]: row[1] for row in found}
+
+
+def open_of(entry_ids: Sequence[int]) -> dict[int, Decimal]:
+    """What of some entries is left to bill."""
+    found = rows(
+        "SELECT entry_id, delivered - invoiced + credited FROM portal_billingbalance WHERE entry_id = ANY(%s)",
+        [list(entry_ids)],
+    )
+    return {row[0]: row[1] for row in found}
+
+
+def keepers() -> list[int]:
+    """The connections whose systems keep bills."""
+    return [row[0] for row in rows("SELECT DISTINCT connection_id FROM portal_invoice ORDER BY 1")]
+
+
+def to_review(connection_id: int, older_than_seconds: float) -> list[int]:
+    """Bills of a connection whose stated balance is not what their settlements leave, or that are a case for it already."""
+    found = rows(
+        """
+        SELECT i.id FROM portal_invoice i JOIN portal_invoiceversion v ON v.id = i.current_id
+         WHERE i.connection_id = %s AND v.balance IS NOT NULL AND v.recorded_at <= now() - make_interval(secs => %s)
+           AND v.balance <> v.total - (
+               SELECT coalesce(sum(p.amount), 0) FROM portal_paymentallocation p
+                WHERE CASE WHEN i.kind = 'invoice' THEN p.invoice_id = i.id
+                           ELSE p.credit_version_id IN (SELECT w.id FROM portal_invoiceversion w WHERE w.invoice_id = i.id) END)
+        UNION
+        SELECT c.subject_key::bigint FROM reconciliation_exceptioncase c
+         WHERE c.state = 'open' AND c.rule = 'balance-differs' AND c.subject_type = 'bill' AND c.connection_id = %s""",
+        [connection_id, older_than_seconds, connection_id],
+    )
+    return [row[0] for row in found]

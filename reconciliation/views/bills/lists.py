@@ -1,0 +1,261 @@
+"""The lists of bills and of payments, as their systems state them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import django_filters as filters
+from django.db.models import DecimalField, F, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models.functions import Coalesce
+from django.urls import reverse
+
+from portal.models import Invoice, Payment, PaymentAllocation
+from portal.models.billing import BILL_KINDS, BILL_STATUSES, PAYMENT_KINDS, PAYMENT_STATUSES
+from portal.records import BillStatus, PaymentStatus
+from portal.screens import (
+    CurrencyColumn,
+    DayColumn,
+    Empty,
+    ListScreen,
+    MainColumn,
+    MoneyColumn,
+    StateColumn,
+    Tab,
+    Table,
+    TextColumn,
+)
+from portal.screens.printing import EntityTotal, totals_by
+
+BILL_TONES: dict[str, str] = {
+    BillStatus.DRAFT: "", BillStatus.OPEN: "info", BillStatus.PART_PAID: "warn", BillStatus.PAID: "good",
+    BillStatus.WRITTEN_OFF: "bad", BillStatus.VOIDED: "", BillStatus.DELETED: "bad",
+}  # fmt: skip
+PAYMENT_TONES: dict[str, str] = {
+    PaymentStatus.RECEIVED: "good", PaymentStatus.BOUNCED: "bad", PaymentStatus.VOIDED: "", PaymentStatus.DELETED: "bad",
+}  # fmt: skip
+DEAD = (BillStatus.VOIDED, BillStatus.DELETED)
+CHANGED = ~Q(agreed=F("current")) & ~Q(current__status=BillStatus.VOIDED)
+_MONEY: DecimalField[Any, Any] = DecimalField(max_digits=18, decimal_places=4)
+
+
+def _sum(rows: QuerySet[Any], by: str) -> Coalesce:
+    summed = rows.order_by().values(by).annotate(total=Sum("amount")).values("total")
+    return Coalesce(Subquery(summed, output_field=_MONEY), Value(Decimal(0)), output_field=_MONEY)
+
+
+SETTLED = _sum(PaymentAllocation.objects.filter(invoice=OuterRef("pk")), "invoice")
+APPLIED = _sum(PaymentAllocation.objects.filter(payment_version__payment=OuterRef("pk")), "payment_version__payment")
+
+
+class BillFilter(filters.FilterSet):  # type: ignore[misc]
+    """What bills are found by."""
+
+    number = filters.CharFilter(method="by_number", label="Number or id")
+    kind = filters.ChoiceFilter(choices=BILL_KINDS, label="Kind")
+    status = filters.MultipleChoiceFilter("current__status", choices=BILL_STATUSES, label="Status")
+    customer = filters.CharFilter(method="by_customer", label="Customer")
+    entity = filters.CharFilter("entity__code", label="Entity")
+    system = filters.CharFilter("connection__code", label="System")
+    booked_from = filters.DateFilter("current__booked_on", lookup_expr="gte", label="Booked from")
+    booked_to = filters.DateFilter("current__booked_on", lookup_expr="lte", label="Booked to")
+    overdue_on = filters.DateFilter(method="by_overdue", label="Overdue on")
+
+    def by_number(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """By any number that the bill bore, or its id in its system."""
+        return rows.filter(Q(external_id=value) | Q(pk__in=Invoice.objects.filter(versions__number__iexact=value)))
+
+    def by_customer(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """By the customer's code or name."""
+        return rows.filter(
+            Q(current__customer__code__iexact=value)
+            | Q(current__customer__name__icontains=value)
+            | Q(current__customer_name__icontains=value)
+        )
+
+    def by_overdue(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
+        """Invoices that were due before a day and are not paid."""
+        unpaid = [BillStatus.OPEN, BillStatus.PART_PAID]
+        return rows.filter(kind="invoice", current__due_on__lt=value, current__status__in=unpaid)
+
+    class Meta:
+        model = Invoice
+        fields: list[str] = []
+
+
+def _customer(row: Any) -> str:
+    version = row.current
+    return version.customer.name if version.customer else version.customer_name or "customer unknown here"
+
+
+def _under_bill(bill: Any) -> str:
+    words = [_customer(bill), f"{bill.connection.name} {bill.external_id} v{bill.current.version}"]
+    if bill.credits_id:
+        words.append(f"credits {bill.credits.current.number or bill.credits.external_id}")
+    return " · ".join(words)
+
+
+class BillTable(Table):
+    """One bill a row."""
+
+    bill = MainColumn(
+        accessor="pk", verbose_name="Bill", url=lambda bill: reverse("bill", args=[bill.pk]), second=_under_bill,
+        drawer=False, order_by=("current__number", "pk"),
+    )  # fmt: skip
+    entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
+    booked_on = DayColumn(accessor="current__booked_on", order_by="current__booked_on", verbose_name="Booked")
+    due_on = DayColumn(accessor="current__due_on", order_by="current__due_on", verbose_name="Due")
+    total = MoneyColumn(accessor="current__total", order_by="current__total", currency="current__currency")
+    settled = MoneyColumn(currency="current__currency", strong=False)
+    currency = CurrencyColumn(accessor="current__currency")
+    status = StateColumn(BILL_TONES, accessor="current__status", order_by="current__status", verbose_name="Status")
+
+    def render_bill(self, record: Any) -> Any:
+        """Its kind and number."""
+        column: MainColumn = self.columns["bill"].column
+        return column.render(str(record), record)
+
+    def value_bill(self, record: Any) -> str:
+        """Its kind and number."""
+        return str(record)
+
+    def render_status(self, record: Any) -> Any:
+        """The status in words."""
+        column: StateColumn = self.columns["status"].column
+        return column.render(record.current.get_status_display(), record)
+
+    def value_status(self, record: Any) -> str:
+        """The words alone."""
+        return str(record.current.get_status_display())
+
+
+class BillList(ListScreen):
+    """Invoices and credit notes, the latest first."""
+
+    title = "Bills"
+    caption = "Invoices and credit notes, the latest first"
+    queryset = (
+        Invoice.objects.select_related("entity", "connection", "current__customer", "credits__current")
+        .annotate(settled=SETTLED)
+        .order_by(F("current__booked_on").desc(nulls_last=True), "-pk")
+    )
+    filterset = BillFilter
+    table = BillTable
+    primary = ("number", "customer", "status")
+    totals = {"total": Sum("current__total", default=Decimal(0)), "settled": Sum("settled", default=Decimal(0))}
+    currency = "current__currency"
+    tabs = (
+        Tab("all", "All"),
+        Tab("open", "Open", lambda _u: Q(kind="invoice", current__status__in=[BillStatus.OPEN, BillStatus.PART_PAID])),
+        Tab("paid", "Paid", lambda _u: Q(kind="invoice", current__status=BillStatus.PAID)),
+        Tab("credit", "Credit notes", lambda _u: Q(kind="credit_note")),
+        Tab("changed", "To decide", lambda _u: CHANGED),
+        Tab("dead", "Void, gone or written off", lambda _u: Q(current__status__in=[*DEAD, BillStatus.WRITTEN_OFF])),
+    )
+    empty = Empty("No bill yet", "Invoices and credit notes stand here once the system that keeps them has been read.")
+
+    def headline(self) -> str:
+        """What this list is."""
+        return "Invoices and credit notes as their systems state them, and what settles them"
+
+    def entity_totals(self) -> list[EntityTotal]:
+        """Totals of each entity."""
+        return totals_by(self.filtered, self.totals, entity="entity__code", currency="current__currency")
+
+
+class PaymentFilter(filters.FilterSet):  # type: ignore[misc]
+    """What payments are found by."""
+
+    number = filters.CharFilter(method="by_number", label="Number, reference or id")
+    kind = filters.ChoiceFilter(choices=PAYMENT_KINDS, label="Kind")
+    status = filters.MultipleChoiceFilter("current__status", choices=PAYMENT_STATUSES, label="Status")
+    customer = filters.CharFilter("current__customer_name", lookup_expr="icontains", label="Customer")
+    entity = filters.CharFilter("entity__code", label="Entity")
+    system = filters.CharFilter("connection__code", label="System")
+    booked_from = filters.DateFilter("current__booked_on", lookup_expr="gte", label="Booked from")
+    booked_to = filters.DateFilter("current__booked_on", lookup_expr="lte", label="Booked to")
+
+    def by_number(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """By its number, the bank's reference, or its id in its system."""
+        return rows.filter(
+            Q(external_id=value) | Q(current__number__iexact=value) | Q(current__reference__iexact=value)
+        )
+
+    class Meta:
+        model = Payment
+        fields: list[str] = []
+
+
+def _under_payment(payment: Any) -> str:
+    return f"{_customer(payment)} · {payment.connection.name} {payment.external_id} v{payment.current.version}"
+
+
+class PaymentTable(Table):
+    """One payment or write-off a row."""
+
+    payment = MainColumn(
+        accessor="pk", verbose_name="Payment", url=lambda row: reverse("payment", args=[row.pk]), second=_under_payment,
+        drawer=False, order_by=("current__number", "pk"),
+    )  # fmt: skip
+    entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
+    booked_on = DayColumn(accessor="current__booked_on", order_by="current__booked_on", verbose_name="Booked")
+    reference = TextColumn(accessor="current__reference", orderable=False, mono=True)
+    amount = MoneyColumn(accessor="current__amount", order_by="current__amount", currency="current__currency")
+    applied = MoneyColumn(currency="current__currency", strong=False)
+    currency = CurrencyColumn(accessor="current__currency")
+    status = StateColumn(PAYMENT_TONES, accessor="current__status", order_by="current__status", verbose_name="Status")
+
+    def render_payment(self, record: Any) -> Any:
+        """Its kind and number."""
+        column: MainColumn = self.columns["payment"].column
+        return column.render(str(record), record)
+
+    def value_payment(self, record: Any) -> str:
+        """Its kind and number."""
+        return str(record)
+
+    def render_status(self, record: Any) -> Any:
+        """The status in words."""
+        column: StateColumn = self.columns["status"].column
+        return column.render(record.current.get_status_display(), record)
+
+    def value_status(self, record: Any) -> str:
+        """The words alone."""
+        return str(record.current.get_status_display())
+
+
+class PaymentList(ListScreen):
+    """Payments and write-offs, the latest first."""
+
+    title = "Payments"
+    caption = "Payments and write-offs, the latest first"
+    queryset = (
+        Payment.objects.select_related("entity", "connection", "current__customer")
+        .annotate(applied=APPLIED)
+        .order_by(F("current__booked_on").desc(nulls_last=True), "-pk")
+    )
+    filterset = PaymentFilter
+    table = PaymentTable
+    primary = ("number", "customer", "status")
+    totals = {"amount": Sum("current__amount", default=Decimal(0)), "applied": Sum("applied", default=Decimal(0))}
+    currency = "current__currency"
+    tabs = (
+        Tab("all", "All"),
+        Tab("cash", "Payments", lambda _user: Q(kind="payment")),
+        Tab(
+            "unapplied",
+            "Not applied in full",
+            lambda _user: Q(current__status="received", applied__lt=F("current__amount")),
+        ),
+        Tab("off", "Write-offs", lambda _user: Q(kind="write_off")),
+        Tab("back", "Taken back", lambda _user: ~Q(current__status="received")),
+    )
+    empty = Empty("No payment yet", "Payments stand here once the system that keeps them has been read.")
+
+    def headline(self) -> str:
+        """What this list is."""
+        return "Payments and write-offs as their systems state them, and which bills they settle"
+
+    def entity_totals(self) -> list[EntityTotal]:
+        """Totals of each entity."""
+        return totals_by(self.filtered, self.totals, entity="entity__code", currency="current__currency")

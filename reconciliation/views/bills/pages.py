@@ -1,0 +1,299 @@
+"""The pages of a bill, of one of its lines and of a payment: versions, hours, credits, payments, and what is to be decided."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import BadRequest
+from django.db.models import Q, Sum
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils.functional import cached_property
+
+from portal import access
+from portal.models import Allocation, Invoice, InvoiceLine, LedgerEntry, Payment, PaymentAllocation
+from portal.screens import DetailScreen, Screen
+from portal.tables import name_of
+from reconciliation import billing
+from reconciliation.models import BillingDecision, ExceptionCase
+from reconciliation.tables import title_of
+from reconciliation.views.bills.lists import BILL_TONES, PAYMENT_TONES
+
+ZERO = Decimal(0)
+SHOWN_LINES = 500
+STEPS = {"adopt": billing.adopt, "restore": billing.restore, "correct": billing.correct}
+HELP = {
+    "adopt": "Go by what the system says now. What is no longer on the bill is open to be billed again.",
+    "restore": "The old figures are asked for in the system; nothing moves until it shows them.",
+    "correct": "What was agreed stays billed until a credit note has come.",
+}
+ANEW = "The hours are to be billed on a new bill. A second person has to agree before they are open again."
+
+
+@dataclass(slots=True)
+class Told:
+    """One line of a bill with what stands on it."""
+
+    line: InvoiceLine
+    entries: list[tuple[LedgerEntry, str]] = field(default_factory=list)
+    quantity: Decimal = ZERO
+    amount: Decimal = ZERO
+    credited: Decimal = ZERO
+
+
+class BillPage(DetailScreen):
+    """One bill: what its system states, whom it bills for which hours, what settles it, and what has to be decided."""
+
+    queryset = Invoice.objects.select_related("entity", "connection", "current__customer", "agreed", "credits__current")
+    template_name = "bills/bill.html"
+    object: Invoice
+
+    def heading(self) -> str:
+        """Its kind and number."""
+        return str(self.object)
+
+    @cached_property
+    def held(self) -> frozenset[str]:
+        """The person's roles in the bill's entity."""
+        return access.roles_in(self.request.user, self.object.entity_id)
+
+    def context(self, **more: Any) -> dict[str, Any]:
+        """Everything that is known of the bill; a fixed number of queries."""
+        if "object" not in more:
+            return super().context(**more)
+        bill, user = self.object, self.request.user
+        settlements = list(_settlements(bill).visible_to(user))
+        settled = sum((row.amount for row in settlements), ZERO) if bill.kind == "invoice" else ZERO
+        decision = BillingDecision.objects.filter(version=bill.current_id).select_related("by", "approved_by").first()
+        may = bool(self.held & access.FIXERS)
+        found = _cases("bill", bill.pk, user)
+        return super().context(
+            **more,
+            bill=bill,
+            version=bill.current,
+            tone=BILL_TONES.get(bill.current.status, ""),
+            lines=_lines(bill),
+            settlements=settlements,
+            settled=settled,
+            left=bill.current.total - settled,
+            notes=bill.credit_notes.visible_to(user).select_related("current").order_by("pk"),
+            versions=bill.versions.order_by("-version"),
+            open_cases=found,
+            choices=[(c, _label(bill, c), _help(bill, c)) for c in (billing.choices(bill) if may else ())],
+            decision=decision,
+            to_approve=decision is not None and decision.needs_approval and decision.approved_at is None,
+            may_approve=may and decision is not None and decision.by_id != user.pk,
+            decisions=bill.decisions.select_related("by", "approved_by"),
+            names_hours=may and "credit-without-hours" in {case.rule for case, _ in found},
+        )
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Adopt, restore or correct; or agree that a deleted bill is made anew."""
+        action, reason = request.POST.get("action", ""), request.POST.get("reason", "")
+        try:
+            if action == "approve":
+                decision = get_object_or_404(BillingDecision.objects.filter(version=self.object.current_id))
+                billing.approve(decision, by=request.user)  # type: ignore[arg-type]
+            elif action in STEPS:
+                STEPS[action](self.object, by=request.user, reason=reason)  # type: ignore[arg-type]
+            else:
+                raise BadRequest(f"There is no action “{action}” here.")
+        except billing.NotDecidable as refusal:
+            found = self.context(
+                title=self.heading(), object=self.object, offered=[], here=request.get_full_path(), refusal=str(refusal),
+                reason=reason,
+            )  # fmt: skip
+            return self.page(found, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        messages.success(request, "Decided, and kept in the audit trail.")
+        return HttpResponseRedirect(reverse("bill", args=[self.object.pk]), status=HTTPStatus.SEE_OTHER)
+
+
+class BillLinePage(Screen):
+    """One line of a bill, its amount explained to the cent."""
+
+    template_name = "bills/line.html"
+
+    def get(self, request: HttpRequest, pk: int, line: int) -> HttpResponse:
+        """The line with each thing on it."""
+        bill = get_object_or_404(Invoice.objects.visible_to(request.user).select_related("entity", "current"), pk=pk)
+        found = get_object_or_404(InvoiceLine.objects.select_related("version"), pk=line, version__invoice=bill)
+        settled = PaymentAllocation.objects.filter(invoice=bill).aggregate(total=Sum("amount"))["total"] or ZERO
+        steps, parts = billing.explained(bill, found, settled)
+        told = [(part, name_of(part.entry) if part.entry else "Milestone") for part in parts]
+        return self.page(
+            self.context(title=f"{bill}, line {found.position}", bill=bill, line=found, steps=steps, parts=told)
+        )
+
+
+class CreditPage(Screen):
+    """Which hours a credit note gives back, where the note does not say it; or that it lowers the price alone."""
+
+    template_name = "bills/credit.html"
+    roles = frozenset(str(role) for role in access.FIXERS)
+
+    def note(self) -> Invoice:
+        """The credit note, where the person may fix in its entity."""
+        found = Invoice.objects.visible_to(self.request.user, roles=self.roles)
+        return get_object_or_404(
+            found.select_related("entity", "current", "credits__current").filter(kind="credit_note"),
+            pk=self.kwargs["pk"],
+        )
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The form."""
+        return self.show(self.note())
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Keep what was chosen; show the form again with what would fit."""
+        note, reason = self.note(), request.POST.get("reason", "")
+        try:
+            if request.POST.get("action") == "price":
+                billing.credit_price(note, by=request.user, reason=reason)  # type: ignore[arg-type]
+            else:
+                billing.credit_hours(note, _picks(request), by=request.user, reason=reason)  # type: ignore[arg-type]
+        except (billing.NotCreditable, ValueError) as refusal:
+            return self.show(note, refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        messages.success(request, "The hours are named. Only these are open to be billed again.")
+        return HttpResponseRedirect(reverse("bill", args=[note.pk]), status=HTTPStatus.SEE_OTHER)
+
+    def show(self, note: Invoice, *, refusal: str = "", status: int = HTTPStatus.OK) -> HttpResponse:
+        """The invoice's hours that stand billed, each with a field for what is given back."""
+        rows = []
+        for row in _standing(Q(line__version__invoice=note.credits_id))[:SHOWN_LINES]:
+            prefix = f"{row.pk}-"
+            typed = (self.request.POST.get(f"{prefix}hours", ""), self.request.POST.get(f"{prefix}amount", ""))
+            rows.append((row, name_of(row.entry) if row.entry else str(row.milestone), typed))
+        credited = sum((r.amount for r in Allocation.objects.filter(line__version__invoice=note)), ZERO)
+        return self.page(
+            self.context(
+                title=f"Which hours does {note} give back?", note=note, rows=rows, refusal=refusal,
+                wanted=note.current.net + credited, reason=self.request.POST.get("reason", ""),
+            ),
+            status=status,
+        )  # fmt: skip
+
+
+class PaymentPage(DetailScreen):
+    """One payment: what its system states, which bills it settles, and what was taken back."""
+
+    queryset = Payment.objects.select_related("entity", "connection", "current__customer")
+    template_name = "bills/payment.html"
+    object: Payment
+
+    def heading(self) -> str:
+        """Its kind and number."""
+        return str(self.object)
+
+    def context(self, **more: Any) -> dict[str, Any]:
+        """Everything that is known of the payment; a fixed number of queries."""
+        if "object" not in more:
+            return super().context(**more)
+        payment, user = self.object, self.request.user
+        parts = list(
+            PaymentAllocation.objects.visible_to(user)
+            .filter(payment_version__payment=payment)
+            .select_related("invoice__current")
+            .order_by("pk")
+        )
+        applied = sum((part.amount for part in parts), ZERO)
+        stated = payment.current.unapplied
+        return super().context(
+            **more,
+            payment=payment,
+            version=payment.current,
+            tone=PAYMENT_TONES.get(payment.current.status, ""),
+            parts=parts,
+            applied=applied,
+            left=stated if stated is not None else payment.current.amount - applied,
+            versions=payment.versions.order_by("-version"),
+            open_cases=_cases("payment", payment.pk, user),
+        )
+
+
+def _settlements(bill: Invoice) -> Any:
+    rows = PaymentAllocation.objects.select_related(
+        "payment_version__payment__current", "credit_version__invoice__current", "invoice__current"
+    ).order_by("pk")
+    return rows.filter(invoice=bill) if bill.kind == "invoice" else rows.filter(credit_version__invoice=bill)
+
+
+def _standing(which: Q) -> list[Any]:
+    """Allocations that stand billed, each with what is left of it as `left_quantity` and `left_amount`."""
+    rows = (
+        Allocation.objects.filter(which, takes_back=None)
+        .select_related("entry__resource", "entry__project", "milestone", "line")
+        .prefetch_related("taken_back_by__taken_back_by")
+        .order_by("line__position", "pk")
+    )
+    found = []
+    for row in rows:
+        back = list(row.taken_back_by.all())
+        back += [again for one in list(back) for again in one.taken_back_by.all()]
+        row.left_quantity = row.quantity + sum((one.quantity for one in back), ZERO)  # type: ignore[attr-defined]
+        row.left_amount = row.amount + sum((one.amount for one in back), ZERO)  # type: ignore[attr-defined]
+        if row.left_quantity or row.left_amount:  # type: ignore[attr-defined]
+            found.append(row)
+    return found
+
+
+def _lines(bill: Invoice) -> list[Told]:
+    """The lines that we go by, with the hours on each; of a credit note, with what each gives back."""
+    version_id = bill.agreed_id or bill.current_id
+    told = {
+        line.key: Told(line)
+        for line in InvoiceLine.objects.filter(version=version_id).order_by("position")[:SHOWN_LINES]
+    }
+    if bill.kind == "invoice":
+        rows: list[Any] = _standing(Q(line__version__invoice=bill))
+    else:
+        rows = list(
+            Allocation.objects.filter(line__version__invoice=bill, takes_back__isnull=False)
+            .select_related("entry__resource", "entry__project", "line")
+            .order_by("pk")
+        )
+    by_key: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        by_key[row.line.key].append(row)
+    for key, line in told.items():
+        for row in by_key[key]:
+            left, amount = getattr(row, "left_quantity", row.quantity), getattr(row, "left_amount", row.amount)
+            line.quantity += left
+            line.amount += amount
+            line.credited += row.amount - amount
+            if row.entry is not None:
+                line.entries.append((row.entry, name_of(row.entry)))
+    return list(told.values())
+
+
+def _cases(kind: str, number: int, user: Any) -> list[tuple[ExceptionCase, str]]:
+    found = ExceptionCase.objects.visible_to(user).filter(state="open", subject_type=kind, subject_key=str(number))
+    return [(case, title_of(case.rule)) for case in found.order_by("pk")]
+
+
+def _label(bill: Invoice, choice: str) -> str:
+    if choice == "restore" and bill.current.status == "deleted":
+        return "Make it anew"
+    return {"adopt": "Adopt", "restore": "Restore", "correct": "Correct by a credit note"}[choice]
+
+
+def _help(bill: Invoice, choice: str) -> str:
+    return ANEW if choice == "restore" and bill.current.status == "deleted" else HELP[choice]
+
+
+def _picks(request: HttpRequest) -> dict[int, billing.Part]:
+    """What was typed: allocation → hours and amount. Raises ValueError with a sentence."""
+    typed: dict[int, list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
+    for name, value in request.POST.items():
+        number, _, what = name.partition("-")
+        if what in ("hours", "amount") and number.isdigit() and str(value).strip():
+            try:
+                typed[int(number)][what == "amount"] = Decimal(str(value).strip().replace(",", ""))
+            except ArithmeticError:
+                raise ValueError(f"“{value}” is not a number.") from None
+    return {number: billing.Part(*both) for number, both in typed.items()}

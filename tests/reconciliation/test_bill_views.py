@@ -1,0 +1,178 @@
+"""The screens of bills and payments, used as a person of finance uses them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from portal.models import AuditEvent, Payment
+from portal.records import BillKind
+from reconciliation.models import BillingDecision
+from tests import world
+from tests.bills import Erp, find, line_of, open_hours, posted
+from tests.reconciliation import firm as firms
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def firm() -> firms.Firm:
+    return firms.build()
+
+
+@pytest.fixture
+def erp(firm: firms.Firm) -> Erp:
+    return Erp(firm)
+
+
+def signed_in(client: Client, name: str, role: str, entity: Any) -> Client:
+    client.force_login(world.user(name, role, entity))
+    return client
+
+
+def text(answer: Any, status: int = 200) -> str:
+    assert answer.status_code == status
+    return str(answer.content.decode())
+
+
+def test_a_bill_shows_its_hours_what_settles_it_and_how_each_cent_came_about(
+    firm: firms.Firm, erp: Erp, client: Client
+) -> None:
+    [entry] = posted(firm)
+    taxed = line_of(entry, "6", tax_code="S20", tax_rate=Decimal(20), tax=Decimal(144))
+    erp.says(erp.bill("501", taxed, exchange_rate=Decimal("1.0000")), erp.payment("p1", "432", ("501", "432")))
+    erp.says(erp.credit("601", "501", line_of(entry, "1")))
+    signed_in(client, "ana", "analyst", firm.entity)
+    listed = text(client.get(reverse("bills")))
+    for words in ("Invoice INV-501", "Credit note CM-601", "credits INV-501", "864.00", "432.00"):
+        assert words in listed, words
+    bill = find("501")
+    page = text(client.get(reverse("bill", args=[bill.pk])))
+    for words in (
+        "Ana Consultant on ACM-1",
+        "Payment PAY-p1",
+        "Left to settle",
+        "120.00 credited",
+        reverse("entry", args=[entry]),
+    ):
+        assert words in page, words
+    line = bill.current.lines.get()
+    told = text(client.get(reverse("bill_line", args=[bill.pk, line.pk])))
+    for words in (
+        "144.00 USD: 20.00 % of 720.00 USD, code S20", "120.00 USD were taken back",
+        "6.00 of 8.00 h are on this line", "rate card ACME-2026 v3", "720.00 USD, equal to our figures",
+        "360.00 USD net, its share of the 432.00 USD",
+    ):  # fmt: skip
+        assert words in told, words
+
+
+def test_an_analyst_decides_on_the_page_and_without_a_reason_nothing_happens(
+    firm: firms.Firm, erp: Erp, client: Client
+) -> None:
+    [entry] = posted(firm)
+    said = erp.bill("501", line_of(entry))
+    erp.says(said)
+    erp.says(erp.gone(said))
+    address = reverse("bill", args=[find("501").pk])
+    signed_in(client, "mia", "project_manager", firm.entity)
+    assert "What shall hold?" not in text(client.get(address))
+    assert "Only finance" in text(client.post(address, {"action": "adopt", "reason": "so"}), 422)
+    signed_in(client, "ana", "analyst", firm.entity)
+    assert "What shall hold?" in text(client.get(address))
+    assert "needs a reason" in text(client.post(address, {"action": "restore", "reason": " "}), 422)
+    assert client.post(address, {"action": "restore", "reason": "it is owed"}).status_code == 303
+    assert "Somebody of finance other than ana agrees" in text(client.get(address))
+    assert "Somebody else has to agree" in text(client.post(address, {"action": "approve"}), 422)
+    signed_in(client, "bob", "controller", firm.entity)
+    assert client.post(address, {"action": "approve"}).status_code == 303
+    assert open_hours([entry]) == {entry: Decimal(8)}
+    assert BillingDecision.objects.get().approved_by is not None
+    assert set(AuditEvent.objects.values_list("action", flat=True)) >= {"bill.restore", "bill-recreation.approved"}
+
+
+def test_the_hours_of_a_silent_credit_are_named_on_its_form(firm: firms.Firm, erp: Erp, client: Client) -> None:
+    first, second = posted(firm, 2)
+    erp.says(erp.bill("501", line_of(first), line_of(second)))
+    silent = erp.bill("601", line_of(first, "2", key="x"), kind=BillKind.CREDIT_NOTE, credits="501", number="CM-1")
+    erp.says(replace(silent, lines=tuple(replace(line, posting_number="") for line in silent.lines)))
+    note = find("601", BillKind.CREDIT_NOTE)
+    signed_in(client, "ana", "analyst", firm.entity)
+    assert "Name the hours" in text(client.get(reverse("bill", args=[note.pk])))
+    address = reverse("bill_credit", args=[note.pk])
+    billed = find("501").current.lines.get(key=f"t{second}").allocations.get().pk
+    assert "Hours that stand billed" in text(client.get(address))
+    short = {f"{billed}-hours": "1", f"{billed}-amount": "120", "reason": "one day", "action": "hours"}
+    assert "come to 120" in text(client.post(address, short), 422)
+    assert "is not a number" in text(client.post(address, {**short, f"{billed}-hours": "one"}), 422)
+    right = {**short, f"{billed}-hours": "2", f"{billed}-amount": "240"}
+    assert client.post(address, right).status_code == 303
+    assert open_hours([first, second]) == {first: Decimal(0), second: Decimal(2)}
+
+
+def test_a_payment_shows_which_bills_it_settles_and_what_was_taken_back(
+    firm: firms.Firm, erp: Erp, client: Client
+) -> None:
+    first, second = posted(firm, 2)
+    paid = erp.payment("p1", "1000", ("501", "400"), ("502", "500"), reference="BANK-7")
+    erp.says(erp.bill("501", line_of(first)), erp.bill("502", line_of(second)), paid)
+    erp.says(erp.again(paid, applications=paid.applications[:1]))
+    signed_in(client, "ana", "analyst", firm.entity)
+    assert "Payment PAY-p1" in text(client.get(reverse("payments"), {"number": "bank-7"}))
+    page = text(client.get(reverse("payment", args=[Payment.objects.get().pk])))
+    for words in (
+        "Invoice INV-501",
+        "Invoice INV-502",
+        "taken back",
+        "\N{MINUS SIGN}500.00",
+        "600.00",
+        "Money that settles nothing",
+    ):
+        assert words in page, words
+
+
+@pytest.mark.parametrize("name", ["bill", "bill_line", "bill_credit", "payment"])
+def test_no_page_shows_anything_to_another_entity(name: str, firm: firms.Firm, erp: Erp, client: Client) -> None:
+    [entry] = posted(firm)
+    erp.says(
+        erp.bill("501", line_of(entry)), erp.credit("601", "501", line_of(entry)), erp.payment("p1", "9", ("501", "9"))
+    )
+    bill, note = find("501"), find("601", BillKind.CREDIT_NOTE)
+    arguments = {
+        "bill": [bill.pk], "bill_line": [bill.pk, bill.current.lines.get().pk], "bill_credit": [note.pk],
+        "payment": [Payment.objects.get().pk],
+    }[name]  # fmt: skip
+    signed_in(client, "ana", "analyst", firm.entity)
+    text(client.get(reverse(name, args=arguments)))
+    signed_in(client, "gus", "analyst", world.entity("GB", "GBP"))
+    text(client.get(reverse(name, args=arguments)), 404)
+
+
+def test_lists_and_pages_ask_as_often_for_many_rows_as_for_few(firm: firms.Firm, erp: Erp, client: Client) -> None:
+    entries = posted(firm, 12)
+    erp.says(erp.bill("501", *(line_of(entry) for entry in entries[:2])), erp.payment("p1", "9", ("501", "9")))
+    signed_in(client, "ana", "analyst", firm.entity)
+
+    def asked(number: str) -> list[int]:
+        counts = []
+        for place in (reverse("bills"), reverse("payments"), reverse("bill", args=[find(number).pk])):
+            client.get(place)
+            with CaptureQueriesContext(connection) as counted:
+                assert client.get(place).status_code == 200
+            counts.append(len(counted))
+        return counts
+
+    few = asked("501")
+    erp.says(
+        *(erp.bill(f"6{n:02d}", line_of(entry)) for n, entry in enumerate(entries[7:])),
+        *(erp.payment(f"q{n}", "9", ("700", "9")) for n in range(8)),
+        erp.bill("700", *(line_of(entry) for entry in entries[2:7])),
+    )
+    many = asked("700")
+    assert all(now <= before for now, before in zip(many, few, strict=True)), (few, many)
