@@ -53,6 +53,13 @@ def require(user: AbstractBaseUser | AnonymousUser, roles: frozenset[str], entit
         raise PermissionDenied(f"This needs one of these roles in the entity: {names}.")
 
 
+def require_somewhere(user: AbstractBaseUser | AnonymousUser, roles: frozenset[str]) -> None:
+    """Raise PermissionDenied, naming the roles that may, unless the user holds one of them in some entity."""
+    if not EntityGrant.objects.of(user).filter(role__in=roles).exists():
+        names = ", ".join(sorted(GrantRole(role).label for role in roles))
+        raise PermissionDenied(f"This needs one of these roles: {names}.")
+
+
 def holders(roles: frozenset[str], entity_id: int) -> QuerySet[User]:
     """The people who hold one of the roles in an entity today."""
     day = timezone.localdate()

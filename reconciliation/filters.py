@@ -7,13 +7,15 @@ from typing import Any
 import django_filters as filters
 from django.db.models import Q, QuerySet
 
-from portal.models import RejectedValue
+from portal.models import Crosswalk, RejectedValue
 from portal.records import MasterKind
 from reconciliation.models import (
     ChangeLine,
     ChangeSet,
     ExceptionCase,
     Hold,
+    Mapping,
+    MasterImport,
     Operation,
     OwnershipRule,
     Proposal,
@@ -187,4 +189,52 @@ class ChangeSetFilter(filters.FilterSet):
 
     class Meta:
         model = ChangeSet
+        fields: list[str] = []
+
+
+class MappingFilter(filters.FilterSet):
+    """What mappings are found by."""
+
+    system = filters.CharFilter("connection__code", label="System")
+    kind = filters.ChoiceFilter(choices=Crosswalk.Kind.choices, label="Kind")
+    entity = filters.CharFilter("entity__code", label="Entity")
+    state = filters.MultipleChoiceFilter(choices=Mapping.State.choices, label="State")
+    ambiguous = filters.BooleanFilter("is_ambiguous", label="Ambiguous")
+    expiring = filters.BooleanFilter("is_expiring", label="Expiring in 30 days")
+    conflicting = filters.BooleanFilter("is_conflicting", label="Conflicting")
+    inactive = filters.BooleanFilter("is_inactive", label="Inactive target")
+    used = filters.BooleanFilter(method="by_use", label="With open entries")
+    on = filters.DateFilter(method="by_day", label="Holds on")
+    text = filters.CharFilter(method="by_text", label="Code, name or key")
+
+    def by_use(self, rows: QuerySet[Any], name: str, value: bool) -> QuerySet[Any]:
+        """Those on which something open hangs, or those on which nothing does."""
+        return rows.filter(entries__gt=0) if value else rows.filter(entries=0)
+
+    def by_day(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
+        """Keys that hold on a day."""
+        return rows.filter(Q(valid_to=None) | Q(valid_to__gte=value), valid_from__lte=value)
+
+    def by_text(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """In what either side calls it."""
+        ours = Q(code__icontains=value) | Q(name__icontains=value)
+        return rows.filter(
+            ours | Q(external_id__icontains=value) | Q(their_code__icontains=value) | Q(their_name__icontains=value)
+        )
+
+    class Meta:
+        model = Mapping
+        fields: list[str] = []
+
+
+class ImportFilter(filters.FilterSet):
+    """What files of master data are found by."""
+
+    kind = filters.CharFilter("kind", label="Kind")
+    by = filters.CharFilter("uploaded_by__username", label="By")
+    name = filters.CharFilter("name", lookup_expr="icontains", label="Name")
+    since = filters.DateFilter("uploaded_at", lookup_expr="date__gte", label="From")
+
+    class Meta:
+        model = MasterImport
         fields: list[str] = []

@@ -32,6 +32,8 @@ _LOCK = 0x696D706F  # one load at a time
 class Load:
     """Rows of some tables. `add` them all, `check`, then `write`."""
 
+    is_lenient = False  # an operator's first load: what breaks a rule of quality is a warning
+
     def __init__(
         self, tables: Sequence[Table], known: Sequence[Table] = (), *, suggests: bool = True, leaves_word: bool = True
     ) -> None:

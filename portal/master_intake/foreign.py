@@ -7,24 +7,20 @@ from typing import Any
 
 from portal import sql
 from portal.master_intake.base import Intake
-from portal.models import ForeignRecord, LegalEntity
+from portal.models import ForeignRecord, LegalEntity, Project
 from portal.records import MasterKind, MasterRecord
 
 _KINDS = frozenset(MasterKind) - {MasterKind.PERIOD}  # a period has no key of its own here
 
 
 def keep(intake: Intake, records: Sequence[MasterRecord]) -> None:
-    """Remember the records of a batch; two statements, whatever their number. What is deleted there stays, as inactive."""
+    """Remember the records of a batch; a few statements, whatever their number. What is deleted there stays, as inactive."""
     now = sql.now()
-    entities = {key.external_id: key.internal_id for (kind, _), key in intake.keys.items() if kind == MasterKind.ENTITY}
-    known = (
-        set(LegalEntity.objects.filter(pk__in=set(entities.values())).values_list("pk", flat=True))
-        if entities
-        else set()
-    )
     stated = [record for record in records if record.kind in _KINDS and not record.deleted]
+    entities = _entities(intake, MasterKind.ENTITY, "pk")
+    projects = _entities(intake, MasterKind.PROJECT, "entity_id")
     ForeignRecord.objects.bulk_create(
-        [_row(intake, record, _entity(intake, record, entities, known), now) for record in stated],
+        [_row(intake, record, _entity(intake, record, entities, projects), now) for record in stated],
         update_conflicts=True,
         unique_fields=["system", "realm", "kind", "external_id"],
         update_fields=["connection", "code", "name", "entity", "attributes", "is_active", "revision", "seen_at"],
@@ -47,10 +43,18 @@ def _row(intake: Intake, record: MasterRecord, entity_id: int | None, now: Any) 
     )  # fmt: skip
 
 
-def _entity(intake: Intake, record: MasterRecord, entities: dict[str, int], known: set[int]) -> int | None:
-    """The entity that a record names by its key, else the connection's."""
+def _entities(intake: Intake, kind: MasterKind, way: str) -> dict[str, int]:
+    """The entity behind each key of the system for a kind of record."""
+    ids = {key: row.internal_id for (of, key), row in intake.keys.items() if of == kind}
+    model: Any = LegalEntity if kind is MasterKind.ENTITY else Project
+    found = dict(model.objects.filter(pk__in=set(ids.values())).values_list("pk", way)) if ids else {}
+    return {key: found[pk] for key, pk in ids.items() if pk in found}
+
+
+def _entity(intake: Intake, record: MasterRecord, entities: dict[str, int], projects: dict[str, int]) -> int | None:
+    """The entity that a record names by its key, of a task its project's; else the connection's."""
     named = entities.get(str(record.attributes.get("entity") or ""))
-    return named if named in known else intake.connection.entity_id
+    return named or projects.get(str(record.attributes.get("project") or "")) or intake.connection.entity_id
 
 
 def _plain(value: Any) -> Any:

@@ -156,6 +156,11 @@ def name_of_kind(kind: str) -> str:
     return str(model._meta.model_name) if model is not None else ""
 
 
+def kind_of_name(name: str) -> str:
+    """The kind by which crosswalks know the records of a model; empty where systems have no keys for it."""
+    return next((str(kind) for kind, model in _KINDS.items() if model._meta.model_name == name), "")
+
+
 def address_of(user: Any, name: str, key: str) -> str:
     """The history page of a record by its model's name and key; empty when there is none that the person may see."""
     model = governed().get(name)

@@ -1,6 +1,6 @@
-"""Master data to read: one list for each kind, so that every record's history can be reached.
+"""Master data to read: one list for each kind, from which every record is reached.
 
-The rule here: nothing is changed on these pages; master data changes by import, by its owner, or by a governed fix.
+The rule here: nothing is changed on these pages; master data is changed by its owner system, by a change set or by a fix.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def table_of(name: str) -> type[Table]:
     master = MASTERS[name]
     main = MainColumn(
         verbose_name=str(master.model._meta.verbose_name).capitalize(),
-        url=lambda row: reverse("history", args=[name, row.pk]),
+        url=lambda row: reverse("master_record", args=[name, row.pk]),
         second=_second(master.second) if master.second else None,
     )
     columns = {column: _column(master.model, column) for column in master.columns}
@@ -153,7 +153,8 @@ class MasterScreen(ListScreen):
     def empty(self) -> Empty:  # type: ignore[override]
         """What brings such records."""
         return Empty(
-            f"No {self.master.label.lower()} yet", "They come with manage.py import_master_data, or from the ERP."
+            f"No {self.master.label.lower()} yet",
+            "They come by import, from the system that owns them, or by a change.",
         )
 
     def rows(self) -> QuerySet[Any]:
@@ -169,8 +170,8 @@ class MasterScreen(ListScreen):
         return within(rows, self.request) if isinstance(rows, ScopedQuerySet) else rows
 
     def headline(self) -> str:
-        """What they are, and that they are not changed here."""
-        return self.master.note or "To read, with every change; master data is changed by import or by its owner."
+        """What they are, and how they are changed."""
+        return self.master.note or "Changed by its owner system, or by a change that a second person agrees to."
 
     def kinds(self) -> list[tuple[str, str, bool]]:
         """The other kinds: (label, address, whether it is this one)."""

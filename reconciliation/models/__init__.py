@@ -13,6 +13,8 @@ from reconciliation.models.cases import (
 )
 from reconciliation.models.changes import ChangeEditor, ChangeLine, ChangeReach, ChangeSet
 from reconciliation.models.comparison import ReconciliationResult, ReconciliationRun
+from reconciliation.models.imports import ColumnChoice, MasterImport
+from reconciliation.models.mappings import Mapping
 from reconciliation.models.operations import Operation, OperationRow
 from reconciliation.models.proposals import Proposal
 from reconciliation.models.questions import TargetQuestion
@@ -36,6 +38,7 @@ __all__ = [
     "ChangeLine",
     "ChangeReach",
     "ChangeSet",
+    "ColumnChoice",
     "Decision",
     "DecisionCase",
     "EntryComment",
@@ -44,6 +47,8 @@ __all__ = [
     "Hold",
     "Ignore",
     "Lease",
+    "Mapping",
+    "MasterImport",
     "Operation",
     "OperationRow",
     "OwnershipRule",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from stdnum import get_cc_module
-
+from portal import quality
 from portal.importing import cells
 from portal.importing.domains.columns import (
     amount,
@@ -16,6 +15,7 @@ from portal.importing.domains.columns import (
     fits_its_schedule,
     flag,
     invoicing,
+    judge,
     last_day,
     name,
     pointer,
@@ -27,19 +27,14 @@ from portal.models import BillingModel, Contract, Customer, MasterChange, Purcha
 Kind = MasterChange.Kind
 
 
-def _tax_numbers(load: Load, rows: Sequence[Row]) -> None:
-    """Warn of tax numbers whose country we know and whose check digits do not hold. Others cannot be judged."""
-    for row in rows:
-        number = row.values.get("tax_number") or ""
-        country = {"EL": "gr", "XI": "gb"}.get(number[:2].upper(), number[:2].lower())
-        module = get_cc_module(country, "vat") if country.isalpha() and country.isascii() else None
-        if module is not None and not module.is_valid(number):
-            load.warn(row, "tax_number", number, "does not look like a valid tax number; it is kept as it is.")
-
-
 def _customers(load: Load, rows: Sequence[Row]) -> None:
-    _tax_numbers(load, rows)
     fits_its_schedule(load, rows, Customer)
+    judge(load, rows, quality.customers)
+
+
+def _contracts(load: Load, rows: Sequence[Row]) -> None:
+    fits_its_schedule(load, rows, Contract)
+    judge(load, rows, quality.contracts)
 
 
 CUSTOMERS = Table(
@@ -66,7 +61,7 @@ CUSTOMERS = Table(
             sets="tax_number",
             parse=cells.code,
             empty="",
-            help="with its country, as DE136695976; a number that does not look valid is a warning",
+            help="with its country, as DE136695976",
         ),
         *invoicing("unknown"),
         first_day("active_from", required=False),
@@ -118,7 +113,7 @@ CONTRACTS = Table(
         last_day("ends_on"),
     ),
     ranges=(Ranges((), "", "starts_on", "ends_on"),),
-    check=lambda load, rows: fits_its_schedule(load, rows, Contract),
+    check=_contracts,
     concerns=(Kind.CONTRACT, "pk"),
 )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from portal import quality
 from portal.importing import cells
-from portal.importing.domains.columns import amount, code, currency, first_day, flag, last_day, name, pointer
+from portal.importing.domains.columns import amount, code, currency, first_day, flag, judge, last_day, name, pointer
 from portal.importing.load import Load
 from portal.importing.tables import Column, Ranges, Row, Table
 from portal.models import ApprovalStep, BillingModel, MasterChange, Milestone, Project, ProjectStatus, Task
@@ -36,6 +37,7 @@ PROJECTS = Table(
         pointer("successor", "projects", "code of the project that follows it"),
     ),
     hierarchies=("successor_id",),
+    check=lambda load, rows: judge(load, rows, quality.projects),
     concerns=(Kind.PROJECT, "pk"),
 )
 

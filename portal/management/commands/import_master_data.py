@@ -35,6 +35,7 @@ class Command(BaseCommand):
         if by and actor is None:
             raise CommandError(f"There is no user “{by}”; name one of those that can sign in.")
         load = Load(TABLES, KNOWN)
+        load.is_lenient = True
         files.read(load, folder)
         try:
             result = run(load, reason=reason or f"Imported from {folder.name}", actor=actor, dry_run=dry_run)

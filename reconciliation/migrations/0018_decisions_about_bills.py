@@ -22,7 +22,7 @@ CREATE TRIGGER stays_as_it_was_made BEFORE UPDATE OR DELETE ON reconciliation_bi
 class Migration(migrations.Migration):
     dependencies = [
         ("portal", "0017_a_void_credit_bills_again"),
-        ("reconciliation", "0015_change_sets"),
+        ("reconciliation", "0017_master_data_by_file"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

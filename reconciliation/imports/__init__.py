@@ -1,0 +1,10 @@
+"""Master data by file: kept as it came, its columns matched, checked row by row, compared with what stands, drafted as a change.
+
+The rule here: a file never writes master data. It becomes a draft change set as a whole, or nothing; a second time it changes
+nothing.
+"""
+
+from reconciliation.imports.checking import Checked, CheckedRow, check
+from reconciliation.imports.drafting import discard, draft, match_columns, receive, remembered
+
+__all__ = ["Checked", "CheckedRow", "check", "discard", "draft", "match_columns", "receive", "remembered"]

@@ -1,0 +1,162 @@
+"""One file against the rules and against what stands: every row with its problems, or with what it would make or change.
+
+The rule here: it is read and judged as a load is, in a fixed number of statements whatever its length, and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import models, transaction
+
+from portal.importing.domains import KNOWN, TABLES
+from portal.importing.headings import known_headings
+from portal.importing.load import Load
+from portal.importing.problems import Refused
+from portal.importing.sheets import read
+from portal.importing.tables import Row
+from portal.models import User
+from portal.views.governed import visible
+from reconciliation.changes import BY_CODE, Action, Line
+from reconciliation.changes.words import cells_of
+from reconciliation.models import MasterImport
+
+NEW, CHANGED, SAME, BAD = "new", "changed", "same", "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One row of the file. Lines count from 1, whatever stands above the header."""
+
+    line: int
+
+    def at(self, column: str = "") -> str:
+        """As in `line 17, amount`."""
+        return f"line {self.line}{f', {column}' if column else ''}"
+
+    def short(self) -> str:
+        """As in `line 17`."""
+        return f"line {self.line}"
+
+
+@dataclass(slots=True)
+class CheckedRow:
+    """One row of the file: what it is about, its problems as (column, value, sentence), and (column, before, after)."""
+
+    line: int
+    named: str
+    cells: dict[str, str]
+    outcome: str = SAME
+    pk: int | None = None
+    problems: list[tuple[str, str, str]] = field(default_factory=list)
+    warnings: list[tuple[str, str, str]] = field(default_factory=list)
+    changes: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def said(self) -> str:
+        """What a new record is called, or the first thing that is said of it."""
+        return next((self.cells[name] for name in ("name", "status", "amount", "code") if self.cells.get(name)), "")
+
+    @property
+    def as_line(self) -> Line:
+        """The row as the line of a change set."""
+        if self.outcome == NEW:
+            return Line("", None, Action.ADD, {name: value for name, value in self.cells.items() if value != ""})
+        return Line("", self.pk, Action.CHANGE, self.cells)
+
+
+@dataclass(slots=True)
+class Checked:
+    """The whole file: its rows in their order, and what cannot be said of a single row."""
+
+    rows: list[CheckedRow]
+    missing: list[str] = field(default_factory=list)  # columns that the kind needs and the file does not have
+
+    def count(self, outcome: str) -> int:
+        """How many rows came to this."""
+        return sum(row.outcome == outcome for row in self.rows)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing stands against it."""
+        return not self.missing and not any(row.outcome == BAD for row in self.rows)
+
+    @property
+    def moves(self) -> list[CheckedRow]:
+        """The rows that would make or change something."""
+        return [row for row in self.rows if row.outcome in (NEW, CHANGED)]
+
+
+class _Load(Load):
+    """A load that keeps every problem with its row."""
+
+    def __init__(self) -> None:
+        super().__init__(TABLES, KNOWN, suggests=False)
+        self.of_row: dict[int, list[tuple[str, str, str]]] = defaultdict(list)
+        self.warned: dict[int, list[tuple[str, str, str]]] = defaultdict(list)
+
+    def problem(self, row: Row, column: str, value: Any, message: str) -> None:
+        super().problem(row, column, value, message)
+        self.of_row[id(row)].append((column, self.problems[-1].value, message))
+
+    def warn(self, row: Row, column: str, value: Any, message: str) -> None:
+        super().warn(row, column, value, message)
+        self.warned[id(row)].append((column, self.warnings[-1].value, message))
+
+
+def check(master_import: MasterImport, by: User) -> Checked:
+    """Read the file with its columns as they were matched, and say of every row what it would do."""
+    kind = BY_CODE[master_import.kind]
+    table = kind.table
+    columns = {int(index): name for index, name in master_import.columns.items()}
+    sheet = read(master_import.name, bytes(master_import.content), known_headings(table))
+    given = set(columns.values())
+    needs = [column.name for column in table.columns if column.required and column.name not in given]
+    told = [CheckedRow(line, "", {name: cells[index] for index, name in columns.items()}) for line, cells in sheet.rows]
+    if needs:
+        return Checked(told, needs)
+    load = _Load()
+    load.add(table.name, [(Place(row.line), row.cells) for row in told])
+    with transaction.atomic(), suppress(Refused):  # every problem stands with its row
+        load.check()
+    rows = load.rows.get(table.name, [])
+    _hide_unseen(load, kind.model, rows, by)
+    _compare(table, told, rows, load)
+    return Checked(told)
+
+
+def _hide_unseen(load: _Load, model: type[models.Model], rows: Sequence[Row], by: User) -> None:
+    """What a person does not see is not changed by the person's file."""
+    standing = [row.pk for row in rows if row.standing is not None]
+    seen = set(visible(model, by).filter(pk__in=standing).values_list("pk", flat=True)) if standing else set()
+    for row in rows:
+        if row.standing is not None and row.pk not in seen:
+            load.problem(row, "", "", "belongs to an entity in which you hold no role.")
+
+
+def _compare(table: Any, told: Sequence[CheckedRow], rows: Sequence[Row], load: _Load) -> None:
+    good = {id(row): row.standing for row in rows if not row.is_bad and row.standing is not None}
+    before = dict(zip(good, cells_of(table, list(good.values())), strict=True))
+    for shown, row in zip(told, rows, strict=True):
+        shown.problems, shown.warnings = load.of_row[id(row)], load.warned[id(row)]
+        shown.named = " / ".join(str(row.cells.get(part) or "") for part in table.key if row.cells.get(part))
+        if row.is_bad:
+            shown.outcome = BAD
+        elif row.standing is None:
+            shown.outcome = NEW
+        else:
+            shown.pk = row.pk
+            differs = {name for name, after in row.sets.items() if getattr(row.standing, name) != after}
+            stands = before[id(row)]
+            names = [column.name for column in table.columns if column.sets in differs and column.name in shown.cells]
+            shown.changes = [(name, str(stands.get(name, "")), shown.cells[name]) for name in names]
+            shown.outcome = CHANGED if shown.changes else SAME
+
+
+def problem_lines(checked: Checked) -> list[tuple[int, str, str, str]]:
+    """(line, column, value, sentence) of every problem, in the file's order; for a file to mend it by."""
+    return [(row.line, *problem) for row in checked.rows for problem in row.problems]

@@ -1,0 +1,61 @@
+"""How systems' keys stand to our records, as the database tells it whenever it is asked."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from portal.models import Crosswalk
+from portal.models.access import ScopedQuerySet
+
+
+class Mapping(models.Model):
+    """One key of a system, one of our records without a key in it, or one of its records that means none of ours; per entity.
+
+    A view and no table: rows are written as crosswalks. `entries`, `hours` and `money` (currency to amount) are what is open.
+    """
+
+    class State(models.TextChoices):
+        UNMAPPED = "unmapped", "Unmapped"
+        THEIRS = "theirs", "Theirs, not ours"
+        MAPPED = "mapped", "Mapped"
+        SCHEDULED = "scheduled", "Scheduled"
+        ENDED = "ended", "Ended"
+
+    id = models.BigIntegerField(primary_key=True)
+    origin = models.CharField(max_length=10)  # key, record or foreign
+    connection = models.ForeignKey("portal.Connection", models.DO_NOTHING, related_name="+")
+    system = models.CharField(max_length=40)
+    realm = models.CharField(max_length=120)
+    kind = models.CharField(max_length=20, choices=Crosswalk.Kind.choices)
+    external_id = models.CharField(max_length=200, null=True)  # noqa: DJ001 - there is none, which is not an empty one
+    their_code = models.CharField(max_length=200, null=True)  # noqa: DJ001
+    their_name = models.CharField(max_length=300, null=True)  # noqa: DJ001
+    foreign_id = models.BigIntegerField(null=True)
+    crosswalk_id = models.BigIntegerField(null=True)
+    internal_id = models.BigIntegerField(null=True)
+    code = models.CharField(max_length=200, null=True)  # noqa: DJ001
+    name = models.CharField(max_length=300, null=True)  # noqa: DJ001
+    entity = models.ForeignKey("portal.LegalEntity", models.DO_NOTHING, null=True, related_name="+")
+    valid_from = models.DateField(null=True)
+    valid_to = models.DateField(null=True)
+    allows_many = models.BooleanField()
+    state = models.CharField(max_length=10, choices=State.choices)
+    is_ambiguous = models.BooleanField()
+    is_expiring = models.BooleanField()
+    is_conflicting = models.BooleanField()
+    is_inactive = models.BooleanField()
+    entries = models.BigIntegerField()
+    hours = models.DecimalField(max_digits=18, decimal_places=4)
+    money = models.JSONField()
+
+    objects = ScopedQuerySet.as_manager()
+
+    class Meta:
+        managed = False
+        db_table = "reconciliation_mapping"
+        ordering = ["-entries", "kind", "code", "id"]
+
+    def __str__(self) -> str:
+        ours = f"{self.code} {self.name or ''}".strip() if self.internal_id else ""
+        theirs = f"{self.their_code or self.external_id or ''} {self.their_name or ''}".strip()
+        return f"{self.get_kind_display()} {ours or theirs}"

@@ -1,0 +1,90 @@
+"""Files as people save them: a header wherever it stands, cells as texts, and nothing taken on trust."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import pytest
+import xlsxwriter
+
+from portal.importing.domains import TABLES
+from portal.importing.headings import known_headings, match
+from portal.importing.problems import Unreadable
+from portal.importing.sheets import MOST_ROWS, read
+
+CUSTOMERS = next(table for table in TABLES if table.name == "customers")
+KNOWN = known_headings(CUSTOMERS)
+
+
+def book(*rows: Sequence[Any]) -> bytes:
+    held = io.BytesIO()
+    written = xlsxwriter.Workbook(held, {"default_date_format": "yyyy-mm-dd"})
+    sheet = written.add_worksheet()
+    for number, row in enumerate(rows):
+        sheet.write_row(number, 0, row)
+    written.close()
+    return held.getvalue()
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_csv_is_read_with_any_usual_delimiter(delimiter: str) -> None:
+    text = '\ufeffcode,name\nC-1,"Acme, Inc."\n'.replace(",", delimiter, 1).replace("C-1,", f"C-1{delimiter}")
+    assert read("c.csv", text.encode(), KNOWN).rows == ((2, ("C-1", "Acme, Inc.")),)
+
+
+def test_what_stands_above_the_header_is_passed_over_and_lines_count_from_the_file() -> None:
+    text = "Tieout · Customers\nRows,1\n\ncode,name,currency\nC-1,Acme,USD\n\nC-2,Beta,EUR\n"
+    sheet = read("c.csv", text.encode(), KNOWN)
+    assert sheet.header == ("code", "name", "currency")
+    assert [line for line, _ in sheet.rows] == [5, 7]
+
+
+def test_a_workbooks_cells_become_the_texts_that_a_csv_would_hold() -> None:
+    content = book(("code", "name", "active_to"), (4711, "Acme", date(2026, 12, 31)), ("C-2", 1.5, True))
+    assert [cells for _, cells in read("c.xlsx", content, KNOWN).rows] == [
+        ("4711", "Acme", "2026-12-31"),
+        ("C-2", "1.5", "true"),
+    ]
+
+
+def test_the_apostrophe_that_keeps_a_text_from_running_is_taken_off() -> None:
+    rows = read("c.csv", b"code,name\nC-1,'=SUM(A1)\nC-2,'s-Gravenhage\n", KNOWN).rows
+    assert [cells[1] for _, cells in rows] == ["=SUM(A1)", "'s-Gravenhage"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty"),
+        (b"code,name\nC-1,\"Acme\n", "unclosed quotation mark"),
+        (b"code,name\nC-1,Gr\xfcn\n", "Line 2 is not UTF-8"),
+        (b"code,code\n1,2\n", "stands twice"),
+        (b"code,name\n1,2,3\n", "more cells than the header"),
+        (b"code,name\n" + b"1,2\n" * (MOST_ROWS + 1), "at most 20,000 are taken"),
+        (b"PK\x03\x04 no workbook", "damaged, protected or not whole"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_says_why(content: bytes, sentence: str) -> None:
+    with pytest.raises(Unreadable, match=sentence):
+        read("c", content, KNOWN)
+
+
+def test_a_small_workbook_that_claims_a_huge_sheet_is_refused_before_it_is_read() -> None:
+    held = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(book(("code",), ("1",)))) as whole, zipfile.ZipFile(held, "w") as false:
+        for member in whole.infolist():
+            data = whole.read(member)
+            if member.filename == "xl/worksheets/sheet1.xml":
+                data = data.replace(b'r="A2"', b'r="XFD1048576"')
+            false.writestr(member, data)
+    with pytest.raises(Unreadable, match="reaches to XFD1048576"):
+        read("c.xlsx", held.getvalue(), KNOWN)
+
+
+def test_headings_are_matched_by_name_by_memory_and_by_likeness_and_each_column_once() -> None:
+    header = ("Code", "Customer name", "Curency", "VAT", "tax number", "Colour")
+    assert match(CUSTOMERS, header, {"customer_name": "name"}) == {0: "code", 1: "name", 2: "currency", 4: "tax_number"}

@@ -1,0 +1,251 @@
+"""Master data by file through the browser: matched, checked, drafted, agreed to, and the second time nothing."""
+
+from __future__ import annotations
+
+import io
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection as database
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from portal.models import (
+    AuditEvent,
+    Contract,
+    Customer,
+    ExchangeRate,
+    GrantRole,
+    IntercompanyRelation,
+    Milestone,
+    PurchaseOrder,
+    Task,
+    User,
+)
+from portal.views.governed import MASTERS
+from reconciliation import changes, imports
+from reconciliation.models import ChangeSet, ColumnChoice, MasterImport
+from reconciliation.views.records import kind_for
+from tests import world
+from tests.reconciliation import desk
+from tests.reconciliation import firm as firms
+from tests.reconciliation.firm import Firm, build
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def firm() -> Firm:
+    made = build()
+    made.customer.entity = made.entity
+    made.customer.save()
+    return made
+
+
+@pytest.fixture
+def fay(firm: Firm, client: Client) -> User:
+    person = world.user("fay", GrantRole.ANALYST, firm.entity)
+    client.force_login(person)
+    return person
+
+
+def upload(client: Client, text: str | bytes, kind: str = "customer", name: str = "customers.csv") -> MasterImport:
+    content = text.encode() if isinstance(text, str) else text
+    answer = client.post(reverse("import_new"), {"kind": kind, "file": SimpleUploadedFile(name, content)})
+    assert answer.status_code == 303, answer.content.decode()[-3000:]
+    return MasterImport.objects.latest("pk")
+
+
+def carry_out(change_set: ChangeSet, firm: Firm, name: str = "carla") -> None:
+    """Submit it, and let a second person agree."""
+    changes.submit(change_set, change_set.created_by)
+    carla = world.user(name, GrantRole.CONTROLLER, firm.entity)
+    changes.approve(change_set, carla, "Agreed.", signed_in_again=True)
+    changes.run(change_set.pk)
+    change_set.refresh_from_db()
+
+
+def drafted(client: Client, made: MasterImport, reason: str = "New in the CRM.") -> ChangeSet:
+    answer = client.post(reverse("import", args=[made.pk]), {"action": "draft", "reason": reason})
+    assert answer.status_code == 303, answer.content.decode()[-3000:]
+    made.refresh_from_db()
+    assert made.change_set is not None
+    return made.change_set
+
+
+def test_a_file_becomes_a_change_that_another_agrees_to_and_the_second_time_nothing(
+    firm: Firm, fay: User, client: Client
+) -> None:
+    text = "code,name,currency,entity\nACME,Acme Holding,USD,US\nBETA,Beta Ltd,USD,US\n"
+    made = upload(client, text)
+    page = client.get(reverse("import", args=[made.pk])).content.decode()
+    assert "<ins>Acme Holding</ins>" in page
+    assert "BETA" in page
+    change_set = drafted(client, made)
+    assert not Customer.objects.filter(code="BETA").exists()
+    assert [(line.action, line.key) for line in change_set.lines.order_by("position")] == [
+        ("change", firm.customer.pk), ("add", None),
+    ]  # fmt: skip
+    assert "customers.csv" in change_set.reason
+    carry_out(change_set, firm)
+    assert Customer.objects.get(code="BETA").name == "Beta Ltd"
+    firm.customer.refresh_from_db()
+    assert firm.customer.name == "Acme Holding"
+    again = upload(client, text)
+    assert "Nothing changes" in client.get(reverse("import", args=[again.pk])).content.decode()
+    refused = client.post(reverse("import", args=[again.pk]), {"action": "draft", "reason": "again"})
+    assert (refused.status_code, ChangeSet.objects.count()) == (422, 1)
+    assert bytes(made.content) == text.encode()
+    assert AuditEvent.objects.filter(action="import.drafted").count() == 1
+
+
+def test_every_row_that_cannot_be_taken_is_named_first_and_can_be_downloaded(
+    firm: Firm, fay: User, client: Client
+) -> None:
+    made = upload(
+        client,
+        "code,name,currency,entity,tax_number\nACME,Acme Inc.,USD,US,\nB,Beta,XXX,US,\nC,Gamma,USD,NOPE,\n"
+        "D,Delta,USD,US,DE136695970\n",
+    )
+    page = client.get(reverse("import", args=[made.pk])).content.decode()
+    assert "3 rows cannot be taken" in page
+    assert "is not a currency in use" in page
+    assert page.index("Cannot be taken") < page.index("Beta") if "Beta" in page else True
+    answer: Any = client.get(reverse("import_problems", args=[made.pk]))
+    lines = b"".join(answer.streaming_content).decode().splitlines()
+    assert lines[0] == "line,column,value,problem"
+    assert [line.split(",")[:3] for line in lines[1:]] == [
+        ["3", "currency", "XXX"], ["4", "entity", "NOPE"], ["5", "tax_number", "DE136695970"],
+    ]  # fmt: skip
+    assert client.post(reverse("import", args=[made.pk]), {"action": "draft", "reason": "x"}).status_code == 422
+    assert not ChangeSet.objects.exists()
+
+
+def test_what_a_person_says_of_the_columns_is_remembered_for_the_next_file(
+    firm: Firm, fay: User, client: Client
+) -> None:
+    text = "Kdnr,Bezeichnung,currency,Farbe\nBETA,Beta,USD,red\n"
+    made = upload(client, text)
+    assert (made.state, made.columns) == ("matching", {"2": "currency"})
+    chosen = {"action": "columns", "column-0": "code", "column-1": "name", "column-2": "currency", "column-3": ""}
+    assert client.post(reverse("import", args=[made.pk]), chosen).status_code == 303
+    assert set(ColumnChoice.objects.values_list("heading", "column")) == {
+        ("kdnr", "code"), ("bezeichnung", "name"), ("currency", "currency"),
+    }  # fmt: skip
+    assert upload(client, text.replace("BETA", "GAMMA")).columns == {"0": "code", "1": "name", "2": "currency"}
+
+
+def test_two_columns_are_not_the_same_one(firm: Firm, fay: User, client: Client) -> None:
+    made = upload(client, "a,b,currency\nBETA,Beta,USD\n")
+    answer = client.post(
+        reverse("import", args=[made.pk]), {"action": "columns", "column-0": "code", "column-1": "code"}
+    )
+    assert answer.status_code == 422
+    assert "Two columns are code" in answer.content.decode()
+
+
+def test_a_row_of_an_entity_that_the_person_does_not_see_is_not_taken(firm: Firm, client: Client) -> None:
+    gb = world.entity("GB", "GBP")
+    client.force_login(world.user("gus", GrantRole.ANALYST, gb))
+    made = upload(client, "code,name,currency\nACME,Mine now,USD\n")
+    page = client.get(reverse("import", args=[made.pk])).content.decode()
+    assert "belongs to an entity in which you hold no role" in page
+    assert "Acme Inc." not in page
+
+
+def test_a_file_is_seen_by_who_uploaded_it_and_by_nobody_beside(firm: Firm, fay: User, client: Client) -> None:
+    made = upload(client, "code,name,currency,entity\nBETA,Beta,USD,US\n")
+    client.force_login(world.user("gus", GrantRole.CONTROLLER, world.entity("GB", "GBP")))
+    for name in ("import", "import_file", "import_problems"):
+        assert client.get(reverse(name, args=[made.pk])).status_code == 404
+    assert "customers.csv" not in client.get(reverse("imports")).content.decode()
+
+
+def test_a_project_manager_imports_nothing(firm: Firm, client: Client) -> None:
+    client.force_login(world.user("pia", GrantRole.PROJECT_MANAGER, firm.entity))
+    assert client.get(reverse("import_new")).status_code == 403
+
+
+def test_thousands_of_rows_take_as_many_statements_as_a_few(firm: Firm, fay: User) -> None:
+    def asked(count: int) -> int:
+        rows = "".join(f"{count}-{n},Customer {count} {n},USD,US\n" for n in range(count))
+        made = imports.receive("customer", "c.csv", f"code,name,currency,entity\n{rows}".encode(), by=fay)
+        with CaptureQueriesContext(database) as captured:
+            assert imports.check(made, fay).count("new") == count
+        return len(captured)
+
+    assert asked(2) == asked(3_000)
+
+
+def test_discarding_takes_nothing_and_keeps_the_file(firm: Firm, fay: User, client: Client) -> None:
+    made = upload(client, "code,name,currency\nBETA,Beta,USD\n")
+    assert client.post(reverse("import", args=[made.pk]), {"action": "discard"}).status_code == 303
+    made.refresh_from_db()
+    assert (made.state, made.rows) == ("discarded", 1)
+    assert client.post(reverse("import", args=[made.pk]), {"action": "draft", "reason": "x"}).status_code == 422
+
+
+def one_of_each(firm: Firm) -> None:
+    """Records of the kinds that the firm does without."""
+    since = date(2026, 1, 1)
+    gb = world.entity("GB", "GBP")
+    IntercompanyRelation.objects.create(provider=gb, receiver=firm.entity, valid_from=since)
+    firms.centre(firm.entity, valid_from=since)
+    PurchaseOrder.objects.create(
+        contract=firm.contract, number="=PO-1", amount=Decimal("1000.50"), currency="USD", valid_from=since
+    )
+    task = Task.objects.create(project=firm.project, code="DEV", name="Development")
+    Milestone.objects.create(
+        project=firm.project, code="M1", name="First", due_on=since, amount=Decimal(100), currency="USD"
+    )
+    ExchangeRate.objects.create(currency="GBP", to_currency="USD", rate=Decimal("1.25"), valid_from=since, source="ecb")
+    firms.alias("task", "develop", task.pk, firm.source)
+    firms.key(firm.target, "task", task.pk, "'77")
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+@pytest.mark.parametrize("model", [name for name in MASTERS if kind_for(name)])
+def test_the_export_of_every_list_is_imported_again_unchanged(
+    model: str, form: str, firm: Firm, client: Client
+) -> None:
+    desk.furnish(firm)
+    one_of_each(firm)
+    boss = world.user("boss", GrantRole.CONTROLLER, everywhere=True)
+    client.force_login(boss)
+    answer: Any = client.get(reverse("master", args=[model]), {"export": form, "of": "import"})
+    content = b"".join(answer.streaming_content)
+    kind = kind_for(model)
+    assert kind is not None
+    count = kind.model._base_manager.count()
+    assert count
+    made = imports.receive(kind.code, f"{model}.{form}", content, by=boss)
+    assert made.state == "checked"
+    checked = imports.check(made, boss)
+    assert [row for row in checked.rows if row.outcome != "same"] == []
+    assert len(checked.rows) == count
+
+
+def test_a_contract_in_another_currency_than_its_customers_is_a_row_that_cannot_be_taken(
+    firm: Firm, fay: User, client: Client
+) -> None:
+    made = upload(client, "code,name,customer,entity,currency\nK-2,Second,ACME,US,EUR\n", "contract", "contracts.csv")
+    checked = imports.check(made, fay)
+    assert checked.rows[0].problems == [("currency", "EUR", "differs from USD, in which customer ACME is billed.")]
+    assert not Contract.objects.filter(code="K-2").exists()
+
+
+def test_a_file_in_a_workbook_is_the_same_file(firm: Firm, fay: User, client: Client) -> None:
+    import xlsxwriter
+
+    held = io.BytesIO()
+    book = xlsxwriter.Workbook(held)
+    sheet = book.add_worksheet()
+    for number, row in enumerate([("code", "name", "currency", "entity"), ("BETA", "Beta", "USD", "US")]):
+        sheet.write_row(number, 0, row)
+    book.close()
+    made = upload(client, held.getvalue(), name="customers.xlsx")
+    assert imports.check(made, fay).count("new") == 1
