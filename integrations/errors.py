@@ -81,5 +81,7 @@ REJECTION_CODES: dict[str, str] = {
     "record-changed": "The record was changed in the target meanwhile.",
     "schema-changed": "The target no longer accepts the fields we send.",
     "amount-invalid": "The target refused an amount, rate or currency.",
+    "twin": "The target has a record of the same name that is not known as ours.",
+    "gone": "The target does not hold the record any more.",
     "text-invalid": "The target refused a text.",
 }

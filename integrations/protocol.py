@@ -1,4 +1,6 @@
-"""What a connector is: a Source, a Target, or both. No base class to inherit, no Django, no database, no clock of its own.
+"""What a connector is: a Source, a Target, a Subscriber, or several of them.
+
+No base class to inherit, no Django, no database, no clock of its own.
 
 A connector is built as `Connector(account, http)` and is cheap to build; it keeps nothing between calls but what `http`
 keeps for it (sessions, tokens). Every failure is one of `errors.py`. `pull`, `fetch` and `receive` yield untouched vendor
@@ -14,7 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from integrations.errors import ConnectorError
-from portal.records import CanonicalRecord, Posting, Receipt, StatementLine
+from portal.records import CanonicalRecord, Held, Posting, Publication, PublishedKind, Receipt, StatementLine
 
 if TYPE_CHECKING:
     from integrations.http import Http
@@ -116,6 +118,18 @@ class Capabilities:
     hours_tolerance: Decimal = Decimal(0)  # hours that the target's own unit cannot tell apart; read-back allows for it
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Takes:
+    """What a system takes of one kind of master data, by our field names; `refuses` says of every other field why not.
+
+    `keyed` says that the number which it gives the record is the key by which it names the record ever after.
+    """
+
+    figures: frozenset[str]
+    refuses: Mapping[str, str] = field(default_factory=dict)
+    keyed: bool = False
+
+
 @runtime_checkable
 class Source(Protocol):
     """Where approved time, expenses or master data come from."""
@@ -196,12 +210,46 @@ class Target(Protocol):
         ...
 
 
+@runtime_checkable
+class Subscriber(Protocol):
+    """A system that is told master data: a tracker that is provisioned, a system that takes rates and contracts."""
+
+    name: str
+    settings: tuple[Setting, ...]
+    capabilities: Capabilities
+    publishes: Mapping[PublishedKind, Takes]  # a kind that is not in it is not taken at all
+
+    def check(self) -> str:
+        """Prove, without writing, that the account answers; returns one sentence for the connection page."""
+        ...
+
+    def publication_body(self, publication: Publication) -> Any:
+        """What would be sent for one publication, as json.dumps takes it; pure. Its hash is stored before the call."""
+        ...
+
+    def publish(self, publication: Publication) -> str:
+        """Make or change one record; the system's own number of it.
+
+        A record without a number is made only after the system was asked whether it has one of the same name: where it has,
+        Rejected is raised with the code `twin` and its number as `vendor_code`. A record with one is changed, to the same
+        values however often.
+        """
+        ...
+
+    def held(self, publications: Sequence[Publication]) -> Mapping[str, Held]:
+        """What the system holds of records, by our key; one that it does not hold is left out.
+
+        A record without a number is looked for by what is the same about it whoever made it: its code, its name, its place.
+        """
+        ...
+
+
 class ConnectorType(Protocol):
     """What the registry holds: the class of a connector."""
 
     name: str
     settings: tuple[Setting, ...]
 
-    def __call__(self, account: Account, http: Http) -> Source | Target:
+    def __call__(self, account: Account, http: Http) -> Source | Target | Subscriber:
         """Build the connector of one account; cheap, and without a call."""
         ...

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from enum import IntEnum
 
+from django.db.models import Q
+
 from integrations import absences, hints, inbox, outbox, statements, streams, subscriptions, wake
 from integrations.models import Run
 from integrations.sql import streams as stream_sql
@@ -84,9 +86,8 @@ def keep_subscriptions(connection_id: int) -> None:
 
 def deliver(connection_id: int) -> None:
     """Post what is due at a target, look up what is in doubt, read back what was accepted."""
-    if not Connection.objects.filter(pk=connection_id, is_target=True).exists() or not waiting.try_lock(
-        Stage.DELIVER, connection_id
-    ):
+    receives = Connection.objects.filter(Q(is_target=True) | Q(is_subscriber=True), pk=connection_id).exists()
+    if not receives or not waiting.try_lock(Stage.DELIVER, connection_id):
         return
     try:
         told = outbox.deliver(connection_id, seconds=SECONDS)

@@ -97,8 +97,11 @@ def _posted_stays() -> list[str]:
             """
         SELECT s.entry_id FROM portal_ledgerstate s
          WHERE s.state = 'reversed' AND NOT EXISTS (
-               SELECT 1 FROM portal_ledgerentry e JOIN portal_receipt r ON r.entry_id = e.id WHERE e.reverses_id = s.entry_id)""",
-            "Entry {0} is reversed, and no receipted reversal takes it back.",
+               SELECT 1 FROM portal_ledgerentry e JOIN portal_receipt r ON r.entry_id = e.id WHERE e.reverses_id = s.entry_id)
+           AND NOT EXISTS (
+               SELECT 1 FROM portal_ledgerentry o JOIN portal_ledgerentry e ON e.document_id = o.document_id AND e.id > o.id
+                 JOIN portal_receipt r ON r.entry_id = e.id WHERE o.id = s.entry_id AND o.kind = 'master')""",
+            "Entry {0} is reversed, and neither a receipted reversal nor a later version of master data took its place.",
         )
         + breaches(
             """
@@ -141,7 +144,8 @@ def _versions_follow() -> list[str]:
           LEFT JOIN LATERAL (
             SELECT count(*) AS versions, max(version) AS last FROM (
               SELECT version FROM portal_timeentry WHERE document_id = d.id AND d.kind = 'time'
-              UNION ALL SELECT version FROM portal_expense WHERE document_id = d.id AND d.kind = 'expense') v) v ON true
+              UNION ALL SELECT version FROM portal_expense WHERE document_id = d.id AND d.kind = 'expense'
+              UNION ALL SELECT version FROM portal_publishedversion WHERE document_id = d.id AND d.kind = 'master') v) v ON true
          WHERE v.versions <> d.current_version OR v.last <> d.current_version""",
         "Document {0} ({1}) is at version {2}, and its versions do not count up to it.",
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 
 class DocumentKind(StrEnum):
@@ -305,3 +305,43 @@ class PaymentRecord(BillingRecord):
     amount: Decimal = Decimal(0)
     unapplied: Decimal | None = None
     reference: str = ""  # the bank's or the customer's
+
+
+class PublishedKind(StrEnum):
+    """Master data that other systems are told, each kind after those that it names."""
+
+    CUSTOMER = "customer"
+    PROJECT = "project"
+    TASK = "task"
+    ASSIGNMENT = "assignment"  # a person on a project
+    CONTRACT = "contract"  # the terms of its contract on a project
+    RATE = "rate"  # the agreed rate of a person on a project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """One version of a master record addressed to one system: what it is to hold, in our words.
+
+    `key` is the idempotency key. `number` is the system's own key of the record; where it is empty the record is made there,
+    and must not be made twice. `names` are the system's keys of what the record names, by kind. `figures` are as JSON takes
+    them: dates in ISO 8601, decimals as text, None for what is empty.
+    """
+
+    reverses: ClassVar[str] = ""  # a version is followed by the next one, never taken back
+
+    key: str
+    kind: PublishedKind
+    version: int
+    entity: str = ""
+    number: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a system holds of a master record, in our words; a figure that it does not state is left out."""
+
+    number: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)

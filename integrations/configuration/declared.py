@@ -26,8 +26,10 @@ from portal.importing.load import Load
 from portal.importing.tables import Row
 from portal.models import Connection
 from reconciliation import policies as policy_settings
+from reconciliation import publishing
 
 _TIMEOUTS = ("connect_timeout", "read_timeout", "total_timeout")
+_TOLD = ("provisions", "subscribes")
 _ROTATED = re.compile(r"_(previous|\d+)$")
 
 
@@ -36,14 +38,41 @@ def check(load: Load, rows: Sequence[Row]) -> None:
     for row in rows:
         kind = registry.connector_type(row.values["connector"])
         will_be = partial(row.will_be, model=Connection)
-        for role, verb in (("source", "pull"), ("target", "push")):
+        for role, verb in (("source", "pull"), ("target", "push"), ("subscriber", "publish")):
             if role in row.values["roles"] and not hasattr(kind, verb):
                 load.problem(row, "roles", role, f"is not something that {kind.name} can be.")
         _check_address(load, row, kind, will_be("base_url"))
         _check_settings(load, row, kind, will_be("settings"))
+        _check_told(load, row, kind, will_be("settings"))
         _check_credentials(load, row, kind, will_be("credentials"))
         if kind.name == "files" and not row.is_bad:
             _check_files(load, row)
+
+
+def _check_told(load: Load, row: Row, kind: ConnectorType, given: Mapping[str, Any]) -> None:
+    """What a subscriber is told: kinds that its connector takes, and none to a connection that is no subscriber."""
+    is_subscriber = "subscriber" in row.values["roles"]
+    taken = getattr(kind, "publishes", {})
+    named = 0
+    for name, kinds in (("provisions", publishing.PROVISIONED), ("subscribes", publishing.SUBSCRIBED)):
+        value = given.get(name)
+        if value is None:
+            continue
+        known = [str(one) for one in kinds if one in taken]
+        if not isinstance(value, list) or set(value) - set(known):
+            expected = f"expected some of {', '.join(known)}" if known else f"{kind.name} takes none"
+            load.problem(row, f"settings.{name}", shown(value), f"is not a list of kinds of master data; {expected}.")
+        elif value and not is_subscriber:
+            load.problem(
+                row, f"settings.{name}", shown(value),
+                'is told to a subscriber only; add "subscriber" to the roles of the connection.',
+            )  # fmt: skip
+        named += len(value)
+    if is_subscriber and not named:
+        load.problem(
+            row, "roles", "subscriber",
+            "is told nothing: name kinds of master data under settings.provisions or settings.subscribes.",
+        )  # fmt: skip
 
 
 def _check_address(load: Load, row: Row, kind: ConnectorType, base_url: str) -> None:
@@ -75,6 +104,8 @@ def _check_settings(load: Load, row: Row, kind: ConnectorType, given: Mapping[st
             load.problem(row, f"settings.{name}", "", "is a secret; name where it lies under credentials instead.")
         elif setting is not None:
             _check_setting(load, row, setting, value)
+        elif name in _TOLD:
+            continue  # checked with the roles
         elif name in _TIMEOUTS:
             _check_seconds(load, row, name, value)
         elif name == "owns":

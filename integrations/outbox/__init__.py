@@ -8,6 +8,8 @@ at any time, and does nothing where nothing is due.
 
 from __future__ import annotations
 
+from django.db.models import Q
+
 from integrations.outbox import settlements
 from integrations.outbox.people import NotConfirmed, adopt, check_now, shown_by_statement
 from integrations.outbox.queue import Queue, queue
@@ -41,4 +43,4 @@ def read_back(connection_id: int, limit: int = 5000, *, again: bool = False) -> 
 
 
 def _target(connection_id: int) -> Connection:
-    return Connection.objects.get(pk=connection_id, is_target=True)
+    return Connection.objects.get(Q(is_target=True) | Q(is_subscriber=True), pk=connection_id)

@@ -6,16 +6,18 @@ and every sentence names the value, the expectation and the way out. The codes a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from integrations.errors import REJECTION_CODES, Rejected
+from integrations.outbox import speaking
 from integrations.sql import outbound as sql
 from integrations.sql.outbound import About, Standing
 from portal import ledger
 from portal.ledger import Claim
 from portal.models import Connection
-from reconciliation import cases, corrections
+from portal.records import Held, Receipt, StatementLine
+from reconciliation import cases, corrections, publishing
 from reconciliation.cases import NewHold, Refusal
 from reconciliation.sql import documents
 
@@ -63,6 +65,45 @@ def key_reused(connection: Connection, claims: Sequence[Claim]) -> None:
     )
     _stop(
         connection, claims, KEY_REUSED, sentence, f"Postings to {connection} changed under a key that was used already."
+    )
+
+
+def not_taken(connection: Connection, refusals: Sequence[tuple[int, Rejected]]) -> None:
+    """Open the cases of refused publications; one of the same name there is a case of its own kind."""
+    publishing.refused(
+        connection,
+        [
+            publishing.Refusal(
+                entry_id, error.detail[:500] or said(error), error.vendor_code if error.code == "twin" else ""
+            )
+            for entry_id, error in refusals
+        ],
+    )
+
+
+def taken(connection: Connection, accepted: Sequence[tuple[int, Receipt | StatementLine | Held]]) -> None:
+    """Let master data learn the system's own numbers of records that it took; of postings nothing is learned."""
+    publishing.taken(
+        connection,
+        [
+            (entry_id, *speaking.number_in(proof.number))
+            for entry_id, proof in accepted
+            if isinstance(proof, Held | Receipt)
+        ],
+    )
+
+
+def published(
+    connection: Connection,
+    equal: Sequence[Standing],
+    different: Sequence[tuple[Standing, Mapping[str, Sequence[str]]]],
+    publications: Collection[int],
+) -> None:
+    """What a system held of master data when it was read back."""
+    publishing.compared(
+        connection,
+        [entry.entry_id for entry in equal if entry.entry_id in publications],
+        [(entry.entry_id, differing) for entry, differing in different if entry.entry_id in publications],
     )
 
 
@@ -154,6 +195,12 @@ def not_persisted(connection: Connection, entries: Sequence[Standing]) -> None:
         "Find out who deleted it; it is never booked again by itself: book it again under a new key, or leave it out."
     )
     _note(connection, gone, GONE, sentence, f"Posted records have disappeared from {connection}.")
+
+
+def not_held(connection: Connection, entries: Sequence[Standing]) -> None:
+    """Publications of which the system does not hold the record any more."""
+    if connection.is_subscriber and entries:
+        publishing.gone(sql.publications_among([entry.entry_id for entry in entries]))
 
 
 def settled(entry_ids: Sequence[int]) -> None:

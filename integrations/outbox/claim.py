@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from integrations import failpoints, postings, slots, timing
-from integrations.outbox import causes
+from integrations.outbox import causes, speaking
 from integrations.outbox.crew import Call
-from integrations.protocol import Target
+from integrations.protocol import Subscriber, Target
 from integrations.sql import outbound as sql
 from integrations.sql.outbound import Standing
 from portal import ledger
 from portal.ledger import Claim
 from portal.models import Attempt, Connection
-from portal.records import Posting
+from portal.records import Posting, Publication
 from reconciliation import validation
 
 ACTOR = "outbox"
@@ -44,7 +44,7 @@ def lease_of(target_deadline: float) -> float:
     return max(timing.scaled(timing.LEASE), 2 * target_deadline)
 
 
-def pushes(connection: Connection, target: Target, limit: int, deadline: float, *, idle: bool) -> Claimed:
+def pushes(connection: Connection, target: Target | Subscriber, limit: int, deadline: float, *, idle: bool) -> Claimed:
     """Claim due entries, fairly between entities, and write the intent to push them.
 
     `deadline` is one call's, in seconds; `idle` says that no other call of this worker is under way.
@@ -55,8 +55,8 @@ def pushes(connection: Connection, target: Target, limit: int, deadline: float, 
         if not claims:
             return Claimed([], 0)
         going, fallen = _at_the_door(connection, claims, idle=idle)
-        built = postings.build(sql.booked_by([claim.entry_id for claim in going]))
-        hashes = {entry_id: postings.digest(target.body(posting)) for entry_id, posting in built.items()}
+        built = speaking.build([claim.entry_id for claim in going])
+        hashes = {entry_id: postings.digest(speaking.body(target, said)) for entry_id, said in built.items()}
         failpoints.pass_by("before-intent")
         seconds = lease_of(deadline)
         sent = ledger.send(
@@ -106,7 +106,7 @@ def questions(
         for entries in of_entities.values()
         for start in range(0, len(entries), per_call)
     ]
-    built = postings.build(sql.booked_by([entry.entry_id for entry in due]))
+    built = speaking.build([entry.entry_id for entry in due], asking=True)
     ids = sql.open_attempts(
         connection.pk,
         purpose,
@@ -153,7 +153,7 @@ def _refuse(connection: Connection, going: Sequence[Claim], refused: Sequence[in
     causes.key_reused(connection, [claim for claim in going if claim.entry_id in set(refused)])
 
 
-def _in_calls(entries: Sequence[Standing], built: dict[int, Posting], size: int) -> list[list[Standing]]:
+def _in_calls(entries: Sequence[Standing], built: dict[int, Posting | Publication], size: int) -> list[list[Standing]]:
     """Entries in calls of at most `size`, each of one kind and one entity's, reversals apart from what is new."""
     kinds: dict[tuple[str, str, bool], list[Standing]] = {}
     for entry in entries:

@@ -18,10 +18,11 @@ from queue import Empty, SimpleQueue
 from integrations import failpoints
 from integrations.errors import ConnectorError, InDoubt, Unavailable
 from integrations.http import Exchange, recording
-from integrations.protocol import Target
+from integrations.outbox import speaking
+from integrations.protocol import Subscriber, Target
 from integrations.sql.outbound import Standing
 from portal.models import Attempt
-from portal.records import Posting, Receipt, StatementLine
+from portal.records import Held, Posting, Publication, Receipt, StatementLine
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class Call:
     attempt_id: int
     purpose: Attempt.Purpose
     entries: Sequence[Standing]
-    postings: Sequence[Posting]
+    postings: Sequence[Posting | Publication]
     send_by: float  # monotonic; after it the lease may not last for the call
 
 
@@ -44,13 +45,13 @@ class Answer:
     call: Call
     sent: bool = True
     outcomes: Sequence[Receipt | ConnectorError] = ()
-    found: Mapping[str, StatementLine] = field(default_factory=dict)
+    found: Mapping[str, StatementLine | Held] = field(default_factory=dict)
     error: ConnectorError | None = None
     exchanges: Sequence[Exchange] = ()
     duration_ms: int = 0
 
 
-def make(call: Call, target: Target) -> Answer:
+def make(call: Call, target: Target | Subscriber) -> Answer:
     """Make one call and catch whatever comes of it."""
     if time.monotonic() > call.send_by:
         return Answer(call=call, sent=False)
@@ -61,9 +62,10 @@ def make(call: Call, target: Target) -> Answer:
             if call.purpose == Attempt.Purpose.PUSH:
                 failpoints.pass_by("after-intent")
                 failpoints.die_soon("after-send")
-                answer.outcomes = list(target.push(call.postings))
+                answer.outcomes = list(speaking.push(target, call.postings))
             else:
-                answer.found = dict(target.find([entry.key for entry in call.entries]))
+                in_doubt = call.purpose == Attempt.Purpose.FIND
+                answer.found = dict(speaking.find(target, call.postings, in_doubt=in_doubt))
         except ConnectorError as error:
             answer.error = error
         except Exception as error:  # a connector's own fault must not leave the entry without an answer
@@ -80,7 +82,7 @@ def make(call: Call, target: Target) -> Answer:
 class Crew:
     """Threads over a queue of calls. `build` makes the connector of one thread, in the caller's thread."""
 
-    def __init__(self, build: Callable[[], Target]) -> None:
+    def __init__(self, build: Callable[[], Target | Subscriber]) -> None:
         self._build = build
         self._changed = threading.Condition()
         self._calls: deque[Call] = deque()
@@ -137,7 +139,7 @@ class Crew:
             self._dismissed = True
             self._changed.notify_all()
 
-    def _work(self, number: int, target: Target) -> None:
+    def _work(self, number: int, target: Target | Subscriber) -> None:
         while True:
             with self._changed:
                 while not self._dismissed and (not self._calls or number >= self._at_work):

@@ -15,7 +15,7 @@ from integrations import breaker, registry, slots, timing, windows
 from integrations.errors import ConnectorError, Unauthorised, Unavailable
 from integrations.models import Breaker
 from integrations.outbox import causes
-from integrations.protocol import Target
+from integrations.protocol import Subscriber, Target
 from integrations.sql import outbound as sql
 from portal import ledger
 from portal.models import Connection
@@ -101,6 +101,15 @@ def unlock(connection: Connection) -> Target:
         raise
 
 
+def receiver(connection: Connection) -> Target | Subscriber:
+    """The connection as whatever the outbox sends to; otherwise as `unlock`."""
+    try:
+        return registry.receiver(connection)
+    except ConnectorError as error:
+        refused(connection, error)
+        raise
+
+
 def stay(connection: Connection) -> Door:
     """How the door stands for somebody who calls already; NotNow once it has closed."""
     door = look(connection)
@@ -152,7 +161,7 @@ def _probe(connection: Connection) -> None:
             return
         error: ConnectorError | None = None
         try:
-            registry.target(connection).check()
+            registry.receiver(connection).check()
         except ConnectorError as failure:
             error = failure
     row = breaker.probed(connection.pk, error)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from integrations import failpoints, postings, timing
-from integrations.outbox import causes, claim
+from integrations import failpoints, timing
+from integrations.outbox import causes, claim, speaking
 from integrations.outbox.claim import ACTOR
 from integrations.outbox.crew import Answer, Call
 from integrations.protocol import Capabilities
@@ -25,7 +25,7 @@ from integrations.sql.outbound import Standing
 from portal import ledger
 from portal import sql as portal_sql
 from portal.models import Attempt, Connection, State
-from portal.records import Posting, Receipt, StatementLine
+from portal.records import Held, Posting, Publication, Receipt, StatementLine
 from reconciliation import questions
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 ASKED_AT_ONCE = 500  # keys in one call; a connector whose vendor takes fewer divides them
 _ENOUGH_LOOK_UPS = len(timing.LOOK_UPS)
+Found = tuple[Standing, Posting | Publication, StatementLine | Held, int]  # entry, what was sent, what is held, attempt
 
 
 def look_ups(
@@ -75,7 +76,10 @@ def read_backs(
 def still_equal(connection: Connection, deadline: float, limit: int) -> list[Call]:
     """Calls that read again what was posted in open periods and was last proved more than a day ago."""
     with transaction.atomic():
-        due = sql.to_read_again(connection.pk, timing.scaled(timing.STILL_EQUAL_EVERY), limit)
+        seconds = timing.scaled(timing.STILL_EQUAL_EVERY)
+        due = sql.to_read_again(connection.pk, seconds, limit) if connection.is_target else []
+        if connection.is_subscriber:
+            due += sql.published_to_read_again(connection.pk, seconds, limit)
         return claim.questions(connection, Attempt.Purpose.READ_BACK, due, ASKED_AT_ONCE, deadline)
 
 
@@ -107,7 +111,7 @@ def asked(connection: Connection, capabilities: Capabilities, answers: Sequence[
 
     told = Told()
     lines: list[tuple[int, int, str, str, str]] = []
-    found: list[tuple[Standing, Posting, StatementLine, int]] = []
+    found: list[Found] = []
     absent: list[tuple[Standing, int]] = []
     unanswered: list[Standing] = []
     for answer in answers:
@@ -162,7 +166,7 @@ def _escalate_old(connection: Connection, entries: Sequence[Standing]) -> None:
 
 def _adopt(
     connection: Connection,
-    found: Sequence[tuple[Standing, Posting, StatementLine, int]],
+    found: Sequence[Found],
     lines: list[tuple[int, int, str, str, str]],
     told: Told,
 ) -> None:
@@ -183,7 +187,7 @@ def _adopt(
             proving_others.append((entry, line.number, other))
             continue
         lines.append((attempt_id, entry.entry_id, "found", "", f"number {line.number}"))
-        receipt = Receipt(key=posting.key, number=line.number, raw=postings.shown(line))
+        receipt = Receipt(key=posting.key, number=line.number, raw=speaking.shown(line))
         adopted.append((entry.entry_id, entry.fence, receipt))
     causes.numbers_taken(connection, proving_others)
     moved = ledger.accept(
@@ -193,6 +197,7 @@ def _adopt(
     causes.adopted(moved)
     questions.holds(moved)
     causes.settle_reversals([entry_id for entry_id in reversals if entry_id in set(moved)])
+    causes.taken(connection, [(entry.entry_id, line) for entry, _, line, _ in found if entry.entry_id in set(moved)])
     failpoints.pass_by("after-adopt")
 
 
@@ -231,7 +236,7 @@ class _Compared:
 
 def _compare(
     connection: Connection,
-    found: Sequence[tuple[Standing, Posting, StatementLine, int]],
+    found: Sequence[Found],
     lines: list[tuple[int, int, str, str, str]],
     told: Told,
     tolerance: Decimal,
@@ -241,7 +246,7 @@ def _compare(
         return
     compared = _Compared()
     for entry, posting, line, attempt_id in found:
-        differing = postings.differences(posting, line, tolerance)
+        differing = speaking.differences(posting, line, tolerance)
         if line.number != entry.receipt:
             differing["number"] = [entry.receipt, line.number]
         lines.append((attempt_id, entry.entry_id, "different" if differing else "found", "", ""))
@@ -249,7 +254,7 @@ def _compare(
             (
                 entry.entry_id,
                 not differing,
-                portal_sql.as_json(postings.shown(line)),
+                portal_sql.as_json(speaking.shown(line)),
                 portal_sql.as_json(differing),
             )
         )
@@ -263,7 +268,9 @@ def _compare(
     ledger.prove_again([entry.entry_id for entry in compared.equal if entry.state != State.ACCEPTED])
     causes.equal_again([e.entry_id for e in compared.equal if e.state != State.ACCEPTED or e.look_ups])
     questions.holds([entry_id for entry_id, *_ in compared.rows])
-    causes.differs(connection, compared.different)
+    publications = {entry.entry_id for entry, sent, _, _ in found if isinstance(sent, Publication)}
+    causes.differs(connection, [item for item in compared.different if item[0].entry_id not in publications])
+    causes.published(connection, compared.equal, compared.different, publications)
 
 
 def _absent_in_books(connection: Connection, absent: Sequence[Standing]) -> None:
@@ -272,3 +279,4 @@ def _absent_in_books(connection: Connection, absent: Sequence[Standing]) -> None
     if gone:
         sql.write_read_backs([(entry.entry_id, False, "{}", "{}") for entry in gone])
         causes.not_persisted(connection, gone)
+        causes.not_held(connection, gone)

@@ -6,6 +6,7 @@ The rule here: this is the only way out of a lost lease, and it never makes anyt
 from __future__ import annotations
 
 from django.db import transaction
+from django.db.models import Q
 
 from integrations import timing
 from integrations.outbox import causes
@@ -23,7 +24,7 @@ def recover(connection_id: int | None = None) -> int:
 
     What has been in doubt for half an hour becomes a case, whether or not the target can be asked.
     """
-    targets = Connection.objects.filter(is_target=True)
+    targets = Connection.objects.filter(Q(is_target=True) | Q(is_subscriber=True))
     if connection_id is not None:
         targets = targets.filter(pk=connection_id)
     questions.moved_on()

@@ -28,7 +28,7 @@ from integrations.sql.outbound import Standing
 from portal import ledger
 from portal.ledger import Ref
 from portal.models import Attempt, Connection, State
-from portal.records import Posting, Receipt
+from portal.records import Posting, Publication, Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +170,16 @@ def _pushed(connection: Connection, capabilities: Capabilities, answers: Sequenc
         )
     )
     told.rejected = len(rejections)
-    causes.rejected(connection, [(ref[0], error) for ref, error in gathered.rejected if ref[0] in rejections])
+    published = {
+        entry.entry_id
+        for answer in answers
+        for entry, sent in zip(answer.call.entries, answer.call.postings, strict=True)
+        if isinstance(sent, Publication)
+    }
+    causes.taken(connection, [(e, receipt) for e, _, receipt in gathered.accepted if e in moved & published])
+    refused = [(ref[0], error) for ref, error in gathered.rejected if ref[0] in rejections]
+    causes.rejected(connection, [item for item in refused if item[0] not in published])
+    causes.not_taken(connection, [item for item in refused if item[0] in published])
     for after, said in gathered.doubted.items():  # errors differ from call to call; moments do not
         refs, reasons = [ref for ref, _ in said], [reason for _, reason in said]
         told.doubted += _count(moved, ledger.doubt(refs, look_up_after_seconds=after, actor=ACTOR, reasons=reasons))
@@ -213,7 +222,7 @@ def _outcomes(answer: Answer) -> list[Receipt | ConnectorError | None]:
     return [_believed(posting, outcome) for posting, outcome in zip(answer.call.postings, answer.outcomes, strict=True)]
 
 
-def _believed(posting: Posting, outcome: Receipt | ConnectorError) -> Receipt | ConnectorError:
+def _believed(posting: Posting | Publication, outcome: Receipt | ConnectorError) -> Receipt | ConnectorError:
     if isinstance(outcome, Receipt):
         if outcome.key != posting.key:
             return InDoubt(f"The receipt is for key {outcome.key!r}, while {posting.key!r} was sent.")

@@ -18,7 +18,7 @@ from integrations.models import Breaker
 from integrations.outbox import causes, claim, door, proof, settle
 from integrations.outbox.crew import Call, Crew
 from integrations.outbox.settle import Told
-from integrations.protocol import Capabilities, Target
+from integrations.protocol import Capabilities, Subscriber, Target
 from portal.models import Connection
 
 _AHEAD = 4  # calls claimed per slot while it is not known how long one takes
@@ -52,7 +52,7 @@ def work(connection: Connection, plan: Plan) -> Told:
     if standing.waits_on:
         return Told()
     try:
-        target = door.unlock(connection)
+        target = door.receiver(connection)
     except ConnectorError:
         door.approach(connection)
         return Told()
@@ -60,7 +60,7 @@ def work(connection: Connection, plan: Plan) -> Told:
     with slots.lease(connection.pk, allowed) as held:
         if not held.numbers:
             return Told()
-        crew = Crew(lambda: registry.target(connection))
+        crew = Crew(lambda: registry.receiver(connection))
         patience = sys.getswitchinterval()
         sys.setswitchinterval(_HAND_OVER)
         try:
@@ -77,7 +77,7 @@ def work(connection: Connection, plan: Plan) -> Told:
 class _Shift:
     connection: Connection
     plan: Plan
-    target: Target
+    target: Target | Subscriber
     held: slots.Lease
     crew: Crew
     told: Told = field(default_factory=Told)

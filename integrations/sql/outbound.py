@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from integrations.postings import Booked
+from integrations.publications import Owed
 from portal import sql
 
 
@@ -242,6 +243,22 @@ def to_read_again(target_id: int, older_than: float, limit: int) -> list[Standin
     ]
 
 
+def published_to_read_again(target_id: int, older_than: float, limit: int) -> list[Standing]:
+    """Publications that stand at a system and were last read more than some seconds ago; locked rows are passed by."""
+    return [
+        Standing(*row)
+        for row in sql.rows(
+            f"{_STANDING} FROM portal_published b JOIN portal_document d ON d.id = b.document_id"
+            " JOIN portal_ledgerentry e ON e.document_id = d.id AND e.version = d.current_version"
+            " JOIN portal_ledgerstate s ON s.entry_id = e.id AND s.state = 'posted'"
+            " WHERE b.connection_id = %s AND s.proved_at < clock_timestamp() - make_interval(secs => %s)"
+            " AND (b.read_at IS NULL OR b.read_at < clock_timestamp() - make_interval(secs => %s))"
+            " ORDER BY s.proved_at LIMIT %s FOR UPDATE OF s SKIP LOCKED",
+            [target_id, older_than, older_than, limit],
+        )
+    ]
+
+
 def expired(target_id: int, limit: int) -> list[Standing]:
     """Lock entries whose worker did not come back within their lease."""
     return [
@@ -375,6 +392,33 @@ def booked_by(entry_ids: Sequence[int]) -> list[Booked]:
               FROM portal_ledgerentry e LEFT JOIN portal_ledgerstate r ON r.entry_id = e.reverses_id
              WHERE e.id = ANY(%s)""",
             [list(entry_ids)],
+        )
+    ]
+
+
+def owed_by(entry_ids: Sequence[int]) -> list[Owed]:
+    """What publications say: each entry's version of its record."""
+    return [
+        Owed(*row)
+        for row in sql.rows(
+            """
+            SELECT e.id, replace(e.idempotency_key::text, '-', ''), p.kind, e.version, e.entity_id, e.target_keys::text,
+                   v.figures::text, p.number
+              FROM portal_ledgerentry e
+              JOIN portal_published p ON p.document_id = e.document_id
+              JOIN portal_publishedversion v ON v.document_id = e.document_id AND v.version = e.version
+             WHERE e.id = ANY(%s)""",
+            [list(entry_ids)],
+        )
+    ]
+
+
+def publications_among(entry_ids: Sequence[int]) -> list[int]:
+    """Which of these entries owe master data."""
+    return [
+        row[0]
+        for row in sql.rows(
+            "SELECT id FROM portal_ledgerentry WHERE id = ANY(%s) AND kind = 'master' ORDER BY id", [list(entry_ids)]
         )
     ]
 

@@ -103,6 +103,14 @@ def wait(entry_ids: Sequence[int], waits_on: str) -> int:
     )
 
 
+def put_off(entry_ids: Sequence[int], waits_on: str) -> int:
+    """Let waiting READY entries wait on something else, or on nothing any more (empty). How many."""
+    return sql.execute(
+        "UPDATE portal_ledgerstate SET waits_on = %s, next_attempt_at = now() WHERE state = 'ready' AND entry_id = ANY(%s)",
+        [waits_on, list(entry_ids)],
+    )
+
+
 def wake(waits_on: str, *, target_id: int | None = None) -> int:
     """The named event has come: what waits on it is due. How many were woken."""
     return sql.execute(

@@ -2,6 +2,7 @@
 
 from portal.models.access import ApiToken, EntityGrant, GrantRole, User
 from portal.models.allocations import Allocation, BillingBalance
+from portal.models.assignments import Assignment
 from portal.models.audit import AuditEvent, Heartbeat
 from portal.models.billing import (
     CreditNote,
@@ -54,6 +55,7 @@ from portal.models.master_data import (
     Task,
 )
 from portal.models.notifications import Digest, Notification, NotificationKind
+from portal.models.published import Published, PublishedVersion
 from portal.models.saved_views import SavedView
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "Allocation",
     "ApiToken",
     "ApprovalStep",
+    "Assignment",
     "Attempt",
     "AttemptLine",
     "AuditEvent",
@@ -101,6 +104,8 @@ __all__ = [
     "PaymentVersion",
     "Project",
     "ProjectStatus",
+    "Published",
+    "PublishedVersion",
     "PurchaseOrder",
     "Rate",
     "RateCard",

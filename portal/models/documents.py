@@ -13,18 +13,21 @@ from portal.models.access import Scope, ScopedQuerySet
 from portal.records import DocumentKind, SourceStatus
 
 KIND_CHOICES = [(DocumentKind.TIME.value, "Time"), (DocumentKind.EXPENSE.value, "Expense")]
+MASTER = "master"  # a document that a person did not write: a master record as one system is to hold it
+OWED_CHOICES = [*KIND_CHOICES, (MASTER, "Master data")]
 STATUS_CHOICES = [(status.value, status.value.title()) for status in SourceStatus]
 
 
 class Document(models.Model):
     """The identity of one document at its source; `current_version` is the latest version taken in.
 
+    A document of master data is identified at the system that it is owed to (see `published`).
     `seen_revision` is the source's latest revision that made a version, so that an older copy never overwrites a newer one.
     """
 
     connection = models.ForeignKey("portal.Connection", models.PROTECT, related_name="documents", db_index=False)
     entity = models.ForeignKey("portal.LegalEntity", models.PROTECT, related_name="documents")
-    kind = models.CharField(max_length=10, choices=KIND_CHOICES)
+    kind = models.CharField(max_length=10, choices=OWED_CHOICES)
     external_id = models.CharField(max_length=200)
     current_version = models.PositiveIntegerField(default=1)
     seen_revision = models.CharField(max_length=120)

@@ -12,7 +12,7 @@ from django.db.models import F, Q
 from django.db.models.lookups import IsNull
 
 from portal.models.access import Scope, ScopedQuerySet
-from portal.models.documents import KIND_CHOICES
+from portal.models.documents import KIND_CHOICES, OWED_CHOICES
 
 
 class State(models.TextChoices):
@@ -35,14 +35,15 @@ class LedgerEntry(models.Model):
 
     `part` splits a version at a cap; `generation` counts new keys for the same part after a refusal whose content changed.
     A reversal has negative hours or amount and `reverses` set. `target_keys` are the target's own keys as of admission.
-    References that begin one of the indexes below have no index of their own.
+    References that begin one of the indexes below have no index of their own. An entry of kind `master` owes a master record:
+    it has neither hours nor money, its source is its target, and what it says is in `PublishedVersion`.
     """
 
     document = models.ForeignKey("portal.Document", models.PROTECT, related_name="entries")
     version = models.PositiveIntegerField()
     part = models.PositiveSmallIntegerField(default=0)
     generation = models.PositiveSmallIntegerField(default=0)
-    kind = models.CharField(max_length=10, choices=KIND_CHOICES)
+    kind = models.CharField(max_length=10, choices=OWED_CHOICES)
     entity = models.ForeignKey("portal.LegalEntity", models.PROTECT, related_name="entries", db_index=False)
     source = models.ForeignKey("portal.Connection", models.PROTECT, related_name="source_entries")
     target = models.ForeignKey("portal.Connection", models.PROTECT, related_name="target_entries", db_index=False)

@@ -21,6 +21,7 @@ from portal.history import has_history
 from portal.models import (
     AccountingPeriod,
     Alias,
+    Assignment,
     Contract,
     CostCentre,
     Crosswalk,
@@ -210,6 +211,10 @@ _LISTS = (
            columns=("status", "valid_from", "valid_to"), search=("project__code", "project__name")),
     Master(model=Task, label="Tasks", columns=("project", "is_billable", "is_active", "is_default"),
            search=("code", "name", "project__code")),
+    Master(model=Assignment, label="Assignments", main="project", second="resource",
+           columns=("resource", "valid_from", "valid_to"),
+           search=("project__code", "project__name", "resource__code", "resource__name"),
+           note="Who may record time on which project."),
     Master(model=PurchaseOrder, label="Purchase orders", main="number", second="contract",
            columns=("amount", "currency", "valid_from", "valid_to"), search=("number", "contract__code")),
     Master(model=Milestone, label="Milestones", columns=("project", "amount", "currency", "due_on", "signed_on"),

@@ -8,6 +8,7 @@ from django.db.models import Q, Sum
 
 from portal.filters import LedgerEntryFilter
 from portal.models import LedgerEntry, State
+from portal.models.documents import MASTER
 from portal.screens import Empty, ListScreen, Tab
 from portal.screens.printing import EntityTotal, totals_by
 from portal.tables import LedgerTable
@@ -20,9 +21,11 @@ class LedgerList(ListScreen):
 
     title = "Ledger"
     caption = "Ledger entries, the latest work first"
-    queryset = LedgerEntry.objects.select_related(
-        "entity", "source", "target", "document", "project", "resource", "state_row"
-    ).order_by("-work_date", "-pk")
+    queryset = (
+        LedgerEntry.objects.exclude(kind=MASTER)
+        .select_related("entity", "source", "target", "document", "project", "resource", "state_row")
+        .order_by("-work_date", "-pk")
+    )
     filterset = LedgerEntryFilter
     primary = ("state", "entity", "period", "source", "project", "customer", "resource")
     table = LedgerTable

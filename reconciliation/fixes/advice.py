@@ -6,6 +6,10 @@ Each says what to change, who may, and where; once it is changed, every entry th
 from __future__ import annotations
 
 ADVICE: dict[str, str] = {
+    "accept-drift": "Leave it as the system has it, with a reason, on the record's page under Published. An operator may.",
+    "adopt-drift": "Take what the system holds as ours: a change set, begun on the record's page under Published.",
+    "confirm-twin": "Say that it is the same record, on its page under Published; its key is then added by a change set.",
+    "send-again": "Put it right here or there, then send it again on the record's page under Published. An operator may.",
     "add-crosswalk": "Tell Tieout the target's key of this record: add a row to crosswalks.csv and import it. An admin may.",
     "add-intercompany": "Record that the two entities work for each other: add a row to intercompany.csv. A controller may.",
     "add-purchase-order": "Record the customer's purchase order: add a row to purchase_orders.csv. A controller may.",

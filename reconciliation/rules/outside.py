@@ -60,6 +60,17 @@ OUTSIDE: tuple[Rule, ...] = (
         "out-of-balance", "The period does not tie out", "comparison",
         ("check-in-target", "reverse-and-rebook", "book-again", "correct-in-target"), (69, 80), _IN_BOOKS,
     ),
+    _cause(
+        "twin-in-target", "The system has one of the same name", "publication", ("confirm-twin", "send-again"), (),
+        frozenset({State.REJECTED}),
+    ),
+    _cause(
+        "publication-refused", "Master data was refused", "publication", ("send-again",), (), frozenset({State.REJECTED})
+    ),
+    _cause(
+        "drifted-in-target", "The system holds other master data", "publication",
+        ("send-again", "adopt-drift", "accept-drift"), (), frozenset({State.ACCEPTED, State.POSTED}),
+    ),
     _cause("volume-drop", "A source sends far less than usual", "stream", ("release-stream",), (13,), _NOWHERE),
     _cause("truncated", "A source sends less than it announces", "stream", ("read-again",), (12,), _NOWHERE),
     _cause(

@@ -109,7 +109,7 @@ def parents_waited_for(before: Any, limit: int) -> list[int]:
     return [
         row[0]
         for row in rows(
-            "SELECT entry_id FROM portal_ledgerstate WHERE state = 'ready' AND waits_on LIKE 'parent:%%' AND moved_at < %s"
+            "SELECT entry_id FROM portal_ledgerstate WHERE state = 'ready' AND waits_on ~ '^(parent|settled):' AND moved_at < %s"
             " ORDER BY entry_id LIMIT %s",
             [before, limit],
         )

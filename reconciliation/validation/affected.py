@@ -13,7 +13,7 @@ from datetime import timedelta
 from django.db import transaction
 
 from portal import changes_watch, sql
-from reconciliation import cases, cash
+from reconciliation import cases, cash, publishing
 from reconciliation.sql import affected as affected_sql
 from reconciliation.sql import documents
 from reconciliation.validation.admission import admit
@@ -51,6 +51,7 @@ def follow_changes(*, actor: str = "validation", limit: int = BATCH) -> int:
             entities=by_kind.get("entity", ()),
             exchange_rates=by_kind.get("exchange_rate", ()),
         )
+        publishing.follow(by_kind)
         changes_watch.settle(changes)
     return len(changes)
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from portal import ledger
 from portal.models import State, User
-from reconciliation import cases, pricing
+from portal.models.documents import MASTER
+from reconciliation import cases, pricing, publishing
 from reconciliation.facts import Draft, Standing, drafts_of, give_routes, load, standing_entry
 from reconciliation.rules import CHECKED
 from reconciliation.sql import cases as cases_sql
@@ -165,6 +166,10 @@ def _recheck(entry_ids: Sequence[int], *, actor: str, reason: str) -> Rechecked:
         for entry in (standing_entry(row) for row in documents.entries(entry_ids, lock=True))
         if entry.state in OPEN and entry.reverses_id is None
     ]
+    masters = [entry for entry in entries if entry.kind == MASTER]
+    if masters:
+        rechecked.released += publishing.recheck(masters, actor=actor, reason=reason)
+        entries = [entry for entry in entries if entry.kind != MASTER]
     if not entries:
         return rechecked
     assessment = _assess(entries)
@@ -306,6 +311,9 @@ def stands(entry_ids: Sequence[int]) -> set[int]:
     reversal stands while its period takes postings. What does not stand is to be validated again with `recheck`.
     """
     entries = [standing_entry(row) for row in documents.entries(entry_ids)]
+    masters = [entry for entry in entries if entry.kind == MASTER]
+    if masters:
+        entries = [entry for entry in entries if entry.kind != MASTER]
     reversals = [entry for entry in entries if entry.reverses_id is not None]
     plain = [entry for entry in entries if entry.reverses_id is None]
     going = _reversals_that_stand(reversals)
@@ -313,7 +321,7 @@ def stands(entry_ids: Sequence[int]) -> set[int]:
         for case in _assess(plain).cases:
             if case.judged.passes and case.judged.rest is None and not case.changed and not case.judged.draft.waits_on:
                 going.add(case.entry.id)
-    return going
+    return going | publishing.stands(masters) if masters else going
 
 
 def booked_otherwise(entry_ids: Sequence[int]) -> dict[int, tuple[Standing, ledger.Figures]]:

@@ -7,7 +7,7 @@ from portal.importing.domains.customers import CONTRACTS, CUSTOMERS, PURCHASE_OR
 from portal.importing.domains.groups import COST_CENTRES, ENTITIES, INTERCOMPANY, PERIODS
 from portal.importing.domains.mappings import ALIASES, CROSSWALKS
 from portal.importing.domains.people import ENGAGEMENTS, RESOURCES, ROLES
-from portal.importing.domains.projects import APPROVAL_STEPS, MILESTONES, PROJECT_STATUSES, PROJECTS, TASKS
+from portal.importing.domains.projects import APPROVAL_STEPS, ASSIGNMENTS, MILESTONES, PROJECT_STATUSES, PROJECTS, TASKS
 from portal.importing.domains.rates import RATE_CARDS, RATES
 from portal.importing.tables import Table
 from portal.models import Connection, User
@@ -25,6 +25,7 @@ TABLES = (
     PROJECTS,
     PROJECT_STATUSES,
     APPROVAL_STEPS,
+    ASSIGNMENTS,
     TASKS,
     MILESTONES,
     RATE_CARDS,

@@ -9,7 +9,16 @@ from portal.importing import cells
 from portal.importing.domains.columns import amount, code, currency, first_day, flag, judge, last_day, name, pointer
 from portal.importing.load import Load
 from portal.importing.tables import Column, Ranges, Row, Table
-from portal.models import ApprovalStep, BillingModel, MasterChange, Milestone, Project, ProjectStatus, Task
+from portal.models import (
+    ApprovalStep,
+    Assignment,
+    BillingModel,
+    MasterChange,
+    Milestone,
+    Project,
+    ProjectStatus,
+    Task,
+)
 
 Kind = MasterChange.Kind
 
@@ -82,6 +91,24 @@ APPROVAL_STEPS = Table(
     ),
     key=("project", "sequence"),
     lookup=("project__code", "sequence"),
+    concerns=(Kind.PROJECT, "project_id"),
+)
+
+
+ASSIGNMENTS = Table(
+    name="assignments",
+    noun="an assignment",
+    model=Assignment,
+    help="Who may record time on a project, from one day to another; told to the trackers that are provisioned.",
+    columns=(
+        pointer("project", "projects", "code of the project", required=True),
+        pointer("resource", "resources", "code of the person", required=True),
+        first_day(),
+        last_day(),
+    ),
+    key=("project", "resource", "valid_from"),
+    lookup=("project__code", "resource__code", "valid_from"),
+    ranges=(Ranges(("project_id", "resource_id"), "a person is assigned once a day"),),
     concerns=(Kind.PROJECT, "project_id"),
 )
 
