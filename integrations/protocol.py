@@ -1,4 +1,4 @@
-"""What a connector is: a Source, a Target, a Subscriber, or several of them.
+"""What a connector is: a Source, a Target, a Recipient, or several of them.
 
 No base class to inherit, no Django, no database, no clock of its own.
 
@@ -211,7 +211,7 @@ class Target(Protocol):
 
 
 @runtime_checkable
-class Subscriber(Protocol):
+class Recipient(Protocol):
     """A system that is told master data: a tracker that is provisioned, a system that takes rates and contracts."""
 
     name: str
@@ -250,6 +250,6 @@ class ConnectorType(Protocol):
     name: str
     settings: tuple[Setting, ...]
 
-    def __call__(self, account: Account, http: Http) -> Source | Target | Subscriber:
+    def __call__(self, account: Account, http: Http) -> Source | Target | Recipient:
         """Build the connector of one account; cheap, and without a call."""
         ...

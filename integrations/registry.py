@@ -16,7 +16,7 @@ from django.conf import settings
 
 from integrations.errors import Unauthorised
 from integrations.http import Http
-from integrations.protocol import Account, ConnectorType, Source, Subscriber, Target
+from integrations.protocol import Account, ConnectorType, Recipient, Source, Target
 from portal.models import Connection
 
 CONNECTORS: dict[str, str] = {
@@ -63,17 +63,17 @@ def target(connection: Connection) -> Target:
     return built
 
 
-def subscriber(connection: Connection) -> Subscriber:
+def recipient(connection: Connection) -> Recipient:
     """The connection as a system that is told master data. Raises Unauthorised or WrongHalf as above."""
     built = _build(connection)
-    if not isinstance(built, Subscriber):
+    if not isinstance(built, Recipient):
         raise WrongHalf(f"Connection {connection.code} is told nothing: {connection.connector} takes no master data.")
     return built
 
 
-def receiver(connection: Connection) -> Target | Subscriber:
+def receiver(connection: Connection) -> Target | Recipient:
     """The connection as something that the outbox sends to, in whichever way. Raises Unauthorised or WrongHalf as above."""
-    return target(connection) if connection.is_target else subscriber(connection)
+    return target(connection) if connection.is_target else recipient(connection)
 
 
 def account(connection: Connection) -> Account:
@@ -97,7 +97,7 @@ def credential_problem(connection: Connection, name: str) -> str:
     return ""
 
 
-def _build(connection: Connection) -> Source | Target | Subscriber:
+def _build(connection: Connection) -> Source | Target | Recipient:
     kind = connector_type(connection.connector)
     told = account(connection)
     hosts = (*getattr(kind, "hosts", ()), *settings.VENDOR_HOSTS)

@@ -20,12 +20,13 @@ from portal import digests
 from portal.health import heard_from, is_silent
 from portal.models import Connection, User
 from portal.screens import exporting
-from reconciliation import changes, operations, triage, validation
+from reconciliation import changes, operations, publishing, triage, validation
 
 SECONDS = 60.0  # after which a stage lets others have their turn
 SECONDS_A_TURN = 15.0  # of a bulk fix; a worker that is told to end is gone within it
 BARREN = 2
 ESCALATES_EVERY = 300  # seconds
+PUBLISHES_EVERY = 3600  # seconds
 
 
 class Stage(IntEnum):
@@ -86,7 +87,7 @@ def keep_subscriptions(connection_id: int) -> None:
 
 def deliver(connection_id: int) -> None:
     """Post what is due at a target, look up what is in doubt, read back what was accepted."""
-    receives = Connection.objects.filter(Q(is_target=True) | Q(is_subscriber=True), pk=connection_id).exists()
+    receives = Connection.objects.filter(Q(is_target=True) | Q(is_recipient=True), pk=connection_id).exists()
     if not receives or not waiting.try_lock(Stage.DELIVER, connection_id):
         return
     try:
@@ -129,6 +130,13 @@ def look_after_causes() -> None:
     triage.end_what_is_over(stream_sql.read_well(list(waited)) if waited else {})
     if is_silent("escalation", ESCALATES_EVERY):
         heard_from("escalation", causes=triage.escalate())
+
+
+def publish_what_its_day_brought() -> None:
+    """Now and then: rates, statuses and assignments that begin or end by their day are owed to the systems told of them."""
+    if is_silent("publishing", PUBLISHES_EVERY):
+        heard_from("publishing", entries=len(publishing.owe_everything()))
+        _wake_targets()
 
 
 def operation(operation_id: int) -> None:

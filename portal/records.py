@@ -318,6 +318,17 @@ class PublishedKind(StrEnum):
     RATE = "rate"  # the agreed rate of a person on a project
 
 
+# What is said of each kind; a system takes some of it, and says why it does not take the rest.
+FIGURES: Mapping[PublishedKind, frozenset[str]] = {
+    PublishedKind.CUSTOMER: frozenset({"code", "name", "currency", "is_active"}),
+    PublishedKind.PROJECT: frozenset({"code", "name", "billing_model", "is_active"}),
+    PublishedKind.TASK: frozenset({"code", "name", "is_billable", "is_active"}),
+    PublishedKind.ASSIGNMENT: frozenset({"is_active", "is_approver"}),
+    PublishedKind.CONTRACT: frozenset({"code", "currency", "cap_amount", "starts_on", "ends_on"}),
+    PublishedKind.RATE: frozenset({"amount", "currency", "valid_from", "agreed_in"}),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
     """One version of a master record addressed to one system: what it is to hold, in our words.

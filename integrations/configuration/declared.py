@@ -38,7 +38,7 @@ def check(load: Load, rows: Sequence[Row]) -> None:
     for row in rows:
         kind = registry.connector_type(row.values["connector"])
         will_be = partial(row.will_be, model=Connection)
-        for role, verb in (("source", "pull"), ("target", "push"), ("subscriber", "publish")):
+        for role, verb in (("source", "pull"), ("target", "push"), ("recipient", "publish")):
             if role in row.values["roles"] and not hasattr(kind, verb):
                 load.problem(row, "roles", role, f"is not something that {kind.name} can be.")
         _check_address(load, row, kind, will_be("base_url"))
@@ -50,8 +50,8 @@ def check(load: Load, rows: Sequence[Row]) -> None:
 
 
 def _check_told(load: Load, row: Row, kind: ConnectorType, given: Mapping[str, Any]) -> None:
-    """What a subscriber is told: kinds that its connector takes, and none to a connection that is no subscriber."""
-    is_subscriber = "subscriber" in row.values["roles"]
+    """What a recipient is told: kinds that its connector takes, and none to a connection that is no recipient."""
+    is_recipient = "recipient" in row.values["roles"]
     taken = getattr(kind, "publishes", {})
     named = 0
     for name, kinds in (("provisions", publishing.PROVISIONED), ("subscribes", publishing.SUBSCRIBED)):
@@ -62,15 +62,15 @@ def _check_told(load: Load, row: Row, kind: ConnectorType, given: Mapping[str, A
         if not isinstance(value, list) or set(value) - set(known):
             expected = f"expected some of {', '.join(known)}" if known else f"{kind.name} takes none"
             load.problem(row, f"settings.{name}", shown(value), f"is not a list of kinds of master data; {expected}.")
-        elif value and not is_subscriber:
+        elif value and not is_recipient:
             load.problem(
                 row, f"settings.{name}", shown(value),
-                'is told to a subscriber only; add "subscriber" to the roles of the connection.',
+                'is told to a recipient only; add "recipient" to the roles of the connection.',
             )  # fmt: skip
         named += len(value)
-    if is_subscriber and not named:
+    if is_recipient and not named:
         load.problem(
-            row, "roles", "subscriber",
+            row, "roles", "recipient",
             "is told nothing: name kinds of master data under settings.provisions or settings.subscribes.",
         )  # fmt: skip
 

@@ -199,7 +199,7 @@ def not_persisted(connection: Connection, entries: Sequence[Standing]) -> None:
 
 def not_held(connection: Connection, entries: Sequence[Standing]) -> None:
     """Publications of which the system does not hold the record any more."""
-    if connection.is_subscriber and entries:
+    if connection.is_recipient and entries:
         publishing.gone(sql.publications_among([entry.entry_id for entry in entries]))
 
 

@@ -15,7 +15,7 @@ from django.db import transaction
 from integrations import failpoints, postings, slots, timing
 from integrations.outbox import causes, speaking
 from integrations.outbox.crew import Call
-from integrations.protocol import Subscriber, Target
+from integrations.protocol import Recipient, Target
 from integrations.sql import outbound as sql
 from integrations.sql.outbound import Standing
 from portal import ledger
@@ -44,7 +44,7 @@ def lease_of(target_deadline: float) -> float:
     return max(timing.scaled(timing.LEASE), 2 * target_deadline)
 
 
-def pushes(connection: Connection, target: Target | Subscriber, limit: int, deadline: float, *, idle: bool) -> Claimed:
+def pushes(connection: Connection, target: Target | Recipient, limit: int, deadline: float, *, idle: bool) -> Claimed:
     """Claim due entries, fairly between entities, and write the intent to push them.
 
     `deadline` is one call's, in seconds; `idle` says that no other call of this worker is under way.

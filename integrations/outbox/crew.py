@@ -19,7 +19,7 @@ from integrations import failpoints
 from integrations.errors import ConnectorError, InDoubt, Unavailable
 from integrations.http import Exchange, recording
 from integrations.outbox import speaking
-from integrations.protocol import Subscriber, Target
+from integrations.protocol import Recipient, Target
 from integrations.sql.outbound import Standing
 from portal.models import Attempt
 from portal.records import Held, Posting, Publication, Receipt, StatementLine
@@ -51,7 +51,7 @@ class Answer:
     duration_ms: int = 0
 
 
-def make(call: Call, target: Target | Subscriber) -> Answer:
+def make(call: Call, target: Target | Recipient) -> Answer:
     """Make one call and catch whatever comes of it."""
     if time.monotonic() > call.send_by:
         return Answer(call=call, sent=False)
@@ -82,7 +82,7 @@ def make(call: Call, target: Target | Subscriber) -> Answer:
 class Crew:
     """Threads over a queue of calls. `build` makes the connector of one thread, in the caller's thread."""
 
-    def __init__(self, build: Callable[[], Target | Subscriber]) -> None:
+    def __init__(self, build: Callable[[], Target | Recipient]) -> None:
         self._build = build
         self._changed = threading.Condition()
         self._calls: deque[Call] = deque()
@@ -139,7 +139,7 @@ class Crew:
             self._dismissed = True
             self._changed.notify_all()
 
-    def _work(self, number: int, target: Target | Subscriber) -> None:
+    def _work(self, number: int, target: Target | Recipient) -> None:
         while True:
             with self._changed:
                 while not self._dismissed and (not self._calls or number >= self._at_work):

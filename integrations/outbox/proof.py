@@ -78,7 +78,7 @@ def still_equal(connection: Connection, deadline: float, limit: int) -> list[Cal
     with transaction.atomic():
         seconds = timing.scaled(timing.STILL_EQUAL_EVERY)
         due = sql.to_read_again(connection.pk, seconds, limit) if connection.is_target else []
-        if connection.is_subscriber:
+        if connection.is_recipient:
             due += sql.published_to_read_again(connection.pk, seconds, limit)
         return claim.questions(connection, Attempt.Purpose.READ_BACK, due, ASKED_AT_ONCE, deadline)
 

@@ -1,4 +1,4 @@
-"""How the outbox speaks: hours and money to a target, master data to a subscriber, in one queue and by one state machine.
+"""How the outbox speaks: hours and money to a target, master data to a recipient, in one queue and by one state machine.
 
 The rule here: what is sent decides how it is said, not where. A record's receipt number is its kind, the system's own number
 and the beginning of our key, because one record is told many versions and each has a proof of its own.
@@ -12,8 +12,8 @@ from decimal import Decimal
 from typing import Any, cast
 
 from integrations import postings, publications
-from integrations.errors import ConnectorError, Unauthorised, Unavailable
-from integrations.protocol import Subscriber, Target
+from integrations.errors import ConnectorError, InDoubt, Unauthorised, Unavailable
+from integrations.protocol import Recipient, Target
 from integrations.sql import outbound as sql
 from portal.models.documents import MASTER
 from portal.records import Held, Posting, Publication, Receipt, StatementLine
@@ -31,22 +31,22 @@ def build(entry_ids: Sequence[int], *, asking: bool = False) -> dict[int, Said]:
     return {**postings.build(row for row in booked if row.kind != MASTER), **told}
 
 
-def body(receiver: Target | Subscriber, said: Said) -> Any:
+def body(receiver: Target | Recipient, said: Said) -> Any:
     """What would be sent; pure."""
     if isinstance(said, Publication):
-        return cast("Subscriber", receiver).publication_body(said)
+        return cast("Recipient", receiver).publication_body(said)
     return cast("Target", receiver).body(said)
 
 
-def push(receiver: Target | Subscriber, said: Sequence[Said]) -> Sequence[Receipt | ConnectorError]:
+def push(receiver: Target | Recipient, said: Sequence[Said]) -> Sequence[Receipt | ConnectorError]:
     """Send what one call carries: one outcome for each. A call carries either postings or publications."""
     told = [item for item in said if isinstance(item, Publication)]
     if not told:
         return cast("Target", receiver).push(cast("Sequence[Posting]", said))
-    return _publish(cast("Subscriber", receiver), told)
+    return _publish(cast("Recipient", receiver), told)
 
 
-def _publish(subscriber: Subscriber, told: Sequence[Publication]) -> list[Receipt | ConnectorError]:
+def _publish(recipient: Recipient, told: Sequence[Publication]) -> list[Receipt | ConnectorError]:
     """One after the other; after a refusal that holds for all of them, the rest is not sent."""
     outcomes: list[Receipt | ConnectorError] = []
     closed: ConnectorError | None = None
@@ -55,22 +55,23 @@ def _publish(subscriber: Subscriber, told: Sequence[Publication]) -> list[Receip
             outcomes.append(closed)
             continue
         try:
-            number = subscriber.publish(publication)
+            number = recipient.publish(publication)
         except ConnectorError as error:
             outcomes.append(error)
             closed = error if isinstance(error, Unauthorised | Unavailable) else None
             continue
+        if not number:
+            outcomes.append(InDoubt("The system answered without a number for the record."))
+            continue
         outcomes.append(
-            Receipt(
-                key=publication.key, number=_receipt_number(subscriber, publication, number), raw={"number": number}
-            )
+            Receipt(key=publication.key, number=_receipt_number(recipient, publication, number), raw={"number": number})
         )
     return outcomes
 
 
-def _receipt_number(subscriber: Subscriber, publication: Publication, number: str) -> str:
+def _receipt_number(recipient: Recipient, publication: Publication, number: str) -> str:
     """`project:4001#6f1d9a0e`; with an exclamation mark's meaning in a dot where the number is no key of its own."""
-    takes = subscriber.publishes.get(publication.kind)
+    takes = recipient.publishes.get(publication.kind)
     how = publication.kind if takes is not None and takes.keyed else f"{publication.kind}."
     return f"{how}:{number}#{publication.key[:8]}"
 
@@ -81,7 +82,7 @@ def number_in(receipt_number: str) -> tuple[str, bool]:
     return rest.rpartition("#")[0], not kind.endswith(".")
 
 
-def find(receiver: Target | Subscriber, said: Sequence[Said], *, in_doubt: bool) -> Mapping[str, StatementLine | Held]:
+def find(receiver: Target | Recipient, said: Sequence[Said], *, in_doubt: bool) -> Mapping[str, StatementLine | Held]:
     """What the receiver holds under our keys.
 
     In doubt a record counts as found only when it holds what this version says: an older state of it proves nothing.
@@ -92,13 +93,13 @@ def find(receiver: Target | Subscriber, said: Sequence[Said], *, in_doubt: bool)
     if booked:
         found.update(cast("Target", receiver).find(booked))
     if told:
-        subscriber = cast("Subscriber", receiver)
-        held = subscriber.held(told)
+        recipient = cast("Recipient", receiver)
+        held = recipient.held(told)
         for publication in told:
             record = held.get(publication.key)
             if record is None or (in_doubt and publications.differences(publication, record)):
                 continue
-            found[publication.key] = replace(record, number=_receipt_number(subscriber, publication, record.number))
+            found[publication.key] = replace(record, number=_receipt_number(recipient, publication, record.number))
     return found
 
 

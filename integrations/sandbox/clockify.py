@@ -28,6 +28,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from integrations.sandbox.clockify_catalogue import Catalogue
 from integrations.sandbox.store import Store
 from integrations.sandbox.vendor import Request, Response, Route, Vendor
 
@@ -53,6 +54,7 @@ class ClockifySandbox(Vendor):
     name = "clockify"
 
     def __init__(self, store: Store) -> None:
+        self.catalogue = Catalogue(store, self._refuse_workspace)
         super().__init__(store)
         self._starts: deque[float] = deque()
         self._outgoing: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -77,6 +79,7 @@ class ClockifySandbox(Vendor):
             Route("GET", f"{_API}/expenses/{{id}}", self._expense),
             Route("POST", f"{_API}/webhooks", self._register),
             Route("PATCH", f"{_API}/webhooks/{{id}}/token", self._rotate),
+            *self.catalogue.routes(),
         ]
 
     def authenticate(self, request: Request) -> Response | None:
@@ -418,6 +421,7 @@ class ClockifySandbox(Vendor):
         return {
             "entries": len(self.store.collection("entries")),
             "expenses": len(self.store.collection("expenses")),
+            **{name: list(self.store.collection(name).values()) for name in ("clients", "projects", "tasks")},
             "approvals": {state: states.count(state) for state in sorted(set(states))},
             "deliveries": [
                 {name: item[name] for name in shown} for item in self.store.collection("deliveries").values()

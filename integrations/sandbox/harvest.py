@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+from integrations.sandbox.harvest_catalogue import PARTS, Catalogue, Refused
 from integrations.sandbox.store import Store
 from integrations.sandbox.vendor import Request, Response, Route, Vendor
 
@@ -53,6 +54,7 @@ class HarvestSandbox(Vendor):
     name = "harvest"
 
     def __init__(self, store: Store) -> None:
+        self.catalogue = Catalogue(store)
         super().__init__(store)
         self._calls: dict[str, deque[float]] = {}
         self._defaults()
@@ -69,7 +71,13 @@ class HarvestSandbox(Vendor):
         """What the documents describe and a source needs."""
         lists = [Route("GET", f"/v2/{name}", self._list) for name in STREAMS]
         ones = [Route("GET", f"/v2/{name}/{{id}}", self._one) for name in STREAMS]
-        return [Route("GET", "/v2/company", self._company), Route("GET", "/v2/users/me", self._me), *lists, *ones]
+        return [
+            Route("GET", "/v2/company", self._company),
+            Route("GET", "/v2/users/me", self._me),
+            *lists,
+            *ones,
+            *self.catalogue.routes(),
+        ]
 
     def authenticate(self, request: Request) -> Response | None:
         """Three headers; a call without a User-Agent is refused before its token is looked at."""
@@ -196,7 +204,7 @@ class HarvestSandbox(Vendor):
 
     def seed(self, data: Mapping[str, Any]) -> None:
         """Take records, then play the actions."""
-        unknown = set(data) - {"company", "actions", *_PLAIN, *STREAMS}
+        unknown = set(data) - {"company", "actions", *_PLAIN, *PARTS, *STREAMS}
         if unknown:
             raise ValueError(f"Harvest has no {min(unknown)!r}")
         if "company" in data:
@@ -204,6 +212,12 @@ class HarvestSandbox(Vendor):
         for name in _PLAIN:
             for record in data.get(name, ()):
                 self.store.collection(name)[str(record["id"])] = dict(record)
+        for name in PARTS:
+            for record in data.get(name, ()):
+                try:
+                    self.store.collection(name)[str(record["id"])] = self.catalogue.complete(name, record)
+                except Refused as refused:
+                    raise ValueError(str(refused)) from refused
         for name in STREAMS:
             for record in data.get(name, ()):
                 self.store.collection(name)[str(record["id"])] = self._complete(name, record)
@@ -298,6 +312,7 @@ class HarvestSandbox(Vendor):
         return {
             "time_entries": len(entries),
             "expenses": len(self.store.collection("expenses")),
+            **{name: list(self.store.collection(name).values()) for name in ("clients", "projects", "tasks", *PARTS)},
             "hours": {
                 state: sum(item["hours"] for item in entries if item["approval_status"] == state)
                 for state in sorted(states)

@@ -16,12 +16,12 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddField(
             model_name="connection",
-            name="is_subscriber",
+            name="is_recipient",
             field=models.BooleanField(db_default=False, default=False),
         ),
         migrations.AddField(
             model_name="historicalconnection",
-            name="is_subscriber",
+            name="is_recipient",
             field=models.BooleanField(db_default=False, default=False),
         ),
         migrations.AlterField(

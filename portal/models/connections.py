@@ -21,7 +21,7 @@ class Connection(models.Model):
     entity = models.ForeignKey("portal.LegalEntity", models.PROTECT, null=True, blank=True, related_name="connections")
     is_source = models.BooleanField(default=False)
     is_target = models.BooleanField(default=False)  # time and expenses are booked there
-    is_subscriber = models.BooleanField(default=False, db_default=False)  # master data is published to it
+    is_recipient = models.BooleanField(default=False, db_default=False)  # master data is published to it
     base_url = models.CharField(max_length=500)
     realm = models.CharField(max_length=120, blank=True)  # the vendor's account id; crosswalks belong to it
     zone = models.CharField(max_length=60, default="UTC")

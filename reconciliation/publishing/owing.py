@@ -24,16 +24,16 @@ from reconciliation.sql import publishing as sql
 AT_ONCE = 1000
 
 
-def subscribers() -> list[Connection]:
+def recipients() -> list[Connection]:
     """The connections that are told master data."""
-    found = Connection.objects.filter(is_subscriber=True, is_active=True).select_related("entity").order_by("pk")
+    found = Connection.objects.filter(is_recipient=True, is_active=True).select_related("entity").order_by("pk")
     return [connection for connection in found if told_to(connection)]
 
 
 def follow(by_kind: Mapping[str, Collection[int]]) -> list[int]:
     """Owe what changed master data changes for the systems that are told of it; the new entries. Joins the transaction."""
     new: list[int] = []
-    systems = subscribers() if by_kind else []
+    systems = recipients() if by_kind else []
     if not systems:
         return new
     concerned: set[int] = set()
@@ -55,7 +55,7 @@ def follow(by_kind: Mapping[str, Collection[int]]) -> list[int]:
 def owe_everything() -> list[int]:
     """What its day has brought: rates, statuses and assignments begin and end without anybody changing a record."""
     new: list[int] = []
-    for connection in subscribers():
+    for connection in recipients():
         with transaction.atomic():
             new += owe(connection, reason="its day came")
     return new

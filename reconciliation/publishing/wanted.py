@@ -47,7 +47,7 @@ class Wanted:
 
 def told_to(connection: Connection) -> tuple[Kind, ...]:
     """The kinds of master data that a connection is told, in the order in which one names the other."""
-    if not connection.is_subscriber:
+    if not connection.is_recipient:
         return ()
     named = {*connection.settings.get("provisions", ()), *connection.settings.get("subscribes", ())}
     return tuple(kind for kind in KINDS if kind in named)

@@ -35,7 +35,7 @@ from portal.records import PublishedKind
 from reconciliation import publishing, validation
 from reconciliation.models import ExceptionCase, Hold
 from tests import world
-from tests.integrations.memory_subscriber import RECORDS, Records, loses, subscriber
+from tests.integrations.memory_recipient import RECORDS, Records, loses, recipient
 from tests.invariants import assert_all_hold
 
 pytestmark = pytest.mark.django_db
@@ -45,9 +45,7 @@ Kind = PublishedKind
 
 @pytest.fixture(autouse=True)
 def _memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        registry.CONNECTORS, "memory-subscriber", "tests.integrations.memory_subscriber.MemorySubscriber"
-    )
+    monkeypatch.setitem(registry.CONNECTORS, "memory-recipient", "tests.integrations.memory_recipient.MemoryRecipient")
 
 
 @pytest.fixture
@@ -74,7 +72,7 @@ def project() -> Project:
 
 def told(project: Project, *kinds: Kind) -> tuple[Connection, Records]:
     """A system that is told this project, its people known there already."""
-    system = subscriber(project.entity, *kinds)
+    system = recipient(project.entity, *kinds)
     for person in Resource.objects.all():
         key(system, "resource", f"person-{person.code}", person.pk)
     return system, RECORDS[system.code]
@@ -285,7 +283,7 @@ def test_an_echo_of_our_own_change_makes_nothing_and_rejects_nothing(project: Pr
 
 def test_nothing_is_told_to_a_connection_that_is_not_to_be_told(project: Project) -> None:
     quiet = world.connection(
-        "quiet", "memory-subscriber", project.entity, is_source=True, settings={"provisions": ["project"]}
+        "quiet", "memory-recipient", project.entity, is_source=True, settings={"provisions": ["project"]}
     )
     follow("project", project.pk)
     follow("connection", quiet.pk)

@@ -7,6 +7,9 @@
 - Only PENDING, APPROVED and WITHDRAWN_APPROVAL can be listed. An entry whose approval was rejected, or that left its
   approval, is then in no list; asked for by name it is a draft.
 - Stamps of approvals have whole seconds.
+- Clients, projects and tasks are changed by PUT at their own address, and archived by `archived`; the documents at hand name
+  the making only. A list shows archived records as well.
+- A project that is read names its people under `memberships`, each with their `hourlyRate` there.
 """
 
 from __future__ import annotations
@@ -23,6 +26,14 @@ _GONE_CODE = 501
 def major(minor: Decimal) -> Decimal:
     """An amount in major units from one in Clockify's units."""
     return minor / 100
+
+
+def minor(major_units: str) -> int:
+    """An amount in Clockify's units. Raises ValueError where it has more than two decimals: nothing is rounded in silence."""
+    amount = Decimal(major_units) * 100
+    if amount != amount.to_integral_value():
+        raise ValueError(major_units)
+    return int(amount)
 
 
 def is_gone(status: int | None, body: Any) -> bool:

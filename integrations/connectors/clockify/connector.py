@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from integrations.connectors.clockify import assumptions, mapping
+from integrations.connectors.clockify import assumptions, mapping, publishing
 from integrations.connectors.clockify.assumptions import LISTED_STATES
 from integrations.connectors.clockify.auth import ClockifyAuth, check_token
 from integrations.errors import Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, Rate, Response, plain
-from integrations.protocol import Account, Delivery, Hint, Page, Setting, SourceRecord
-from portal.records import CanonicalRecord
+from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, Setting, SourceRecord
+from portal.records import CanonicalRecord, Held, Publication
 
 APPROVAL = "approval:"  # marks a hint that names an approval and not a single record
 LOOK_BACK = timedelta(days=62)  # before the newest change, when an approval is looked for that has just changed
@@ -57,6 +57,8 @@ class ClockifyConnector:
     )
     streams: tuple[str, ...] = ("time_entries", "expenses")
     tombstones = False
+    capabilities = Capabilities(concurrency=1, find_by_key=True, upstream_timeout=120.0)
+    publishes = publishing.PUBLISHES
     why_untold = (
         "Clockify takes no message about one entry: a note goes only with the withdrawal of a whole period's approval, "
         "and that is not ours to withdraw."
@@ -78,6 +80,24 @@ class ClockifyConnector:
                     f"Clockify answers for workspace {workspace.get('name')}, as {user.get('name', 'an unnamed user')}."
                 )
         raise Unauthorised(f"The key of {user.get('name', 'an unnamed user')} does not reach workspace {wanted}.")
+
+    def publication_body(self, publication: Publication) -> Any:
+        """What would be sent for one record of master data."""
+        return {"kind": publication.kind, "number": publication.number, **publishing.body(publication)}
+
+    def publish(self, publication: Publication) -> str:
+        """Make or change one client, project, task, person on a project or rate."""
+        return self._catalogue.publish(publication)
+
+    def held(self, publications: Sequence[Publication]) -> Mapping[str, Held]:
+        """What the workspace holds of some records."""
+        found = {told.key: self._catalogue.held(told) for told in publications}
+        return {key: held for key, held in found.items() if held is not None}
+
+    @property
+    def _catalogue(self) -> publishing.ClockifyCatalogue:
+        size = int(self.account.setting("page_size", self.settings))
+        return publishing.ClockifyCatalogue(self.http, self._workspace_id, size)
 
     def pull(self, stream: str, since: str | None) -> Iterator[Page]:
         """Records of every approval that changed at or after the cursor, newest first within each state."""

@@ -16,13 +16,13 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
-from integrations.connectors.harvest import mapping
+from integrations.connectors.harvest import mapping, publishing
 from integrations.connectors.harvest.auth import HarvestAuth
 from integrations.connectors.harvest.cursor import STAMP, HarvestCursor, day_digest, revision, stamp_of
 from integrations.errors import Malformed, Rejected, Unavailable
 from integrations.http import Http, Rate, Response, plain
-from integrations.protocol import Account, Delivery, Hint, Page, Setting, SourceRecord
-from portal.records import CanonicalRecord
+from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, Setting, SourceRecord
+from portal.records import CanonicalRecord, Held, Publication
 
 PER_PAGE = 2000  # the documented maximum; more is answered 422
 SLICE = timedelta(days=7)  # of the window, held in memory at once
@@ -65,6 +65,8 @@ class HarvestConnector:
         Setting(name="web_address", label="Web address", help="Such as https://acme.harvestapp.com; for links."),
     )
     streams: tuple[str, ...] = ("time_entries", "expenses")
+    capabilities = Capabilities(concurrency=1, find_by_key=True, upstream_timeout=120.0)
+    publishes = publishing.PUBLISHES
     tombstones = False
     why_untold = "Harvest takes no message from us: approved time is locked there, and only its people can reopen it."
 
@@ -145,6 +147,20 @@ class HarvestConnector:
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
         """Harvest has no webhooks."""
         raise Malformed("Harvest sends no webhooks; this connection is polled.")
+
+    def publication_body(self, publication: Publication) -> Any:
+        """What would be sent for one record of master data."""
+        return {"kind": publication.kind, "number": publication.number, **publishing.body(publication)}
+
+    def publish(self, publication: Publication) -> str:
+        """Make or change one client, project, task, person on a project, budget or rate."""
+        return publishing.HarvestCatalogue(self.http).publish(publication)
+
+    def held(self, publications: Sequence[Publication]) -> Mapping[str, Held]:
+        """What the account holds of some records."""
+        catalogue = publishing.HarvestCatalogue(self.http)
+        found = {told.key: catalogue.held(told) for told in publications}
+        return {key: held for key, held in found.items() if held is not None}
 
     def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
         """One time entry or expense as a document. Raises Malformed naming the field that cannot be read."""

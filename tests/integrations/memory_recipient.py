@@ -12,18 +12,8 @@ from integrations.errors import ConnectorError, Rejected
 from integrations.http import Http
 from integrations.protocol import Account, Capabilities, Setting, Takes
 from portal.models import Connection, LegalEntity
-from portal.records import Held, Publication, PublishedKind
+from portal.records import FIGURES, Held, Publication, PublishedKind
 from tests import world
-
-EVERY = frozenset(PublishedKind)
-_FIGURES = {
-    PublishedKind.CUSTOMER: {"code", "name", "currency", "is_active"},
-    PublishedKind.PROJECT: {"code", "name", "billing_model", "is_active"},
-    PublishedKind.TASK: {"code", "name", "is_billable", "is_active"},
-    PublishedKind.ASSIGNMENT: {"is_active", "is_approver"},
-    PublishedKind.CONTRACT: {"code", "currency", "cap_amount", "starts_on", "ends_on"},
-    PublishedKind.RATE: {"amount", "currency", "valid_from", "agreed_in"},
-}
 
 
 @dataclass
@@ -51,19 +41,19 @@ class Records:
 RECORDS: dict[str, Records] = {}
 
 
-class MemorySubscriber:
+class MemoryRecipient:
     """One account."""
 
-    name = "memory-subscriber"
+    name = "memory-recipient"
     settings: tuple[Setting, ...] = ()
     hosts: tuple[str, ...] = ()
     capabilities = Capabilities(concurrency=1, upstream_timeout=0.0)
     publishes: ClassVar[Mapping[PublishedKind, Takes]] = {
         kind: Takes(
-            figures=frozenset(figures),
+            figures=figures,
             keyed=kind in (PublishedKind.CUSTOMER, PublishedKind.PROJECT, PublishedKind.TASK),
         )
-        for kind, figures in _FIGURES.items()
+        for kind, figures in FIGURES.items()
     }
 
     def __init__(self, account: Account, http: Http) -> None:
@@ -116,12 +106,12 @@ def loses(error: ConnectorError, *, kept: bool) -> Callable[[Records, Publicatio
     return strike
 
 
-def subscriber(owner: LegalEntity, *kinds: PublishedKind, code: str = "tracker") -> Connection:
+def recipient(owner: LegalEntity, *kinds: PublishedKind, code: str = "tracker") -> Connection:
     """A system in memory that is told some kinds of master data, all of them where none is named."""
     RECORDS[code] = Records()
     told = kinds or tuple(PublishedKind)
     return world.connection(
-        code, "memory-subscriber", owner, is_subscriber=True,
+        code, "memory-recipient", owner, is_recipient=True,
         settings={
             "provisions": [str(k) for k in told if k not in (PublishedKind.CONTRACT, PublishedKind.RATE)],
             "subscribes": [str(k) for k in told if k in (PublishedKind.CONTRACT, PublishedKind.RATE)],
