@@ -121,17 +121,6 @@ def load(drafts: Sequence[Draft], entities: dict[int, Entity], *, without: Seque
     return facts
 
 
-def load_prices(drafts: Sequence[Draft], entities: dict[int, Entity]) -> Facts:
-    """What prices drafts whose project, person, engagement and policy are known already, and nothing else."""
-    facts = Facts(now=sql.now(), entities=entities)
-    _load_agreements(facts, drafts)
-    for draft in drafts:
-        _resolve_more(facts, draft)
-    if drafts:
-        _load_rates(facts, drafts)
-    return facts
-
-
 def _refused_on_the_same_days(drafts: Sequence[Draft]) -> list[Draft]:
     """What other tools rejected or withdrew on the work days of the batch; one query where there is nothing."""
     timed = [draft for draft in drafts if draft.kind == "time"]

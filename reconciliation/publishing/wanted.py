@@ -66,7 +66,7 @@ def wanted(connection: Connection, day: date, only: Collection[int] | None = Non
         Kind.TASK: lambda: _tasks(projects),
         Kind.ASSIGNMENT: lambda: [_assignment(projects[row[0]], row) for row in people],
         Kind.CONTRACT: lambda: _contracts(projects),
-        Kind.RATE: lambda: _rates(projects, people, day, Kind.ASSIGNMENT in kinds),
+        Kind.RATE: lambda: _rates(connection, projects, people, day, Kind.ASSIGNMENT in kinds),
     }
     return [item for kind in kinds for item in makers[kind]()]
 
@@ -134,11 +134,13 @@ def _contracts(projects: Mapping[int, sql.Row]) -> list[Wanted]:
     return made
 
 
-def _rates(projects: Mapping[int, sql.Row], people: list[sql.Row], day: date, assigned: bool) -> list[Wanted]:
+def _rates(
+    connection: Connection, projects: Mapping[int, sql.Row], people: list[sql.Row], day: date, assigned: bool
+) -> list[Wanted]:
     """The rate agreed for everybody who records time on a project; nothing for whom none is agreed."""
     wanted_of = {(row[0], row[1]): row for row in people if row[4]}
     made = []
-    for (project_id, resource_id), agreed in rates.agreed(wanted_of, day).items():
+    for (project_id, resource_id), agreed in rates.agreed(connection, wanted_of, day).items():
         project, name = projects[project_id], wanted_of[project_id, resource_id][3]
         names = {"project": key_of(Kind.PROJECT, project_id), "resource": f"resource:{resource_id}"}
         if assigned:
