@@ -128,6 +128,7 @@ KINDS: tuple[Kind, ...] = (
     _kind("project", "Project", projects.PROJECTS, "entity_id"),
     _kind("project_status", "Project status", projects.PROJECT_STATUSES, "project__entity_id"),
     _kind("approval_step", "Approval step", projects.APPROVAL_STEPS, "project__entity_id", is_removable=True),
+    _kind("assignment", "Assignment", projects.ASSIGNMENTS, "project__entity_id"),
     _kind("task", "Task", projects.TASKS, "project__entity_id", ends="is_active"),
     _kind("milestone", "Milestone", projects.MILESTONES, "project__entity_id"),
     _kind(

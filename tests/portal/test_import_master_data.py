@@ -51,6 +51,7 @@ FIRM = {
     "P-1,Rollout,US,C-1,K-1,100,true,pm\n",
     "project_statuses": "project,status,valid_from,valid_to\nP-1,open,2026-01-01,2026-12-31\nP-1,closed,2027-01-01,\n",
     "approval_steps": "project,sequence,approver\nP-1,1,R-2\n",
+    "assignments": "project,resource,valid_from,valid_to\nP-1,R-1,2026-01-01,\n",
     "tasks": "project,code,name,is_default\nP-1,DEV,Development,true\n",
     "milestones": "project,code,name,due_on,amount,currency\nP-1,M1,Go-live,2026-09-30,10000,USD\n",
     "rate_cards": "code,version,contract,valid_from\nACME-2026,3,K-1,2026-01-01\n",

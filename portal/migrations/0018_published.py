@@ -10,7 +10,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("portal", "0015_what_systems_say"),
+        ("portal", "0017_a_void_credit_bills_again"),
     ]
 
     operations = [
