@@ -7,7 +7,7 @@ once by the sweeper itself, so a dead broker costs speed and no work.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import time
 
@@ -20,6 +20,7 @@ from portal import digests, exports
 from portal.health import heard_from
 from portal.sql import now
 from reconciliation import billing, changes, matching, operations
+from reconciliation.onboarding import rehearsing
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +36,17 @@ _STAGES: dict[str, Callable[[int], object]] = {
     "operation": work.operation,
     "change_set": work.change_set,
     "reconcile": work.reconcile,
+    "rehearse": work.rehearse,
     "export": work.export,
     "digest": work.digest,
+}
+
+
+_ASKED: dict[str, Callable[[], Sequence[int]]] = {  # what somebody waits for: due as soon as it is asked
+    "reconcile": matching.requested,
+    "rehearse": rehearsing.due,
+    "export": exports.due,
+    "digest": digests.due,
 }
 
 
@@ -99,12 +109,9 @@ def _due() -> Iterator[tuple[str, int, float]]:
         yield "operation", operation_id, overdue
     for change_set_id, overdue in changes.due():
         yield "change_set", change_set_id, overdue
-    for run_id in matching.requested():
-        yield "reconcile", run_id, 0.0
-    for export_id in exports.due():
-        yield "export", export_id, 0.0
-    for person_id in digests.due():
-        yield "digest", person_id, 0.0
+    for task, asked in _ASKED.items():
+        for number in asked():
+            yield task, number, 0.0
     if now().time() >= NIGHT_IS_OVER:
         for stream_id in stream_sql.unswept_streams():
             yield "sweep_ids", stream_id, 0.0

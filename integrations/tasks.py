@@ -89,6 +89,12 @@ def reconcile(run_id: int) -> None:
 
 
 @shared_task(soft_time_limit=READER_SECONDS, time_limit=READER_SECONDS + 60)
+def rehearse(rehearsal_id: int) -> None:
+    """Replay one closed month in shadow."""
+    work.rehearse(rehearsal_id)
+
+
+@shared_task(soft_time_limit=READER_SECONDS, time_limit=READER_SECONDS + 60)
 def export(export_id: int) -> None:
     """Write one long export."""
     work.export(export_id)

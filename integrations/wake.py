@@ -27,6 +27,7 @@ QUEUES = {
     "operation": "bulk",
     "change_set": "bulk",
     "reconcile": "report",
+    "rehearse": "report",
     "export": "report",
     "digest": "report",
 }

@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from django.db.models import Q
 
-from integrations import absences, hints, inbox, outbox, statements, streams, subscriptions, wake
+from integrations import absences, hints, inbox, outbox, rehearsals, statements, streams, subscriptions, wake
 from integrations.models import Run
 from integrations.sql import streams as stream_sql
 from integrations.sql import waiting
@@ -163,6 +163,11 @@ def change_set(change_set_id: int) -> None:
     if changes.run(change_set_id, goes_on=goes_on):
         wake.up("change_set", change_set_id)
     _wake_targets()
+
+
+def rehearse(rehearsal_id: int) -> None:
+    """Replay a closed month in shadow and compare it; its lease keeps a second worker away."""
+    rehearsals.answer(rehearsal_id)
 
 
 def reconcile(run_id: int) -> None:

@@ -245,6 +245,7 @@ _ASKED = (
 def _asked(row: dict[str, Any], ledger: Iterable[dict[str, Any]]) -> owing.Asked:
     """A row as the question why nothing is owed for it."""
     return owing.Asked(
+        document_id=row["document_id"],
         source_id=row["document__connection_id"],
         source=row["document__connection__name"],
         cut_over_on=row["document__connection__cut_over_on"],

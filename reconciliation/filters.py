@@ -16,11 +16,13 @@ from reconciliation.models import (
     Hold,
     Mapping,
     MasterImport,
+    Onboarding,
     Operation,
     OwnershipRule,
     Proposal,
     ReconciliationResult,
     ReconciliationRun,
+    RehearsedLine,
     Team,
 )
 from reconciliation.rules import EVERY
@@ -237,4 +239,30 @@ class ImportFilter(filters.FilterSet):
 
     class Meta:
         model = MasterImport
+        fields: list[str] = []
+
+
+class OnboardingFilter(filters.FilterSet):
+    """What is brought in is found by its entity, source and state."""
+
+    entity = filters.CharFilter("entity__code", lookup_expr="iexact", label="Entity")
+    source = filters.CharFilter("source__code", lookup_expr="iexact", label="Source")
+
+    class Meta:
+        model = Onboarding
+        fields: list[str] = []
+
+
+class RehearsedFilter(filters.FilterSet):
+    """What lines of a rehearsal are found by."""
+
+    outcome = filters.MultipleChoiceFilter(choices=RehearsedLine.Outcome.choices, label="Outcome")
+    person = filters.CharFilter("person", lookup_expr="icontains", label="Person")
+    project = filters.CharFilter("project", lookup_expr="icontains", label="Project")
+    day = filters.DateFilter("work_date", label="Work date")
+    rule = filters.CharFilter("rule", label="Rule")
+    decision = filters.ChoiceFilter(choices=RehearsedLine.Decision.choices[1:], label="Decided")
+
+    class Meta:
+        model = RehearsedLine
         fields: list[str] = []

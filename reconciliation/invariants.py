@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from portal.invariants import Invariant, breaches
-from reconciliation.sql import documents
+from reconciliation.sql import documents, owed
 
 _VERSIONS = """
     SELECT d.id, d.connection_id, d.entity_id, d.kind, v.version, v.status, v.hours AS quantity, v.work_date
@@ -19,9 +19,9 @@ def _nothing_approved_is_nowhere() -> list[str]:
     return breaches(
         f"""
         WITH current AS ({_VERSIONS})
-        SELECT v.id, v.kind, v.work_date FROM current v
+        SELECT d.id, d.kind, v.work_date FROM current v JOIN portal_document d ON d.id = v.id
           JOIN portal_connection c ON c.id = v.connection_id
-         WHERE v.status = 'approved' AND (c.cut_over_on IS NULL OR v.work_date >= c.cut_over_on)
+         WHERE v.status = 'approved' AND v.work_date >= coalesce({owed.FIRST_DAY}, DATE '-infinity')
            AND EXISTS (SELECT 1 FROM reconciliation_route r WHERE r.source_id = v.connection_id AND r.kind = v.kind
                           AND r.valid_from <= v.work_date AND (r.valid_to IS NULL OR r.valid_to >= v.work_date))
            AND NOT EXISTS (SELECT 1 FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id

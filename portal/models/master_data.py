@@ -517,6 +517,9 @@ class IntercompanyRelation(models.Model):
 
     provider = models.ForeignKey(LegalEntity, models.PROTECT, related_name="provides_to")
     receiver = models.ForeignKey(LegalEntity, models.PROTECT, related_name="receives_from")
+    price_list = models.ForeignKey(
+        RateCard, models.PROTECT, null=True, blank=True, related_name="+"
+    )  # what the provider asks of the receiver, in the provider's currency
     valid_from = models.DateField()
     valid_to = models.DateField(null=True, blank=True)
 

@@ -34,7 +34,7 @@ from reconciliation.facts.records import (
 )
 from reconciliation.facts.tables import Book, Facts, as_mapping, by_first, by_id
 from reconciliation.facts.workdays import calendar_of
-from reconciliation.sql import documents, master_data
+from reconciliation.sql import documents, master_data, owed
 
 Days = tuple[date, date]
 SENT = frozenset(str(state) for state in STANDING)
@@ -83,9 +83,12 @@ def give_routes(drafts: Sequence[Draft]) -> tuple[dict[int, Source], dict[int, E
         layers = (policies.of_target(target.settings), entities[entity_id].policy, as_mapping(policy))
         route = Route(route_id, entity_id, target, policies.merged(*layers))
         routes.setdefault((source_id, entity_id, kind), []).append((start, end, route))
+    first_days = {(source, entity, kind): day for source, entity, kind, day in owed.first_days(source_ids)}
     for draft in drafts:
         draft.source = connections[draft.source_id]
         draft.entity = entities[draft.entity_id]
+        own = first_days.get((draft.source_id, draft.entity_id, draft.kind))
+        draft.owed_from = own or draft.source.cut_over_on
         day = draft.work_date
         for start, end, route in routes.get((draft.source_id, draft.entity_id, draft.kind), ()):
             if start <= day <= end:

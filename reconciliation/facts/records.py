@@ -326,8 +326,9 @@ class Draft:
     part: int = 0
     whole_hours: Decimal | None = None  # of the version, where `hours` are of one part of it
     waiting_since: datetime | None = None
-    # where it goes
+    # where it goes, and since when
     is_routed: bool = False
+    owed_from: date | None = None  # its source's cut-over for its entity and kind; an earlier work date is history
     source: Source = field(init=False)  # set by facts.give_routes, for every draft
     entity: Entity = field(init=False)
     route: Route = field(init=False)  # for those that are routed

@@ -15,6 +15,7 @@ from reconciliation.models.changes import ChangeEditor, ChangeLine, ChangeReach,
 from reconciliation.models.comparison import ReconciliationResult, ReconciliationRun
 from reconciliation.models.imports import ColumnChoice, MasterImport
 from reconciliation.models.mappings import Mapping
+from reconciliation.models.onboarding import BookedBefore, Booking, CutOver, Onboarding, Rehearsal, RehearsedLine
 from reconciliation.models.operations import Operation, OperationRow
 from reconciliation.models.proposals import Proposal
 from reconciliation.models.questions import TargetQuestion
@@ -30,6 +31,8 @@ from reconciliation.models.triage import (
 
 __all__ = [
     "BillingDecision",
+    "BookedBefore",
+    "Booking",
     "CaseComment",
     "CaseDay",
     "CaseReach",
@@ -39,6 +42,7 @@ __all__ = [
     "ChangeReach",
     "ChangeSet",
     "ColumnChoice",
+    "CutOver",
     "Decision",
     "DecisionCase",
     "EntryComment",
@@ -49,12 +53,15 @@ __all__ = [
     "Lease",
     "Mapping",
     "MasterImport",
+    "Onboarding",
     "Operation",
     "OperationRow",
     "OwnershipRule",
     "Proposal",
     "ReconciliationResult",
     "ReconciliationRun",
+    "Rehearsal",
+    "RehearsedLine",
     "Route",
     "Snooze",
     "TargetQuestion",

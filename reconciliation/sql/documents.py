@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from portal.sql import execute, rows
-from reconciliation.sql import numbers
+from reconciliation.sql import numbers, owed
 
 LEFT_OUT = "left out: "  # how the reason of a move begins by which a person took an entry off the ledger for good
 
@@ -157,12 +157,12 @@ def documents_without_entry(source_id: int, after: int, limit: int) -> list[int]
     return [
         row[0]
         for row in rows(
-            "SELECT d.id FROM portal_document d"
+            "SELECT d.id FROM portal_document d"  # noqa: S608 -- this package's own words
             " LEFT JOIN portal_timeentry t ON d.kind = 'time' AND t.document_id = d.id AND t.version = d.current_version"
             " LEFT JOIN portal_expense x ON d.kind = 'expense' AND x.document_id = d.id AND x.version = d.current_version"
             " JOIN portal_connection c ON c.id = d.connection_id"
             " WHERE d.connection_id = %s AND d.id > %s AND coalesce(t.status, x.status) = 'approved'"
-            " AND (c.cut_over_on IS NULL OR coalesce(t.work_date, x.work_date) >= c.cut_over_on)"
+            f" AND coalesce(t.work_date, x.work_date) >= coalesce({owed.FIRST_DAY}, DATE '-infinity')"
             " AND NOT EXISTS (SELECT 1 FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id"
             " WHERE e.document_id = d.id AND e.version = d.current_version AND s.state <> 'cancelled')"
             " ORDER BY d.id LIMIT %s",

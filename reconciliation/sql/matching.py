@@ -12,19 +12,20 @@ from decimal import Decimal
 from typing import Any, cast
 
 from portal import sql
+from reconciliation.sql import owed
 
 RECEIPTED = ["accepted", "posted", "reconciled", "reversed"]
 
-_TRACKER_LEDGER = """
+_TRACKER_LEDGER = f"""
 WITH docs AS (
     SELECT d.id, d.kind, v.version, v.status, v.hours AS quantity, v.hours, NULL::numeric AS amount, '' AS currency, v.work_date,
-           c.cut_over_on
+           {owed.FIRST_DAY} AS cut_over_on
       FROM portal_document d
       JOIN portal_timeentry v ON v.document_id = d.id AND v.version = d.current_version
       JOIN portal_connection c ON c.id = d.connection_id
      WHERE d.entity_id = %(entity)s AND d.kind = 'time' AND v.work_date BETWEEN %(start)s AND %(end)s
     UNION ALL
-    SELECT d.id, d.kind, v.version, v.status, v.amount, NULL, v.amount, v.currency, v.work_date, c.cut_over_on
+    SELECT d.id, d.kind, v.version, v.status, v.amount, NULL, v.amount, v.currency, v.work_date, {owed.FIRST_DAY}
       FROM portal_document d
       JOIN portal_expense v ON v.document_id = d.id AND v.version = d.current_version
       JOIN portal_connection c ON c.id = d.connection_id
@@ -96,13 +97,14 @@ SELECT %(run)s, 'tracker_ledger', outcome, document_id, entry_id, NULL,
         WHEN outcome = 'open' THEN coalesce('Held: ' || rules || '.', initcap(waiting) || '.')
         WHEN outcome IN ('hours_differ', 'amount_differs') THEN
              concat_ws(' ', 'The ledger does not add up to the current version:', coalesce(older, waiting, 'it was booked otherwise') || '.', 'Held: ' || rules || '.')
+        WHEN is_history AND cut_over_on = DATE '9999-12-31' THEN 'It is being brought in, or was booked before: history, not posted.'
         WHEN is_history THEN 'Before the cut-over on ' || cut_over_on || ': history, not posted.'
         WHEN entries = 0 AND owed THEN coalesce('Cancelled: ' || (SELECT t.reason FROM portal_ledgertransition t
                 WHERE t.entry_id = cancelled_id AND t.to_state = 'cancelled' LIMIT 1) || '.', 'Cancelled.')
         WHEN status <> 'approved' THEN 'It is ' || status || ' at the source: nothing is owed.'
         ELSE '' END
   FROM judged
-"""  # noqa: E501 -- one statement, read as one
+"""  # noqa: E501, S608 -- one statement, read as one
 
 _LEDGER_TARGET = """
 WITH entries AS (

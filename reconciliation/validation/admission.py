@@ -16,7 +16,7 @@ from portal.models import State
 from reconciliation import cases
 from reconciliation.facts import SENT, Draft, Facts, Standing, drafts_of, give_routes, load, standing_entry
 from reconciliation.facts.records import Source
-from reconciliation.sql import documents
+from reconciliation.sql import documents, owed
 from reconciliation.validation.batches import one_batch
 from reconciliation.validation.judging import Judge, Judged, figures_of, holds_of, is_booked_already, reason_of
 
@@ -32,7 +32,7 @@ class Admitted:
     held: list[int] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
     unrouted: list[int] = field(default_factory=list)
-    history: list[int] = field(default_factory=list)  # worked before the connection's cut-over: known, not posted
+    history: list[int] = field(default_factory=list)  # before the cut-over, being brought in, booked before: not posted
     unapproved: list[int] = field(default_factory=list)
     unchanged: list[int] = field(default_factory=list)  # booked just so already, or left out by a person
 
@@ -115,14 +115,14 @@ def _sort(drafts: Sequence[Draft], standing: dict[int, _Standing], admitted: Adm
     """The drafts that want an entry of their own, and the entries of those that have one to be validated again."""
     wanted: list[Draft] = []
     again: list[int] = []
+    before = owed.booked_before([draft.document_id for draft in drafts])
     cancelled = [entry.id for there in standing.values() for entry in there.every if entry.state == "cancelled"]
     left_out = documents.left_out(cancelled) if cancelled else set()
     for draft in drafts:
         there = standing.get(draft.document_id, _NOTHING)
-        source = draft.source
         if draft.status != "approved":
             admitted.unapproved.append(draft.document_id)
-        elif source.cut_over_on is not None and draft.work_date < source.cut_over_on and not there.booked:
+        elif not there.booked and (_is_too_early(draft) or draft.document_id in before):
             admitted.history.append(draft.document_id)
         elif not draft.is_routed:
             admitted.unrouted.append(draft.document_id)
@@ -144,6 +144,10 @@ def _sort(drafts: Sequence[Draft], standing: dict[int, _Standing], admitted: Adm
             else:
                 wanted.append(draft)
     return wanted, again
+
+
+def _is_too_early(draft: Draft) -> bool:
+    return draft.owed_from is not None and draft.work_date < draft.owed_from
 
 
 def _withdraw(

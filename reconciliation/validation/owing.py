@@ -15,11 +15,14 @@ from django.db.models import F
 from portal import figures
 from portal.models import Document, Expense, LedgerState, State, TimeEntry
 from portal.models.documents import STATUS_CHOICES
-from reconciliation.sql import documents, master_data
+from reconciliation.sql import documents, master_data, owed
 
 SUPERSEDED, NOT_APPROVED, BEFORE_CUT_OVER = "superseded", "not-approved", "before-cut-over"
+BEING_BROUGHT_IN, BOOKED_BEFORE = "being-brought-in", "booked-before"
 NO_ROUTE, LEFT_OUT, TAKEN_BACK, NOT_VALIDATED = "no-route", "left-out", "taken-back", "not-validated"
-CODES = (SUPERSEDED, NOT_APPROVED, BEFORE_CUT_OVER, NO_ROUTE, LEFT_OUT, TAKEN_BACK, NOT_VALIDATED)
+CODES = (
+    SUPERSEDED, NOT_APPROVED, BEFORE_CUT_OVER, BEING_BROUGHT_IN, BOOKED_BEFORE, NO_ROUTE, LEFT_OUT, TAKEN_BACK, NOT_VALIDATED,
+)  # fmt: skip
 _STATUS = dict(STATUS_CHOICES)
 
 
@@ -27,6 +30,7 @@ _STATUS = dict(STATUS_CHOICES)
 class Asked:
     """One version of a document and what stands on the ledger for it: (entry id, state) of entries that take nothing back."""
 
+    document_id: int
     source_id: int
     source: str
     cut_over_on: date | None
@@ -48,11 +52,23 @@ class NotOwed:
 
 
 def why_not(asked: Sequence[Asked]) -> list[NotOwed | None]:
-    """For each version why nothing is owed for it; None for what is owed. Two queries, whatever the number."""
-    routes = _routes({one.source_id for one in asked})
+    """For each version why nothing is owed for it; None for what is owed. Four queries, whatever the number."""
+    sources = {one.source_id for one in asked}
+    routes = _routes(sources)
+    before = owed.booked_before({one.document_id for one in asked})
+    first_days = {(source, entity, kind): day for source, entity, kind, day in owed.first_days(sources)}
     withdrawn = [entry_id for one in asked for entry_id, state in one.ledger if state == State.CANCELLED]
     reasons = documents.reasons_of_cancelled(withdrawn)
-    return [_why_not(one, routes, reasons) for one in asked]
+    return [
+        _why_not(
+            one,
+            routes,
+            reasons,
+            first_days.get((one.source_id, one.entity_id, one.kind), one.cut_over_on),
+            before.get(one.document_id),
+        )
+        for one in asked
+    ]
 
 
 def why_not_of(found: Sequence[Document]) -> list[NotOwed | None]:
@@ -70,8 +86,8 @@ def why_not_of(found: Sequence[Document]) -> list[NotOwed | None]:
     return why_not(
         [
             Asked(
-                document.connection_id, document.connection.name, document.connection.cut_over_on, document.entity_id,
-                document.kind, document.current_version, document.current_version, *current[document.pk],
+                document.pk, document.connection_id, document.connection.name, document.connection.cut_over_on,
+                document.entity_id, document.kind, document.current_version, document.current_version, *current[document.pk],
                 standing.get(document.pk, ()),
             )
             for document in found
@@ -88,7 +104,11 @@ def _routes(source_ids: set[int]) -> dict[tuple[int, int, str], list[tuple[date,
 
 
 def _why_not(
-    one: Asked, routes: Mapping[tuple[int, int, str], Sequence[tuple[date, date]]], reasons: Mapping[int, str]
+    one: Asked,
+    routes: Mapping[tuple[int, int, str], Sequence[tuple[date, date]]],
+    reasons: Mapping[int, str],
+    owed_from: date | None,
+    number: str | None,
 ) -> NotOwed | None:
     if one.version != one.current_version:
         return NotOwed(SUPERSEDED, f"Version {one.current_version} came since; what is owed follows that.")
@@ -99,8 +119,12 @@ def _why_not(
     states = {state for _, state in one.ledger}
     if states - {State.CANCELLED, State.REVERSED}:
         return None
-    if one.cut_over_on is not None and one.work_date < one.cut_over_on and State.REVERSED not in states:
-        words = f"Worked before {figures.day(one.cut_over_on)}, the cut-over of {one.source}: history, not posted."
+    if number is not None:
+        return NotOwed(BOOKED_BEFORE, f"It was booked as {number} before {one.source} went live: history, not posted.")
+    if owed_from == owed.NEVER:
+        return NotOwed(BEING_BROUGHT_IN, f"What {one.source} brings is rehearsed: nothing is owed before it goes live.")
+    if owed_from is not None and one.work_date < owed_from and State.REVERSED not in states:
+        words = f"Worked before {figures.day(owed_from)}, the cut-over of {one.source}: history, not posted."
         return NotOwed(BEFORE_CUT_OVER, words)
     if State.REVERSED in states:
         return NotOwed(TAKEN_BACK, "It was booked and taken back; nothing is owed.")

@@ -1,6 +1,6 @@
-"""The hint that an operation waits. The rule here: it may be lost, and nothing but seconds is lost with it.
+"""The hints that an operation or a rehearsal waits. The rule here: it may be lost, and nothing but seconds is lost with it.
 
-The sweeper looks for operations that nobody works on.
+The sweeper looks for what nobody works on.
 """
 
 from __future__ import annotations
@@ -27,9 +27,18 @@ def where_due(operation: Operation) -> None:
 
 def up(operation_id: int) -> bool:
     """Hint that one operation has work; whether the hint was published."""
+    return _hint(TASK, operation_id, QUEUE)
+
+
+def rehearse(rehearsal_id: int) -> bool:
+    """Hint that a rehearsal waits; whether the hint was published."""
+    return _hint("integrations.tasks.rehearse", rehearsal_id, "report")
+
+
+def _hint(task: str, number: int, queue: str) -> bool:
     try:
-        app.send_task(TASK, args=[operation_id], queue=QUEUE, expires=EXPIRES, ignore_result=True)
+        app.send_task(task, args=[number], queue=queue, expires=EXPIRES, ignore_result=True)
     except (KombuError, OSError) as error:
-        log.info("nobody was woken for operation %s: %s", operation_id, error)
+        log.info("nobody was woken for %s %s: %s", task, number, error)
         return False
     return True

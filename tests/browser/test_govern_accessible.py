@@ -1,8 +1,9 @@
-"""The screens of the audit trail in a real browser, in both themes: no word from axe, nothing cut off, reached by keyboard."""
+"""The audit trail and onboarding in a real browser, in both themes: no word from axe, nothing cut off, by keyboard."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import pytest
@@ -11,12 +12,11 @@ from playwright.sync_api import Browser, BrowserContext, expect
 
 from portal import audit
 from portal.history import update_each_with_reason
-from portal.models import GrantRole
-from tests import world
+from reconciliation import onboarding
+from reconciliation.onboarding import rehearsing
 from tests.browser.test_desk_accessible import FITS, SMALL
 from tests.browser.test_screen_kit import violations
-from tests.reconciliation import desk
-from tests.reconciliation.firm import build
+from tests.reconciliation.newcomer import MONTH, Newcomer, bring_in, weekdays
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
@@ -24,9 +24,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(trans
 @pytest.fixture
 def screens() -> tuple[Any, dict[str, str]]:
     """A controller, and an address for each screen."""
-    firm = build()
-    desk.off_rate(firm, 3)
-    cleo = world.user("cleo", GrantRole.CONTROLLER, firm.entity)
+    newcomer = bring_in()
+    firm, cleo = newcomer.firm, newcomer.cleo
     update_each_with_reason(
         type(firm.project), [(firm.project, {"name": "Acme, renamed"})], reason="as ordered", actor=cleo
     )
@@ -38,10 +37,32 @@ def screens() -> tuple[Any, dict[str, str]]:
         before={"name": "Acme roll-out"}, after={"name": "Acme, renamed"},
     )  # fmt: skip
     audit.prove(cleo)
+    where, running, done = an_entity_on_its_way(newcomer)
     return cleo, {
+        "onboardings": "/onboarding/", "bringing in": "/onboarding/new/", "onboarding": where, "rehearsal running": running,
+        "rehearsal": done, "rehearsal, all": f"{done}?tab=all",
         "audit": "/audit/", "event": f"/audit/{event.pk}/", "proof": "/audit/verify/", "pack": "/audit/pack/",
         "history": f"/history/project/{firm.project.pk}/",
     }  # fmt: skip
+
+
+def an_entity_on_its_way(newcomer: Newcomer) -> tuple[str, str, str]:
+    """Pages of one that is being brought in, of a rehearsal under way, and of one with every kind of difference."""
+    days = weekdays(MONTH, 6)
+    newcomer.take(*days, first=900)
+    newcomer.book(days[0])
+    newcomer.book(days[1], hours="7.5", amount="900")
+    newcomer.book(days[2], amount="880")
+    newcomer.book(date(2026, 10, 22))
+    newcomer.take(date(2026, 11, 3), first=950)
+    newcomer.book(date(2026, 11, 3))
+    found = newcomer.rehearse()
+    asked = onboarding.request(newcomer.onboarding, found.period, by=newcomer.cleo)
+    taken = rehearsing.take(asked.pk)
+    assert taken is not None
+    rehearsing.go_on(taken, "Judging work of 1 to 31 October", documents=4_000, judged=1_200)
+    base = "/onboarding/"
+    return f"{base}{newcomer.onboarding.pk}/", f"{base}rehearsals/{asked.pk}/", f"{base}rehearsals/{found.pk}/"
 
 
 @pytest.fixture(params=["light", "dark"])

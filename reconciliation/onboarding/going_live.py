@@ -1,0 +1,159 @@
+"""Going live: proposed on a rehearsal that leaves nothing open, and decided by somebody who did not propose it.
+
+The rule here: what was booked before stays history, the cut-overs hold from this moment, and what is owed from then on is
+admitted as if it had just come. What is missing is asked twice, when it is proposed and when it is decided.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import transaction
+
+from portal import access, audit, changes_watch, sql
+from portal.models import MasterChange, User
+from reconciliation.models import BookedBefore, Onboarding, Rehearsal, RehearsedLine, Route
+from reconciliation.onboarding.base import NotYet, fingerprint, sources_of
+from reconciliation.onboarding.checklist import checklist
+
+FRESH = timedelta(days=7)  # how old a rehearsal may be
+State = Onboarding.State
+Outcome = RehearsedLine.Outcome
+Decision = RehearsedLine.Decision
+
+
+def latest(onboarding: Onboarding) -> Rehearsal | None:
+    """The rehearsal asked for last, whatever became of it."""
+    return Rehearsal.objects.filter(onboarding=onboarding).select_related("period").order_by("-pk").first()
+
+
+def undecided(rehearsal: Rehearsal) -> int:
+    """How many differences nobody decided; what is booked already beyond doubt needs no decision."""
+    lines = RehearsedLine.objects.filter(rehearsal=rehearsal, decision="").exclude(outcome=Outcome.AGREES)
+    sure = lines.filter(outcome=Outcome.BOOKED, confidence=RehearsedLine.Confidence.CONFIDENT)
+    return lines.count() - sure.count()
+
+
+def what_is_missing(onboarding: Onboarding) -> list[str]:
+    """What stands in the way of going live, one sentence each; empty when nothing does."""
+    missing = [f"{item.title}: {item.sentence}" for item in checklist(onboarding) if item.fails]
+    return [*missing, *_of_rehearsal(onboarding)]
+
+
+def _of_rehearsal(onboarding: Onboarding) -> list[str]:
+    found = latest(onboarding)
+    if found is None:
+        return ["Rehearsal: the last closed month was not replayed yet."]
+    if found.state == Rehearsal.State.RUNNING:
+        return ["Rehearsal: it is running."]
+    if found.state == Rehearsal.State.FAILED:
+        return [f"Rehearsal: it could not be made. {found.failure}"]
+    missing = []
+    if found.finished_at is not None and found.finished_at < sql.now() - FRESH:
+        missing.append(f"Rehearsal: it is older than {FRESH.days} days; replay it once more.")
+    if found.fingerprint != fingerprint(onboarding):
+        missing.append("Rehearsal: the configuration changed since; replay it once more.")
+    count = undecided(found)
+    if count:
+        missing.append(f"Rehearsal: {count:,} {'difference is' if count == 1 else 'differences are'} not decided.")
+    return missing
+
+
+def propose(onboarding: Onboarding, *, by: User, reason: str) -> Onboarding:
+    """Propose to go live on the latest rehearsal. Raises NotYet with everything that is missing."""
+    access.require(by, access.CONFIGURERS, onboarding.entity_id)
+    if not reason.strip():
+        raise NotYet("Say why it may go live; the second person reads it.")
+    with transaction.atomic():
+        locked = _locked(onboarding, State.PREPARING)
+        missing = what_is_missing(locked)
+        if missing:
+            raise NotYet(" ".join(missing))
+        locked.state, locked.rehearsal = State.PROPOSED, latest(locked)
+        locked.proposed_by, locked.proposed_at, locked.proposed_because = by, sql.now(), reason.strip()
+        locked.save()
+        audit.record(
+            by, "onboarding.submitted", locked, entity=locked.entity, reason=reason.strip(),
+            after={"rehearsal": locked.rehearsal_id, "fingerprint": locked.rehearsal.fingerprint if locked.rehearsal else ""},
+        )  # fmt: skip
+    return locked
+
+
+def may_decide(onboarding: Onboarding, user: User) -> bool:
+    """Whether this person may let it go live: a controller of the entity who did not propose it."""
+    return (
+        onboarding.state == State.PROPOSED
+        and onboarding.proposed_by_id != user.pk
+        and access.may(user, access.APPROVERS, onboarding.entity_id)
+    )
+
+
+def send_back(onboarding: Onboarding, *, by: User, comment: str) -> Onboarding:
+    """Do not let it go live yet, and say why; whoever proposed it may take it back as well. Audited."""
+    if not comment.strip():
+        raise NotYet("Say what must be done first.")
+    with transaction.atomic():
+        locked = _locked(onboarding, State.PROPOSED)
+        if locked.proposed_by_id != by.pk:
+            access.require(by, access.APPROVERS, locked.entity_id)
+        locked.state = State.PREPARING
+        locked.save()
+        audit.record(by, "onboarding.sent-back", locked, entity=locked.entity, reason=comment.strip())
+    return locked
+
+
+def approve(onboarding: Onboarding, *, by: User, comment: str) -> Onboarding:
+    """Let it go live. Raises NotYet where something is missing by now. Audited.
+
+    What is owed from the cut-over on is admitted by whoever follows changes of routes, without anybody asking.
+    """
+    access.require(by, access.APPROVERS, onboarding.entity_id)
+    with transaction.atomic():
+        locked = _locked(onboarding, State.PROPOSED)
+        if locked.proposed_by_id == by.pk:
+            raise NotYet("You proposed it; somebody else decides.")
+        missing = what_is_missing(locked)
+        if missing:
+            raise NotYet(" ".join(missing))
+        kept = _keep_history(locked, by)
+        locked.state, locked.decided_by, locked.decided_at, locked.comment = State.LIVE, by, sql.now(), comment.strip()
+        locked.save()
+        routes = Route.objects.filter(entity=locked.entity, source__in=sources_of(locked)).values_list("pk", flat=True)
+        changes_watch.note(MasterChange.Kind.ROUTE, routes)
+        audit.record(
+            by, "onboarding.live", locked, entity=locked.entity, reason=comment.strip(),
+            before={"state": "proposed"}, after={"state": "live", "rehearsal": locked.rehearsal_id, "booked_before": kept},
+        )  # fmt: skip
+    return locked
+
+
+def _locked(onboarding: Onboarding, state: str) -> Onboarding:
+    locked = (
+        Onboarding.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("entity", "source", "rehearsal")
+        .get(pk=onboarding.pk)
+    )
+    if locked.state != state:
+        raise NotYet(f"{locked} is {locked.get_state_display().lower()}.")
+    return locked
+
+
+def _keep_history(onboarding: Onboarding, by: User) -> int:
+    """What was booked before, surely or as a person said, is history for good; how many documents."""
+    lines = RehearsedLine.objects.filter(rehearsal=onboarding.rehearsal, outcome=Outcome.BOOKED, document__isnull=False)
+    chosen = [
+        line
+        for line in lines.select_related("decided_by")
+        if line.decision == Decision.SAME
+        or (line.decision == "" and line.confidence == RehearsedLine.Confidence.CONFIDENT)
+    ]
+    rows = {
+        line.document_id: BookedBefore(
+            document_id=line.document_id, rehearsal_id=line.rehearsal_id, number=line.number, decided_by=line.decided_by or by,
+            at=sql.now(), reason=line.reason or line.sentence,
+        )
+        for line in chosen
+        if line.document_id is not None
+    }  # fmt: skip
+    BookedBefore.objects.bulk_create(rows.values(), batch_size=2_000)
+    return len(rows)

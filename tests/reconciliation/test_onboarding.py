@@ -1,0 +1,448 @@
+"""Bringing in an entity: nothing is owed before, the closed month is rehearsed in shadow, two people let it go live."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, IntegrityError, transaction
+
+from portal import ledger
+from portal.models import AuditEvent, GrantRole, LedgerEntry, LedgerState, Rate, RateCard, State
+from portal.models import IntercompanyRelation as Relation
+from reconciliation import invariants, onboarding, validation
+from reconciliation.models import BookedBefore, ExceptionCase, Hold, Onboarding, RehearsedLine
+from reconciliation.onboarding import going_live, rehearsing
+from reconciliation.onboarding.checklist import FAILS, MET, NOT_ASKED
+from reconciliation.validation import owing
+from tests import world
+from tests.reconciliation.firm import build, person, project
+from tests.reconciliation.newcomer import CUT_OVER, MONTH, Newcomer, bring_in, cut_over, finish, was_tested, weekdays
+
+pytestmark = pytest.mark.django_db
+Outcome = RehearsedLine.Outcome
+
+
+@pytest.fixture
+def newcomer() -> Newcomer:
+    return bring_in()
+
+
+def outcomes(found: Any, leg: str = "month") -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for line in RehearsedLine.objects.filter(rehearsal=found, leg=leg):
+        counted[line.outcome] = counted.get(line.outcome, 0) + 1
+    return counted
+
+
+def item(newcomer: Newcomer, code: str) -> Any:
+    return next(one for one in onboarding.checklist(newcomer.onboarding) if one.code == code)
+
+
+# Nothing is owed before
+
+
+@pytest.mark.case(130)
+def test_what_arrives_while_an_entity_is_brought_in_is_history_and_owed_to_nobody(newcomer: Newcomer) -> None:
+    firm = newcomer.firm
+    admitted = firm.admit(firm.time("1", work_date=MONTH), firm.time("2", work_date=date(2026, 11, 5)))
+    assert len(admitted.history) == 2
+    assert not LedgerEntry.objects.exists()
+    assert not ExceptionCase.objects.exists()
+    reasons = owing.why_not_of(list(firm.source.documents.select_related("connection").order_by("pk")))
+    assert [why.code for why in reasons if why] == [owing.BEING_BROUGHT_IN] * 2
+    assert [sentence for one in invariants.INVARIANTS for sentence in one.check()] == []
+
+
+def test_the_database_refuses_an_entry_of_an_entity_that_is_not_live(newcomer: Newcomer) -> None:
+    firm = newcomer.firm
+    [document] = newcomer.take(MONTH)
+    other = build_figures(newcomer, document)
+    with pytest.raises(DatabaseError, match="nothing is owed for US before it goes live"), transaction.atomic():
+        ledger.enter([(other, State.READY, "")], actor="somebody", reasons=["sneaked in"])
+    assert not LedgerEntry.objects.filter(entity=firm.entity).exists()
+
+
+def build_figures(newcomer: Newcomer, document_id: int) -> Any:
+    from reconciliation.facts import drafts_of, give_routes, load
+    from reconciliation.validation.judging import Judge, figures_of
+
+    drafts = drafts_of([document_id])
+    _, entities = give_routes(drafts)
+    judge = Judge(load(drafts, entities))
+    judge.prepare(drafts[0])
+    return figures_of(drafts[0])
+
+
+def test_another_entity_and_another_source_go_on_meanwhile() -> None:
+    firm = build()
+    cleo = world.user("cleo", GrantRole.CONTROLLER, firm.entity)
+    fresh = world.connection("clockify-us", "clockify", firm.entity, is_source=True)
+    onboarding.begin(firm.entity, fresh, by=cleo, reason="Harvest is given up")
+    assert len(firm.admit(firm.time("1")).ready) == 1
+    assert len(firm.admit(firm.time("2", work_date=date(2026, 10, 2)), source=fresh).history) == 1
+
+
+def test_an_entity_that_is_live_is_not_brought_in_again_nor_one_twice(newcomer: Newcomer) -> None:
+    with pytest.raises(onboarding.NotYet, match="is being brought in already"):
+        onboarding.begin(newcomer.firm.entity, None, by=newcomer.cleo, reason="again")
+    other = world.entity("GB", "GBP")
+    with pytest.raises(PermissionDenied):
+        onboarding.begin(other, None, by=newcomer.cleo, reason="not hers")
+
+
+def test_a_live_entity_with_entries_cannot_be_stopped_by_bringing_it_in() -> None:
+    firm = build()
+    firm.admit(firm.time("1"))
+    cleo = world.user("cleo", GrantRole.CONTROLLER, firm.entity)
+    with pytest.raises(onboarding.NotYet, match="has entries on the ledger already"):
+        onboarding.begin(firm.entity, None, by=cleo, reason="again")
+
+
+# The rehearsal
+
+
+def test_a_month_that_was_booked_just_so_ties_out_and_leaves_nothing_but_its_result(newcomer: Newcomer) -> None:
+    for number, day in enumerate(weekdays(MONTH, 5)):
+        newcomer.take(day, first=number + 1)
+        newcomer.book(day)
+    found = newcomer.rehearse()
+    assert found.state == found.State.TIED_OUT
+    assert outcomes(found) == {Outcome.AGREES: 5}
+    assert set(RehearsedLine.objects.values_list("confidence", flat=True)) == {"confident"}
+    assert found.totals["hours"] == {"left": "40.0000", "right": "40.0000"}
+    assert not LedgerEntry.objects.exists()
+    assert not LedgerState.objects.exists()
+    assert not ExceptionCase.objects.exists()
+    assert not Hold.objects.exists()
+
+
+def test_every_kind_of_difference_is_listed_with_both_sides(newcomer: Newcomer) -> None:
+    firm = newcomer.firm
+    other = project("ACM-2", firm.entity, firm.customer, firm.contract)
+    from tests.reconciliation.firm import key
+
+    key(firm.target, "project", other.pk)
+    days = weekdays(MONTH, 8)
+    newcomer.take(*days[:7])
+    newcomer.book(days[0], hours="7.5", amount="900")
+    newcomer.book(days[1], amount="880")
+    newcomer.book(days[2], project_key=newcomer.key("project", other.pk))
+    newcomer.book(date(2026, 10, 20))  # worked on days[3]
+    newcomer.book(days[7], hours="3", amount="360")  # without a document
+    newcomer.book(days[4])
+    firm.admit(firm.time("90", work_date=date(2026, 10, 28), rate=Decimal(1)))
+    found = newcomer.rehearse()
+    assert outcomes(found) == {
+        Outcome.HOURS: 1, Outcome.AMOUNT: 1, Outcome.PROJECT: 1, Outcome.PERIOD: 1, Outcome.SURPLUS: 1, Outcome.AGREES: 1,
+        Outcome.MISSING: 2, Outcome.HELD: 1,
+    }  # fmt: skip
+    assert found.state == found.State.DIFFERS
+    said = {line.outcome: line for line in RehearsedLine.objects.filter(rehearsal=found)}
+    assert said[Outcome.HOURS].sentence == "8.00 h would be posted, 7.50 h were booked."
+    assert (said[Outcome.HOURS].hours_left, said[Outcome.HOURS].hours_right) == (8, Decimal("7.5"))
+    assert "960.00 USD would be posted, 880.00 USD was booked" in said[Outcome.AMOUNT].sentence
+    assert "booked on ACM-2" in said[Outcome.PROJECT].sentence
+    assert "20 Oct 2026" in said[Outcome.PERIOD].sentence
+    assert said[Outcome.SURPLUS].person == "Ana Consultant"  # the ERP's key, in our words
+    assert said[Outcome.HELD].rule == "rate-mismatch"
+    assert "It was not booked either." in said[Outcome.HELD].sentence
+
+
+def test_a_month_keyed_in_as_one_sum_agrees_and_says_so(newcomer: Newcomer) -> None:
+    newcomer.take(*weekdays(MONTH, 5))
+    newcomer.book(date(2026, 10, 31), hours="40", amount="4800")
+    found = newcomer.rehearse()
+    assert outcomes(found) == {Outcome.AGREES: 5}
+    line = RehearsedLine.objects.filter(rehearsal=found).first()
+    assert line is not None
+    assert (line.confidence, line.sentence) == ("review", "Booked as 1 line for 5 entries of the month.")
+    assert found.totals["hours"] == {"left": "40.0000", "right": "40.0000"}
+
+
+@pytest.mark.case(130)
+def test_what_was_booked_by_hand_after_the_cut_over_is_found_before_it_could_be_booked_twice(
+    newcomer: Newcomer,
+) -> None:
+    newcomer.take(MONTH)
+    newcomer.book(MONTH)
+    sure, unsure, free = newcomer.take(date(2026, 11, 3), date(2026, 11, 4), date(2026, 11, 5), first=10)
+    newcomer.book(date(2026, 11, 3))
+    newcomer.book(date(2026, 11, 4), hours="6", amount="720")
+    found = newcomer.rehearse()
+    assert outcomes(found) == {Outcome.AGREES: 1}
+    lines = {line.document_id: line for line in RehearsedLine.objects.filter(rehearsal=found, leg="since")}
+    assert {pk: (line.outcome, line.confidence) for pk, line in lines.items()} == {
+        sure: (Outcome.BOOKED, "confident"), unsure: (Outcome.BOOKED, "review")
+    }  # fmt: skip
+    assert found.totals["to_post"] == 1
+    assert going_live.undecided(found) == 1
+    with pytest.raises(onboarding.NotYet, match="would be posted a second time"):
+        onboarding.decide([lines[unsure].pk], "accepted", by=newcomer.cleo, reason="never mind")
+    onboarding.decide([lines[unsure].pk], "same", by=newcomer.cleo, reason="two hours were not billable")
+    live(newcomer)
+    validation.follow_changes()
+    assert list(LedgerEntry.objects.values_list("document_id", flat=True)) == [free]
+    assert set(BookedBefore.objects.values_list("document_id", flat=True)) == {sure, unsure}
+    documents = list(newcomer.firm.source.documents.select_related("connection").filter(pk__in=[sure]))
+    why = owing.why_not_of(documents)[0]
+    assert why is not None
+    assert (why.code, "H-2" in why.sentence) == (owing.BOOKED_BEFORE, True)
+    assert validation.admit([sure, unsure], actor="again").history == [sure, unsure]
+    figures = build_figures(newcomer, sure)
+    with pytest.raises(DatabaseError, match="was booked before as H-2"), transaction.atomic():
+        ledger.enter([(figures, State.READY, "")], actor="somebody", reasons=["sneaked in"])
+    assert [sentence for one in invariants.INVARIANTS for sentence in one.check()] == []
+
+
+def test_a_booking_that_is_surely_of_work_since_the_cut_over_never_serves_a_weaker_likeness_in_the_month(
+    newcomer: Newcomer,
+) -> None:
+    newcomer.take(date(2026, 10, 30))  # never booked, and like the next one but for its day
+    [later] = newcomer.take(date(2026, 11, 3), first=10)
+    newcomer.book(date(2026, 11, 3))
+    found = newcomer.rehearse()
+    assert outcomes(found) == {Outcome.MISSING: 1}
+    line = RehearsedLine.objects.get(rehearsal=found, leg="since")
+    assert (line.document_id, line.outcome, line.confidence) == (later, Outcome.BOOKED, "confident")
+
+
+def test_a_budget_is_used_up_in_the_order_of_the_days_across_the_whole_month(
+    newcomer: Newcomer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reconciliation.onboarding import shadow
+
+    monkeypatch.setattr(shadow, "CHUNK", 1)
+    newcomer.firm.contract.cap_amount = Decimal(2000)
+    newcomer.firm.contract.save()
+    newcomer.firm.policy(split_at_cap=False)
+    for number, day in enumerate(weekdays(MONTH, 3)):
+        newcomer.take(day, first=number + 1)
+        newcomer.book(day)
+    found = newcomer.rehearse()
+    assert outcomes(found) == {Outcome.AGREES: 2, Outcome.HELD: 1}
+
+
+def test_a_worker_that_lost_its_rehearsal_writes_nothing_and_the_next_one_begins_anew(newcomer: Newcomer) -> None:
+    from portal.models import AccountingPeriod
+
+    newcomer.take(MONTH)
+    newcomer.book(MONTH)
+    period = AccountingPeriod.objects.get(entity=newcomer.firm.entity, code="2026-10")
+    asked = onboarding.request(newcomer.onboarding, period, by=newcomer.cleo)
+    first = rehearsing.take(asked.pk)
+    assert first is not None
+    assert rehearsing.take(asked.pk) is None
+    assert rehearsing.due() == []
+    type(asked).objects.filter(pk=asked.pk).update(lease_until="2020-01-01T00:00:00Z")  # its worker was killed
+    assert rehearsing.due() == [asked.pk]
+    second = rehearsing.take(asked.pk)
+    assert second is not None
+    assert second.deaths == 1
+    with pytest.raises(rehearsing.RehearsalLost):
+        rehearsing.play(first, {newcomer.firm.target.pk: Decimal(0)})
+    assert not RehearsedLine.objects.exists()
+    rehearsing.play(second, {newcomer.firm.target.pk: Decimal(0)})
+    assert RehearsedLine.objects.count() == 1
+
+
+def test_one_rehearsal_at_a_time_and_only_of_a_closed_month(newcomer: Newcomer) -> None:
+    from portal.models import AccountingPeriod
+
+    periods = {one.code: one for one in AccountingPeriod.objects.filter(entity=newcomer.firm.entity)}
+    with pytest.raises(onboarding.NotYet, match="is no closed period"):
+        onboarding.request(newcomer.onboarding, periods["2026-11"], by=newcomer.cleo)
+    onboarding.request(newcomer.onboarding, periods["2026-10"], by=newcomer.cleo)
+    with pytest.raises(onboarding.NotYet, match="running already"):
+        onboarding.request(newcomer.onboarding, periods["2026-09"], by=newcomer.cleo)
+
+
+def test_without_a_statement_a_file_of_bookings_is_compared_and_its_faults_are_told_by_row(newcomer: Newcomer) -> None:
+    from reconciliation.onboarding import bookings
+
+    newcomer.take(*weekdays(MONTH, 2))
+    head = "number;date;person;project;hours;amount;currency"
+    text = f"{head}\nB1;2026-10-01;ana;ACM-1;8;960;USD\nB2;2026-10-02;ana;ACM-1;8,0;960;USD\n"
+    found = newcomer.rehearse(bookings=bookings.read("booked.csv", text.encode()))
+    assert outcomes(found) == {Outcome.AGREES: 2}
+    assert found.basis == "file"
+    with pytest.raises(onboarding.NotYet, match=r"Row 2: date “yesterday” is no day.*Row 3: person is empty"):
+        bookings.read("b.csv", b"number,date,person,project,hours\n1,yesterday,ana,ACM-1,8\n2,2026-10-01,,ACM-1,8\n")
+    with pytest.raises(onboarding.NotYet, match="has no column person"):
+        bookings.read("b.csv", b"number,date,project,hours\n1,2026-10-01,ACM-1,8\n")
+    with pytest.raises(onboarding.NotYet, match="stands twice"):
+        bookings.read("b.csv", b"number,date,person,project,hours\n1,2026-10-01,a,P,8\n1,2026-10-01,a,P,8\n")
+
+
+# The checklist
+
+
+def test_an_entity_without_anything_fails_each_item_with_what_to_do() -> None:
+    newcomer = bring_in(complete=False)
+    failing = {one.code for one in onboarding.checklist(newcomer.onboarding) if one.state == FAILS}
+    assert failing == {"calendar", "periods", "tested", "cut-over"}
+    assert all(one.remedy for one in onboarding.checklist(newcomer.onboarding) if one.state == FAILS)
+    finish(newcomer.firm)
+    cut_over(newcomer.onboarding, newcomer.firm.source, newcomer.cleo)
+    newcomer.onboarding.refresh_from_db()
+    assert [one.code for one in onboarding.checklist(newcomer.onboarding) if one.state == FAILS] == []
+
+
+def test_a_cut_over_in_a_closed_month_is_named_because_it_would_be_posted_again(newcomer: Newcomer) -> None:
+    cut_over(newcomer.onboarding, newcomer.firm.source, newcomer.cleo, date(2026, 10, 15))
+    assert item(newcomer, "cut-over").state == FAILS
+    assert "would be posted again" in item(newcomer, "cut-over").sentence
+
+
+def test_a_connection_that_was_changed_after_its_test_or_did_not_answer_must_be_tested_again(
+    newcomer: Newcomer,
+) -> None:
+    assert item(newcomer, "tested").state == MET
+    was_tested(newcomer.firm.target, answers=False)
+    assert "did not answer" in item(newcomer, "tested").sentence
+    was_tested(newcomer.firm.target)
+    newcomer.firm.target.base_url = "http://127.0.0.1:2"
+    newcomer.firm.target.save()
+    # the history of one transaction bears one moment in tests; a later one is what counts
+    newcomer.firm.target.history.filter(base_url="http://127.0.0.1:2").update(history_date="2030-01-01T00:00:00Z")
+    assert "was changed since it was tested" in item(newcomer, "tested").sentence
+
+
+def test_a_project_without_a_key_in_the_erp_is_named(newcomer: Newcomer) -> None:
+    firm = newcomer.firm
+    project("ACM-7", firm.entity, firm.customer, firm.contract)
+    assert item(newcomer, "keys-project").state == FAILS
+    assert "ACM-7 has no key in Netsuite-Us" in item(newcomer, "keys-project").sentence
+    assert item(newcomer, "keys-task").state == NOT_ASKED
+
+
+@pytest.mark.case(111)
+@pytest.mark.case(112)
+def test_people_lent_without_a_relation_or_a_price_list_in_the_lenders_currency_are_found_before_going_live(
+    newcomer: Newcomer,
+) -> None:
+    firm = newcomer.firm
+    assert item(newcomer, "intercompany").state == NOT_ASKED
+    gb = world.entity("GB", "GBP")
+    lent = person("liz", "Liz Lent", gb, firm.role)
+    from portal.records import Reference
+
+    firm.admit(firm.time("1", work_date=MONTH, resource=Reference("", lent.code, lent.name)))
+    assert item(newcomer, "intercompany").sentence == "people of GB work for US without a relation."
+    relation = Relation.objects.create(provider=gb, receiver=firm.entity, valid_from=date(2026, 1, 1))
+    assert item(newcomer, "intercompany").state == MET
+    assert "GB → US has no price list" in item(newcomer, "price-lists").sentence
+    relation.price_list = RateCard.objects.create(code="IC-GB-US", valid_from=date(2026, 1, 1), entity=gb)
+    relation.save()
+    rate = Rate.objects.create(
+        card=relation.price_list, role=firm.role, currency="USD", amount=70, valid_from=date(2026, 1, 1)
+    )
+    assert "in USD, and GB keeps its books in GBP" in item(newcomer, "price-lists").sentence
+    rate.currency = "GBP"
+    rate.save()
+    assert item(newcomer, "price-lists").state == MET
+
+
+def test_the_checklist_asks_as_often_for_many_projects_as_for_one(newcomer: Newcomer) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            onboarding.checklist(newcomer.onboarding)
+        return len(queries)
+
+    few = asked()
+    for number in range(20):
+        project(f"MANY-{number}", newcomer.firm.entity, newcomer.firm.customer, newcomer.firm.contract)
+    assert asked() == few
+
+
+# Going live
+
+
+def live(newcomer: Newcomer) -> Onboarding:
+    onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="October ties out")
+    return onboarding.approve(newcomer.onboarding, by=newcomer.carl, comment="seen")
+
+
+def tied_out(newcomer: Newcomer) -> None:
+    newcomer.take(MONTH)
+    newcomer.book(MONTH)
+    newcomer.rehearse()
+
+
+def test_going_live_waits_for_a_rehearsal_that_leaves_nothing_open(newcomer: Newcomer) -> None:
+    with pytest.raises(onboarding.NotYet, match="was not replayed yet"):
+        onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="now")
+    newcomer.take(MONTH)
+    found = newcomer.rehearse()
+    with pytest.raises(onboarding.NotYet, match="1 difference is not decided"):
+        onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="now")
+    line = found.lines.get()
+    onboarding.decide([line.pk], "accepted", by=newcomer.cleo, reason="it was forgotten by hand")
+    assert onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="now").state == "proposed"
+
+
+def test_what_was_changed_since_the_rehearsal_is_rehearsed_again(newcomer: Newcomer) -> None:
+    tied_out(newcomer)
+    newcomer.firm.policy(hours_max=10)
+    with pytest.raises(onboarding.NotYet, match="the configuration changed since"):
+        onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="now")
+
+
+def test_who_proposed_does_not_decide_and_the_database_holds_it(newcomer: Newcomer) -> None:
+    tied_out(newcomer)
+    proposed = onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="October ties out")
+    with pytest.raises(onboarding.NotYet, match="somebody else decides"):
+        onboarding.approve(proposed, by=newcomer.cleo, comment="me too")
+    with pytest.raises(IntegrityError, match="a_second_person_let_it_go_live"), transaction.atomic():
+        Onboarding.objects.filter(pk=proposed.pk).update(state="live", decided_by=newcomer.cleo)
+    with pytest.raises(IntegrityError, match="a_second_person_let_it_go_live"), transaction.atomic():
+        Onboarding.objects.filter(pk=proposed.pk).update(state="live")
+    analyst = world.user("ana2", GrantRole.ANALYST, newcomer.firm.entity)
+    with pytest.raises(PermissionDenied):
+        onboarding.approve(proposed, by=analyst, comment="")
+
+
+def test_once_live_the_cut_over_holds_and_history_is_never_posted_again(newcomer: Newcomer) -> None:
+    tied_out(newcomer)
+    week = newcomer.take(*weekdays(date(2026, 11, 2), 5), first=20)
+    live(newcomer)
+    validation.follow_changes()
+    assert sorted(LedgerEntry.objects.values_list("document_id", flat=True)) == sorted(week)
+    late = newcomer.firm.admit(newcomer.firm.time("77", work_date=date(2026, 10, 30)))
+    assert (late.ready, len(late.history)) == ([], 1)
+    assert len(newcomer.firm.admit(newcomer.firm.time("78", work_date=date(2026, 11, 12))).ready) == 1
+    assert AuditEvent.objects.filter(action="onboarding.live", actor=newcomer.carl).count() == 1
+    with pytest.raises(DatabaseError, match="is live; that stays"), transaction.atomic():
+        Onboarding.objects.filter(pk=newcomer.onboarding.pk).update(state="preparing")
+    assert [sentence for one in invariants.INVARIANTS for sentence in one.check()] == []
+
+
+def test_a_proposal_sent_back_says_why_and_can_be_mended(newcomer: Newcomer) -> None:
+    tied_out(newcomer)
+    onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="now")
+    with pytest.raises(onboarding.NotYet, match="stays as it was rehearsed"):
+        cut_over(newcomer.onboarding, newcomer.firm.source, newcomer.cleo, date(2026, 12, 1))
+    with pytest.raises(onboarding.NotYet, match="what must be done first"):
+        onboarding.send_back(newcomer.onboarding, by=newcomer.carl, comment=" ")
+    onboarding.send_back(newcomer.onboarding, by=newcomer.carl, comment="wait for the auditors")
+    newcomer.onboarding.refresh_from_db()
+    assert newcomer.onboarding.state == "preparing"
+    assert live(newcomer).state == "live"
+
+
+def test_expenses_have_a_cut_over_of_their_own(newcomer: Newcomer) -> None:
+    firm = newcomer.firm
+    days = {(firm.source.pk, "expense"): date(2026, 12, 1)}
+    onboarding.set_cut_over(newcomer.onboarding, days, by=newcomer.cleo, reason="expenses follow a month later")
+    tied_out(newcomer)
+    live(newcomer)
+    day = date(2026, 11, 10)
+    admitted = firm.admit(firm.time("50", work_date=day), firm.expense("x9", work_date=day))
+    assert (len(admitted.ready), len(admitted.history)) == (1, 1)
+    assert day > CUT_OVER
