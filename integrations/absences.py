@@ -138,6 +138,7 @@ def _compare(
             )
         unknown = set(sql.unknown_ids(connection.pk, claim.name, sorted(present)))
         with transaction.atomic():
+            sql.forget_submitted(connection.pk, claim.name, start, end, present)
             sql.ask(
                 connection.pk,
                 _hints(claim, missing - already),

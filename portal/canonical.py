@@ -129,6 +129,7 @@ def take_in(connection: Connection, records: Sequence[tuple[int, DocumentRecord]
     fresh: list[tuple[int, DocumentRecord, list[Any], str]] = []
     changed: list[tuple[int, int, int, DocumentRecord, list[Any], str]] = []
     echoed: list[tuple[int, str]] = []
+    submitted: list[tuple[int, TimeEntryRecord]] = []
     for identity, (message_id, record) in latest.items():
         values = _shared(record) + _own(record)
         digest = fingerprint(values)
@@ -136,6 +137,8 @@ def take_in(connection: Connection, records: Sequence[tuple[int, DocumentRecord]
         if known is None:
             if record.status in NOT_FINAL or record.status == SourceStatus.DELETED:
                 taken.ignored.append(message_id)
+                if record.status == SourceStatus.SUBMITTED and isinstance(record, TimeEntryRecord):
+                    submitted.append((message_id, record))
             else:
                 fresh.append((message_id, record, values, digest))
             continue
@@ -150,7 +153,28 @@ def take_in(connection: Connection, records: Sequence[tuple[int, DocumentRecord]
         else:
             changed.append((message_id, document_id, version + 1, record, values, digest))
     _store(connection, fresh, changed, echoed, taken)
+    _see_submitted(connection, [record.external_id for _, record in latest.values()], submitted)
     return taken
+
+
+def _see_submitted(connection: Connection, seen: list[str], submitted: Sequence[tuple[int, TimeEntryRecord]]) -> None:
+    """Keep what waits for approval: what came again is forgotten, and what still waits is noted as it is now."""
+    sql.execute_bound(
+        "DELETE FROM portal_submittedtime WHERE connection_id = %s::bigint AND external_id = ANY(%b::text[])",
+        [connection.pk, seen],
+    )
+    if submitted:
+        moment = sql.now()
+        sql.copy_in(
+            "portal_submittedtime",
+            ("connection_id", "entity_id", "external_id", "revision", "resource_name", "project_key", "project_code",
+             "approver_name", "work_date", "hours", "message_id", "seen_at"),
+            (
+                [connection.pk, connection.entity_id, r.external_id, r.revision, r.resource.name or r.resource.code,
+                 r.project.key, r.project.code, r.approved_by.name, r.work_date, r.hours, message_id, moment]
+                for message_id, r in submitted
+            ),
+        )  # fmt: skip
 
 
 def _store(

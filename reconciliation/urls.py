@@ -26,6 +26,7 @@ from reconciliation.views import (
     rate_gaps,
     rate_tester,
     rates,
+    readiness,
     reconciliation,
     records,
     rehearsal,
@@ -49,6 +50,7 @@ def open_causes(user: Any) -> Badge | None:
 
 NAVIGATION = (
     NavItem(label="Exceptions", url_name="exceptions", position=10, key="e", badge=open_causes),
+    NavItem(label="Billing readiness", url_name="readiness", position=25, key="b"),
     NavItem(label="Reconciliation", url_name="reconciliation", position=20, key="r"),
     NavItem(label="Bills", url_name="bills", position=32),
     NavItem(label="Payments", url_name="payments", position=34),
@@ -110,6 +112,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("rates/gaps/", rate_gaps.GapsScreen.as_view(), name="rate_gaps"),
     path("rates/<int:pk>/", rates.CardPage.as_view(), name="rate_card"),
     path("rates/<int:pk>/compare/", rates.ComparePage.as_view(), name="rate_compare"),
+    path("readiness/", readiness.Portfolio.as_view(), name="readiness"),
+    path("readiness/<int:pk>/", readiness.ReadinessScreen.as_view(), name="readiness_project"),
     path("reconciliation/", reconciliation.ReconciliationScreen.as_view(), name="reconciliation"),
     path("reconciliation/<int:pk>/", reconciliation.RunScreen.as_view(), name="reconciliation_run"),
     path("reconciliation/<int:pk>/sheet/", reconciliation.SheetScreen.as_view(), name="reconciliation_sheet"),

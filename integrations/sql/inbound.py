@@ -5,7 +5,7 @@ The rule here: a fixed number of statements whatever the size of the batch, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -251,3 +251,13 @@ def asked_already(connection_id: int, stream: str) -> set[str]:
             [connection_id, stream],
         )
     }
+
+
+def forget_submitted(connection_id: int, stream: str, start: date, end: date, present: Collection[str]) -> int:
+    """Let go of time that waited for approval and is no longer at its source; how much there was."""
+    return execute_bound(
+        """DELETE FROM portal_submittedtime s USING integrations_inboxmessage m
+            WHERE m.id = s.message_id AND m.stream = %s::text AND s.connection_id = %s::bigint
+              AND s.work_date BETWEEN %s::date AND %s::date AND NOT s.external_id = ANY(%b::text[])""",
+        [stream, connection_id, start, end, list(present)],
+    )

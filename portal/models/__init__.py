@@ -17,7 +17,7 @@ from portal.models.billing import (
 from portal.models.changes import MasterChange
 from portal.models.connections import Connection
 from portal.models.currencies import ExchangeRate
-from portal.models.documents import Document, Expense, TimeEntry
+from portal.models.documents import Document, Expense, SubmittedTime, TimeEntry
 from portal.models.exports import Export
 from portal.models.governance import ForeignRecord, RejectedValue
 from portal.models.ledger import (
@@ -117,6 +117,7 @@ __all__ = [
     "SavedView",
     "State",
     "StatementLine",
+    "SubmittedTime",
     "Task",
     "TimeEntry",
     "User",

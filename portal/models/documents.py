@@ -136,3 +136,34 @@ class Expense(DocumentVersion):
 
     def __str__(self) -> str:
         return f"expense {self.document_id} v{self.version}"
+
+
+class SubmittedTime(models.Model):
+    """Time that its source has and nobody approved yet, as it was last seen; no document, and gone once somebody decided.
+
+    It says what waits for approval and is never posted. Kept by `portal.canonical` only.
+    """
+
+    connection = models.ForeignKey("portal.Connection", models.PROTECT, related_name="+", db_index=False)
+    entity = models.ForeignKey("portal.LegalEntity", models.PROTECT, related_name="+")
+    external_id = models.CharField(max_length=200)
+    revision = models.CharField(max_length=120)
+    resource_name = models.CharField(max_length=200, blank=True)
+    project_key = models.CharField(max_length=200, blank=True)
+    project_code = models.CharField(max_length=200, blank=True)
+    approver_name = models.CharField(max_length=200, blank=True)
+    work_date = models.DateField()
+    hours = models.DecimalField(max_digits=9, decimal_places=4)
+    message_id = models.BigIntegerField()  # the inbox message that told it
+    seen_at = models.DateTimeField()
+
+    objects = ScopedQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "external_id"], name="submitted_time_is_seen_once")
+        ]
+        indexes = [models.Index(fields=["work_date"], name="submitted_time_by_day")]
+
+    def __str__(self) -> str:
+        return f"{self.hours} h on {self.work_date}, not approved"

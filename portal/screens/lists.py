@@ -99,6 +99,9 @@ class ListScreen(PersonalMixin, ActionsMixin, Screen):
     primary: ClassVar[
         Sequence[str]
     ] = ()  # filters always in sight; the others stand under More; empty for all in sight
+    given: ClassVar[frozenset[str]] = (
+        frozenset()
+    )  # filters that always have a value, so that an empty list is not their doing
     facets: ClassVar[Mapping[str, Facet]] = {}  # filter to the values that it may take
     fresh: ClassVar[str] = ""  # the moment at which a row came; with one the list says what is new
     redrawn: ClassVar[str] = ""  # the moment at which a row's figures changed
@@ -323,7 +326,7 @@ class ListScreen(PersonalMixin, ActionsMixin, Screen):
                 chip for chip in self.chips if self.primary and not chip.on and chip.field.name not in self.primary
             ],
             filter_form=self.filters.form,
-            filtered=any(chip.on for chip in self.chips),
+            filtered=any(chip.on for chip in self.chips if chip.field.name not in self.given),
             cleared=self.cleared(),
             here=self.here(),
             kept=self.kept(),

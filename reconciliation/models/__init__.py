@@ -19,6 +19,7 @@ from reconciliation.models.onboarding import BookedBefore, Booking, CutOver, Onb
 from reconciliation.models.operations import Operation, OperationRow
 from reconciliation.models.proposals import Proposal
 from reconciliation.models.questions import TargetQuestion
+from reconciliation.models.readiness import ProjectMonth
 from reconciliation.models.routes import Route
 from reconciliation.models.teams import OwnershipRule, Team, TeamMember
 from reconciliation.models.triage import (
@@ -57,6 +58,7 @@ __all__ = [
     "Operation",
     "OperationRow",
     "OwnershipRule",
+    "ProjectMonth",
     "Proposal",
     "ReconciliationResult",
     "ReconciliationRun",

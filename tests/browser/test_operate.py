@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from integrations import wake, work
 from integrations.models import InboxMessage, UploadedFile
 from portal.models import User
-from reconciliation.models import ReconciliationRun
+from reconciliation.models import ProjectMonth, ReconciliationRun
 from tests.integrations.operate_world import CSV, Operations, operations
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # playwright's loop runs in the thread of the test
@@ -39,6 +39,7 @@ def screens(firm: Operations) -> list[str]:
         f"/uploads/{firm.upload.pk}/", "/reconciliation/", f"/reconciliation/{firm.comparison.pk}/",
         f"/reconciliation/{firm.comparison.pk}/sheet/", f"/reconciliation/periods/{firm.period.pk}/", "/audit/",
         "/audit/verify/", "/master/rate/", "/master/crosswalk/", f"/history/connection/{firm.source.pk}/",
+        "/readiness/", f"/readiness/{ProjectMonth.objects.order_by('-period__starts_on')[0].pk}/",
     ]  # fmt: skip
 
 

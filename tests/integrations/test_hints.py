@@ -11,7 +11,7 @@ from integrations.errors import Malformed, Unauthorised, Unavailable
 from integrations.models import InboxMessage, Run
 from integrations.protocol import Hint
 from integrations.sql import inbound as sql
-from portal.models import AccountingPeriod, Connection
+from portal.models import AccountingPeriod, Connection, SubmittedTime
 from portal.sql import now
 from reconciliation.models import ExceptionCase
 from tests.integrations import inbound
@@ -227,6 +227,15 @@ class TestSweep:
         source.stream.refresh_from_db()
         assert source.stream.swept_on is not None
         assert source.stream.lease_until is None
+
+    def test_what_waited_for_approval_and_is_no_longer_there_waits_no_more(self, source: Inbound) -> None:
+        put(source.vendor, [1], status="submitted")
+        put(source.vendor, [2], status="submitted")
+        taken_in(source)
+        del source.vendor.items["1"]
+        assert SubmittedTime.objects.count() == 2
+        absences.sweep(source.stream.pk)
+        assert SubmittedTime.objects.get().external_id == "2"
 
     def test_a_vendor_that_reports_deletions_is_not_swept(self, source: Inbound) -> None:
         source.vendor.tombstones = True

@@ -1,0 +1,24 @@
+"""Billing readiness: what stands between the work of a project in a period and the customer's invoice, in plain words.
+
+The rule here: a project is never just “not ready”. The first thing that stops it is named, with its money, who has to act, and
+what is done about it. Twelve questions are asked, and each answer is computed from what stands now.
+"""
+
+from reconciliation.readiness.agreements import billing_model_of, manager_of, terms_of
+from reconciliation.readiness.blockers import Blocker, first_blockers
+from reconciliation.readiness.checks import CHECKS, Check, Verdict, checklist
+from reconciliation.readiness.explaining import Why, why_not_billed
+
+__all__ = [
+    "CHECKS",
+    "Blocker",
+    "Check",
+    "Verdict",
+    "Why",
+    "billing_model_of",
+    "checklist",
+    "first_blockers",
+    "manager_of",
+    "terms_of",
+    "why_not_billed",
+]

@@ -1,0 +1,71 @@
+"""The first thing that stops each project month of a page, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from portal import figures
+from reconciliation.models import ExceptionCase, ProjectMonth
+from reconciliation.readiness.agreements import manager_of, with_whom
+from reconciliation.sql import readiness as sql
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """The first thing that stops a project month, who has to act on it, and where; without `who` nothing waits for a person."""
+
+    words: str
+    who: str = ""
+    url: str = ""
+    more: int = 0
+
+
+def first_blockers(months: Sequence[ProjectMonth]) -> dict[int, Blocker]:
+    """By project month; two statements, whatever their number. What is ready has none."""
+    stopped: dict[tuple[int, int], list[sql.Stopped]] = {}
+    for one in sql.stopped(months):
+        stopped.setdefault((one.project_id, one.period_id), []).append(one)
+    ids = {causes[0].case_id for causes in stopped.values()}
+    cases = ExceptionCase.objects.select_related("owner", "team").in_bulk(ids)
+    found: dict[int, Blocker] = {}
+    for month in months:
+        causes = stopped.get((month.project_id, month.period_id), [])
+        blocker = _held(causes, cases) if causes else _otherwise(month)
+        if blocker is not None:
+            found[month.pk] = blocker
+    return found
+
+
+def _held(causes: Sequence[sql.Stopped], cases: Mapping[int, ExceptionCase]) -> Blocker:
+    case = cases[causes[0].case_id]
+    return Blocker(case.sentence, with_whom(case), reverse("cause", args=[case.pk]), len(causes) - 1)
+
+
+def _otherwise(month: ProjectMonth) -> Blocker | None:
+    """What stops a month of which no entry is held."""
+    if month.stopped:
+        return Blocker(f"{in_number(month.stopped)} in doubt: looked up at the target before anything is sent again.")
+    if month.unsigned:
+        words = (
+            "1 milestone is due and not signed"
+            if month.unsigned == 1
+            else f"{month.unsigned} milestones are due and not signed"
+        )
+        return Blocker(f"{words}.", manager_of(month.project))
+    if month.unpriced_hours:
+        return Blocker(f"{figures.hours(month.unpriced_hours)} h have no rate yet.", "finance")
+    if month.in_other_currency:
+        return Blocker(f"{in_number(month.in_other_currency)} in another currency than {month.currency}.", "finance")
+    if month.under_way:
+        return Blocker(
+            f"{figures.amount(month.under_way, month.currency)} {month.currency} are on their way to the books."
+        )
+    return None
+
+
+def in_number(count: int) -> str:
+    """So many entries, with their verb."""
+    return "1 entry is" if count == 1 else f"{count:,} entries are"

@@ -1,0 +1,308 @@
+"""The twelve questions about one project in one period, each answered from what stands now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from django.urls import reverse
+from django.utils import timezone
+
+from portal import figures
+from portal.models import AccountingPeriod, Customer, ExchangeRate, Milestone, PurchaseOrder, State
+from reconciliation.models import ExceptionCase, ProjectMonth
+from reconciliation.readiness.agreements import manager_of, terms_of, with_whom
+from reconciliation.readiness.blockers import in_number
+from reconciliation.rules import theme_of
+from reconciliation.sql import readiness as sql
+
+
+class Verdict(StrEnum):
+    """How one question is answered."""
+
+    PASS = "pass"  # noqa: S105 - a word, no secret
+    FAIL = "fail"
+    NONE = "n.a."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One of the twelve questions with its answer: in words, with count and money, who has to act, and the way out."""
+
+    code: str
+    question: str
+    verdict: Verdict
+    says: str = ""
+    count: int = 0
+    amount: Decimal | None = None
+    currency: str = ""
+    owner: str = ""
+    way_out: str = ""
+    url: str = ""
+
+    @property
+    def tone(self) -> str:
+        """The colour that goes with the words."""
+        return {Verdict.PASS: "good", Verdict.FAIL: "bad"}.get(self.verdict, "")
+
+
+# Which question a hold answers, by the theme of its rule; what is in none of them is an open exception.
+_OF_THEME = {
+    "approvals": "approved", "rates": "rates", "people": "mapping", "targets": "mapping", "budgets": "budget",
+    "expenses": "expenses", "periods": "period",
+}  # fmt: skip
+_QUESTIONS = {
+    "approved": "All time is approved",
+    "exceptions": "No exception is open",
+    "rates": "Every hour has its rate on its day",
+    "mapping": "Entities, people and target keys are mapped",
+    "budget": "Purchase orders and maximum are not passed",
+    "milestones": "Milestones that are due are signed",
+    "expenses": "Expenses are posted",
+    "tax": "Tax treatment and number fit",
+    "terms": "Invoice schedule and payment terms are agreed",
+    "period": "The period is open",
+    "fx": "The exchange rate is there",
+    "credits": "Earlier credits name their hours",
+}
+CHECKS = tuple(_QUESTIONS)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What holds say about one question, added up."""
+
+    entries: int = 0
+    amount: Decimal = Decimal(0)
+    cases: list[int] = field(default_factory=list)
+
+
+class _Asked:
+    """The twelve answers about one project month; a fixed number of statements."""
+
+    def __init__(self, month: ProjectMonth) -> None:
+        self.month, self.project, self.period = month, month.project, month.period
+        self.customer: Customer = month.project.customer
+        self.contract = month.project.contract
+        self.manager = manager_of(month.project)
+        self.stopped = sql.stopped([month])
+        self.cases = ExceptionCase.objects.select_related("owner", "team").in_bulk(
+            {one.case_id for one in self.stopped}
+        )
+        self.held: dict[str, _Found] = {}
+        for one in self.stopped:
+            found = self.held.setdefault(_OF_THEME.get(theme_of(one.rule), "exceptions"), _Found())
+            found.entries += one.entries
+            found.amount += one.amount or Decimal(0)
+            found.cases.append(one.case_id)
+
+    def check(self, code: str, verdict: Verdict, says: str, **more: Any) -> Check:
+        """An answer with its question."""
+        return Check(code=code, question=_QUESTIONS[code], verdict=verdict, says=says, **more)
+
+    def holds(self, code: str, good: str) -> Check:
+        """The answer that holds give: none of them is good news."""
+        found = self.held.get(code)
+        if found is None:
+            return self.check(code, Verdict.PASS, good)
+        case = self.cases[found.cases[0]]
+        more = f" and {len(found.cases) - 1} more" if len(found.cases) > 1 else ""
+        return self.check(
+            code, Verdict.FAIL, f"{case.sentence.removesuffix('.')}{more}.", count=found.entries, amount=found.amount or None,
+            currency=self.month.currency, owner=with_whom(case), way_out="Open the cause: it offers the ways out.",
+            url=reverse("cause", args=[case.pk]),
+        )  # fmt: skip
+
+    def approved(self) -> Check:
+        """What the source has that nobody approved, and approvals that do not hold."""
+        held = self.holds("approved", "")
+        ((count, hours, names),) = sql.waiting_for_approval(
+            [self.project.pk], self.period.starts_on, self.period.ends_on
+        )
+        if not count:
+            return held if held.verdict is Verdict.FAIL else self.check("approved", Verdict.PASS, "Nothing waits.")
+        words = (
+            "1 entry" if count == 1 else f"{count:,} entries"
+        ) + f" with {figures.hours(hours)} h wait for approval at the source."
+        if held.verdict is Verdict.FAIL:
+            words = f"{words} {held.says}"
+        return self.check(
+            "approved", Verdict.FAIL, words, count=count + held.count, amount=held.amount, currency=held.currency,
+            owner=" and ".join(names) or self.manager, way_out="Ask the approver; what is approved comes in by itself.",
+            url=held.url,
+        )  # fmt: skip
+
+    def exceptions(self) -> Check:
+        """Causes that no other question names, and what is in doubt."""
+        found = self.holds("exceptions", "Nothing is held.")
+        loose = self.month.stopped - sum(one.entries for one in self.held.values())
+        if found.verdict is Verdict.PASS and loose > 0:
+            return self.check(
+                "exceptions", Verdict.FAIL, f"{in_number(loose)} in doubt at the target.", count=loose, owner="Tieout",
+                way_out="They are looked up by their key before anything is sent again.",
+                url=f"{reverse('ledger')}?project={self.project.code}&state={State.IN_DOUBT}",
+            )  # fmt: skip
+        return found
+
+    def rates(self) -> Check:
+        """Each billable hour has an amount."""
+        found = self.holds("rates", "Each hour names the rate that it uses.")
+        if found.verdict is Verdict.PASS and self.month.unpriced_hours and "exceptions" not in self.held:
+            return self.check(
+                "rates", Verdict.FAIL, f"{figures.hours(self.month.unpriced_hours)} h have no rate.", owner="finance",
+                way_out="Agree the rate and add it to the rate card; the hours are priced again by themselves.",
+            )  # fmt: skip
+        return found
+
+    def mapping(self) -> Check:
+        """People's entities, relations between entities, and the target's own keys."""
+        return self.holds("mapping", "Every person, entity and key is known.")
+
+    def budget(self) -> Check:
+        """What is left of the maximum and of purchase orders."""
+        if self.contract is None:
+            return self.check("budget", Verdict.NONE, "The project has no contract.")
+        orders = list(
+            PurchaseOrder.objects.filter(contract=self.contract, valid_from__lte=self.period.ends_on).exclude(
+                valid_to__lt=self.period.starts_on
+            )
+        )
+        if self.contract.cap_amount is None and not orders and not self.contract.requires_purchase_order:
+            return self.check("budget", Verdict.NONE, "Neither a maximum nor a purchase order is agreed.")
+        by_order = sql.spent_by_order(self.contract.pk)
+        spent = sum(by_order.values(), Decimal(0))
+        left = []
+        if self.contract.cap_amount is not None:
+            rest = self.contract.cap_amount - spent
+            left.append(f"{figures.amount(rest, self.contract.currency)} {self.contract.currency} of the maximum")
+        for order in orders:
+            rest = order.amount - by_order.get(order.pk, Decimal(0))
+            left.append(f"{figures.amount(rest, order.currency)} {order.currency} of order {order.number}")
+        good = f"Left are {' and '.join(left)}." if left else "A purchase order is there."
+        return self.holds("budget", good)
+
+    def milestones(self) -> Check:
+        """What is due by the period's end and not signed."""
+        due = list(Milestone.objects.filter(project=self.project, due_on__lte=self.period.ends_on).order_by("due_on"))
+        if not due:
+            return self.check("milestones", Verdict.NONE, "None is due.")
+        waiting = [one for one in due if one.signed_on is None]
+        if not waiting:
+            return self.check("milestones", Verdict.PASS, f"All {len(due)} are signed.")
+        first = waiting[0]
+        more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+        same = [one.amount for one in waiting if one.currency == self.month.currency]
+        return self.check(
+            "milestones", Verdict.FAIL, f"{first.name}, due {figures.day(first.due_on)}{more}: not signed.",
+            count=len(waiting), amount=sum(same, Decimal(0)) or None, currency=self.month.currency, owner=self.manager,
+            way_out="Have the customer sign, and record the day with the milestone.",
+            url=f"{reverse('master', args=['milestone'])}?text={self.project.code}",
+        )  # fmt: skip
+
+    def expenses(self) -> Check:
+        """Expenses of the period stand in the books."""
+        held = self.holds("expenses", "")
+        count, waiting, amount = sql.expenses(self.project.pk, self.period.starts_on, self.period.ends_on)
+        if held.verdict is Verdict.FAIL:
+            return held
+        if not count:
+            return self.check("expenses", Verdict.NONE, "There are none.")
+        if not waiting:
+            return self.check("expenses", Verdict.PASS, f"All {count} are posted.")
+        return self.check(
+            "expenses", Verdict.FAIL, f"{waiting} of {count} are not posted yet.", count=waiting, amount=amount,
+            currency=self.month.currency, owner="finance",
+            url=f"{reverse('ledger')}?project={self.project.code}&kind=expense",
+            way_out="See where they stand; what is on its way needs nobody.",
+        )  # fmt: skip
+
+    def tax(self) -> Check:
+        """A treatment that leaves the tax to the customer needs the customer's number."""
+        treatment = self.customer.get_tax_treatment_display().lower()
+        if self.customer.tax_treatment != Customer.TaxTreatment.REVERSE_CHARGE:
+            return self.check("tax", Verdict.PASS, f"Treated as {treatment}.")
+        if self.customer.tax_number:
+            return self.check("tax", Verdict.PASS, f"Treated as {treatment}, number {self.customer.tax_number}.")
+        return self.check(
+            "tax", Verdict.FAIL, f"{self.customer.name} is treated as {treatment} and has no tax number.", owner="finance",
+            way_out="Ask the customer for the number and add it to the customer's record.",
+            url=f"{reverse('master', args=['customer'])}?text={self.customer.code}",
+        )  # fmt: skip
+
+    def terms(self) -> Check:
+        """When the invoice goes out and how long the customer may take."""
+        terms = terms_of(self.project)
+        lacks = [] if terms.schedule else ["when it is invoiced"]
+        if terms.terms_days is None and terms.is_invoiced:
+            lacks.append("its payment terms")
+        if not lacks:
+            runs = terms.runs(timezone.localdate())
+            when = f"Next invoice {figures.day(runs[0])}" if runs else "Invoiced by milestones or not at all"
+            return self.check("terms", Verdict.PASS, f"{when}, {terms.terms_days or 0} days to pay.")
+        return self.check(
+            "terms", Verdict.FAIL, f"Nobody said {' and '.join(lacks)}.", owner="finance",
+            way_out="Add it to the contract or to the customer.",
+            url=f"{reverse('master', args=['customer'])}?text={self.customer.code}",
+        )  # fmt: skip
+
+    def period_open(self) -> Check:
+        """The period's books are open, or everything stands in them."""
+        if self.period.state == AccountingPeriod.State.OPEN:
+            return self.holds("period", f"{self.period.code} is open.")
+        if not self.month.under_way and "period" not in self.held:
+            return self.check(
+                "period", Verdict.PASS, f"{self.period.code} is closed, and nothing waits to be booked in it."
+            )
+        found = self.holds("period", "")
+        if found.verdict is Verdict.FAIL:
+            return found
+        return self.check(
+            "period", Verdict.FAIL, f"{self.period.code} is closed while work is on its way to it.", owner="a controller",
+            amount=self.month.under_way, currency=self.month.currency, way_out="It is held with the next open period offered.",
+        )  # fmt: skip
+
+    def fx(self) -> Check:
+        """A rate into the entity's own currency, where the customer pays in another one."""
+        books = self.project.entity.currency
+        if self.month.currency == books:
+            return self.check("fx", Verdict.NONE, f"The customer pays in {books}, as the books are kept.")
+        rate = (
+            ExchangeRate.objects.filter(
+                currency=self.month.currency, to_currency=books, valid_from__lte=self.period.ends_on
+            )
+            .order_by("-valid_from")
+            .first()
+        )
+        if rate is not None:
+            worth = f"1 {self.month.currency} = {rate.rate.normalize():f} {books}"
+            return self.check("fx", Verdict.PASS, f"{worth} from {figures.day(rate.valid_from)}, {rate.source}.")
+        return self.check(
+            "fx", Verdict.FAIL, f"No rate from {self.month.currency} into {books} by {figures.day(self.period.ends_on)}.",
+            owner="finance", way_out="Add the exchange rate.", url=reverse("master", args=["exchangerate"]),
+        )  # fmt: skip
+
+    def credits(self) -> Check:
+        """A credit note that names no hours leaves it open which may be billed again."""
+        found = sql.credits_without_hours(self.project.pk)
+        if not found:
+            return self.check("credits", Verdict.PASS, "None is open.")
+        number, total, currency = found[0]
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        return self.check(
+            "credits", Verdict.FAIL, f"Credit note {number}{more} does not say which hours it credits.", count=len(found),
+            amount=total, currency=currency, owner="finance", way_out="Name the hours; only these may be billed again.",
+        )  # fmt: skip
+
+    def all(self) -> list[Check]:
+        """Every answer, in the order of the list."""
+        return [
+            self.approved(), self.exceptions(), self.rates(), self.mapping(), self.budget(), self.milestones(),
+            self.expenses(), self.tax(), self.terms(), self.period_open(), self.fx(), self.credits(),
+        ]  # fmt: skip
+
+
+def checklist(month: ProjectMonth) -> list[Check]:
+    """The twelve questions about one project month with their answers, in a fixed number of statements."""
+    return _Asked(month).all()

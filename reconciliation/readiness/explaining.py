@@ -1,0 +1,89 @@
+"""“Why is this not billed?”: where one entry stands on its way to the invoice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from django.urls import reverse
+from django.utils import timezone
+
+from portal import figures
+from portal.models import BillingModel, LedgerEntry, State
+from reconciliation.cash import Terms
+from reconciliation.models import Hold
+from reconciliation.readiness.agreements import billing_model_of, manager_of, terms_of, with_whom
+from reconciliation.sql import readiness as sql
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """Where one entry stands on its way to the invoice, in words: who has to act, since when, and where to go on."""
+
+    words: str
+    who: str = ""
+    since: Any = None
+    url: str = ""
+    is_billed: bool = False
+
+
+_UNDER_WAY = {
+    State.READY: "It is on its way to {target}.",
+    State.SENDING: "It is being sent to {target}.",
+    State.ACCEPTED: "{target} took it; it counts once it was read back equal.",
+    State.IN_DOUBT: "Nobody knows yet whether {target} booked it: it is looked up before anything is sent again.",
+}
+
+
+def why_not_billed(entry: LedgerEntry, today: date | None = None) -> Why:
+    """What stands between one entry and the customer's invoice. Needs `state_row`, project, contract and customer."""
+    state = entry.state_row
+    if entry.reverses_id or state.state in (State.CANCELLED, State.REVERSED):
+        return Why(words="It is taken back or left out, so nothing of it is billed.", since=state.moved_at)
+    if state.state in (State.HELD, State.REJECTED):
+        hold = (
+            Hold.objects.filter(entry=entry, closed_at=None)
+            .select_related("case__owner", "case__team")
+            .order_by("pk")
+            .first()
+        )
+        if hold is not None:
+            return Why(
+                words=hold.sentence,
+                who=with_whom(hold.case),
+                since=hold.opened_at,
+                url=reverse("cause", args=[hold.case_id]),
+            )
+    if not entry.is_billable:
+        return Why(words="It is not billable: the hours are posted as cost.", since=state.moved_at)
+    if entry.is_cost_only:
+        return Why(words="Its contract is not billed by the hour: the hours are posted as cost.", since=state.moved_at)
+    if state.state in _UNDER_WAY:
+        words = _UNDER_WAY[State(state.state)].format(target=entry.target.name)
+        return Why(words=words, who="Tieout", since=state.moved_at)
+    return _posted(entry, state, today or timezone.localdate())
+
+
+def _posted(entry: LedgerEntry, state: Any, today: date) -> Why:
+    balance = getattr(entry, "billing_balance", None)
+    if balance is not None and balance.invoiced - balance.credited >= balance.delivered:
+        numbers = sql.invoices_of(entry.pk)
+        return Why(words=f"It is on invoice {' and '.join(numbers)}.", since=state.moved_at, is_billed=True)
+    credited = " A credit note gave it back." if balance is not None and balance.credited else ""
+    project = entry.project
+    terms = terms_of(project) if project is not None else Terms()
+    if (
+        project is not None
+        and billing_model_of(project) == BillingModel.TIME_AND_MATERIAL
+        and (runs := terms.runs(today))
+    ):
+        words = f"It is posted and ready: the next invoice run of {project.customer.name} is {figures.day(runs[0])}."
+        return Why(words=words + credited, who=manager_of(project), since=state.moved_at)
+    if terms.is_invoiced and not terms.is_known:
+        return Why(
+            words=f"It is posted and ready, and nobody said when the customer is invoiced.{credited}", who="finance",
+            since=state.moved_at,
+        )  # fmt: skip
+    return Why(words=f"It is posted and waits for its invoice.{credited}", who=manager_of(project) if project else "finance",
+               since=state.moved_at)  # fmt: skip

@@ -1,0 +1,209 @@
+"""The hand-written SQL of billing readiness: what stops the work of projects in a period, and what the customer would read.
+
+The rule here: one statement for all rows of a page, or for one project; none of them depends on how many entries there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from portal.sql import rows
+
+_MONTHS = """unnest(%(projects)s::bigint[], %(periods)s::bigint[]) AS k(project_id, period_id)
+  JOIN portal_accountingperiod ap ON ap.id = k.period_id
+  JOIN portal_ledgerentry e ON e.project_id = k.project_id AND e.work_date BETWEEN ap.starts_on AND ap.ends_on"""
+_BILLED = "e.is_billable AND NOT e.is_cost_only"
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What one cause stops of one project in one period; `amount` in the month's currency, None where nothing is priced."""
+
+    project_id: int
+    period_id: int
+    case_id: int
+    rule: str
+    entries: int
+    hours: Decimal
+    amount: Decimal | None
+
+
+def stopped(months: Sequence[Any]) -> list[Stopped]:
+    """Every cause that stops something of these project months, the most money first."""
+    told = {
+        "projects": [month.project_id for month in months], "periods": [month.period_id for month in months],
+        "currencies": [month.currency for month in months],
+    }  # fmt: skip
+    found = rows(
+        f"""SELECT k.project_id, k.period_id, h.case_id, h.rule, count(*), coalesce(sum(e.hours), 0),
+                   sum(e.amount) FILTER (WHERE {_BILLED} AND e.currency = c.currency)
+              FROM {_MONTHS}
+              JOIN unnest(%(projects)s::bigint[], %(periods)s::bigint[], %(currencies)s::text[])
+                AS c(project_id, period_id, currency) ON c.project_id = k.project_id AND c.period_id = k.period_id
+              JOIN reconciliation_hold h ON h.entry_id = e.id AND h.closed_at IS NULL
+             GROUP BY 1, 2, 3, 4 ORDER BY 7 DESC NULLS LAST, 5 DESC, 3""",  # noqa: S608
+        told,
+    )
+    return [Stopped(*row) for row in found]
+
+
+def last_invoices(projects: Sequence[int]) -> dict[int, tuple[str, date | None]]:
+    """The latest invoice on which work of each project stands: its number and day."""
+    found = rows(
+        """SELECT DISTINCT ON (e.project_id) e.project_id, v.number, v.booked_on
+             FROM portal_allocation a JOIN portal_ledgerentry e ON e.id = a.entry_id
+             JOIN portal_invoiceline l ON l.id = a.line_id JOIN portal_invoiceversion v ON v.id = l.version_id
+            WHERE e.project_id = ANY(%s::bigint[]) AND a.takes_back_id IS NULL
+            ORDER BY e.project_id, v.booked_on DESC NULLS LAST, v.id DESC""",
+        [list(projects)],
+    )
+    return {project: (number, day) for project, number, day in found}
+
+
+# Time that its source has and nobody approved yet, or whose approval was opened again: the project is named by its code, or by a
+# key that a crosswalk knows.
+_WAITING = """
+  FROM (SELECT connection_id, project_code, project_key, approver_name, hours FROM portal_submittedtime
+         WHERE work_date BETWEEN %(start)s AND %(end)s
+        UNION ALL
+        SELECT d.connection_id, t.project_code, t.project_key, t.approver_name, t.hours FROM portal_timeentry t
+          JOIN portal_document d ON d.id = t.document_id AND d.current_version = t.version
+         WHERE t.status IN ('draft', 'submitted') AND t.work_date BETWEEN %(start)s AND %(end)s) v
+  JOIN portal_connection x ON x.id = v.connection_id
+  JOIN portal_project p ON p.id = ANY(%(projects)s::bigint[]) AND (p.code = v.project_code OR EXISTS (
+       SELECT 1 FROM portal_crosswalk w WHERE w.kind = 'project' AND w.internal_id = p.id AND w.system = x.connector
+          AND w.realm = x.realm AND w.external_id = v.project_key AND v.project_key <> ''))
+"""
+
+
+def waiting_for_approval(projects: Sequence[int], start: date, end: date) -> list[tuple[int, Decimal, list[str]]]:
+    """(entries, hours, approvers' names) of what is not approved yet, of all these projects together; one row."""
+    if not projects:
+        return [(0, Decimal(0), [])]
+    told = {"projects": list(projects), "start": start, "end": end}
+    return rows(
+        "SELECT count(*), coalesce(sum(v.hours), 0),"
+        f" coalesce(array_agg(DISTINCT v.approver_name) FILTER (WHERE v.approver_name <> ''), '{{}}') {_WAITING}",
+        told,
+    )
+
+
+def spent_by_order(contract_id: int) -> dict[int | None, Decimal]:
+    """What stands on the ledger under a contract by purchase order (None for what has none), held and cancelled entries apart."""
+    return dict(
+        rows(
+            "SELECT e.purchase_order_id, coalesce(sum(e.amount), 0) FROM portal_ledgerentry e JOIN portal_ledgerstate s ON"
+            " s.entry_id = e.id WHERE e.contract_id = %s AND s.state NOT IN ('held', 'cancelled') AND e.is_billable GROUP BY 1",
+            [contract_id],
+        )
+    )
+
+
+def expenses(project_id: int, start: date, end: date) -> tuple[int, int, Decimal]:
+    """(expenses, those that are not posted, what those not posted amount to) of a project's days."""
+    found: tuple[int, int, Decimal] = rows(
+        "SELECT count(*), count(*) FILTER (WHERE NOT s.state = ANY(%(posted)s)),"
+        " coalesce(sum(e.amount) FILTER (WHERE NOT s.state = ANY(%(posted)s)), 0)"
+        " FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id WHERE e.project_id = %(project)s"
+        " AND e.work_date BETWEEN %(start)s AND %(end)s AND e.kind = 'expense' AND e.reverses_id IS NULL"
+        " AND s.state NOT IN ('cancelled', 'reversed')",
+        {"project": project_id, "start": start, "end": end, "posted": ["posted", "reconciled"]},
+    )[0]
+    return found
+
+
+def credits_without_hours(project_id: int) -> list[tuple[str, Decimal, str]]:
+    """(number, total, currency) of credit notes on invoices of a project whose hours nobody has named."""
+    return rows(
+        """SELECT v.number, v.total, v.currency FROM portal_invoice n
+             JOIN portal_invoiceversion v ON v.id = n.current_id
+            WHERE n.kind = 'credit_note' AND v.status NOT IN ('void', 'deleted', 'draft') AND n.credits_id IN (
+                  SELECT iv.invoice_id FROM portal_allocation a JOIN portal_ledgerentry e ON e.id = a.entry_id
+                    JOIN portal_invoiceline l ON l.id = a.line_id JOIN portal_invoiceversion iv ON iv.id = l.version_id
+                   WHERE e.project_id = %s AND a.takes_back_id IS NULL)
+              AND NOT EXISTS (SELECT 1 FROM portal_allocation a JOIN portal_invoiceversion av ON av.id = a.cause_id
+                               WHERE av.invoice_id = n.id)
+            ORDER BY v.number""",
+        [project_id],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one person did on one task at one rate, as a line of the customer's invoice would say it."""
+
+    task: str
+    person: str
+    rate: Decimal | None
+    currency: str
+    entries: int
+    hours: Decimal
+    amount: Decimal
+    ready: Decimal
+    before: Decimal  # the same in the period before
+
+
+def parts(project_id: int, start: date, end: date, before: tuple[date, date] | None) -> list[Part]:
+    """The work of a project's days that is billed and not invoiced yet, by task, person and rate, beside the days before."""
+    earlier = before or (end, start)  # an empty range where there is no period before
+    found = rows(
+        f"""SELECT coalesce(t.name, ''), CASE WHEN e.kind = 'expense' THEN e.category ELSE coalesce(r.name, '') END, e.rate,
+                   e.currency, count(*) FILTER (WHERE now_), coalesce(sum(e.hours) FILTER (WHERE now_), 0),
+                   coalesce(sum(e.amount) FILTER (WHERE now_), 0),
+                   coalesce(sum(e.amount) FILTER (WHERE now_ AND s.state IN ('posted', 'reconciled')), 0),
+                   coalesce(sum(e.amount) FILTER (WHERE NOT now_), 0)
+              FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
+              CROSS JOIN LATERAL (SELECT e.work_date BETWEEN %(start)s AND %(end)s AS now_) w
+              LEFT JOIN portal_task t ON t.id = e.task_id LEFT JOIN portal_resource r ON r.id = e.resource_id
+              LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
+             WHERE e.project_id = %(project)s AND e.reverses_id IS NULL AND s.state NOT IN ('cancelled', 'reversed')
+               AND e.work_date BETWEEN least(%(start)s, %(from)s) AND %(end)s
+               AND (w.now_ OR e.work_date BETWEEN %(from)s AND %(to)s) AND {_BILLED}
+               AND (NOT w.now_ OR coalesce(b.invoiced - b.credited, 0) < coalesce(b.delivered, 1))
+             GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3""",  # noqa: S608
+        {"project": project_id, "start": start, "end": end, "from": earlier[0], "to": earlier[1]},
+    )
+    return [Part(*row) for row in found]
+
+
+def unbilled(project_ids: Sequence[int], today: date) -> list[tuple[str, int, Decimal]]:
+    """(currency, bucket, amount) of posted work that no invoice has; buckets begin at 0, 15, 30, 60 and 90 days of age."""
+    return rows(
+        f"""SELECT e.currency,
+                   CASE WHEN age < 15 THEN 0 WHEN age < 30 THEN 15 WHEN age < 60 THEN 30 WHEN age < 90 THEN 60 ELSE 90 END,
+                   sum(e.amount * (1 - coalesce((b.invoiced - b.credited) / nullif(b.delivered, 0), 0)))
+              FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
+              CROSS JOIN LATERAL (SELECT %(today)s::date - e.work_date AS age) a
+              LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
+             WHERE e.project_id = ANY(%(projects)s::bigint[]) AND s.state IN ('posted', 'reconciled') AND e.reverses_id IS NULL
+               AND {_BILLED} AND e.amount IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2""",  # noqa: S608
+        {"projects": list(project_ids), "today": today},
+    )
+
+
+def invoices_of(entry_id: int) -> list[str]:
+    """The numbers of the invoices on which an entry stands, without what was given back whole."""
+    found = rows(
+        """SELECT DISTINCT v.number FROM portal_allocation a JOIN portal_invoiceline l ON l.id = a.line_id
+             JOIN portal_invoiceversion v ON v.id = l.version_id
+            WHERE a.entry_id = %s AND a.takes_back_id IS NULL AND a.quantity > coalesce(
+                  (SELECT -sum(t.quantity) FROM portal_allocation t WHERE t.takes_back_id = a.id), 0) ORDER BY 1""",
+        [entry_id],
+    )
+    return [number for (number,) in found]
+
+
+def spent_under(contract_ids: Sequence[int]) -> dict[int, Decimal]:
+    """What stands on the ledger under each contract, held and cancelled entries apart."""
+    return dict(
+        rows(
+            "SELECT e.contract_id, coalesce(sum(e.amount), 0) FROM portal_ledgerentry e JOIN portal_ledgerstate s"
+            " ON s.entry_id = e.id WHERE e.contract_id = ANY(%s::bigint[]) AND s.state NOT IN ('held', 'cancelled')"
+            " AND e.is_billable GROUP BY 1",
+            [sorted(set(contract_ids))],
+        )
+    )
