@@ -71,6 +71,8 @@ NAVIGATION = (
     NavItem(
         label="Rejected values", url_name="rejected_values", position=85, group="Govern", badge=rejected.open_values
     ),
+    NavItem(label="Mappings", url_name="mappings", position=82, group="Govern", key="p"),
+    NavItem(label="Imports", url_name="imports", position=83, group="Govern"),
     NavItem(label="Teams", url_name="teams", position=40, group="Govern", roles=teams.READERS),
 )
 

@@ -56,9 +56,9 @@ def keep(connection: Connection, rejections: Sequence[Rejection], looked_at: Map
     """Keep what was not taken, and settle what the system no longer says; a fixed number of statements but for the audit."""
     ids = {row.pk for row in looked_at.values()} | {each.row.pk for each in rejections}
     standing = RejectedValue.objects.select_for_update(of=("self",)).filter(connection=connection, internal_id__in=ids)
-    rows = list(standing.filter(state__in=[State.OPEN, State.KEPT]).order_by("id")) if ids else []
+    rows = list(standing.filter(state__in=[State.OPEN, State.KEPT, State.PROPOSED]).order_by("id")) if ids else []
     opened = {(row.kind, row.internal_id, row.field): row for row in rows if row.state == State.OPEN}
-    kept = {(row.kind, row.internal_id, row.field): row for row in rows if row.state == State.KEPT}
+    kept = {(row.kind, row.internal_id, row.field): row for row in rows if row.state != State.OPEN}
     now = sql.now()
     made: list[RejectedValue] = []
     news: dict[tuple[str, int], list[Rejection]] = defaultdict(list)

@@ -19,6 +19,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django_htmx.http import HttpResponseClientRedirect
 
 from portal import access, figures
 from portal.models import Crosswalk, User
@@ -56,6 +57,14 @@ FLAGS = {
 PENDING = (ChangeSet.State.DRAFT, ChangeSet.State.SUBMITTED, ChangeSet.State.APPROVED, ChangeSet.State.SCHEDULED)
 
 
+class FigureColumn(TextColumn):
+    """Amounts with their currencies, at the right like figures."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.css = "num"
+
+
 class MappingTable(Table):
     """A record of ours and the key under which a system knows it, or what most likely is its key."""
 
@@ -74,7 +83,7 @@ class MappingTable(Table):
     valid_to = DayColumn(verbose_name="To", optional=True)
     state = TextColumn(verbose_name="State")
     entries = NumberColumn(verbose_name="Open entries")
-    worth = TextColumn(accessor="money", orderable=False, verbose_name="Worth")
+    worth = FigureColumn(accessor="money", orderable=False, verbose_name="Worth")
     source = TextColumn(accessor="pk", orderable=False, verbose_name="Confidence, source", wraps=True)
     changed = TextColumn(accessor="pk", orderable=False, verbose_name="Changed", optional=True)
 
@@ -324,7 +333,13 @@ class MappingPage(Screen):
             except ChangeRefused as refusal:
                 form.add_error(None, str(refusal))
             else:
-                return HttpResponseRedirect(reverse("change_set", args=[change_set.pk]), status=HTTPStatus.SEE_OTHER)
+                where = reverse("change_set", args=[change_set.pk])
+                beside = getattr(request, "htmx", None)
+                return (
+                    HttpResponseClientRedirect(where)
+                    if beside
+                    else HttpResponseRedirect(where, status=HTTPStatus.SEE_OTHER)
+                )
         return self.show(form, HTTPStatus.UNPROCESSABLE_ENTITY)
 
     def choice(self, said: dict[str, Any]) -> Choice:

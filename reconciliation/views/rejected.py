@@ -6,11 +6,15 @@ third way is to mend it in the system that said it, after which the value settle
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 from django import forms
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from portal import access
 from portal.field_owners import FieldOwners
@@ -25,6 +29,7 @@ from portal.screens import (
     MainColumn,
     NumberColumn,
     Outcome,
+    Refused,
     StateColumn,
     Tab,
     Table,
@@ -32,6 +37,8 @@ from portal.screens import (
     WhenColumn,
 )
 from portal.views.governed import address_of, name_of_kind
+from reconciliation import changes
+from reconciliation.changes import BY_CODE
 from reconciliation.filters import RejectedValueFilter
 
 State = RejectedValue.State
@@ -58,10 +65,18 @@ class RejectedTable(Table):
     said = TextColumn(verbose_name="Was said", wraps=True)
     connection = TextColumn(accessor="connection__name", order_by="connection__name", verbose_name="By")
     entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
-    reason = TextColumn(verbose_name="Why not taken", wraps=True)
-    times = NumberColumn(verbose_name="Times")
+    reason = TextColumn(verbose_name="Why not taken", wraps=True, optional=True)
+    times = NumberColumn(verbose_name="Times", optional=True)
     last_at = WhenColumn(verbose_name="Last said")
     state = StateColumn(TONES)
+
+    def render_said(self, value: str, record: RejectedValue) -> SafeString:
+        """What was said, and why it was not taken."""
+        return format_html("{}<small>{}</small>", value or "nothing", record.reason)
+
+    def value_said(self, value: str) -> str:
+        """The value alone."""
+        return value
 
     def render_field(self, value: str) -> str:
         """The field as people say it."""
@@ -83,6 +98,46 @@ class KeepWhatStands(Action):
         return Outcome(f"What stands is kept in {fields}." if count else "These were decided before.")
 
 
+class ProposeTheChange(Action):
+    """What was said is right; it becomes a draft change, which a second person agrees to."""
+
+    name, label, button = "propose", "Propose what was said", "Draft the change"
+    sentence = "Propose what was said for {count} fields"
+    roles = access.CONFIGURERS
+    reason = forms.CharField(max_length=300, widget=forms.TextInput(attrs={"autofocus": True}))
+
+    def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
+        """One change set with a line for each record."""
+        rows = list(queryset.filter(state=State.OPEN).select_related("connection"))
+        values: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
+        for row in rows:
+            kind = BY_CODE.get(row.kind)
+            if kind is None or row.field not in {column.name for column in kind.columns}:
+                field = row.field.replace("_", " ")
+                raise Refused(
+                    f"The {field} of {row.record} is changed on the record's own page: it holds from a day on."
+                )
+            values[row.kind, row.internal_id][row.field] = row.said
+        if not rows:
+            raise Refused("These were decided before.")
+        reason = self.cleaned_data["reason"]
+        more = f" and {len(values) - 1} more" if len(values) > 1 else ""
+        try:
+            with transaction.atomic():
+                change_set = changes.draft(
+                    by=user,
+                    title=f"As {rows[0].connection.name} says: {rows[0].record}{more}",
+                    reason=reason,
+                    lines=[changes.Line(kind, key, "change", said) for (kind, key), said in values.items()],
+                )
+                rejected.decide(rows, State.PROPOSED, by=user, reason=f"{reason} (change {change_set.pk})")
+        except changes.ChangeRefused as refusal:
+            raise Refused(str(refusal)) from refusal
+        return Outcome(
+            "Drafted. A second person agrees before it holds.", url=reverse("change_set", args=[change_set.pk])
+        )
+
+
 class RejectedList(ListScreen):
     """Values that were not taken, the latest first."""
 
@@ -91,7 +146,7 @@ class RejectedList(ListScreen):
     queryset = RejectedValue.objects.select_related("connection", "entity").order_by("-last_at", "-pk")
     filterset = RejectedValueFilter
     table = RejectedTable
-    actions = (KeepWhatStands,)
+    actions = (KeepWhatStands, ProposeTheChange)
     tabs = (
         Tab("open", "Open", lambda _user: Q(state=State.OPEN)),
         Tab("decided", "Decided", lambda _user: Q(state__in=[State.KEPT, State.PROPOSED])),
@@ -115,7 +170,7 @@ class RejectedPage(DetailScreen):
 
     queryset = RejectedValue.objects.select_related("connection", "entity", "decided_by")
     template_name = "reconciliation/rejected.html"
-    actions = (KeepWhatStands,)
+    actions = (KeepWhatStands, ProposeTheChange)
     object: RejectedValue
 
     def permitted(self, roles: frozenset[str]) -> list[type[Action]]:

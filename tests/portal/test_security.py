@@ -31,13 +31,14 @@ from portal.models import (
     Payment,
     Project,
     RateCard,
+    RejectedValue,
     TimeEntry,
     User,
 )
 from portal.records import Reference
-from reconciliation import changes, triage
+from reconciliation import changes, imports, triage
 from reconciliation import operations as bulk
-from reconciliation.models import ChangeSet, Hold, Operation, Proposal, ReconciliationResult, Team
+from reconciliation.models import ChangeSet, Hold, Mapping, Operation, Proposal, ReconciliationResult, Team
 from tests import world
 from tests.bills import Erp, line_of
 from tests.integrations import operate_world, outbound
@@ -77,6 +78,21 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
             evidence={"operations": 2, "entries": 5, "people": 3, "hours": "21.5", "money": {"USD": "2640.00"}},
         ),
         change_set=_change(firm.analyst),
+        rejected=RejectedValue.objects.create(
+            connection=firm.source,
+            kind="project",
+            internal_id=Project.objects.get().pk,
+            record="ACM",
+            entity=firm.us,
+            field="name",
+            said="Secret name",
+            reason="It belongs to Tieout.",
+            first_at=sql.now(),
+            last_at=sql.now(),
+        ),
+        file=imports.receive(
+            "project", "projects.csv", b"code,name,entity,customer\nSECRET-9,S,US,NOBODY\n", by=firm.analyst
+        ),
         operation=bulk.plan("recheck", user=firm.analyst, parameters={}, reason="looks mended", case=case),
         posted=posted,
         attempt=AttemptLine.objects.filter(entry=posted).latest("pk").attempt_id,
@@ -157,6 +173,12 @@ ROWS: dict[str, Arguments] = {
     "export_file": lambda s: {"pk": s.export.pk},
     "notification": lambda s: {"pk": s.notice.pk},
     "history": lambda s: {"model": "project", "pk": Project.objects.get().pk},
+    "master_record": lambda s: {"model": "project", "pk": Project.objects.get().pk},
+    "mapping": lambda s: {"pk": Mapping.objects.filter(entity=s.us, kind="project").order_by("pk")[0].pk},
+    "rejected_value": lambda s: {"pk": s.rejected.pk},
+    "import": lambda s: {"pk": s.file.pk},
+    "import_file": lambda s: {"pk": s.file.pk},
+    "import_problems": lambda s: {"pk": s.file.pk},
 }
 API_ROWS: dict[str, Callable[[Any], int]] = {
     "api_time_entry-detail": lambda s: s.version,
@@ -183,6 +205,8 @@ NO_PAGE: dict[str, str] = {
     "triage_undo": "takes a form only",
     "entry_comment": "takes a form only",
     "upload_file": "a file, as it was uploaded",
+    "import_file": "a file, as it was uploaded",
+    "import_problems": "a file for who uploaded it",
     "reconciliation_sheet": "a workbook",
     "export_file": "a file, as it was made",
     "notification": "leads on to what it is about",

@@ -11,6 +11,8 @@ from django.urls import reverse
 from portal import master_intake
 from portal.models import AuditEvent, Crosswalk, Customer, GrantRole, LegalEntity, RejectedValue, User
 from portal.records import MasterKind, MasterRecord
+from reconciliation import changes
+from reconciliation.models import ChangeSet
 from tests import world
 
 pytestmark = pytest.mark.django_db
@@ -74,3 +76,21 @@ def test_nobody_sees_the_values_of_another_entity(client: Client, value: Rejecte
     person(client, GrantRole.CONTROLLER, world.entity("GB", "GBP"))
     assert "ACME" not in client.get(reverse("rejected_values")).content.decode()
     assert client.get(reverse("rejected_value", args=[value.pk])).status_code == 404
+
+
+@pytest.mark.case(31)
+def test_what_was_said_is_proposed_as_a_change_and_holds_once_another_agrees(
+    client: Client, value: RejectedValue, entity: LegalEntity
+) -> None:
+    carla = person(client, GrantRole.CONTROLLER, entity)
+    address = reverse("rejected_value", args=[value.pk])
+    asked = client.post(address, {"action": "propose"})
+    said = {"action": "propose", "confirmed": asked.context["confirmed"], "reason": "Renamed in the register."}
+    assert client.post(address, said).status_code == 303
+    change_set = ChangeSet.objects.get()
+    value.refresh_from_db()
+    assert (value.state, value.decision) == ("proposed", f"Renamed in the register. (change {change_set.pk})")
+    changes.submit(change_set, carla)
+    changes.approve(change_set, world.user("cleo", GrantRole.CONTROLLER, entity), "Yes.", signed_in_again=True)
+    changes.run(change_set.pk)
+    assert Customer.objects.get(code="ACME").name == "ACME Holding"
