@@ -20,7 +20,7 @@ from portal import digests
 from portal.health import heard_from, is_silent
 from portal.models import Connection, User
 from portal.screens import exporting
-from reconciliation import changes, operations, publishing, triage, validation
+from reconciliation import changes, operations, publishing, suggestions, triage, validation
 
 SECONDS = 60.0  # after which a stage lets others have their turn
 SECONDS_A_TURN = 15.0  # of a bulk fix; a worker that is told to end is gone within it
@@ -125,9 +125,10 @@ def revalidate() -> None:
 
 
 def look_after_causes() -> None:
-    """Bring back the causes whose snooze or ignore is over; now and then, escalate what nobody touches."""
+    """Bring back the causes whose snooze or ignore is over, score what is stale; now and then, escalate what nobody touches."""
     waited = triage.awaited_syncs()
     triage.end_what_is_over(stream_sql.read_well(list(waited)) if waited else {})
+    suggestions.score_stale()
     if is_silent("escalation", ESCALATES_EVERY):
         heard_from("escalation", causes=triage.escalate())
 
@@ -149,6 +150,7 @@ def operation(operation_id: int) -> None:
 
     if operations.run(operation_id, goes_on=goes_on):
         wake.up("operation", operation_id)
+    operations.follow([operation_id])
     _wake_targets()
 
 

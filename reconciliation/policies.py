@@ -349,7 +349,7 @@ SETTINGS: tuple[Setting, ...] = (
         "second_person_minutes",
         _whole,
         "a whole number",
-        "Fixes of one kind that one person confirms in one entity within so many minutes count together.",
+        "Fixes that one person confirms in one entity within so many minutes count together, of whatever kind.",
     ),
     Setting(
         "step_up_amount",

@@ -33,9 +33,8 @@ class User(AbstractUser):
 
     preferences = models.JSONField(default=dict, blank=True)  # theme, density, keyboard map, columns
 
-    known_grants: dict[frozenset[str] | None, list[int | None]] | None = (
-        None  # entities by roles, see `remember_grants`
-    )
+    known_grants: list[tuple[str, int | None]] | None = None  # (role, entity) once asked for, see `remember_grants`
+    remembers_grants: bool = False
 
     def roles(self, entity_id: int | None = None) -> frozenset[str]:
         """The roles held today, in one entity or in any."""
@@ -95,21 +94,17 @@ M = TypeVar("M", bound=models.Model)
 
 def remember_grants(user: User) -> None:
     """Ask for this object's grants once and not for every list of a page. For a request that only reads, and no longer."""
-    user.known_grants = {}
+    user.remembers_grants, user.known_grants = True, None
 
 
 def entities_held(user: AbstractBaseUser | AnonymousUser, roles: frozenset[str] | None) -> list[int | None]:
     """The entities in which the user holds any grant today (or one of `roles`); None stands for all of them."""
-    known: dict[frozenset[str] | None, list[int | None]] | None = getattr(user, "known_grants", None)
-    if known is not None and roles in known:
-        return known[roles]
-    grants = EntityGrant.objects.of(user)
-    if roles is not None:
-        grants = grants.filter(role__in=roles)
-    held: list[int | None] = list(grants.values_list("entity_id", flat=True))
-    if known is not None:
-        known[roles] = held
-    return held
+    held: list[tuple[str, int | None]] | None = getattr(user, "known_grants", None)
+    if held is None:
+        held = list(EntityGrant.objects.of(user).values_list("role", "entity_id"))
+        if getattr(user, "remembers_grants", False):
+            user.known_grants = held  # type: ignore[union-attr]
+    return list(dict.fromkeys(entity for role, entity in held if roles is None or role in roles))
 
 
 class ScopedQuerySet(models.QuerySet[M]):

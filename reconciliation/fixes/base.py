@@ -55,7 +55,6 @@ class Fix:
     roles: ClassVar[frozenset[GrantRole]] = access.FIXERS
     needs_reason: ClassVar[bool] = True
     states: ClassVar[frozenset[State]] = frozenset({State.HELD})  # of the entries it can be used on
-    reaches_moved: ClassVar[bool] = False  # what it changes lies outside the entries, which follow it by themselves
     takes_back: ClassVar[bool] = False  # what comes of it on the ledger is a reversal
     decides: ClassVar[bool] = True  # money moves by a person's judgement, so that much of it takes a second person
     asks_source: ClassVar[bool] = False  # somebody at the source has to act, and has to be told

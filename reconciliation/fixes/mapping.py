@@ -23,6 +23,9 @@ MODELS: dict[str, type[Project | Resource | Task]] = {
 }
 
 
+NAMED = 3  # codes that a title names one by one
+
+
 class RecordForm(FixForm):
     """The record that the code stands for, of the kind the case is about, and whether that holds for the future."""
 
@@ -67,6 +70,12 @@ def code_of(case: Any) -> str:
     return str(detail.get("code") or detail.get("name") or detail.get("key") or case.subject_key)
 
 
+def merged_codes(case: Any) -> list[str]:
+    """The other codes whose causes were merged into this one: their entries are mapped with it."""
+    merged = type(case).objects.filter(merged_into=case.pk, state="merged").order_by("pk")
+    return list(dict.fromkeys(code for one in merged if (code := code_of(one)) != code_of(case)))
+
+
 class MapCode(Correction):
     """These entries mean a record of ours; what the source called it stays on record."""
 
@@ -81,7 +90,9 @@ class MapCode(Correction):
     def title(self, work: Work, count: int) -> str:
         """Name the code and what it now stands for."""
         record = MODELS[kind_of(work.case)].objects.get(pk=work.parameters["record"])
-        return f"Map “{self._code(work)}” to {record.code}: {count} {'entry' if count == 1 else 'entries'}"
+        codes = [self._code(work), *merged_codes(work.case)]
+        named = "”, “".join(codes[:NAMED]) + (f"” and {len(codes) - NAMED} more" if len(codes) > NAMED else "”")
+        return f"Map “{named} to {record.code}: {count} {'entry' if count == 1 else 'entries'}"
 
     @staticmethod
     def _code(work: Work) -> str:

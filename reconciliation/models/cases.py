@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Q
 from simple_history.models import HistoricalRecords
 
-from portal.models.access import Scope, ScopedQuerySet
+from portal.models.access import GrantRole, Scope, ScopedQuerySet, entities_held
+
+NOT_MANAGERS = frozenset(GrantRole.values) - {GrantRole.PROJECT_MANAGER}
+
+
+class CaseQuerySet(ScopedQuerySet[Any]):
+    """Causes, as people of different roles may see them."""
+
+    def visible_to(self, user: Any, *, roles: frozenset[str] | None = None) -> Self:
+        """Those of the person's entities; where they are a project manager and nothing else, those that concern them.
+
+        That is what holds work on a project of theirs, what was given to them, and what somebody named them under.
+        """
+        seen = super().visible_to(user, roles=roles)
+        wide = entities_held(user, NOT_MANAGERS if roles is None else roles & NOT_MANAGERS)
+        if None in wide or set(wide) >= set(entities_held(user, roles)):
+            return seen
+        theirs = CaseReach.objects.filter(project__manager=user.pk).values("case")
+        named = CaseComment.objects.filter(mentions__contains=[user.get_username()]).values("case")
+        return seen.filter(Q(entity__in=wide) | Q(pk__in=theirs) | Q(owner=user.pk) | Q(pk__in=named))
 
 
 class ExceptionCase(models.Model):
@@ -67,6 +88,10 @@ class ExceptionCase(models.Model):
     is_apart = models.BooleanField(default=False, db_default=False)  # it holds a currency without a rate to the group's
     weighed_on = models.DateField(null=True, blank=True)  # the day as of which the cash at risk is told
     counted_at = models.DateTimeField(null=True, blank=True)  # when its counts last changed
+    best_score = models.PositiveSmallIntegerField(null=True, blank=True)  # of its nearest suggestion, 0 to 100
+    # What that score is about: the counts that stood then, and the latest change of projects and people that was known.
+    scored_for = models.DateTimeField(null=True, blank=True)
+    scored_with = models.DateTimeField(null=True, blank=True)
 
     history = HistoricalRecords(
         history_change_reason_field=models.TextField(null=True),
@@ -86,9 +111,12 @@ class ExceptionCase(models.Model):
             "is_apart",
             "weighed_on",
             "counted_at",
+            "best_score",
+            "scored_for",
+            "scored_with",
         ],
     )
-    objects = ScopedQuerySet.as_manager()
+    objects = CaseQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal import access, audit, figures, notifications, sql
-from portal.models import NotificationKind, User
+from portal.models import Notification, NotificationKind, User
 from reconciliation import proposals
 from reconciliation.fixes import FIXES
 from reconciliation.models import Operation
@@ -64,6 +64,7 @@ def confirm(operation: Operation, *, user: User, reason: str = "") -> Operation:
         locked = _lock(operation)
         if locked.state != Operation.State.PLANNED:
             raise OperationRefused("This operation was confirmed or cancelled before.")
+        Notification.objects.filter(key=planned_key(locked), read_at=None).update(read_at=sql.now())
         if _is_large(locked):
             _refuse_where_at_work(locked)
             defer(locked, step="confirm", by=user.pk, words=reason)
@@ -72,6 +73,11 @@ def confirm(operation: Operation, *, user: User, reason: str = "") -> Operation:
             let_go(locked, user, reason)
     operation.refresh_from_db()
     return operation
+
+
+def planned_key(operation: Operation) -> str:
+    """What names the notice that a dry-run by a worker can be looked at; who confirms it has looked."""
+    return f"operation:{operation.pk}:planned"
 
 
 def let_go(operation: Operation, user: User, reason: str) -> None:

@@ -95,7 +95,7 @@ def _show_what_was_found(operation: Operation, problem: OperationRefused | None,
         [operation.created_by_id], NotificationKind.FINISHED,
         f"{'Look at the dry-run' if operation.state == State.PLANNED else 'Nothing to fix'}: {operation.title}",
         url=reverse("operation", args=[operation.pk]), entity=operation.entity_id, note=operation.moved.get("says", ""),
-        key=f"operation:{operation.pk}:planned",
+        key=confirming.planned_key(operation),
     )  # fmt: skip
 
 

@@ -97,6 +97,8 @@ def with_phase(rows: QuerySet[OperationRow]) -> QuerySet[Any]:
 def with_standing(rows: QuerySet[OperationRow]) -> QuerySet[Any]:
     """The same, with what is told of each: the followed entry, what it waits on, its receipt, and when it is seen to next."""
     told: QuerySet[Any] = with_phase(rows).annotate(
+        amount_now=Case(When(successor=None, then=F("entry__amount")), default=F("successor__amount")),
+        currency_now=Case(When(successor=None, then=F("entry__currency")), default=F("successor__currency")),
         followed=_followed("entry_id"), waits_on=_followed("waits_on"), receipt=_followed("receipt_number"),
         seen_to_at=_followed("next_attempt_at"),
     )  # fmt: skip
@@ -210,13 +212,14 @@ def follow(operation_ids: Sequence[int] | None = None) -> int:
     if not ids:
         return 0
     counted: dict[int, dict[str, int]] = {number: defaultdict(int) for number in ids}
-    held: dict[int, int] = defaultdict(int)
+    held: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))  # by operation and target
     rows = with_phase(OperationRow.objects.filter(operation__in=ids)).filter(result=OperationRow.Result.DONE)
-    waits_on_what = rows.annotate(on=_followed("waits_on")).order_by().values_list("operation_id", "phase", "on")
-    for number, phase, on, count in waits_on_what.annotate(Count("pk")):
+    standing = rows.annotate(on=_followed("waits_on"), target=_followed("target_id")).order_by()
+    groups = standing.values_list("operation_id", "phase", "on", "target").annotate(Count("pk"))
+    for number, phase, on, target_id, count in groups:
         counted[number][phase] += count
         if phase == Phase.POSTING and on:
-            held[number] += count
+            held[number][target_id] += count
     with transaction.atomic():
         sql.keep_counts(
             [

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 from django.db import transaction
 
-from reconciliation.fixes import FIXES, Work, outcomes
+from portal import figures
+from reconciliation.fixes import FIXES, Fix, RowOutcome, Work, outcomes
 from reconciliation.models import Operation, OperationRow
 from reconciliation.operations import applying, deferring
 from reconciliation.operations.applying import apply
@@ -69,27 +70,29 @@ def chunk(operation: Operation, turn: int) -> bool:
         results = work_off(operation, sql.next_rows(operation.pk, CHUNK))
         sql.write_results(results)
         done = sum(row.result == OperationRow.Result.DONE for row in results)
-        sql.count_results(operation.pk, done=done, failed=len(results) - done, seconds=LEASE_SECONDS)
+        to_post = 0 if FIXES[operation.fix].leaves_held else done
+        sql.count_results(operation.pk, done=done, failed=len(results) - done, to_post=to_post, seconds=LEASE_SECONDS)
         return not sql.close_if_over(operation.pk)
 
 
 def work_off(operation: Operation, rows: Sequence[Row]) -> list[Result]:
-    """Do the fix for the rows that have not moved; a row that breaks the fix fails alone."""
+    """Do the fix for the rows that are as they were shown; a row that breaks the fix fails alone."""
     fix = FIXES[operation.fix]()
     work = Work(operation.created_by, operation.reason, operation.parameters, operation.case, operation.entity_id)
     ids = [row.entry_id for row in rows]
     documents.lock(documents.of_entries(ids))  # before their entries, everywhere, so that nobody deadlocks
     fences = sql.lock_fences(ids)
     moved = {row.entry_id for row in rows if fences.get(row.entry_id) != row.fence}
-    problems = apply(fix, work, [entry_id for entry_id in ids if entry_id not in moved])
+    problems, unlike = _as_promised(fix, work, [row for row in rows if row.entry_id not in moved])
     after = outcomes(ids)
     results = []
     for row in rows:
         outcome = after[row.entry_id]
-        follows = fix.reaches_moved and outcome.passes
         if row.entry_id in problems:
             results.append(Result(row.row_id, OperationRow.Result.FAILED, problems[row.entry_id], None))
-        elif row.entry_id in moved and not follows:
+        elif row.entry_id in unlike:
+            results.append(Result(row.row_id, OperationRow.Result.SKIPPED, unlike[row.entry_id], None))
+        elif row.entry_id in moved:
             words = f"It changed after the preview, so it was left alone. Now: {outcome.sentence}"
             results.append(Result(row.row_id, OperationRow.Result.SKIPPED, words, outcome.successor_id))
         else:
@@ -97,3 +100,36 @@ def work_off(operation: Operation, rows: Sequence[Row]) -> list[Result]:
             result = OperationRow.Result.DONE if is_done else OperationRow.Result.FAILED
             results.append(Result(row.row_id, result, outcome.sentence, outcome.successor_id))
     return results
+
+
+def _as_promised(fix: Fix, work: Work, rows: Sequence[Row]) -> tuple[dict[int, str], dict[int, str]]:
+    """Do the fix, and take it back for rows that would pass with other money than was shown; what is wrong with each, by entry.
+
+    A rate or a contract may have changed since somebody agreed. Without the rows that it touches the others are tried again,
+    so the second time nearly always holds.
+    """
+    unlike: dict[int, str] = {}
+    while True:
+        kept = [row for row in rows if row.entry_id not in unlike]
+        point = transaction.savepoint()
+        problems = apply(fix, work, [row.entry_id for row in kept])
+        after = outcomes([row.entry_id for row in kept])
+        found = {
+            row.entry_id: _other_money(row, after[row.entry_id])
+            for row in kept
+            if row.entry_id not in problems and row.will_pass and after[row.entry_id].passes
+            and (row.amount, row.currency) != (after[row.entry_id].amount, after[row.entry_id].currency)
+        }  # fmt: skip
+        if not found:
+            transaction.savepoint_commit(point)
+            return problems, unlike
+        transaction.savepoint_rollback(point)
+        unlike |= found
+
+
+def _other_money(row: Row, now: RowOutcome) -> str:
+    was, will = (
+        f"{figures.amount(amount, currency)} {currency}" if amount is not None else "nothing"
+        for amount, currency in ((row.amount, row.currency), (now.amount, now.currency))
+    )
+    return f"It would come to {will} now instead of {was}, because a rate or a contract changed after the preview; left alone."

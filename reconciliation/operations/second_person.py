@@ -22,6 +22,9 @@ REST = "*"  # the limit of a currency that is not named
 LET_RUN = Q(state__in=[Operation.State.RUNNING, Operation.State.DONE]) | Q(state=Operation.State.CANCELLED, done__gt=0)
 
 
+DECIDING = [code for code, fix in FIXES.items() if fix.decides]
+
+
 def limits_of(entity_id: int) -> policies.Policy:
     """The entity's policy, with the limits that hold for what its people fix."""
     policy: Mapping[str, Any] = LegalEntity.objects.values_list("policy", flat=True).get(pk=entity_id)
@@ -52,10 +55,13 @@ def why(operation: Operation) -> str:
 
 
 def _lately(operation: Operation, minutes: int) -> QuerySet[Operation]:
-    """What the same person let run of the same kind in the same entity, cancelled ones too, and nobody else has agreed to."""
+    """What the same person let run in the same entity, cancelled ones too, and nobody else has agreed to, of whatever kind.
+
+    Only what decides something counts: who checks again or looks something up moves no money.
+    """
     since = sql.rows("SELECT now() - make_interval(mins => %s)", [minutes])[0][0]
     return Operation.objects.filter(
-        fix=operation.fix, entity_id=operation.entity_id, created_by_id=operation.created_by_id,
+        fix__in=DECIDING, entity_id=operation.entity_id, created_by_id=operation.created_by_id,
         confirmed_at__gte=since, decided_by=None,
     ).filter(LET_RUN).exclude(pk=operation.pk)  # fmt: skip
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from django.urls import reverse
 
+from portal import figures
 from portal.models import Notification, NotificationKind
 from portal.notifications import Notice, notify_each
+from portal.screens.doors import ClosedDoor, closed_doors
 from reconciliation.models import Operation
 
 
@@ -27,14 +29,15 @@ def tell_ends(operation_ids: Collection[int]) -> None:
     )
 
 
-def tell_held(held: dict[int, int]) -> None:
-    """Tell of operations some of whose entries wait behind a closed door (how many, by operation), once for each."""
+def tell_held(held: Mapping[int, Mapping[int, int]]) -> None:
+    """Tell of operations some of whose entries wait (how many, by operation and target), once for each, and at which door."""
     known = set(
         Notification.objects.filter(kind=NotificationKind.HELD, key__in=[_key(number) for number in held]).values_list(
             "key", flat=True
         )
     )
     fresh = [number for number in held if _key(number) not in known]
+    doors = closed_doors({target_id for number in fresh for target_id in held[number]})
     if fresh:
         notify_each(
             [
@@ -42,11 +45,20 @@ def tell_held(held: dict[int, int]) -> None:
                     one,
                     NotificationKind.HELD,
                     f"Held up: {one.title}",
-                    f"{held[one.pk]:,} of {one.total:,} entries wait for their target; nothing is lost, and nothing is to do.",
+                    _waiting(one, held[one.pk], doors),
                 )
                 for one in Operation.objects.filter(pk__in=fresh).order_by("pk")
             ]
         )
+
+
+def _waiting(operation: Operation, by_target: Mapping[int, int], doors: Mapping[int, ClosedDoor]) -> str:
+    """How many wait, at which door and what ends it; what waits at no closed door waits for another entry of its own."""
+    words = [f"{sum(by_target.values()):,} of {operation.total:,} entries wait."]
+    for door in (doors[target_id] for target_id in sorted(by_target) if target_id in doors):
+        until = f", until {figures.moment(door.until)} at the earliest" if door.until is not None else ""
+        words.append(f"{door.target} {door.sentence.rstrip('.')}{until}. {door.ends}")
+    return " ".join([*words, "Nothing is lost."])
 
 
 def _notice(operation: Operation, kind: NotificationKind, subject: str, note: str) -> Notice:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import NamedTuple
 
 from portal.sql import execute, rows
@@ -16,11 +17,14 @@ _CHUNKS, _DESKS = 0x6F7001, 0x6F7002  # the spaces of our advisory locks, beside
 
 
 class Row(NamedTuple):
-    """One row to be worked off: its id, its entry, and the fence at which that was seen."""
+    """One row to be worked off: its id, its entry, the fence at which that was seen, and what it was then promised to come to."""
 
     row_id: int
     entry_id: int
     fence: int
+    will_pass: bool
+    amount: Decimal | None
+    currency: str
 
 
 class Result(NamedTuple):
@@ -125,7 +129,7 @@ def next_rows(operation_id: int, limit: int) -> list[Row]:
     return [
         Row(*row)
         for row in rows(
-            "SELECT id, entry_id, fence FROM reconciliation_operationrow"
+            "SELECT id, entry_id, fence, will_pass, amount_after, currency_after FROM reconciliation_operationrow"
             " WHERE operation_id = %s AND result = 'pending' ORDER BY id LIMIT %s",
             [operation_id, limit],
         )
@@ -150,12 +154,12 @@ def write_results(results: Sequence[Result]) -> None:
     )
 
 
-def count_results(operation_id: int, *, done: int, failed: int, seconds: float) -> None:
-    """Add a chunk to the operation's counts, and lease it until the next one. What is done counts as on its way at first."""
+def count_results(operation_id: int, *, done: int, failed: int, to_post: int, seconds: float) -> None:
+    """Add a chunk to the operation's counts, and lease it until the next one. What is to be posted counts as on its way."""
     execute(
         "UPDATE reconciliation_operation SET done = done + %s, failed = failed + %s, on_the_way = on_the_way + %s,"
         " lease_until = clock_timestamp() + make_interval(secs => %s) WHERE id = %s",
-        [done, failed, done, seconds, operation_id],
+        [done, failed, to_post, seconds, operation_id],
     )
 
 

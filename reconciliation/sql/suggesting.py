@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
-from portal.sql import rows
+from portal.sql import execute, rows
 
 SEEN = 500  # entries of one cause that are looked at; more say the same again
 
@@ -34,3 +34,18 @@ def booked(people: Sequence[int], since: date, until: date) -> list[tuple[int, i
         [list(people), since, until],
     )
     return [(row[0], row[1], row[2]) for row in found]
+
+
+def keep_scores(scores: Sequence[tuple[int, int, datetime | None]], records_at: datetime | None) -> None:
+    """Keep the score of each cause, with what it is about: (case, score, when its counts last changed).
+
+    Causes that somebody is changing are passed by.
+    """
+    ids, values, counted = [list(column) for column in zip(*scores, strict=True)]
+    execute(
+        """UPDATE reconciliation_exceptioncase c SET best_score = w.score, scored_for = w.counted_at, scored_with = %s
+             FROM unnest(%s::bigint[], %s::int[], %s::timestamptz[]) AS w(id, score, counted_at)
+            WHERE c.id = w.id AND c.id IN (SELECT id FROM reconciliation_exceptioncase
+                                            WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)""",
+        [records_at, ids, values, counted, ids],
+    )

@@ -136,7 +136,7 @@ def test_who_may_not_fix_sees_the_ways_out_and_whom_to_ask(client: Client) -> No
     desk.analyst(firm)
     desk.near(firm)
     desk.mistyped(firm, 2)
-    client.force_login(world.user("pam", GrantRole.PROJECT_MANAGER, firm.entity))
+    client.force_login(world.user("ada", GrantRole.AUDITOR, firm.entity))
     text = client.get(reverse("cause", args=[case("project-unknown").pk])).content.decode()
     assert "For: controller or finance analyst." in text
     assert "You may not fix this. Ask fay." in text
