@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, cast
 
 from django import forms
@@ -100,7 +101,7 @@ class MessageScreen(DetailScreen):
     actions = (Replay,)
     object: InboxMessage
 
-    def show(self) -> HttpResponse:
+    def show(self, status: int = HTTPStatus.OK) -> HttpResponse:
         """The page; that its payload was read is written down."""
         message = self.object
         if self.is_readable:
@@ -108,7 +109,7 @@ class MessageScreen(DetailScreen):
                 cast("User", self.request.user), "payload.read", message, entity=message.connection.entity_id,
                 after={"stream": message.stream, "external_id": message.external_id, "revision": message.revision},
             )  # fmt: skip
-        return super().show()
+        return super().show(status)
 
     @cached_property
     def is_readable(self) -> bool:

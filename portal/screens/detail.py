@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -35,7 +36,7 @@ class DetailScreen(ActionsMixin, Screen):
         """The page."""
         return self.show()
 
-    def show(self) -> HttpResponse:
+    def show(self, status: int = HTTPStatus.OK) -> HttpResponse:
         """The page with its actions."""
         held = roles_in(self.request.user, self.entity_id())
         return self.page(
@@ -44,7 +45,8 @@ class DetailScreen(ActionsMixin, Screen):
                 object=self.object,
                 offered=self.permitted(held),
                 here=self.request.get_full_path(),
-            )
+            ),
+            status=status,
         )
 
     def heading(self) -> str:

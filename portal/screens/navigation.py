@@ -44,10 +44,12 @@ class NavItem:
 class Place:
     """A place as one person sees it on one page."""
 
+    name: str  # of its address
     label: str
     url: str
     key: str
     badge: Badge | None
+    counts: bool  # whether it ever has a badge
     current: bool
 
 
@@ -87,7 +89,15 @@ def places(user: Any, roles: frozenset[str], path: str) -> list[tuple[str, list[
         (
             group,
             [
-                Place(item.label, url, item.key, item.badge(user) if item.badge else None, url == here)
+                Place(
+                    item.url_name,
+                    item.label,
+                    url,
+                    item.key,
+                    item.badge(user) if item.badge else None,
+                    item.badge is not None,
+                    url == here,
+                )
                 for item, url in members
             ],
         )

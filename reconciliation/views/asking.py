@@ -12,6 +12,7 @@ from django import forms
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
+from portal import keys
 from portal.models import GrantRole, Project, ProjectStatus, Task
 from reconciliation.fixes import Fix
 from reconciliation.fixes.base import FixForm
@@ -106,3 +107,9 @@ def labelled(record: Any) -> str:
     if isinstance(record, Project):
         words.append(record.customer.name)
     return " · ".join(word for word in words if word)
+
+
+def unreadable(selected: Sequence[str]) -> str:
+    """The first of the chosen entries that is none, in a sentence; empty where all can be read."""
+    wrong = next((one for one in selected if keys.key(one) is None), None)
+    return f"“{wrong[:60]}” names no entry. Choose the entries in the list again." if wrong is not None else ""

@@ -5,16 +5,14 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, cast
 
-from django.contrib import messages
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from portal import access
+from portal import access, keys
 from portal.models import User
-from portal.screens import Action, DetailScreen, Screen
+from portal.screens import Action, DetailScreen
 from portal.screens.base import layout
 from reconciliation import triage
 from reconciliation.models import ExceptionCase, Hold
@@ -37,6 +35,7 @@ class CausePage(DetailScreen):
     queryset = CAUSES
     template_name = "reconciliation/cause.html"
     actions = ON_PAGE
+    refused: dict[str, str] | None = None  # a comment that was not kept, and why
 
     def permitted(self, roles: frozenset[str]) -> list[type[Action]]:
         """The actions that make sense for the cause as it stands."""
@@ -47,7 +46,33 @@ class CausePage(DetailScreen):
         htmx = getattr(request, "htmx", None)
         if htmx and htmx.target == "results":
             return self.page(self.context(title=str(self.object), **self.held()), template="reconciliation/held.html")
+        if htmx and "drawn" in request.GET:
+            return self.show_news(request.GET["drawn"])
         return self.show()
+
+    def show_news(self, drawn: str) -> HttpResponse:
+        """What changed since the page was drawn, in a sentence; its rows and figures stand as they are until it is refreshed."""
+        case, moved = self.object, ""
+        if case.state != ExceptionCase.State.OPEN:
+            moved = f"This cause is {case.get_state_display().lower()} now."
+        elif self.drawn() != drawn:
+            was, now = keys.key(drawn.partition(".")[0]) or 0, case.open_holds
+            more = (
+                f"{now - was:,} new"
+                if now > was
+                else f"{was - now:,} fewer"
+                if now < was
+                else "Other entries than before"
+            )
+            moved = f"{more}; it holds {now:,} {'entry' if now == 1 else 'entries'} now."
+        return self.page(
+            self.context(title=str(case), form=None, case=case, moved=moved), template="reconciliation/cause_news.html"
+        )
+
+    def drawn(self) -> str:
+        """How many entries it holds, and when that last changed."""
+        counted = self.object.counted_at
+        return f"{self.object.open_holds}.{int(counted.timestamp() * 1_000_000) if counted else 0}"
 
     def heading(self) -> str:
         """The sentence of the cause."""
@@ -69,6 +94,7 @@ class CausePage(DetailScreen):
         return {
             **found,
             **self.held(),
+            **(self.refused or {}),
             "case": case,
             "tone": tone_of(case),
             "rule_title": title_of(case.rule),
@@ -77,7 +103,9 @@ class CausePage(DetailScreen):
             "estimates": estimates_of(case),
             "blocked": case.reached.blocked,
             **remedies.card_of(case, self.request.user, may=bool(held & access.FIXERS) and is_open),
+            "drawn": self.drawn() if is_open and layout(self.request) == "base.html" else "",
             "can_comment": bool(held & triage.COMMENTERS),
+            "people_url": reverse("cause_people", args=[case.pk]),
             "vendor": case.detail.get("vendor_text", "") if held & access.PAYLOAD_READERS else "",
             "vendor_code": case.detail.get("vendor_code", ""),
             "timeline": happened(case),
@@ -104,16 +132,21 @@ class CausePage(DetailScreen):
         return found
 
 
-class CommentScreen(Screen):
+class CommentScreen(CausePage):
     """Writes a comment under a cause. A person named after @ is told."""
 
     roles = triage.COMMENTERS
 
-    def post(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Keep what was said, and go back to the cause."""
-        get_object_or_404(ExceptionCase.objects.visible_to(request.user), pk=pk)
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """The cause, where comments are written."""
+        return HttpResponseRedirect(f"{reverse('cause', args=[self.object.pk])}#timeline", status=HTTPStatus.SEE_OTHER)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Keep what was said, and go back to the cause; or say beside the words why not."""
+        pk, text = self.object.pk, request.POST.get("text", "")
         try:
-            triage.comment(pk, request.POST.get("text", ""), by=cast("User", request.user))
+            triage.comment(pk, text, by=cast("User", request.user))
         except triage.NotPossible as reason:
-            messages.error(request, str(reason))
+            self.refused = {"comment_text": text, "comment_refusal": str(reason)}
+            return self.show(HTTPStatus.UNPROCESSABLE_ENTITY)
         return HttpResponseRedirect(f"{reverse('cause', args=[pk])}#timeline", status=HTTPStatus.SEE_OTHER)

@@ -88,11 +88,17 @@ class EditScreen(Screen):
 
     def get(self, request: HttpRequest, case: int) -> HttpResponse:
         """The rows, as they are or as they were staged before."""
-        return self.ask(self.forms(self.find(case)))
+        found = self.find(case)
+        if wrong := asking.unreadable(request.GET.getlist("selected")):
+            return self.ask([], refusal=wrong, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        return self.ask(self.forms(found))
 
     def post(self, request: HttpRequest, case: int) -> HttpResponse:
         """Try what was staged."""
-        found = self.forms(self.find(case), request.POST)
+        holds = self.find(case)
+        if wrong := asking.unreadable(request.POST.getlist("selected")):
+            return self.ask([], refusal=wrong, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        found = self.forms(holds, request.POST)
         if not all(form.is_valid() for form in found):
             return self.ask(found, status=HTTPStatus.UNPROCESSABLE_ENTITY)
         staged = {str(form.entry.pk): typed for form in found if (typed := form.staged())}

@@ -94,6 +94,8 @@ class FixScreen(Screen):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """The form, filled in where the way out is sure."""
         self.find()
+        if self.unreadable(request.GET):
+            return self.ask(self.form(), status=HTTPStatus.UNPROCESSABLE_ENTITY)
         values = {**self.suggested(), **{name: request.GET[name] for name in self.fields() if name in request.GET}}
         form = self.form(initial=values)
         return self.ask(form, complete=self.is_complete(form, values) and "edit" not in request.GET)
@@ -102,7 +104,7 @@ class FixScreen(Screen):
         """Plan the operation, and show its dry-run."""
         self.find()
         form = self.form(request.POST)
-        if not form.is_valid():
+        if self.unreadable(request.POST) or not form.is_valid():
             return self.ask(form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
         chosen = self.chosen(request.POST)
         try:
@@ -173,6 +175,16 @@ class FixScreen(Screen):
         """Whether nothing is left to be asked, so that the dry-run can begin by itself."""
         return all(values.get(name) or not field.required for name, field in form.fields.items())
 
+    def unreadable(self, data: Any) -> str:
+        """What the request says of entries and cannot mean, in a sentence; empty where it can be read.
+
+        A selection that cannot be read is never taken for the whole cause.
+        """
+        reach = data.get("reach", "")
+        if reach not in ("", Operation.Reach.ALL, Operation.Reach.SELECTED):
+            return f"“{reach}” is no choice of entries; expected “all” or “selected”."
+        return asking.unreadable(data.getlist("selected"))
+
     def chosen(self, data: Any) -> list[int] | None:
         """The entries that the request names; None for all that the cause holds."""
         if self.entry is not None:
@@ -180,7 +192,7 @@ class FixScreen(Screen):
         if data.get("reach") == Operation.Reach.ALL:
             return None
         named = keys.keys(data.getlist("selected"))
-        if not named:
+        if not data.getlist("selected"):
             return None
         states = LedgerState.objects.visible_to(self.request.user).filter(
             entry__in=named, entry__holds__case=self.case, entry__holds__closed_at=None
@@ -199,7 +211,8 @@ class FixScreen(Screen):
 
     def ask(self, form: FixForm, *, complete: bool = False, status: int = HTTPStatus.OK) -> HttpResponse:
         """The form."""
-        chosen = self.chosen(self.request.POST if form.is_bound else self.request.GET)
+        data = self.request.POST if form.is_bound else self.request.GET
+        chosen, refusal = self.chosen(data), self.unreadable(data)
         try:
             count = operations.count_fixable(self.fix(), self.case, chosen)
         except operations.OperationRefused:
@@ -212,9 +225,10 @@ class FixScreen(Screen):
             entry=self.entry,
             form=form,
             count=count,
+            refusal=refusal,
             large=count > settings.PLAN_AT_ONCE,
             chosen=chosen if self.entry is None else None,
-            complete=complete and count > 0,
+            complete=complete and count > 0 and not refusal,
             untold=why_untold(self.sources(chosen)) if self.fix.asks_source and count else [],
             near=remedies.addressed((one for one in self.near if one.score is not None), self.request.path),
             future=asking.FUTURE,

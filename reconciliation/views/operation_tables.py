@@ -9,9 +9,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from portal.models import State
-from portal.screens import MainColumn, NumberColumn, Table, TextColumn, WhenColumn
+from portal.screens import MainColumn, MoneyColumn, NumberColumn, Table, TextColumn, WhenColumn
 from portal.screens.tables import Column
-from portal.tables import STATE_TONES
+from portal.tables import STATE_TONES, PricedCurrencyColumn
 from reconciliation.models import Operation
 from reconciliation.operations import Phase
 from reconciliation.operations.following import FOLLOWED
@@ -69,8 +69,10 @@ class OperationTable(Table):
 
 
 class ResultTable(OperationRowTable):
-    """The rows of one operation, with what came of each and where it stands on the ledger."""
+    """The rows of one operation: as the entry stands now, what came of it, and where it is on the ledger."""
 
+    amount = MoneyColumn(accessor="amount_now", currency="currency_now", verbose_name="Amount")
+    currency = PricedCurrencyColumn(accessor="currency_now", amount="amount_now")
     outcome = TextColumn(accessor="pk", wraps=True, orderable=False, verbose_name="What came of it")
     ledger = TextColumn(accessor="pk", orderable=False, verbose_name="On the ledger now")
 

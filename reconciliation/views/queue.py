@@ -32,16 +32,18 @@ from reconciliation.fixes import FIXES
 from reconciliation.models import CaseReach, CaseTotal, ExceptionCase
 from reconciliation.rules import EVERY
 from reconciliation.sheets import HeldSheet, held_under
+from reconciliation.suggestions import NEAR_ENOUGH, SCORED
 from reconciliation.tables import CaseExport, CaseTable, title_of
 from reconciliation.views import rows
 from reconciliation.views.causes import CAUSES
 from reconciliation.views.tabs import EMPTY, IN_QUEUE, TABS, is_mine
 from reconciliation.views.triage import IN_LIST, counted, offered_in
-from reconciliation.views.worth import GROUP, Worth, folded, in_one, worth_of
+from reconciliation.views.worth import GROUP, Worth, folded, in_one, leading, worth_of
 
 ENTRIES = Content("entries", "Their entries")
 AGES = ((7, "more than a week"), (14, "more than two weeks"), (30, "more than a month"), (60, "more than two months"))
 FIXED_HERE = [rule.code for rule in EVERY if next((code in FIXES for code in rule.remedies), False)]
+SUGGESTED = Q(rule__in=[code for code in FIXED_HERE if code not in SCORED]) | NEAR_ENOUGH
 UNNEST = Func(F("tags"), function="unnest")
 
 
@@ -78,7 +80,7 @@ class QueueFilter(CaseFilter):
     team = AnyOf("team__code", label="Team", distinct=False)
     age = filters.ChoiceFilter(choices=AGES, method="by_age", label="Age")
     suggestion = filters.ChoiceFilter(
-        choices=[("yes", "can be fixed here"), ("no", "has to be put right elsewhere")],
+        choices=[("yes", "there is one"), ("no", "none is near, or it is put right elsewhere")],
         method="by_suggestion",
         label="Suggestion",
     )
@@ -105,8 +107,8 @@ class QueueFilter(CaseFilter):
         return queryset.filter(oldest_work_date__lt=timezone.localdate() - timedelta(days=int(value)))
 
     def by_suggestion(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        """Causes whose first way out is a fix in this portal, or the others."""
-        return queryset.filter(rule__in=FIXED_HERE) if value == "yes" else queryset.exclude(rule__in=FIXED_HERE)
+        """Causes with a suggestion: a record that is near enough, or where none is looked for, a fix that the rule names."""
+        return queryset.filter(SUGGESTED) if value == "yes" else queryset.exclude(SUGGESTED)
 
     def by_tag(self, queryset: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:
         """Causes with any of the tags."""
@@ -208,7 +210,7 @@ class CauseList(ListScreen):
         days = (timezone.localdate() - oldest).days if oldest else None
         today, on = timezone.localdate().isoformat(), self.params
         return [
-            self.worth.tile(),
+            self.worth.tile(leading(self.by_currency, "open", self.worth.groups)),
             Tile(
                 "Oldest",
                 figures.UNKNOWN if days is None else ("1 day" if days == 1 else f"{days} days"),

@@ -62,7 +62,7 @@ def _context(user: Any) -> dict[str, Any]:
     return {
         "asked_for": _lines([one for one in every if one.state in NOT_YET][:SHOWN]),
         "lines": lines, "first": lines[0] if lines else None, "more": len(found) > SHOWN, "count": len(lines),
-        "watched": ",".join(str(line.operation.pk) for line in lines if line.operation.created_by_id == user.pk),
+        "watched": ",".join(str(line.operation.pk) for line in lines),
     }  # fmt: skip
 
 
@@ -80,20 +80,21 @@ class RunningPart(Screen):
     def get(self, request: HttpRequest) -> HttpResponse:
         """Its words and its menu; when nothing is left it stops asking. Whose own operation ended is told."""
         context = _context(request.user)
+        watched = set(keys.keys(request.GET.get("watched", "").split(",")))
+        gone = watched - {line.operation.pk for line in context["lines"]}
+        seen = Operation.objects.visible_to(request.user).filter(pk__in=gone, settled_at__isnull=False)
+        context["ended"] = _lines(list(seen.select_related("created_by").order_by("-pk")[:SHOWN])) if gone else []
         answer = render(request, "reconciliation/running_part.html", context)
         if not context["lines"]:
             answer.status_code = STOP_POLLING
-        watched = set(keys.keys(request.GET.get("watched", "").split(",")))
-        gone = watched - {line.operation.pk for line in context["lines"]}
-        if gone:
-            self.tell(answer, gone)
+        self.tell(answer, [line.operation for line in context["ended"]])
         return answer
 
-    def tell(self, answer: HttpResponse, gone: set[int]) -> None:
-        """Say what ended, unless the person looks at its own page, which says it itself."""
-        ended = Operation.objects.visible_to(self.request.user).filter(pk__in=gone, created_by_id=self.request.user.pk)
+    def tell(self, answer: HttpResponse, ended: list[Operation]) -> None:
+        """Say which of the person's own ended, unless they look at its own page, which says it itself."""
         looked_at = self.request.headers.get("HX-Current-URL", "")
-        told = [one for one in ended.order_by("pk") if reverse("operation", args=[one.pk]) not in looked_at]
+        own = [one for one in reversed(ended) if one.created_by_id == self.request.user.pk]
+        told = [one for one in own if reverse("operation", args=[one.pk]) not in looked_at]
         if told:
             worst = "good" if all(telling.counted(one).tone == "good" for one in told) else "warn"
             words = [f"{one.title}: {telling.counted(one).label.lower()}, {telling.in_short(one)}." for one in told]

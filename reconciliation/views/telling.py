@@ -17,7 +17,8 @@ from portal import figures
 from portal.models import State
 from portal.screens.doors import ClosedDoor, closed_doors
 from reconciliation import operations
-from reconciliation.models import Hold, Operation
+from reconciliation.fixes import FIXES
+from reconciliation.models import Hold, Operation, OperationRow
 from reconciliation.operations import Phase, Progress, Waits
 from reconciliation.sql.operations import MANY_AHEAD
 
@@ -294,6 +295,18 @@ def tell_results(operation: Operation, rows: Sequence[Any]) -> None:
     )
     for row in rows:
         row.came = _came(operation, row, sentences.get(row.followed, ""))
+        if row.result == OperationRow.Result.DONE and row.phase != Phase.FAILED:
+            row.before = _stands(row, leaves_held=FIXES[operation.fix].leaves_held)
+
+
+def _stands(row: Any, *, leaves_held: bool) -> str:
+    """What holds of a row that the fix is done with, in place of the sentence that stopped it before."""
+    if leaves_held:
+        return str(row.before)
+    was = row.entry.project.code if row.entry.project else getattr(row, "said_project", "")
+    if row.project_after and row.project_after != was:
+        return f"{was or 'no project'} → {row.project_after}"
+    return f"on {row.project_after or was}" if row.project_after or was else "nothing stops it"
 
 
 def _came(operation: Operation, row: Any, stopped: str) -> str:

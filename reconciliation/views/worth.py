@@ -43,21 +43,27 @@ class Worth:
         held = dict.fromkeys(code for code, _ in (*self.priced, *self.guessed))
         return [code for code in held if self.rates is not None and code not in self.rates.factors]
 
-    def tile(self) -> Tile:
-        """The open amount."""
+    def tile(self, leads: Leading | None) -> Tile:
+        """The amount of the queue, which is the figure of its tab in full, and what it is made of."""
+        if leads is None:
+            return Tile("Open amount", figures.UNKNOWN, "", "?tab=open")
+        notes = []
         if self.rates is not None and self.is_converted:
-            into = self.rates.into
-            notes = [f"at {self.rates}"]
+            notes += [f"at {self.rates}"]
             notes += [f"and {_amount(amount, code)} without a rate" for code, amount in self.priced if self.lacks(code)]
             if guess := self.rates.sum(self.guessed):
-                notes.append(f"≈ {figures.number(guess, 0)} {into} unpriced")
+                notes.append(f"of it ≈ {figures.number(guess, 0)} {self.rates.into} unpriced")
             notes += [f"≈ {_amount(guess, code)} unpriced" for code, guess in self.guessed if self.lacks(code)]
-            total = figures.number(self.rates.sum(self.priced), 0)
-            return Tile("Open amount", f"≈ {total}", into, "?tab=open", " · ".join(notes))
-        code, most = self.priced[0] if self.priced else ("", None)
-        notes = [f"and {_amount(amount, other)}" for other, amount in self.priced[1:]]
-        notes += [f"≈ {_amount(guess, other)} unpriced" for other, guess in self.guessed]
-        return Tile("Open amount", figures.amount(most, code), code, "?tab=open", " · ".join(notes))
+            total = figures.number(leads.amount, 0)
+        else:
+            notes += [f"and {_amount(amount, code)}" for code, amount in self.priced if code != leads.currency]
+            notes += [
+                f"{'of it ' if code == leads.currency else ''}≈ {_amount(guess, code)} unpriced"
+                for code, guess in self.guessed
+            ]
+            total = figures.amount(leads.amount, leads.currency)
+        about = "≈ " if leads.is_about or self.guessed else ""
+        return Tile("Open amount", f"{about}{total}", leads.currency, "?tab=open", " · ".join(notes))
 
     def lacks(self, code: str) -> bool:
         """Whether a currency cannot be compared."""
@@ -112,20 +118,38 @@ def folded(counted: Iterable[Mapping[str, Any]], tabs: Iterable[str], kinds: Ite
     return [rows[key] for key in sorted(rows)]
 
 
-def in_one(rows: Iterable[Mapping[str, Any]], tab: str, groups: Sequence[str], *, guess: bool) -> str:
-    """What the causes of a tab hold: one figure in short, and how many currencies are not in it."""
+@dataclass(frozen=True, slots=True)
+class Leading:
+    """The one figure for what a tab holds: estimates included, in the currency that leads, and how many others stand beside."""
+
+    currency: str
+    amount: Decimal
+    others: int
+    is_about: bool
+
+
+def leading(rows: Iterable[Mapping[str, Any]], tab: str, groups: Sequence[str]) -> Leading | None:
+    """What the causes of a tab hold, in the group's currency where there is one, else in that of the most; None for nothing."""
     sums: dict[str, Decimal] = defaultdict(Decimal)
-    about = guess
+    about = False
     for row in rows:
         amount, own = row[f"sum_{tab}"] or Decimal(0), row[f"own_{tab}"] or Decimal(0)
         sums[row["compared_in"]] += amount
         about |= bool(amount) and (amount != own or row["compared_in"] != row["held_currency"])
     held = {code: amount for code, amount in sums.items() if amount}
     if not held:
-        return ""
+        return None
     code = max(held, key=lambda one: (one in groups, held[one], one))
-    more = f" +{len(held) - 1}" if len(held) > 1 else ""
-    return f"{'≈ ' if about else ''}{figures.short(held[code])} {code}{more}"
+    return Leading(code, held[code], len(held) - 1, about)
+
+
+def in_one(rows: Iterable[Mapping[str, Any]], tab: str, groups: Sequence[str], *, guess: bool) -> str:
+    """What the causes of a tab hold: one figure in short, and how many currencies are not in it."""
+    found = leading(rows, tab, groups)
+    if found is None:
+        return ""
+    more = f" +{found.others}" if found.others else ""
+    return f"{'≈ ' if found.is_about or guess else ''}{figures.short(found.amount)} {found.currency}{more}"
 
 
 def _amount(amount: Decimal, code: str) -> str:

@@ -11,6 +11,9 @@ let pending = null; // the first of two keys: its action and when it came
 
 const inField = (element) => Boolean(element.closest?.("input:not([type=checkbox], [type=radio], [type=submit], [type=button]), select, textarea, [contenteditable]"));
 
+// A dialog that was just closed keeps the focus until the browser's next frame, unless something else had it before.
+const isNowhere = (element) => element === document.body || Boolean(element.closest("dialog:not([open])"));
+
 const confirmForm = (target) => {
   const open = [...document.querySelectorAll("dialog[open] form, #drawer[open] form")];
   const form = target.closest?.("form") ?? open.find((one) => one.querySelector("[data-confirm]")) ?? open[0];
@@ -52,7 +55,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   const focus = document.activeElement;
-  const inList = focus === document.body || focus.id === "main" || Boolean(focus.closest("main, #drawer"));
+  const inList = isNowhere(focus) || focus.id === "main" || Boolean(focus.closest("main, #drawer[open]"));
   if (!inList && !ANYWHERE.has(action) && action !== "close") return;
   if (action === "search") {
     document.querySelector("[data-search]")?.focus();

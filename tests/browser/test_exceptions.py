@@ -205,3 +205,18 @@ def test_axe_finds_nothing_and_nothing_overflows(
     if shots:
         page.screenshot(path=f"{shots}/drawer-{width}-{theme}.png")
     assert violations(page) == []
+
+
+def test_a_key_pressed_right_after_the_sheet_of_keys_was_closed_is_not_lost(
+    page: Page, live_server: Any, firm: Firm
+) -> None:
+    """A closed dialog keeps the focus until the browser's next frame; that is nowhere, and no place outside the list."""
+    desk.mistyped(firm, 2)
+    page.goto(f"{sign_in(page, live_server, desk.analyst(firm))}/exceptions/")
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+    page.evaluate(
+        """() => { document.getElementById("keys").close();
+            document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true })); }"""
+    )
+    expect(page.locator("tr[data-focus]")).to_have_count(1)

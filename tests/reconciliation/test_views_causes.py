@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from portal.models import AccountingPeriod, AuditEvent, GrantRole, LedgerState, State
+from portal.models import AccountingPeriod, AuditEvent, GrantRole, LedgerState, Project, State
 from reconciliation import operations
 from reconciliation.models import CaseComment, ExceptionCase, Operation, OperationRow
 from tests import world
@@ -172,7 +172,9 @@ def test_an_auditor_sees_the_cause_and_may_do_nothing(client: Client, firm: Firm
 
 def test_a_project_manager_sees_causes_and_comments_but_does_not_fix(client: Client, firm: Firm) -> None:
     desk.off_rate(firm, 1)
-    client.force_login(world.user("pam", GrantRole.PROJECT_MANAGER, firm.entity))
+    pam = world.user("pam", GrantRole.PROJECT_MANAGER, firm.entity)
+    Project.objects.filter(pk=firm.project.pk).update(manager=pam)
+    client.force_login(pam)
     page(client, fix_url("rate-mismatch", "use-contract-rate"), 403)
     found = case("rate-mismatch")
     client.post(reverse("cause_comment", args=[found.pk]), {"text": "Ask @pam about this."})

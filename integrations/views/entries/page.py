@@ -54,6 +54,7 @@ class EntryPage(DetailScreen):
     )
     template_name = "ledger/entry.html"
     object: LedgerEntry
+    refused: dict[str, str] | None = None  # a comment that was not kept, and why
 
     def heading(self) -> str:
         """Whose work on what."""
@@ -89,6 +90,7 @@ class EntryPage(DetailScreen):
         return super().context(
             **more,
             **doubt,
+            **(self.refused or {}),
             entry=entry,
             state=state,
             tone=STATE_TONES.get(State(state.state), ""),
@@ -124,6 +126,7 @@ class EntryPage(DetailScreen):
             readable=readable,
             comments=EntryComment.objects.filter(entry=entry).select_related("author"),
             may_comment=bool(held & triage.COMMENTERS),
+            people_url=reverse("entry_people", args=[entry.pk]),
             hand_backs=HandBack.objects.filter(entry=entry, answered_at=None).select_related("by").order_by("-pk"),
             untold=standing.why_untold(entry.source),
         )
