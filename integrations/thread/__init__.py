@@ -1,4 +1,4 @@
-"""The thread of one hour: from the source's record over versions, rules, ledger, attempts and receipt to reconciliation.
+"""The thread of one hour: from the source's record over versions, rules, ledger, attempts and receipt to invoice and payment.
 
 The rule here: any id that a person may have in hand leads to the same thread, what is told is only what the rows say, and a
 sentence about an entry is written once: the page, the terminal and the comparison take it from here.
@@ -7,7 +7,8 @@ sentence about an entry is written once: the page, the terminal and the comparis
 from integrations.thread.comparison import side_by_side
 from integrations.thread.doubt import Doubt, doubt_of
 from integrations.thread.finding import EntryThread, Thread, find, of
-from integrations.thread.lineage import Station, lineage
+from integrations.thread.lineage import lineage
+from integrations.thread.stations import Station
 from integrations.thread.telling import told
 from integrations.thread.versions import changes, compared
 from reconciliation.amounts import explained

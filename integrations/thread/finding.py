@@ -9,15 +9,18 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from integrations.models import InboxMessage
 from portal.models import (
+    Allocation,
     AttemptLine,
     Document,
     Expense,
+    Invoice,
     LedgerEntry,
     LedgerTransition,
+    PaymentAllocation,
     ReadBack,
     Receipt,
     State,
@@ -41,6 +44,8 @@ class EntryThread:
     read_backs: Sequence[ReadBack] = ()
     lines: Sequence[StatementLine] = ()
     results: Sequence[ReconciliationResult] = ()
+    billed: Sequence[Allocation] = ()
+    settled: Sequence[PaymentAllocation] = ()  # of the bills on which it stands
 
     @property
     def settled_at(self) -> datetime | None:
@@ -59,13 +64,28 @@ class Thread:
 
 
 def find(name: str) -> list[Document]:
-    """The documents that an id leads to: an external id, an entry's id, a receipt number or an idempotency key."""
+    """The documents that an id leads to: their own, an entry's, a receipt's, an idempotency key, a bill's or a payment's.
+
+    A bill is known by its number or its system's id, a payment by these or its reference; it leads to every hour on it.
+    """
     name = name.strip()
     documents: dict[int, Document] = {}
     found: list[QuerySet[Document]] = [
         Document.objects.filter(external_id=name),
         Document.objects.filter(entries__receipt__number=name),
     ]
+    bills = Invoice.objects.filter(Q(external_id=name) | Q(versions__number=name)).values("pk")
+    paid = PaymentAllocation.objects.filter(
+        Q(payment_version__payment__external_id=name)
+        | Q(payment_version__number=name)
+        | Q(payment_version__reference=name)
+    )
+    on_bills = (
+        Q(line__version__invoice__in=bills)
+        | Q(cause__invoice__in=bills)
+        | Q(line__version__invoice__in=paid.values("invoice"))
+    )
+    found.append(Document.objects.filter(entries__in=Allocation.objects.filter(on_bills).values("entry")))
     if name.isdecimal():
         found.append(Document.objects.filter(entries__pk=int(name)))
     if _KEY.fullmatch(name):
@@ -87,7 +107,10 @@ def of(document: Document) -> Thread:
         "source",
         "target",
         "document",
-        "project",
+        "project__manager",
+        "project__contract",
+        "project__customer",
+        "billing_balance",
         "contract",
         "customer",
         "task",
@@ -122,6 +145,13 @@ def _entries(entries: Sequence[LedgerEntry]) -> Iterator[EntryThread]:
     receipts = by_entry(Receipt.objects.order_by("pk"))
     read_backs = by_entry(ReadBack.objects.order_by("pk"))
     results = by_entry(ReconciliationResult.objects.select_related("run__period").order_by("run_id", "leg"))
+    billed = by_entry(Allocation.objects.select_related("line__version__invoice__current", "cause").order_by("pk"))
+    bills = {one.line.version.invoice_id for rows in billed.values() for one in rows}
+    settled = list(
+        PaymentAllocation.objects.filter(invoice__in=bills)
+        .select_related("payment_version")
+        .order_by("recorded_at", "pk")
+    )
     numbers = [receipt.number for rows in receipts.values() for receipt in rows]
     lines: dict[tuple[int, str], list[StatementLine]] = {}
     targets = {entry.target_id for entry in entries}
@@ -138,4 +168,12 @@ def _entries(entries: Sequence[LedgerEntry]) -> Iterator[EntryThread]:
             read_backs=read_backs[entry.pk],
             lines=lines.get((entry.target_id, receipt.number), []) if receipt else [],
             results=results[entry.pk],
+            billed=billed[entry.pk],
+            settled=_of_bills(settled, billed[entry.pk]),
         )
+
+
+def _of_bills(settled: Sequence[PaymentAllocation], billed: Sequence[Allocation]) -> list[PaymentAllocation]:
+    """What settles the bills that some allocations are on."""
+    bills = {one.line.version.invoice_id for one in billed}
+    return [one for one in settled if one.invoice_id in bills]

@@ -1,42 +1,23 @@
-"""The line of one entry from its source to the target's books: stations that were reached, and the gap in words.
+"""The line of one entry from its source to the payment: stations that were reached, and the gap in words.
 
-The rule here: a station that was not reached says why, in the words of the row that stops it; what the product does not follow
-yet (invoice and payment) is said and not drawn.
+The rule here: a station that was not reached says why, in the words of the row that stops it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-
+from integrations.thread import billing
 from integrations.thread.finding import EntryThread, Thread
+from integrations.thread.stations import Station
 from portal.models import Expense, State, TimeEntry
 from portal.tables import waiting
 from reconciliation.tables import title_of
 
 PROVED = (State.POSTED, State.RECONCILED)
 BROKEN = ("divergent-read-back", "gone-in-target", "not-persisted")
-NOT_FOLLOWED = "Invoice and payment are not followed here yet."
-
-
-@dataclass(frozen=True, slots=True)
-class Station:
-    """One station: reached (`lit`), in doubt, broken or not reached; what the rows say of it, and since when."""
-
-    key: str
-    name: str
-    light: str  # "", lit, doubt, broken
-    words: str
-    at: datetime | None = None
-
-    @property
-    def is_gap(self) -> bool:
-        """Whether the line breaks off here."""
-        return self.light != "lit"
 
 
 def lineage(thread: Thread, told: EntryThread) -> list[Station]:
-    """Source entry, approval, ledger, ERP document, read-back; and what took it back."""
+    """Source entry, approval, ledger, ERP document, read-back, invoice, credit and payment; and what took it back."""
     version = next((one for one in thread.versions if one.version == told.entry.version), None)
     stations = [
         _source(thread, told, version),
@@ -44,6 +25,7 @@ def lineage(thread: Thread, told: EntryThread) -> list[Station]:
         _ledger(told),
         _document(told),
         _read_back(told),
+        *billing.stations(told.entry, told.billed, told.settled),
     ]
     back = _taken_back(thread, told)
     return [*stations, back] if back is not None else stations

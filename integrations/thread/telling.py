@@ -11,7 +11,7 @@ from integrations.postings import plain
 from integrations.thread.comparison import side_by_side
 from integrations.thread.doubt import doubt_of
 from integrations.thread.finding import EntryThread, Thread
-from integrations.thread.lineage import NOT_FOLLOWED, lineage
+from integrations.thread.lineage import lineage
 from portal.models import Connection, Expense, State, TimeEntry
 from reconciliation.amounts import explained
 from reconciliation.validation import owing
@@ -61,7 +61,6 @@ def _entry(whole: Thread, thread: EntryThread, able: Able) -> Iterator[str]:
     for station in lineage(whole, thread):
         moment = f", {timezone.localtime(station.at):%Y-%m-%d %H:%M:%S}" if station.at is not None else ""
         yield f"    {station.name}: {station.words}{moment}"
-    yield f"    {NOT_FOLLOWED}"
     if state.state == State.IN_DOUBT:
         yield f"    {doubt_of(entry, able(entry.target)).sentence}"
     for what, how in explained(entry, thread.settled_at):

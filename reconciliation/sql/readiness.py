@@ -121,7 +121,7 @@ def credits_without_hours(project_id: int) -> list[tuple[str, Decimal, str]]:
     return rows(
         """SELECT v.number, v.total, v.currency FROM portal_invoice n
              JOIN portal_invoiceversion v ON v.id = n.current_id
-            WHERE n.kind = 'credit_note' AND v.status NOT IN ('void', 'deleted', 'draft') AND n.credits_id IN (
+            WHERE n.kind = 'credit_note' AND v.status NOT IN ('voided', 'deleted', 'draft') AND n.credits_id IN (
                   SELECT iv.invoice_id FROM portal_allocation a JOIN portal_ledgerentry e ON e.id = a.entry_id
                     JOIN portal_invoiceline l ON l.id = a.line_id JOIN portal_invoiceversion iv ON iv.id = l.version_id
                    WHERE e.project_id = %s AND a.takes_back_id IS NULL)

@@ -16,8 +16,20 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from portal import keys
-from portal.models import Connection, Contract, Customer, Document, Expense, LedgerEntry, Project, Resource, TimeEntry
+from portal import figures, keys
+from portal.models import (
+    Connection,
+    Contract,
+    Customer,
+    Document,
+    Expense,
+    Invoice,
+    LedgerEntry,
+    Payment,
+    Project,
+    Resource,
+    TimeEntry,
+)
 from portal.screens import Screen
 from portal.tables import STATE_TONES, name_of
 from reconciliation.models import ExceptionCase, Operation
@@ -63,6 +75,7 @@ class SearchScreen(Screen):
         """Everything found, exact ids first; a fixed number of queries."""
         yield from self._entries(words)
         yield from self._documents(words)
+        yield from self._bills(words)
         yield from self._causes(words)
         yield from self._operations(words)
         yield from self._records(words)
@@ -108,6 +121,21 @@ class SearchScreen(Screen):
             message = messages.get(document.pk)
             url = reverse("inbox_message", args=[message]) if message is not None else reverse("inbox")
             yield Hit("Not on the ledger", title, said, url, "Not owed" if why is not None else "", "")
+
+    def _bills(self, words: str) -> Iterator[Hit]:
+        """Invoices, credit notes and payments by number, by their system's id, and payments by their reference."""
+        named = Q(external_id=words) | Q(versions__number=words)
+        for bill in self._seen(Invoice.objects).filter(named).select_related("current", "entity").distinct()[:SHOWN]:
+            now = bill.current
+            note = f"{bill.entity.code} · {figures.amount(now.total, now.currency)} {now.currency} · {now.customer_name}"
+            url = reverse("bill", args=[bill.pk])
+            yield Hit("Bills", str(bill), note, url, now.get_status_display(), is_exact=True)
+        paid = self._seen(Payment.objects).filter(named | Q(versions__reference=words))
+        for payment in paid.select_related("current", "entity").distinct()[:SHOWN]:
+            last = payment.current
+            note = f"{payment.entity.code} · {figures.amount(last.amount, last.currency)} {last.currency} · {last.customer_name}"
+            url = reverse("payment", args=[payment.pk])
+            yield Hit("Payments", str(payment), note, url, last.get_status_display(), is_exact=True)
 
     def _causes(self, words: str) -> Iterator[Hit]:
         number = keys.key(words.upper().removeprefix("EX-"))

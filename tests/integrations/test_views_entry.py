@@ -21,6 +21,7 @@ from integrations.protocol import Capabilities
 from portal import sql
 from portal.history import bulk_update_with_reason
 from portal.models import (
+    Allocation,
     Contract,
     Crosswalk,
     Document,
@@ -32,14 +33,15 @@ from portal.models import (
     ReadBack,
     State,
 )
-from portal.records import Reference
+from portal.records import BillKind, BillStatus, Reference
 from reconciliation import corrections
 from reconciliation.models import EntryComment, ExceptionCase
 from reconciliation.tables import title_of
 from tests import world
+from tests.bills import Erp, allocate, bill, line_of
 from tests.integrations.memory_target import BOOKS, Books
 from tests.reconciliation import desk
-from tests.reconciliation.firm import Firm, build, document_of, hold, post
+from tests.reconciliation.firm import Firm, build, document_of, hold, key, post
 from tests.reconciliation.test_views_ledger import attempt_of, build_other
 
 pytestmark = pytest.mark.django_db
@@ -108,15 +110,50 @@ def test_the_line_shows_each_station_and_names_the_gap(fay: Client, firm: Firm) 
         line = part(page(fay, entry_id), '<ol class="line">', "</ol>")
         for words in gaps:
             assert words in line, (entry_id, words, line)
-        assert line.count("<li") == 5
+        assert line.count("<li") == 6
 
 
-def test_invoice_and_payment_are_said_not_to_be_followed_and_are_not_drawn(fay: Client, firm: Firm) -> None:
+def test_an_hour_that_is_on_no_bill_says_why(fay: Client, firm: Firm) -> None:
+    (posted,) = desk.ready(firm, 1)
+    assert "none: it is on its way to" in part(page(fay, posted), '<ol class="line">', "</ol>")
+    post([posted])
+    line = part(page(fay, posted), '<ol class="line">', "</ol>")
+    assert "none: it is posted and ready" in line
+    assert "Payment" not in line
+
+
+def test_the_line_goes_on_to_the_bill_its_credit_and_its_payment(fay: Client, firm: Firm) -> None:
+    key(firm.target, "customer", firm.customer.pk, "C1")
     (posted,) = desk.ready(firm, 1)
     post([posted])
-    text = page(fay, posted)
-    assert "Invoice and payment are not followed here yet." in text
-    assert "nvoice" not in part(text, '<ol class="line">', "</ol>")
+    erp = Erp(firm)
+    erp.says(erp.bill("501", line_of(posted)))
+    line = part(page(fay, posted), '<ol class="line">', "</ol>")
+    assert "INV-501: 8.00 h, 960.00 USD" in line
+    assert "none yet of 960.00 USD, due 30 Nov 2026" in line
+    allocation = Allocation.objects.get()
+    credit = bill(firm, "601", BillKind.CREDIT_NOTE)
+    allocate(credit, posted, "-3", "-360.00", takes_back=allocation)
+    erp.says(erp.bill("501", line_of(posted), status=BillStatus.PART_PAID), erp.payment("9", "500", ("501", "500")))
+    line = part(page(fay, posted), '<ol class="line">', "</ol>")
+    assert "INV-601 gave back 3.00 h, 360.00 USD" in line
+    assert "500.00 of 960.00 USD paid" in line
+    assert f"/bills/{allocation.line.version.invoice_id}/" in line
+
+
+@pytest.mark.parametrize("known_as", ["INV-501", "501", "PAY-9", "9"])
+def test_a_bill_or_a_payment_leads_to_its_hours_and_the_search_box_to_itself(
+    fay: Client, firm: Firm, known_as: str
+) -> None:
+    key(firm.target, "customer", firm.customer.pk, "C1")
+    (posted,) = desk.ready(firm, 1)
+    post([posted])
+    erp = Erp(firm)
+    erp.says(erp.bill("501", line_of(posted)), erp.payment("9", "960", ("501", "960")))
+    assert [document.pk for document in thread.find(known_as)] == [LedgerEntry.objects.get(pk=posted).document_id]
+    answer = fay.get("/search/", {"q": known_as})
+    where = "/payments/" if "9" in known_as else "/bills/"
+    assert (answer.status_code == 302 and answer["Location"].startswith(where)) or where in answer.content.decode()
 
 
 def test_a_reversed_entry_leads_to_what_took_it_back(fay: Client, firm: Firm) -> None:

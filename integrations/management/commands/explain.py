@@ -12,11 +12,13 @@ from integrations import standing, thread
 class Command(BaseCommand):
     """Tell what became of one hour or expense."""
 
-    help = "Prints everything known of a document, found by external id, entry id, receipt number or idempotency key."
+    help = "Prints everything known of a document, found by any id: its own, an entry's, a receipt's, a key, a bill or a payment."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Any id."""
-        parser.add_argument("id", help="external id, entry id, receipt number or idempotency key")
+        parser.add_argument(
+            "id", help="external id, entry id, receipt number, idempotency key, number of a bill or a payment"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Find and print."""
@@ -24,7 +26,7 @@ class Command(BaseCommand):
         if not documents:
             raise CommandError(
                 f"Nothing is known under {options['id']!r}; give a document's external id, an entry's id, "
-                "a receipt number or an idempotency key."
+                "a receipt number, an idempotency key, or the number of a bill or a payment."
             )
         for document in documents:
             for line in thread.told(thread.of(document), standing.capabilities):

@@ -20,7 +20,7 @@ from django_htmx.http import HttpResponseStopPolling, trigger_client_event
 
 from integrations import standing, thread
 from integrations.models import InboxMessage, Settlement
-from integrations.thread.lineage import BROKEN, NOT_FOLLOWED, PROVED
+from integrations.thread.lineage import BROKEN, PROVED
 from integrations.views.entries.attempt import OUTCOME_TONES
 from integrations.views.entries.offers import offers
 from integrations.views.entries.past import happened
@@ -96,9 +96,9 @@ class EntryPage(DetailScreen):
             tone=STATE_TONES.get(State(state.state), ""),
             owners=owners_of(open_holds),
             stations=[
-                (one, self._leads(one.key, entry, reversal, readable=readable)) for one in thread.lineage(told, mine)
+                (one, one.url or self._leads(one.key, entry, reversal, readable=readable))
+                for one in thread.lineage(told, mine)
             ],
-            not_followed=NOT_FOLLOWED,
             views=thread.side_by_side(told, mine),
             lamps=lamps(entry, mine),
             sums=thread.explained(entry, mine.settled_at),
@@ -147,6 +147,7 @@ class EntryPage(DetailScreen):
             "approval": "#versions",
             "document": "#attempts",
             "read-back": "#comparison",
+            "invoice": "#amount",
         }.get(key, "#")
 
 

@@ -1,0 +1,107 @@
+"""The last stations of an hour: the bills on which it stands, what a credit gave back, and what was paid.
+
+The rule here: a bill's figures and status are its system's; which hours it is about is ours. An hour that is on no bill says why,
+in the words that its project's readiness uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from django.urls import reverse
+
+from integrations.thread.stations import Station
+from portal import figures
+from portal.models import Allocation, InvoiceVersion, LedgerEntry, PaymentAllocation
+from portal.records import BillStatus, SettledBy
+from reconciliation.readiness import why_not_billed
+
+
+def stations(entry: LedgerEntry, billed: Sequence[Allocation], settled: Sequence[PaymentAllocation]) -> list[Station]:
+    """Invoice, credit where there is one, and payment."""
+    if entry.reverses_id is not None:
+        return []
+    standing = [one for one in billed if one.takes_back_id is None and left_of(one, billed) > 0]
+    found = [_invoice(entry, standing)]
+    if back := [one for one in billed if one.takes_back_id is not None and one.quantity <= 0 and one.amount <= 0]:
+        found.append(_credit(entry, back))
+    if standing:
+        found.append(_payment([_bill(one) for one in standing], settled))
+    return found
+
+
+def left_of(allocation: Allocation, billed: Sequence[Allocation]) -> Decimal:
+    """What of an allocation was not taken back, in its own unit."""
+    taken = [one.quantity for one in billed if one.takes_back_id == allocation.pk]
+    return allocation.quantity + sum(taken, Decimal(0))
+
+
+def _bill(allocation: Allocation) -> InvoiceVersion:
+    """The bill as its system states it now."""
+    current: InvoiceVersion = allocation.line.version.invoice.current
+    return current
+
+
+def _quantity(entry: LedgerEntry, quantity: Decimal) -> str:
+    return f"{figures.hours(quantity)} h, " if entry.kind == "time" and quantity else ""
+
+
+def _invoice(entry: LedgerEntry, standing: Sequence[Allocation]) -> Station:
+    if not standing:
+        return Station("invoice", "Invoice", "", f"none: {_lower(why_not_billed(entry).words)}")
+    words = [
+        f"{_bill(one).number or 'a draft without a number'}: {_quantity(entry, one.quantity)}"
+        f"{figures.amount(one.amount, one.currency)} {one.currency}"
+        for one in standing
+    ]
+    drafts = all(_bill(one).status == BillStatus.DRAFT for one in standing)
+    url = reverse("bill", args=[standing[0].line.version.invoice_id])
+    return Station("invoice", "Invoice", "" if drafts else "lit", "; ".join(words), standing[0].recorded_at, url)
+
+
+def _credit(entry: LedgerEntry, back: Sequence[Allocation]) -> Station:
+    words = []
+    for one in back:
+        amount = f"{figures.amount(-one.amount, one.currency)} {one.currency}"
+        by = one.cause.number or str(one.cause.invoice_id)
+        words.append(f"{by} gave back {_quantity(entry, -one.quantity) or 'of the price '}{amount}")
+    url = reverse("bill", args=[back[-1].cause.invoice_id])
+    return Station("credit", "Credit", "lit", "; ".join(words), back[-1].recorded_at, url)
+
+
+def _payment(bills: Sequence[InvoiceVersion], settled: Sequence[PaymentAllocation]) -> Station:
+    words, lights = [], []
+    for bill in {bill.invoice_id: bill for bill in bills}.values():
+        cash = [one for one in settled if one.invoice_id == bill.invoice_id and one.by == SettledBy.CASH]
+        paid = sum((one.amount for one in cash), Decimal(0))
+        said, light = _standing(bill, paid)
+        words.append(f"{bill.number}: {said}" if len(bills) > 1 else said)
+        lights.append(light)
+    last = next((one for one in reversed(settled) if one.payment_version_id is not None), None)
+    url = reverse("payment", args=[last.payment_version.payment_id]) if last and last.payment_version else ""
+    light = "broken" if "broken" in lights else "lit" if set(lights) == {"lit"} else ""
+    return Station("payment", "Payment", light, "; ".join(words), last.recorded_at if last else None, url)
+
+
+def _standing(bill: InvoiceVersion, paid: Decimal) -> tuple[str, str]:
+    """How far a bill is paid, in words, and its light."""
+    total = f"{figures.amount(bill.total, bill.currency)} {bill.currency}"
+    match bill.status:
+        case BillStatus.PAID:
+            return f"{total} settled", "lit"
+        case BillStatus.PART_PAID:
+            return f"{figures.amount(paid, bill.currency)} of {total} paid", ""
+        case BillStatus.WRITTEN_OFF:
+            return "written off: nobody will pay it", "broken"
+        case BillStatus.VOIDED | BillStatus.DELETED:
+            return f"the bill is {bill.get_status_display().lower()}", "broken"
+        case BillStatus.DRAFT:
+            return "none: the bill is still a draft", ""
+        case _:
+            due = f", due {figures.day(bill.due_on)}" if bill.due_on else ""
+            return f"none yet of {total}{due}", ""
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:].removesuffix(".")
