@@ -21,6 +21,7 @@ from portal.health import heard_from
 from portal.sql import now
 from reconciliation import billing, changes, matching, operations
 from reconciliation.onboarding import rehearsing
+from reconciliation.rates import booking
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ _STAGES: dict[str, Callable[[int], object]] = {
     "sweep_ids": work.sweep_ids,
     "operation": work.operation,
     "change_set": work.change_set,
+    "rate_bundle": work.rate_bundle,
     "reconcile": work.reconcile,
     "rehearse": work.rehearse,
     "export": work.export,
@@ -112,6 +114,8 @@ def _due() -> Iterator[tuple[str, int, float]]:
     for task, asked in _ASKED.items():
         for number in asked():
             yield task, number, 0.0
+    for bundle_id, overdue in booking.due():
+        yield "rate_bundle", bundle_id, overdue
     if now().time() >= NIGHT_IS_OVER:
         for stream_id in stream_sql.unswept_streams():
             yield "sweep_ids", stream_id, 0.0

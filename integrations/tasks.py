@@ -82,6 +82,12 @@ def change_set(change_set_id: int) -> None:
     work.change_set(change_set_id)
 
 
+@shared_task
+def rate_bundle(bundle_id: int) -> None:
+    """Plan what follows in the books from a change of rates, or go on with what was agreed to."""
+    work.rate_bundle(bundle_id)
+
+
 @shared_task(soft_time_limit=READER_SECONDS, time_limit=READER_SECONDS + 60)
 def reconcile(run_id: int) -> None:
     """Tie one period out."""

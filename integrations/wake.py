@@ -26,6 +26,7 @@ QUEUES = {
     "revalidate": "post",
     "operation": "bulk",
     "change_set": "bulk",
+    "rate_bundle": "bulk",
     "reconcile": "report",
     "rehearse": "report",
     "export": "report",

@@ -21,6 +21,7 @@ from portal.health import heard_from, is_silent
 from portal.models import Connection, User
 from portal.screens import exporting
 from reconciliation import changes, operations, publishing, suggestions, triage, validation
+from reconciliation.rates import booking
 
 SECONDS = 60.0  # after which a stage lets others have their turn
 SECONDS_A_TURN = 15.0  # of a bulk fix; a worker that is told to end is gone within it
@@ -170,6 +171,19 @@ def change_set(change_set_id: int) -> None:
 def rehearse(rehearsal_id: int) -> None:
     """Replay a closed month in shadow and compare it; its lease keeps a second worker away."""
     rehearsals.answer(rehearsal_id)
+
+
+def rate_bundle(bundle_id: int) -> None:
+    """Plan a bundle or go on with it for a turn, and wake the targets after every chunk."""
+    until = time.monotonic() + SECONDS_A_TURN
+
+    def goes_on() -> bool:
+        _wake_targets()
+        return time.monotonic() < until
+
+    if booking.run(bundle_id, goes_on=goes_on):
+        wake.up("rate_bundle", bundle_id)
+    _wake_targets()
 
 
 def reconcile(run_id: int) -> None:

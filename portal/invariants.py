@@ -159,13 +159,18 @@ def _accepted_once() -> list[str]:
 
 
 def _rates_hold_on_their_day() -> list[str]:
+    """A rate that changes in the past leaves what was booked before as it was, until that is booked anew."""
     return breaches(
         """
         SELECT e.id, e.work_date, e.rate_version FROM portal_ledgerentry e
           JOIN portal_ledgerstate s ON s.entry_id = e.id JOIN portal_rate r ON r.id = e.rate_used_id
          WHERE s.receipt_number <> '' AND e.reverses_id IS NULL
-           AND NOT (r.valid_from <= e.work_date AND (r.valid_to IS NULL OR r.valid_to >= e.work_date))""",
-        "Entry {0} of {1} used {2}, a rate that does not hold on that day.",
+           AND NOT (r.valid_from <= e.work_date AND (r.valid_to IS NULL OR r.valid_to >= e.work_date))
+           AND NOT EXISTS (
+               SELECT 1 FROM portal_historicalrate h JOIN portal_receipt p ON p.entry_id = e.id
+                WHERE h.id = r.id AND h.history_date <= p.received_at AND h.valid_from <= e.work_date
+                  AND (h.valid_to IS NULL OR h.valid_to >= e.work_date))""",
+        "Entry {0} of {1} used {2}, a rate that does not hold on that day and did not when it was booked.",
     )
 
 
@@ -253,7 +258,11 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("I9", "Versions count up without a gap", _versions_follow),
     Invariant("I10", "An entry is accepted once", _accepted_once),
     Invariant("I16", "What is booked was approved, by somebody else than the worker", _nobody_approves_themselves),
-    Invariant("I17", "A posted entry names a rate that holds on its work date", _rates_hold_on_their_day),
+    Invariant(
+        "I17",
+        "A posted entry names a rate that holds on its work date, or did when it was booked",
+        _rates_hold_on_their_day,
+    ),
     Invariant("I22", "The audit trail is unbroken", audit.verify),
     Invariant(
         "I26", "No hour is billed twice: open is delivered, less invoiced, plus credited", _nothing_is_billed_twice

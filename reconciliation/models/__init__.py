@@ -19,6 +19,7 @@ from reconciliation.models.onboarding import BookedBefore, Booking, CutOver, Onb
 from reconciliation.models.operations import Operation, OperationRow
 from reconciliation.models.proposals import Proposal
 from reconciliation.models.questions import TargetQuestion
+from reconciliation.models.rates import BillDifference, BundleRow, RateBundle
 from reconciliation.models.readiness import ProjectMonth
 from reconciliation.models.routes import Route
 from reconciliation.models.teams import OwnershipRule, Team, TeamMember
@@ -31,9 +32,11 @@ from reconciliation.models.triage import (
 )
 
 __all__ = [
+    "BillDifference",
     "BillingDecision",
     "BookedBefore",
     "Booking",
+    "BundleRow",
     "CaseComment",
     "CaseDay",
     "CaseReach",
@@ -60,6 +63,7 @@ __all__ = [
     "OwnershipRule",
     "ProjectMonth",
     "Proposal",
+    "RateBundle",
     "ReconciliationResult",
     "ReconciliationRun",
     "Rehearsal",

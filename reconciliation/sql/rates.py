@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from portal.sql import rows
+from portal.sql import execute, rows
 from reconciliation.sql import numbers
 
 Row = tuple[Any, ...]
@@ -95,3 +95,120 @@ def agreements_of_open_work(entity_ids: Collection[int]) -> tuple[list[int], lis
     columns = (sorted({row[place] for row in found if row[place] is not None}) for place in range(3))
     contracts, customers, entities = columns
     return contracts, customers, entities
+
+
+def billed(entry_ids: Collection[int]) -> list[Row]:
+    """(entry, invoice, quantity, amount, currency) that stands billed, after what was credited, released and billed again."""
+    return rows(
+        """
+        WITH RECURSIVE told(id, root) AS (
+            SELECT id, id FROM portal_allocation WHERE takes_back_id IS NULL AND entry_id = ANY(%s::bigint[])
+            UNION ALL SELECT a.id, t.root FROM portal_allocation a JOIN told t ON a.takes_back_id = t.id)
+        SELECT first.entry_id, v.invoice_id, sum(a.quantity), sum(a.amount), first.currency
+          FROM told t JOIN portal_allocation a ON a.id = t.id JOIN portal_allocation first ON first.id = t.root
+          JOIN portal_invoiceline l ON l.id = first.line_id JOIN portal_invoiceversion v ON v.id = l.version_id
+         GROUP BY first.entry_id, v.invoice_id, first.currency HAVING sum(a.quantity) > 0 OR sum(a.amount) > 0
+         ORDER BY first.entry_id, v.invoice_id""",
+        [numbers(entry_ids)],
+    )
+
+
+def credited_since(bills: Sequence[tuple[int, Any]], entries: Mapping[int, Sequence[int]]) -> dict[int, Any]:
+    """What credit notes have taken off each bill for some of its entries since a moment, as amounts above zero; one statement."""
+    pairs = [(bill, since, entry) for bill, since in bills for entry in entries.get(bill, ())]
+    if not pairs:
+        return {}
+    found = rows(
+        """
+        SELECT v.invoice_id, -sum(c.amount)
+          FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) AS w(invoice, since, entry)
+          JOIN portal_allocation c ON c.entry_id = w.entry AND c.recorded_at >= w.since
+          JOIN portal_allocation b ON b.id = c.takes_back_id AND b.line_id <> c.line_id
+          JOIN portal_invoiceline l ON l.id = b.line_id
+          JOIN portal_invoiceversion v ON v.id = l.version_id AND v.invoice_id = w.invoice
+         GROUP BY 1""",
+        [list(column) for column in zip(*pairs, strict=True)],
+    )
+    return dict(found)
+
+
+def booked_under(card_ids: Collection[int], since: date, after: int, limit: int) -> list[int]:
+    """Receipted or doubtful time that cards may have priced since a day, after an entry, in order; reversals apart."""
+    found = rows(
+        """
+        SELECT e.id FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
+          LEFT JOIN portal_project p ON p.id = e.project_id
+         WHERE e.id > %(after)s AND s.state IN ('sending', 'in_doubt', 'accepted', 'posted', 'reconciled')
+           AND e.kind = 'time' AND e.reverses_id IS NULL AND e.work_date >= %(since)s
+           AND (e.rate_used_id IN (SELECT id FROM portal_rate WHERE card_id = ANY(%(cards)s))
+                OR EXISTS (SELECT 1 FROM portal_ratecard r WHERE r.id = ANY(%(cards)s) AND (r.contract_id = p.contract_id
+                           OR r.customer_id IN (p.customer_id, e.customer_id) OR r.entity_id = p.entity_id
+                           OR (r.contract_id IS NULL AND r.customer_id IS NULL AND r.entity_id IS NULL))))
+         ORDER BY e.id LIMIT %(limit)s""",
+        {"after": after, "since": since, "cards": list(card_ids), "limit": limit},
+    )
+    return [row[0] for row in found]
+
+
+def next_rows(bundle_id: int, limit: int) -> list[int]:
+    """The entries of the next rows of a bundle that are to be booked anew, locked until the transaction ends."""
+    found = rows(
+        "SELECT entry_id FROM reconciliation_bundlerow WHERE bundle_id = %s AND result = 'pending' AND way = 'rebook'"
+        " ORDER BY document_id, entry_id LIMIT %s FOR UPDATE",
+        [bundle_id, limit],
+    )
+    return [row[0] for row in found]
+
+
+def current_entries(document_ids: Sequence[int]) -> list[Row]:
+    """(document, entry, state, amount) of the live entries of the current versions, in order; reversals apart."""
+    return rows(
+        "SELECT e.document_id, e.id, s.state, e.amount FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id"
+        " JOIN portal_document d ON d.id = e.document_id AND d.current_version = e.version"
+        " WHERE e.document_id = ANY(%s::bigint[]) AND e.reverses_id IS NULL AND s.state <> 'cancelled' ORDER BY e.id",
+        [numbers(document_ids)],
+    )
+
+
+def sentences_of(entry_ids: Sequence[int]) -> list[str]:
+    """Why entries are held, in words."""
+    found = rows(
+        "SELECT DISTINCT sentence FROM reconciliation_hold WHERE closed_at IS NULL AND entry_id = ANY(%s::bigint[]) ORDER BY 1",
+        [numbers(entry_ids)],
+    )
+    return [row[0] for row in found]
+
+
+def documents_on_bills(document_ids: Collection[int]) -> set[int]:
+    """Which of these documents have a part that stands on a bill."""
+    found = rows(
+        "SELECT DISTINCT document_id FROM portal_billingbalance"
+        " WHERE document_id = ANY(%s::bigint[]) AND invoiced > credited",
+        [numbers(document_ids)],
+    )
+    return {row[0] for row in found}
+
+
+def end_rows(bundle_id: int, ended: Sequence[tuple[int, str, str, int | None, int | None]]) -> int:
+    """End rows that are pending: (entry, result, detail, reversal, rebooked); how many ended."""
+    columns = [[one[place] for one in ended] for place in range(5)]
+    return execute(
+        """
+        UPDATE reconciliation_bundlerow r SET result = n.result, detail = n.detail, reversal_id = n.reversal,
+               rebooked_id = n.rebooked, finished_at = now()
+          FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
+               AS n(entry, result, detail, reversal, rebooked)
+         WHERE r.bundle_id = %s AND r.entry_id = n.entry AND r.result = 'pending' AND r.way = 'rebook'""",
+        [*columns, bundle_id],
+    )
+
+
+def bundles_due() -> list[tuple[int, float]]:
+    """Bundles that wait for a worker, with seconds: to be planned, begun once their change set is applied, or gone on with."""
+    found = rows(
+        "SELECT b.id, extract(epoch FROM now() - coalesce(b.started_at, c.finished_at, b.created_at))"
+        "  FROM reconciliation_ratebundle b JOIN reconciliation_changeset c ON c.id = b.change_set_id"
+        " WHERE b.state IN ('planning', 'running') OR (b.state = 'planned' AND b.round = 1 AND c.state = 'applied')"
+        " ORDER BY b.id"
+    )
+    return [(pk, float(seconds)) for pk, seconds in found]

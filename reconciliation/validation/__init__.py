@@ -7,15 +7,18 @@ finance's correction and a changed master record all take it.
 from reconciliation.validation.admission import Admitted, admit
 from reconciliation.validation.affected import admit_unrouted, affected_by, follow_changes, overdue_parents
 from reconciliation.validation.explaining import Explained, explain
+from reconciliation.validation.otherwise import Otherwise, booked_at_other_rates
 from reconciliation.validation.rechecking import Rechecked, booked_otherwise, exclude, recheck, stands, waive
 
 __all__ = [
     "Admitted",
     "Explained",
+    "Otherwise",
     "Rechecked",
     "admit",
     "admit_unrouted",
     "affected_by",
+    "booked_at_other_rates",
     "booked_otherwise",
     "exclude",
     "explain",

@@ -66,7 +66,7 @@ class _Assessment:
     generations: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
 
 
-def _assess(entries: Sequence[Standing]) -> _Assessment:
+def assess(entries: Sequence[Standing]) -> _Assessment:
     """Judge entries by today's facts, writing nothing."""
     found = _Assessment()
     document_ids = sorted({entry.document_id for entry in entries})
@@ -172,7 +172,7 @@ def _recheck(entry_ids: Sequence[int], *, actor: str, reason: str) -> Rechecked:
         entries = [entry for entry in entries if entry.kind != MASTER]
     if not entries:
         return rechecked
-    assessment = _assess(entries)
+    assessment = assess(entries)
     rechecked.cancelled = cancel(assessment.outdated, actor=actor, reason="another version or another target holds now")
     if assessment.outdated:
         entered = admit(sorted({entry.document_id for entry in assessment.outdated}), actor=actor)
@@ -318,7 +318,7 @@ def stands(entry_ids: Sequence[int]) -> set[int]:
     plain = [entry for entry in entries if entry.reverses_id is None]
     going = _reversals_that_stand(reversals)
     if plain:
-        for case in _assess(plain).cases:
+        for case in assess(plain).cases:
             if case.judged.passes and case.judged.rest is None and not case.changed and not case.judged.draft.waits_on:
                 going.add(case.entry.id)
     return going | publishing.stands(masters) if masters else going
@@ -330,7 +330,7 @@ def booked_otherwise(entry_ids: Sequence[int]) -> dict[int, tuple[Standing, ledg
     Entries of an earlier version, without a route, or cut at a limit today are another matter and left out.
     """
     with one_batch():
-        assessed = _assess([standing_entry(row) for row in documents.entries(entry_ids)])
+        assessed = assess([standing_entry(row) for row in documents.entries(entry_ids)])
     return {
         case.entry.id: (case.entry, case.figures)
         for case in assessed.cases

@@ -30,6 +30,7 @@ from portal.views.governed import address_of
 from reconciliation import changes
 from reconciliation.filters import ChangeSetFilter
 from reconciliation.models import ChangeLine, ChangeSet
+from reconciliation.views import rate_bundle
 from reconciliation.views.change_tables import TO_REVIEW, TONES, WAITING, ChangeSetTable, listed, own, waiting_for
 
 State = ChangeSet.State
@@ -184,6 +185,9 @@ class ChangeSetPage(Screen):
         context = self.context(
             title=change_set.title,
             change_set=change_set,
+            bundles=list(change_set.rate_bundles.prefetch_related("bills").order_by("round")),
+            may_plan=bool((change_set.preview.get("booked") or {}).get("entries"))
+            and rate_bundle.may_plan(change_set, user),
             tone=TONES.get(change_set.state, ""),
             codes=[entity.code for entity in change_set.entities.order_by("code")],
             lines=told(change_set, user),

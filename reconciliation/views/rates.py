@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from portal import export, keys
+from portal import access, export, keys
 from portal.export import Cell, Heading
 from portal.models import Rate, RateCard, Resource, Task
 from portal.screens import (
@@ -214,6 +214,7 @@ class CardPage(CardScreen):
                 standing=standing_of(card),
                 tone=TONES[standing_of(card)],
                 matrix=found,
+                may_change=bool(rates) and bool(self.person.roles() & access.OPERATORS),
                 overlaps=said,
                 versions=versions,
                 gaps=sum(row.has_gap for row in found.rows),

@@ -11,7 +11,12 @@ from django.test import Client
 from playwright.sync_api import Page, expect
 
 from portal.models import GrantRole, Rate, RateCard, Role
-from tests import world
+from reconciliation import changes, corrections
+from reconciliation.models import RateBundle
+from reconciliation.rates import planning
+from reconciliation.rates.lines import Wanted, alike, lines_for
+from reconciliation.rates.matrix import Span
+from tests import bills, world
 from tests.browser.test_desk_accessible import FITS, SMALL
 from tests.browser.test_screen_kit import violations
 from tests.reconciliation import firm as firms
@@ -56,13 +61,30 @@ def furnish(firm: Firm) -> RateCard:
     return later
 
 
+def plan(firm: Firm) -> RateBundle:
+    """A change of September with a bill that is off, posted entries to book anew, and one that is left."""
+    fay = world.user("fay", GrantRole.ANALYST, firm.entity)
+    bills.posted(firm, 3)
+    [billed, taken] = bills.posted(firm, 2, first=20)
+    bills.allocate(bills.bill(firm), billed)
+    corrections.reverse([taken], by=fay, reason="wrong project")
+    september = Span(date(2026, 9, 1), date(2026, 9, 30))
+    lines = lines_for(Wanted(firm.rate, Decimal(112), "hour", september), alike(firm.rate))
+    title = "Senior consultant USD of ACME-2026 v3: 112.00 an hour, for 1 Sep 2026 to 30 Sep 2026"
+    change_set = changes.draft(by=fay, title=title, reason="Agreed by letter of 12 October.", lines=lines)
+    return planning.begin(change_set, by=fay)
+
+
 def addresses(firm: Firm) -> dict[str, str]:
     later = RateCard.objects.get(version=4)
+    bundle = RateBundle.objects.first() or plan(firm)
     question = f"/rates/test/?person={firm.ana.pk}&project={firm.project.pk}"
     return {
         "cards": "/rates/", "card": f"/rates/{firm.card.pk}/", "versions": f"/rates/{later.pk}/compare/",
         "gaps": "/rates/gaps/", "question": "/rates/test/", "answer": f"{question}&day=2026-11-05",
-        "no answer": f"{question}&day=2026-10-05", "not understood": f"{question}&day=never",
+        "change": f"/rates/{firm.card.pk}/change/", "bundle": f"/rates/bundles/{bundle.pk}/",
+        "change set": f"/changes/{bundle.change_set_id}/", "no answer": f"{question}&day=2026-10-05",
+        "not understood": f"{question}&day=never",
     }  # fmt: skip
 
 

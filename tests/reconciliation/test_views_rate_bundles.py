@@ -1,0 +1,147 @@
+"""A rate of the past changed through the screens: asked for on its card, agreed to with its consequences, booked by a worker."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from portal.models import GrantRole, User
+from reconciliation import changes
+from reconciliation.models import ChangeSet, RateBundle
+from reconciliation.rates import booking
+from tests import bills, world
+from tests.portal.test_every_screen import INLINE
+from tests.reconciliation import desk
+from tests.reconciliation import firm as firms
+from tests.reconciliation.firm import Firm, state
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def firm() -> Firm:
+    return firms.build()
+
+
+@pytest.fixture
+def fay(firm: Firm) -> User:
+    return desk.analyst(firm)
+
+
+@pytest.fixture
+def cleo(firm: Firm) -> User:
+    return world.user("cleo", GrantRole.CONTROLLER, firm.entity)
+
+
+def signed_in(person: User) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def asked(firm: Firm, **more: Any) -> dict[str, Any]:
+    return {
+        "rate": firm.rate.pk, "amount": "130", "unit": "hour", "first": "2026-09-01", "last": "2026-09-30",
+        "reason": "agreed by letter", **more,
+    }  # fmt: skip
+
+
+def text(answer: Any, status: int = 200) -> str:
+    assert answer.status_code == status
+    page = str(answer.content.decode())
+    assert INLINE.findall(page) == []
+    return page
+
+
+@pytest.mark.case(36)
+def test_a_rate_of_the_past_is_changed_by_two_people_and_every_entry_and_bill_is_told(
+    firm: Firm, fay: User, cleo: User
+) -> None:
+    posted, billed = bills.posted(firm, 2), bills.posted(firm, 1, first=10)
+    invoice = bills.bill(firm)
+    bills.allocate(invoice, billed[0])
+    writer, other = signed_in(fay), signed_in(cleo)
+    form = f"/rates/{firm.card.pk}/change/"
+    assert f'href="{form}"' in text(writer.get(f"/rates/{firm.card.pk}/"))
+    assert "Senior consultant USD" in text(writer.get(form))
+    answer: Any = writer.post(form, asked(firm))
+    assert answer.status_code == 303
+    page = text(writer.get(answer["Location"]))
+    assert "Planned by fay" in page
+    assert "1,920.00 to 2,080.00 USD, net +160.00" in page
+    assert "A supplementary invoice." in page
+    assert "INV-501" in page
+    change_set, bundle = ChangeSet.objects.get(), RateBundle.objects.get()
+    assert change_set.title == ("Senior consultant USD of ACME-2026 v3: 130.00 an hour, for 1 Sep 2026 to 30 Sep 2026")
+    address = reverse("change_set", args=[change_set.pk])
+    assert "What follows in the books" in text(writer.get(address))
+    writer.post(address, {"action": "submit"})
+    change_set.refresh_from_db()
+    other.post(address, {"action": "approve", "hash": change_set.content_hash, "comment": "read the letter"})
+    change_set.refresh_from_db()
+    assert change_set.state == ChangeSet.State.APPLIED
+    assert {state(entry) for entry in posted} == {"posted"}
+    booking.run(bundle.pk)
+    page = text(writer.get(answer["Location"]))
+    assert "agreed to by cleo" in page
+    assert "booked anew as" in page
+    assert "since" in page
+    lines = b"".join(writer.get(answer["Location"], {"export": "csv"}).streaming_content).decode().splitlines()  # type: ignore[attr-defined]
+    assert len([line for line in lines if ",Taken back and booked anew," in line and ",80.0000,USD,Done," in line]) == 2
+    assert len([line for line in lines if ",Stands on a bill,INV-501," in line]) == 1
+
+
+def test_what_cannot_be_read_or_changes_nothing_is_asked_again(firm: Firm, fay: User) -> None:
+    writer, form = signed_in(fay), f"/rates/{firm.card.pk}/change/"
+    for more, said in (
+        ({"amount": ""}, "This field is required"),
+        ({"first": "2026-09-30", "last": "2026-09-01"}, "The last day is before the first."),
+        ({"first": "2025-01-01", "last": "2025-01-31"}, "these days are outside of it"),
+        ({"amount": "120"}, "It is so on all of these days already."),
+        ({"rate": "999999"}, "Select a valid choice"),
+    ):
+        assert said in text(writer.post(form, asked(firm, **more)), 422)
+    assert not ChangeSet.objects.exists()
+    assert 'value="2026-09-05"' in text(writer.get(form, {"first": "2026-09-05"}))
+
+
+def test_nobody_else_reaches_a_card_a_bundle_or_the_plan(firm: Firm, fay: User, cleo: User) -> None:
+    bills.posted(firm, 1)
+    signed_in(fay).post(f"/rates/{firm.card.pk}/change/", asked(firm))
+    bundle, change_set = RateBundle.objects.get(), ChangeSet.objects.get()
+    gus = signed_in(world.user("gus", GrantRole.CONTROLLER, world.entity("GB", "GBP")))
+    page = f"/rates/bundles/{bundle.pk}/"
+    assert gus.get(f"/rates/{firm.card.pk}/change/").status_code == 404
+    assert gus.get(page).status_code == 404
+    assert gus.post(page, {"action": "plan"}).status_code == 404
+    assert gus.post("/rates/bundles/new/", {"change_set": change_set.pk}).status_code == 404
+    auditor = signed_in(world.user("aud", GrantRole.AUDITOR, firm.entity))
+    assert auditor.get(page).status_code == 200
+    assert auditor.get(f"/rates/{firm.card.pk}/change/").status_code == 403
+    assert "It is planned by who writes the draft" in text(auditor.post(page, {"action": "plan"}), 422)
+    assert auditor.post(page, {"action": "nothing"}).status_code == 400
+    assert "by who writes the draft" in text(signed_in(cleo).post(page, {"action": "plan"}), 422)
+
+
+def test_a_change_set_that_nobody_planned_is_planned_from_its_page_and_agreed_to_by_another(
+    firm: Firm, fay: User, cleo: User
+) -> None:
+    [posted] = bills.posted(firm, 1)
+    line = changes.Line("rate", firm.rate.pk, "change", {"amount": "130"})
+    change_set = changes.submit(changes.draft(by=fay, title="Rate", reason="a letter", lines=[line]), fay)
+    changes.apply(changes.approve(change_set, cleo))
+    writer, address = signed_in(fay), reverse("change_set", args=[change_set.pk])
+    assert "stay as they are until somebody plans what follows" in text(writer.get(address))
+    made: Any = writer.post("/rates/bundles/new/", {"change_set": change_set.pk})
+    bundle = RateBundle.objects.get()
+    assert (made.status_code, made["Location"], bundle.round) == (303, f"/rates/bundles/{bundle.pk}/", 2)
+    assert "You planned it yourself; somebody else agrees." in text(writer.get(made["Location"]))
+    assert "planned it yourself" in text(writer.post(made["Location"], {"action": "approve"}), 422)
+    assert signed_in(cleo).post(made["Location"], {"action": "approve"}).status_code == 303
+    booking.run(bundle.pk)
+    row = bundle.rows.get()
+    assert (row.entry_id, row.result, row.amount_after) == (posted, "done", Decimal(1040))
