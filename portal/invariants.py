@@ -231,7 +231,9 @@ def _rows_are_seen_by_whom_they_concern() -> list[str]:
 
 
 def _scoped_models() -> list[type[models.Model]]:
-    return [model for model in apps.get_models() if isinstance(model._default_manager.all(), ScopedQuerySet)]
+    """What is seen by the entity it is of. A model without one says itself who sees it: an uploaded file, its uploader."""
+    scoped = [model for model in apps.get_models() if isinstance(model._default_manager.all(), ScopedQuerySet)]
+    return [model for model in scoped if hasattr(model, "scope") or hasattr(model, "entity")]
 
 
 def _seen_too_much(model: type[models.Model], user: User, entities: frozenset[int | None]) -> list[str]:
