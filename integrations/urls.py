@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from integrations import standing, webhooks
-from integrations.views import connections, doors, entries, inbox, lateness, runs, uploads, work
+from integrations.views import connections, doors, entries, inbox, lateness, published, runs, uploads, work
 from portal.screens import NavItem
 
 NAVIGATION = (
@@ -14,6 +14,7 @@ NAVIGATION = (
     NavItem(
         label="Connections", url_name="connections", group="Operate", position=30, key="c", badge=connections.badge
     ),
+    NavItem(label="Published", url_name="published", group="Operate", position=35),
     NavItem(label="Uploads", url_name="uploads", group="Operate", position=40),
 )
 
@@ -34,6 +35,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("ledger/<int:pk>/attempts/<int:attempt>/", entries.AttemptPage.as_view(), name="entry_attempt"),
     path("inbox/", inbox.InboxScreen.as_view(), name="inbox"),
     path("inbox/<int:pk>/", inbox.MessageScreen.as_view(), name="inbox_message"),
+    path("published/", published.PublishedScreen.as_view(), name="published"),
+    path("published/<int:pk>/", published.PublishedPage.as_view(), name="published_record"),
     path("runs/", runs.RunsScreen.as_view(), name="runs"),
     path("runs/<int:pk>/", runs.RunScreen.as_view(), name="run"),
     path("streams/<int:pk>/", runs.StreamScreen.as_view(), name="stream"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from django.db import models
 from django.db.models import Q
 
-from portal.models.access import ScopedQuerySet, entities_held
+from portal.models.access import Scope, ScopedQuerySet, entities_held
 from reconciliation.models.changes import ChangeSet
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class MasterImport(models.Model):
         "reconciliation.ChangeSet", models.PROTECT, null=True, blank=True, related_name="imports"
     )
 
+    scope = Scope("change_set__entities", shared=True)
     objects = Imports.as_manager()
 
     class Meta:

@@ -6,7 +6,7 @@ changed and never made a second time; a record there of the same name is a perso
 """
 
 from reconciliation.publishing.owing import follow, owe, owe_everything
-from reconciliation.publishing.proving import compared, gone
+from reconciliation.publishing.proving import accept, compared, gone
 from reconciliation.publishing.standing import Refusal, recheck, refused, send_again, stands, taken
 from reconciliation.publishing.wanted import KINDS, PROVISIONED, SUBSCRIBED, told_to
 
@@ -15,6 +15,7 @@ __all__ = [
     "PROVISIONED",
     "SUBSCRIBED",
     "Refusal",
+    "accept",
     "compared",
     "follow",
     "gone",

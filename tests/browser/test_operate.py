@@ -12,9 +12,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from integrations import wake, work
 from integrations.models import InboxMessage, UploadedFile
-from portal.models import User
+from portal.models import Published, User
 from reconciliation.models import ProjectMonth, ReconciliationRun
-from tests.integrations.operate_world import CSV, Operations, operations
+from tests.integrations.operate_world import CSV, Operations, operations, told
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # playwright's loop runs in the thread of the test
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -23,7 +23,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(trans
 @pytest.fixture
 def firm(monkeypatch: pytest.MonkeyPatch) -> Operations:
     monkeypatch.setattr(wake, "up", lambda *_: False)
-    return operations(monkeypatch)
+    built = operations(monkeypatch)
+    told(built)
+    return built
 
 
 def sign_in(page: Page, site: str, person: User) -> None:
@@ -40,6 +42,7 @@ def screens(firm: Operations) -> list[str]:
         f"/reconciliation/{firm.comparison.pk}/sheet/", f"/reconciliation/periods/{firm.period.pk}/", "/audit/",
         "/audit/verify/", "/master/rate/", "/master/crosswalk/", f"/history/connection/{firm.source.pk}/",
         "/readiness/", f"/readiness/{ProjectMonth.objects.order_by('-period__starts_on')[0].pk}/",
+        "/published/", f"/published/{Published.objects.get().pk}/",
     ]  # fmt: skip
 
 

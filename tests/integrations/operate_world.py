@@ -7,13 +7,14 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
 from integrations import outbox, registry, statements, uploads
 from integrations.models import Breaker, InboxMessage, MaintenanceWindow, Run, Slot, Stream, UploadedFile
 from portal import canonical
-from portal.models import AccountingPeriod, Connection, GrantRole, LegalEntity, User
-from reconciliation import validation
+from portal.models import AccountingPeriod, Connection, GrantRole, LegalEntity, Published, User
+from reconciliation import publishing, validation
 from reconciliation.models import ReconciliationRun
 from tests import world
 from tests.integrations import outbound
@@ -163,3 +164,16 @@ def operations(monkeypatch: Any) -> Operations:
         failed=failed, taken=taken, foreign_message=foreign_message, foreign_run=foreign_run, upload=upload, period=period,
         comparison=comparison, foreign_comparison=foreign_comparison, **people,
     )  # fmt: skip
+
+
+def told(firm: Operations) -> Published:
+    """The customer of the first entity as its tracker is told it, and as it differs there."""
+    firm.source.is_recipient = True
+    firm.source.settings = {**firm.source.settings, "provisions": ["customer"]}
+    firm.source.save()
+    with transaction.atomic():
+        publishing.owe(firm.source, reason="its connection changed")
+    row = Published.objects.get(connection=firm.source)
+    row.number, row.drift, row.drifted_at = "21", {"name": ["Acme", "ACME Inc."]}, timezone.now()
+    row.save()
+    return row

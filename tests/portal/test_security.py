@@ -104,6 +104,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
             person=firm.analyst, kind="assigned", entity=firm.us, subject="ACM-9", url="/exceptions/", at=sql.now()
         ),
         version=TimeEntry.objects.filter(document=posted.document_id).latest("version").pk,
+        published=operate_world.told(firm),
         **_bills(firm, posted),
     )
 
@@ -162,6 +163,7 @@ ROWS: dict[str, Arguments] = {
     "inbox_message": lambda s: {"pk": s.taken.pk},
     "run": lambda s: {"pk": s.run.pk},
     "stream": lambda s: {"pk": s.stream.pk},
+    "published_record": lambda s: {"pk": s.published.pk},
     "connection": lambda s: {"code": s.source.code},
     "upload": lambda s: {"pk": s.upload.pk},
     "upload_file": lambda s: {"pk": s.upload.pk},

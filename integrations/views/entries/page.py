@@ -12,9 +12,9 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django_htmx.http import HttpResponseStopPolling, trigger_client_event
 
@@ -25,7 +25,7 @@ from integrations.views.entries.attempt import OUTCOME_TONES
 from integrations.views.entries.offers import offers
 from integrations.views.entries.past import happened
 from portal import access, figures
-from portal.models import LedgerEntry, State
+from portal.models import LedgerEntry, Published, State
 from portal.models.documents import MASTER
 from portal.screens import DetailScreen
 from portal.tables import STATE_TONES, name_of, waiting
@@ -55,6 +55,16 @@ class EntryPage(DetailScreen):
     template_name = "ledger/entry.html"
     object: LedgerEntry
     refused: dict[str, str] | None = None  # a comment that was not kept, and why
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """The page; what owes master data has its page under Published."""
+        try:
+            return super().get(request, *args, **kwargs)
+        except Http404:
+            told = Published.objects.visible_to(request.user).filter(document__entries=self.kwargs["pk"]).first()
+            if told is None:
+                raise
+            return redirect("published_record", told.pk)
 
     def heading(self) -> str:
         """Whose work on what."""

@@ -1,0 +1,196 @@
+"""Published: what each system was told, took and holds; drift is seen by a reading, and people choose what becomes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from integrations import outbox, registry
+from portal.models import AuditEvent, LedgerEntry, LedgerState, Project, Published, User
+from portal.records import PublishedKind
+from reconciliation.models import ChangeLine, ChangeSet, ExceptionCase, Hold
+from tests import world
+from tests.integrations.memory_recipient import Records
+from tests.integrations.test_publishing import deliver, follow, project, told
+from tests.invariants import assert_all_hold
+
+__all__ = ["project"]
+pytestmark = pytest.mark.django_db
+Kind = PublishedKind
+
+
+@pytest.fixture(autouse=True)
+def _memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.CONNECTORS, "memory-recipient", "tests.integrations.memory_recipient.MemoryRecipient")
+
+
+@pytest.fixture
+def analyst(project: Project) -> User:
+    return world.user("ana", "analyst", project.entity)
+
+
+@pytest.fixture
+def desk(analyst: User) -> Client:
+    client = Client()
+    client.force_login(analyst)
+    return client
+
+
+def published(project: Project, *kinds: Kind) -> tuple[Any, Records]:
+    """A system that was told and has proved everything."""
+    system, records = told(project, *kinds)
+    follow("project", project.pk)
+    deliver(system)
+    return system, records
+
+
+def read_again(system: Any) -> None:
+    """The nightly reading of what was proved."""
+    LedgerState.objects.filter(target=system).update(proved_at="2020-01-01T00:00:00Z")
+    Published.objects.update(read_at=None)
+    outbox.read_back(system.pk, again=True)
+
+
+def drifted(project: Project) -> tuple[Any, Records, Published]:
+    """Somebody renamed the client in the system itself."""
+    system, records = published(project, Kind.CUSTOMER)
+    next(iter(records.held[Kind.CUSTOMER].values()))["name"] = "ACME Inc."
+    read_again(system)
+    return system, records, Published.objects.get()
+
+
+def act(desk: Client, row: Published, name: str, reason: str = "agreed with the team") -> Any:
+    """Ask for an action, and confirm it with a reason."""
+    address = reverse("published_record", args=[row.pk])
+    asked = desk.post(address, {"action": name})
+    assert asked.status_code == 200, asked.content.decode()
+    return desk.post(address, {"action": name, "confirmed": asked.context["confirmed"], "reason": reason})
+
+
+def test_the_list_says_what_was_told_taken_read_back_and_not_taken(project: Project, desk: Client) -> None:
+    published(project)
+    page = desk.get(reverse("published")).content.decode()
+    for word in ("ACM-1 Roll-out", "ACME Acme", "Ada Ito · ACM-1", "Proved", "takes all", "Tracker"):
+        assert word in page
+    answer: Any = desk.get(reverse("published"), {"export": "csv", "kind": "rate"})
+    lines = b"".join(answer.streaming_content).decode()
+    assert "180 USD · Ada Ito · ACM-1" in lines
+    assert "ACME Acme" not in lines
+
+
+def test_nothing_of_another_entity_is_shown_or_found(project: Project) -> None:
+    published(project)
+    stranger = Client()
+    stranger.force_login(world.user("gus", "controller", world.entity("DE", "EUR")))
+    assert "Acme" not in stranger.get(reverse("published")).content.decode()
+    for row in Published.objects.all():
+        assert stranger.get(reverse("published_record", args=[row.pk])).status_code == 404
+        assert stranger.get(reverse("entry", args=[row.document.entries.get().pk])).status_code == 404
+
+
+def test_the_page_asks_as_often_for_many_records_as_for_few(
+    project: Project, desk: Client, django_assert_max_num_queries: Any
+) -> None:
+    published(project, Kind.CUSTOMER)
+    desk.get(reverse("published"))
+    with django_assert_max_num_queries(200) as few:
+        desk.get(reverse("published"))
+    for number in range(8):
+        Project.objects.create(
+            code=f"ACM-{number + 10}", name="More", entity=project.entity, customer=project.customer
+        ).statuses.create(status="open", valid_from="2020-01-01")
+    system = Published.objects.get().connection
+    system.settings = {"provisions": ["customer", "project", "task", "assignment"]}
+    system.save()
+    follow("connection", system.pk)
+    assert Published.objects.count() > 9
+    with django_assert_max_num_queries(len(few.captured_queries)):
+        desk.get(reverse("published"))
+
+
+def test_an_entry_that_owes_master_data_leads_to_its_record_and_is_not_in_the_ledgers_list(
+    project: Project, desk: Client
+) -> None:
+    published(project, Kind.CUSTOMER)
+    entry = LedgerEntry.objects.get()
+    answer = desk.get(reverse("entry", args=[entry.pk]))
+    assert answer["Location"] == reverse("published_record", args=[entry.document_id])
+    assert "ACME Acme" not in desk.get(reverse("ledger")).content.decode()
+
+
+def test_what_differs_when_it_is_read_again_is_a_case_that_names_both(project: Project, desk: Client) -> None:
+    _, _, row = drifted(project)
+    assert row.drift == {"name": ["Acme", "ACME Inc."]}
+    case = ExceptionCase.objects.get()
+    assert case.rule == "drifted-in-target"
+    assert "name “ACME Inc.” there, “Acme” here" in Hold.objects.get().sentence
+    page = desk.get(reverse("published_record", args=[row.pk])).content.decode()
+    assert "The system drifts" in page
+    assert case.sentence.split(":")[0] in page
+    assert desk.get(reverse("cause", args=[case.pk])).status_code == 200
+    assert "ACME Acme" in desk.get(reverse("published"), {"tab": "drift"}).content.decode()
+    assert_all_hold()
+
+
+def test_sending_again_puts_it_right_and_closes_the_case(project: Project, desk: Client) -> None:
+    system, records, row = drifted(project)
+    assert act(desk, row, "send").status_code == 303
+    deliver(system)
+    assert records.names(Kind.CUSTOMER) == ["Acme"]
+    row.refresh_from_db()
+    assert (row.drift, row.drifted_at) == ({}, None)
+    assert ExceptionCase.objects.get().state == "resolved"
+    assert AuditEvent.objects.filter(action="publication-sent-again", reason="agreed with the team").count() == 1
+    assert_all_hold()
+
+
+def test_accepting_closes_the_case_until_the_system_holds_something_else_again(project: Project, desk: Client) -> None:
+    system, records, row = drifted(project)
+    assert act(desk, row, "accept").status_code == 303
+    assert ExceptionCase.objects.get().state == "resolved"
+    read_again(system)
+    assert not Hold.objects.filter(closed_at=None).exists()
+    next(iter(records.held[Kind.CUSTOMER].values()))["name"] = "ACME AG"
+    read_again(system)
+    assert Hold.objects.filter(closed_at=None).count() == 1
+    assert AuditEvent.objects.filter(action="drift-accepted").count() == 1
+
+
+def test_adopting_drafts_a_change_set_and_changes_nothing_by_itself(project: Project, desk: Client) -> None:
+    _, _, row = drifted(project)
+    answer = act(desk, row, "adopt")
+    change_set = ChangeSet.objects.get()
+    assert answer["Location"] == reverse("change_set", args=[change_set.pk])
+    line = ChangeLine.objects.get()
+    assert (line.model, line.key, line.values) == ("customer", project.customer_id, {"name": "ACME Inc."})
+    project.customer.refresh_from_db()
+    assert project.customer.name == "Acme"
+
+
+def test_confirming_a_twin_drafts_its_key_and_a_reader_may_not(project: Project, desk: Client) -> None:
+    system, records = told(project, Kind.CUSTOMER)
+    records.held[Kind.CUSTOMER]["c-9"] = {"name": "Acme", "names": {}}
+    follow("project", project.pk)
+    deliver(system)
+    row = Published.objects.get()
+    assert act(desk, row, "twin").status_code == 303
+    line = ChangeLine.objects.get()
+    assert (line.model, line.values["external_id"], line.values["code"]) == ("crosswalk", "c-9", "ACME")
+    reader = Client()
+    reader.force_login(world.user("rae", "auditor", project.entity))
+    page = reader.get(reverse("published_record", args=[row.pk]))
+    assert b"It is the same" not in page.content
+    assert reader.post(reverse("published_record", args=[row.pk]), {"action": "twin"}).status_code == 403
+
+
+def test_a_record_that_is_gone_there_is_a_case_and_is_not_made_again_by_itself(project: Project) -> None:
+    system, records = published(project, Kind.CUSTOMER)
+    records.held[Kind.CUSTOMER].clear()
+    read_again(system)
+    assert ExceptionCase.objects.get().rule == "gone-in-target"
+    assert Published.objects.get().drift == {"record": ["there", "gone"]}
+    deliver(system)
+    assert not records.held[Kind.CUSTOMER]
