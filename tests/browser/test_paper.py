@@ -15,20 +15,20 @@ from playwright.sync_api import BrowserContext
 
 from portal.models import User
 from reconciliation.models import ExceptionCase
+from tests.conftest import missing
 from tests.integrations.operate_world import operations
 from tests.reconciliation import desk
 from tests.reconciliation.firm import build, case
 
-pytestmark = [
-    pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(shutil.which("pdftotext") is None, reason="reads what was printed with pdftotext (poppler-utils)"),
-]  # fmt: skip
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 ON_NO_PAPER = ("Sign out", "Saved views", "Skip to the content", "Columns", "Comment\n", "Approvals", "Ctrl ↵")
 
 
 def printed(context: BrowserContext, site: str, person: User, address: str, file: Path) -> list[str]:
     """The text of every sheet that Chromium prints of a page, laid out as on paper."""
+    if shutil.which("pdftotext") is None:
+        missing("pdftotext (poppler-utils)")
     client = Client()
     client.force_login(person)
     context.add_cookies([{"name": "tieout_session", "value": client.cookies["tieout_session"].value, "url": site}])

@@ -38,7 +38,16 @@ from portal.models import (
 from portal.records import Reference
 from reconciliation import changes, imports, triage
 from reconciliation import operations as bulk
-from reconciliation.models import ChangeSet, Hold, Mapping, Operation, Proposal, ReconciliationResult, Team
+from reconciliation.models import (
+    ChangeSet,
+    Hold,
+    Mapping,
+    Operation,
+    ProjectMonth,
+    Proposal,
+    ReconciliationResult,
+    Team,
+)
 from tests import world
 from tests.bills import Erp, line_of
 from tests.integrations import operate_world, outbound
@@ -170,6 +179,7 @@ ROWS: dict[str, Arguments] = {
     "reconciliation_run": lambda s: {"pk": s.comparison.pk},
     "reconciliation_sheet": lambda s: {"pk": s.comparison.pk},
     "reconciliation_period": lambda s: {"pk": s.period.pk},
+    "readiness_project": lambda s: {"pk": ProjectMonth.objects.filter(project__entity=s.us)[0].pk},
     "bill": lambda s: {"pk": s.bill.pk},
     "bill_line": lambda s: {"pk": s.bill.pk, "line": InvoiceLine.objects.get(version__invoice=s.bill).pk},
     "bill_credit": lambda s: {"pk": s.note.pk},
