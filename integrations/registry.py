@@ -20,6 +20,7 @@ from integrations.protocol import Account, ConnectorType, Recipient, Source, Tar
 from portal.models import Connection
 
 CONNECTORS: dict[str, str] = {
+    "businesscentral": "integrations.connectors.businesscentral.connector.BusinessCentralConnector",
     "clockify": "integrations.connectors.clockify.connector.ClockifyConnector",
     "files": "integrations.connectors.files.connector.FilesConnector",
     "harvest": "integrations.connectors.harvest.connector.HarvestConnector",

@@ -7,6 +7,7 @@ webhook must prove is compared in one place (`signatures.py`).
 """
 
 from integrations.http.addresses import ForbiddenAddress
+from integrations.http.bearer import Bearer
 from integrations.http.client import Auth, Http, TokenCache
 from integrations.http.outcomes import Response, plain
 from integrations.http.pacing import Rate
@@ -16,6 +17,7 @@ from integrations.http.transport import Outgoing
 
 __all__ = [
     "Auth",
+    "Bearer",
     "Exchange",
     "ForbiddenAddress",
     "Http",

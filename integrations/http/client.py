@@ -10,6 +10,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Protocol
@@ -92,6 +93,10 @@ class Http:
                 continue
             raise answer
         raise AssertionError("the second try either answers or raises")
+
+    def at(self, base_url: str, hosts: Sequence[str]) -> Http:
+        """The same account at another address of its vendor, such as the one where it signs in."""
+        return Http(replace(self.account, base_url=base_url), hosts=hosts, allow_loopback=self.allow_loopback)
 
     def conceal(self, secret: str) -> None:
         """Keep a secret that was had at run time, such as an access token, out of every exchange and error text."""

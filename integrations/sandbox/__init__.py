@@ -7,6 +7,7 @@ A vendor joins by one line in `VENDORS`.
 """
 
 VENDORS: dict[str, str] = {
+    "businesscentral": "integrations.sandbox.businesscentral:BusinessCentralSandbox",
     "clockify": "integrations.sandbox.clockify:ClockifySandbox",
     "harvest": "integrations.sandbox.harvest:HarvestSandbox",
     "netsuite": "integrations.sandbox.netsuite:NetSuiteSandbox",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 TIMEOUT = 5.0
@@ -25,3 +27,8 @@ def call(method: str, url: str, body: str = "", headers: Mapping[str, str] = {})
             return answer.status, answer.read().decode("utf-8", "replace")
         except (OSError, http.client.HTTPException):
             return NOBODY, ""
+
+
+def post(url: str, data: Any) -> tuple[int, str]:
+    """Send something as JSON."""
+    return call("POST", url, json.dumps(data))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from integrations.sandbox.server import control, sandbox_server
-from tests.integrations import netsuite_account
+from tests.integrations import bc_account, netsuite_account
 from tests.integrations import sftp_server as sftp
 from tests.integrations.contract import Bench
 
@@ -37,4 +37,14 @@ def netsuite(sandbox: str) -> Iterator[Bench]:
     control(sandbox, "POST", "netsuite/seed", netsuite_account.SEED)
     control(sandbox, "POST", "netsuite/configure", {"async_seconds": 0.05})
     yield netsuite_account.bench(sandbox)
+    control(sandbox, "DELETE", "faults")
+
+
+@pytest.fixture
+def businesscentral(sandbox: str) -> Iterator[Bench]:
+    """A freshly seeded company in Business Central."""
+    control(sandbox, "POST", "businesscentral/reset", {})
+    control(sandbox, "DELETE", "faults")
+    control(sandbox, "POST", "businesscentral/seed", bc_account.SEED)
+    yield bc_account.bench(sandbox)
     control(sandbox, "DELETE", "faults")

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from oauthlib import oauth1
 
-from integrations.errors import Rejected, Unauthorised
-from integrations.http import Http, Outgoing, TokenCache
+from integrations.errors import Unauthorised
+from integrations.http import Bearer, Http, Outgoing
 from integrations.protocol import Account
 
 TOKEN_PATH = "/services/rest/auth/oauth2/v1/token"  # noqa: S105 - a path
@@ -25,51 +25,29 @@ _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ASSERTION_SECONDS = 300  # the vendor takes up to an hour
 _CURVES = {256: "ES256", 384: "ES384", 521: "ES512"}
 
-_tokens = TokenCache()
-
 
 def sign_in(account: Account, http: Http) -> None:
     """Let `http` sign its calls the way the account's setting `auth` says."""
     if account.settings.get("auth", "oauth2") == "tba":
         http.auth = TokenBased(account)
         return
-    bearer = Bearer(account, http)
-    http.auth, http.renew = bearer, bearer.renew
+    Bearer.sign_in(http, "NetSuite", TOKEN_PATH, Assertion(account, http).form)
 
 
-class Bearer:
-    """OAuth 2.0: an access token good for an hour, had for an assertion signed with the account's key."""
+class Assertion:
+    """OAuth 2.0: what an access token is asked for with, signed with the account's key. A token is good for an hour."""
 
     def __init__(self, account: Account, http: Http) -> None:
         self._account = account
         self._http = http
 
-    def __call__(self, request: Outgoing) -> None:
-        """Put the account's token on a request."""
-        token = _tokens.get(self._http.identity, self._obtain)
-        self._http.conceal(token)
-        request.headers["Authorization"] = f"Bearer {token}"
-
-    def renew(self) -> bool:
-        """Drop a token that was refused; the next request asks for another."""
-        _tokens.drop(self._http.identity)
-        return True
-
-    def _obtain(self) -> tuple[str, float]:
-        form = {
+    def form(self) -> dict[str, str]:
+        """The form that asks for a token."""
+        return {
             "grant_type": "client_credentials",
             "client_assertion_type": _ASSERTION_TYPE,
             "client_assertion": self._assertion(),
         }
-        try:
-            answer = self._http.request("POST", TOKEN_PATH, data=form, writes=False, auth=False)
-        except Rejected as refused:
-            raise Unauthorised(f"NetSuite refused our assertion: {refused.detail}", status=refused.status) from None
-        body = answer.body if isinstance(answer.body, dict) else {}
-        token, seconds = body.get("access_token"), body.get("expires_in", 3600)
-        if not isinstance(token, str) or not token:
-            raise Unauthorised("NetSuite's token answer holds no access_token.", status=answer.status)
-        return token, float(seconds)
 
     def _assertion(self) -> str:
         settings = self._account.settings

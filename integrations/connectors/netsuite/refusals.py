@@ -6,43 +6,16 @@ the vendor's WSDL uses for the same refusals. A text that no pattern knows is a 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from integrations.errors import (
-    REJECTION_CODES,
-    ConnectorError,
-    InDoubt,
-    Malformed,
-    Rejected,
-    Unauthorised,
-    Unavailable,
-)
+from integrations.errors import ConnectorError
+from integrations.http.refusals import Pattern, Said, narrowed, own_patterns, patterns
 
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """Texts that mean one thing. `means` is a rejection code, or the word for one of the other errors."""
-
-    match: re.Pattern[str]
-    means: str
-
-
-_KINDS: Mapping[str, type[ConnectorError]] = {
-    "unavailable": Unavailable,
-    "in-doubt": InDoubt,
-    "unauthorised": Unauthorised,
-}
-
-
-def _patterns(*rows: tuple[str, str]) -> tuple[Pattern, ...]:
-    return tuple(Pattern(re.compile(match, re.IGNORECASE), means) for means, match in rows)
-
+__all__ = ["Pattern", "narrow", "own_patterns", "read"]
 
 # Read from the top; the text matched is "CODE path detail".
-PATTERNS = _patterns(
+PATTERNS = patterns(
     ("unavailable", r"CONCURRENCY_LIMIT_EXCEEDED|EXCEEDED_MAX_CONCUR_RQST|EXCEEDED_REQUEST_LIMIT|WS_REQUEST_BLOCKED"),
     ("unavailable", r"WS_CONCUR_SESSION_DISALLWD|SSS_REQUEST_LIMIT_EXCEEDED|Concurrent request limit exceeded"),
     ("in-doubt", r"EXCEEDED_MAX_TIME|UNEXPECTED_ERROR"),
@@ -66,29 +39,6 @@ PATTERNS = _patterns(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What an error body says: the vendor's code, its text for people, and everything to match on."""
-
-    code: str = ""
-    detail: str = ""
-    matched: str = ""
-
-
-def own_patterns(rows: Sequence[Mapping[str, str]]) -> tuple[Pattern, ...]:
-    """An account's own patterns from its settings: [{"match": "...", "means": "period-closed"}, ...]. Raises Malformed."""
-    found = []
-    for row in rows:
-        means = row.get("means", "")
-        if means not in REJECTION_CODES and means not in _KINDS:
-            raise Malformed(f"The setting refusals has {means!r}; know {', '.join((*REJECTION_CODES, *_KINDS))}.")
-        try:
-            found.append(Pattern(re.compile(row["match"], re.IGNORECASE), means))
-        except (re.error, KeyError) as error:
-            raise Malformed(f"The setting refusals has a pattern that cannot be read: {error}.") from None
-    return tuple(found)
-
-
 def read(body: Any) -> Said:
     """The words of an error body; empty when it is none of NetSuite's."""
     if not isinstance(body, Mapping):
@@ -109,22 +59,5 @@ def read(body: Any) -> Said:
 
 
 def narrow(error: ConnectorError, own: Sequence[Pattern] = (), *, writes: bool = True) -> ConnectorError:
-    """The same error, named by what NetSuite said: a rejection with its code, or one of the other kinds.
-
-    Nothing is in doubt after a read, so what would be is merely not available.
-    """
-    said = read(error.body)
-    if not said.matched or not isinstance(error, Rejected | Unauthorised):
-        return error
-    means = next((p.means for p in (*own, *PATTERNS) if p.match.search(said.matched)), "rejected")
-    narrowed: ConnectorError
-    if means == "in-doubt" and not writes:
-        narrowed = Unavailable(said.detail, status=error.status)
-    elif means in _KINDS:
-        narrowed = _KINDS[means](said.detail, status=error.status)
-    elif isinstance(error, Unauthorised):
-        narrowed = Unauthorised(said.detail, status=error.status)
-    else:
-        narrowed = Rejected(said.detail, status=error.status, code=means, vendor_code=said.code)
-    narrowed.body, narrowed.headers = error.body, error.headers
-    return narrowed
+    """The same error, named by what NetSuite said."""
+    return narrowed(error, read(error.body), (*own, *PATTERNS), writes=writes)

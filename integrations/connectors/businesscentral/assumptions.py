@@ -1,0 +1,68 @@
+"""What Business Central's public documents leave open and we had to decide. Each is to be proved on a sandbox environment.
+
+Everything here is listed in docs/connectors/businesscentral.md; nothing else in the connector rests on a guess. Where
+environments may differ, a setting of the connection replaces the value. Some readings have no value of their own:
+
+- API v2.0 has no project journal. A custom API page has to be installed, as Microsoft's documents suggest; its sets and fields
+  are ours to name, and the ones that we ask for stand here. Its field with our key is unique over lines and entries.
+- Posting a journal posts every line that stands in it, or none.
+- A resource of the journal has the number of its employee.
+- A set states its size where `$count=true` asks for it.
+- The page of sales invoices keeps an invoice's id when it is posted, and states amounts in the invoice's own currency.
+- A payment may leave the stamp of its invoice as it was, so open invoices are looked at with every reading.
+- The texts of refusals are those of an environment in English.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+# The custom API: publisher, group and version; its sets; the bound action that posts a journal.
+CUSTOM_API = "tieout/finance/v1.0"
+JOURNALS, LINES, ENTRIES, TASKS = (
+    "projectJournals", "projectJournalLines", "projectLedgerEntries", "projectTasks",
+)  # fmt: skip
+POST = "Microsoft.NAV.post"
+
+# Our word for a field of a line or an entry, and the page's.
+FIELDS = {
+    "key": "externalId",
+    "journal": "journalCode",
+    "project": "projectNumber",
+    "task": "projectTaskNumber",
+    "type": "type",
+    "number": "number",
+    "day": "postingDate",
+    "quantity": "quantity",
+    "cost": "unitCost",
+    "price": "unitPrice",
+    "billable": "chargeable",
+    "currency": "currencyCode",
+    "cost_centre": "dimension1Code",
+    "work_type": "workTypeCode",
+    "memo": "description",
+    "entry": "entryNumber",
+}
+TIME_TYPE, EXPENSE_TYPE = "Resource", "G/L Account"
+
+# A description of a journal line, and what BC keeps of hours.
+MEMO_LIMIT = 100
+# Stamps come from several servers; a change that was committed late is read again.
+OVERLAP = timedelta(minutes=15)
+# An operation is cut off after eight minutes, a gateway after ten.
+UPSTREAM_TIMEOUT = 660.0
+
+# Sets for which a subscription can be made, by our stream. Projects cannot be subscribed to.
+SUBSCRIBED = {"customers": "customers", "employees": "employees", "sales_invoices": "salesInvoices"}
+
+# BC's status of a sales invoice, lower case, in our word; an open one with less than its total left is paid in part.
+BILL_STATUSES = {
+    "": "draft",
+    " ": "draft",
+    "draft": "draft",
+    "in review": "draft",
+    "open": "open",
+    "paid": "paid",
+    "canceled": "voided",
+    "corrective": "voided",
+}

@@ -1,0 +1,138 @@
+"""Postings as lines of the project journal, and entries of the project ledger as statement lines. Pure.
+
+Time is a line of type Resource, an expense one of type G/L Account. What the books' own currency is is written as no currency.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from integrations.connectors.businesscentral import assumptions
+from integrations.connectors.businesscentral.settings import SETTINGS
+from integrations.errors import Malformed, Rejected
+from integrations.http import plain
+from integrations.protocol import Account
+from portal.records import DocumentKind, Posting, StatementLine
+
+HOURS_TOLERANCE = Decimal("0.00001")
+_OURS = re.compile(r"[0-9a-f]{32}")
+
+
+def fields(account: Account) -> dict[str, str]:
+    """The page's name of each field."""
+    return {**assumptions.FIELDS, **dict(account.settings.get("fields") or {})}
+
+
+def line(posting: Posting, account: Account) -> dict[str, Any]:
+    """The journal line that a posting becomes."""
+    is_time = posting.kind is DocumentKind.TIME
+    amount = posting.amount or Decimal(0)
+    price = posting.rate if is_time else abs(amount)
+    told: dict[str, Any] = {
+        "key": posting.key,
+        "journal": str(account.setting("journal", SETTINGS)),
+        "project": posting.project,
+        "task": posting.task,
+        "type": assumptions.TIME_TYPE if is_time else assumptions.EXPENSE_TYPE,
+        "number": posting.resource if is_time else posting.item or str(account.settings.get("expense_account") or ""),
+        "day": posting.work_date.isoformat(),
+        "quantity": posting.hours if is_time else Decimal(-1 if amount < 0 else 1),
+        "cost": None if is_time else abs(amount),
+        "price": price if posting.billable else None,
+        "billable": posting.billable,
+        "currency": "" if posting.currency == _books(account) else posting.currency,
+        "cost_centre": posting.cost_centre,
+        "work_type": posting.item if is_time else "",
+        "memo": memo(posting),
+    }
+    names = fields(account)
+    kept = {"currency", "billable", "memo"}
+    return {names[name]: value for name, value in told.items() if value not in (None, "") or name in kept}
+
+
+def memo(posting: Posting) -> str:
+    """The description; that of a reversal names the entry that it takes back, and the rest where there is room."""
+    if not posting.reverses:
+        return posting.memo
+    first = f"Reversal of {posting.reverses}."
+    whole = f"{first} {posting.memo}".strip()
+    return whole if len(whole) <= assumptions.MEMO_LIMIT else first
+
+
+def objection(posting: Posting, account: Account) -> Rejected | None:
+    """Why a posting cannot be said in a journal line, or None. Checked before anything is sent."""
+    if not _OURS.fullmatch(posting.key):
+        return Rejected(f"The key {posting.key!r} is none of ours.")
+    if len(memo(posting)) > assumptions.MEMO_LIMIT:
+        return Rejected(
+            f"The memo has {len(posting.memo)} characters; Business Central takes {assumptions.MEMO_LIMIT}. "
+            "Shorten the description.",
+            code="text-invalid",
+        )
+    if posting.kind is DocumentKind.TIME and posting.hours is None:
+        return Rejected("The posting has no hours.", code="amount-invalid")
+    if posting.kind is DocumentKind.EXPENSE:
+        if posting.amount is None:
+            return Rejected("The posting has no amount.", code="amount-invalid")
+        if not (posting.item or account.settings.get("expense_account")):
+            return Rejected(
+                "The expense names no G/L account. Map its category, or set expense_account.", code="amount-invalid"
+            )
+    return None
+
+
+def booked(row: Mapping[str, Any], account: Account) -> StatementLine:
+    """An entry of the project ledger as a statement line. Raises Malformed naming the field that cannot be read."""
+    names = fields(account)
+    kind = str(row.get(names["type"]) or "")
+    is_time = kind == assumptions.TIME_TYPE
+    quantity = _number(row, names["quantity"]) or Decimal(0)
+    cost, price = _number(row, names["cost"]), _number(row, names["price"])
+    billable = row.get(names["billable"])
+    key = str(row.get(names["key"]) or "")
+    return StatementLine(
+        number=str(row.get(names["entry"]) or ""),
+        key=key if _OURS.fullmatch(key) else "",
+        kind=DocumentKind.TIME if is_time else DocumentKind.EXPENSE,
+        work_date=_day(row, names["day"]),
+        resource=str(row.get(names["number"]) or "") if is_time else "",
+        project=str(row.get(names["project"]) or ""),
+        task=str(row.get(names["task"]) or ""),
+        hours=quantity if is_time else None,
+        rate=price if is_time and billable else None,
+        amount=None if is_time or cost is None else cost * quantity,
+        currency=str(row.get(names["currency"]) or _books(account)),
+        billable=billable if isinstance(billable, bool) else None,
+        memo=str(row.get(names["memo"]) or ""),
+        raw=plain(dict(row)),
+    )
+
+
+def is_ours(row: Mapping[str, Any], account: Account) -> bool:
+    """Whether a line or an entry bears a key of ours."""
+    return bool(_OURS.fullmatch(str(row.get(fields(account)["key"]) or "")))
+
+
+def _books(account: Account) -> str:
+    return str(account.settings.get("currency") or "").upper()
+
+
+def _number(row: Mapping[str, Any], name: str) -> Decimal | None:
+    value = row.get(name)
+    if value in (None, ""):
+        return None
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        raise Malformed(f"{name} is {value!r}, not a number.") from None
+
+
+def _day(row: Mapping[str, Any], name: str) -> date:
+    try:
+        return date.fromisoformat(str(row.get(name) or "")[:10])
+    except ValueError:
+        raise Malformed(f"{name} is {row.get(name)!r}, not a day.") from None

@@ -1,0 +1,192 @@
+"""Business Central: master data and sales invoices out, approved time and expenses in through the project journal.
+
+A connection is one company, which is its realm. The vendor knows no idempotency key, so every posting is looked up before it is
+written (`journal.py`). Everything that Microsoft's documents leave open is in `assumptions.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from integrations.connectors.businesscentral import assumptions, bodies, mapping, odata, refusals, streams
+from integrations.connectors.businesscentral.auth import check_state, sign_in
+from integrations.connectors.businesscentral.journal import Journal
+from integrations.connectors.businesscentral.settings import SETTINGS
+from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised
+from integrations.http import Http, Rate, plain
+from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
+from portal.records import CanonicalRecord, Posting, Receipt, StatementLine
+
+_RESOURCE = re.compile(r"companies\((?P<company>[0-9a-f-]+)\)/(?P<set>\w+)(?:\((?P<id>[0-9a-f-]+)\))?", re.IGNORECASE)
+
+
+_SUBSCRIPTIONS = f"{streams.ROOT}/subscriptions"
+
+
+class BusinessCentralConnector:
+    """One company. `base_url` ends in `/v2.0/{tenant}/{environment}`; the realm is the company's id."""
+
+    name = "businesscentral"
+    hosts = ("api.businesscentral.dynamics.com",)
+    rate = Rate(6000, 300.0)
+    settings = SETTINGS
+    streams = tuple(streams.STREAMS)
+    tombstones = True  # what has entries cannot be deleted there, and nothing else is missed
+    why_untold = "Business Central gives us master data and takes no message about it."
+
+    def __init__(self, account: Account, http: Http) -> None:
+        self._account = account
+        self._http = http
+        self._own = refusals.own_patterns(account.settings.get("refusals") or ())
+        self._reader = streams.Reader(account, http)
+        self._journal = Journal(account, http, self._own)
+        self.capabilities = Capabilities(
+            batch_size=max(1, min(int(account.setting("batch_size", SETTINGS)), odata.BATCH)),
+            concurrency=1,  # one writer for each journal
+            upsert=False,
+            expenses=bool(account.setting("expenses", SETTINGS)),
+            upstream_timeout=assumptions.UPSTREAM_TIMEOUT,
+            memo_limit=assumptions.MEMO_LIMIT,
+            hours_tolerance=bodies.HOURS_TOLERANCE,
+        )
+        sign_in(account, http)
+
+    def check(self) -> str:
+        """Find the company, and the project journal behind the custom page."""
+        companies = list(odata.rows(self._http, f"{streams.ROOT}/companies", {}, 100))
+        found = next((row for row in companies if str(row.get("id")) == self._account.realm), None)
+        if found is None:
+            known = ", ".join(f"{row.get('name')} ({row.get('id')})" for row in companies[:10]) or "none"
+            raise Unauthorised(
+                f"There is no company {self._account.realm or '(no realm)'}; this application sees {known}."
+            )
+        self._journal.look()
+        name = found.get("displayName") or found.get("name")
+        return f"Business Central answers for {name}, with the project journal {self._account.setting('journal', SETTINGS)}."
+
+    def pull(self, stream: str, since: str | None) -> Iterator[Page]:
+        """What changed at or after a cursor, oldest first."""
+        try:
+            yield from self._reader.pull(stream, since)
+        except ConnectorError as error:
+            raise refusals.narrow(error, self._own, writes=False) from None
+
+    def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
+        """A record as it is now; empty when it is gone. A hint of many changes names the moment of the first."""
+        return self._reader.one(hint.stream, hint.external_id)
+
+    def present(self, stream: str, start: date, end: date) -> Iterator[str]:
+        """The ids of everything in a stream; nothing in it has a work date, so the range does not narrow it."""
+        del start, end
+        return self._reader.identities(stream)
+
+    def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
+        """Check the state of every notification and name what moved. Another company's mean nothing to this connection."""
+        del headers
+        try:
+            items = json.loads(body)["value"]
+            notified = [(item.get("clientState"), str(item["resource"]), item) for item in items]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Malformed(f"A notification of Business Central cannot be read: {error!r}.") from None
+        if not notified:
+            raise Malformed("A notification of Business Central names nothing.")
+        for state, _, _ in notified:
+            check_state(self._account, state)
+        hints = [hint for _, resource, item in notified if (hint := self._hint(resource, item))]
+        return Delivery(delivery_id=hashlib.sha256(body).hexdigest()[:40], hints=hints)
+
+    def handshake(self, query: Mapping[str, str]) -> str:
+        """Business Central reads its token back whenever a subscription is made or renewed."""
+        return query.get("validationToken", "")
+
+    def keep_subscriptions(self, address: str) -> str:
+        """Renew our subscriptions, which end after three days, and make those that are missing."""
+        state = self._account.secrets.get("client_state", "")
+        if not state:
+            return "Business Central's webhooks are not used: the connection has no client state."
+        known = {str(row.get("resource")).strip("/").lower(): row for row in self._subscriptions(address)}
+        for name in assumptions.SUBSCRIBED.values():
+            resource = f"/api/v2.0/companies({self._account.realm})/{name}"
+            body = {"notificationUrl": address, "resource": resource, "clientState": state}
+            row = known.get(resource.strip("/").lower())
+            if row is None:
+                self._http.request("POST", _SUBSCRIPTIONS, json=body)
+            else:
+                self._renew(row, body)
+        made = len(assumptions.SUBSCRIBED) - len(known)
+        return f"{len(known)} webhook subscriptions of Business Central were renewed and {made} made."
+
+    def _subscriptions(self, address: str) -> list[Mapping[str, Any]]:
+        rows = odata.rows(self._http, _SUBSCRIPTIONS, {}, 200)
+        return [row for row in rows if row.get("notificationUrl") == address]
+
+    def _renew(self, row: Mapping[str, Any], body: Mapping[str, str]) -> None:
+        """Renew one subscription; where its token went stale meanwhile, once more with the one that it has now."""
+        path = f"{_SUBSCRIPTIONS}({odata.quoted(str(row['subscriptionId']))})"
+        try:
+            self._http.request("PATCH", path, json=body, headers={"If-Match": str(row["@odata.etag"])})
+        except ConnectorError as error:
+            named = refusals.narrow(error, self._own)
+            if not (isinstance(named, Rejected) and named.code == "record-changed"):
+                raise named from None
+            again = {str(one["subscriptionId"]): one for one in self._subscriptions(body["notificationUrl"])}
+            fresh = again.get(str(row["subscriptionId"]), row)
+            self._http.request("PATCH", path, json=body, headers={"If-Match": str(fresh["@odata.etag"])})
+
+    def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
+        """Translate one row."""
+        return mapping.records(record, self._account)
+
+    def body(self, posting: Posting) -> Any:
+        """The journal line that a posting becomes."""
+        return plain(bodies.line(posting, self._account))
+
+    def push(self, postings: Sequence[Posting]) -> Sequence[Receipt | ConnectorError]:
+        """Book postings in one journal, after a look into the ledger: what stands there already is not sent."""
+        outcomes: dict[str, Receipt | ConnectorError] = {}
+        sendable: list[Posting] = []
+        for posting in postings:
+            refused = bodies.objection(posting, self._account)
+            if refused is not None:
+                outcomes[posting.key] = refused
+            else:
+                sendable.append(posting)
+        if sendable:
+            held = self._journal.held([posting.key for posting in sendable])
+            outcomes |= {key: Receipt(key=key, number=line.number, raw=line.raw) for key, line in held.items()}
+            missing = [posting for posting in sendable if posting.key not in held]
+            outcomes |= self._journal.book(missing) if missing else {}
+        return [outcomes[posting.key] for posting in postings]
+
+    def find(self, keys: Sequence[str]) -> Mapping[str, StatementLine]:
+        """What the project ledger holds under our keys. A line that still stands in the journal is not booked."""
+        return self._journal.held(keys)
+
+    def statement(self, start: date, end: date, entity: str = "") -> Iterator[StatementLine]:
+        """Every entry of the project ledger in the closed range. The company is the entity."""
+        del entity
+        return self._journal.booked(start, end)
+
+    def _hint(self, resource: str, item: Mapping[str, Any]) -> Hint | None:
+        """What a notification names; None for a set or a company that is not ours to read."""
+        found = _RESOURCE.search(resource)
+        stream = next((s for s, name in assumptions.SUBSCRIBED.items() if found and name == found["set"]), "")
+        if found is None or not stream or found["company"].lower() != self._account.realm.lower():
+            return None
+        if item.get("changeType") == "collection" or not found["id"]:
+            return Hint(stream=stream, external_id=f"since:{_before(item.get('lastModifiedDateTime'))}")
+        return Hint(stream=stream, external_id=f"id:{found['id'].lower()}")
+
+
+def _before(written: Any) -> str:
+    """Some time before a moment, as a filter writes it. Raises Malformed."""
+    try:
+        moment = datetime.fromisoformat(str(written))
+    except ValueError:
+        raise Malformed(f"lastModifiedDateTime of a notification is “{written}”, not a moment.") from None
+    return (moment - assumptions.OVERLAP).strftime("%Y-%m-%dT%H:%M:%S.000Z")

@@ -1,0 +1,172 @@
+"""The project journal: lines written, posted, and found again in the project ledger.
+
+Business Central knows no idempotency key. What holds that nothing is booked twice: before a line is written the ledger is asked
+for its key; the journal is ours alone, and what an earlier call left in it is taken out first; the page refuses a second line
+under one key; and what was sent without an answer is looked up and never sent again. A journal posts as a whole: where one line
+is refused, the others go in smaller journals, until that line stands alone with its refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+
+from integrations.connectors.businesscentral import assumptions, bodies, odata, refusals
+from integrations.connectors.businesscentral.odata import Request, Row
+from integrations.connectors.businesscentral.settings import SETTINGS
+from integrations.errors import ConnectorError, InDoubt, Rejected, Unavailable
+from integrations.http import Http
+from integrations.protocol import Account
+from portal.records import Posting, Receipt, StatementLine
+
+Outcome = Receipt | ConnectorError
+KEYS_AT_ONCE = 40  # in one filter, which is part of an address
+
+
+class Journal:
+    """The project journal of one company, and the ledger behind it."""
+
+    def __init__(self, account: Account, http: Http, own: Sequence[refusals.Pattern]) -> None:
+        self._account = account
+        self._http = http
+        self._own = own
+        self._names = bodies.fields(account)
+        self._code = str(account.setting("journal", SETTINGS))
+        self._size = int(account.setting("page_size", SETTINGS))
+        self.root = f"/api/{account.setting('custom_api', SETTINGS)}"
+        self._company = f"companies({account.realm})"
+
+    def look(self) -> None:
+        """See that the page is there and that the journal exists; raises what stands against it."""
+        if self._journal_id() is None:
+            raise Rejected(f"The company has no project journal {self._code}; make one that nobody else writes into.")
+
+    def held(self, keys: Sequence[str]) -> dict[str, StatementLine]:
+        """What the ledger holds under our keys."""
+        found: dict[str, StatementLine] = {}
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            wanted = odata.any_of(self._names["key"], keys[start : start + KEYS_AT_ONCE])
+            for row in self._read(assumptions.ENTRIES, {"$filter": wanted}):
+                line = bodies.booked(row, self._account)
+                found[line.key] = line
+        return found
+
+    def booked(self, start: date, end: date) -> Iterator[StatementLine]:
+        """Every entry of the ledger with a posting date in the closed range, ours or not."""
+        day = self._names["day"]
+        wanted = f"{day} ge {start.isoformat()} and {day} le {end.isoformat()}"
+        for row in self._read(assumptions.ENTRIES, {"$filter": wanted}):
+            yield bodies.booked(row, self._account)
+
+    def book(self, postings: Sequence[Posting]) -> dict[str, Outcome]:
+        """Book postings that the ledger does not hold; one outcome each, by key. What is raised holds for all of them."""
+        self._clear()
+        outcomes, written = self._write(postings)
+        if not written:
+            return outcomes
+        failed = self._post()
+        if failed is None:
+            return outcomes | self._receipts(written)
+        if not isinstance(failed, Rejected) or len(written) == 1:
+            return outcomes | dict.fromkeys((posting.key for posting in written), failed)
+        half = len(written) // 2
+        return outcomes | self._part(written[:half]) | self._part(written[half:])
+
+    def _part(self, postings: Sequence[Posting]) -> dict[str, Outcome]:
+        """Book some of a journal that was refused; what breaks holds for these only."""
+        try:
+            return self.book(postings)
+        except ConnectorError as error:
+            return dict.fromkeys((posting.key for posting in postings), error)
+
+    def _clear(self) -> None:
+        """Take out what an earlier call of ours left unposted. Raises Unavailable where others write into the journal."""
+        wanted = f"{self._names['journal']} eq {odata.quoted(self._code)}"
+        lines = list(self._read(assumptions.LINES, {"$filter": wanted}))
+        foreign = [line for line in lines if not bodies.is_ours(line, self._account)]
+        if foreign:
+            raise Unavailable(
+                f"The project journal {self._code} holds {len(foreign)} lines that are not ours. Post or delete them in "
+                "Business Central; the journal is for Tieout alone."
+            )
+        for start in range(0, len(lines), odata.BATCH):
+            chosen = lines[start : start + odata.BATCH]
+            gone = [Request("DELETE", f"{self._company}/{assumptions.LINES}({line['id']})") for line in chosen]
+            answers = odata.batch(self._http, self.root, gone, books=False)
+            if failed := next((answer for answer in answers if answer.status >= 300 and answer.status != 404), None):
+                raise refusals.member(failed.status, failed.body, self._own)
+
+    def _write(self, postings: Sequence[Posting]) -> tuple[dict[str, Outcome], list[Posting]]:
+        """Write lines, all or none, without those that are refused: the refusals, and what now stands in the journal."""
+        outcomes: dict[str, Outcome] = {}
+        left = list(postings)
+        while left:
+            lines = [Request("POST", f"{self._company}/{assumptions.LINES}", self._line(posting)) for posting in left]
+            answers = odata.batch(self._http, self.root, lines)
+            failed = next((place for place, answer in enumerate(answers) if answer.status >= 300), None)
+            if failed is None:
+                if len(answers) != len(left):
+                    raise InDoubt(f"Business Central answered {len(answers)} of {len(left)} lines of a batch.")
+                break
+            # the others were rolled back, also where they say 201; with one answer only it is the first line's
+            place = 0 if len(answers) == 1 else failed
+            refused = refusals.member(answers[failed].status, answers[failed].body, self._own)
+            if not isinstance(refused, Rejected):
+                raise refused
+            outcomes[left.pop(place).key] = refused
+        return outcomes, left
+
+    def _line(self, posting: Posting) -> Mapping[str, object]:
+        return bodies.line(posting, self._account)
+
+    def _post(self) -> ConnectorError | None:
+        """Post the journal: nothing where it went well, and else why not. A refusal booked nothing."""
+        try:
+            journal = self._journal_id()
+            if journal is None:
+                return Unavailable(f"The company has no project journal {self._code} any more.")
+            self._http.request(
+                "POST", f"{self.root}/{self._company}/{assumptions.JOURNALS}({journal})/{assumptions.POST}"
+            )
+        except ConnectorError as error:
+            named = refusals.narrow(error, self._own)
+            if (
+                isinstance(named, Unavailable) and named.status == 408
+            ):  # cut off by the server, in the middle of posting
+                return InDoubt(named.detail, status=408)
+            return named
+        return None
+
+    def _receipts(self, postings: Sequence[Posting]) -> dict[str, Outcome]:
+        """The numbers that the ledger gave to what was just posted."""
+        try:
+            found = self.held([posting.key for posting in postings])
+        except ConnectorError as error:
+            lost = InDoubt(f"The journal was posted; its entries could not be read: {error.detail}")
+            return {posting.key: lost for posting in postings}
+        outcomes: dict[str, Outcome] = {}
+        for posting in postings:
+            line = found.get(posting.key)
+            outcomes[posting.key] = (
+                Receipt(key=posting.key, number=line.number, raw=line.raw)
+                if line is not None
+                else InDoubt("The journal was posted, and the ledger does not show the entry yet.")
+            )
+        return outcomes
+
+    def _journal_id(self) -> str | None:
+        rows = self._read(assumptions.JOURNALS, {"$filter": f"code eq {odata.quoted(self._code)}"})
+        return next((str(row["id"]) for row in rows), None)
+
+    def _read(self, name: str, params: Mapping[str, str]) -> Iterator[Row]:
+        try:
+            yield from odata.rows(self._http, f"{self.root}/{self._company}/{name}", params, self._size)
+        except ConnectorError as error:
+            raise _of_a_look(refusals.narrow(error, self._own, writes=False)) from None
+
+
+def _of_a_look(error: ConnectorError) -> ConnectorError:
+    """A look that is refused says nothing about what is booked."""
+    if isinstance(error, Rejected):
+        return Unavailable(f"Business Central refused our look: {error.detail}", status=error.status)
+    return error

@@ -1,0 +1,248 @@
+"""Business Central's master data and sales documents in our words. Pure: one row in, the records that it is out.
+
+An empty date is 0001-01-01 and an empty GUID all zeros. What API v2.0 does not state, such as the customer of a project, is left
+out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from integrations.connectors.businesscentral import assumptions
+from integrations.errors import Malformed
+from integrations.protocol import Account, SourceRecord
+from portal.records import (
+    NOTHING,
+    Application,
+    BillKind,
+    BillLine,
+    BillRecord,
+    BillStatus,
+    CanonicalRecord,
+    MasterKind,
+    MasterRecord,
+    Reference,
+    SettledBy,
+)
+
+Row = Mapping[str, Any]
+NO_DAY, NO_ID = "0001-01-01", "00000000-0000-0000-0000-000000000000"
+
+
+def records(record: SourceRecord, account: Account) -> Iterable[CanonicalRecord]:
+    """The records of one row. Raises Malformed naming the field that cannot be read."""
+    translate = _STREAMS.get(record.stream)
+    if translate is None:
+        raise Malformed(f"Business Central has no stream “{record.stream}”.")
+    if not isinstance(record.payload, Mapping):
+        raise Malformed(f"A row of {record.stream} is not an object.")
+    return [translate(record, record.payload, account)]
+
+
+def _made(
+    record: SourceRecord, kind: MasterKind, *, name: str, is_active: bool = True, **attributes: Any
+) -> MasterRecord:
+    return MasterRecord(
+        external_id=record.external_id,
+        revision=record.revision,
+        kind=kind,
+        code=record.external_id,
+        name=name or record.external_id,
+        is_active=is_active,
+        attributes={key: value for key, value in attributes.items() if value not in (None, "")},
+    )
+
+
+def _period(record: SourceRecord, payload: Row, _: Account) -> MasterRecord:
+    """A period. Its end is the next one's start; the last of a calendar ends its month."""
+    row = _inner(payload)
+    starts_on = _day(row, "startingDate")
+    if starts_on is None:
+        raise Malformed(f"Period {record.external_id}: startingDate is missing.")
+    following = _day(payload, "next") or (starts_on.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return MasterRecord(
+        external_id=record.external_id,
+        revision=record.revision,
+        kind=MasterKind.PERIOD,
+        code=f"{starts_on:%Y-%m}",
+        name=_text(row, "name") or f"{starts_on:%Y-%m}",
+        attributes={
+            "starts_on": starts_on,
+            "ends_on": following - timedelta(days=1),
+            "closed": _flag(row, "closed"),
+        },
+    )
+
+
+def _cost_centre(record: SourceRecord, payload: Row, _: Account) -> MasterRecord:
+    return _made(record, MasterKind.COST_CENTRE, name=_text(_inner(payload), "displayName"))
+
+
+def _customer(record: SourceRecord, row: Row, account: Account) -> MasterRecord:
+    """A customer. One that is blocked for everything may no longer be sold to."""
+    return _made(
+        record,
+        MasterKind.CUSTOMER,
+        name=_text(row, "displayName"),
+        is_active=_text(row, "blocked").strip() != "All",
+        currency=_currency(row, account),
+        tax_number=_text(row, "taxRegistrationNumber"),
+    )
+
+
+def _project(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
+    return _made(record, MasterKind.PROJECT, name=_text(row, "displayName"))
+
+
+def _task(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
+    """A task of the custom page; headings and totals of the task list are none."""
+    return MasterRecord(
+        external_id=record.external_id,
+        revision=record.revision,
+        kind=MasterKind.TASK,
+        code=_text(row, "number"),
+        name=_text(row, "description") or _text(row, "number"),
+        is_active=_text(row, "type") in ("", "Posting"),
+        attributes={"project": _text(row, "projectNumber")},
+    )
+
+
+def _resource(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
+    return _made(
+        record,
+        MasterKind.RESOURCE,
+        name=_text(row, "displayName"),
+        is_active=_text(row, "status") in ("", "Active"),
+        email=_text(row, "email"),
+        hired_on=_day(row, "employmentDate"),
+        released_on=_day(row, "terminationDate"),
+    )
+
+
+def _invoice(record: SourceRecord, row: Row, account: Account) -> BillRecord:
+    """A sales invoice. One that is open with less than its total left is paid in part."""
+    status = _status(record, row)
+    total, left = _amount(row, "totalAmountIncludingTax"), _amount(row, "remainingAmount")
+    if status is BillStatus.OPEN and left < total:
+        status = BillStatus.PAID if left == 0 else BillStatus.PART_PAID
+    return _bill(record, row, account, BillKind.INVOICE, status, balance=None if status is BillStatus.DRAFT else left)
+
+
+def _credit_memo(record: SourceRecord, row: Row, account: Account) -> BillRecord:
+    named = _text(row, "invoiceId")
+    return _bill(
+        record, row, account, BillKind.CREDIT_NOTE, _status(record, row), credits=named if named != NO_ID else ""
+    )
+
+
+def _bill(
+    record: SourceRecord, row: Row, account: Account, kind: BillKind, status: BillStatus, **more: Any
+) -> BillRecord:
+    prefix = "invoice" if kind is BillKind.INVOICE else "creditMemo"
+    lines = row.get("salesInvoiceLines" if kind is BillKind.INVOICE else "salesCreditMemoLines") or ()
+    total, net = _amount(row, "totalAmountIncludingTax"), _amount(row, "totalAmountExcludingTax")
+    applied = _applied(more.get("credits", ""), total) if kind is BillKind.CREDIT_NOTE else ()
+    return BillRecord(
+        external_id=record.external_id,
+        revision=record.revision,
+        kind=kind,
+        status=status,
+        customer=Reference(_text(row, "customerNumber"), _text(row, "customerNumber"), _text(row, "customerName")),
+        number=_text(row, "number"),
+        currency=_currency(row, account),
+        booked_on=_day(row, "postingDate") or _day(row, f"{prefix}Date"),
+        due_on=_day(row, "dueDate"),
+        net=net,
+        tax=_amount(row, "totalTaxAmount"),
+        total=total,
+        purchase_order=_text(row, "customerPurchaseOrderReference"),
+        memo=_text(row, "externalDocumentNumber"),
+        applications=applied if status is BillStatus.PAID else (),
+        lines=tuple(_line(line) for line in lines if _text(line, "lineType").strip() not in ("", "Comment")),
+        **more,
+    )
+
+
+def _applied(invoice: str, total: Decimal) -> tuple[Application, ...]:
+    """What a credit memo that names its invoice settles of it, once it is applied in full."""
+    return (Application(bill=invoice, amount=total, by=SettledBy.CREDIT),) if invoice else ()
+
+
+def _line(row: Row) -> BillLine:
+    return BillLine(
+        key=_text(row, "sequence") or _text(row, "id"),
+        project=NOTHING,
+        description=_text(row, "description"),
+        quantity=_amount(row, "quantity"),
+        unit_price=_amount(row, "unitPrice"),
+        net=_amount(row, "netAmount"),
+        tax_code=_text(row, "taxCode"),
+        tax_rate=_amount(row, "taxPercent"),
+        tax=_amount(row, "netTaxAmount"),
+    )
+
+
+def _status(record: SourceRecord, row: Row) -> BillStatus:
+    written = str(row.get("status") or "").lower()
+    if written not in assumptions.BILL_STATUSES:
+        raise Malformed(f"{record.stream} {record.external_id}: status is “{written}”, which we do not know.")
+    return BillStatus(assumptions.BILL_STATUSES[written])
+
+
+def _currency(row: Row, account: Account) -> str:
+    """The currency of a row; an empty one is that of the books."""
+    return (_text(row, "currencyCode") or str(account.settings.get("currency") or "")).upper()
+
+
+def _inner(payload: Row) -> Row:
+    """The row of a set that is read whole, beside what was read with it."""
+    row = payload.get("row")
+    return row if isinstance(row, Mapping) else payload
+
+
+def _text(row: Row, name: str) -> str:
+    value = row.get(name)
+    return "" if value is None else str(value)
+
+
+def _flag(row: Row, name: str) -> bool:
+    value = row.get(name, False)
+    if not isinstance(value, bool):
+        raise Malformed(f"{name} is {value!r}, neither true nor false.")
+    return value
+
+
+def _day(row: Row, name: str) -> date | None:
+    value = _text(row, name)
+    if value in ("", NO_DAY):
+        return None
+    try:
+        return date.fromisoformat(value[:10])
+    except ValueError:
+        raise Malformed(f"{name} is {value!r}, not a day.") from None
+
+
+def _amount(row: Row, name: str) -> Decimal:
+    value = row.get(name)
+    try:
+        number = Decimal(0) if value in (None, "") else Decimal(str(value))
+        if number.is_finite():
+            return number
+    except InvalidOperation:
+        pass
+    raise Malformed(f"{name} is {value!r}, not an amount.")
+
+
+_STREAMS: Mapping[str, Callable[[SourceRecord, Row, Account], CanonicalRecord]] = {
+    "periods": _period,
+    "cost_centres": _cost_centre,
+    "customers": _customer,
+    "projects": _project,
+    "tasks": _task,
+    "employees": _resource,
+    "sales_invoices": _invoice,
+    "sales_credit_memos": _credit_memo,
+}

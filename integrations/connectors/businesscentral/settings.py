@@ -1,0 +1,54 @@
+"""What a Business Central connection is told: how to sign in, which journal is ours, and the environment's own words."""
+
+from __future__ import annotations
+
+from integrations.connectors.businesscentral import assumptions
+from integrations.protocol import Setting
+
+SETTINGS = (
+    Setting(name="tenant", label="Entra tenant", help="Id or domain of the tenant.", required=True),
+    Setting(name="client_id", label="Client id", help="Of the Entra application.", required=True),
+    Setting(name="client_secret", label="Client secret", secret=True, required=True),
+    Setting(name="login_url", label="Address of Entra", default="https://login.microsoftonline.com"),
+    Setting(
+        name="client_state",
+        label="Client state of webhooks",
+        secret=True,
+        help="Chosen by you; Business Central sends it back with every notification.",
+    ),
+    Setting(name="currency", label="Currency of the company's books", help="ISO 4217.", required=True),
+    Setting(
+        name="custom_api",
+        label="Custom API of the project journal",
+        help="publisher/group/version of the page that is installed.",
+        default=assumptions.CUSTOM_API,
+    ),
+    Setting(
+        name="fields",
+        label="Fields of that page",
+        help='Where they are named otherwise, as {"project": "jobNo"}.',
+        default={},
+    ),
+    Setting(
+        name="journal",
+        label="Project journal",
+        help="Code of a journal that nobody else writes into.",
+        default="TIEOUT",
+    ),
+    Setting(name="batch_size", label="Lines in one journal", help="At most 100.", default=50),
+    Setting(name="expenses", label="Expenses in the project journal", default=True),
+    Setting(name="expense_account", label="Expense account", help="G/L account for expenses whose posting names none."),
+    Setting(
+        name="cost_centre_dimension",
+        label="Dimension of cost centres",
+        help="Code, such as DEPARTMENT.",
+        default="DEPARTMENT",
+    ),
+    Setting(name="page_size", label="Rows in a page", default=1000),
+    Setting(
+        name="refusals",
+        label="Refusals",
+        help='The environment\'s own refusals, as [{"match": "budget is frozen", "means": "project-inactive"}].',
+        default=[],
+    ),
+)

@@ -1,0 +1,251 @@
+"""Master data and sales invoices by OData: which set each stream reads, and how changes are read since a cursor.
+
+Deletions are not told. A customer, a project or a person with entries cannot be deleted in Business Central, only blocked. An
+open invoice is looked at with every reading, because a payment may leave its stamp as it was; the cursor remembers how each
+looked. A set says how many rows it has, which is how one that is cut short is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from integrations.connectors.businesscentral import assumptions, odata
+from integrations.connectors.businesscentral.odata import Row
+from integrations.connectors.businesscentral.settings import SETTINGS
+from integrations.errors import Malformed, Rejected
+from integrations.http import Http, plain
+from integrations.protocol import Account, Page, SourceRecord
+
+ROOT = "/api/v2.0"
+STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
+CHANGED = "lastModifiedDateTime"
+INVOICES = "sales_invoices"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What a stream reads: the set, how a record is known, and what of a row may leave the vendor."""
+
+    name: str
+    path: str
+    key: tuple[str, ...] = ("number",)
+    params: Mapping[str, str] = field(default_factory=dict)
+    is_whole: bool = False  # small sets are read whole with every reading
+
+
+_PEOPLE = (
+    "id,number,displayName,email,employmentDate,terminationDate,status,lastModifiedDateTime"  # and nothing private
+)
+STREAMS: Mapping[str, Stream] = {
+    stream.name: stream
+    for stream in (
+        Stream("periods", "accountingPeriods", ("startingDate",), is_whole=True),
+        Stream("cost_centres", "dimensionValues", ("code",), is_whole=True),
+        Stream("customers", "customers"),
+        Stream("projects", "projects"),
+        Stream("tasks", assumptions.TASKS, ("projectNumber", "number")),
+        Stream("employees", "employees", params={"$select": _PEOPLE}),
+        Stream(INVOICES, "salesInvoices", ("id",), {"$expand": "salesInvoiceLines"}),
+        Stream("sales_credit_memos", "salesCreditMemos", ("id",), {"$expand": "salesCreditMemoLines"}),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The latest stamp that was read, the digest of every invoice that is open, by id, and when these were last looked at."""
+
+    stamp: str = ""
+    open: Mapping[str, str] = field(default_factory=dict)
+    looked_at: str = ""
+
+    @classmethod
+    def of(cls, text: str | None) -> Cursor:
+        """Read a cursor; raises Malformed when it is none of ours."""
+        if not text:
+            return cls()
+        try:
+            data: dict[str, Any] = json.loads(text)
+            return cls(str(data["stamp"]), dict(data.get("open") or {}), str(data.get("looked_at") or ""))
+        except (ValueError, KeyError, TypeError) as error:
+            raise Malformed(f"The cursor {text[:80]!r} of a Business Central stream cannot be read.") from error
+
+    def text(self) -> str:
+        """The cursor as it is stored."""
+        told = {"stamp": self.stamp, "open": dict(self.open), "looked_at": self.looked_at}
+        return json.dumps(told, separators=(",", ":"))
+
+    def moment_after(self, now: str) -> str:
+        """The moment of a look, which is later than that of the look before however soon it follows."""
+        if now > self.looked_at:
+            return now
+        return (datetime.strptime(self.looked_at, STAMP) + timedelta(microseconds=1)).strftime(STAMP)  # noqa: DTZ007
+
+
+class Reader:
+    """The streams of one company."""
+
+    def __init__(self, account: Account, http: Http) -> None:
+        self._account = account
+        self._http = http
+        self._size = int(account.setting("page_size", SETTINGS))
+
+    def pull(self, name: str, since: str | None) -> Iterator[Page]:
+        """Pages of what changed at or after a cursor, oldest first; open invoices that look otherwise come with the last."""
+        stream, cursor = stream_of(name), Cursor.of(since)
+        if stream.is_whole:
+            yield from self._whole(stream)
+            return
+        params = {**stream.params, "$orderby": CHANGED, "$count": "true"}
+        if cursor.stamp:
+            params["$filter"] = f"{CHANGED} ge {_rewound(cursor.stamp)}"
+        seen: dict[str, str] = {}
+        total: int | None = None
+        for rows, answer, more in odata.pages(self._http, self.path(stream), params, self._size):
+            closed_at = answer.answered_at.strftime(STAMP)
+            total = answer.body.get("@odata.count", total)
+            moment = cursor.moment_after(closed_at)
+            records = [record(stream, row, moment=_moved(row, cursor, moment)) for row in rows]
+            seen |= {str(row["id"]): _digest(row) for row in rows}
+            reached = max((min(_stamp(row), closed_at) for row in rows), default="")
+            cursor = replace(cursor, stamp=max(cursor.stamp, reached))
+            if more or name != INVOICES:
+                yield Page(records=records, cursor=cursor.text(), last=not more, total=total)
+                continue
+            changed, still_open = self._open_invoices(stream, cursor, seen, moment)
+            cursor = replace(cursor, open=still_open, looked_at=moment)
+            whole = total + len(changed) if total is not None else None
+            yield Page(records=[*records, *changed], cursor=cursor.text(), last=True, total=whole)
+
+    def one(self, name: str, key: str) -> list[SourceRecord]:
+        """One record as it is now, by its own key or by the vendor's id; empty when it is gone."""
+        stream = stream_of(name)
+        if key.startswith("since:"):
+            params = {**stream.params, "$filter": f"{CHANGED} ge {key.removeprefix('since:')}"}
+            return [record(stream, row) for row in odata.rows(self._http, self.path(stream), params, self._size)]
+        if stream.is_whole:
+            return [one for page in self._whole(stream) for one in page.records if one.external_id == key]
+        if key.startswith("id:") or stream.key == ("id",):
+            return self._by_id(stream, key.removeprefix("id:"))
+        parts = key.split("/", len(stream.key) - 1)
+        wanted = " and ".join(f"{n} eq {odata.quoted(part)}" for n, part in zip(stream.key, parts, strict=False))
+        params = {**stream.params, "$filter": wanted}
+        return [record(stream, row) for row in odata.rows(self._http, self.path(stream), params, self._size)]
+
+    def identities(self, name: str) -> Iterator[str]:
+        """The external ids of everything that a stream holds."""
+        stream = stream_of(name)
+        if stream.is_whole:
+            yield from (one.external_id for page in self._whole(stream) for one in page.records)
+            return
+        select = ",".join(("id", *stream.key, CHANGED))
+        for row in odata.rows(self._http, self.path(stream), {"$select": select}, self._size):
+            yield _key(stream, row)
+
+    def path(self, stream: Stream) -> str:
+        """Where a stream is read."""
+        root = f"/api/{self._account.setting('custom_api', SETTINGS)}" if stream.path == assumptions.TASKS else ROOT
+        return f"{root}/companies({self._account.realm})/{stream.path}"
+
+    def _by_id(self, stream: Stream, key: str) -> list[SourceRecord]:
+        try:
+            answer = self._http.request("GET", f"{self.path(stream)}({key})", params=stream.params or None)
+        except Rejected as refused:
+            if refused.status in (404, 410):
+                return []
+            raise
+        return [record(stream, answer.body)] if isinstance(answer.body, Mapping) else []
+
+    def _whole(self, stream: Stream) -> Iterator[Page]:
+        """A small set, all of it. A period ends on the day before the next one starts; a dimension value says whose it is."""
+        path, params = self.path(stream), dict(stream.params)
+        if stream.name == "cost_centres":
+            code = odata.quoted(str(self._account.setting("cost_centre_dimension", SETTINGS)))
+            dimensions = f"{ROOT}/companies({self._account.realm})/dimensions"
+            found = list(odata.rows(self._http, dimensions, {"$filter": f"code eq {code}"}, self._size))
+            if not found:
+                yield Page(records=(), cursor=Cursor().text(), last=True)
+                return
+            path = f"{dimensions}({found[0]['id']})/{stream.path}"
+        rows = sorted(odata.rows(self._http, path, params, self._size), key=lambda row: _key(stream, row))
+        following: list[Row | None] = [*rows[1:], None] if rows else []
+        records = [
+            record(stream, row, {"row": row, "next": (after or {}).get("startingDate")})
+            for row, after in zip(rows, following, strict=True)
+        ]
+        yield Page(records=records, cursor=Cursor(max(map(_stamp, rows), default="")).text(), last=True)
+
+    def _open_invoices(
+        self, stream: Stream, cursor: Cursor, seen: Mapping[str, str], now: str
+    ) -> tuple[list[SourceRecord], dict[str, str]]:
+        """Open invoices that differ from how they were last seen, and how all of them look now.
+
+        One that was open and no longer is has another status, which may have left its stamp alone as well: it is asked for.
+        """
+        params = {**stream.params, "$filter": "status eq 'Open'"}
+        found = {str(row["id"]): row for row in odata.rows(self._http, self.path(stream), params, self._size)}
+        digests = {key: _digest(row) for key, row in found.items()}
+        known = {**cursor.open, **seen}
+        again = [row for key, row in found.items() if known.get(key) not in (None, digests[key])]
+        closed = [key for key in cursor.open if key not in found and key not in seen]
+        records = [record(stream, row, moment=now) for row in again]
+        for key in closed:
+            records += [replace(one, revision=f"{one.revision} reread {now}") for one in self._by_id(stream, key)]
+        return records, digests
+
+
+def stream_of(name: str) -> Stream:
+    """A stream by name; raises Malformed."""
+    if name not in STREAMS:
+        raise Malformed(f"Business Central has no stream “{name}”; its streams are {', '.join(STREAMS)}.")
+    return STREAMS[name]
+
+
+def record(stream: Stream, row: Row, payload: Any = None, *, moment: str = "") -> SourceRecord:
+    """A row as the inbox files it. With `moment` it was found to differ although its stamp did not move."""
+    revision = f"{_stamp(row)} reread {moment}" if moment else _stamp(row)
+    if payload is not None and stream.name == "periods":
+        revision = f"{revision} {payload['next'] or ''}"  # when the calendar goes on, its last period ends otherwise
+    return SourceRecord(
+        stream=stream.name, external_id=_key(stream, row), revision=revision, payload=plain(payload or row)
+    )
+
+
+def _moved(row: Row, cursor: Cursor, now: str) -> str:
+    """When an invoice that was open was seen to look otherwise; empty for every other row."""
+    return now if cursor.open.get(str(row.get("id"))) not in (None, _digest(row)) else ""
+
+
+def _key(stream: Stream, row: Row) -> str:
+    try:
+        return "/".join(str(row[name]) for name in stream.key)
+    except KeyError as missing:
+        raise Malformed(f"A row of {stream.path} has no {missing}.") from None
+
+
+def _stamp(row: Row) -> str:
+    written = str(row.get(CHANGED) or "")
+    try:
+        parsed = datetime.fromisoformat(written)
+    except ValueError:
+        raise Malformed(f"{CHANGED} is “{written}”, not a moment.") from None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC).strftime(STAMP)
+
+
+def _rewound(stamp: str) -> str:
+    """The moment from which a pull starts, as a filter writes it. Raises Malformed."""
+    try:
+        parsed = datetime.strptime(stamp, STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        raise Malformed(f"The cursor's stamp {stamp!r} is no moment.") from None
+    return (parsed - assumptions.OVERLAP).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def _digest(row: Any) -> str:
+    shown = {name: value for name, value in row.items() if not str(name).startswith("@")}
+    return hashlib.sha256(json.dumps(shown, sort_keys=True, default=str).encode()).hexdigest()[:16]

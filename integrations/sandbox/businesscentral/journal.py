@@ -1,0 +1,121 @@
+"""The project journal of the custom page: lines that are checked when they are written, and posted all together or not at all."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from integrations.sandbox.store import Store
+
+FIELDS = frozenset(
+    {
+        "externalId", "journalCode", "projectNumber", "projectTaskNumber", "type", "number", "postingDate", "quantity",
+        "unitCost", "unitPrice", "chargeable", "currencyCode", "dimension1Code", "workTypeCode", "description",
+    }
+)  # fmt: skip
+_RELATED = (
+    "The field {field} of table Project Journal Line contains a value ({value}) that cannot be found in the related table "
+    "({table})."
+)
+MEMO = 100
+
+
+class Refused(Exception):
+    """A business rule says no."""
+
+    def __init__(self, code: str, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.code = code
+        self.status = status
+
+
+class ProjectJournal:
+    """Lines and the ledger behind them."""
+
+    def __init__(self, store: Store, stamp: Callable[[], str]) -> None:
+        self._store = store
+        self._stamp = stamp
+        self.defaults()
+
+    def defaults(self) -> None:
+        """Everything may be posted."""
+        self.posting_from, self.posting_to = "0001-01-01", "9999-12-31"
+        self.requires_dimension = False
+
+    def configure(self, rest: dict[str, Any]) -> None:
+        """Take its settings out of those that were given."""
+        self.posting_from = str(rest.pop("posting_from", self.posting_from))
+        self.posting_to = str(rest.pop("posting_to", self.posting_to))
+        self.requires_dimension = bool(rest.pop("requires_dimension", self.requires_dimension))
+
+    def write(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Insert a line. What relates to nothing, is too long, or has a key that is there already is refused."""
+        if unknown := set(given) - FIELDS:
+            raise Refused("BadRequest", f"The property '{min(unknown)}' does not exist on type 'projectJournalLine'.")
+        if self._known(str(given["externalId"])):
+            raise Refused(
+                "Internal_EntityWithSameKeyExists",
+                f"The record already exists. Identification fields and values: External Id='{given['externalId']}'",
+                409,
+            )
+        if len(str(given.get("description", ""))) > MEMO:
+            size = len(str(given["description"]))
+            raise Refused(
+                "Application_StringExceededLength",
+                f"The length of the string is {size}, but it must be less than or equal to {MEMO} characters.",
+            )
+        self._related("projects", given["projectNumber"], "Project No.", "Project")
+        if given["type"] == "Resource":
+            self._related("employees", given["number"], "No.", "Resource")
+        key = str(uuid.uuid4())
+        line = {**dict.fromkeys(FIELDS, ""), "id": key, **given, "lastModifiedDateTime": self._stamp()}
+        self._store.collection("projectJournalLines")[key] = line
+        return line
+
+    def post(self, journal_id: str) -> None:
+        """Post every line of a journal, or none where one is refused."""
+        journal = self._store.collection("projectJournals").get(journal_id)
+        if journal is None:
+            raise Refused("Internal_RecordNotFound", "The journal was not found.", 404)
+        lines = self._store.collection("projectJournalLines")
+        chosen = [(key, line) for key, line in lines.items() if line["journalCode"] == journal["code"]]
+        if not chosen:
+            raise Refused("Application_DialogException", "There is nothing to post.")
+        for _, line in chosen:
+            self._check(line)
+        for key, line in chosen:
+            number = self._store.next_id("entry", 1000)
+            entry = {**line, "id": str(uuid.uuid4()), "entryNumber": number, "lastModifiedDateTime": self._stamp()}
+            self._store.collection("projectLedgerEntries")[str(number)] = entry
+            del lines[key]
+
+    def by_key(self, name: str) -> dict[str, int]:
+        """How many rows of a set bear each key."""
+        return dict(Counter(str(row.get("externalId", "")) for row in self._store.collection(name).values()))
+
+    def _known(self, key: str) -> bool:
+        return bool(key) and any(self.by_key(name).get(key) for name in ("projectJournalLines", "projectLedgerEntries"))
+
+    def _check(self, line: Mapping[str, Any]) -> None:
+        if not self.posting_from <= str(line["postingDate"]) <= self.posting_to:
+            raise Refused(
+                "Application_DialogException",
+                f"Posting Date is not within your range of allowed posting dates in Project Journal Line {line['number']}.",
+            )
+        project = self._row("projects", line["projectNumber"])
+        if project and project.get("blocked"):
+            raise Refused("Application_DialogException", f"Project {line['projectNumber']} is blocked with type All.")
+        if self.requires_dimension and not line["dimension1Code"]:
+            raise Refused(
+                "Application_DialogException",
+                f"Select a Dimension Value Code for the Dimension Code DEPARTMENT for Resource {line['number']}.",
+            )
+
+    def _related(self, name: str, value: Any, field: str, table: str) -> None:
+        if self._row(name, value) is None:
+            raise Refused("Internal_InvalidTableRelation", _RELATED.format(field=field, value=value, table=table))
+
+    def _row(self, name: str, number: Any) -> dict[str, Any] | None:
+        return next((row for row in self._store.collection(name).values() if row["number"] == number), None)

@@ -1,0 +1,44 @@
+"""Business Central keeps the contract, in journals of many lines and of one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from portal.records import Posting
+from tests.integrations import bc_account
+from tests.integrations.contract import Bench, SourceContract, TargetContract
+
+
+class TestBusinessCentralSource(SourceContract):
+    streams = (
+        "customers", "periods", "cost_centres", "projects", "tasks", "employees", "sales_invoices", "sales_credit_memos",
+    )  # fmt: skip
+
+    @pytest.fixture(autouse=True)
+    def _bench(self, businesscentral: Bench) -> None:
+        self.bench = businesscentral
+
+
+class TestBusinessCentralTarget(TargetContract):
+    @pytest.fixture(autouse=True)
+    def _bench(self, businesscentral: Bench) -> None:
+        self.bench = businesscentral
+
+    def postings(self, count: int) -> list[Posting]:
+        return bc_account.time_postings(count)
+
+    def bad_posting(self) -> Posting:
+        return bc_account.time_posting(project="J99")
+
+    def booked(self, key: str) -> int:
+        count: int = self.bench.control("businesscentral/inspect")["entries_by_key"].get(key, 0)
+        return count
+
+
+class TestBusinessCentralTargetOneByOne(TestBusinessCentralTarget):
+    @pytest.fixture(autouse=True)
+    def _bench(self, businesscentral: Bench) -> None:
+        account = businesscentral.account
+        self.bench = replace(businesscentral, account=replace(account, settings={**account.settings, "batch_size": 1}))
