@@ -25,6 +25,7 @@ CONNECTORS: dict[str, str] = {
     "files": "integrations.connectors.files.connector.FilesConnector",
     "harvest": "integrations.connectors.harvest.connector.HarvestConnector",
     "netsuite": "integrations.connectors.netsuite.connector.NetSuiteConnector",
+    "salesforce": "integrations.connectors.salesforce.connector.SalesforceConnector",
     "tempo": "integrations.connectors.tempo.connector.TempoConnector",
 }
 

@@ -11,5 +11,6 @@ VENDORS: dict[str, str] = {
     "clockify": "integrations.sandbox.clockify:ClockifySandbox",
     "harvest": "integrations.sandbox.harvest:HarvestSandbox",
     "netsuite": "integrations.sandbox.netsuite:NetSuiteSandbox",
+    "salesforce": "integrations.sandbox.salesforce:SalesforceSandbox",
     "tempo": "integrations.sandbox.tempo:TempoSandbox",
 }

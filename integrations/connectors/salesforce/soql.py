@@ -1,0 +1,149 @@
+"""Reading by SOQL: what each stream selects, and how changes are read since a cursor, deleted and merged rows included."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from integrations.connectors.salesforce import assumptions, refusals
+from integrations.connectors.salesforce.settings import SETTINGS
+from integrations.errors import ConnectorError, Malformed, Unavailable
+from integrations.http import Http, plain
+from integrations.protocol import Account, Page, SourceRecord
+
+STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
+CHANGED = "SystemModstamp"
+_ID = re.compile(r"[A-Za-z0-9]{15,18}")
+_NAME = re.compile(r"[A-Za-z]\w*(?:__r\.\w+)?")
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What a stream reads: the object and its fields."""
+
+    name: str
+    object: str
+    fields: tuple[str, ...]
+
+    @property
+    def select(self) -> str:
+        """The query without its conditions."""
+        return f"SELECT {', '.join(dict.fromkeys(('Id', *self.fields, CHANGED)))} FROM {self.object}"  # noqa: S608
+
+
+def streams(account: Account) -> Mapping[str, Stream]:
+    """The streams of an account, by name. Raises Malformed for a setting that is no name of an object or field."""
+    currency = ("CurrencyIsoCode",) if account.setting("multi_currency", SETTINGS) else ()
+    code = str(account.settings.get("account_number") or "")
+    chosen = tuple(str(field) for field in project_fields(account).values() if field)
+    found = (
+        Stream(
+            "customers",
+            "Account",
+            ("Name", "ParentId", "IsDeleted", "MasterRecordId", *filter(None, [code]), *currency),
+        ),
+        Stream("projects", str(account.setting("project_object", SETTINGS)), ("IsDeleted", *chosen)),
+        Stream("employees", "User", ("Username", "Name", "Email", "EmployeeNumber", "IsActive")),
+    )
+    for stream in found:
+        for name in (stream.object, *stream.fields):
+            if not _NAME.fullmatch(name):
+                raise Malformed(f"“{name}” is no name of an object or field of Salesforce.")
+    return {stream.name: stream for stream in found}
+
+
+def project_fields(account: Account) -> Mapping[str, str]:
+    """Our word for each field of a project, and the org's."""
+    return dict(account.setting("project_fields", SETTINGS))
+
+
+class Reader:
+    """The streams of one org."""
+
+    def __init__(self, account: Account, http: Http, own: Sequence[refusals.Pattern]) -> None:
+        self._account = account
+        self._http = http
+        self._own = own
+        self.root = f"/services/data/v{account.setting('api_version', SETTINGS)}"
+
+    def pull(self, name: str, since: str | None) -> Iterator[Page]:
+        """Pages of what changed at or after a cursor, oldest first."""
+        stream = self.stream(name)
+        where = f" WHERE {CHANGED} >= {_rewound(since)}" if since else ""
+        cursor = since
+        for rows, total, last in self._pages(f"{stream.select}{where} ORDER BY {CHANGED}, Id"):
+            records = [record(stream, row) for row in rows]
+            cursor = max(filter(None, [cursor, *(one.revision for one in records)]), default=None)
+            yield Page(records=records, cursor=cursor, last=last, total=total)
+
+    def one(self, name: str, key: str) -> list[SourceRecord]:
+        """A record as it is now, also where it is deleted; empty when the org knows none of that id."""
+        stream = self.stream(name)
+        if not _ID.fullmatch(key):
+            return []
+        return [
+            record(stream, row) for rows, _, _ in self._pages(f"{stream.select} WHERE Id = '{key}'") for row in rows
+        ]
+
+    def identities(self, name: str) -> Iterator[str]:
+        """The ids of everything that a stream still holds."""
+        query = f"SELECT Id FROM {self.stream(name).object}"  # noqa: S608 - a name that was checked
+        for rows, _, _ in self._pages(query, verb="query"):
+            yield from (str(row["Id"]) for row in rows)
+
+    def stream(self, name: str) -> Stream:
+        """A stream by name; raises Malformed."""
+        known = streams(self._account)
+        if name not in known:
+            raise Malformed(f"Salesforce has no stream “{name}”; its streams are {', '.join(known)}.")
+        return known[name]
+
+    def _pages(self, query: str, verb: str = "queryAll") -> Iterator[tuple[list[Row], int | None, bool]]:
+        """The pages of a query: rows, how many the whole has, and whether it is the last."""
+        path, params = f"{self.root}/{verb}", {"q": query}
+        seen: set[str] = set()
+        while True:
+            try:
+                body = self._http.request("GET", path, params=params or None).body
+            except ConnectorError as error:
+                raise refusals.of_a_query(error, self._own) from None
+            if not isinstance(body, Mapping) or not isinstance(body.get("records"), list):
+                raise Unavailable("Salesforce answered something that is not the result of a query.")
+            following = str(body.get("nextRecordsUrl") or "")
+            yield body["records"], body.get("totalSize"), not following
+            if not following:
+                return
+            if following in seen:
+                raise Unavailable("Salesforce shows the same page again and never ends.")
+            seen.add(following)
+            path, params = following, {}
+
+
+def record(stream: Stream, row: Row) -> SourceRecord:
+    """A row as the inbox files it."""
+    if not row.get("Id"):
+        raise Malformed(f"A row of {stream.object} has no Id.")
+    return SourceRecord(
+        stream=stream.name, external_id=str(row["Id"]), revision=_stamp(row, stream), payload=plain(dict(row))
+    )
+
+
+def _stamp(row: Row, stream: Stream) -> str:
+    try:
+        return datetime.fromisoformat(str(row.get(CHANGED))).astimezone(UTC).strftime(STAMP)
+    except ValueError:
+        raise Malformed(f"{stream.object} {row.get('Id')}: {CHANGED} is “{row.get(CHANGED)}”, not a moment.") from None
+
+
+def _rewound(cursor: str) -> str:
+    """The moment from which a pull starts, as SOQL writes it. Raises Malformed."""
+    try:
+        moment = datetime.strptime(cursor, STAMP).replace(tzinfo=UTC) - assumptions.OVERLAP
+    except ValueError:
+        raise Malformed(f"The cursor {cursor!r} of a Salesforce stream is no moment.") from None
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"

@@ -1,0 +1,204 @@
+"""A stand-in for Salesforce's REST API: tokens on My Domain, SOQL over what was seeded, pages, limits, merges and deletions.
+
+Seed: rows by object (`{"Account": [..], "Opportunity": [..], "User": [..], ..}`), `"jwt_keys"` (consumer key → public PEM), and
+`"actions"`, played in order:
+
+    {"do": "merge", "object": "Account", "loser": id, "survivor": id}
+    {"do": "delete|edit", "object": .., "ids": [..], "changes": {..}}
+
+Settings: `clients` (consumer key → secret), `forget_tokens`, `page` (rows in a page), `locators_end` (the next page is no longer
+known), `daily` (calls left today), `refuse` (an errorCode with its status for every query).
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+import jwt
+
+from integrations.sandbox.store import Store
+from integrations.sandbox.vendor import Request, Response, Route, Vendor
+
+CLIENT_ID, CLIENT_SECRET = "sf-sandbox-client", "sf-sandbox-secret"
+DAILY = 15_000
+_JWT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_QUERY = re.compile(
+    r"SELECT (?P<fields>.+?) FROM (?P<object>\w+)"
+    r"(?: WHERE (?P<field>\w+) (?P<op>>=|=) (?P<value>\S+))?(?: ORDER BY (?P<order>.+))?"
+)
+_WORDS = {
+    401: ("INVALID_SESSION_ID", "Session expired or invalid"),
+    403: ("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id"),
+    404: ("NOT_FOUND", "The requested resource does not exist"),
+    429: ("REQUEST_LIMIT_EXCEEDED", "ConcurrentRequests (Concurrent API Requests) Limit exceeded."),
+    503: ("SERVER_UNAVAILABLE", "Server is unavailable"),
+}
+
+
+class SalesforceSandbox(Vendor):
+    """One org."""
+
+    name = "salesforce"
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._tokens: set[str] = set()
+        self._cursors: dict[str, list[dict[str, Any]]] = {}
+        self._defaults()
+
+    def _defaults(self) -> None:
+        self.clients = {CLIENT_ID: CLIENT_SECRET}
+        self.page = 2000
+        self.locators_end = False
+        self.daily = DAILY
+        self.refuse: tuple[str, int] | None = None
+        self._tokens.clear()
+        self._cursors.clear()
+
+    def routes(self) -> Sequence[Route]:
+        """What the documents describe and a source needs."""
+        root = "/services/data/v60.0"
+        return [
+            Route("POST", "/services/oauth2/token", self._token),
+            Route("GET", f"{root}/limits", self._limits),
+            Route("GET", f"{root}/query", self._query),
+            Route("GET", f"{root}/queryAll", self._query),
+            Route("GET", f"{root}/query/{{locator}}", self._more),
+        ]
+
+    def authenticate(self, request: Request) -> Response | None:
+        """A token; then the day's limit."""
+        if request.path.endswith("/oauth2/token"):
+            return None
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme != "Bearer" or token not in self._tokens:
+            return self.error(401, request)
+        if self.daily <= 0:
+            return errors(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
+        self.daily -= 1
+        return None
+
+    def error(self, status: int, request: Request) -> Response:
+        """The documented error body."""
+        del request
+        return errors(status, *_WORDS.get(status, ("UNKNOWN_EXCEPTION", "An unexpected error occurred.")))
+
+    def _token(self, request: Request) -> Response:
+        form = dict(parse_qsl(request.body.decode()))
+        if form.get("grant_type") == "client_credentials":
+            good = self.clients.get(form.get("client_id", "")) == form.get("client_secret")
+        else:
+            good = form.get("grant_type") == _JWT and self._is_signed(form.get("assertion", ""))
+        if not good:
+            return Response(400, {"error": "invalid_grant", "error_description": "authentication failure"})
+        token = secrets.token_hex(24)
+        self._tokens.add(token)
+        return Response(body={"access_token": token, "instance_url": request.base, "token_type": "Bearer"})
+
+    def _is_signed(self, assertion: str) -> bool:
+        try:
+            claims = jwt.decode(assertion, options={"verify_signature": False})
+            key = self.store.collection("jwt_keys")[str(claims["iss"])]["public_key"]
+            jwt.decode(assertion, key, algorithms=["RS256"], audience="https://login.salesforce.com")
+        except (jwt.InvalidTokenError, KeyError):
+            return False
+        return True
+
+    def _limits(self, request: Request) -> Response:
+        del request
+        return Response(body={"DailyApiRequests": {"Max": DAILY, "max": DAILY, "remaining": self.daily}})
+
+    def _query(self, request: Request) -> Response:
+        if self.refuse is not None:
+            return errors(self.refuse[1], self.refuse[0], "Refused for the test.")
+        found = _QUERY.fullmatch(request.query.get("q", ""))
+        if found is None:
+            return errors(400, "MALFORMED_QUERY", "unexpected token")
+        rows = [dict(row) for row in self.store.collection(found["object"]).values()]
+        if not request.path.endswith("queryAll"):
+            rows = [row for row in rows if not row.get("IsDeleted")]
+        fields = [field.strip() for field in found["fields"].split(",")]
+        unknown = next((field for field in fields if rows and field not in rows[0]), None)
+        if unknown:
+            return errors(400, "INVALID_FIELD", f"No such column '{unknown}' on entity '{found['object']}'.")
+        rows = [row for row in rows if _holds(row, found["field"], found["op"], found["value"])]
+        rows.sort(key=lambda row: tuple(str(row[name.strip()]) for name in (found["order"] or "Id").split(",")))
+        shown = [{"attributes": {"type": found["object"]}, **{name: row[name] for name in fields}} for row in rows]
+        return self._page(shown, len(shown))
+
+    def _page(self, rows: list[dict[str, Any]], total: int) -> Response:
+        body: dict[str, Any] = {"totalSize": total, "done": len(rows) <= self.page, "records": rows[: self.page]}
+        if not body["done"]:
+            locator = f"0r8{secrets.token_hex(6)}-{self.page}"
+            self._cursors[locator] = [{"total": total}, *rows[self.page :]]
+            body["nextRecordsUrl"] = f"/services/data/v60.0/query/{locator}"
+        return Response(body=body, headers={"Sforce-Limit-Info": f"api-usage={DAILY - self.daily}/{DAILY}"})
+
+    def _more(self, request: Request) -> Response:
+        held = self._cursors.get(request.params["locator"])
+        if held is None or self.locators_end:
+            return errors(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
+        return self._page(held[1:], held[0]["total"])
+
+    def seed(self, data: Mapping[str, Any]) -> None:
+        """Take rows by object, then play the actions."""
+        for name, rows in data.items():
+            if name == "jwt_keys":
+                for key, pem in rows.items():
+                    self.store.collection("jwt_keys")[key] = {"public_key": pem}
+            elif name != "actions":
+                for row in rows:
+                    stamped = {"SystemModstamp": self._stamp(), "IsDeleted": False, **row}
+                    self.store.collection(name)[str(row["Id"])] = stamped
+        for action in data.get("actions", ()):
+            self._act(**action)
+
+    def _act(self, do: str, **how: Any) -> None:
+        rows = self.store.collection(str(how["object"]))
+        if do == "merge":
+            gone = {"IsDeleted": True, "MasterRecordId": how["survivor"], "SystemModstamp": self._stamp()}
+            rows[how["loser"]] = {**rows[how["loser"]], **gone}
+        elif do in ("delete", "edit"):
+            changes = {"IsDeleted": True} if do == "delete" else how["changes"]
+            for key in how["ids"]:
+                rows[key] = {**rows[key], "SystemModstamp": self._stamp(), **changes}
+        else:
+            raise ValueError(f"Salesforce has no action {do!r}")
+
+    def _stamp(self) -> str:
+        return self.now().strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Take the settings named at the top of this module."""
+        rest = dict(settings)
+        self.clients = dict(rest.pop("clients", self.clients))
+        self.page = int(rest.pop("page", self.page))
+        self.locators_end = bool(rest.pop("locators_end", self.locators_end))
+        self.daily = int(rest.pop("daily", self.daily))
+        if "refuse" in rest:
+            given = rest.pop("refuse")
+            self.refuse = (str(given[0]), int(given[1])) if given else None
+        if rest.pop("forget_tokens", False):
+            self._tokens.clear()
+        super().configure(rest)
+
+    def reset(self) -> None:
+        """Forget records and settings."""
+        super().reset()
+        self._defaults()
+
+
+def errors(status: int, code: str, message: str) -> Response:
+    """Salesforce's list of errors."""
+    return Response(status, [{"message": message, "errorCode": code}])
+
+
+def _holds(row: Mapping[str, Any], field: str | None, op: str | None, value: str | None) -> bool:
+    if field is None:
+        return True
+    held, wanted = str(row.get(field)).replace("+0000", "Z"), str(value).strip("'")
+    return held == wanted if op == "=" else held >= wanted
