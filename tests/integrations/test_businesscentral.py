@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from integrations import payloads
+from integrations import payloads, postings
 from integrations.connectors.businesscentral import BusinessCentralConnector, refusals
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, Response, outcomes, recording
@@ -79,11 +79,11 @@ class Company:
         assert found is None or isinstance(found, BillRecord)
         return found
 
-    def push(self, *postings: Posting) -> list[Receipt | ConnectorError]:
+    def push(self, *sent: Posting) -> list[Receipt | ConnectorError]:
         try:
-            return list(self.connector.push(postings))
+            return list(self.connector.push(sent))
         except ConnectorError as error:
-            return [error for _ in postings]
+            return [error for _ in sent]
 
     def entries(self) -> dict[str, int]:
         found: dict[str, int] = self.inspect()["entries_by_key"]
@@ -103,8 +103,7 @@ class TestPosting:
     """What is booked is booked once, and what is refused stops nobody else."""
 
     def test_a_journal_of_many_lines_is_one_batch_one_post_and_one_look(self, company: Company) -> None:
-        postings = time_postings(20)
-        outcomes = company.push(*postings)
+        outcomes = company.push(*time_postings(20))
         assert [type(outcome) for outcome in outcomes] == [Receipt] * 20
         assert len(company.calls("$batch")) == len(company.calls("NAV.post")) == 1
         assert company.lines() == {}
@@ -127,8 +126,8 @@ class TestPosting:
     ) -> None:
         good = time_postings(3)
         for place in range(4):  # the first is answered alone, a later one after 201s that are worth nothing
-            postings = [*good[:place], time_posting(project="J99"), *good[place:]]
-            fresh = [replace(posting, key=time_posting().key) for posting in postings]
+            mixed = [*good[:place], time_posting(project="J99"), *good[place:]]
+            fresh = [replace(posting, key=time_posting().key) for posting in mixed]
             outcomes = company.push(*fresh)
             assert [type(outcome) for outcome in outcomes].count(Receipt) == 3
             refused = outcomes[place]
@@ -180,6 +179,20 @@ class TestPosting:
         company.bench.fault({"method": "POST", "path": "NAV.post"}, kind="garbage", commits=False)
         assert isinstance(company.push(posting)[0], InDoubt)
         assert company.connector.find([posting.key]) == {}
+
+    @pytest.mark.case(65)
+    def test_a_key_that_comes_again_with_other_hours_books_nothing_and_reads_back_different(
+        self, company: Company
+    ) -> None:
+        (posting,) = time_postings(1)
+        [first] = company.push(posting)
+        other = replace(posting, hours=Decimal(2))
+        [second] = company.push(other)
+        assert isinstance(first, Receipt)
+        assert isinstance(second, Receipt)
+        assert (first.number, company.entries()) == (second.number, {posting.key: 1})
+        held = company.connector.find([posting.key])[posting.key]
+        assert postings.differences(other, held) == {"hours": ["2", "1"]}
 
     @pytest.mark.case(67)
     def test_a_token_that_ends_in_the_middle_is_had_anew(self, company: Company) -> None:
@@ -491,7 +504,6 @@ class TestConnection:
         with pytest.raises(Unauthorised, match="No HTTP resource"):
             company.connector.check()
 
-    @pytest.mark.case(132)
     def test_a_page_that_waits_for_a_data_upgrade_is_waited_for(self, company: Company) -> None:
         company.configure(upgrade="Schedule upgrade for tonight.")
         with pytest.raises(Unavailable, match="data upgrade"):

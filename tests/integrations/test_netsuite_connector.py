@@ -363,7 +363,7 @@ class TestRefusals:
         (receipt,) = push(netsuite, posting)
         assert isinstance(receipt, Receipt)
         connector = netsuite.build()
-        connector._http.request("POST", f"/services/rest/record/v1/timebill/{receipt.number}/@approve")
+        connector.http.request("POST", f"/services/rest/record/v1/timebill/{receipt.number}/@approve")
         assert rejected(netsuite, posting).code == "record-locked"
 
     @pytest.mark.case(67)

@@ -35,7 +35,7 @@ def call(bench: Bench, method: str, path: str, body: Any = None, **headers: str)
     connector = bench.build()
     connector.check()
     signed = Outgoing(method, bench.sandbox, {}, None)
-    connector._http.auth(signed)
+    connector.http.auth(signed)
     connection = http.client.HTTPConnection(urlsplit(bench.sandbox).netloc, timeout=5)
     sent = {**signed.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
     connection.request(method, f"/netsuite{path}", None if body is None else json.dumps(body), sent)

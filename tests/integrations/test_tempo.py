@@ -250,6 +250,13 @@ def test_the_signature_is_that_of_the_agreed_vector(site: Site) -> None:
         site.connector.receive(headers, vector["body"].encode())
 
 
+@pytest.mark.case(121)
+def test_a_delivery_that_is_tried_again_is_known_by_its_event_though_its_stamp_and_body_differ(site: Site) -> None:
+    first, again = hook(), hook() + b" "
+    known = site.connector.receive(signed(SECRET, first.decode(), "1700000000000"), first).delivery_id
+    assert site.connector.receive(signed(SECRET, again.decode(), "1700000300000"), again).delivery_id == known
+
+
 @pytest.mark.case(119)
 @pytest.mark.parametrize("change", ["secret", "body", "stamp", "no stamp", "no signature", "no secret of ours"])
 def test_a_forged_webhook_is_refused(site: Site, change: str) -> None:

@@ -40,8 +40,8 @@ class BusinessCentralConnector:
     why_untold = "Business Central gives us master data and takes no message about it."
 
     def __init__(self, account: Account, http: Http) -> None:
-        self._account = account
-        self._http = http
+        self.account = account
+        self.http = http
         self._own = refusals.own_patterns(account.settings.get("refusals") or ())
         self._reader = streams.Reader(account, http)
         self._journal = Journal(account, http, self._own)
@@ -58,16 +58,16 @@ class BusinessCentralConnector:
 
     def check(self) -> str:
         """Find the company, and the project journal behind the custom page."""
-        companies = list(odata.rows(self._http, f"{streams.ROOT}/companies", {}, 100))
-        found = next((row for row in companies if str(row.get("id")) == self._account.realm), None)
+        companies = list(odata.rows(self.http, f"{streams.ROOT}/companies", {}, 100))
+        found = next((row for row in companies if str(row.get("id")) == self.account.realm), None)
         if found is None:
             known = ", ".join(f"{row.get('name')} ({row.get('id')})" for row in companies[:10]) or "none"
             raise Unauthorised(
-                f"There is no company {self._account.realm or '(no realm)'}; this application sees {known}."
+                f"There is no company {self.account.realm or '(no realm)'}; this application sees {known}."
             )
         self._journal.look()
         name = found.get("displayName") or found.get("name")
-        return f"Business Central answers for {name}, with the project journal {self._account.setting('journal', SETTINGS)}."
+        return f"Business Central answers for {name}, with the project journal {self.account.setting('journal', SETTINGS)}."
 
     def pull(self, stream: str, since: str | None) -> Iterator[Page]:
         """What changed at or after a cursor, oldest first."""
@@ -96,7 +96,7 @@ class BusinessCentralConnector:
         if not notified:
             raise Malformed("A notification of Business Central names nothing.")
         for state, _, _ in notified:
-            check_state(self._account, state)
+            check_state(self.account, state)
         hints = [hint for _, resource, item in notified if (hint := self._hint(resource, item))]
         return Delivery(delivery_id=hashlib.sha256(body).hexdigest()[:40], hints=hints)
 
@@ -106,52 +106,52 @@ class BusinessCentralConnector:
 
     def keep_subscriptions(self, address: str) -> str:
         """Renew our subscriptions, which end after three days, and make those that are missing."""
-        state = self._account.secrets.get("client_state", "")
+        state = self.account.secrets.get("client_state", "")
         if not state:
             return "Business Central's webhooks are not used: the connection has no client state."
         known = {str(row.get("resource")).strip("/").lower(): row for row in self._subscriptions(address)}
         for name in assumptions.SUBSCRIBED.values():
-            resource = f"/api/v2.0/companies({self._account.realm})/{name}"
+            resource = f"/api/v2.0/companies({self.account.realm})/{name}"
             body = {"notificationUrl": address, "resource": resource, "clientState": state}
             row = known.get(resource.strip("/").lower())
             if row is None:
-                self._http.request("POST", _SUBSCRIPTIONS, json=body)
+                self.http.request("POST", _SUBSCRIPTIONS, json=body)
             else:
                 self._renew(row, body)
         made = len(assumptions.SUBSCRIBED) - len(known)
         return f"{len(known)} webhook subscriptions of Business Central were renewed and {made} made."
 
     def _subscriptions(self, address: str) -> list[Mapping[str, Any]]:
-        rows = odata.rows(self._http, _SUBSCRIPTIONS, {}, 200)
+        rows = odata.rows(self.http, _SUBSCRIPTIONS, {}, 200)
         return [row for row in rows if row.get("notificationUrl") == address]
 
     def _renew(self, row: Mapping[str, Any], body: Mapping[str, str]) -> None:
         """Renew one subscription; where its token went stale meanwhile, once more with the one that it has now."""
         path = f"{_SUBSCRIPTIONS}({odata.quoted(str(row['subscriptionId']))})"
         try:
-            self._http.request("PATCH", path, json=body, headers={"If-Match": str(row["@odata.etag"])})
+            self.http.request("PATCH", path, json=body, headers={"If-Match": str(row["@odata.etag"])})
         except ConnectorError as error:
             named = refusals.narrow(error, self._own)
             if not (isinstance(named, Rejected) and named.code == "record-changed"):
                 raise named from None
             again = {str(one["subscriptionId"]): one for one in self._subscriptions(body["notificationUrl"])}
             fresh = again.get(str(row["subscriptionId"]), row)
-            self._http.request("PATCH", path, json=body, headers={"If-Match": str(fresh["@odata.etag"])})
+            self.http.request("PATCH", path, json=body, headers={"If-Match": str(fresh["@odata.etag"])})
 
     def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
         """Translate one row."""
-        return mapping.records(record, self._account)
+        return mapping.records(record, self.account)
 
     def body(self, posting: Posting) -> Any:
         """The journal line that a posting becomes."""
-        return plain(bodies.line(posting, self._account))
+        return plain(bodies.line(posting, self.account))
 
     def push(self, postings: Sequence[Posting]) -> Sequence[Receipt | ConnectorError]:
         """Book postings in one journal, after a look into the ledger: what stands there already is not sent."""
         outcomes: dict[str, Receipt | ConnectorError] = {}
         sendable: list[Posting] = []
         for posting in postings:
-            refused = bodies.objection(posting, self._account)
+            refused = bodies.objection(posting, self.account)
             if refused is not None:
                 outcomes[posting.key] = refused
             else:
@@ -176,7 +176,7 @@ class BusinessCentralConnector:
         """What a notification names; None for a set or a company that is not ours to read."""
         found = _RESOURCE.search(resource)
         stream = next((s for s, name in assumptions.SUBSCRIBED.items() if found and name == found["set"]), "")
-        if found is None or not stream or found["company"].lower() != self._account.realm.lower():
+        if found is None or not stream or found["company"].lower() != self.account.realm.lower():
             return None
         if item.get("changeType") == "collection" or not found["id"]:
             return Hint(stream=stream, external_id=f"since:{_before(item.get('lastModifiedDateTime'))}")

@@ -44,8 +44,8 @@ class NetSuiteConnector:
     settings = SETTINGS
 
     def __init__(self, account: Account, http: Http) -> None:
-        self._account = account
-        self._http = http
+        self.account = account
+        self.http = http
         self._settings = account.settings
         self._own = refusals.own_patterns(account.settings.get("refusals") or ())
         self._expenses = bool(account.settings.get("expenses", True))
@@ -63,27 +63,27 @@ class NetSuiteConnector:
 
     def check(self) -> str:
         """Read the subsidiaries and look at the time bills: the role must be allowed both."""
-        found = query(self._http, "SELECT r.id, r.name FROM subsidiary r ORDER BY r.id").rows
+        found = query(self.http, "SELECT r.id, r.name FROM subsidiary r ORDER BY r.id").rows
         self._get(f"{statements.RECORD_PATH}/timebill", {"limit": "1", "offset": "0"})
         names = ", ".join(str(row.get("name", "")) for row in found[:5])
-        return f"NetSuite account {self._account.realm or '?'} answers with {len(found)} subsidiaries: {names}."
+        return f"NetSuite account {self.account.realm or '?'} answers with {len(found)} subsidiaries: {names}."
 
     def pull(self, stream: str, since: str | None) -> Iterator[Page]:
         """Master data changed at or after a cursor, oldest first."""
-        return streams.pull(self._http, stream, since)
+        return streams.pull(self.http, stream, since)
 
     def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
         """A record as it is now; empty when it is gone."""
-        return streams.one(self._http, hint.stream, hint.external_id)
+        return streams.one(self.http, hint.stream, hint.external_id)
 
     def present(self, stream: str, start: date, end: date) -> Iterator[str]:
         """The ids of everything in a stream; master data has no work date, so the range does not narrow it."""
         del start, end
-        return streams.identities(self._http, stream)
+        return streams.identities(self.http, stream)
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
         """Hints from a SuiteScript in the account, in a form of our own (see the manual), signed with the hook secret."""
-        secret = self._account.secrets.get("hook_secret", "")
+        secret = self.account.secrets.get("hook_secret", "")
         given = next((value for name, value in headers.items() if name.lower() == "x-tieout-signature"), "")
         expected = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
         if not secret or not hmac.compare_digest(expected.encode(), given.encode()):
@@ -122,22 +122,22 @@ class NetSuiteConnector:
 
     def find(self, keys: Sequence[str]) -> Mapping[str, StatementLine]:
         """What NetSuite holds under our keys. Absence is asked for twice, by SuiteQL and by record."""
-        found = statements.by_keys(self._http, keys, expenses=self._expenses)
+        found = statements.by_keys(self.http, keys, expenses=self._expenses)
         for key in keys:
             if key not in found:
-                line = statements.by_record(self._http, key, self._own, expenses=self._expenses)
+                line = statements.by_record(self.http, key, self._own, expenses=self._expenses)
                 if line is not None:
                     found[key] = line
         return found
 
     def statement(self, start: date, end: date, entity: str = "") -> Iterator[StatementLine]:
         """Every time bill and expense report with a date in the closed range, of one subsidiary or of all."""
-        return statements.booked(self._http, start, end, entity, expenses=self._expenses)
+        return statements.booked(self.http, start, end, entity, expenses=self._expenses)
 
     def _put(self, posting: Posting) -> Receipt | ConnectorError:
         record_type = bodies.record_type(posting)
         try:
-            answer = self._http.request(
+            answer = self.http.request(
                 "PUT",
                 f"{statements.RECORD_PATH}/{record_type}/eid:{posting.key}",
                 params={"replace": "expense"} if record_type == "expensereport" else None,
@@ -151,7 +151,7 @@ class NetSuiteConnector:
     def _numbered(self, posting: Posting) -> Receipt | ConnectorError:
         """The receipt of a record that was taken without being named: its number is read back."""
         try:
-            line = statements.by_record(self._http, posting.key, self._own, expenses=self._expenses)
+            line = statements.by_record(self.http, posting.key, self._own, expenses=self._expenses)
         except ConnectorError as error:
             return InDoubt(f"NetSuite took {posting.key}; its number could not be read: {error.detail}")
         if line is None:
@@ -167,13 +167,13 @@ class NetSuiteConnector:
     def _receipts(self, keys: Sequence[str]) -> Mapping[str, Receipt]:
         """Receipts of what SuiteQL already shows under some keys; none when it cannot be asked."""
         try:
-            lines = statements.by_keys(self._http, keys, expenses=self._expenses)
+            lines = statements.by_keys(self.http, keys, expenses=self._expenses)
         except ConnectorError:
             return {}
         return {key: Receipt(key=key, number=line.number, raw=line.raw) for key, line in lines.items()}
 
     def _get(self, path: str, params: Mapping[str, str]) -> Any:
         try:
-            return self._http.request("GET", path, params=params).body
+            return self.http.request("GET", path, params=params).body
         except Rejected as error:
             raise refusals.narrow(error, self._own, writes=False) from None

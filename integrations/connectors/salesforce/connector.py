@@ -30,8 +30,8 @@ class SalesforceConnector:
     why_untold = "Salesforce gives us master data and takes no message about it."
 
     def __init__(self, account: Account, http: Http) -> None:
-        self._account = account
-        self._http = http
+        self.account = account
+        self.http = http
         self._own = refusals.own_patterns(account.settings.get("refusals") or ())
         self._reader = Reader(account, http, self._own)
         sign_in(account, http)
@@ -39,7 +39,7 @@ class SalesforceConnector:
     def check(self) -> str:
         """Ask what is left of the day's calls, and that each object may be read."""
         try:
-            limits = self._http.request("GET", f"{self._reader.root}/limits").body
+            limits = self.http.request("GET", f"{self._reader.root}/limits").body
         except ConnectorError as error:
             raise refusals.narrow(error, self._own) from None
         for stream in self.streams:
@@ -67,4 +67,4 @@ class SalesforceConnector:
 
     def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
         """Translate one row."""
-        return mapping.records(record, self._account)
+        return mapping.records(record, self.account)
