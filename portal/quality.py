@@ -152,6 +152,7 @@ class _Known(NamedTuple):
     name: str
     number: str
     parent_id: int | None
+    entity_id: int | None
 
 
 class Twins:
@@ -162,13 +163,16 @@ class Twins:
         self._rows: dict[str, _Known] = {}
         self._codes: dict[str, set[str]] = defaultdict(set)  # under “name …” and “number …”
         standing = Customer.objects.filter(merged_into=None)
-        for row in standing.values_list("pk", "code", "name", "tax_number", "parent_id"):
-            self._remember(_Known(row[0], row[1], plain(row[2]), compact(row[3]), row[4]))
+        for pk, code, name, number, *rest in standing.values_list(
+            "pk", "code", "name", "tax_number", "parent_id", "entity_id"
+        ):
+            self._remember(_Known(pk, code, plain(name), compact(number), *rest))
 
     def remember(self, one: Proposed) -> _Known:
         """A customer as it would be."""
         words = {name: str(one.get(name) or "") for name in ("code", "name", "tax_number")}
-        known = _Known(one.pk, words["code"], plain(words["name"]), compact(words["tax_number"]), one.get("parent_id"))
+        number = compact(words["tax_number"])
+        known = _Known(one.pk, words["code"], plain(words["name"]), number, one.get("parent_id"), one.get("entity_id"))
         self._remember(known)
         return known
 
@@ -196,14 +200,20 @@ def _alike(proposed: Sequence[Proposed], twins: Twins | None) -> Iterator[Fault]
         names = twins.others(mine, "name")
         both = [other for other in names if mine.number and other.number == mine.number]
         if both:
-            message = f"is customer {both[0].code} already, by name and tax number; map the key to it, or merge them."
+            message = f"is {_told(mine, both)} already, by name and tax number; map the key to it, or merge them."
             yield Fault(one.key, "name", message, Weight.RECORD)
         elif others := [other for other in twins.others(mine, "number") if not _related(mine, other)]:
-            message = f"is the tax number of customer {others[0].code} too; they may be the same."
+            message = f"is the tax number of {_told(mine, others)} too; they may be the same."
             yield Fault(one.key, "tax_number", message, Weight.NOTHING)
         elif names := [other for other in names if not (mine.number and other.number) and not _related(mine, other)]:
-            message = f"is the name of customer {names[0].code} too; they may be the same."
+            message = f"is the name of {_told(mine, names)} too; they may be the same."
             yield Fault(one.key, "name", message, Weight.NOTHING)
+
+
+def _told(one: _Known, others: Sequence[_Known]) -> str:
+    """Another customer by its code, unless it is another entity's: who reads this may not see that one."""
+    seen = next((other for other in others if other.entity_id in (None, one.entity_id)), None)
+    return f"customer {seen.code}" if seen is not None else "a customer of another entity"
 
 
 def _related(one: _Known, other: _Known) -> bool:
@@ -251,7 +261,9 @@ def _currency_under_contract(proposed: Sequence[Proposed]) -> Iterator[Fault]:
                 held[contract.customer_id] = contract
     for one in chosen:
         if (other := held.get(one.pk or 0)) is not None:
-            yield Fault(one.key, "currency", f"differs from contract {other.code}, which is in {other.currency}.")
+            ours = one.get("entity_id") in (None, other.entity_id)
+            named = f"contract {other.code}" if ours else "a contract of another entity"
+            yield Fault(one.key, "currency", f"differs from {named}, which is in {other.currency}.")
 
 
 # Contracts and projects

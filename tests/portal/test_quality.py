@@ -85,6 +85,12 @@ def test_a_customer_of_the_same_name_and_tax_number_is_not_made_twice(erp: Conne
     assert list(Customer.objects.order_by("code").values_list("code", flat=True)) == ["A", "C2"]
 
 
+def test_a_customer_of_another_entity_is_not_named_to_who_may_not_see_it(erp: Connection, de: LegalEntity) -> None:
+    made("SECRET", "Acme", tax_number=VAT, entity=world.entity("US", "USD"))
+    [(_, message)] = judged(quality.customers, code="B", name="Acme", tax_number=VAT, entity_id=de.pk)
+    assert message.startswith("is a customer of another entity already, by name and tax number")
+
+
 def test_two_of_one_batch_are_one_customer_too(erp: Connection) -> None:
     outcome = take(erp, said("c1", "Acme", tax_number=VAT), said("c2", "Acme", tax_number=VAT))
     assert list(outcome.failed) == [1]
