@@ -1,7 +1,7 @@
 """Fix once, remember: what was fixed by hand becomes a rule when somebody else agrees.
 
-The rule here: a proposal changes nothing. Approved by a person who did not propose it, it becomes a dated alias with its
-history, and word of that is left for whoever validates entries again. The second same fix proposes by itself.
+The rule here: a proposal changes nothing. Approved by a person who did not propose it, it is a change set of one dated alias:
+written by who proposed it, agreed to by who approves, applied at once. The second same fix proposes by itself.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from portal import access, audit, changes_watch, history, notifications, sql
-from portal.models import Alias, Connection, EntityGrant, NotificationKind, User
+from portal import access, audit, notifications, sql
+from portal.models import Alias, Connection, EntityGrant, NotificationKind, Task, User
+from reconciliation import changes
+from reconciliation.changes import Action, Line
 from reconciliation.fixes.mapping import MODELS, MapCode, code_of, kind_of
 from reconciliation.models import Operation, Proposal
 from reconciliation.sql import proposals as proposals_sql
@@ -112,12 +115,18 @@ def may_decide(proposal: Proposal, user: Any) -> bool:
     return all(access.may(user, access.APPROVERS, entity_id) for entity_id in _entities(proposal))
 
 
-def approve(proposal: Proposal, *, user: User, comment: str = "") -> Proposal:
-    """Make the alias. Raises PermissionDenied without the right, ProposalRefused for who proposed it or where it was decided."""
+def approve(proposal: Proposal, *, user: User, comment: str = "", signed_in_again: bool = False) -> Proposal:
+    """Make the alias, by a change set.
+
+    Raises PermissionDenied without the right, ProposalRefused for who proposed it or where it was decided or cannot hold, and
+    changes.SignInAgain above the limit unless the person has just signed in.
+    """
     with transaction.atomic():
         locked = _to_decide(proposal, user)
-        reason = f"{locked.reason} (proposal {locked.pk}, approved by {user.get_username()})"
-        locked.alias = _make_alias(locked, user, reason)
+        lines = _lines(locked)
+        locked.alias = (
+            lines if isinstance(lines, Alias) else _by_change_set(locked, lines, user, comment, signed_in_again)
+        )
         _decide(locked, user, Proposal.State.APPROVED, comment)
     proposal.refresh_from_db()
     return proposal
@@ -166,7 +175,7 @@ def _to_decide(proposal: Proposal, user: User) -> Proposal:
 def _decide(proposal: Proposal, user: User, state: str, comment: str) -> None:
     proposal.state, proposal.decided_by, proposal.decided_at = state, user, sql.now()
     proposal.comment = comment.strip()
-    proposal.save(update_fields=["state", "decided_by", "decided_at", "comment", "alias"])
+    proposal.save(update_fields=["state", "decided_by", "decided_at", "comment", "alias", "change_set"])
     audit.record(
         user, f"proposal.{state}", proposal, entity=proposal.entity_id, reason=proposal.comment,
         after={"code": proposal.code, "record": proposal.record, "from": str(proposal.valid_from), "alias": proposal.alias_id},
@@ -177,8 +186,35 @@ def _decide(proposal: Proposal, user: User, state: str, comment: str) -> None:
     )  # fmt: skip
 
 
-def _make_alias(proposal: Proposal, user: User, reason: str) -> Alias:
-    """The alias. It ends one that meant something else before, and ends where another begins already."""
+def _by_change_set(proposal: Proposal, lines: Sequence[Line], user: User, comment: str, signed_in_again: bool) -> Alias:
+    """Write, agree to and apply the change set; the alias that it made."""
+    try:
+        change_set = changes.draft(
+            by=proposal.proposed_by,
+            title=str(proposal),
+            reason=f"{proposal.reason} (proposal {proposal.pk})",
+            lines=lines,
+        )
+        changes.submit(change_set, proposal.proposed_by)
+        changes.approve(change_set, user, comment, signed_in_again=signed_in_again)
+        changes.apply(change_set)
+    except PermissionDenied as refusal:
+        raise ProposalRefused(
+            f"{proposal.proposed_by} may not propose this any more; map the code yourself."
+        ) from refusal
+    except changes.SignInAgain:
+        raise
+    except changes.ChangeRefused as refusal:
+        raise ProposalRefused(str(refusal)) from refusal
+    made = change_set.lines.get(action=Action.ADD).made
+    if made is None:
+        raise ProposalRefused(change_set.problem)
+    proposal.change_set = change_set
+    return Alias.objects.get(pk=made)
+
+
+def _lines(proposal: Proposal) -> list[Line] | Alias:
+    """The alias as lines, ending one that meant something else before and ending where another begins; or the one that stands."""
     start, earlier, end = proposal.valid_from, [], None
     standing = Alias.objects.filter(
         Q(valid_to=None) | Q(valid_to__gte=start),
@@ -194,16 +230,15 @@ def _make_alias(proposal: Proposal, user: User, reason: str) -> Alias:
         elif other.valid_from == start:
             raise ProposalRefused(f"“{proposal.code}” stands for another record from {start} on; reject this one.")
         else:
-            earlier.append((other, {"valid_to": start - timedelta(days=1)}))
-    if earlier:
-        history.update_each_with_reason(Alias, earlier, reason=reason, actor=user)
-    alias = Alias(
-        connection_id=proposal.connection_id, kind=proposal.kind, code=proposal.code, internal_id=proposal.internal_id,
-        valid_from=start, valid_to=end, reason=reason,
-    )  # fmt: skip
-    history.bulk_create_with_reason(Alias, [alias], reason=reason, actor=user)
-    changes_watch.note(changes_watch.Kind.ALIAS, [alias.pk, *(other.pk for other, _ in earlier)])
-    return alias
+            last = (start - timedelta(days=1)).isoformat()
+            earlier.append(Line("alias", other.pk, Action.CHANGE, {"valid_to": last}))
+    record = MODELS[proposal.kind].objects.get(pk=proposal.internal_id)
+    values = {
+        "connection": proposal.connection.code if proposal.connection else "", "kind": proposal.kind, "alias": proposal.code,
+        "within": record.project.code if isinstance(record, Task) else "", "code": record.code, "valid_from": start.isoformat(),
+        "valid_to": end.isoformat() if end else "", "reason": proposal.reason,
+    }  # fmt: skip
+    return [*earlier, Line("alias", None, Action.ADD, values)]
 
 
 def totals_of(proposal: Proposal) -> list[tuple[str, Decimal]]:

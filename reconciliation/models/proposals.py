@@ -9,6 +9,7 @@ from django.db.models import F, Q
 from portal.models import Crosswalk
 from portal.models.access import ScopedQuerySet
 from reconciliation.models.cases import ExceptionCase
+from reconciliation.models.changes import ChangeSet
 
 
 class Proposal(models.Model):
@@ -41,6 +42,7 @@ class Proposal(models.Model):
     decided_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
     decided_at = models.DateTimeField(null=True, blank=True)
     comment = models.TextField(blank=True)
+    change_set = models.ForeignKey(ChangeSet, models.PROTECT, null=True, blank=True, related_name="proposals")
     alias = models.ForeignKey("portal.Alias", models.PROTECT, null=True, blank=True, related_name="proposals")
 
     objects = ScopedQuerySet.as_manager()

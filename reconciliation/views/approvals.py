@@ -9,7 +9,9 @@ from collections.abc import Callable
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
+from allauth.account.internal.flows.reauthentication import did_recently_reauthenticate
 from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.db.models import Q
@@ -35,7 +37,7 @@ from portal.screens import (
     WhenColumn,
 )
 from portal.views.governed import address_of
-from reconciliation import proposals
+from reconciliation import changes, proposals
 from reconciliation.filters import OperationFilter, ProposalFilter
 from reconciliation.models import Operation, Proposal
 
@@ -178,19 +180,19 @@ class ProposalPage(Screen):
         action = request.POST.get("action", "")
         if action not in steps:
             raise BadRequest(f"There is no action “{action}” here.")
+        again = {"signed_in_again": did_recently_reauthenticate(request)} if action == "approve" else {}
         try:
-            steps[action](proposal, user=request.user, comment=request.POST.get("comment", ""))
+            steps[action](proposal, user=request.user, comment=request.POST.get("comment", ""), **again)
+        except changes.SignInAgain as limit:
+            messages.info(request, f"{limit} Sign in once more, then decide.")
+            back = urlencode({"next": reverse("proposal", args=[proposal.pk])})
+            return _lead(request, f"{reverse('account_reauthenticate')}?{back}")
         except proposals.ProposalRefused as refusal:
             return self.tell(proposal, refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
         words = {"approve": "Approved. The alias holds, and the entries it touches are validated again.",
                  "reject": "Rejected. Nothing is remembered.", "withdraw": "Withdrawn. Nothing is remembered."}  # fmt: skip
         messages.success(request, words[action])
-        url = reverse("proposals")
-        return (
-            HttpResponseClientRedirect(url)
-            if getattr(request, "htmx", None)
-            else HttpResponseRedirect(url, status=HTTPStatus.SEE_OTHER)
-        )
+        return _lead(request, reverse("proposals"))
 
     def tell(self, proposal: Proposal, *, refusal: str = "", status: int = HTTPStatus.OK) -> HttpResponse:
         """The page, with why a decision was not taken."""
@@ -208,6 +210,13 @@ class ProposalPage(Screen):
             alias_url=address_of(self.request.user, Alias._meta.model_name or "", str(proposal.alias_id or "")),
         )
         return self.page(context, status=status)
+
+
+def _lead(request: HttpRequest, url: str) -> HttpResponse:
+    """Lead on, in the browser's whole window."""
+    if getattr(request, "htmx", None):
+        return HttpResponseClientRedirect(url)
+    return HttpResponseRedirect(url, status=HTTPStatus.SEE_OTHER)
 
 
 def _closed_months(proposal: Proposal) -> list[str]:

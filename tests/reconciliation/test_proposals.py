@@ -102,7 +102,9 @@ def test_approved_it_is_a_dated_alias_with_history_and_exactly_what_it_touches_i
         desk.MISTYPED, desk.near_id(), date(2026, 10, 1), None,
     )  # fmt: skip
     assert alias.history.get().history_user == cleo
-    assert alias.history.get().history_change_reason.endswith(f"(proposal {proposal.pk}, approved by cleo)")
+    assert alias.history.get().history_change_reason.endswith(
+        f"(proposal {proposal.pk}) (change set {proposal.change_set_id}, approved by cleo)"
+    )
     validation.follow_changes()
     assert {state(entry) for entry in waiting} == {"ready"}
     assert [state(entry) for entry in (*other, *early)] == ["held", "held"]
