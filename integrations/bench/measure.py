@@ -95,6 +95,7 @@ BENCHES: dict[str, str] = {
     "latency": "integrations.bench.latency",
     "memory": "integrations.bench.memory",
     "desk": "integrations.bench.desk",
+    "dryrun": "integrations.bench.dryrun",
 }
 
 

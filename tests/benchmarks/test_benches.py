@@ -27,6 +27,7 @@ FIGURES = {
     "latency": ["latency"],
     "memory": ["memory"],
     "desk": ["desk.list", "desk.facets", "desk.cause", "desk.growth", "desk.growth.facets", "desk.growth.cause"],
+    "dryrun": ["dryrun", "dryrun.wait"],
 }
 
 
@@ -41,7 +42,7 @@ def bench_database(django_db_blocker: Any) -> Any:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "names", [["ingest", "admit", "journey", "move", "claim"], ["deliver", "latency", "memory"], ["desk"]]
+    "names", [["ingest", "admit", "journey", "move", "claim"], ["deliver", "latency", "memory"], ["desk"], ["dryrun"]]
 )
 def test_every_bench_runs_small(bench_database: Any, names: list[str]) -> None:
     said: list[str] = []
