@@ -18,8 +18,8 @@ from rest_framework import serializers
 from portal.api import Endpoint
 from portal.filters import ExpenseFilter, LedgerEntryFilter, TimeEntryFilter
 from portal.models import Expense, LedgerEntry, LedgerState, ReadBack, TimeEntry
-from reconciliation.filters import CaseFilter, HoldFilter, ResultFilter
-from reconciliation.models import ExceptionCase, Hold, ReconciliationResult
+from reconciliation.filters import CaseFilter, ChangeSetFilter, HoldFilter, ResultFilter
+from reconciliation.models import ChangeLine, ChangeSet, ExceptionCase, Hold, ReconciliationResult
 from reconciliation.validation import owing
 
 
@@ -340,6 +340,44 @@ class Holds(Endpoint):
     rows = Hold.objects.select_related("case__entity", "closed_by")
     filterset_class = HoldFilter
     serializer_class = HoldRow
+
+
+class ChangeLineRow(serializers.ModelSerializer[ChangeLine]):
+    """One record that a change set makes, changes, ends or removes."""
+
+    class Meta:
+        model = ChangeLine
+        fields = ["position", "model", "key", "action", "record", "before", "after", "made"]
+        read_only_fields = fields
+
+
+class ChangeSetRow(serializers.ModelSerializer[ChangeSet]):
+    """One change of master data: what, why, from when, what its dry-run found, who decided, and what came of it."""
+
+    entities = serializers.SlugRelatedField("code", many=True, read_only=True)  # type: ignore[var-annotated]
+    created_by = serializers.CharField(source="created_by.username")
+    decided_by = serializers.CharField(source="decided_by.username", default=None)
+    reviewed_by = serializers.CharField(source="reviewed_by.username", default=None)
+    lines = ChangeLineRow(many=True)
+
+    class Meta:
+        model = ChangeSet
+        fields = [
+            "id", "title", "reason", "state", "is_emergency", "effective_on", "entities", "is_shared", "created_by", "created_at",
+            "submitted_at", "content_hash", "preview", "previewed_at", "decided_by", "decided_at", "comment", "applied_at",
+            "finished_at", "result", "total", "done", "reviewed_by", "reviewed_at", "rolls_back", "lines",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+
+class ChangeSets(Endpoint):
+    """Change sets, with their lines."""
+
+    rows = ChangeSet.objects.select_related("created_by", "decided_by", "reviewed_by").prefetch_related(
+        "lines", "entities"
+    )
+    filterset_class = ChangeSetFilter
+    serializer_class = ChangeSetRow
 
 
 class ResultRow(serializers.Serializer[Any]):

@@ -15,6 +15,7 @@ router.register("expenses", api.Expenses, basename="api_expense")
 router.register("ledger-entries", api.LedgerEntries, basename="api_ledger_entry")
 router.register("cases", api.Cases, basename="api_case")
 router.register("holds", api.Holds, basename="api_hold")
+router.register("change-sets", api.ChangeSets, basename="api_change_set")
 router.register("reconciliation-results", api.Results, basename="api_result")
 
 urlpatterns = [

@@ -44,7 +44,7 @@ KEYS = (
     Key("waive", ("w",), "Waive, with a reason", ACT),
     Key("hand_back", ("h",), "Hand back to the source", ACT),
     Key("comment", ("c",), "Comment", ACT),
-    Key("new", ("n",), "New", ACT),
+    Key("new", ("n",), "New; or reject what waits for you", ACT),
     Key("approve", ("y",), "Approve", ACT),
     Key("undo", ("z",), "Undo the last triage", ACT),
     Key("export", ("e",), "Export", ANYWHERE),

@@ -39,7 +39,9 @@ from portal.screens import (
 from portal.views.governed import address_of
 from reconciliation import changes, proposals
 from reconciliation.filters import OperationFilter, ProposalFilter
-from reconciliation.models import Operation, Proposal
+from reconciliation.models import ChangeSet, Operation, Proposal
+from reconciliation.views import change_tables
+from reconciliation.views.changes import waiting_rows
 
 AWAITING = Q(state=Operation.State.AWAITING)
 PROPOSED = Q(state=Proposal.State.PROPOSED)
@@ -107,8 +109,9 @@ def to_decide(user: Any) -> Badge | None:
 
 
 class ApprovalList(ListScreen):
-    """Fixes above the limit of one person, the oldest first."""
+    """Fixes above the limit of one person, the oldest first, below the change sets that wait for the person who looks."""
 
+    template_name = "reconciliation/approvals.html"
     title = "Approvals"
     caption = "Fixes that need a second person"
     queryset = (
@@ -125,11 +128,22 @@ class ApprovalList(ListScreen):
         Tab("decided", "Decided", lambda _user: Q(decided_by__isnull=False)),
     )
 
+    def list_context(self) -> dict[str, Any]:
+        """The list, and the change sets that wait for this person."""
+        waiting = waiting_rows(self.request.user)
+        return {**super().list_context(), "waiting": waiting, "all_waiting": f"{reverse('changes')}?tab=open"}
+
     def nothing(self) -> Empty:
         """What waits elsewhere."""
-        own = self.base.filter(AWAITING, created_by=self.request.user).count()
-        if own and self.tab and self.tab.slug == "open":
-            return Empty("Nothing waits for you", f"{own:,} of yours wait for a controller.", "?tab=mine", "See yours")
+        user = self.request.user
+        own = self.base.filter(AWAITING, created_by=user).count()
+        changed = (
+            ChangeSet.objects.visible_to(user).filter(change_tables.own(user), state=ChangeSet.State.SUBMITTED).count()
+        )
+        if (own or changed) and self.tab and self.tab.slug == "open":
+            url = "?tab=mine" if own else f"{reverse('changes')}?tab=mine"
+            words = f"{own + changed:,} of yours {'waits' if own + changed == 1 else 'wait'} for a controller."
+            return Empty("Nothing waits for you", words, url, "See yours")
         return Empty("Nothing waits for approval", "A fix above the limit of one person waits here for a second one.")
 
 

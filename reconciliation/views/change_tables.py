@@ -2,23 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Count, Prefetch, Q, QuerySet
 from django.urls import reverse
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
 from portal import access
-from portal.models import LegalEntity
-from portal.screens import Badge, DayColumn, MainColumn, NumberColumn, StateColumn, Table, TextColumn, WhenColumn
-from reconciliation.models import ChangeEditor, ChangeSet
+from portal.models import GrantRole, LegalEntity
+from portal.screens import (
+    Badge,
+    DayColumn,
+    MainColumn,
+    NumberColumn,
+    StateColumn,
+    Table,
+    TextColumn,
+    WhenColumn,
+)
+from portal.screens.tables import Column
+from reconciliation.models import ChangeEditor, ChangeLine, ChangeSet
 
 State = ChangeSet.State
 TONES: dict[str, str] = {
     State.SUBMITTED: "warn", State.APPROVED: "info", State.SCHEDULED: "info", State.APPLYING: "info", State.APPLIED: "good",
     State.REJECTED: "bad",
 }  # fmt: skip
+STEPS = {
+    True: (("approve", "approve", "Approve"), ("reject", "new", "Reject")),
+    False: (("review", "approve", "Review"),),
+}  # by whether it waits for a decision or for a review: the step, the key's action, the word
 WAITING = Q(state=State.SUBMITTED)
 TO_REVIEW = Q(is_emergency=True, reviewed_by=None, state__in=[State.APPLYING, State.APPLIED])
+
+
+class DecideColumn(Column):
+    """What the person may decide about a row, opened beside the list with the summary of what it lets happen."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            verbose_name="Decide", empty_values=(), orderable=False, accessor="pk", exclude_from_export=True
+        )
+
+    def render(self, record: ChangeSet) -> SafeString | str:
+        """The decisions, each with its key."""
+        steps = getattr(record, "steps", ())
+        links = (
+            (reverse("change_decide", args=[record.pk, step]), key, word, f"{word}: {record.title}")
+            for step, key, word in steps
+        )
+        return format_html_join(
+            " ",
+            '<a class="way" href="{0}" hx-get="{0}" hx-target="#dialog-body" data-shortcut="{1}" aria-label="{3}">{2}</a>',
+            links,
+        )
 
 
 class ChangeSetTable(Table):
@@ -39,6 +78,7 @@ class ChangeSetTable(Table):
     created = WhenColumn(accessor="created_at", order_by="created_at", verbose_name="When")
     decided = TextColumn(accessor="decided_by__username", order_by="decided_by__username", verbose_name="Decided by")
     state = StateColumn(TONES)
+    decide = DecideColumn()
 
     def render_entities(self, record: ChangeSet) -> str:
         """Their codes, or all."""
@@ -67,8 +107,18 @@ def own(user: Any) -> Q:
 
 def waiting_for(user: Any) -> QuerySet[ChangeSet]:
     """Those that wait for this person's decision or review, as far as roles say."""
-    rows = ChangeSet.objects.visible_to(user, roles=access.CONFIGURERS)
-    return rows.filter(WAITING | TO_REVIEW).exclude(own(user))
+    rows = ChangeSet.objects.visible_to(user, roles=access.CONFIGURERS).filter(WAITING | TO_REVIEW).exclude(own(user))
+    if GrantRole.ADMIN not in user.roles():
+        rows = rows.exclude(pk__in=ChangeLine.objects.filter(model="grant").values("change_set"))
+    return rows
+
+
+def offer_decisions(records: Sequence[ChangeSet], user: Any) -> None:
+    """Give the rows of a page what this person may decide about each, in one query."""
+    waiting = set(waiting_for(user).filter(pk__in=[one.pk for one in records]).values_list("pk", flat=True))
+    for one in records:
+        if one.pk in waiting:
+            one.steps = STEPS[one.state == State.SUBMITTED]  # type: ignore[attr-defined]
 
 
 def to_decide(user: Any) -> Badge | None:

@@ -6,7 +6,7 @@ the numbers beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
@@ -25,15 +25,26 @@ from django_htmx.http import HttpResponseClientRedirect
 from portal import access
 from portal.models import AuditEvent, User
 from portal.screens import Empty, ListScreen, Screen, Tab
+from portal.screens.facets import Facet
 from portal.views.audit import Change, changes_of, in_words
 from portal.views.governed import address_of
 from reconciliation import changes
 from reconciliation.filters import ChangeSetFilter
 from reconciliation.models import ChangeLine, ChangeSet
 from reconciliation.views import rate_bundle
-from reconciliation.views.change_tables import TO_REVIEW, TONES, WAITING, ChangeSetTable, listed, own, waiting_for
+from reconciliation.views.change_tables import (
+    TO_REVIEW,
+    TONES,
+    WAITING,
+    ChangeSetTable,
+    listed,
+    offer_decisions,
+    own,
+    waiting_for,
+)
 
 State = ChangeSet.State
+SHOWN = 20  # of what waits, in the approvals inbox; the list has them all
 ALONE = 1_000  # entries that are validated again while the person who approved waits; more are left to a worker
 
 
@@ -52,6 +63,17 @@ class ChangeSetList(ListScreen):
         Tab("scheduled", "Scheduled", lambda _user: Q(state__in=[State.APPROVED, State.SCHEDULED, State.APPLYING])),
         Tab("applied", "Applied", lambda _user: Q(state=State.APPLIED)),
     )
+
+    facets: ClassVar[Mapping[str, Facet]] = {
+        "state": Facet("state", words=lambda code: str(State(code).label)),
+        "entity": Facet("entities__code", "entities__name", many=True),
+        "model": Facet("lines__model", words=lambda code: changes.BY_CODE[code].label, many=True),
+        "by": Facet("created_by__username"),
+    }
+
+    def tell(self, records: Sequence[Any]) -> None:
+        """What the person may decide about each row."""
+        offer_decisions(records, self.request.user)
 
     def buttons(self) -> list[tuple[str, str]]:
         """A new one, for who may propose."""
@@ -321,12 +343,5 @@ class DecisionScreen(ChangeSetPage):
 
 
 def waiting_rows(user: Any) -> list[ChangeSet]:
-    """What waits for this person's decision, the oldest first, for the approvals inbox."""
-    rows = listed().filter(pk__in=waiting_for(user).values("pk")).order_by("pk")
-    return [one for one in rows[:50] if one.state != State.SUBMITTED or not changes.why_not(one, user)]
-
-
-def of_record(model: str, pk: int) -> Q:
-    """Change sets with a line about a record, for pages of records."""
-    lines = ChangeLine.objects.filter(model=model).filter(Q(key=pk) | Q(made=pk))
-    return Q(pk__in=lines.values("change_set"))
+    """What waits for this person's decision or review, the oldest first, for the approvals inbox."""
+    return list(listed().filter(pk__in=waiting_for(user).values("pk")).order_by("pk")[:SHOWN])

@@ -29,7 +29,7 @@ from tests.reconciliation.firm import Firm
 
 pytestmark = pytest.mark.django_db
 
-NAMES = ("time-entries", "expenses", "ledger-entries", "cases", "holds", "reconciliation-results")
+NAMES = ("time-entries", "expenses", "ledger-entries", "cases", "holds", "change-sets", "reconciliation-results")
 
 
 @pytest.fixture

@@ -200,6 +200,7 @@ API_ROWS: dict[str, Callable[[Any], int]] = {
     "api_ledger_entry-detail": lambda s: s.posted.pk,
     "api_case-detail": lambda s: s.case.pk,
     "api_hold-detail": lambda s: Hold.objects.get(entry=s.held).pk,
+    "api_change_set-detail": lambda s: s.change_set.pk,
     "api_result-detail": lambda s: ReconciliationResult.objects.filter(run=s.comparison)[0].pk,
 }
 # Addresses with arguments that name no row of an entity.

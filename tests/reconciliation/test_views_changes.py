@@ -1,0 +1,219 @@
+"""Change sets through the front door: written in forms, seen with their numbers, decided, applied, undone, found in the inbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from portal.models import AccountingPeriod, GrantRole, Rate, User
+from reconciliation import changes
+from reconciliation.changes import Line
+from reconciliation.models import ChangeSet
+from tests import world
+from tests.reconciliation import desk
+from tests.reconciliation.firm import Firm, build
+
+pytestmark = pytest.mark.django_db
+PASSWORD = "a long one for tests"
+
+
+@pytest.fixture
+def firm() -> Firm:
+    made = build()
+    desk.near(made)
+    return made
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def controller(firm: Firm, name: str = "cleo") -> User:
+    user = world.user(name, GrantRole.CONTROLLER, firm.entity)
+    user.set_password(PASSWORD)
+    user.save()
+    return user
+
+
+def write(client: Client, firm: Firm, amount: str = "125.00") -> ChangeSet:
+    """A draft with one rate, as a person writes it."""
+    client.post(reverse("change_new"), {"title": "Another rate", "reason": "agreed by letter"})
+    change_set = ChangeSet.objects.latest("pk")
+    where = reverse("change_line_new", args=[change_set.pk])
+    answer = client.post(where, {"model": "rate", "key": firm.rate.pk, "line_action": "change", "amount": amount})
+    assert answer.status_code == 303, answer.content
+    return change_set
+
+
+def page(client: Client, change_set: ChangeSet) -> str:
+    return client.get(reverse("change_set", args=[change_set.pk])).content.decode()
+
+
+def act(client: Client, change_set: ChangeSet, action: str, **more: Any) -> Any:
+    return client.post(reverse("change_set", args=[change_set.pk]), {"action": action, **more})
+
+
+def test_a_change_is_written_seen_submitted_approved_and_rolled_back(firm: Firm) -> None:
+    desk.ready(firm, 4)
+    fay, cleo = signed_in(desk.analyst(firm)), signed_in(controller(firm))
+    change_set = write(fay, firm)
+    text = page(fay, change_set)
+    assert "<del>120</del>" in text
+    assert "<ins>125.00</ins>" in text or "<ins>125</ins>" in text
+    assert act(fay, change_set, "submit").status_code == 303
+    change_set.refresh_from_db()
+    assert "3,840.00 → 4,000.00 USD" in page(cleo, change_set)
+    inbox = cleo.get(reverse("approvals")).content.decode()
+    assert "Changes that wait for you" in inbox
+    assert "Another rate" in inbox
+    confirm = cleo.get(reverse("change_decide", args=[change_set.pk, "approve"])).content.decode()
+    assert change_set.content_hash in confirm
+    assert "<del>120</del>" in confirm
+    assert act(cleo, change_set, "approve", hash=change_set.content_hash, comment="read it").status_code == 303
+    text = page(fay, change_set)
+    assert "Exactly what the dry-run said" in text
+    assert Rate.objects.get(pk=firm.rate.pk).amount == 125
+    answer = act(fay, change_set, "roll-back", comment="the letter was wrong")
+    back = ChangeSet.objects.latest("pk")
+    assert answer["Location"] == reverse("change_set", args=[back.pk])
+    assert "It undoes" in page(fay, back)
+
+
+def test_the_form_is_made_from_the_kind_and_says_what_cannot_stand_at_its_field(firm: Firm) -> None:
+    fay = signed_in(desk.analyst(firm))
+    change_set = write(fay, firm)
+    where = reverse("change_line_new", args=[change_set.pk])
+    for kind in changes.KINDS:
+        if kind.code == "grant":
+            continue
+        text = fay.get(where, {"model": kind.code, "action": "add"}).content.decode()
+        assert all(f'name="{column.name}"' in text for column in kind.columns), kind.code
+    found = fay.get(where, {"model": "project", "find": "2213"}).content.decode()
+    assert f"?model=project&amp;key={desk.near_id()}" in found
+    answer = fay.post(reverse("change_line", args=[change_set.pk, 1]), {
+        "model": "rate", "key": firm.rate.pk, "line_action": "change", "amount": "12,5", "valid_to": "2025-01-01",
+    })  # fmt: skip
+    assert answer.status_code == 422
+    text = answer.content.decode()
+    assert "is not a decimal number" in text
+    assert 'value="12,5"' in text
+    assert ChangeSet.objects.get(pk=change_set.pk).lines.get().values == {"amount": "125.00"}
+    out = fay.post(reverse("change_line", args=[change_set.pk, 1]), {"action": "take-out", "model": "rate"})
+    assert out.status_code == 303
+    assert not change_set.lines.exists()
+    assert act(fay, change_set, "submit").status_code == 422
+
+
+def test_what_was_edited_meanwhile_is_not_approved_and_a_reject_needs_a_word(firm: Firm) -> None:
+    fay, cleo = signed_in(desk.analyst(firm)), signed_in(controller(firm))
+    change_set = write(fay, firm)
+    act(fay, change_set, "submit")
+    seen = ChangeSet.objects.get(pk=change_set.pk).content_hash
+    fay.post(reverse("change_edit", args=[change_set.pk]), {"title": "Another rate", "reason": "another letter"})
+    act(fay, change_set, "submit")
+    answer = act(cleo, change_set, "approve", hash=seen)
+    assert answer.status_code == 422
+    assert "not what you looked at any more" in answer.content.decode()
+    assert act(cleo, change_set, "reject", comment="").status_code == 422
+    now = ChangeSet.objects.get(pk=change_set.pk).content_hash
+    assert act(cleo, change_set, "reject", comment="124, says the letter", hash=now).status_code == 303
+    assert "124, says the letter" in page(fay, change_set)
+    assert act(fay, change_set, "approve").status_code == 422
+
+
+def test_above_the_limit_the_approver_is_asked_to_sign_in_once_more(firm: Firm) -> None:
+    desk.ready(firm, 2)
+    firm.entity.policy = {"step_up_amount": {"*": "100"}}
+    firm.entity.save()
+    user = controller(firm)
+    fay, cleo = signed_in(desk.analyst(firm)), Client()
+    cleo.post(reverse("account_login"), {"login": "cleo", "password": PASSWORD})
+    change_set = write(fay, firm)
+    act(fay, change_set, "submit")
+    assert "You are asked to sign in once more" in page(cleo, change_set)
+    answer = act(cleo, change_set, "approve")
+    again = answer["Location"]
+    assert again.startswith(reverse("account_reauthenticate"))
+    assert ChangeSet.objects.get(pk=change_set.pk).state == "submitted"
+    assert cleo.post(again, {"password": PASSWORD}).status_code == 302
+    assert act(cleo, change_set, "approve").status_code == 303
+    done = ChangeSet.objects.get(pk=change_set.pk)
+    assert (done.state, done.decided_by) == ("applied", user)
+
+
+def test_an_emergency_is_applied_at_once_and_reviewed_by_another_on_its_page(firm: Firm) -> None:
+    controller(firm)
+    other = signed_in(controller(firm, "carl"))
+    cleo = Client()
+    cleo.post(reverse("account_login"), {"login": "cleo", "password": PASSWORD})
+    cleo.post(reverse("change_new"), {"title": "Close October", "reason": "wrong postings", "emergency": "on"})
+    change_set = ChangeSet.objects.get()
+    month = AccountingPeriod.objects.get(entity=firm.entity, code="2026-10")
+    where = reverse("change_line_new", args=[change_set.pk])
+    cleo.post(where, {"model": "period", "key": month.pk, "line_action": "change", "state": "closing"})
+    again = act(cleo, change_set, "emergency")["Location"]
+    cleo.post(again, {"password": PASSWORD})
+    assert act(cleo, change_set, "emergency").status_code == 303
+    month.refresh_from_db()
+    assert month.state == "closing"
+    assert "Emergency, to review" in other.get(reverse("approvals")).content.decode()
+    assert act(other, change_set, "review", comment="right").status_code == 303
+    assert "<q>right</q>" in page(cleo, change_set)
+
+
+def test_the_inbox_says_when_nothing_waits_and_how_much_of_ones_own_does(firm: Firm) -> None:
+    analyst = desk.analyst(firm)
+    fay, cleo = signed_in(analyst), signed_in(controller(firm))
+    change_set = write(fay, firm)
+    assert "Nothing waits for approval" in cleo.get(reverse("approvals")).content.decode()
+    act(fay, change_set, "submit")
+    for address in (reverse("approvals"), f"{reverse('changes')}?tab=open"):
+        assert "1 of yours waits for a controller." in fay.get(address).content.decode()
+    text = cleo.get(f"{reverse('changes')}?tab=open").content.decode()
+    assert 'data-shortcut="approve"' in text
+    assert 'data-shortcut="approve"' not in fay.get(reverse("changes")).content.decode()
+
+
+def test_who_holds_no_role_that_proposes_writes_nothing_and_another_entity_sees_nothing(firm: Firm) -> None:
+    fay = signed_in(desk.analyst(firm))
+    change_set = write(fay, firm)
+    auditor = signed_in(world.user("otto", GrantRole.AUDITOR, firm.entity))
+    assert auditor.get(reverse("change_new")).status_code == 403
+    assert auditor.get(reverse("change_edit", args=[change_set.pk])).status_code == 403
+    assert "Another rate" in page(auditor, change_set)
+    assert act(auditor, change_set, "submit").status_code == 403
+    gb = signed_in(world.user("gus", GrantRole.CONTROLLER, world.entity("GB", "GBP")))
+    assert gb.get(reverse("change_set", args=[change_set.pk])).status_code == 404
+    assert "Another rate" not in gb.get(reverse("changes")).content.decode()
+    where = reverse("change_line_new", args=[change_set.pk])
+    assert gb.get(where, {"model": "rate", "key": firm.rate.pk}).status_code == 404
+
+
+def test_lists_ask_as_often_for_many_change_sets_as_for_few(firm: Firm) -> None:
+    analyst, client = desk.analyst(firm), signed_in(controller(firm))
+
+    def some(count: int) -> None:
+        for number in range(count):
+            line = Line("rate", firm.rate.pk, "change", {"amount": str(200 + number)})
+            changes.submit(changes.draft(by=analyst, title=f"{number}", reason="x", lines=[line]), analyst)
+
+    addresses = (reverse("changes"), reverse("approvals"), f"{reverse('changes')}?facet=model")
+    some(2)
+    few = {address: queries(client, address) for address in addresses}
+    some(10)
+    assert all(queries(client, address) <= few[address] for address in addresses)
+
+
+def queries(client: Client, address: str) -> int:
+    """How many statements an answer costs, once everything is warm."""
+    client.get(address)
+    with CaptureQueriesContext(connection) as counted:
+        assert client.get(address).status_code == 200
+    return len(counted)
