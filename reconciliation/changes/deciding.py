@@ -159,11 +159,11 @@ def review(change_set: ChangeSet, by: User, comment: str) -> ChangeSet:
 
 
 def preview(change_set: ChangeSet) -> dict[str, Any]:
-    """The dry-run of what is written now, in figures; kept where it was submitted. Raises ChangeRefused."""
+    """The dry-run of what is written now, in figures; kept until it is decided. Raises ChangeRefused."""
     with transaction.atomic():
         locked = lock(change_set)
         look(locked)
-        if locked.state == State.SUBMITTED:
+        if locked.state in (State.DRAFT, State.SUBMITTED):
             locked.save(update_fields=["preview", "previewed_at", "fingerprint"])
     change_set.refresh_from_db()
     return dict(locked.preview)

@@ -41,6 +41,7 @@ from reconciliation import changes, proposals
 from reconciliation.filters import OperationFilter, ProposalFilter
 from reconciliation.models import ChangeSet, Operation, Proposal
 from reconciliation.views import change_tables
+from reconciliation.views.change_tables import waiting_for
 from reconciliation.views.changes import waiting_rows
 
 AWAITING = Q(state=Operation.State.AWAITING)
@@ -144,7 +145,8 @@ class ApprovalList(ListScreen):
             url = "?tab=mine" if own else f"{reverse('changes')}?tab=mine"
             words = f"{own + changed:,} of yours {'waits' if own + changed == 1 else 'wait'} for a controller."
             return Empty("Nothing waits for you", words, url, "See yours")
-        return Empty("Nothing waits for approval", "A fix above the limit of one person waits here for a second one.")
+        title = "No fix waits for approval" if waiting_for(user).exists() else "Nothing waits for approval"
+        return Empty(title, "A fix above the limit of one person waits here for a second one.")
 
 
 class ProposalList(ListScreen):

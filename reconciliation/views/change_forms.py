@@ -49,6 +49,8 @@ class DraftForm(forms.Form):
 class LineForm(forms.Form):
     """One record in the fields of its kind, as texts; what they mean is read where a file's would be."""
 
+    use_required_attribute = False  # what is missing is said by whoever reads the line, with everything else
+
     def __init__(self, *args: Any, kind: Kind, **more: Any) -> None:
         super().__init__(*args, **more)
         for column in kind.columns:
@@ -63,7 +65,8 @@ def field_of(kind: Kind, column: Column) -> forms.Field:
     """The form field of a column: a choice, a day, yes or no, a table as JSON, or text."""
     given = next((part for part in kind.model._meta.concrete_fields if part.attname == column.sets), None)
     label = column.name.replace("_", " ").capitalize()
-    common: dict[str, Any] = {"label": label, "required": False, "help_text": _sentence(column.help)}
+    help_text = "" if column.help in (column.name, label) else _sentence(column.help)
+    common: dict[str, Any] = {"label": label, "required": column.required, "help_text": help_text}
     if isinstance(given, JSONField):
         return forms.CharField(widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false"}), **common)
     if isinstance(given, BooleanField):
@@ -71,9 +74,8 @@ def field_of(kind: Kind, column: Column) -> forms.Field:
     if isinstance(given, DateField):
         return forms.CharField(widget=forms.DateInput(attrs={"type": "date"}), **common)
     if isinstance(given, CharField) and given.choices:
-        return forms.ChoiceField(
-            choices=[("", "—"), *((str(code), str(word)) for code, word in given.flatchoices)], **common
-        )
+        words = [("", "—"), *((str(code), str(word)) for code, word in given.flatchoices)]
+        return forms.ChoiceField(choices=words, **{**common, "help_text": ""})
     return forms.CharField(**common)
 
 
@@ -266,6 +268,7 @@ def _text(value: Any) -> str:
 def _mark(form: LineForm, refusal: ChangeRefused, number: int) -> None:
     """Say every problem at its field; what belongs to another line, or to none, above the form."""
     form.is_valid()
+    form.errors.clear()
     if not refusal.problems:
         form.add_error(None, str(refusal))
     for problem in refusal.problems:

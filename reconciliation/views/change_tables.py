@@ -46,12 +46,11 @@ class DecideColumn(Column):
             verbose_name="Decide", empty_values=(), orderable=False, accessor="pk", exclude_from_export=True
         )
 
-    def render(self, record: ChangeSet) -> SafeString | str:
+    def render(self, value: Sequence[tuple[str, str, str]], record: ChangeSet) -> SafeString:
         """The decisions, each with its key."""
-        steps = getattr(record, "steps", ())
         links = (
             (reverse("change_decide", args=[record.pk, step]), key, word, f"{word}: {record.title}")
-            for step, key, word in steps
+            for step, key, word in value
         )
         return format_html_join(
             " ",
@@ -68,7 +67,7 @@ class ChangeSetTable(Table):
         drawer=False,
     )  # fmt: skip
     entities = TextColumn(accessor="pk", orderable=False, verbose_name="Entities")
-    lines = NumberColumn(accessor="line_count", verbose_name="Records")
+    lines = NumberColumn(accessor="line_count", verbose_name="Records", optional=True)
     passes = NumberColumn(accessor="preview__passes__entries", orderable=False, verbose_name="Pass")
     fails = NumberColumn(accessor="preview__fails__entries", orderable=False, verbose_name="Fail", optional=True)
     repriced = NumberColumn(accessor="preview__repriced__entries", orderable=False, verbose_name="Other price")
@@ -76,7 +75,9 @@ class ChangeSetTable(Table):
     effective_on = DayColumn(verbose_name="Takes effect")
     by = TextColumn(accessor="created_by__username", order_by="created_by__username", verbose_name="By")
     created = WhenColumn(accessor="created_at", order_by="created_at", verbose_name="When")
-    decided = TextColumn(accessor="decided_by__username", order_by="decided_by__username", verbose_name="Decided by")
+    decided = TextColumn(
+        accessor="decided_by__username", order_by="decided_by__username", verbose_name="Decided by", optional=True
+    )
     state = StateColumn(TONES)
     decide = DecideColumn()
 

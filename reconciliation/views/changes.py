@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from allauth.account.internal.flows.reauthentication import did_recently_reauthenticate
 from django.contrib import messages
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -119,11 +119,17 @@ def told(change_set: ChangeSet, user: Any) -> list[Told]:
     found = []
     for line in change_set.lines.order_by("position"):
         kind = changes.BY_CODE[line.model]
-        fields = [one for one in changes_of(line.before, line.after) if one.differs]
+        sides = (_in_order(kind, cells) for cells in (line.before, line.after))
+        fields = [one for one in changes_of(*sides) if one.differs]
         pk = line.key or line.made
         url = address_of(user, kind.model._meta.model_name or "", str(pk)) if pk else ""
         found.append(Told(line, kind, fields, url))
     return found
+
+
+def _in_order(kind: changes.Kind, cells: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The fields of a record in the order of its form."""
+    return cells and {column.name: cells[column.name] for column in kind.columns if column.name in cells}
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +309,8 @@ def _review(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
 
 
 def _preview(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
+    if not changes.may_write(change_set, user) and not changes.may_decide(change_set, user):
+        raise PermissionDenied("The dry-run is made again by who writes it or decides on it.")
     changes.preview(change_set)
     messages.success(request, "This is the dry-run of now.")
     return ""

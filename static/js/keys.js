@@ -16,7 +16,8 @@ const isNowhere = (element) => element === document.body || Boolean(element.clos
 
 const confirmForm = (target) => {
   const open = [...document.querySelectorAll("dialog[open] form, #drawer[open] form")];
-  const form = target.closest?.("form") ?? open.find((one) => one.querySelector("[data-confirm]")) ?? open[0];
+  const form = target.closest?.("form") ?? open.find((one) => one.querySelector("[data-confirm]")) ?? open[0]
+    ?? document.querySelector("main form[data-confirms]"); // the one thing that a page is there to confirm
   const button = form?.querySelector("[data-confirm], button.primary[type=submit]");
   if (button && !button.disabled) form.requestSubmit(button);
   return Boolean(button);

@@ -67,6 +67,8 @@ def test_a_change_is_written_seen_submitted_approved_and_rolled_back(firm: Firm)
     text = page(fay, change_set)
     assert "<del>120</del>" in text
     assert "<ins>125.00</ins>" in text or "<ins>125</ins>" in text
+    act(fay, change_set, "preview")
+    assert "3,840.00 → 4,000.00 USD" in page(fay, change_set)
     assert act(fay, change_set, "submit").status_code == 303
     change_set.refresh_from_db()
     assert "3,840.00 → 4,000.00 USD" in page(cleo, change_set)
@@ -189,6 +191,7 @@ def test_who_holds_no_role_that_proposes_writes_nothing_and_another_entity_sees_
     assert auditor.get(reverse("change_edit", args=[change_set.pk])).status_code == 403
     assert "Another rate" in page(auditor, change_set)
     assert act(auditor, change_set, "submit").status_code == 403
+    assert act(auditor, change_set, "preview").status_code == 403
     gb = signed_in(world.user("gus", GrantRole.CONTROLLER, world.entity("GB", "GBP")))
     assert gb.get(reverse("change_set", args=[change_set.pk])).status_code == 404
     assert "Another rate" not in gb.get(reverse("changes")).content.decode()
