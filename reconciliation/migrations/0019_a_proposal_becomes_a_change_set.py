@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("reconciliation", "0015_change_sets"),
+        ("reconciliation", "0018_decisions_about_bills"),
     ]
 
     operations = [
