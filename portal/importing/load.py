@@ -6,7 +6,7 @@ beforehand, so that rows may point at each other in any order. Each table takes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -35,12 +35,19 @@ class Load:
     is_lenient = False  # an operator's first load: what breaks a rule of quality is a warning
 
     def __init__(
-        self, tables: Sequence[Table], known: Sequence[Table] = (), *, suggests: bool = True, leaves_word: bool = True
+        self,
+        tables: Sequence[Table],
+        known: Sequence[Table] = (),
+        *,
+        suggests: bool = True,
+        leaves_word: bool = True,
+        examine: Callable[[Load], None] | None = None,
     ) -> None:
         """`tables` in the order in which they are written; `known` are only pointed at.
 
         Without `suggests` no near code is named: whoever reads may not see every entity's. Without `leaves_word` the caller
-        validates again what `concerns` names, and word of the change is left as handled.
+        validates again what `concerns` names, and word of the change is left as handled. `examine` sees the rows once they
+        point at something, before anything more is said of them: what it finds bad is not looked at any further.
         """
         self.tables = {table.name: table for table in (*known, *tables)}
         self.order = [table.name for table in tables]
@@ -48,7 +55,7 @@ class Load:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self.concerns: dict[str, set[int]] = {}  # kind of change to the ids of what was written
-        self.suggests, self.leaves_word = suggests, leaves_word
+        self.suggests, self.leaves_word, self.examine = suggests, leaves_word, examine
         self.unreadable: set[str] = set()  # tables whose input could not be read: pointing at them proves nothing
         self._ids: dict[str, dict[Key, int]] = {}
         self._suggested: dict[tuple[str, Key], str] = {}
@@ -82,6 +89,8 @@ class Load:
             self._read(self.tables[name])
         for name in self.order:
             self._resolve(self.tables[name])
+        if self.examine is not None:
+            self.examine(self)
         for name in self.order:
             table, rows = self.tables[name], self.rows.get(name, [])
             if not rows:

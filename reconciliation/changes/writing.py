@@ -174,7 +174,10 @@ def _visible(model: type[models.Model], viewer: User | None) -> Any:
 def _load(asked: Sequence[_Asked], viewer: User | None, starts_on: date) -> Load:
     """The lines as rows of a load, checked. Raises Refused."""
     sees_all = viewer is None or None in entities_held(viewer, None)
-    load = Load([kind.table for kind in KINDS], POINTED_AT, suggests=sees_all, leaves_word=False)
+    load = Load(
+        [kind.table for kind in KINDS], POINTED_AT, suggests=sees_all, leaves_word=False,
+        examine=None if sees_all else lambda load: _refuse_unseen(load, asked, viewer),
+    )  # fmt: skip
     for one in asked:
         if one.removes:
             continue
@@ -183,8 +186,6 @@ def _load(asked: Sequence[_Asked], viewer: User | None, starts_on: date) -> Load
             cells = {**cells, **_ended(one, starts_on)}
         one.row = load.address(one.kind.table.name, one.place, cells, one.line.key)
     load.check()
-    if not sees_all:
-        _refuse_unseen(load, asked, viewer)
     return load
 
 
@@ -202,7 +203,9 @@ def _refuse_unseen(load: Load, asked: Sequence[_Asked], viewer: User | None) -> 
             if column.refers is None or one.row is None or one.row.values.get(column.name) is None:
                 continue
             name, key = column.refers(one.row.values)
-            wanted[name][load.ids_of(name)[key]].append((one, column.name))
+            found = load.ids_of(name).get(key)
+            if found is not None:
+                wanted[name][found].append((one, column.name))
     made = {one.row.pk for one in asked if one.row is not None and one.row.standing is None}
     for name, places in wanted.items():
         table = load.tables[name]
@@ -211,8 +214,6 @@ def _refuse_unseen(load: Load, asked: Sequence[_Asked], viewer: User | None) -> 
             for one, field_name in places[pk]:
                 if one.row is not None:
                     load.problem(one.row, field_name, one.row.values[field_name], f"is not known as {table.noun}.")
-    if load.problems:
-        raise Refused(load.problems)
 
 
 def _remove(asked: Sequence[_Asked], reason: str, actor: User | None) -> None:

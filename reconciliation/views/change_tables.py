@@ -42,9 +42,7 @@ class DecideColumn(Column):
     """What the person may decide about a row, opened beside the list with the summary of what it lets happen."""
 
     def __init__(self) -> None:
-        super().__init__(
-            verbose_name="Decide", empty_values=(), orderable=False, accessor="pk", exclude_from_export=True
-        )
+        super().__init__(verbose_name="Decide", orderable=False, accessor="steps", exclude_from_export=True)
 
     def render(self, value: Sequence[tuple[str, str, str]], record: ChangeSet) -> SafeString:
         """The decisions, each with its key."""

@@ -50,7 +50,9 @@ def screens(firm: Firm, people: tuple[User, User]) -> dict[str, str]:
 
     applied = changes.submit(written("ACM-2213 was closed in 2019", Line("project_status", None, "add", status)), fay)
     changes.apply(changes.approve(applied, cleo, "as the project manager says"))
-    rejected = changes.submit(written("Senior consultants at 90", Line("rate", firm.rate.pk, "change", {"amount": "90"})), fay)
+    rejected = changes.submit(
+        written("Senior consultants at 90", Line("rate", firm.rate.pk, "change", {"amount": "90"})), fay
+    )
     changes.reject(rejected, cleo, "the letter says 125")
     waiting = changes.submit(written("Senior consultants at 125 from October", rate), fay)
     draft = written("A cap for ACME", Line("contract", firm.contract.pk, "change", {"cap_amount": "50000"}))

@@ -21,7 +21,7 @@ from portal.models import ApiToken, GrantRole, LedgerEntry, LegalEntity, ReadBac
 from portal.records import Reference, SourceStatus
 from portal.sql import now
 from reconciliation import validation
-from reconciliation.models import ReconciliationResult, ReconciliationRun
+from reconciliation.models import ChangeSet, ReconciliationResult, ReconciliationRun
 from tests import world
 from tests.integrations import outbound
 from tests.reconciliation import firm as firms
@@ -79,6 +79,13 @@ def fill(firm: Firm, number: int, first: int = 1) -> None:
         )
         for each in entries
     )
+    ada = User.objects.filter(username="ada").first() or world.user("ada", GrantRole.ANALYST, firm.entity)
+    for n in range(first, first + number):
+        change_set = ChangeSet.objects.create(title=f"Rate {n}", reason="a letter", created_by=ada, created_at=now())
+        change_set.entities.add(firm.entity)
+        change_set.lines.create(
+            position=1, model="rate", key=firm.rate.pk, action="change", values={"amount": str(200 + n)}
+        )
 
 
 def read(client: Client, address: str) -> dict[str, Any]:
