@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("reconciliation", "0018_decisions_about_bills"),
+        ("reconciliation", "0022_how_near_the_best_suggestion_is"),
     ]
 
     operations = [
