@@ -127,7 +127,9 @@ class SearchScreen(Screen):
         named = Q(external_id=words) | Q(versions__number=words)
         for bill in self._seen(Invoice.objects).filter(named).select_related("current", "entity").distinct()[:SHOWN]:
             now = bill.current
-            note = f"{bill.entity.code} · {figures.amount(now.total, now.currency)} {now.currency} · {now.customer_name}"
+            note = (
+                f"{bill.entity.code} · {figures.amount(now.total, now.currency)} {now.currency} · {now.customer_name}"
+            )
             url = reverse("bill", args=[bill.pk])
             yield Hit("Bills", str(bill), note, url, now.get_status_display(), is_exact=True)
         paid = self._seen(Payment.objects).filter(named | Q(versions__reference=words))

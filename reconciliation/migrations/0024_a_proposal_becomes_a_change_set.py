@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("reconciliation", "0022_how_near_the_best_suggestion_is"),
+        ("reconciliation", "0023_booked_work_whose_rate_changed"),
     ]
 
     operations = [
