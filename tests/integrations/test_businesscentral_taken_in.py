@@ -1,17 +1,18 @@
-"""Business Central's webhooks at our own door: subscriptions made and renewed, notifications that are only hints."""
+"""Business Central on the real way in: subscriptions made and renewed, notifications as hints, bills as versions."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from integrations import hints, subscriptions, webhooks
-from integrations.models import InboxMessage, RefusedDelivery
+from integrations import hints, inbox, streams, subscriptions, webhooks
+from integrations.models import InboxMessage, RefusedDelivery, Run, Stream
 from integrations.sandbox.businesscentral.vendor import CLIENT_SECRET
-from portal.models import Connection
+from portal.models import Connection, Invoice, InvoiceVersion
 from tests import world
-from tests.integrations.bc_account import guid
+from tests.integrations.bc_account import INVOICE, guid
 from tests.integrations.contract import Bench
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,3 +71,39 @@ def test_without_a_state_of_ours_no_webhook_is_asked_for(connection: Connection,
     connection.save()
     assert "not used" in subscriptions.keep(connection.pk)
     assert businesscentral.control("businesscentral/inspect")["subscriptions"] == []
+
+
+def read(connection: Connection, name: str) -> list[tuple[str, str]]:
+    """Read a stream now and take in what came; every record's number with what became of it."""
+    stream, _ = Stream.objects.get_or_create(connection=connection, name=name, defaults={"every_seconds": 900})
+    Stream.objects.filter(pk=stream.pk).update(next_due_at=None, usual_volume=0)
+    run = streams.pull(stream.pk)
+    assert run is not None
+    assert run.state == Run.State.DONE, run.failure
+    inbox.take_in_everything(connection.pk)
+    failed = InboxMessage.objects.filter(connection=connection, stream=name, state="failed")
+    return list(failed.values_list("external_id", "failure"))
+
+
+def test_bills_come_in_as_versions_and_a_payment_that_keeps_the_stamp_is_one_of_them(
+    connection: Connection, businesscentral: Bench
+) -> None:
+    assert read(connection, "sales_invoices") == []
+    assert read(connection, "sales_credit_memos") == []
+
+    def bill(number: str) -> list[tuple[int, str, Decimal | None]]:
+        found = InvoiceVersion.objects.filter(number=number).order_by("version")
+        return list(found.values_list("version", "status", "balance"))
+
+    assert bill("PS-INV100001") == [(1, "open", Decimal(1190))]
+    assert bill("PS-INV100002") == [(1, "draft", None)]
+    assert bill("PS-CR100001") == [(1, "paid", None)]
+    note = Invoice.objects.get(current__number="PS-CR100001")
+    assert note.credits is not None
+    assert note.credits.current.number == "PS-INV100001"
+
+    for paid in (500, 690):
+        pay = {"do": "pay", "invoice": INVOICE.format(1), "amount": paid, "moves_stamp": False}
+        businesscentral.control("businesscentral/seed", {"actions": [pay]})
+        assert read(connection, "sales_invoices") == []
+    assert bill("PS-INV100001")[1:] == [(2, "part_paid", Decimal(690)), (3, "paid", Decimal(0))]
