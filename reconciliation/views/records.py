@@ -209,7 +209,7 @@ def _keys(model: str, record: Model, user: Any) -> list[Mapping]:
     rows = (
         Mapping.objects.visible_to(user).filter(kind=kind, internal_id=record.pk).select_related("connection", "entity")
     )
-    return list(rows.order_by("connection__name", "valid_from")[:SHOWN])
+    return list(rows.defer("entries", "hours", "money").order_by("connection__name", "valid_from")[:SHOWN])
 
 
 def _hanging(name: str, field: str, record: Model, user: Any) -> Hanging:
