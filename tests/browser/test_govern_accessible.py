@@ -16,13 +16,14 @@ from reconciliation import onboarding
 from reconciliation.onboarding import rehearsing
 from tests.browser.test_desk_accessible import FITS, SMALL
 from tests.browser.test_screen_kit import violations
-from tests.reconciliation.newcomer import MONTH, Newcomer, bring_in, weekdays
+from tests.reconciliation.newcomer import MONTH, Newcomer, bring_in, on_27_november, weekdays
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+__all__ = ["on_27_november"]
 
 
 @pytest.fixture
-def screens() -> tuple[Any, dict[str, str]]:
+def screens(on_27_november: None) -> tuple[Any, dict[str, str]]:
     """A controller, and an address for each screen."""
     newcomer = bring_in()
     firm, cleo = newcomer.firm, newcomer.cleo

@@ -1,9 +1,9 @@
 """`python -m tests.faults.nursery`: forks workers, lets them work side by side, and tells how each ended.
 
 A line is a JSON list of jobs, each [what, number, failpoint]: "deliver" is a shift at a target (recover, deliver, read back),
-"operation" a bulk fix in chunks of two rows. The answer is a JSON list: the signal that ended each worker, 0 for a good end, or
-1 with the error on stderr. Forking from a process that has loaded everything and holds no database connection starts a worker
-in milliseconds; workers that wait for a time-out or a lease wait together.
+"operation" a bulk fix in chunks of two rows, "rehearsal" a month in shadow. The answer is a JSON list: the signal that ended each
+worker, 0 for a good end, or 1 with the error on stderr. Forking from a process that has loaded everything and holds no database
+connection starts a worker in milliseconds; workers that wait for a time-out or a lease wait together.
 """
 
 from __future__ import annotations
@@ -46,9 +46,29 @@ def _operation(operation_id: int, failpoint: str) -> None:
     operations.run(operation_id)
 
 
+def _rehearsal(rehearsal_id: int, failpoint: str) -> None:
+    from integrations import rehearsals
+    from reconciliation.onboarding import rehearsing
+
+    def killed(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    end = vars(rehearsing)["_end"]
+
+    def written_and_killed(*arguments: Any, **more: Any) -> None:
+        vars(rehearsing)["portal_sql"].rows = killed  # asked for the moment of the end, once the lines are written
+        end(*arguments, **more)
+
+    patched = {"while-judging": ("compare", killed), "while-writing": ("_end", written_and_killed)}
+    if failpoint:
+        name, stand_in = patched[failpoint]
+        vars(rehearsing)[name] = stand_in
+    rehearsals.answer(rehearsal_id)
+
+
 def _work(what: str, number: int, failpoint: str) -> int:
     try:
-        {"deliver": _deliver, "operation": _operation}[what](number, failpoint)
+        {"deliver": _deliver, "operation": _operation, "rehearsal": _rehearsal}[what](number, failpoint)
     except Exception:
         traceback.print_exc()
         return 1

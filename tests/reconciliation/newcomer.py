@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from django.utils import timezone
 
 from portal import audit, sql
@@ -20,6 +21,12 @@ from tests.reconciliation.firm import Firm, build
 
 MONTH = date(2026, 10, 1)
 CUT_OVER = date(2026, 11, 1)
+
+
+@pytest.fixture
+def on_27_november(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The day on which the checklist is asked; what is leased goes by the database's own clock."""
+    monkeypatch.setattr(sql, "now", lambda: datetime(2026, 11, 27, 12, tzinfo=UTC))
 
 
 @dataclass

@@ -20,9 +20,20 @@ from reconciliation.onboarding.checklist import FAILS, MET, NOT_ASKED
 from reconciliation.validation import owing
 from tests import world
 from tests.reconciliation.firm import build, person, project
-from tests.reconciliation.newcomer import CUT_OVER, MONTH, Newcomer, bring_in, cut_over, finish, was_tested, weekdays
+from tests.reconciliation.newcomer import (
+    CUT_OVER,
+    MONTH,
+    Newcomer,
+    bring_in,
+    cut_over,
+    finish,
+    on_27_november,
+    was_tested,
+    weekdays,
+)
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures(on_27_november.__name__)]
+__all__ = ["on_27_november"]
 Outcome = RehearsedLine.Outcome
 
 

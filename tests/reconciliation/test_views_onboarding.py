@@ -18,9 +18,10 @@ from reconciliation.models import CutOver, Onboarding, Rehearsal, RehearsedLine
 from reconciliation.onboarding import rehearsing
 from tests import world
 from tests.reconciliation.firm import build
-from tests.reconciliation.newcomer import MONTH, Newcomer, bring_in, finish, weekdays
+from tests.reconciliation.newcomer import MONTH, Newcomer, bring_in, finish, on_27_november, weekdays
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures(on_27_november.__name__)]
+__all__ = ["on_27_november"]
 
 
 @pytest.fixture

@@ -111,6 +111,18 @@ INTERCOMPANY = Table(
     columns=(
         pointer("provider", "entities", "code of the entity that employs", required=True),
         pointer("receiver", "entities", "code of the entity whose project it is", required=True),
+        pointer(
+            "price_list",
+            "rate_cards",
+            "code of the rate card by which the provider charges, in the provider's currency",
+            key=("price_list", "price_list_version"),
+        ),
+        Column(
+            name="price_list_version",
+            parse=cells.whole(least=1, most=9999),
+            empty=1,
+            help="version of that card; 1 where empty",
+        ),
         first_day(required=False, empty=ALWAYS),
         last_day(),
     ),
