@@ -66,7 +66,7 @@ NAVIGATION = (
         url_name="onboardings",
         position=70,
         group="Govern",
-        key="b",
+        key="n",
         roles=onboarding.READERS,
         badge=onboarding.badge,
     ),
