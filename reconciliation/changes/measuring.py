@@ -24,6 +24,7 @@ from reconciliation.changes.kinds import BY_CODE
 from reconciliation.changes.lines import Line
 from reconciliation.changes.writing import Written, write
 from reconciliation.sql import affected as affected_sql
+from reconciliation.sql import billing as billing_sql
 from reconciliation.sql import changes as sql
 from reconciliation.validation import admit_unrouted, booked_otherwise, recheck
 
@@ -249,7 +250,8 @@ def _reversible(after: Booked) -> dict[str, Any]:
         moved.append(entry_id)
         money[entry.currency]["before"] += entry.amount or Decimal(0)
         money[figures.currency]["after"] += figures.amount or Decimal(0)
-    return {"entries": len(moved), "money": _plain(money), "named": sorted(moved)[:NAMED]}
+    billed = {one.entry_id for one in billing_sql.billed_of(moved)} if moved else set()
+    return {"entries": len(moved), "billed": len(billed), "money": _plain(money), "named": sorted(moved)[:NAMED]}
 
 
 def _said(figures: Any) -> tuple[Any, ...]:

@@ -27,7 +27,7 @@ from portal.models import (
 )
 from portal.records import Reference
 from reconciliation import changes, validation
-from reconciliation.changes import ChangeRefused, Line
+from reconciliation.changes import ChangeRefused, Line, drafting
 from reconciliation.models import ChangeLine, ChangeSet, ExceptionCase, Route
 from tests import world
 from tests.reconciliation import desk
@@ -441,11 +441,29 @@ def test_what_is_booked_and_would_be_something_else_is_counted_and_left_alone(
     open_now = desk.ready(firm, 1, start=6000)
     change_set = applied(fay, cleo, rate_line(firm))
     booked = change_set.preview["booked"]
-    assert (booked["entries"], booked["named"]) == (2, posted)
+    assert (booked["entries"], booked["billed"], booked["named"]) == (2, 0, posted)
     assert booked["money"] == {"USD": {"after": "2000.0000", "before": "1920.0000"}}
     assert [state(entry) for entry in posted] == ["posted", "posted"]
     assert {firms.entry(entry).amount for entry in posted} == {Decimal(960)}
     assert firms.entry(open_now[0]).amount == Decimal(1000)
+
+
+def test_a_dry_run_that_reaches_too_many_is_made_by_a_worker_and_nobody_approves_before(
+    firm: Firm, fay: User, cleo: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.ready(firm, 2)
+    monkeypatch.setattr(drafting, "INLINE", 1)
+    change_set = submitted(fay, rate_line(firm))
+    assert (change_set.state, change_set.previewed_at, change_set.preview) == ("submitted", None, {})
+    with pytest.raises(ChangeRefused, match="dry-run is not made yet"):
+        changes.approve(change_set, cleo)
+    assert [pk for pk, _ in changes.due()] == [change_set.pk]
+    changes.run(change_set.pk)
+    change_set.refresh_from_db()
+    assert change_set.preview["repriced"]["entries"] == 2
+    assert changes.due() == []
+    changes.approve(change_set, cleo)
+    assert [pk for pk, _ in changes.due()] == [change_set.pk]
 
 
 def test_a_code_that_was_re_pointed_moves_the_entries_that_it_named_before(firm: Firm, fay: User, zoe: User) -> None:
