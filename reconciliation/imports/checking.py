@@ -13,7 +13,6 @@ from typing import Any
 
 from django.db import models, transaction
 
-from portal.importing.domains import KNOWN, TABLES
 from portal.importing.headings import known_headings
 from portal.importing.load import Load
 from portal.importing.problems import Refused
@@ -21,7 +20,8 @@ from portal.importing.sheets import read
 from portal.importing.tables import Row
 from portal.models import User
 from portal.views.governed import visible
-from reconciliation.changes import BY_CODE, Action, Line
+from reconciliation.changes import BY_CODE, KINDS, Action, Line
+from reconciliation.changes.kinds import POINTED_AT
 from reconciliation.changes.words import cells_of
 from reconciliation.models import MasterImport
 
@@ -95,7 +95,7 @@ class _Load(Load):
     """A load that keeps every problem with its row."""
 
     def __init__(self) -> None:
-        super().__init__(TABLES, KNOWN, suggests=False)
+        super().__init__([kind.table for kind in KINDS], POINTED_AT, suggests=False)
         self.of_row: dict[int, list[tuple[str, str, str]]] = defaultdict(list)
         self.warned: dict[int, list[tuple[str, str, str]]] = defaultdict(list)
 

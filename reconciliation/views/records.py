@@ -5,6 +5,7 @@ The rule here: a record is read here and changed by a change set; who owns which
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -112,7 +113,10 @@ class MasterList(MasterScreen):
 
 def _tell_cells(kind: Kind, records: Sequence[Any]) -> None:
     for record, cells in zip(records, cells_of(kind.table, records), strict=True):
-        record.as_imported = cells
+        record.as_imported = {
+            name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+            for name, value in cells.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from portal.models import (
+    Assignment,
     AuditEvent,
     Contract,
     Customer,
@@ -192,12 +193,15 @@ def test_discarding_takes_nothing_and_keeps_the_file(firm: Firm, fay: User, clie
 def one_of_each(firm: Firm) -> None:
     """Records of the kinds that the firm does without."""
     since = date(2026, 1, 1)
+    firm.entity.calendar = {"weekend": [6, 7], "holidays": ["2026-12-25"], "hours_per_day": "8"}
+    firm.entity.save()
     gb = world.entity("GB", "GBP")
     IntercompanyRelation.objects.create(provider=gb, receiver=firm.entity, valid_from=since)
     firms.centre(firm.entity, valid_from=since)
     PurchaseOrder.objects.create(
         contract=firm.contract, number="=PO-1", amount=Decimal("1000.50"), currency="USD", valid_from=since
     )
+    Assignment.objects.create(project=firm.project, resource=firm.ana, valid_from=since)
     task = Task.objects.create(project=firm.project, code="DEV", name="Development")
     Milestone.objects.create(
         project=firm.project, code="M1", name="First", due_on=since, amount=Decimal(100), currency="USD"
