@@ -135,8 +135,9 @@ class Erp:
 
     def says(self, *records: BillRecord | PaymentRecord) -> None:
         """Take records in and follow them, as the inbox does."""
-        taken = billing_intake.take_in(self.firm.target, list(enumerate(records)))
-        billing.follow(taken.bills, taken.payments, actor="test")
+        with transaction.atomic():
+            taken = billing_intake.take_in(self.firm.target, list(enumerate(records)))
+            billing.follow(taken.bills, taken.payments, actor="test")
 
     def again(self, record: Any, **changes: Any) -> Any:
         """The same record with what changed since."""

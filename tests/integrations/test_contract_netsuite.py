@@ -12,7 +12,18 @@ from tests.integrations.contract import Bench, SourceContract, TargetContract
 
 
 class TestNetSuiteSource(SourceContract):
-    streams = ("customers", "projects", "employees", "subsidiaries", "departments", "periods", "tasks")
+    streams = (
+        "customers",
+        "projects",
+        "employees",
+        "subsidiaries",
+        "departments",
+        "periods",
+        "tasks",
+        "invoices",
+        "credit-memos",
+        "payments",
+    )
 
     @pytest.fixture(autouse=True)
     def _bench(self, netsuite: Bench) -> None:

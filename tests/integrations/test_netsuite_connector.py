@@ -490,7 +490,9 @@ class TestMasterData:
     def test_what_was_deleted_says_so(self, netsuite: Bench) -> None:
         (gone,) = self.mapped(netsuite, "deleted").values()
         assert (gone.kind, gone.external_id, gone.deleted, gone.is_active) == (MasterKind.PROJECT, "1499", True, False)
-        record = SourceRecord(stream="deleted", external_id="x/1", revision="1", payload={"id": "1", "type": "Invoice"})
+        record = SourceRecord(
+            stream="deleted", external_id="x/1", revision="1", payload={"id": "1", "type": "Opportunity"}
+        )
         assert list(netsuite.build().map(record)) == []
 
     def test_changes_are_read_by_key_over_many_pages_even_within_one_second(self, netsuite: Bench) -> None:
@@ -514,7 +516,7 @@ class TestMasterData:
         with pytest.raises(Malformed):
             list(netsuite.build().pull("employees", "yesterday"))
         with pytest.raises(Malformed):
-            list(netsuite.build().pull("invoices", None))
+            list(netsuite.build().pull("quotes", None))
 
     @pytest.mark.parametrize(
         ("stream", "row", "named"),

@@ -57,3 +57,36 @@ DELETED_TYPES = {
     "department": "cost_centre",
     "accountingperiod": "period",
 }
+
+# Bills and payments: our stream, what SuiteQL's `transaction.type` says, and the REST record that is read whole. Invoices and
+# payments are documented (their records, and `recordtype` in a published connector); the credit memo is read alike.
+BILLING_STREAMS = (
+    ("invoices", "CustInvc", "invoice"),
+    ("credit-memos", "CustCred", "creditmemo"),
+    ("payments", "CustPymt", "customerpayment"),
+)
+
+# Display texts of their status, as accounts in English show them; lower case. The letters have no public legend.
+BILL_STATUSES = {
+    "open": "open",
+    "paid in full": "paid",
+    "fully applied": "paid",
+    "pending approval": "draft",
+    "rejected": "draft",
+    "voided": "voided",
+}
+PAYMENT_STATUSES = {
+    "not deposited": "received",
+    "deposited": "received",
+    "payment posted": "received",
+    "unapproved payment": "received",
+    "bounced": "bounced",
+    "rejected": "bounced",
+    "voided": "voided",
+}
+
+# What `deletedrecord.type` says for them.
+DELETED_BILLS = {
+    "invoice": "invoice", "custinvc": "invoice", "creditmemo": "credit_note", "custcred": "credit_note",
+    "customerpayment": "payment", "payment": "payment", "custpymt": "payment",
+}  # fmt: skip

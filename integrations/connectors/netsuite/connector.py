@@ -30,6 +30,9 @@ _STREAM_OF_TYPE = {
     "job": "projects",
     "projecttask": "tasks",
     "employee": "employees",
+    "invoice": "invoices",
+    "creditmemo": "credit-memos",
+    "customerpayment": "payments",
 }
 
 
@@ -69,7 +72,7 @@ class NetSuiteConnector:
         return f"NetSuite account {self.account.realm or '?'} answers with {len(found)} subsidiaries: {names}."
 
     def pull(self, stream: str, since: str | None) -> Iterator[Page]:
-        """Master data changed at or after a cursor, oldest first."""
+        """Master data, bills and payments changed at or after a cursor, oldest first."""
         return streams.pull(self.http, stream, since)
 
     def fetch(self, hint: Hint) -> Iterable[SourceRecord]:

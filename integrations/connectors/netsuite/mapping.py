@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any
 
-from integrations.connectors.netsuite import assumptions
+from integrations.connectors.netsuite import assumptions, billing
 from integrations.errors import Malformed
 from integrations.protocol import SourceRecord
-from portal.records import NOTHING, MasterKind, MasterRecord, Reference
+from portal.records import NOTHING, CanonicalRecord, MasterKind, MasterRecord, Reference
 
 Row = Mapping[str, Any]
 
 
-def records(record: SourceRecord, settings: Mapping[str, Any]) -> Iterable[MasterRecord]:
-    """The master records of one row. Raises Malformed naming the field that cannot be read."""
+def records(record: SourceRecord, settings: Mapping[str, Any]) -> Iterable[CanonicalRecord]:
+    """The records of one row. Raises Malformed naming the field that cannot be read."""
+    if record.stream in billing.STREAMS or billing.is_deleted_bill(record):
+        return billing.records(record, settings)
     translate = _STREAMS.get(record.stream)
     if translate is None:
         raise Malformed(f"NetSuite has no stream {record.stream!r}.")

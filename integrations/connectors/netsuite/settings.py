@@ -68,6 +68,23 @@ SETTINGS = (
         default={},
     ),
     Setting(
+        name="bill_statuses",
+        label="Statuses of bills",
+        help='Our status by the account\'s text, as {"Offen": "open"}; draft, open, paid or voided.',
+        default={},
+    ),
+    Setting(
+        name="payment_statuses",
+        label="Statuses of payments",
+        help='Our status by the account\'s text, as {"Storniert": "voided"}; received, bounced or voided.',
+        default={},
+    ),
+    Setting(
+        name="posting_column",
+        label="Line field that names a posting",
+        help="A field of item lines that holds our key or the id of the time bill, e.g. custcol_tieout_posting.",
+    ),
+    Setting(
         name="refusals",
         label="Refusals",
         help='The account\'s own refusals, as [{"match": "budget is frozen", "means": "project-inactive"}].',

@@ -68,7 +68,7 @@ def by_record(http: Http, key: str, own: Sequence[refusals.Pattern], *, expenses
         try:
             answer = http.request("GET", f"{RECORD_PATH}/{name}/eid:{key}", params={"expandSubResources": "true"}).body
         except ConnectorError as error:
-            if not _absent(error):
+            if not is_absent(error):
                 raise refusals.narrow(error, own, writes=False) from None
             continue
         if not isinstance(answer, Mapping):
@@ -77,7 +77,8 @@ def by_record(http: Http, key: str, own: Sequence[refusals.Pattern], *, expenses
     return None
 
 
-def _absent(error: ConnectorError) -> bool:
+def is_absent(error: ConnectorError) -> bool:
+    """Whether NetSuite says in its own words that a record does not exist."""
     said = refusals.read(error.body)
     if not isinstance(error, Rejected):
         return False

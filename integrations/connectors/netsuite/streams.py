@@ -1,4 +1,4 @@
-"""Master data by SuiteQL: what each stream selects, and how changes are read since a cursor.
+"""Master data, bills and payments by SuiteQL: what each stream selects, and how changes are read since a cursor.
 
 A cursor is the last change seen and its id, in the account's own time. A pull starts `assumptions.OVERLAP` before it and goes
 on by key, so that it may repeat records and never skips one.
@@ -6,13 +6,14 @@ on by key, so that it may repeat records and never skips one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from integrations.connectors.netsuite import assumptions
-from integrations.connectors.netsuite.suiteql import DAY, MOMENT, Row, by_id, query
-from integrations.errors import Malformed
+from integrations.connectors.netsuite import assumptions, statements
+from integrations.connectors.netsuite.statements import RECORD_PATH
+from integrations.connectors.netsuite.suiteql import DAY, MOMENT, PAGE, Row, by_id, query
+from integrations.errors import Malformed, Rejected
 from integrations.http import Http
 from integrations.protocol import Page, SourceRecord
 
@@ -29,6 +30,9 @@ class Stream:
     joins: str = ""
     changed: str = f"r.{assumptions.MODIFIED}"
     key: str = "r.id"
+    where: str = ""  # which rows of the table
+    record: str = ""  # the REST record that holds the whole of it, where the row alone does not
+    page: int = PAGE
 
     @property
     def select(self) -> str:
@@ -81,6 +85,18 @@ STREAMS = {
             "r.entityid, r.firstname, r.lastname, r.email, r.subsidiary, r.department, "
             f"{_days('hiredate', 'releasedate')}, r.isinactive",
         ),
+        *(
+            Stream(
+                name,
+                "transaction",
+                "r.type, BUILTIN.DF(r.status) AS status, c.symbol AS currency",
+                joins=_CURRENCY,
+                where=f"r.type = '{kind}'",
+                record=record,
+                page=50,
+            )
+            for name, kind, record in assumptions.BILLING_STREAMS
+        ),
         Stream("deleted", "deletedrecord", "r.type, r.scriptid", changed="r.deleteddate", key="r.recordid"),
     )
 }
@@ -106,16 +122,17 @@ def record(name: str, row: Row) -> SourceRecord:
 def pull(http: Http, name: str, since: str | None) -> Iterator[Page]:
     """Pages of what changed at or after a cursor, oldest first."""
     chosen = stream(name)
-    where = ""
+    where: list[str] = []
     params: tuple[str | int, ...] = ()
     cursor = since
     if since is not None:
-        where, params = f" WHERE {chosen.changed} >= TO_TIMESTAMP(?, {MOMENT})", (_rewound(since),)
+        where, params = [f"{chosen.changed} >= TO_TIMESTAMP(?, {MOMENT})"], (_rewound(since),)
     total: int | None = None
     first = True
     reached: tuple[str, int] | None = None
     while True:
-        page = query(http, f"{chosen.select}{where} ORDER BY {chosen.changed}, {chosen.key}", params)
+        order = f"ORDER BY {chosen.changed}, {chosen.key}"
+        page = query(http, f"{_filtered(chosen, where)} {order}", params, limit=chosen.page)
         total = page.total if first else total
         first = False
         if page.rows:
@@ -124,11 +141,11 @@ def pull(http: Http, name: str, since: str | None) -> Iterator[Page]:
                 raise Malformed(f"SuiteQL does not advance beyond {previous[0]} in {name}.")
             cursor = max(f"{reached[0]}|{reached[1]}", since or "")
         last = not page.more or reached is None
-        yield Page(records=[record(name, row) for row in page.rows], cursor=cursor, last=last, total=total)
+        yield Page(records=list(_records(http, chosen, page.rows)), cursor=cursor, last=last, total=total)
         if last or reached is None:
             return
         stamp = f"TO_TIMESTAMP(?, {MOMENT})"
-        where = f" WHERE ({chosen.changed} > {stamp} OR ({chosen.changed} = {stamp} AND {chosen.key} > ?))"
+        where = [f"({chosen.changed} > {stamp} OR ({chosen.changed} = {stamp} AND {chosen.key} > ?))"]
         params = (reached[0], reached[0], reached[1])
 
 
@@ -137,16 +154,44 @@ def one(http: Http, name: str, identity: str) -> list[SourceRecord]:
     if not identity.isdigit():
         return []
     chosen = stream(name)
-    page = query(http, f"{chosen.select} WHERE {chosen.key} = ?", (int(identity),))
-    return [record(name, row) for row in page.rows]
+    page = query(http, _filtered(chosen, [f"{chosen.key} = ?"]), (int(identity),))
+    return list(_records(http, chosen, page.rows))
 
 
 def identities(http: Http, name: str) -> Iterator[str]:
     """The external ids of everything that a stream still holds; what is deleted is held by none."""
     chosen = stream(name)
     if name != "deleted":
-        for row in by_id(http, f"SELECT r.id AS id FROM {chosen.table} r", (), (), key=chosen.key):  # noqa: S608
+        where = (chosen.where,) if chosen.where else ()
+        for row in by_id(http, f"SELECT r.id AS id FROM {chosen.table} r", where, (), key=chosen.key):  # noqa: S608
             yield str(row["id"])
+
+
+def _filtered(chosen: Stream, conditions: Sequence[str]) -> str:
+    every = [condition for condition in (chosen.where, *conditions) if condition]
+    return f"{chosen.select} WHERE {' AND '.join(every)}" if every else chosen.select
+
+
+def _records(http: Http, chosen: Stream, rows: Sequence[Row]) -> Iterator[SourceRecord]:
+    """Rows as the inbox files them; where a row does not hold the whole record, the record itself, read at once.
+
+    One that is gone by then is left out: the stream of deleted records tells of it.
+    """
+    for row in rows:
+        filed = record(chosen.name, row)
+        if not chosen.record:
+            yield filed
+            continue
+        try:
+            whole = http.request(
+                "GET", f"{RECORD_PATH}/{chosen.record}/{filed.external_id}", params={"expandSubResources": "true"}
+            ).body
+        except Rejected as error:
+            if statements.is_absent(error):
+                continue
+            raise
+        both = {"row": statements.plain(dict(row)), "record": statements.plain(whole)}
+        yield SourceRecord(stream=filed.stream, external_id=filed.external_id, revision=filed.revision, payload=both)
 
 
 def _rewound(cursor: str) -> str:

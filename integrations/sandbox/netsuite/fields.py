@@ -1,8 +1,8 @@
 """The record types of this account: their fields, what each field holds, and their SuiteQL tables.
 
-Field names follow the vendor's REST API Browser 2026.1, cut down to what time, expenses and their master data need. A field
-is `text`, `number`, `bool`, `date`, `datetime`, `duration` (h:mm), `enum`, a sublist (`lines`), or a reference, which is
-written as the name of the record type that it points to.
+Field names follow the vendor's REST API Browser 2026.1, cut down to what time, expenses, bills, payments and their master data
+need. A field is `text`, `number`, `bool`, `date`, `datetime`, `duration` (h:mm), `enum`, a sublist (`lines`), or a reference,
+which is written as the name of the record type that it points to.
 """
 
 from __future__ import annotations
@@ -61,6 +61,50 @@ EXPENSE_REPORT = RecordType(
     },
     table="transaction",
 )  # fmt: skip
+
+_RECEIVABLE = {
+    "tranDate": "date", "tranId": "text", "memo": "text", "subsidiary": "subsidiary", "currency": "currency",
+    "exchangeRate": "number", "status": "enum", "postingPeriod": "accountingperiod", "total": "number", "externalId": "text",
+    "id": "text", "lastModifiedDate": "datetime", **_DIMENSIONS,
+}  # fmt: skip
+_BILL = {
+    **_RECEIVABLE, "entity": "customer", "dueDate": "date", "otherRefNum": "text", "subtotal": "number", "taxTotal": "number",
+    "amountPaid": "number", "amountRemaining": "number", "approvalStatus": "enum",
+}  # fmt: skip
+_ITEM = {"item": "serviceitem", "quantity": "number", "rate": "number", "amount": "number", "description": "text",
+         "line": "number", "job": "job", "custcol_tieout_posting": "text"}  # fmt: skip
+_APPLY = {"doc": "invoice", "apply": "bool", "amount": "number", "due": "number", "total": "number", "refNum": "text",
+          "applyDate": "date", "line": "number", "type": "text"}  # fmt: skip
+
+INVOICE = RecordType(
+    "invoice",
+    {**_BILL, "job": "job"},
+    required=("entity",),
+    lines={
+        "item": _ITEM,
+        "time": {"apply": "bool", "doc": "timebill", "rate": "number", "amount": "number", "quantity": "duration",
+                 "billedDate": "date", "employee": "employee", "item": "serviceitem", "job": "job", "memo": "text"},
+        "expCost": {"apply": "bool", "doc": "expensereport", "amount": "number", "originalAmount": "number", "line": "number",
+                    "employee": "employee", "job": "job", "memo": "text"},
+    },
+    table="transaction",
+)  # fmt: skip
+CREDIT_MEMO = RecordType(
+    "creditMemo",
+    {**_BILL, "createdFrom": "invoice", "applied": "number", "unapplied": "number"},
+    required=("entity",),
+    lines={"item": _ITEM, "apply": _APPLY},
+    table="transaction",
+)
+CUSTOMER_PAYMENT = RecordType(
+    "customerPayment",
+    {**_RECEIVABLE, "customer": "customer", "payment": "number", "checkNumber": "text", "applied": "number",
+     "unapplied": "number", "balance": "number", "autoApply": "bool"},
+    required=("customer", "payment"),
+    lines={"apply": _APPLY},
+    table="transaction",
+)  # fmt: skip
+RECEIVABLES = (INVOICE, CREDIT_MEMO, CUSTOMER_PAYMENT)
 
 _STAMPS = {"id": "text", "externalId": "text", "lastModifiedDate": "datetime", "isInactive": "bool"}
 
@@ -142,4 +186,4 @@ MASTER_DATA = (
     RecordType("expenseCategory", {"name": "text", **_STAMPS}, table="expensecategory"),
 )  # fmt: skip
 
-RECORD_TYPES = {kind.name.lower(): kind for kind in (TIME_BILL, EXPENSE_REPORT, *MASTER_DATA)}
+RECORD_TYPES = {kind.name.lower(): kind for kind in (TIME_BILL, EXPENSE_REPORT, *RECEIVABLES, *MASTER_DATA)}

@@ -61,6 +61,19 @@ _HOURS = (
     "+ CAST(substr({h}, instr({h}, ':') + 1) AS REAL) / 60.0)"
 ).replace("{h}", _json("hours"))
 
+_TYPES = {  # what a transaction's type says by record type, and how its status is headed
+    "expensereport": ("ExpRept", "Expense Report"),
+    "invoice": ("CustInvc", "Invoice"),
+    "creditmemo": ("CustCred", "Credit Memo"),
+    "customerpayment": ("CustPymt", "Customer Payment"),
+}
+
+
+def _by_kind(place: int) -> str:
+    cases = " ".join(f"WHEN '{kind}' THEN '{said[place]}'" for kind, said in _TYPES.items())
+    return f"CASE kind {cases} END"
+
+
 TABLES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     "timebill": (
         "timebill",
@@ -73,11 +86,13 @@ TABLES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
         },
     ),
     "transaction": (
-        "expensereport",
+        "' OR kind = '".join(_TYPES),
         {
-            **_ID, "type": ("'ExpRept'", "text"), "recordtype": ("'expensereport'", "text"),
-            "trandate": _date("tranDate"), "entity": _ref("entity"), "subsidiary": _ref("subsidiary"),
-            "currency": _ref("expensereportcurrency"), "memo": _text("memo"), "tranid": _text("tranId"),
+            **_ID, "type": (_by_kind(0), "text"), "recordtype": ("kind", "text"), "trandate": _date("tranDate"),
+            "entity": (f"CAST(coalesce({_json('entity.id')}, {_json('customer.id')}) AS INTEGER)", "number"),
+            "subsidiary": _ref("subsidiary"), "memo": _text("memo"), "tranid": _text("tranId"),
+            "currency": (f"CAST(coalesce({_json('expensereportcurrency.id')}, {_json('currency.id')}) AS INTEGER)", "number"),
+            "status": (_json("status.id"), f"ref:{_by_kind(1)} || ' : ' || {_json('status.refName')}"),
         },
     ),
     "customer": (
