@@ -201,6 +201,8 @@ API_ROWS: dict[str, Callable[[Any], int]] = {
     "api_case-detail": lambda s: s.case.pk,
     "api_hold-detail": lambda s: Hold.objects.get(entry=s.held).pk,
     "api_change_set-detail": lambda s: s.change_set.pk,
+    "api_bill-detail": lambda s: s.bill.pk,
+    "api_payment-detail": lambda s: s.payment.pk,
     "api_result-detail": lambda s: ReconciliationResult.objects.filter(run=s.comparison)[0].pk,
 }
 # Addresses with arguments that name no row of an entity.

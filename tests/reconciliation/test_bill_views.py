@@ -12,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from portal import tokens
 from portal.models import AuditEvent, Payment
 from portal.records import BillKind
 from reconciliation.models import BillingDecision
@@ -176,3 +177,32 @@ def test_lists_and_pages_ask_as_often_for_many_rows_as_for_few(firm: firms.Firm,
     )
     many = asked("700")
     assert all(now <= before for now, before in zip(many, few, strict=True)), (few, many)
+
+
+def test_the_api_says_what_the_pages_say_in_as_many_queries_for_many_rows(firm: firms.Firm, erp: Erp) -> None:
+    entries = posted(firm, 5)
+    day = entries[0]
+    erp.says(erp.bill("501", line_of(day)), erp.credit("601", "501", line_of(day, "2")))
+    erp.says(erp.payment("p1", "100", ("501", "60")))
+    reader = world.user("reader", "auditor", firm.entity)
+    token = tokens.issue(reader, "test", days=1)
+    client = Client(headers={"authorization": f"Bearer {token}"})
+
+    def asked(name: str) -> tuple[list[Any], int]:
+        client.get(reverse(name))
+        with CaptureQueriesContext(connection) as counted:
+            answer = client.get(reverse(name))
+        assert answer.status_code == 200, answer.content
+        return answer.json()["results"], len(counted)
+
+    (bill, note), few = asked("api_bill-list")
+    assert (bill["number"], bill["total"], bill["lines"][0]["net"]) == ("INV-501", "960.0000", "960.0000")
+    assert [(row["entry"], row["quantity"]) for row in bill["allocations"]] == [(entries[0], "8.0000")]
+    assert [(row["by"], row["amount"]) for row in bill["settled_by"]] == [("cash", "60.0000")]
+    assert [(row["quantity"], row["takes_back"]) for row in note["allocations"]] == [
+        ("-2.0000", bill["allocations"][0]["id"])
+    ]
+    [paid], _ = asked("api_payment-list")
+    assert [(row["bill"], row["amount"]) for row in paid["settles"]] == [(bill["id"], "60.0000")]
+    erp.says(*(erp.bill(f"7{n}", line_of(entry)) for n, entry in enumerate(entries[1:])))
+    assert asked("api_bill-list")[1] <= few

@@ -172,7 +172,6 @@ def test_what_was_deleted_is_never_brought_back_by_itself_and_made_anew_only_by_
     assert causes() == set()
 
 
-@pytest.mark.case(81)
 def test_two_live_bills_of_one_number_are_told_and_their_hours_untouched(firm: firms.Firm, erp: Erp) -> None:
     first, second = posted(firm, 2)
     erp.says(erp.bill("501", line_of(first), number="INV-1"), erp.bill("502", line_of(second), number="INV-1"))
@@ -180,8 +179,6 @@ def test_two_live_bills_of_one_number_are_told_and_their_hours_untouched(firm: f
     assert open_hours([first, second]) == {first: ZERO, second: ZERO}
 
 
-@pytest.mark.case(88)
-@pytest.mark.case(89)
 def test_figures_that_do_not_add_up_are_kept_as_booked_and_told(firm: firms.Firm, erp: Erp) -> None:
     [entry] = posted(firm)
     taxed = line_of(entry, tax_rate=Decimal(20), tax=Decimal("191.00"))
@@ -253,7 +250,6 @@ def test_money_that_settles_nothing_is_not_paid_and_too_much_is_the_customers_cr
     assert "50.00 USD are the customer's credit" in ExceptionCase.objects.get(rule="bill-overpaid").sentence
 
 
-@pytest.mark.case(96)
 @pytest.mark.case(97)
 @pytest.mark.case(101)
 def test_what_settles_a_bill_is_kept_apart_by_what_it_is(firm: firms.Firm, erp: Erp) -> None:
@@ -272,7 +268,6 @@ def test_what_settles_a_bill_is_kept_apart_by_what_it_is(firm: firms.Firm, erp: 
     assert billing.review(firm.target.pk, older_than_seconds=0) == (0, 0)
 
 
-@pytest.mark.case(99)
 def test_a_balance_that_nothing_explains_is_a_case_until_it_is_explained(firm: firms.Firm, erp: Erp) -> None:
     [entry] = posted(firm)
     erp.says(erp.bill("501", line_of(entry), status=BillStatus.PART_PAID, balance=Decimal(860)))
@@ -350,7 +345,6 @@ def test_a_credit_of_a_whole_bill_needs_to_name_no_hours(firm: firms.Firm, erp: 
     assert causes() == set()
 
 
-@pytest.mark.case(84)
 def test_hours_that_are_split_over_customers_stand_on_both_bills_and_add_up(firm: firms.Firm, erp: Erp) -> None:
     [entry] = posted(firm)
     erp.says(

@@ -5,13 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-import django_filters as filters
-from django.db.models import DecimalField, F, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models import Case, DecimalField, F, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 
 from portal.models import Invoice, Payment, PaymentAllocation
-from portal.models.billing import BILL_KINDS, BILL_STATUSES, PAYMENT_KINDS, PAYMENT_STATUSES
 from portal.records import BillStatus, PaymentStatus
 from portal.screens import (
     CurrencyColumn,
@@ -26,6 +24,7 @@ from portal.screens import (
     TextColumn,
 )
 from portal.screens.printing import EntityTotal, totals_by
+from reconciliation.bill_filters import BillFilter, PaymentFilter
 
 BILL_TONES: dict[str, str] = {
     BillStatus.DRAFT: "", BillStatus.OPEN: "info", BillStatus.PART_PAID: "warn", BillStatus.PAID: "good",
@@ -48,41 +47,6 @@ SETTLED = _sum(PaymentAllocation.objects.filter(invoice=OuterRef("pk")), "invoic
 APPLIED = _sum(PaymentAllocation.objects.filter(payment_version__payment=OuterRef("pk")), "payment_version__payment")
 
 
-class BillFilter(filters.FilterSet):  # type: ignore[misc]
-    """What bills are found by."""
-
-    number = filters.CharFilter(method="by_number", label="Number or id")
-    kind = filters.ChoiceFilter(choices=BILL_KINDS, label="Kind")
-    status = filters.MultipleChoiceFilter("current__status", choices=BILL_STATUSES, label="Status")
-    customer = filters.CharFilter(method="by_customer", label="Customer")
-    entity = filters.CharFilter("entity__code", label="Entity")
-    system = filters.CharFilter("connection__code", label="System")
-    booked_from = filters.DateFilter("current__booked_on", lookup_expr="gte", label="Booked from")
-    booked_to = filters.DateFilter("current__booked_on", lookup_expr="lte", label="Booked to")
-    overdue_on = filters.DateFilter(method="by_overdue", label="Overdue on")
-
-    def by_number(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        """By any number that the bill bore, or its id in its system."""
-        return rows.filter(Q(external_id=value) | Q(pk__in=Invoice.objects.filter(versions__number__iexact=value)))
-
-    def by_customer(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        """By the customer's code or name."""
-        return rows.filter(
-            Q(current__customer__code__iexact=value)
-            | Q(current__customer__name__icontains=value)
-            | Q(current__customer_name__icontains=value)
-        )
-
-    def by_overdue(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
-        """Invoices that were due before a day and are not paid."""
-        unpaid = [BillStatus.OPEN, BillStatus.PART_PAID]
-        return rows.filter(kind="invoice", current__due_on__lt=value, current__status__in=unpaid)
-
-    class Meta:
-        model = Invoice
-        fields: list[str] = []
-
-
 def _customer(row: Any) -> str:
     version = row.current
     return version.customer.name if version.customer else version.customer_name or "customer unknown here"
@@ -95,6 +59,14 @@ def _under_bill(bill: Any) -> str:
     return " · ".join(words)
 
 
+WORTH = Case(  # what a bill asks for: a credit note less than nothing, a dead bill nothing
+    When(current__status__in=DEAD, then=Value(Decimal(0))),
+    When(kind="credit_note", then=-F("current__total")),
+    default=F("current__total"),
+    output_field=_MONEY,
+)
+
+
 class BillTable(Table):
     """One bill a row."""
 
@@ -105,7 +77,7 @@ class BillTable(Table):
     entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
     booked_on = DayColumn(accessor="current__booked_on", order_by="current__booked_on", verbose_name="Booked")
     due_on = DayColumn(accessor="current__due_on", order_by="current__due_on", verbose_name="Due")
-    total = MoneyColumn(accessor="current__total", order_by="current__total", currency="current__currency")
+    total = MoneyColumn(accessor="worth", order_by="worth", currency="current__currency")
     settled = MoneyColumn(currency="current__currency", strong=False)
     currency = CurrencyColumn(accessor="current__currency")
     status = StateColumn(BILL_TONES, accessor="current__status", order_by="current__status", verbose_name="Status")
@@ -136,13 +108,13 @@ class BillList(ListScreen):
     caption = "Invoices and credit notes, the latest first"
     queryset = (
         Invoice.objects.select_related("entity", "connection", "current__customer", "credits__current")
-        .annotate(settled=SETTLED)
+        .annotate(settled=SETTLED, worth=WORTH)
         .order_by(F("current__booked_on").desc(nulls_last=True), "-pk")
     )
     filterset = BillFilter
     table = BillTable
     primary = ("number", "customer", "status")
-    totals = {"total": Sum("current__total", default=Decimal(0)), "settled": Sum("settled", default=Decimal(0))}
+    totals = {"total": Sum("worth", default=Decimal(0)), "settled": Sum("settled", default=Decimal(0))}
     currency = "current__currency"
     tabs = (
         Tab("all", "All"),
@@ -161,29 +133,6 @@ class BillList(ListScreen):
     def entity_totals(self) -> list[EntityTotal]:
         """Totals of each entity."""
         return totals_by(self.filtered, self.totals, entity="entity__code", currency="current__currency")
-
-
-class PaymentFilter(filters.FilterSet):  # type: ignore[misc]
-    """What payments are found by."""
-
-    number = filters.CharFilter(method="by_number", label="Number, reference or id")
-    kind = filters.ChoiceFilter(choices=PAYMENT_KINDS, label="Kind")
-    status = filters.MultipleChoiceFilter("current__status", choices=PAYMENT_STATUSES, label="Status")
-    customer = filters.CharFilter("current__customer_name", lookup_expr="icontains", label="Customer")
-    entity = filters.CharFilter("entity__code", label="Entity")
-    system = filters.CharFilter("connection__code", label="System")
-    booked_from = filters.DateFilter("current__booked_on", lookup_expr="gte", label="Booked from")
-    booked_to = filters.DateFilter("current__booked_on", lookup_expr="lte", label="Booked to")
-
-    def by_number(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        """By its number, the bank's reference, or its id in its system."""
-        return rows.filter(
-            Q(external_id=value) | Q(current__number__iexact=value) | Q(current__reference__iexact=value)
-        )
-
-    class Meta:
-        model = Payment
-        fields: list[str] = []
 
 
 def _under_payment(payment: Any) -> str:
