@@ -65,8 +65,17 @@ def review(connection_id: int, *, older_than_seconds: float) -> tuple[int, int]:
 
 
 def _agree(bills: Sequence[sql.Bill], changed: Mapping[int, Sequence[str]]) -> list[sql.Bill]:
-    """Go by the current version wherever it changes nothing that was billed; of a void bill the last one alive."""
-    same = [b.id for b in bills if b.agreed_id != b.current_id and not changed[b.id] and b.status not in DEAD]
+    """Go by the current version wherever it changes nothing that was billed; of a void bill the last one alive.
+
+    A void bill that is deleted afterwards bills nothing any more, so there is nothing to decide about it.
+    """
+    same = [
+        b.id
+        for b in bills
+        if b.agreed_id != b.current_id
+        and not changed[b.id]
+        and (b.status not in DEAD or (b.status == "deleted" and b.previous_status == "voided"))
+    ]
     if same:
         billing_intake.agree(same)
     return [

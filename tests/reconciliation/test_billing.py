@@ -115,6 +115,17 @@ def test_a_void_with_a_payment_on_it_opens_nothing_until_the_payment_is_taken_of
     assert causes("p1", "payment") == {"cash-unapplied"}
 
 
+def test_a_void_bill_that_is_deleted_afterwards_leaves_nothing_to_decide(firm: firms.Firm, erp: Erp) -> None:
+    [entry] = posted(firm)
+    said = erp.bill("501", line_of(entry))
+    erp.says(said)
+    erp.says(erp.again(said, status=BillStatus.VOIDED))
+    erp.says(erp.gone(said))
+    assert open_hours([entry]) == {entry: Decimal(8)}
+    assert causes() == set()
+    assert billing.choices(find("501")) == []
+
+
 @pytest.mark.case(79)
 @pytest.mark.parametrize("choice", ["adopt", "restore", "correct"])
 def test_an_edit_in_the_erp_waits_for_one_of_three_choices(choice: str, firm: firms.Firm, erp: Erp) -> None:
