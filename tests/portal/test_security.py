@@ -42,10 +42,13 @@ from reconciliation.models import (
     ChangeSet,
     Hold,
     Mapping,
+    Onboarding,
     Operation,
     ProjectMonth,
     Proposal,
+    RateBundle,
     ReconciliationResult,
+    Rehearsal,
     Team,
 )
 from tests import world
@@ -63,6 +66,7 @@ STOP_POLLING = 286  # htmx's; the part is over
 def site(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The firm in operation, with a cause, a planned fix and a decision of its first entity."""
     firm = operate_world.operations(monkeypatch)
+    change_set = _change(firm.analyst)
     unknown = outbound.record(firm.source, 300, project=Reference("?", "ACM-9", ""))
     [held] = outbound.take_in(firm.source, [unknown]).held
     case = Hold.objects.get(entry=held, closed_at=None).case
@@ -86,7 +90,11 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
             proposed_at=case.opened_at,
             evidence={"operations": 2, "entries": 5, "people": 3, "hours": "21.5", "money": {"USD": "2640.00"}},
         ),
-        change_set=_change(firm.analyst),
+        change_set=change_set,
+        rehearsal=_rehearsal(firm),
+        bundle=RateBundle.objects.create(
+            change_set=change_set, content_hash="x", planned_by=firm.analyst, created_at=sql.now()
+        ),
         rejected=RejectedValue.objects.create(
             connection=firm.source,
             kind="project",
@@ -134,6 +142,17 @@ def _bills(firm: Any, posted: LedgerEntry) -> dict[str, Any]:
     return {"bill": kinds["invoice"], "note": kinds["credit_note"], "payment": Payment.objects.get()}
 
 
+def _rehearsal(firm: Any) -> Rehearsal:
+    """What a new source of the first entity was rehearsed with, in vain."""
+    source = world.connection("secret-tracker", "harvest", firm.us, is_source=True)
+    begun = {"started_by": firm.controller, "started_at": sql.now(), "reason": "bought"}
+    onboarding = Onboarding.objects.create(entity=firm.us, source=source, **begun)
+    return Rehearsal.objects.create(
+        onboarding=onboarding, period=firm.period, basis="statement", state="failed", failure="No statement.",
+        asked_by=firm.controller, asked_at=sql.now(), finished_at=sql.now(),
+    )  # fmt: skip
+
+
 def _team(firm: Any) -> Team:
     """A team of the first entity."""
     team = Team.objects.create(code="boston", name="Boston desk")
@@ -179,6 +198,12 @@ ROWS: dict[str, Arguments] = {
     "reconciliation_run": lambda s: {"pk": s.comparison.pk},
     "reconciliation_sheet": lambda s: {"pk": s.comparison.pk},
     "reconciliation_period": lambda s: {"pk": s.period.pk},
+    "rate_card": lambda s: {"pk": RateCard.objects.filter(contract__entity=s.us)[0].pk},
+    "rate_compare": lambda s: {"pk": RateCard.objects.filter(contract__entity=s.us)[0].pk},
+    "rate_change": lambda s: {"pk": RateCard.objects.filter(contract__entity=s.us)[0].pk},
+    "rate_bundle": lambda s: {"pk": s.bundle.pk},
+    "onboarding": lambda s: {"pk": s.rehearsal.onboarding_id},
+    "rehearsal": lambda s: {"pk": s.rehearsal.pk},
     "readiness_project": lambda s: {"pk": ProjectMonth.objects.filter(project__entity=s.us)[0].pk},
     "bill": lambda s: {"pk": s.bill.pk},
     "bill_line": lambda s: {"pk": s.bill.pk, "line": InvoiceLine.objects.get(version__invoice=s.bill).pk},
@@ -220,6 +245,7 @@ NO_PAGE: dict[str, str] = {
     "audit_verify": "takes a form only",
     "cause_comment": "takes a form only",
     "triage_undo": "takes a form only",
+    "rate_bundle_new": "takes a form only",
     "entry_comment": "takes a form only",
     "upload_file": "a file, as it was uploaded",
     "import_file": "a file, as it was uploaded",
