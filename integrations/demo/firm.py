@@ -96,6 +96,8 @@ PROJECTS = (
     Project("MRL-6100", "Merlion terminal", "MRL", "1509", ""),
     Project("ORC-7100", "Orchid core banking", "ORC", "1510", ""),
 )
+COMING = Project("ACM-2300", "Acme data room", "ACM", "", "")  # planned: Harvest does not know it until it is told
+COMING_TEAM = ("jones", "okafor")
 PEOPLE = (
     Person("adams", "Grace Adams", "US", "manager", "801", "3001"),
     Person("jones", "Marcus Jones", "US", "senior", "802", "3002"),
@@ -211,13 +213,17 @@ def master_data(month: Month) -> dict[str, Rows]:
         ],
         "customers": [_customer(item) for item in CUSTOMERS],
         "contracts": [_contract(item, month.first.year) for item in CUSTOMERS],
-        "projects": [_project(item, month.first.year) for item in PROJECTS],
+        "projects": [_project(item, month.first.year) for item in (*PROJECTS, COMING)],
         "project_statuses": list(_statuses(month, year)),
         "approval_steps": [
             {"project": item.code, "sequence": str(place), "approver": who[entity_of(item.customer)]}
-            for item in PROJECTS
+            for item in (*PROJECTS, COMING)
             for place, who in enumerate((APPROVERS, DEPUTIES), start=1)
         ],
+        "assignments": [
+            {"project": COMING.code, "resource": code, "valid_from": year} for code in COMING_TEAM
+        ],
+        "tasks": [{"project": COMING.code, "code": "RES", "name": "Research"}],
         "intercompany": [{"provider": "GB", "receiver": "US", "valid_from": year}],
         "roles": [{"code": code, "name": name} for code, name in ROLES.items()],
         "resources": [
@@ -277,6 +283,7 @@ def _statuses(month: Month, year: str) -> Iterator[dict[str, str]]:
         after = (month.closed_on + timedelta(days=1)).isoformat()
         yield {"project": item.code, "status": "open", "valid_from": year, "valid_to": month.closed_on.isoformat()}
         yield {"project": item.code, "status": "closed", "valid_from": after, "valid_to": ""}
+    yield {"project": COMING.code, "status": "planned", "valid_from": year, "valid_to": ""}
 
 
 def _rates(month: Month, year: str) -> Iterator[dict[str, str]]:
@@ -307,6 +314,8 @@ def _crosswalks() -> Iterator[dict[str, str]]:
         yield row("netsuite", "cost_centre", f"3{entity.subsidiary}", f"{entity.code}-DEL", entity.code)
     for customer in CUSTOMERS:
         yield row("netsuite", "customer", customer.key, customer.code)
+        if customer.entity == "US":
+            yield row(TRACKER["US"], "customer", customer.key, customer.code)
     for item in PROJECTS:
         yield row("netsuite", "project", item.job, item.code)
         if item.tracker:

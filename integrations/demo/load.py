@@ -156,9 +156,12 @@ def _connections(sandbox: str, folder: Path) -> list[dict[str, Any]]:
             "credentials": {"consumer_secret": secret("netsuite_consumer"), "token_secret": secret("netsuite_token")},
         },
         {
-            "code": "harvest-us", "name": "Harvest US", "connector": "harvest", "entity": "US", "roles": ["source"],
+            "code": "harvest-us", "name": "Harvest US", "connector": "harvest", "entity": "US",
+            "roles": ["source", "recipient"],
             "base_url": f"{sandbox}/harvest/v2", "realm": vendors.HARVEST_ACCOUNT, "zone": "America/New_York",
-            "settings": {"contact": "finance@halden.example"}, "credentials": {"token": secret("harvest")},
+            "settings": {"contact": "finance@halden.example", "subscribes": ["rate"],
+                         "provisions": ["customer", "project", "task", "assignment"]},
+             "credentials": {"token": secret("harvest")},
             "streams": [{"name": "time_entries", "every_seconds": 60}, {"name": "expenses", "every_seconds": 900}],
         },
         {

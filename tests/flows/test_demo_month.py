@@ -23,6 +23,7 @@ from integrations.demo import load, month, story
 from integrations.demo.firm import Month
 from integrations.models import InboxMessage, Stream
 from integrations.sandbox.server import control, sandbox_server
+from integrations.sql import waiting
 from portal import tokens
 from portal.models import (
     AccountingPeriod,
@@ -33,6 +34,7 @@ from portal.models import (
     LedgerState,
     LegalEntity,
     Project,
+    Published,
     State,
     TimeEntry,
     User,
@@ -79,7 +81,8 @@ def move(seconds: float = 60.0, *, pull: bool = True) -> Counter[str]:
         work.revalidate()
         for operation in operations.due():
             operations.run(operation)
-        work.deliver(erp.pk)
+        for target in waiting.active_targets():
+            work.deliver(target)
         work.read_back(erp.pk)
         new = InboxMessage.objects.filter(state=InboxMessage.State.NEW, next_attempt_at=None).exists()
         if not new and not LedgerState.objects.filter(state__in=BUSY).exists():
@@ -131,6 +134,22 @@ def test_the_month_ends_in_a_handful_of_causes_and_no_duplicate(demo: str) -> No
     senior = LedgerEntry.objects.filter(resource__code="jones", state_row__state=State.POSTED)
     assert {entry.rate for entry in senior} == {Decimal(180)}
     assert_all_hold()
+
+
+def test_a_planned_project_is_in_the_tracker_before_its_first_hour(demo: str) -> None:
+    move()
+    records = control(demo, "GET", "harvest/inspect")
+    [theirs] = [project for project in records["projects"] if project.get("code") == "ACM-2300"]
+    assert (theirs["client"]["name"], theirs["bill_by"]) == ("Acme Industrial", "People")
+    people = [one for one in records["user_assignments"] if one["project"]["id"] == theirs["id"]]
+    assert {one["user"]["name"]: one["is_project_manager"] for one in people} == {
+        "Grace Adams": True, "Marcus Jones": True, "Ngozi Okafor": False,
+    }  # fmt: skip
+    assert {one["hourly_rate"] for one in people} == {240, 189, 150}
+    assert [one["task"]["name"] for one in records["task_assignments"]] == ["Research"]
+    told = Published.objects.get(kind="project", title="ACM-2300 Acme data room")
+    assert told.number == str(theirs["id"])
+    assert len([client for client in records["clients"] if client["name"] == "Acme Industrial"]) == 1
 
 
 @pytest.mark.case(19, 127)
