@@ -18,6 +18,7 @@ from rest_framework import serializers
 from portal.api import Endpoint
 from portal.filters import ExpenseFilter, LedgerEntryFilter, TimeEntryFilter
 from portal.models import Expense, LedgerEntry, LedgerState, ReadBack, TimeEntry
+from portal.models.documents import MASTER
 from reconciliation.filters import CaseFilter, ChangeSetFilter, HoldFilter, ResultFilter
 from reconciliation.models import ChangeLine, ChangeSet, ExceptionCase, Hold, ReconciliationResult
 from reconciliation.validation import owing
@@ -98,7 +99,7 @@ def _columns(serializer: type[serializers.Serializer[Any]], *more: str) -> list[
 
 
 class LedgerEntries(Endpoint):
-    """Ledger entries, with their holds, receipt and read-back."""
+    """Entries of hours and expenses, with their holds, receipt and read-back."""
 
     rows = LedgerEntry.objects
     filterset_class = LedgerEntryFilter
@@ -112,7 +113,7 @@ class LedgerEntries(Endpoint):
             Subquery(Expense.objects.filter(**version).values("revision")[:1]),
         )
         last = ReadBack.objects.filter(entry=OuterRef("pk")).order_by("-id")
-        rows = super().get_queryset()
+        rows = super().get_queryset().exclude(kind=MASTER)
         rows = rows.annotate(
             revision=revision,
             last_read_back=Subquery(last.values("is_equal")[:1]),
