@@ -91,5 +91,5 @@ def test_a_line_opens_beside_the_bill_and_a_decision_is_taken_by_keyboard(
     page.keyboard.type("as agreed with the customer")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("Decided, and kept in the audit trail.")).to_be_visible()
+    expect(page.get_by_role("region", name="Messages")).to_contain_text("Decided, and kept in the audit trail.")
     expect(page.get_by_role("heading", name="What shall hold?")).to_have_count(0)
