@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from datetime import date
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import Any
@@ -40,8 +41,10 @@ from reconciliation import changes, imports, triage
 from reconciliation import operations as bulk
 from reconciliation.models import (
     ChangeSet,
+    ExceptionCase,
     Hold,
     Mapping,
+    MasterImport,
     Onboarding,
     Operation,
     ProjectMonth,
@@ -70,6 +73,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
     unknown = outbound.record(firm.source, 300, project=Reference("?", "ACM-9", ""))
     [held] = outbound.take_in(firm.source, [unknown]).held
     case = Hold.objects.get(entry=held, closed_at=None).case
+    ExceptionCase.objects.filter(pk=case.pk).update(owner=firm.manager)  # a cause of no project of theirs, given to them
     posted = LedgerEntry.objects.filter(entity=firm.us, state_row__state__in=["posted", "reconciled"]).earliest("pk")
     return SimpleNamespace(
         **{field.name: getattr(firm, field.name) for field in fields(firm)},
@@ -92,6 +96,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
         ),
         change_set=change_set,
         rehearsal=_rehearsal(firm),
+        later_card=_later_card(firm),
         bundle=RateBundle.objects.create(
             change_set=change_set, content_hash="x", planned_by=firm.analyst, created_at=sql.now()
         ),
@@ -107,9 +112,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
             first_at=sql.now(),
             last_at=sql.now(),
         ),
-        file=imports.receive(
-            "project", "projects.csv", b"code,name,entity,customer\nSECRET-9,S,US,NOBODY\n", by=firm.analyst
-        ),
+        file=_file(firm.analyst, change_set),
         operation=bulk.plan("recheck", user=firm.analyst, parameters={}, reason="looks mended", case=case),
         posted=posted,
         attempt=AttemptLine.objects.filter(entry=posted).latest("pk").attempt_id,
@@ -140,6 +143,23 @@ def _bills(firm: Any, posted: LedgerEntry) -> dict[str, Any]:
     erp.says(*bills, erp.payment("p1", "9", ("501", "9"), entity=entity))
     kinds = {bill.kind: bill for bill in Invoice.objects.filter(entity=firm.us)}
     return {"bill": kinds["invoice"], "note": kinds["credit_note"], "payment": Payment.objects.get()}
+
+
+def _file(author: User, change_set: ChangeSet) -> MasterImport:
+    """A file of which a change of the first entity was drafted."""
+    content = b"code,name,entity,customer\nSECRET-9,S,US,NOBODY\n"
+    file = imports.receive("project", "projects.csv", content, by=author)
+    MasterImport.objects.filter(pk=file.pk).update(state="drafted", change_set=change_set)
+    return file
+
+
+def _later_card(firm: Any) -> RateCard:
+    """The second version of a rate card of the first entity."""
+    first = RateCard.objects.filter(contract__entity=firm.us).earliest("pk")
+    RateCard.objects.filter(pk=first.pk).update(valid_to=date(2026, 12, 31))
+    return RateCard.objects.create(
+        code=first.code, version=first.version + 1, contract=first.contract, valid_from=date(2027, 1, 1)
+    )
 
 
 def _rehearsal(firm: Any) -> Rehearsal:
@@ -199,7 +219,7 @@ ROWS: dict[str, Arguments] = {
     "reconciliation_sheet": lambda s: {"pk": s.comparison.pk},
     "reconciliation_period": lambda s: {"pk": s.period.pk},
     "rate_card": lambda s: {"pk": RateCard.objects.filter(contract__entity=s.us)[0].pk},
-    "rate_compare": lambda s: {"pk": RateCard.objects.filter(contract__entity=s.us)[0].pk},
+    "rate_compare": lambda s: {"pk": s.later_card.pk},
     "rate_change": lambda s: {"pk": RateCard.objects.filter(contract__entity=s.us)[0].pk},
     "rate_bundle": lambda s: {"pk": s.bundle.pk},
     "onboarding": lambda s: {"pk": s.rehearsal.onboarding_id},
@@ -389,7 +409,7 @@ def test_the_history_of_another_entitys_records_is_not_found(site: Any) -> None:
     stranger, analyst = signed_in(site.stranger), signed_in(site.analyst)
     records = [
         ("project", Project.objects.get()), ("customer", Customer.objects.get()), ("contract", Contract.objects.get()),
-        ("accountingperiod", site.period), ("connection", site.source), ("ratecard", RateCard.objects.get()),
+        ("accountingperiod", site.period), ("connection", site.source), ("ratecard", RateCard.objects.earliest("pk")),
     ]  # fmt: skip
     for model, record in records:
         address = reverse("history", kwargs={"model": model, "pk": record.pk})
