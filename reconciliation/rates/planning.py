@@ -72,11 +72,11 @@ def _round(locked: ChangeSet, by: User) -> int:
     """The number of the plan to be made; one that has not begun gives way to it."""
     if not cards_of(locked):
         raise NotPlannable("This change set changes no rate and no rate card.")
-    latest = locked.rate_bundles.order_by("-round").first()
+    latest = RateBundle.objects.filter(change_set=locked).order_by("-round").first()
     if locked.state == ChangeSet.State.DRAFT:
         if not changes.is_editor(locked, by):
             raise NotPlannable("A draft is planned by who writes it.")
-        locked.rate_bundles.all().delete()
+        RateBundle.objects.filter(change_set=locked).delete()
         return 1
     if locked.state != ChangeSet.State.APPLIED:
         word = locked.get_state_display().lower()

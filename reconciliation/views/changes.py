@@ -30,7 +30,7 @@ from portal.views.audit import Change, changes_of, in_words
 from portal.views.governed import address_of
 from reconciliation import changes
 from reconciliation.filters import ChangeSetFilter
-from reconciliation.models import ChangeLine, ChangeSet
+from reconciliation.models import ChangeLine, ChangeSet, RateBundle
 from reconciliation.views import rate_bundle
 from reconciliation.views.change_tables import (
     TO_REVIEW,
@@ -213,7 +213,7 @@ class ChangeSetPage(Screen):
         context = self.context(
             title=change_set.title,
             change_set=change_set,
-            bundles=list(change_set.rate_bundles.prefetch_related("bills").order_by("round")),
+            bundles=list(RateBundle.objects.filter(change_set=change_set).prefetch_related("bills").order_by("round")),
             may_plan=bool((change_set.preview.get("booked") or {}).get("entries"))
             and rate_bundle.may_plan(change_set, user),
             tone=TONES.get(change_set.state, ""),

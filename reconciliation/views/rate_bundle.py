@@ -98,7 +98,7 @@ class BundlePage(CardScreen):
                 may_plan=may_plan(bundle.change_set, user),
                 waits=waits,
                 why_not=booking.why_not(bundle, user) if waits else "",
-                others=bundle.change_set.rate_bundles.order_by("round"),
+                others=RateBundle.objects.filter(change_set=bundle.change_set_id).order_by("round"),
             ),
             status=status,
         )

@@ -73,7 +73,9 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
     unknown = outbound.record(firm.source, 300, project=Reference("?", "ACM-9", ""))
     [held] = outbound.take_in(firm.source, [unknown]).held
     case = Hold.objects.get(entry=held, closed_at=None).case
-    ExceptionCase.objects.filter(pk=case.pk).update(owner=firm.manager)  # a cause of no project of theirs, given to them
+    ExceptionCase.objects.filter(pk=case.pk).update(
+        owner=firm.manager
+    )  # a cause of no project of theirs, given to them
     posted = LedgerEntry.objects.filter(entity=firm.us, state_row__state__in=["posted", "reconciled"]).earliest("pk")
     return SimpleNamespace(
         **{field.name: getattr(firm, field.name) for field in fields(firm)},

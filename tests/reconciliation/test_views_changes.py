@@ -196,7 +196,7 @@ def test_who_holds_no_role_that_proposes_writes_nothing_and_another_entity_sees_
     assert gb.get(reverse("change_set", args=[change_set.pk])).status_code == 404
     assert "Another rate" not in gb.get(reverse("changes")).content.decode()
     where = reverse("change_line_new", args=[change_set.pk])
-    assert gb.get(where, {"model": "rate", "key": firm.rate.pk}).status_code == 404
+    assert gb.get(where, {"model": "rate", "key": str(firm.rate.pk)}).status_code == 404
 
 
 def test_lists_ask_as_often_for_many_change_sets_as_for_few(firm: Firm) -> None:
