@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
@@ -48,7 +50,8 @@ def test_not_ready_without_a_database(client: Client, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.django_db
-def test_the_deep_check_names_who_is_silent(client: Client) -> None:
+def test_the_deep_check_names_who_is_silent(client: Client, settings: Any, tmp_path: Path) -> None:
+    settings.BROKER_DIR = tmp_path  # no message of another test waits in it
     health.heard_from("sweeper", claimed=3)
     Heartbeat.objects.create(name="beat", at=timezone.now() - timedelta(minutes=5))
     answer = client.get("/health/deep")

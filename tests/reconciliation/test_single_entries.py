@@ -13,7 +13,7 @@ from django.urls import reverse
 from portal.models import AccountingPeriod, GrantRole, LedgerEntry, LedgerTransition, StatementLine, TimeEntry, User
 from portal.sql import now
 from reconciliation import operations
-from reconciliation.models import Operation
+from reconciliation.models import ExceptionCase, Operation
 from tests import world
 from tests.reconciliation import desk
 from tests.reconciliation.firm import Firm, build, case, entry, state
@@ -99,7 +99,10 @@ def test_nobody_edits_another_entitys_rows(client: Client, firm: Firm) -> None:
     client.force_login(world.user("gus", GrantRole.CONTROLLER, world.entity("GB", "GBP")))
     assert client.get(address).status_code == 404
     assert client.post(address, {"selected": held}).status_code == 404
-    client.force_login(world.user("pam", GrantRole.PROJECT_MANAGER, firm.entity))
+    pam = world.user("pam", GrantRole.PROJECT_MANAGER, firm.entity)
+    client.force_login(pam)
+    assert client.get(address).status_code == 404  # a cause of no project of hers
+    ExceptionCase.objects.update(owner=pam)
     assert client.get(address).status_code == 403
 
 
