@@ -1,0 +1,262 @@
+"""Random histories of billing: whatever is delivered, invoiced, credited, voided, paid, bounced or edited, in whichever order.
+
+At every step the database's balance holds, no hour can be billed twice, none is lost, and totals tie to the cent.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from portal.models import Allocation, BillingBalance, Invoice, LedgerEntry, PaymentAllocation, User
+from portal.records import Application, BillRecord, BillStatus, PaymentRecord, PaymentStatus
+from reconciliation import billing
+from tests import world
+from tests.bills import Erp, allocate, bill, causes, find, line_of, open_hours, posted
+from tests.reconciliation import firm as firms
+
+ZERO = Decimal(0)
+QUARTERS = st.integers(1, 32).map(lambda n: Decimal(n) / 4)
+ANY = st.integers(0, 10_000)
+
+
+@dataclass
+class Story:
+    """What the ERP has said so far, as the history made it up."""
+
+    entries: list[int] = field(default_factory=list)
+    bills: dict[str, BillRecord] = field(default_factory=dict)
+    notes: dict[str, BillRecord] = field(default_factory=dict)
+    payments: dict[str, PaymentRecord] = field(default_factory=dict)
+    let_go: set[str] = field(default_factory=set)  # void bills whose hours are open again, whatever is paid on them later
+    refused: set[str] = field(default_factory=set)  # bills of which a line was not taken, at any time
+    numbers: int = 500
+
+    def number(self) -> str:
+        self.numbers += 1
+        return str(self.numbers)
+
+
+def chosen(items: Any, index: int) -> Any:
+    """One of some things; every history is the same for the same numbers."""
+    found = sorted(items)
+    return found[index % len(found)]
+
+
+class Histories(RuleBasedStateMachine):
+    """One firm, one ERP, and everything that may happen between an hour and its payment."""
+
+    firm: firms.Firm  # made once; what a history does to it is rolled back
+    worked: list[int]
+    probe: Invoice
+    ana: User
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.story = Story()
+        self.undo = transaction.atomic()
+        self.undo.__enter__()
+        self.erp = Erp(self.firm)
+
+    def teardown(self) -> None:
+        """Nothing stays of one history for the next."""
+        transaction.set_rollback(True)
+        self.undo.__exit__(None, None, None)
+
+    @initialize()
+    def two_days_of_work(self) -> None:
+        self.story.entries += self.worked[:2]
+
+    @precondition(lambda self: len(self.story.entries) < len(self.worked))
+    @rule()
+    def deliver(self) -> None:
+        self.story.entries.append(self.worked[len(self.story.entries)])
+
+    @rule(first=ANY, second=ANY, hours=QUARTERS)
+    def invoice(self, first: int, second: int, hours: Decimal) -> None:
+        """A bill over one or two days; it may well ask for more than is open."""
+        days = {chosen(self.story.entries, first), chosen(self.story.entries, second)}
+        said = self.erp.bill(self.story.number(), *(line_of(day, str(min(hours, Decimal(8)))) for day in sorted(days)))
+        self.story.bills[said.external_id] = said
+        self.erp.says(said)
+
+    @precondition(lambda self: self.story.bills)
+    @rule(which=ANY, line=ANY, hours=QUARTERS)
+    def credit(self, which: int, line: int, hours: Decimal) -> None:
+        """A credit of some hours of one line; it may well ask for more than was billed."""
+        of = self.story.bills[chosen(self.story.bills, which)]
+        billed = of.lines[line % len(of.lines)] if of.lines else None
+        if billed is None:
+            return
+        day = int(billed.key.removeprefix("t"))
+        note = self.erp.credit(self.story.number(), of.external_id, line_of(day, str(min(hours, Decimal(8)))))
+        self.story.notes[note.external_id] = note
+        self.erp.says(note)
+
+    @precondition(lambda self: self.story.bills)
+    @rule(which=ANY)
+    def void(self, which: int) -> None:
+        key = chosen(self.story.bills, which)
+        self._bill(key, status=BillStatus.VOIDED)
+
+    @precondition(lambda self: self.story.notes)
+    @rule(which=ANY)
+    def void_a_credit(self, which: int) -> None:
+        key = chosen(self.story.notes, which)
+        note = self.story.notes[key] = self.erp.again(self.story.notes[key], status=BillStatus.VOIDED)
+        self.erp.says(note)
+
+    @rule(which=ANY)
+    def bill_what_is_open(self, which: int) -> None:
+        """The re-bill: all that is open of a day, on a bill of its own; it is taken whole."""
+        day = chosen(self.story.entries, which)
+        left = open_hours([day])[day]
+        if left <= 0:
+            return
+        said = self.erp.bill(self.story.number(), line_of(day, str(left)))
+        self.story.bills[said.external_id] = said
+        self.erp.says(said)
+        assert open_hours([day])[day] == 0
+
+    @precondition(lambda self: self.story.bills)
+    @rule(which=ANY, other=ANY, euros=st.integers(1, 1200))
+    def pay(self, which: int, other: int, euros: int) -> None:
+        bills = sorted({chosen(self.story.bills, which), chosen(self.story.bills, other)})
+        parts = [(key, str(Decimal(euros) / len(bills))) for key in bills]
+        paid = self.erp.payment(self.story.number(), str(euros), *parts)
+        self.story.payments[paid.external_id] = paid
+        self.erp.says(paid)
+
+    @precondition(lambda self: self.story.payments)
+    @rule(which=ANY, status=st.sampled_from([PaymentStatus.BOUNCED, PaymentStatus.RECEIVED, PaymentStatus.VOIDED]))
+    def bounce_or_come_back(self, which: int, status: PaymentStatus) -> None:
+        key = chosen(self.story.payments, which)
+        paid = self.story.payments[key] = self.erp.again(self.story.payments[key], status=status)
+        self.erp.says(paid)
+
+    @precondition(lambda self: self.story.payments and self.story.bills)
+    @rule(which=ANY, other=ANY)
+    def apply_elsewhere(self, which: int, other: int) -> None:
+        key = chosen(self.story.payments, which)
+        paid = self.story.payments[key]
+        parts = (Application(bill=chosen(self.story.bills, other), amount=paid.amount),)
+        paid = self.story.payments[key] = self.erp.again(paid, applications=parts)
+        self.erp.says(paid)
+
+    @precondition(lambda self: self.story.bills)
+    @rule(which=ANY, hours=QUARTERS)
+    def edit_in_the_erp(self, which: int, hours: Decimal) -> None:
+        """Somebody changes the first line's hours and takes the others out."""
+        key = chosen(self.story.bills, which)
+        said = self.story.bills[key]
+        if not said.lines:
+            return
+        line = line_of(int(said.lines[0].key.removeprefix("t")), str(min(hours, Decimal(8))))
+        self._bill(key, lines=(line,), net=line.net, total=line.net)
+
+    @precondition(lambda self: self.story.bills)
+    @rule(which=ANY)
+    def delete_in_the_erp(self, which: int) -> None:
+        self.erp.says(self.erp.gone(self.story.bills[chosen(self.story.bills, which)]))
+
+    @precondition(lambda self: self.story.bills)
+    @rule(which=ANY, choice=st.sampled_from(["adopt", "restore", "correct"]))
+    def decide(self, which: int, choice: str) -> None:
+        found = find(chosen(self.story.bills, which))
+        if choice in billing.choices(found):
+            step = {"adopt": billing.adopt, "restore": billing.restore, "correct": billing.correct}[choice]
+            step(found, by=self.ana, reason="so it was agreed")
+
+    def _bill(self, key: str, **changes: Any) -> None:
+        said = self.story.bills[key] = self.erp.again(self.story.bills[key], **changes)
+        self.erp.says(said)
+
+    @invariant()
+    def the_database_holds_the_balance(self) -> None:
+        """Open is delivered, less invoiced, plus credited, and never below nothing; no hour is lost between open and billed."""
+        quantities: dict[int, Decimal] = defaultdict(lambda: ZERO)
+        for entry_id, quantity in Allocation.objects.values_list("entry", "quantity"):
+            quantities[entry_id] += quantity
+        delivered = dict(LedgerEntry.objects.filter(pk__in=self.story.entries).values_list("pk", "hours"))
+        for balance in BillingBalance.objects.all():
+            assert balance.entry_id is not None
+            assert balance.delivered == delivered[balance.entry_id]
+            assert 0 <= balance.invoiced - balance.credited <= balance.delivered
+            assert balance.invoiced - balance.credited == quantities[balance.entry_id]
+        for entry_id, left in open_hours(self.story.entries).items():
+            assert left + quantities[entry_id] == delivered[entry_id]
+
+    @invariant()
+    def no_hour_can_be_billed_twice(self) -> None:
+        """Whoever tries to bill a quarter of an hour more than is open is refused by the database itself."""
+        if not self.story.entries:
+            return
+        entry_id = self.story.entries[-1]
+        with pytest.raises(IntegrityError, match="nothing_is_billed_twice"), transaction.atomic():
+            allocate(self.probe, entry_id, str(open_hours([entry_id])[entry_id] + Decimal("0.25")), "1.00")
+
+    @invariant()
+    def totals_tie_to_the_cent(self) -> None:
+        """What stands billed on a bill that is in order is its lines, less its live credits; what settles it is what was paid."""
+        settled: dict[str, Decimal] = defaultdict(lambda: ZERO)
+        for paid in self.story.payments.values():
+            if paid.status == PaymentStatus.RECEIVED:
+                for part in paid.applications:
+                    settled[part.bill] += part.amount
+        for external_id in self.story.bills:
+            found = Invoice.objects.select_related("current", "agreed").get(external_id=external_id, kind="invoice")
+            rows = PaymentAllocation.objects.filter(invoice=found).values_list("amount", flat=True)
+            assert sum(rows, ZERO) == settled[external_id]
+            if causes(external_id) & {"hour-billed-twice", "billed-line-unknown"}:
+                self.story.refused.add(external_id)
+            billed = sum(Allocation.objects.filter(line__version__invoice=found).values_list("amount", flat=True), ZERO)
+            dead = found.current.status == "voided" or (
+                found.current.status == "deleted" and found.agreed_id == found.current_id
+            )
+            if not dead:
+                self.story.let_go.discard(external_id)
+            elif "void-with-payments" not in causes(external_id):
+                self.story.let_go.add(external_id)
+            released = external_id in self.story.let_go
+            credited = sum(
+                Allocation.objects.filter(line__version__invoice__credits=found).values_list("amount", flat=True), ZERO
+            )
+            agreed = (found.agreed or found.current).net
+            assert billed + credited >= ZERO
+            if released:
+                assert billed + credited == ZERO
+            elif external_id in self.story.refused:
+                assert billed <= agreed
+            else:
+                assert billed == agreed
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_whatever_happens_no_hour_is_billed_twice_and_none_is_lost() -> None:
+    Histories.firm = firms.build()
+    Histories.worked = posted(Histories.firm, 5)
+    Histories.probe = bill(Histories.firm, "probe")
+    Histories.ana = world.user("ana", "analyst", Histories.firm.entity)
+    run_state_machine_as_test(
+        Histories,
+        settings=settings(
+            max_examples=8, stateful_step_count=14, deadline=None, derandomize=True,
+            suppress_health_check=list(HealthCheck), print_blob=False,
+        ),
+    )  # fmt: skip
