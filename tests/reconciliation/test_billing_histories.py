@@ -43,7 +43,9 @@ class Story:
     bills: dict[str, BillRecord] = field(default_factory=dict)
     notes: dict[str, BillRecord] = field(default_factory=dict)
     payments: dict[str, PaymentRecord] = field(default_factory=dict)
-    let_go: set[str] = field(default_factory=set)  # void bills whose hours are open again, whatever is paid on them later
+    let_go: set[str] = field(
+        default_factory=set
+    )  # void bills whose hours are open again, whatever is paid on them later
     refused: set[str] = field(default_factory=set)  # bills of which a line was not taken, at any time
     numbers: int = 500
 
