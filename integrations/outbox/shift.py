@@ -139,6 +139,7 @@ class _Shift:
         if self.plan.look_up and time.monotonic() - self.looked_up >= _LOOK:
             self.looked_up = time.monotonic()
             calls += proof.look_ups(self.connection, self.capabilities, self.deadline, self.plan.entry_ids)
+            self.plan.look_up = self.plan.entry_ids is None  # those that a person names are asked about once
         if self.plan.read_back and self.unproved >= proof.ASKED_AT_ONCE:
             calls += self._read_backs()
         room -= len(calls)
@@ -174,6 +175,7 @@ class _Shift:
 
     def _read_backs(self) -> list[Call]:
         self.unproved = 0
+        self.plan.read_back = self.plan.entry_ids is None
         return proof.read_backs(
             self.connection, self.capabilities, self.deadline, 4 * proof.ASKED_AT_ONCE, self.plan.entry_ids
         )

@@ -483,6 +483,7 @@ def test_asking_for_the_same_entry_twice_sends_it_once(source: Connection, erp: 
     assert first == second
     assert first[entry].startswith("Posted")
     assert len(books.pushes) == 1
+    assert len(books.finds) == 3  # looked up, read back, and read back once more for the second question
     assert State(outbound.state_of(entry).state) is State.POSTED
 
 
