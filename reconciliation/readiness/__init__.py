@@ -4,7 +4,7 @@ The rule here: a project is never just “not ready”. The first thing that sto
 what is done about it. Twelve questions are asked, and each answer is computed from what stands now.
 """
 
-from reconciliation.readiness.agreements import billing_model_of, manager_of, terms_of
+from reconciliation.readiness.agreements import billing_model_of, manager_of, terms_of, with_whom
 from reconciliation.readiness.blockers import Blocker, first_blockers
 from reconciliation.readiness.checks import CHECKS, Check, Verdict, checklist
 from reconciliation.readiness.explaining import Why, why_not_billed
@@ -21,4 +21,5 @@ __all__ = [
     "manager_of",
     "terms_of",
     "why_not_billed",
+    "with_whom",
 ]

@@ -195,15 +195,3 @@ def invoices_of(entry_id: int) -> list[str]:
         [entry_id],
     )
     return [number for (number,) in found]
-
-
-def spent_under(contract_ids: Sequence[int]) -> dict[int, Decimal]:
-    """What stands on the ledger under each contract, held and cancelled entries apart."""
-    return dict(
-        rows(
-            "SELECT e.contract_id, coalesce(sum(e.amount), 0) FROM portal_ledgerentry e JOIN portal_ledgerstate s"
-            " ON s.entry_id = e.id WHERE e.contract_id = ANY(%s::bigint[]) AND s.state NOT IN ('held', 'cancelled')"
-            " AND e.is_billable GROUP BY 1",
-            [sorted(set(contract_ids))],
-        )
-    )

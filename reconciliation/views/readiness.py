@@ -60,6 +60,7 @@ from portal.screens.tables import Column
 from reconciliation import readiness
 from reconciliation.models import ProjectMonth
 from reconciliation.readiness import Verdict
+from reconciliation.sql import master_data
 from reconciliation.sql import readiness as readiness_sql
 
 NUDGED = "approver.nudged"
@@ -371,8 +372,8 @@ class Portfolio(ListScreen):
         today = timezone.localdate()
         blockers = readiness.first_blockers(records)
         last = readiness_sql.last_invoices([record.project_id for record in records])
-        spent = readiness_sql.spent_under(
-            [record.project.contract_id for record in records if record.project.contract_id]
+        spent = master_data.spent_under_contracts(
+            [record.project.contract_id for record in records if record.project.contract_id], []
         )
         for record in records:
             record.blocker = blockers.get(record.pk)

@@ -18,6 +18,7 @@ from portal.screens import within
 from portal.screens.base import roles_of
 from portal.screens.panels import Line, Panel
 from reconciliation.models import ExceptionCase, Hold, Operation, ReconciliationRun, TeamMember
+from reconciliation.readiness import with_whom
 from reconciliation.views import telling
 from reconciliation.views.running import under_way
 
@@ -41,17 +42,10 @@ def _line(case: ExceptionCase) -> Line:
     sums = [f"{figures.amount(one.amount, one.currency)} {one.currency}" for one in case.totals.all() if one.amount]
     under = [case.entity.code, _many(case.open_holds, "entry", "entries"), f"open for {figures.age(case.opened_at)}"]
     if case.owner is not None or case.team is not None:
-        under.append(f"with {_with_whom(case)}")
+        under.append(f"with {with_whom(case)}")
     if case.regressions:
         under.append("came back")
     return Line(text=case.sentence, url=reverse("cause", args=[case.pk]), note=" · ".join(under), figures=sums)
-
-
-def _with_whom(case: ExceptionCase) -> str:
-    """Who has to act on a cause."""
-    if case.owner is not None:
-        return case.owner.get_full_name() or case.owner.get_username()
-    return str(case.team) if case.team is not None else "nobody yet"
 
 
 def mine(request: HttpRequest) -> Panel | None:
@@ -128,7 +122,7 @@ def _project(rows: list[dict[str, Any]], causes: list[ExceptionCase]) -> Line:
     why = ""
     if causes:
         others = f" (and {_many(len(causes) - 1, 'other cause')})" if len(causes) > 1 else ""
-        why = f"{causes[0].sentence}{others} · with {_with_whom(causes[0])} · "
+        why = f"{causes[0].sentence}{others} · with {with_whom(causes[0])} · "
     return Line(
         text=f"{code} {name}",
         url=f"{reverse('ledger')}?project={code}&state=held",
