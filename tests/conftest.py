@@ -30,8 +30,15 @@ os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # pytest-playwright keeps an e
 for name in ("REDIS_URL", "CACHE_URL", "DEBUG"):
     os.environ.pop(name, None)
 
-# Speed for a database that lives as long as one run.
-THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+# Speed for a database that lives as long as one run. It is not vacuumed of its own accord: a vacuum between two tests tells the
+# planner that a table is empty, a session keeps the sequential scan it then chose for a foreign key, and many rows take minutes.
+THROWAWAY = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "max_connections": "200",
+}
 HOME_PREFIX = "tieout-tests-"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _home_key: pytest.StashKey[tuple[EmbeddedServer | None, Path]] = pytest.StashKey()
