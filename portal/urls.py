@@ -24,7 +24,7 @@ from portal.views import (
 NAVIGATION = (
     NavItem(label="My work", url_name="home", position=0, key="w"),
     NavItem(label="Ledger", url_name="ledger", position=30, key="l"),
-    NavItem(label="Master data", url_name="master_data", group="Govern", position=80, key="m"),
+    NavItem(label="Records", url_name="master_data", group="Master data", position=10, key="m"),
     NavItem(label="Audit", url_name="audit", group="Govern", position=90, key="h"),
 )
 

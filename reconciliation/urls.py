@@ -55,12 +55,12 @@ NAVIGATION = (
     NavItem(label="Exceptions", url_name="exceptions", position=10, key="e", badge=open_causes),
     NavItem(label="Billing readiness", url_name="readiness", position=25, key="b"),
     NavItem(label="Reconciliation", url_name="reconciliation", position=20, key="r"),
-    NavItem(label="Bills", url_name="bills", position=32),
-    NavItem(label="Payments", url_name="payments", position=34),
-    NavItem(label="Approvals", url_name="approvals", position=5, group="Govern", key="a", badge=approvals.to_approve),
+    NavItem(label="Bills", url_name="bills", group="Billing", position=20),
+    NavItem(label="Payments", url_name="payments", group="Billing", position=30),
+    NavItem(label="Approvals", url_name="approvals", position=15, key="a", badge=approvals.to_approve),
     NavItem(label="Changes", url_name="changes", position=4, group="Govern", key="g", badge=change_tables.to_decide),
     NavItem(label="Proposals", url_name="proposals", position=6, group="Govern", badge=approvals.to_decide),
-    NavItem(label="Rates", url_name="rates", position=20, group="Govern", key="t"),
+    NavItem(label="Rates", url_name="rates", position=30, group="Master data", key="t"),
     NavItem(
         label="Onboarding",
         url_name="onboardings",
@@ -70,12 +70,12 @@ NAVIGATION = (
         roles=onboarding.READERS,
         badge=onboarding.badge,
     ),
-    NavItem(label="Operations", url_name="operations", position=40, key="o"),
+    NavItem(label="Operations", url_name="operations", group="Operate", position=5, key="o"),
     NavItem(
-        label="Rejected values", url_name="rejected_values", position=85, group="Govern", badge=rejected.open_values
+        label="Rejected values", url_name="rejected_values", position=50, group="Master data", badge=rejected.open_values
     ),
-    NavItem(label="Mappings", url_name="mappings", position=82, group="Govern", key="p"),
-    NavItem(label="Imports", url_name="imports", position=83, group="Govern"),
+    NavItem(label="Mappings", url_name="mappings", position=20, group="Master data", key="p"),
+    NavItem(label="Imports", url_name="imports", position=40, group="Master data"),
     NavItem(label="Teams", url_name="teams", position=40, group="Govern", roles=teams.READERS),
 )
 

@@ -22,7 +22,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from portal.models import GrantRole
 from portal.screens.entities import chosen_entities
 from portal.screens.keyboard import keymap, sheet
-from portal.screens.navigation import places, top_parts
+from portal.screens.navigation import FOLDED_COOKIE, places, top_parts
 
 THEMES = ("system", "light", "dark")
 DENSITIES = ("comfortable", "compact")
@@ -95,7 +95,9 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "time_display": preferences.get("time") if preferences.get("time") in TIMES else TIMES[0],
         "keymap": SimpleLazyObject(lambda: json.dumps(keymap(preferences))),
         "key_sheet": SimpleLazyObject(lambda: sheet(preferences)),
-        "navigation": SimpleLazyObject(lambda: places(user, roles_of(request), request.path)),
+        "navigation": SimpleLazyObject(
+            lambda: places(user, roles_of(request), request.path, request.COOKIES.get(FOLDED_COOKIE, ""))
+        ),
         "top_parts": SimpleLazyObject(lambda: top_parts(request)),
         "entity_choice": SimpleLazyObject(lambda: chosen_entities(request)),
         "role_labels": SimpleLazyObject(lambda: sorted(str(GrantRole(role).label) for role in roles_of(request))),

@@ -1,6 +1,7 @@
 """The side navigation: each app names its places in `NAVIGATION` of its `urls` module, and nothing registers itself.
 
-A person sees the places whose address exists and whose roles they hold.
+A person sees the places whose address exists and whose roles they hold, by group; a group folded away in this browser stays folded,
+except the one that holds the page.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from itertools import groupby
 from typing import Any
 
 from django.urls import NoReverseMatch, reverse
+from django.utils.text import slugify
 
 APPS = ("portal", "reconciliation", "integrations")  # the higher apps by name only
-GROUPS = ("", "Govern", "Operate")
+GROUPS = ("", "Billing", "Master data", "Govern", "Operate")  # the first has no heading: what a day begins with
+FOLDED_COOKIE = "tieout_folded"  # the slugs of folded groups with dots between them; static/js/shell.js writes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,16 @@ class Place:
     current: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Places under one heading."""
+
+    name: str
+    slug: str
+    places: list[Place]
+    folded: bool
+
+
 @cache
 def items() -> tuple[NavItem, ...]:
     """Every place of every app, in the order of the page."""
@@ -72,8 +85,8 @@ def top_parts(request: Any) -> list[str]:
     return [part for part in (source(request) for source in _top()) if part]
 
 
-def places(user: Any, roles: frozenset[str], path: str) -> list[tuple[str, list[Place]]]:
-    """The places this person sees, by group; the one that holds `path` is current."""
+def places(user: Any, roles: frozenset[str], path: str, folded: str = "") -> list[Group]:
+    """The places this person sees, by group; the one that holds `path` is current. `folded` is the cookie's value."""
     seen = []
     for item in items():
         if item.roles and not item.roles & roles:
@@ -85,21 +98,14 @@ def places(user: Any, roles: frozenset[str], path: str) -> list[tuple[str, list[
         seen.append((item, url))
     holding = [url for _, url in seen if path == url or (url != "/" and path.startswith(url))]
     here = max(holding, key=len, default="")
-    return [
-        (
-            group,
-            [
-                Place(
-                    item.url_name,
-                    item.label,
-                    url,
-                    item.key,
-                    item.badge(user) if item.badge else None,
-                    item.badge is not None,
-                    url == here,
-                )
-                for item, url in members
-            ],
-        )
-        for group, members in groupby(seen, key=lambda pair: pair[0].group)
-    ]
+    groups = []
+    for name, members in groupby(seen, key=lambda pair: pair[0].group):
+        shown = [_place(item, url, user, here) for item, url in members]
+        slug = slugify(name)
+        groups.append(Group(name, slug, shown, slug in folded.split(".") and not any(place.current for place in shown)))
+    return groups
+
+
+def _place(item: NavItem, url: str, user: Any, here: str) -> Place:
+    badge = item.badge(user) if item.badge else None
+    return Place(item.url_name, item.label, url, item.key, badge, item.badge is not None, url == here)

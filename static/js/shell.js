@@ -33,6 +33,17 @@ document.addEventListener("keydown", (event) => {
   }
 }, true);
 
+// Groups of places stay folded in this browser; the server reads the cookie, so that no page jumps.
+document.getElementById("side")?.addEventListener("click", (event) => {
+  const group = event.target.closest("summary")?.parentElement;
+  if (!group) return;
+  const folded = new Set(document.cookie.match(/(?:^|; )tieout_folded=([^;]*)/)?.[1].split(".").filter(Boolean));
+  if (group.open) folded.add(group.dataset.fold); // it closes once this is heard
+  else folded.delete(group.dataset.fold);
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `tieout_folded=${[...folded].join(".")}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+});
+
 // One persistent live region says what happened; toasts show it.
 const region = document.getElementById("status");
 const say = (text) => {

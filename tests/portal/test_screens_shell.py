@@ -75,6 +75,16 @@ def test_places_are_shown_to_those_whose_roles_open_them(
     assert '<span class="sr">Waiting: </span>3' in text
 
 
+def test_a_group_folded_in_this_browser_stays_so_unless_it_holds_the_page(client: Client, person: User) -> None:
+    client.cookies["tieout_folded"] = "master-data.operate"
+    text = " ".join(text_of(client).split())
+    assert 'data-fold="master-data" > <summary>Master data</summary>' in text
+    assert 'data-fold="govern" open>' in text
+    text = " ".join(text_of(client, reverse("rates")).split())
+    assert 'data-fold="master-data" open>' in text
+    assert 'data-fold="operate" >' in text
+
+
 def test_every_place_has_a_group_of_the_page_and_a_key_of_its_own() -> None:
     keys = [item.key for item in navigation.items() if item.key]
     assert len(keys) == len(set(keys))
