@@ -72,7 +72,11 @@ NAVIGATION = (
     ),
     NavItem(label="Operations", url_name="operations", group="Operate", position=5, key="o"),
     NavItem(
-        label="Rejected values", url_name="rejected_values", position=50, group="Master data", badge=rejected.open_values
+        label="Rejected values",
+        url_name="rejected_values",
+        position=50,
+        group="Master data",
+        badge=rejected.open_values,
     ),
     NavItem(label="Mappings", url_name="mappings", position=20, group="Master data", key="p"),
     NavItem(label="Imports", url_name="imports", position=40, group="Master data"),

@@ -1,7 +1,7 @@
 """The side navigation: each app names its places in `NAVIGATION` of its `urls` module, and nothing registers itself.
 
-A person sees the places whose address exists and whose roles they hold, by group; a group folded away in this browser stays folded,
-except the one that holds the page.
+A person sees the places whose address exists and whose roles they hold, by group; a group folded away in this browser
+stays folded, except the one that holds the page.
 """
 
 from __future__ import annotations
