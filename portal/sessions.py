@@ -1,10 +1,15 @@
-"""A session ends after half an hour of silence and after ten hours whatever happens; finance pages are never cached."""
+"""A session ends after half an hour of silence and after ten hours whatever happens; finance pages are never cached.
+
+The rule here: a session alone proves nobody. Where more is asked for, the person proves it with a password or a second factor.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
+from allauth.account.internal.flows import reauthentication
 from django.conf import settings
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
@@ -15,6 +20,19 @@ STARTED = "session_started_at"
 SEEN = "session_seen_at"
 READING = ("GET", "HEAD")
 SEEN_STEP = 60  # seconds between two writes of the session's last use
+
+
+def can_sign_in_again(user: Any) -> bool:
+    """Whether a person has a password or a second factor to prove themselves with."""
+    return bool(reauthentication.get_reauthentication_flows(user))
+
+
+def signed_in_just_now(request: HttpRequest) -> bool:
+    """Whether the person proved within the last quarter of an hour who they are; never by the session alone.
+
+    Somebody with neither password nor second factor has proved nothing, where allauth would let them pass.
+    """
+    return can_sign_in_again(request.user) and bool(reauthentication.did_recently_reauthenticate(request))
 
 
 class SessionLimitMiddleware:

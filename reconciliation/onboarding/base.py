@@ -12,6 +12,7 @@ from portal import access, audit, sql
 from portal.history import bulk_create_with_reason, bulk_update_with_reason
 from portal.models import Connection, LedgerEntry, LegalEntity, User
 from reconciliation.models import CutOver, Onboarding, Route
+from reconciliation.sql import rehearsals as rehearsals_sql
 
 State = Onboarding.State
 
@@ -105,7 +106,7 @@ def set_cut_over(onboarding: Onboarding, days: Mapping[tuple[int, str], date], *
 
 
 def fingerprint(onboarding: Onboarding) -> str:
-    """What identifies the configuration that a rehearsal ran on: entity, sources, targets, routes and cut-overs."""
+    """What identifies what a rehearsal ran on: entity, sources, targets, routes, cut-overs, and its rates and mappings."""
     entity = onboarding.entity
     entity.refresh_from_db()
     routes = Route.objects.filter(entity=entity, source__in=sources_of(onboarding)).order_by("pk")
@@ -119,4 +120,5 @@ def fingerprint(onboarding: Onboarding) -> str:
         for one in Connection.objects.filter(pk__in=ids).order_by("pk")
     ]
     parts += [f"{key} {one.first_day}" for key, one in sorted(cut_overs(onboarding).items())]
+    parts += rehearsals_sql.rates_and_mappings(entity.pk, ids)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -52,7 +52,7 @@ def _of_rehearsal(onboarding: Onboarding) -> list[str]:
     if found.finished_at is not None and found.finished_at < sql.now() - FRESH:
         missing.append(f"Rehearsal: it is older than {FRESH.days} days; replay it once more.")
     if found.fingerprint != fingerprint(onboarding):
-        missing.append("Rehearsal: the configuration changed since; replay it once more.")
+        missing.append("Rehearsal: the configuration, a rate or a mapping changed since; replay it once more.")
     count = undecided(found)
     if count:
         missing.append(f"Rehearsal: {count:,} {'difference is' if count == 1 else 'differences are'} not decided.")

@@ -10,6 +10,27 @@ from portal.sql import execute, rows
 from reconciliation.sql import numbers
 
 
+def rates_and_mappings(entity_id: int, connection_ids: Collection[int]) -> list[str]:
+    """Digests of what prices and names the work of an entity: its cards and rates, the keys of these systems, the aliases."""
+    found = rows(
+        """
+        WITH cards AS (SELECT c.* FROM portal_ratecard c LEFT JOIN portal_contract k ON k.id = c.contract_id
+                         LEFT JOIN portal_customer u ON u.id = c.customer_id
+                        WHERE %(entity)s IN (k.entity_id, u.entity_id, c.entity_id)
+                           OR coalesce(k.entity_id, u.entity_id, c.entity_id) IS NULL)
+        SELECT 'cards ' || md5(string_agg(c::text, chr(10) ORDER BY c.id)) FROM cards c
+        UNION ALL SELECT 'rates ' || md5(string_agg(r::text, chr(10) ORDER BY r.id)) FROM portal_rate r
+         WHERE r.card_id IN (SELECT id FROM cards)
+        UNION ALL SELECT 'keys ' || md5(string_agg(w::text, chr(10) ORDER BY w.id)) FROM portal_crosswalk w
+         WHERE (w.system, w.realm) IN (SELECT connector, realm FROM portal_connection WHERE id = ANY(%(connections)s::bigint[]))
+        UNION ALL SELECT 'aliases ' || md5(string_agg(a::text, chr(10) ORDER BY a.id)) FROM portal_alias a
+         WHERE a.connection_id IS NULL OR a.connection_id = ANY(%(connections)s::bigint[])
+        ORDER BY 1""",
+        {"entity": entity_id, "connections": list(connection_ids)},
+    )
+    return [str(row[0]) for row in found]
+
+
 def documents_between(entity_id: int, source_id: int | None, start: date, end: date) -> list[tuple[int, date]]:
     """(document, work date) of what is approved in a closed range of days, in the order of the days."""
     return cast(

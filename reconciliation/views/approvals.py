@@ -1,4 +1,4 @@
-"""What waits for a second person: large fixes, and codes that somebody proposes to remember. Both in lists under Govern.
+"""What waits for a second person: the inbox with large fixes in a list, and the list of codes that somebody proposes to remember.
 
 The rule here: who asked does not decide. What a person may not decide is shown to them all the same, with who may.
 """
@@ -9,9 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
 
-from allauth.account.internal.flows.reauthentication import did_recently_reauthenticate
 from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.db.models import Q
@@ -20,7 +18,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
-from portal import access
+from portal import access, sessions
 from portal.models import AccountingPeriod, Alias
 from portal.screens import (
     Badge,
@@ -40,9 +38,7 @@ from portal.views.governed import address_of
 from reconciliation import changes, proposals
 from reconciliation.filters import OperationFilter, ProposalFilter
 from reconciliation.models import ChangeSet, Operation, Proposal
-from reconciliation.views import change_tables
-from reconciliation.views.change_tables import waiting_for
-from reconciliation.views.changes import waiting_rows
+from reconciliation.views import change_tables, inbox, step_up
 
 AWAITING = Q(state=Operation.State.AWAITING)
 PROPOSED = Q(state=Proposal.State.PROPOSED)
@@ -91,26 +87,21 @@ class ProposalTable(Table):
     state = StateColumn(PROPOSAL_TONES)
 
 
-def _decidable(rows: Any, user: Any, pending: Q, asked_by: str) -> int:
-    """How many of these wait for this person's decision."""
-    found = rows.visible_to(user, roles=access.APPROVERS).filter(pending).exclude(**{asked_by: user.pk})
-    return int(found.count())
-
-
 def to_approve(user: Any) -> Badge | None:
     """How many fixes wait for this person."""
-    count = _decidable(Operation.objects, user, AWAITING, "created_by")
+    found = Operation.objects.visible_to(user, roles=access.APPROVERS).filter(AWAITING)
+    count = found.exclude(created_by=user.pk).count()
     return Badge("Fixes that wait for you", count, "warn") if count else None
 
 
 def to_decide(user: Any) -> Badge | None:
     """How many proposals wait for this person."""
-    count = _decidable(Proposal.objects, user, PROPOSED, "proposed_by")
+    count = inbox.proposals(user).count()
     return Badge("Proposals that wait for you", count, "warn") if count else None
 
 
 class ApprovalList(ListScreen):
-    """Fixes above the limit of one person, the oldest first, below the change sets that wait for the person who looks."""
+    """Fixes above the limit of one person, the oldest first, below everything else that waits for the person who looks."""
 
     template_name = "reconciliation/approvals.html"
     title = "Approvals"
@@ -130,9 +121,8 @@ class ApprovalList(ListScreen):
     )
 
     def list_context(self) -> dict[str, Any]:
-        """The list, and the change sets that wait for this person."""
-        waiting = waiting_rows(self.request.user)
-        return {**super().list_context(), "waiting": waiting, "all_waiting": f"{reverse('changes')}?tab=open"}
+        """The list, and everything else that waits for this person."""
+        return {**super().list_context(), "waiting": inbox.waiting(self.request.user)}
 
     def nothing(self) -> Empty:
         """What waits elsewhere."""
@@ -145,8 +135,11 @@ class ApprovalList(ListScreen):
             url = "?tab=mine" if own else f"{reverse('changes')}?tab=mine"
             words = f"{own + changed:,} of yours {'waits' if own + changed == 1 else 'wait'} for a controller."
             return Empty("Nothing waits for you", words, url, "See yours")
-        title = "No fix waits for approval" if waiting_for(user).exists() else "Nothing waits for approval"
-        return Empty(title, "A fix above the limit of one person waits here for a second one.")
+        title = "No fix waits for approval" if inbox.waiting(user) else "Nothing waits for approval"
+        return Empty(
+            title,
+            "Changes, going live, codes to remember, and fixes above the limit of one person wait here for a second one.",
+        )
 
 
 class ProposalList(ListScreen):
@@ -196,13 +189,11 @@ class ProposalPage(Screen):
         action = request.POST.get("action", "")
         if action not in steps:
             raise BadRequest(f"There is no action “{action}” here.")
-        again = {"signed_in_again": did_recently_reauthenticate(request)} if action == "approve" else {}
+        again = {"signed_in_again": sessions.signed_in_just_now(request)} if action == "approve" else {}
         try:
             steps[action](proposal, user=request.user, comment=request.POST.get("comment", ""), **again)
         except changes.SignInAgain as limit:
-            messages.info(request, f"{limit} Sign in once more, then decide.")
-            back = urlencode({"next": reverse("proposal", args=[proposal.pk])})
-            return _lead(request, f"{reverse('account_reauthenticate')}?{back}")
+            return _lead(request, step_up.lead(request, str(limit), reverse("proposal", args=[proposal.pk])))
         except proposals.ProposalRefused as refusal:
             return self.tell(proposal, refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
         words = {"approve": "Approved. The alias holds, and the entries it touches are validated again.",

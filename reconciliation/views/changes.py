@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
-from urllib.parse import urlencode
 
-from allauth.account.internal.flows.reauthentication import did_recently_reauthenticate
 from django.contrib import messages
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Q
@@ -22,7 +20,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
-from portal import access
+from portal import access, sessions
 from portal.models import AuditEvent, User
 from portal.screens import Empty, ListScreen, Screen, Tab
 from portal.screens.facets import Facet
@@ -31,7 +29,7 @@ from portal.views.governed import address_of
 from reconciliation import changes
 from reconciliation.filters import ChangeSetFilter
 from reconciliation.models import ChangeLine, ChangeSet, RateBundle
-from reconciliation.views import rate_bundle
+from reconciliation.views import rate_bundle, step_up
 from reconciliation.views.change_tables import (
     TO_REVIEW,
     TONES,
@@ -40,11 +38,9 @@ from reconciliation.views.change_tables import (
     listed,
     offer_decisions,
     own,
-    waiting_for,
 )
 
 State = ChangeSet.State
-SHOWN = 20  # of what waits, in the approvals inbox; the list has them all
 ALONE = 1_000  # entries that are validated again while the person who approved waits; more are left to a worker
 
 
@@ -188,9 +184,7 @@ class ChangeSetPage(Screen):
         try:
             where = STEPS[action](request, change_set, cast("User", request.user))
         except changes.SignInAgain as limit:
-            messages.info(request, f"{limit} Sign in once more, then decide.")
-            back = reverse("change_set", args=[change_set.pk])
-            return self.go(f"{reverse('account_reauthenticate')}?{urlencode({'next': back})}")
+            return self.go(step_up.lead(request, str(limit), reverse("change_set", args=[change_set.pk])))
         except changes.ChangeRefused as refusal:
             change_set.refresh_from_db()
             return self.tell(change_set, refusal=refusal, status=HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -255,7 +249,7 @@ def _approve(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
     """Agree to what the form showed; small ones are applied before the page comes back."""
     change_set.content_hash = request.POST.get("hash") or change_set.content_hash
     changes.approve(
-        change_set, user, request.POST.get("comment", ""), signed_in_again=did_recently_reauthenticate(request)
+        change_set, user, request.POST.get("comment", ""), signed_in_again=sessions.signed_in_just_now(request)
     )
     if change_set.state == State.SCHEDULED:
         messages.success(request, f"Approved. It takes effect on {change_set.effective_on:%d %b %Y}.")
@@ -296,7 +290,7 @@ def _roll_back(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
 
 
 def _emergency(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
-    changes.declare_emergency(change_set, user, signed_in_again=did_recently_reauthenticate(request))
+    changes.declare_emergency(change_set, user, signed_in_again=sessions.signed_in_just_now(request))
     changes.apply(change_set)
     messages.success(request, "Applied. Everybody who could have decided was told, and one of them reviews it.")
     return ""
@@ -348,8 +342,3 @@ class DecisionScreen(ChangeSetPage):
             step_up=changes.over_limit(change_set) if step == "approve" else "",
         )  # fmt: skip
         return self.page(context)
-
-
-def waiting_rows(user: Any) -> list[ChangeSet]:
-    """What waits for this person's decision or review, the oldest first, for the approvals inbox."""
-    return list(listed().filter(pk__in=waiting_for(user).values("pk")).order_by("pk")[:SHOWN])

@@ -29,7 +29,7 @@ from reconciliation.filters import OnboardingFilter
 from reconciliation.models import Onboarding, Rehearsal
 from reconciliation.onboarding import bookings, going_live
 from reconciliation.onboarding.base import cut_overs
-from reconciliation.views import waking
+from reconciliation.views import inbox, waking
 
 READERS = frozenset({*access.CONFIGURERS, *access.OPERATORS, GrantRole.AUDITOR})
 STATE_TONES: dict[str, str] = {"preparing": "info", "proposed": "warn", "live": "good"}
@@ -40,8 +40,7 @@ STANDING = ~Q(state=Onboarding.State.LIVE)
 
 def badge(user: Any) -> Badge | None:
     """How many wait for this person to let them go live."""
-    seen = Onboarding.objects.visible_to(user, roles=access.APPROVERS)
-    count = seen.filter(state=Onboarding.State.PROPOSED).exclude(proposed_by=user.pk).count()
+    count = inbox.going_live(user).count()
     return Badge("Entities that wait for you to go live", count, "warn") if count else None
 
 

@@ -11,11 +11,12 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, IntegrityError, transaction
 
 from portal import ledger
-from portal.models import AuditEvent, GrantRole, LedgerEntry, LedgerState, Rate, RateCard, State
+from portal.models import AuditEvent, Crosswalk, GrantRole, LedgerEntry, LedgerState, Rate, RateCard, State
 from portal.models import IntercompanyRelation as Relation
 from reconciliation import invariants, onboarding, validation
 from reconciliation.models import BookedBefore, ExceptionCase, Hold, Onboarding, RehearsedLine
 from reconciliation.onboarding import going_live, rehearsing
+from reconciliation.onboarding.base import fingerprint
 from reconciliation.onboarding.checklist import FAILS, MET, NOT_ASKED
 from reconciliation.validation import owing
 from tests import world
@@ -401,8 +402,30 @@ def test_going_live_waits_for_a_rehearsal_that_leaves_nothing_open(newcomer: New
 def test_what_was_changed_since_the_rehearsal_is_rehearsed_again(newcomer: Newcomer) -> None:
     tied_out(newcomer)
     newcomer.firm.policy(hours_max=10)
-    with pytest.raises(onboarding.NotYet, match="the configuration changed since"):
+    with pytest.raises(onboarding.NotYet, match="a rate or a mapping changed since"):
         onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="now")
+
+
+def test_a_rate_or_a_key_that_changed_since_has_it_rehearsed_again_and_another_entitys_has_not(
+    newcomer: Newcomer,
+) -> None:
+    tied_out(newcomer)
+    firm, found = newcomer.firm, newcomer.onboarding
+    before = fingerprint(found)
+    other = world.entity("GB", "GBP")
+    card = RateCard.objects.create(code="GB", version=1, name="GB", entity=other, valid_from=MONTH)
+    Rate.objects.create(card=card, role=firm.role, amount=1, currency="GBP", unit="hour", valid_from=MONTH)
+    assert fingerprint(found) == before
+    key = Crosswalk.objects.get(kind="resource", internal_id=firm.ana.pk)
+    said, key.external_id = key.external_id, "another"
+    key.save()
+    assert fingerprint(found) != before
+    key.external_id = said
+    key.save()
+    firm.rate.amount += 1
+    firm.rate.save()
+    with pytest.raises(onboarding.NotYet, match="a rate or a mapping changed since"):
+        onboarding.propose(found, by=newcomer.cleo, reason="now")
 
 
 def test_who_proposed_does_not_decide_and_the_database_holds_it(newcomer: Newcomer) -> None:

@@ -73,7 +73,7 @@ def test_a_change_is_written_seen_submitted_approved_and_rolled_back(firm: Firm)
     change_set.refresh_from_db()
     assert "3,840.00 → 4,000.00 USD" in page(cleo, change_set)
     inbox = cleo.get(reverse("approvals")).content.decode()
-    assert "Changes that wait for you" in inbox
+    assert "Waits for you" in inbox
     assert "Another rate" in inbox
     confirm = cleo.get(reverse("change_decide", args=[change_set.pk, "approve"])).content.decode()
     assert change_set.content_hash in confirm
@@ -148,6 +148,22 @@ def test_above_the_limit_the_approver_is_asked_to_sign_in_once_more(firm: Firm) 
     assert act(cleo, change_set, "approve").status_code == 303
     done = ChangeSet.objects.get(pk=change_set.pk)
     assert (done.state, done.decided_by) == ("applied", user)
+
+
+def test_who_has_neither_password_nor_second_factor_decides_nothing_above_the_limit(firm: Firm) -> None:
+    desk.ready(firm, 2)
+    firm.entity.policy = {"step_up_amount": {"*": "100"}}
+    firm.entity.save()
+    user = world.user("cleo", GrantRole.CONTROLLER, firm.entity)
+    user.set_unusable_password()
+    user.save()
+    fay, cleo = signed_in(desk.analyst(firm)), signed_in(user)
+    change_set = write(fay, firm)
+    act(fay, change_set, "submit")
+    answer = act(cleo, change_set, "approve")
+    assert answer["Location"] == reverse("change_set", args=[change_set.pk])
+    assert "neither a password nor a second factor" in page(cleo, change_set)
+    assert ChangeSet.objects.get(pk=change_set.pk).state == "submitted"
 
 
 def test_an_emergency_is_applied_at_once_and_reviewed_by_another_on_its_page(firm: Firm) -> None:

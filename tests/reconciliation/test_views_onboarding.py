@@ -85,6 +85,8 @@ def test_an_entity_is_brought_in_from_the_first_form_to_its_first_posting_by_two
     line.refresh_from_db()
     assert (line.decision, line.decided_by, line.reason) == ("accepted", cleo, "keyed in wrongly")
     assert hers.post(page, {"action": "propose", "comment": "October ties out"}).status_code == 303
+    assert f'href="{page}"' in text_of(his.get("/approvals/"))
+    assert f'href="{page}"' not in text_of(hers.get("/approvals/"))
     own = hers.post(page, {"action": "approve", "comment": "me too"})
     assert own.status_code == 422
     assert "somebody else decides" in text_of(own)

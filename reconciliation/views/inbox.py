@@ -1,0 +1,97 @@
+"""What waits for one person's agreement besides fixes: change sets, later plans of what follows in the books, going live, codes.
+
+The rule here: whatever takes a second person is found in the one inbox, by those who may be that person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+from django.urls import reverse
+
+from portal import access, figures
+from reconciliation.models import ChangeSet, Onboarding, Proposal, RateBundle
+from reconciliation.rates import booking
+from reconciliation.views.change_tables import listed, waiting_for
+
+SHOWN = 20  # of each kind; the lists have them all
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One decision that a person may take: what, where, and what is known of it in a line."""
+
+    title: str
+    url: str
+    note: str
+    tag: str = ""  # what kind of decision it is, where it is no change set
+    is_alarm: bool = False
+
+
+def going_live(user: Any) -> QuerySet[Onboarding]:
+    """What waits to go live for this person's agreement."""
+    seen = Onboarding.objects.visible_to(user, roles=access.APPROVERS).filter(state=Onboarding.State.PROPOSED)
+    return seen.exclude(proposed_by=user.pk).select_related("entity", "source", "proposed_by").order_by("pk")
+
+
+def proposals(user: Any) -> QuerySet[Proposal]:
+    """Codes to remember that wait for this person's agreement."""
+    seen = Proposal.objects.visible_to(user, roles=access.APPROVERS).filter(state=Proposal.State.PROPOSED)
+    return seen.exclude(proposed_by=user.pk).select_related("proposed_by", "entity").order_by("pk")
+
+
+def later_plans(user: Any) -> list[RateBundle]:
+    """Later plans of what follows in the books that this person may agree to; the first goes with its change set."""
+    seen = RateBundle.objects.visible_to(user).filter(state=RateBundle.State.PLANNED, round__gt=1)
+    found = seen.exclude(planned_by=user.pk).select_related("change_set", "planned_by").order_by("pk")[:SHOWN]
+    return [one for one in found if not booking.why_not(one, user)]
+
+
+def waiting(user: Any) -> list[Waiting]:
+    """Everything of the kinds above, the oldest of each kind first."""
+    return [*_changes(user), *_plans(user), *_live(user), *_codes(user)]
+
+
+def _changes(user: Any) -> Iterator[Waiting]:
+    for one in listed().filter(pk__in=waiting_for(user).values("pk")).order_by("pk")[:SHOWN]:
+        codes = "all entities" if one.is_shared else ", ".join(entity.code for entity in one.entities.all())
+        note = _line(one.created_by, figures.moment(one.submitted_at) if one.submitted_at else "", codes)
+        to_review = one.state != ChangeSet.State.SUBMITTED
+        if not to_review and one.preview:
+            passes, repriced = (one.preview.get(name, {}).get("entries", 0) for name in ("passes", "repriced"))
+            note = _line(note, f"{passes:,} pass, {repriced:,} with another amount")
+        yield Waiting(
+            one.title,
+            reverse("change_set", args=[one.pk]),
+            note,
+            "Emergency, to review" if to_review else "",
+            to_review,
+        )
+
+
+def _plans(user: Any) -> Iterator[Waiting]:
+    for one in later_plans(user):
+        note = _line(one.planned_by, figures.moment(one.created_at), f"{one.total:,} booked entries")
+        yield Waiting(one.change_set.title, reverse("rate_bundle", args=[one.pk]), note, "What follows in the books")
+
+
+def _live(user: Any) -> Iterator[Waiting]:
+    for one in going_live(user)[:SHOWN]:
+        when = figures.moment(one.proposed_at) if one.proposed_at else ""
+        yield Waiting(
+            f"{one} goes live", reverse("onboarding", args=[one.pk]), _line(one.proposed_by, when, one.proposed_because),
+            "Going live",
+        )  # fmt: skip
+
+
+def _codes(user: Any) -> Iterator[Waiting]:
+    for one in proposals(user)[:SHOWN]:
+        note = _line(one.proposed_by, figures.moment(one.proposed_at), one.entity.code)
+        yield Waiting(str(one), reverse("proposal", args=[one.pk]), note, "Code to remember")
+
+
+def _line(*parts: Any) -> str:
+    return " · ".join(str(part) for part in parts if part)
