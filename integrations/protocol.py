@@ -120,7 +120,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takes:
-    """What a system takes of one kind of master data, by our field names; `refuses` says of every other field why not.
+    """What a system takes of one kind of record, by our field names; `refuses` says of every other field why not.
 
     `keyed` says that the number which it gives the record is the key by which it names the record ever after.
     """
@@ -212,7 +212,7 @@ class Target(Protocol):
 
 @runtime_checkable
 class Recipient(Protocol):
-    """A system that is told master data: a tracker that is provisioned, a system that takes rates and contracts."""
+    """A system that is told records: a tracker that is provisioned, one that takes rates, a CRM that is told how bills stand."""
 
     name: str
     settings: tuple[Setting, ...]
@@ -240,6 +240,18 @@ class Recipient(Protocol):
         """What the system holds of records, by our key; one that it does not hold is left out.
 
         A record without a number is looked for by what is the same about it whoever made it: its code, its name, its place.
+        """
+        ...
+
+
+@runtime_checkable
+class BatchRecipient(Protocol):
+    """A recipient that takes several records of one kind in a call."""
+
+    def publish_together(self, publications: Sequence[Publication]) -> Sequence[str | ConnectorError]:
+        """Make or change up to `capabilities.batch_size` records; of each its number or its error, in their order.
+
+        What is raised instead of returned holds for all of them.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""From ledger entries to publications, and from what a system holds back to what it was told.
+"""From ledger entries to publications, and from what a system holds back to what it was told: master data, bills, payments.
 
 The rule here: a publication says only what its version says, under the system's keys as of admission; it is *equal* when every
 figure that the system states has the value that was told, however it is spelt.
@@ -6,7 +6,7 @@ figure that the system states has the value that was told, however it is spelt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ class Owed(NamedTuple):
     target_keys: str
     figures: str
     known_as: str
+    record: str
 
 
 def build(owed: Iterable[Owed], *, asking: bool = False) -> dict[int, Publication]:
@@ -43,6 +44,7 @@ def _publication(row: Owed, *, asking: bool) -> Publication:
         key=row.key,
         kind=PublishedKind(row.kind),
         version=row.version,
+        record=row.record,
         entity=str(row.entity_id),
         number=(row.known_as or number) if asking else number,
         names={name: str(key) for name, key in keys.items()},
@@ -78,6 +80,8 @@ def shown_value(value: Any) -> str:
     """A figure as people read it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{amount} of {record.replace(':', ' ')}" for record, amount in value.items()) or NOTHING
     return NOTHING if value in (None, "") else str(value)
 
 

@@ -308,7 +308,7 @@ class PaymentRecord(BillingRecord):
 
 
 class PublishedKind(StrEnum):
-    """Master data that other systems are told, each kind after those that it names."""
+    """What other systems are told: master data, and how bills and payments stand; each kind after those that it names."""
 
     CUSTOMER = "customer"
     PROJECT = "project"
@@ -316,6 +316,8 @@ class PublishedKind(StrEnum):
     ASSIGNMENT = "assignment"  # a person on a project
     CONTRACT = "contract"  # the terms of its contract on a project
     RATE = "rate"  # the agreed rate of a person on a project
+    INVOICE = "invoice"  # how a bill stands in the system that keeps it
+    PAYMENT = "payment"  # how a payment or a write-off stands, and what it settles
 
 
 # What is said of each kind; a system takes some of it, and says why it does not take the rest.
@@ -326,16 +328,26 @@ FIGURES: Mapping[PublishedKind, frozenset[str]] = {
     PublishedKind.ASSIGNMENT: frozenset({"is_active", "is_approver"}),
     PublishedKind.CONTRACT: frozenset({"code", "currency", "cap_amount", "starts_on", "ends_on"}),
     PublishedKind.RATE: frozenset({"amount", "currency", "valid_from", "agreed_in"}),
-}
+    PublishedKind.INVOICE: frozenset(
+        {
+            "number", "kind", "status", "currency", "net", "total", "balance", "booked_on", "due_on", "paid_on", "projects",
+            "booked_in",
+        }
+    ),
+    PublishedKind.PAYMENT: frozenset(
+        {"number", "kind", "status", "currency", "amount", "settles", "booked_on", "booked_in"}
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """One version of a master record addressed to one system: what it is to hold, in our words.
+    """One version of a record addressed to one system: what it is to hold, in our words.
 
-    `key` is the idempotency key. `number` is the system's own key of the record; where it is empty the record is made there,
-    and must not be made twice. `names` are the system's keys of what the record names, by kind. `figures` are as JSON takes
-    them: dates in ISO 8601, decimals as text, None for what is empty.
+    `key` is the idempotency key of this version; `record` is our own name of the record, such as `invoice:17`, the same in every
+    version. `number` is the system's own key of the record; where it is empty the record is made there, and must not be made
+    twice. `names` are the system's keys of what the record names, by kind (a payment names several bills, each as
+    `invoice:17`). `figures` are as JSON takes them: dates in ISO 8601, decimals as text, None for what is empty.
     """
 
     reverses: ClassVar[str] = ""  # a version is followed by the next one, never taken back
@@ -343,6 +355,7 @@ class Publication:
     key: str
     kind: PublishedKind
     version: int
+    record: str = ""
     entity: str = ""
     number: str = ""
     names: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""How the outbox speaks: hours and money to a target, master data to a recipient, in one queue and by one state machine.
+"""How the outbox speaks: hours and money to a target, published records to a recipient, in one queue and by one state machine.
 
 The rule here: what is sent decides how it is said, not where. A record's receipt number is its kind, the system's own number
 and the beginning of our key, because one record is told many versions and each has a proof of its own.
@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from integrations import postings, publications
 from integrations.errors import ConnectorError, InDoubt, Unauthorised, Unavailable
-from integrations.protocol import Recipient, Target
+from integrations.protocol import BatchRecipient, Recipient, Target
 from integrations.sql import outbound as sql
 from portal.models.documents import MASTER
 from portal.records import Held, Posting, Publication, Receipt, StatementLine
@@ -47,7 +47,20 @@ def push(receiver: Target | Recipient, said: Sequence[Said]) -> Sequence[Receipt
 
 
 def _publish(recipient: Recipient, told: Sequence[Publication]) -> list[Receipt | ConnectorError]:
-    """One after the other; after a refusal that holds for all of them, the rest is not sent."""
+    """Together where the system takes several at once, else one after the other."""
+    if isinstance(recipient, BatchRecipient):
+        said = recipient.publish_together(told)
+        if len(said) != len(told):
+            return [InDoubt(f"The system gave {len(said)} outcomes for {len(told)} records.")] * len(told)
+        return [
+            outcome if isinstance(outcome, ConnectorError) else _receipt(recipient, one, outcome)
+            for one, outcome in zip(told, said, strict=True)
+        ]
+    return _publish_each(recipient, told)
+
+
+def _publish_each(recipient: Recipient, told: Sequence[Publication]) -> list[Receipt | ConnectorError]:
+    """After a refusal that holds for all of them, the rest is not sent."""
     outcomes: list[Receipt | ConnectorError] = []
     closed: ConnectorError | None = None
     for publication in told:
@@ -60,13 +73,14 @@ def _publish(recipient: Recipient, told: Sequence[Publication]) -> list[Receipt 
             outcomes.append(error)
             closed = error if isinstance(error, Unauthorised | Unavailable) else None
             continue
-        if not number:
-            outcomes.append(InDoubt("The system answered without a number for the record."))
-            continue
-        outcomes.append(
-            Receipt(key=publication.key, number=_receipt_number(recipient, publication, number), raw={"number": number})
-        )
+        outcomes.append(_receipt(recipient, publication, number))
     return outcomes
+
+
+def _receipt(recipient: Recipient, told: Publication, number: str) -> Receipt | InDoubt:
+    if not number:
+        return InDoubt("The system answered without a number for the record.")
+    return Receipt(key=told.key, number=_receipt_number(recipient, told, number), raw={"number": number})
 
 
 def _receipt_number(recipient: Recipient, publication: Publication, number: str) -> str:

@@ -403,9 +403,10 @@ def owed_by(entry_ids: Sequence[int]) -> list[Owed]:
         for row in sql.rows(
             """
             SELECT e.id, replace(e.idempotency_key::text, '-', ''), p.kind, e.version, e.entity_id, e.target_keys::text,
-                   v.figures::text, p.number
+                   v.figures::text, p.number, d.external_id
               FROM portal_ledgerentry e
               JOIN portal_published p ON p.document_id = e.document_id
+              JOIN portal_document d ON d.id = e.document_id
               JOIN portal_publishedversion v ON v.document_id = e.document_id AND v.version = e.version
              WHERE e.id = ANY(%s)""",
             [list(entry_ids)],

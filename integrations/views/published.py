@@ -229,7 +229,7 @@ class PublishedScreen(ListScreen):
     """Every record that a system is told."""
 
     title = "Published"
-    caption = "Master data by system, with what each has taken"
+    caption = "Records by system, with what each has taken"
     queryset = told.with_standing(Published.objects.select_related("connection", "entity")).order_by(
         "connection__code", "kind", "title", "pk"
     )
@@ -243,7 +243,7 @@ class PublishedScreen(ListScreen):
         Tab("proved", "Proved", lambda _user: Q(state__in=[State.POSTED, State.RECONCILED])),
     )
     empty = Empty(
-        "No system is told master data",
+        "No system is told anything",
         "A connection with the role recipient is told the kinds that its settings name; see the configuration.",
     )
 

@@ -34,6 +34,8 @@ class MasterChange(models.Model):
         ALIAS = "alias", "Alias"
         CONNECTION = "connection", "Connection"
         ROUTE = "route", "Route"
+        BILL = "bill", "Bill"
+        PAYMENT = "payment", "Payment"
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     internal_id = models.BigIntegerField()  # the primary key within the kind's table

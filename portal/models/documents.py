@@ -13,8 +13,8 @@ from portal.models.access import Scope, ScopedQuerySet
 from portal.records import DocumentKind, SourceStatus
 
 KIND_CHOICES = [(DocumentKind.TIME.value, "Time"), (DocumentKind.EXPENSE.value, "Expense")]
-MASTER = "master"  # a document that a person did not write: a master record as one system is to hold it
-OWED_CHOICES = [*KIND_CHOICES, (MASTER, "Master data")]
+MASTER = "master"  # a document that a person did not write: a record of ours as one system is to hold it
+OWED_CHOICES = [*KIND_CHOICES, (MASTER, "Published record")]
 STATUS_CHOICES = [(status.value, status.value.title()) for status in SourceStatus]
 
 

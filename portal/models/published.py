@@ -1,4 +1,6 @@
-"""Master data that other systems are told: one row for each record and system, and the versions that were owed to it.
+"""What other systems are told: one row for each record and system, and the versions that were owed to it.
+
+A record is one of master data, or a bill or a payment as it stands.
 
 The rule here: a version is written once and never changed, like a version of a document, and one ledger entry owes it to its
 system. What the system has taken, and what it held when it was last read, is told of the record.
@@ -15,7 +17,7 @@ PUBLISHED_CHOICES = [(kind.value, kind.value.capitalize()) for kind in Published
 
 
 class Published(models.Model):
-    """One master record as one system is to hold it; the document's current version says what that is.
+    """One record as one system is to hold it; the document's current version says what that is.
 
     `internal_id` is the primary key within the kind's table; an assignment and a rate are a project's, and name their person
     in `resource`. `number` is the system's own key once it is known. `drift` is {field: [ours, theirs]} where the system held

@@ -46,6 +46,7 @@ def follow(bill_ids: Sequence[int], payment_ids: Sequence[int] = (), *, actor: s
         plan = _allocate(bills, lines, actor)
         opened, closed = _judge(bills, lines, changed, plan, payment_ids)
         telling.tell(bills, frozenset(bill_ids), payment_ids)
+        telling.leave_word(bill_ids, payment_ids)
     return Followed(len(bills), len(plan.rows), opened, closed)
 
 

@@ -1,4 +1,4 @@
-"""Who is told when a bill moves: the managers of the projects whose work stands on it."""
+"""Who is told when a bill moves: the managers of the projects whose work stands on it, and the systems that subscribe to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from django.urls import reverse
 
-from portal import figures, notifications
+from portal import changes_watch, figures, notifications
 from portal.models import NotificationKind
 from reconciliation.sql import billing as sql
 
@@ -45,6 +45,12 @@ def tell(bills: Sequence[sql.Bill], fresh: frozenset[int], payment_ids: Sequence
                 for manager_id in managers.get(bill.id, ())
             ]
     return notifications.notify_each(notices) if notices else 0
+
+
+def leave_word(bill_ids: Sequence[int], payment_ids: Sequence[int]) -> None:
+    """Leave word for whoever owes systems how bills and payments stand (`reconciliation.publishing`), as entries of their own."""
+    changes_watch.note("bill", bill_ids)
+    changes_watch.note("payment", payment_ids)
 
 
 def _notice(bill: sql.Bill, person_id: int, sentence: str, key: str) -> notifications.Notice:

@@ -1,4 +1,6 @@
-"""Publishing: master data as other systems are to hold it, owed to each like hours are, proved like hours are.
+"""Publishing: what other systems are to hold of ours, owed to each like hours are, proved like hours are.
+
+It is master data, and how bills and payments stand.
 
 The rule here: nothing is told to a system that its connection does not name (`provisions`, `subscribes`), one version is one
 entry on the ledger, an unchanged record makes none, and what a record names is known there first. What is already mapped is

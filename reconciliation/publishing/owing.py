@@ -1,4 +1,4 @@
-"""How a master record comes onto the ledger: a new version where it says something new, and one entry that owes it.
+"""How a record comes onto the ledger of a system that is told it: a version where it says something new, and its entry.
 
 The rule here: one worker at a time decides what a system is owed, an unchanged record makes no version, and of two versions
 the later one goes when the earlier one has come to its end.
@@ -15,17 +15,18 @@ from django.db import transaction
 from portal import sql as portal_sql
 from portal.models import Connection, Document, Published, PublishedVersion
 from portal.models.documents import MASTER
-from reconciliation.publishing import standing
+from reconciliation.publishing import standing, statuses
 from reconciliation.publishing.entering import enter
 from reconciliation.publishing.resolving import Book, book_of
 from reconciliation.publishing.wanted import Wanted, told_to, wanted
 from reconciliation.sql import publishing as sql
+from reconciliation.sql import statuses as statuses_sql
 
 AT_ONCE = 1000
 
 
 def recipients() -> list[Connection]:
-    """The connections that are told master data."""
+    """The connections that are told something."""
     found = Connection.objects.filter(is_recipient=True, is_active=True).select_related("entity").order_by("pk")
     return [connection for connection in found if told_to(connection)]
 
@@ -36,6 +37,9 @@ def follow(by_kind: Mapping[str, Collection[int]]) -> list[int]:
     systems = recipients() if by_kind else []
     if not systems:
         return new
+    bills, payments = set(by_kind.get("bill", ())), set(by_kind.get("payment", ()))
+    if by_kind.get("customer"):
+        bills.update(statuses_sql.of_customers(by_kind["customer"]))
     concerned: set[int] = set()
     everything = False
     for kind, ids in by_kind.items():
@@ -49,15 +53,24 @@ def follow(by_kind: Mapping[str, Collection[int]]) -> list[int]:
             new += owe(connection, reason="its connection or its entity changed")
         elif concerned:
             new += owe(connection, concerned, reason="master data changed")
+        if connection.pk in fresh:
+            new += owe_statuses(connection, reason="its connection changed")
+        elif bills or payments:
+            new += owe_statuses(connection, (bills, payments), reason="the system that keeps it said so")
     return new
 
 
 def owe_everything() -> list[int]:
-    """What its day has brought: rates, statuses and assignments begin and end without anybody changing a record."""
+    """What its day has brought: rates, statuses and assignments begin and end without anybody changing a record.
+
+    Bills and payments are looked at once more as well, so that none stays untold whose word was lost.
+    """
     new: list[int] = []
     for connection in recipients():
         with transaction.atomic():
             new += owe(connection, reason="its day came")
+        with transaction.atomic():
+            new += owe_statuses(connection, reason="looked at once a day")
     return new
 
 
@@ -67,7 +80,24 @@ def owe(connection: Connection, only: Collection[int] | None = None, *, reason: 
         return []
     sql.lock(connection.pk)
     today = portal_sql.now().date()
-    items = wanted(connection, today, only)
+    return _owe_all(connection, wanted(connection, today, only), today, reason)
+
+
+def owe_statuses(
+    connection: Connection, moved: tuple[Collection[int], Collection[int]] | None = None, *, reason: str
+) -> list[int]:
+    """See to it that a system is owed how bills and payments stand: those that moved, or all that it was not told of."""
+    kinds = set(told_to(connection)) & set(statuses.STATUSES)
+    if not kinds:
+        return []
+    sql.lock(connection.pk)
+    if moved is None:
+        moved = statuses_sql.not_told(connection.pk, sql.entities_of(connection.pk), kinds)
+    items = statuses.wanted(connection, *statuses_sql.concerned(*moved))
+    return _owe_all(connection, items, portal_sql.now().date(), reason)
+
+
+def _owe_all(connection: Connection, items: Sequence[Wanted], today: date, reason: str) -> list[int]:
     new: list[int] = []
     for start in range(0, len(items), AT_ONCE):
         new += _owe(connection, items[start : start + AT_ONCE], today, reason)

@@ -19,7 +19,7 @@ OPEN = (State.HELD, State.READY, State.REJECTED)
 MISSING, TWIN, REFUSED, DRIFT = "crosswalk-missing", "twin-in-target", "publication-refused", "drifted-in-target"
 _WORDS = {
     "customer": "customer", "project": "project", "task": "task", "assignment": "assignment", "resource": "person",
-    "contract": "contract", "rate": "rate",
+    "contract": "contract", "rate": "rate", "invoice": "bill", "payment": "payment",
 }  # fmt: skip
 
 
@@ -41,16 +41,24 @@ def hold_for_want_of(
 ) -> None:
     """Open the cases of records that name one which the system does not know and is not told: (entry, record, missing)."""
     names = _named([record for _, _, record in stopped])
+    several = sql.several_keys(connection.connector, connection.realm, [record for _, _, record in stopped])
     cases.open_holds(
         [
             cases.NewHold(
                 entry_id=entry_id, rule=MISSING, entity_id=published.entity_id, subject_type="record",
                 subject_key=f"{connection.pk}:{record}",
                 sentence=(
-                    f"{published.title} cannot be told to {connection}: it has no key for {names[record]}; create it there and"
-                    " add its key to the crosswalk, or let it be provisioned."
+                    f"{published.title} cannot be told to {connection}: {names[record]} is several records there"
+                    f" ({', '.join(several[record])}), so it is told to none of them; make one of them its own key."
+                    if record in several
+                    else f"{published.title} cannot be told to {connection}: it has no key for {names[record]}; create it there"
+                    " and add its key to the crosswalk, or let it be provisioned."
                 ),
-                cause=f"{connection} does not know {names[record]}.",
+                cause=(
+                    f"{connection} has several records of {names[record]}."
+                    if record in several
+                    else f"{connection} does not know {names[record]}."
+                ),
                 detail={
                     "kind": record.partition(":")[0], "internal_id": int(record.split(":")[1]), "target_id": connection.pk,
                     "system": connection.connector, "realm": connection.realm, "also_missing": [],

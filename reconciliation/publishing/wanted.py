@@ -23,7 +23,8 @@ from reconciliation.sql import publishing as sql
 Kind = PublishedKind
 KINDS = tuple(Kind)  # each after those that it names
 PROVISIONED = (Kind.CUSTOMER, Kind.PROJECT, Kind.TASK, Kind.ASSIGNMENT)
-SUBSCRIBED = (Kind.CONTRACT, Kind.RATE)
+SUBSCRIBED = (Kind.CONTRACT, Kind.RATE, Kind.INVOICE, Kind.PAYMENT)
+_OF_PROJECTS = (*PROVISIONED, Kind.CONTRACT, Kind.RATE)
 _RUNNING = (ProjectStatus.Status.PLANNED, ProjectStatus.Status.OPEN)
 
 
@@ -46,7 +47,7 @@ class Wanted:
 
 
 def told_to(connection: Connection) -> tuple[Kind, ...]:
-    """The kinds of master data that a connection is told, in the order in which one names the other."""
+    """The kinds of records that a connection is told, in the order in which one names the other."""
     if not connection.is_recipient:
         return ()
     named = {*connection.settings.get("provisions", ()), *connection.settings.get("subscribes", ())}
@@ -55,7 +56,7 @@ def told_to(connection: Connection) -> tuple[Kind, ...]:
 
 def wanted(connection: Connection, day: date, only: Collection[int] | None = None) -> list[Wanted]:
     """Everything that a system is to hold on a day, of all projects in its reach or of some; parents first."""
-    kinds = told_to(connection)
+    kinds = tuple(kind for kind in told_to(connection) if kind in _OF_PROJECTS)
     projects = {row[0]: row for row in sql.projects(connection.pk, day, only)} if kinds else {}
     if not projects:
         return []

@@ -71,6 +71,8 @@ _BY = {
         _OPEN + "e.source_id IN (SELECT source_id FROM reconciliation_route WHERE id = ANY(%(ids)s))",  # noqa: S608
         _HELD + "h.rule = 'no-route'",
     ),
+    "bill": (),  # what comes in of bills and payments is only told to others
+    "payment": (),
 }
 KINDS = frozenset(_BY)
 

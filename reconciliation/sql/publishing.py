@@ -154,6 +154,18 @@ def keys_there(system: str, realm: str, day: date, wanted: Collection[tuple[str,
     )
 
 
+def several_keys(system: str, realm: str, records: Collection[str]) -> dict[str, list[str]]:
+    """The system's keys of records that are several there, by record as `customer:5`."""
+    return dict(
+        rows(
+            "SELECT c.kind || ':' || c.internal_id, array_agg(c.external_id ORDER BY c.external_id) FROM portal_crosswalk c"
+            " WHERE c.system = %s AND c.realm = %s AND c.allows_many AND c.kind || ':' || c.internal_id = ANY(%s::text[])"
+            " AND c.valid_from <= current_date AND (c.valid_to IS NULL OR c.valid_to >= current_date) GROUP BY 1",
+            [system, realm, texts(sorted(set(records)))],
+        )
+    )
+
+
 def open_entries(connection_id: int, document_ids: Collection[int]) -> list[int]:
     """Entries of these documents that have not gone, or were refused."""
     return [

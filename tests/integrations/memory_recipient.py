@@ -13,7 +13,10 @@ from integrations.http import Http
 from integrations.protocol import Account, Capabilities, Setting, Takes
 from portal.models import Connection, LegalEntity
 from portal.records import FIGURES, Held, Publication, PublishedKind
+from reconciliation.publishing import PROVISIONED, SUBSCRIBED
 from tests import world
+
+STATUSES = (PublishedKind.INVOICE, PublishedKind.PAYMENT)
 
 
 @dataclass
@@ -29,9 +32,14 @@ class Records:
 
     def write(self, told: Publication) -> str:
         """Make or change a record as told."""
-        number = told.number or f"{told.kind[:2]}-{next(self.numbers)}"
-        self.held[told.kind][number] = {**told.figures, "names": dict(told.names)}
+        number = told.number or self.upserted(told) or f"{told.kind[:2]}-{next(self.numbers)}"
+        self.held[told.kind][number] = {**told.figures, "names": dict(told.names), "record": told.record}
         return number
+
+    def upserted(self, told: Publication) -> str:
+        """The number of a bill or a payment that is there under our own name of it; it is changed and never made twice."""
+        mine = self.held[told.kind].items() if told.kind in STATUSES else ()
+        return next((number for number, record in mine if record["record"] == told.record), "")
 
     def names(self, kind: PublishedKind) -> list[str]:
         """The names of everything of a kind."""
@@ -73,21 +81,23 @@ class MemoryRecipient:
             fault(records, publication)
         if publication.number and publication.number not in records.held[publication.kind]:
             raise Rejected("There is no such record.", code="gone")
-        if not publication.number and (twin := self._twin(publication)):
+        if not publication.number and publication.kind not in STATUSES and (twin := self._twin(publication)):
             raise Rejected(f"“{publication.figures.get('name')}” is there.", code="twin", vendor_code=twin)
         return records.write(publication)
 
     def held(self, publications: Sequence[Publication]) -> Mapping[str, Held]:
         found = {}
         for publication in publications:
-            number = publication.number or self._twin(publication)
+            number = publication.number or self.records.upserted(publication) or self._twin(publication)
             record = self.records.held[publication.kind].get(number)
             if record is not None:
-                figures = {name: value for name, value in record.items() if name != "names"}
+                figures = {name: value for name, value in record.items() if name not in ("names", "record")}
                 found[publication.key] = Held(number=number, figures=figures, names=record["names"])
         return found
 
     def _twin(self, publication: Publication) -> str:
+        if publication.kind in STATUSES:
+            return ""
         for number, record in self.records.held[publication.kind].items():
             same = record["names"] == publication.names
             if same and ("name" not in publication.figures or record.get("name") == publication.figures["name"]):
@@ -113,7 +123,7 @@ def recipient(owner: LegalEntity, *kinds: PublishedKind, code: str = "tracker") 
     return world.connection(
         code, "memory-recipient", owner, is_recipient=True,
         settings={
-            "provisions": [str(k) for k in told if k not in (PublishedKind.CONTRACT, PublishedKind.RATE)],
-            "subscribes": [str(k) for k in told if k in (PublishedKind.CONTRACT, PublishedKind.RATE)],
+            "provisions": [str(k) for k in told if k in PROVISIONED],
+            "subscribes": [str(k) for k in told if k in SUBSCRIBED],
         },
     )  # fmt: skip
