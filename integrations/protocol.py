@@ -112,6 +112,7 @@ class Capabilities:
     expenses: bool = True
     statement: bool = True
     upstream_timeout: float = 300.0  # seconds after which a call that we lost can no longer be booked
+    books_within: float = 0.0  # seconds between taking a posting and booking it, where the target books later
     memo_limit: int = 4000  # characters
     memo_forbidden: str = ""  # characters the target does not take
     requires_task: bool = False

@@ -16,6 +16,7 @@ from integrations import registry, windows
 from integrations.errors import ConnectorError
 from integrations.models import Breaker, Run, Stream
 from integrations.protocol import Capabilities, Setting
+from portal import figures
 from portal.models import Connection, LedgerState, State
 
 STUCK_AFTER = timedelta(minutes=5)  # a reader shows life with every page, and a page may take a minute
@@ -199,6 +200,9 @@ def _target_cannot(can: Capabilities) -> Iterable[str]:
         yield "It takes no expenses; an expense owed to it becomes a case."
     if not can.statement:
         yield "It does not say what it has booked; its periods cannot be tied out."
+    if can.books_within:
+        within = figures.span_of(can.books_within)
+        yield f"It books later, within {within}; until then an hour is accepted and not posted, and is looked at again and again."
     if can.requires_task:
         yield "It needs a task on every posting; an hour without one is held."
     if can.batch_size == 1:

@@ -168,7 +168,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatementLine:
-    """One line of what the target says it has booked. A None figure is one that the target does not state."""
+    """One line of what the target says it has booked. A None figure is one that the target does not state.
+
+    A target that books later shows under our key what it took and has not booked yet (`is_booked` is false); `waits` is its own
+    word for why, where it says one. A statement holds what is booked alone.
+    """
 
     number: str
     key: str = ""  # our idempotency key as the target holds it; empty for what was not booked by us
@@ -184,6 +188,8 @@ class StatementLine:
     currency: str = ""
     billable: bool | None = None
     memo: str = ""
+    is_booked: bool = True
+    waits: str = ""
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -28,6 +28,7 @@ POISON = "poison"
 IN_DOUBT = "in-doubt-too-long"
 DIFFERS = "divergent-read-back"
 NOT_PERSISTED = "not-persisted"
+NOT_BOOKED = "not-booked"
 GONE = "gone-in-target"
 
 
@@ -197,6 +198,29 @@ def not_persisted(connection: Connection, entries: Sequence[Standing]) -> None:
     _note(connection, gone, GONE, sentence, f"Posted records have disappeared from {connection}.")
 
 
+def not_booked(connection: Connection, late: Sequence[tuple[Standing, str]]) -> None:
+    """Entries that a target took, which books later, and that are not booked in time; each with the target's word for why."""
+    about = sql.about([entry.entry_id for entry, _ in late])
+    holds = []
+    for entry, waits in late:
+        said = f"It says: {waits}" if waits else "It says nothing about why."
+        holds.append(
+            _hold(
+                connection, about[entry.entry_id], NOT_BOOKED, "connection", f"{connection.pk}:{waits[:200]}".rstrip(":"),
+                f"{connection} took this entry as {entry.receipt} and has not booked it. {said} See to it there; it is not "
+                "sent again, and counts as posted once it is booked with the figures that were sent.",
+                f"{connection} does not book what it took{': ' + waits[:200] if waits else ''}.", {},
+            )
+        )  # fmt: skip
+    cases.open_holds(holds)
+
+
+def booked_at_last(entry_ids: Sequence[int]) -> None:
+    """The target booked these entries, whatever else is to be said of them."""
+    if entry_ids:
+        cases.close_holds(list(entry_ids), [NOT_BOOKED])
+
+
 def not_held(connection: Connection, entries: Sequence[Standing]) -> None:
     """Publications of which the system does not hold the record any more."""
     if connection.is_recipient and entries:
@@ -227,7 +251,7 @@ def stop_for_their_key(entry_ids: Sequence[int]) -> None:
 def equal_again(entry_ids: Sequence[int]) -> None:
     """The target holds these entries as they were sent."""
     if entry_ids:
-        cases.close_holds(list(entry_ids), [DIFFERS, NOT_PERSISTED, GONE])
+        cases.close_holds(list(entry_ids), [DIFFERS, NOT_PERSISTED, NOT_BOOKED, GONE])
 
 
 def lock_documents(reversals: Sequence[int]) -> None:

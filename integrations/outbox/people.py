@@ -94,14 +94,16 @@ def adopt(entry_id: int, number: str, user: User, reason: str) -> None:
         )
         if not moved:
             raise NotConfirmed(f"Entry {entry_id} moved meanwhile; look at it again.")
-        sql.write_read_backs([(entry_id, True, portal_sql.as_json(postings.shown(line)), "{}")])
-        ledger.prove([(entry_id, fence + 1)], actor=ACTOR)
+        if line.is_booked:
+            sql.write_read_backs([(entry_id, True, portal_sql.as_json(postings.shown(line)), "{}")])
+            ledger.prove([(entry_id, fence + 1)], actor=ACTOR)
         causes.adopted(moved)
         questions.holds(moved)
         causes.settle_reversals(moved if entry.reverses_id else [])
         audit.record(
             user, "entry-adopted", entry, entity=entry.entity_id, reason=reason,
-            before={"state": State.IN_DOUBT}, after={"state": State.POSTED, "number": number},
+            before={"state": State.IN_DOUBT},
+            after={"state": State.POSTED if line.is_booked else State.ACCEPTED, "number": number},
         )  # fmt: skip
 
 

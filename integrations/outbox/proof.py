@@ -2,7 +2,8 @@
 
 The rule here: found means accepted, whoever created the record, since it bears our key; absent means due again only once the
 call that was lost can no longer be booked. Accepted becomes posted only when every figure that the target states is the one
-that was sent; a difference is a case and the entry stays accepted.
+that was sent; a difference is a case and the entry stays accepted. What a target took and books later stays accepted as well,
+and is read back until it is booked.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from integrations.outbox.settle import Told
 
 ASKED_AT_ONCE = 500  # keys in one call; a connector whose vendor takes fewer divides them
+LOOKS_WHILE_BOOKED = 6
+UNBOOKED = "unbooked"  # the word of an attempt that found a posting taken and not booked yet
 _ENOUGH_LOOK_UPS = len(timing.LOOK_UPS)
 Found = tuple[Standing, Posting | Publication, StatementLine | Held, int]  # entry, what was sent, what is held, attempt
 
@@ -68,7 +71,7 @@ def read_backs(
         else:
             due = sql.named(entry_ids, [State.ACCEPTED], connection.pk, limit)
             asked = sql.named(entry_ids, [State.POSTED, State.RECONCILED], connection.pk, limit)
-        _ask_again(due, (0.0, *timing.READ_BACKS), timing.READ_BACK_EVERY, deadline)
+        _ask_again(due, (0.0, *timing.READ_BACKS), _read_back_every(capabilities), deadline)
         due += asked
         return claim.questions(connection, Attempt.Purpose.READ_BACK, due, ASKED_AT_ONCE, deadline)
 
@@ -81,6 +84,13 @@ def still_equal(connection: Connection, deadline: float, limit: int) -> list[Cal
         if connection.is_recipient:
             due += sql.published_to_read_again(connection.pk, seconds, limit)
         return claim.questions(connection, Attempt.Purpose.READ_BACK, due, ASKED_AT_ONCE, deadline)
+
+
+def _read_back_every(capabilities: Capabilities) -> float:
+    """Seconds between two looks at what is not booked yet: some of them within the time that the target takes."""
+    if not capabilities.books_within:
+        return timing.READ_BACK_EVERY
+    return min(timing.READ_BACK_EVERY, capabilities.books_within / LOOKS_WHILE_BOOKED)
 
 
 def _ask_again(due: Sequence[Standing], moments: tuple[float, ...], then: float, deadline: float) -> None:
@@ -129,7 +139,10 @@ def asked(connection: Connection, capabilities: Capabilities, answers: Sequence[
                 lines.append((call.attempt_id, entry.entry_id, "absent", "", ""))
     _escalate_old(connection, unanswered)
     _adopt(connection, [item for item in found if item[0].state == State.IN_DOUBT], lines, told)
-    standing = [item for item in found if item[0].state != State.IN_DOUBT]
+    unbooked = [item for item in found if item[0].state == State.ACCEPTED and not _is_booked(item[2])]
+    _not_booked_yet(connection, capabilities, unbooked, lines)
+    waiting = {entry.entry_id for entry, *_ in unbooked}
+    standing = [item for item in found if item[0].state != State.IN_DOUBT and item[0].entry_id not in waiting]
     _compare(connection, standing, lines, told, capabilities.hours_tolerance)
     _absent_in_doubt(connection, capabilities, [entry for entry, _ in absent if entry.state == State.IN_DOUBT], told)
     _absent_in_books(connection, [entry for entry, _ in absent if entry.state != State.IN_DOUBT])
@@ -201,6 +214,26 @@ def _adopt(
     failpoints.pass_by("after-adopt")
 
 
+def _is_booked(line: StatementLine | Held) -> bool:
+    return not isinstance(line, StatementLine) or line.is_booked
+
+
+def _not_booked_yet(
+    connection: Connection,
+    capabilities: Capabilities,
+    found: Sequence[Found],
+    lines: list[tuple[int, int, str, str, str]],
+) -> None:
+    """Taken and not booked: asked again, and a cause once the target says why not or its time is over."""
+    late: list[tuple[Standing, str]] = []
+    for entry, _, line, attempt_id in found:
+        waits = line.waits if isinstance(line, StatementLine) else ""
+        lines.append((attempt_id, entry.entry_id, UNBOOKED, "", waits or "taken, and not booked yet"))
+        if waits or entry.age >= timing.scaled(capabilities.books_within):
+            late.append((entry, waits))
+    causes.not_booked(connection, late)
+
+
 def _absent_in_doubt(
     connection: Connection, capabilities: Capabilities, absent: Sequence[Standing], told: Told
 ) -> None:
@@ -249,6 +282,8 @@ def _compare(
         differing = speaking.differences(posting, line, tolerance)
         if line.number != entry.receipt:
             differing["number"] = [entry.receipt, line.number]
+        if not _is_booked(line):  # it was booked before
+            differing["booked"] = ["yes", "no"]
         lines.append((attempt_id, entry.entry_id, "different" if differing else "found", "", ""))
         compared.rows.append(
             (
@@ -269,6 +304,7 @@ def _compare(
     causes.equal_again([e.entry_id for e in compared.equal if e.state != State.ACCEPTED or e.look_ups])
     questions.holds([entry_id for entry_id, *_ in compared.rows])
     publications = {entry.entry_id for entry, sent, _, _ in found if isinstance(sent, Publication)}
+    causes.booked_at_last([entry.entry_id for entry, _ in compared.different if entry.state == State.ACCEPTED])
     causes.differs(connection, [item for item in compared.different if item[0].entry_id not in publications])
     causes.published(connection, compared.equal, compared.different, publications)
 

@@ -32,6 +32,9 @@ from reconciliation.models import Hold, ReconciliationResult
 _KEY = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
+LOOKED = ("unbooked", "found", "different", "absent")  # outcomes of a look at the target that it answered
+
+
 @dataclass(slots=True, kw_only=True)
 class EntryThread:
     """One ledger entry and its evidence, oldest first."""
@@ -51,6 +54,14 @@ class EntryThread:
     def settled_at(self) -> datetime | None:
         """When the figures were settled: at the first sending. None while they may still change."""
         return next((move.at for move in self.transitions if move.to_state == State.SENDING), None)
+
+    @property
+    def unbooked(self) -> AttemptLine | None:
+        """The last look that found the entry taken by its target and not booked yet; None once it is booked, or not there."""
+        answered = [line for line in self.attempts if line.attempt.purpose == "read_back" and line.outcome in LOOKED]
+        last = max(answered, key=lambda line: line.attempt_id, default=None)
+        is_waiting = self.entry.state_row.state == State.ACCEPTED and last is not None and last.outcome == "unbooked"
+        return last if is_waiting else None
 
 
 @dataclass(slots=True, kw_only=True)

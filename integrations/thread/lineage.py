@@ -13,6 +13,7 @@ from portal.tables import waiting
 from reconciliation.tables import title_of
 
 PROVED = (State.POSTED, State.RECONCILED)
+NOT_BOOKED = "not-booked"
 BROKEN = ("divergent-read-back", "gone-in-target", "not-persisted")
 
 
@@ -98,6 +99,10 @@ def _read_back(told: EntryThread) -> Station:
     name = "Read-back"
     if told.receipt is None:
         return Station("read-back", name, "", "nothing to read back yet")
+    if (look := told.unbooked) is not None:
+        return Station(
+            "read-back", name, "", f"{told.entry.target} took it and has not booked it yet", look.attempt.started_at
+        )
     if latest is None:
         return Station("read-back", name, "", "not read back yet, so not proved")
     if latest.is_equal:

@@ -38,6 +38,10 @@ OUTSIDE: tuple[Rule, ...] = (
         ("check-in-target", "book-again", "leave-out"), (63, 64), frozenset({State.ACCEPTED}),
     ),
     _cause(
+        "not-booked", "Accepted, but not booked in time", "connection", ("check-in-target",), (63,),
+        frozenset({State.ACCEPTED}),
+    ),
+    _cause(
         "poison", "Stopped after repeated failures", "connection", ("re-post", "hand-back"), (70,), frozenset({State.HELD})
     ),
     _cause(

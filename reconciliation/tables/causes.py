@@ -39,7 +39,7 @@ def tone_of(case: ExceptionCase) -> str:
         return "good"
     if case.state == ExceptionCase.State.MERGED or case.aside:
         return ""
-    if case.rule in ("in-doubt-too-long", "not-persisted"):
+    if case.rule in ("in-doubt-too-long", "not-persisted", "not-booked"):
         return "info"
     rule = BY_CODE.get(case.rule)
     return "warn" if rule is not None and rule.waivable else "bad"

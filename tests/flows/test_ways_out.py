@@ -92,6 +92,14 @@ def not_persisted(source: Connection, erp: Connection, books: Books, number: int
     return ids
 
 
+def not_booked(source: Connection, erp: Connection, books: Books) -> list[int]:
+    """Entries that the target took, and that its posting refuses to book."""
+    books.alter = altered(is_booked=False, waits="The voucher is out of balance.")
+    ids = outbound.entries(source)
+    outbox.deliver(erp.pk)
+    return ids
+
+
 def key_reused(source: Connection, erp: Connection, books: Books) -> list[int]:
     """Entries whose key was sent with another body, which the target did not get."""
     ids = outbound.entries(source)
@@ -191,6 +199,7 @@ SITUATIONS: dict[str, Situation] = {
     "rejected-by-target": refused,
     "in-doubt-too-long": doubtful,
     "not-persisted": not_persisted,
+    "not-booked": not_booked,
     "poison": poisoned,
     "divergent-read-back": differing,
     "gone-in-target": gone,

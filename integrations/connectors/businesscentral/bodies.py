@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from integrations.connectors.businesscentral import assumptions
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import Malformed, Rejected
 from integrations.http import plain
+from integrations.http.odata import day, number
 from integrations.protocol import Account
 from portal.records import DocumentKind, Posting, StatementLine
 
@@ -90,8 +91,8 @@ def booked(row: Mapping[str, Any], account: Account) -> StatementLine:
     names = fields(account)
     kind = str(row.get(names["type"]) or "")
     is_time = kind == assumptions.TIME_TYPE
-    quantity = _number(row, names["quantity"]) or Decimal(0)
-    cost, price = _number(row, names["cost"]), _number(row, names["price"])
+    quantity = number(row, names["quantity"]) or Decimal(0)
+    cost, price = number(row, names["cost"]), number(row, names["price"])
     billable = row.get(names["billable"])
     key = str(row.get(names["key"]) or "")
     return StatementLine(
@@ -121,18 +122,8 @@ def _books(account: Account) -> str:
     return str(account.settings.get("currency") or "").upper()
 
 
-def _number(row: Mapping[str, Any], name: str) -> Decimal | None:
-    value = row.get(name)
-    if value in (None, ""):
-        return None
-    try:
-        return Decimal(str(value))
-    except InvalidOperation:
-        raise Malformed(f"{name} is {value!r}, not a number.") from None
-
-
 def _day(row: Mapping[str, Any], name: str) -> date:
-    try:
-        return date.fromisoformat(str(row.get(name) or "")[:10])
-    except ValueError:
-        raise Malformed(f"{name} is {row.get(name)!r}, not a day.") from None
+    found = day(row, name)
+    if found is None:
+        raise Malformed(f"{name} is empty, not a day.")
+    return found

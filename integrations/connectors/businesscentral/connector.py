@@ -14,11 +14,11 @@ from datetime import date, datetime
 from typing import Any
 
 from integrations.connectors.businesscentral import assumptions, bodies, mapping, odata, refusals, streams
-from integrations.connectors.businesscentral.auth import check_state, sign_in
+from integrations.connectors.businesscentral.auth import RESOURCE, check_state
 from integrations.connectors.businesscentral.journal import Journal
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised
-from integrations.http import Http, Rate, plain
+from integrations.http import Http, Rate, entra, plain
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
 from portal.records import CanonicalRecord, Posting, Receipt, StatementLine
 
@@ -54,7 +54,7 @@ class BusinessCentralConnector:
             memo_limit=assumptions.MEMO_LIMIT,
             hours_tolerance=bodies.HOURS_TOLERANCE,
         )
-        sign_in(account, http)
+        entra.sign_in(account, http, RESOURCE)
 
     def check(self) -> str:
         """Find the company, and the project journal behind the custom page."""

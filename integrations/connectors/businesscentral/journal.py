@@ -16,6 +16,7 @@ from integrations.connectors.businesscentral.odata import Request, Row
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import ConnectorError, InDoubt, Rejected, Unavailable
 from integrations.http import Http
+from integrations.http.odata import of_a_look
 from integrations.protocol import Account
 from portal.records import Posting, Receipt, StatementLine
 
@@ -162,11 +163,4 @@ class Journal:
         try:
             yield from odata.rows(self._http, f"{self.root}/{self._company}/{name}", params, self._size)
         except ConnectorError as error:
-            raise _of_a_look(refusals.narrow(error, self._own, writes=False)) from None
-
-
-def _of_a_look(error: ConnectorError) -> ConnectorError:
-    """A look that is refused says nothing about what is booked."""
-    if isinstance(error, Rejected):
-        return Unavailable(f"Business Central refused our look: {error.detail}", status=error.status)
-    return error
+            raise of_a_look(refusals.narrow(error, self._own, writes=False), odata.VENDOR) from None

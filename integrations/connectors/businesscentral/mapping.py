@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from integrations.connectors.businesscentral import assumptions
 from integrations.errors import Malformed
+from integrations.http import odata
+from integrations.http.odata import Row, text
 from integrations.protocol import Account, SourceRecord
 from portal.records import (
     NOTHING,
@@ -28,7 +30,6 @@ from portal.records import (
     SettledBy,
 )
 
-Row = Mapping[str, Any]
 NO_DAY, NO_ID = "0001-01-01", "00000000-0000-0000-0000-000000000000"
 
 
@@ -68,7 +69,7 @@ def _period(record: SourceRecord, payload: Row, _: Account) -> MasterRecord:
         revision=record.revision,
         kind=MasterKind.PERIOD,
         code=f"{starts_on:%Y-%m}",
-        name=_text(row, "name") or f"{starts_on:%Y-%m}",
+        name=text(row, "name") or f"{starts_on:%Y-%m}",
         attributes={
             "starts_on": starts_on,
             "ends_on": following - timedelta(days=1),
@@ -78,7 +79,7 @@ def _period(record: SourceRecord, payload: Row, _: Account) -> MasterRecord:
 
 
 def _cost_centre(record: SourceRecord, payload: Row, _: Account) -> MasterRecord:
-    return _made(record, MasterKind.COST_CENTRE, name=_text(_inner(payload), "displayName"))
+    return _made(record, MasterKind.COST_CENTRE, name=text(_inner(payload), "displayName"))
 
 
 def _customer(record: SourceRecord, row: Row, account: Account) -> MasterRecord:
@@ -86,15 +87,15 @@ def _customer(record: SourceRecord, row: Row, account: Account) -> MasterRecord:
     return _made(
         record,
         MasterKind.CUSTOMER,
-        name=_text(row, "displayName"),
-        is_active=_text(row, "blocked").strip() != "All",
+        name=text(row, "displayName"),
+        is_active=text(row, "blocked").strip() != "All",
         currency=_currency(row, account),
-        tax_number=_text(row, "taxRegistrationNumber"),
+        tax_number=text(row, "taxRegistrationNumber"),
     )
 
 
 def _project(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
-    return _made(record, MasterKind.PROJECT, name=_text(row, "displayName"))
+    return _made(record, MasterKind.PROJECT, name=text(row, "displayName"))
 
 
 def _task(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
@@ -103,10 +104,10 @@ def _task(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
         external_id=record.external_id,
         revision=record.revision,
         kind=MasterKind.TASK,
-        code=_text(row, "number"),
-        name=_text(row, "description") or _text(row, "number"),
-        is_active=_text(row, "type") in ("", "Posting"),
-        attributes={"project": _text(row, "projectNumber")},
+        code=text(row, "number"),
+        name=text(row, "description") or text(row, "number"),
+        is_active=text(row, "type") in ("", "Posting"),
+        attributes={"project": text(row, "projectNumber")},
     )
 
 
@@ -114,9 +115,9 @@ def _resource(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
     return _made(
         record,
         MasterKind.RESOURCE,
-        name=_text(row, "displayName"),
-        is_active=_text(row, "status") in ("", "Active"),
-        email=_text(row, "email"),
+        name=text(row, "displayName"),
+        is_active=text(row, "status") in ("", "Active"),
+        email=text(row, "email"),
         hired_on=_day(row, "employmentDate"),
         released_on=_day(row, "terminationDate"),
     )
@@ -132,7 +133,7 @@ def _invoice(record: SourceRecord, row: Row, account: Account) -> BillRecord:
 
 
 def _credit_memo(record: SourceRecord, row: Row, account: Account) -> BillRecord:
-    named = _text(row, "invoiceId")
+    named = text(row, "invoiceId")
     return _bill(
         record, row, account, BillKind.CREDIT_NOTE, _status(record, row), credits=named if named != NO_ID else ""
     )
@@ -150,18 +151,18 @@ def _bill(
         revision=record.revision,
         kind=kind,
         status=status,
-        customer=Reference(_text(row, "customerNumber"), _text(row, "customerNumber"), _text(row, "customerName")),
-        number=_text(row, "number"),
+        customer=Reference(text(row, "customerNumber"), text(row, "customerNumber"), text(row, "customerName")),
+        number=text(row, "number"),
         currency=_currency(row, account),
         booked_on=_day(row, "postingDate") or _day(row, f"{prefix}Date"),
         due_on=_day(row, "dueDate"),
         net=net,
         tax=_amount(row, "totalTaxAmount"),
         total=total,
-        purchase_order=_text(row, "customerPurchaseOrderReference"),
-        memo=_text(row, "externalDocumentNumber"),
+        purchase_order=text(row, "customerPurchaseOrderReference"),
+        memo=text(row, "externalDocumentNumber"),
         applications=applied if status is BillStatus.PAID else (),
-        lines=tuple(_line(line) for line in lines if _text(line, "lineType").strip() not in ("", "Comment")),
+        lines=tuple(_line(line) for line in lines if text(line, "lineType").strip() not in ("", "Comment")),
         **more,
     )
 
@@ -173,13 +174,13 @@ def _applied(invoice: str, total: Decimal) -> tuple[Application, ...]:
 
 def _line(row: Row) -> BillLine:
     return BillLine(
-        key=_text(row, "sequence") or _text(row, "id"),
+        key=text(row, "sequence") or text(row, "id"),
         project=NOTHING,
-        description=_text(row, "description"),
+        description=text(row, "description"),
         quantity=_amount(row, "quantity"),
         unit_price=_amount(row, "unitPrice"),
         net=_amount(row, "netAmount"),
-        tax_code=_text(row, "taxCode"),
+        tax_code=text(row, "taxCode"),
         tax_rate=_amount(row, "taxPercent"),
         tax=_amount(row, "netTaxAmount"),
     )
@@ -194,18 +195,13 @@ def _status(record: SourceRecord, row: Row) -> BillStatus:
 
 def _currency(row: Row, account: Account) -> str:
     """The currency of a row; an empty one is that of the books."""
-    return (_text(row, "currencyCode") or str(account.settings.get("currency") or "")).upper()
+    return (text(row, "currencyCode") or str(account.settings.get("currency") or "")).upper()
 
 
 def _inner(payload: Row) -> Row:
     """The row of a set that is read whole, beside what was read with it."""
     row = payload.get("row")
     return row if isinstance(row, Mapping) else payload
-
-
-def _text(row: Row, name: str) -> str:
-    value = row.get(name)
-    return "" if value is None else str(value)
 
 
 def _flag(row: Row, name: str) -> bool:
@@ -216,24 +212,11 @@ def _flag(row: Row, name: str) -> bool:
 
 
 def _day(row: Row, name: str) -> date | None:
-    value = _text(row, name)
-    if value in ("", NO_DAY):
-        return None
-    try:
-        return date.fromisoformat(value[:10])
-    except ValueError:
-        raise Malformed(f"{name} is {value!r}, not a day.") from None
+    return odata.day(row, name, empty=(NO_DAY,))
 
 
 def _amount(row: Row, name: str) -> Decimal:
-    value = row.get(name)
-    try:
-        number = Decimal(0) if value in (None, "") else Decimal(str(value))
-        if number.is_finite():
-            return number
-    except InvalidOperation:
-        pass
-    raise Malformed(f"{name} is {value!r}, not an amount.")
+    return odata.number(row, name) or Decimal(0)
 
 
 _STREAMS: Mapping[str, Callable[[SourceRecord, Row, Account], CanonicalRecord]] = {

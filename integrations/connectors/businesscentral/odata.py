@@ -1,6 +1,6 @@
-"""Reading and writing by OData: pages by the server's own links, and several requests in one call.
+"""Reading Business Central's sets, and several requests in one call.
 
-Microsoft: a page's `@odata.nextLink` is followed as it is given; a batch takes 100 requests. With snapshot isolation one that
+Microsoft: a batch takes 100 requests. With snapshot isolation one that
 fails rolls all back, those that were answered 201 included, so a batch is taken as done only where every member was.
 """
 
@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from integrations.errors import InDoubt, Unavailable
-from integrations.http import Http, Response
+from integrations.http import Http, Response, odata
+from integrations.http.odata import Row, any_of, quoted
 
+__all__ = ["BATCH", "VENDOR", "Answer", "Request", "Row", "any_of", "batch", "pages", "quoted", "rows"]
+
+VENDOR = "Business Central"
 BATCH = 100
-
-Row = Mapping[str, Any]
 
 
 class Request(NamedTuple):
@@ -33,28 +35,13 @@ class Answer(NamedTuple):
 
 
 def pages(http: Http, path: str, params: Mapping[str, Any], size: int) -> Iterator[tuple[list[Row], Response, bool]]:
-    """The pages of a set: their rows, the answer, and whether there are more. Raises Unavailable for one that never ends."""
-    seen: set[str] = set()
-    link, query = path, dict(params)
-    while True:
-        answer = http.request("GET", link, params=query or None, headers={"Prefer": f"odata.maxpagesize={size}"})
-        rows = answer.body.get("value") if isinstance(answer.body, Mapping) else None
-        if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
-            raise Unavailable(f"Business Central answered something that is not a list to {path}.")
-        following = str(answer.body.get("@odata.nextLink") or "")
-        yield rows, answer, bool(following)
-        if not following:
-            return
-        if following in seen:
-            raise Unavailable(f"Business Central shows the same page of {path} again and never ends.")
-        seen.add(following)
-        link, query = following, {}
+    """The pages of a set, as `integrations.http.odata` reads them."""
+    return odata.pages(http, path, params, size, vendor=VENDOR)
 
 
 def rows(http: Http, path: str, params: Mapping[str, Any], size: int) -> Iterator[Row]:
     """Every row of a set."""
-    for page, _, _ in pages(http, path, params, size):
-        yield from page
+    return odata.rows(http, path, params, size, vendor=VENDOR)
 
 
 def batch(http: Http, root: str, requests: Sequence[Request], *, books: bool = True) -> list[Answer]:
@@ -80,13 +67,3 @@ def batch(http: Http, root: str, requests: Sequence[Request], *, books: bool = T
         lost = "Business Central did not say what became of a batch."
         raise InDoubt(lost) if books else Unavailable(lost)
     return [Answer(int(one["status"]), one.get("body")) for one in found]
-
-
-def quoted(text: str) -> str:
-    """A text as a filter writes it."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def any_of(name: str, values: Sequence[str]) -> str:
-    """A filter for one field with one of some values, which is the only way of `or` that is taken."""
-    return " or ".join(f"{name} eq {quoted(value)}" for value in values)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from integrations.connectors.businesscentral import assumptions
+from integrations.http import entra
 from integrations.protocol import Setting
 
 SETTINGS = (
-    Setting(name="tenant", label="Entra tenant", help="Id or domain of the tenant.", required=True),
-    Setting(name="client_id", label="Client id", help="Of the Entra application.", required=True),
-    Setting(name="client_secret", label="Client secret", secret=True, required=True),
-    Setting(name="login_url", label="Address of Entra", default="https://login.microsoftonline.com"),
+    *entra.SETTINGS,
     Setting(
         name="client_state",
         label="Client state of webhooks",

@@ -22,7 +22,7 @@ from portal.screens import Screen
 
 OUTCOME_TONES = {
     "accepted": "good", "found": "good", "equal": "good", "rejected": "bad", "in_doubt": "info", "absent": "warn",
-    "unavailable": "warn", "unauthorised": "bad", "different": "bad", "lost": "warn", "unsent": "",
+    "unavailable": "warn", "unauthorised": "bad", "different": "bad", "lost": "warn", "unsent": "", "unbooked": "info",
 }  # fmt: skip
 
 

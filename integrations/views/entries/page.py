@@ -20,12 +20,12 @@ from django_htmx.http import HttpResponseStopPolling, trigger_client_event
 
 from integrations import standing, thread
 from integrations.models import InboxMessage, Settlement
-from integrations.thread.lineage import BROKEN, PROVED
+from integrations.thread.lineage import BROKEN, NOT_BOOKED, PROVED
 from integrations.views.entries.attempt import OUTCOME_TONES
 from integrations.views.entries.offers import offers
 from integrations.views.entries.past import happened
 from portal import access, figures
-from portal.models import LedgerEntry, Published, State
+from portal.models import AttemptLine, LedgerEntry, Published, State
 from portal.models.documents import MASTER
 from portal.screens import DetailScreen
 from portal.tables import STATE_TONES, name_of, waiting
@@ -163,6 +163,7 @@ class EntryPage(DetailScreen):
 
 OUTCOMES = {
     "accepted": "Accepted", "found": "Found", "rejected": "Refused", "in_doubt": "No certain answer", "absent": "Not there",
+    "unbooked": "Taken, not booked yet",
     "unavailable": "Not reached", "unauthorised": "Credentials refused", "different": "Found, differs", "lost": "Worker ended",
     "unsent": "Not sent", "": "No answer yet",
 }  # fmt: skip
@@ -246,13 +247,26 @@ def lamps(entry: LedgerEntry, told: thread.EntryThread) -> list[Lamp]:
         accepted = Lamp("Accepted", "", "no receipt yet")
     first = next((one for one in told.read_backs if one.is_equal), None)
     latest = told.read_backs[-1] if told.read_backs else None
-    if first is not None:
+    if (look := told.unbooked) is not None:
+        equal = _unbooked(entry, told, look)
+    elif first is not None:
         equal = Lamp("Read back equal", "lit", figures.moment(first.at))
     elif latest is not None:
         equal = Lamp("Differs" if latest.found else "Not found", "broken", figures.moment(latest.at))
     else:
         equal = Lamp("Read back equal", "", "not read back yet")
     return [intent, accepted, equal, _today(entry, told)]
+
+
+def _unbooked(entry: LedgerEntry, told: thread.EntryThread, look: AttemptLine) -> Lamp:
+    """Taken and not booked yet: when it was last looked at, how long the target takes, and what it says stands against it."""
+    seen = f"last looked at {figures.age(look.attempt.started_at)} ago"
+    late = next((hold for hold in told.holds if hold.rule == NOT_BOOKED and hold.closed_at is None), None)
+    if late is not None:
+        return Lamp("Not booked", "broken", f"{look.detail}; {seen}")
+    can = standing.capabilities(entry.target)
+    within = f", which takes up to {figures.span_of(can.books_within)}" if can is not None and can.books_within else ""
+    return Lamp("Not booked yet", "", f"{entry.target} took it{within}; {seen}")
 
 
 def _today(entry: LedgerEntry, told: thread.EntryThread) -> Lamp:

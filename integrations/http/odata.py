@@ -1,0 +1,98 @@
+"""Reading by OData, which Microsoft's products share: pages by the server's own links, filters, and what a row's fields hold.
+
+A page's `@odata.nextLink` is followed as it is given. The rule here: a set that never ends, or that is no list, is no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from integrations.errors import ConnectorError, Malformed, Rejected, Unavailable
+from integrations.http.client import Http
+from integrations.http.outcomes import Response
+
+Row = Mapping[str, Any]
+
+
+def pages(
+    http: Http, path: str, params: Mapping[str, Any], size: int, *, vendor: str, prefer: str = ""
+) -> Iterator[tuple[list[Row], Response, bool]]:
+    """The pages of a set: their rows, the answer, and whether there are more. Raises Unavailable for one that never ends.
+
+    `vendor` is named in sentences; `prefer` is what else the vendor is asked to do, beside keeping to the size of a page.
+    """
+    seen: set[str] = set()
+    link, query = path, dict(params)
+    wanted = ", ".join(part for part in (f"odata.maxpagesize={size}", prefer) if part)
+    while True:
+        answer = http.request("GET", link, params=query or None, headers={"Prefer": wanted})
+        found = answer.body.get("value") if isinstance(answer.body, Mapping) else None
+        if not isinstance(found, list) or not all(isinstance(row, Mapping) for row in found):
+            raise Unavailable(f"{vendor} answered something that is not a list to {path}.")
+        following = str(answer.body.get("@odata.nextLink") or "")
+        yield found, answer, bool(following)
+        if not following:
+            return
+        if following in seen:
+            raise Unavailable(f"{vendor} shows the same page of {path} again and never ends.")
+        seen.add(following)
+        link, query = following, {}
+
+
+def rows(
+    http: Http, path: str, params: Mapping[str, Any], size: int, *, vendor: str, prefer: str = ""
+) -> Iterator[Row]:
+    """Every row of a set."""
+    for page, _, _ in pages(http, path, params, size, vendor=vendor, prefer=prefer):
+        yield from page
+
+
+def quoted(text: str) -> str:
+    """A text as a filter writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def any_of(name: str, values: Sequence[str]) -> str:
+    """A filter for one field with one of some texts."""
+    return " or ".join(f"{name} eq {quoted(value)}" for value in values)
+
+
+def of_a_look(error: ConnectorError, vendor: str) -> ConnectorError:
+    """A look that is refused says nothing about what is booked."""
+    if isinstance(error, Rejected):
+        return Unavailable(f"{vendor} refused our look: {error.detail}", status=error.status)
+    return error
+
+
+def text(row: Row, name: str) -> str:
+    """A field as text; empty where there is none."""
+    value = row.get(name)
+    return "" if value is None else str(value)
+
+
+def day(row: Row, name: str, *, empty: Sequence[str] = ()) -> date | None:
+    """A field as a day; None where it is empty, or one of the days that the vendor writes for none. Raises Malformed."""
+    value = text(row, name)[:10]
+    if not value or value in empty:
+        return None
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise Malformed(f"{name} is {row.get(name)!r}, not a day.") from None
+
+
+def number(row: Row, name: str) -> Decimal | None:
+    """A field as a number; None where it is empty. Raises Malformed."""
+    value = row.get(name)
+    if value in (None, ""):
+        return None
+    try:
+        found = Decimal(str(value))
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if not found.is_finite():
+        raise Malformed(f"{name} is {value!r}, not a number.")
+    return found
