@@ -1,4 +1,4 @@
-"""What a connector is: a Source, a Target, a Recipient, or several of them.
+"""What a connector is: a Source, a Target, a Recipient, a Biller, or several of them.
 
 No base class to inherit, no Django, no database, no clock of its own.
 
@@ -16,7 +16,17 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from integrations.errors import ConnectorError
-from portal.records import CanonicalRecord, Held, Posting, Publication, PublishedKind, Receipt, StatementLine
+from portal.records import (
+    BillDraft,
+    CanonicalRecord,
+    Held,
+    HeldDraft,
+    Posting,
+    Publication,
+    PublishedKind,
+    Receipt,
+    StatementLine,
+)
 
 if TYPE_CHECKING:
     from integrations.http import Http
@@ -129,6 +139,18 @@ class Takes:
     figures: frozenset[str]
     refuses: Mapping[str, str] = field(default_factory=dict)
     keyed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafting:
+    """What a system takes of an invoice draft. A bill with more lines is split into several, whose totals add up to it."""
+
+    lines: int = 1000  # on one bill
+    line_text: int = 999  # characters of a line's description
+    memo: int = 999
+    quantity_places: int = 4  # decimals
+    price_places: int = 4
+    requires_item: bool = False
 
 
 @runtime_checkable
@@ -257,12 +279,47 @@ class BatchRecipient(Protocol):
         ...
 
 
+@runtime_checkable
+class Biller(Protocol):
+    """A system that bills: it takes invoice drafts, and states what became of them through its streams of bills."""
+
+    name: str
+    settings: tuple[Setting, ...]
+    capabilities: Capabilities  # `find_by_key`, `upsert` and `upstream_timeout` hold for drafts as well
+    drafting: Drafting
+
+    def check(self) -> str:
+        """Prove, without writing, that the account answers; returns one sentence for the connection page."""
+        ...
+
+    def draft_body(self, draft: BillDraft) -> Any:
+        """What would be sent for one draft, as json.dumps takes it; pure. Its hash is stored before the call."""
+        ...
+
+    def make_draft(self, draft: BillDraft) -> str:
+        """Make one draft, neither sent nor final; the system's own key of it.
+
+        Under one key there is never a second one. Every line bears its key, so that the bill that comes back tells by it
+        which hours it bills; a line that cannot is Rejected. What is raised says what to do next, as for a posting.
+        """
+        ...
+
+    def drafted(self, drafts: Sequence[BillDraft]) -> Mapping[str, HeldDraft]:
+        """What the system holds under our keys, draft or not any more; what it does not hold is left out."""
+        ...
+
+
+Receiver = Target | Recipient | Biller  # whatever the outbox speaks to
+Said = Posting | Publication | BillDraft  # what it says
+Found = StatementLine | Held | HeldDraft  # what is held of it
+
+
 class ConnectorType(Protocol):
     """What the registry holds: the class of a connector."""
 
     name: str
     settings: tuple[Setting, ...]
 
-    def __call__(self, account: Account, http: Http) -> Source | Target | Recipient:
+    def __call__(self, account: Account, http: Http) -> Source | Receiver:
         """Build the connector of one account; cheap, and without a call."""
         ...

@@ -16,7 +16,7 @@ from django.conf import settings
 
 from integrations.errors import Unauthorised
 from integrations.http import Http
-from integrations.protocol import Account, ConnectorType, Recipient, Source, Target
+from integrations.protocol import Account, Biller, ConnectorType, Receiver, Recipient, Source, Target
 from portal.models import Connection
 
 CONNECTORS: dict[str, str] = {
@@ -73,9 +73,19 @@ def recipient(connection: Connection) -> Recipient:
     return built
 
 
-def receiver(connection: Connection) -> Target | Recipient:
+def biller(connection: Connection) -> Biller:
+    """The connection as a system that takes invoice drafts. Raises Unauthorised or WrongHalf as above."""
+    built = _build(connection)
+    if not isinstance(built, Biller):
+        raise WrongHalf(f"Connection {connection.code} bills nothing: {connection.connector} takes no invoice drafts.")
+    return built
+
+
+def receiver(connection: Connection) -> Receiver:
     """The connection as something that the outbox sends to, in whichever way. Raises Unauthorised or WrongHalf as above."""
-    return target(connection) if connection.is_target else recipient(connection)
+    if connection.is_target:
+        return target(connection)
+    return recipient(connection) if connection.is_recipient else biller(connection)
 
 
 def account(connection: Connection) -> Account:
@@ -99,7 +109,7 @@ def credential_problem(connection: Connection, name: str) -> str:
     return ""
 
 
-def _build(connection: Connection) -> Source | Target | Recipient:
+def _build(connection: Connection) -> Source | Receiver:
     kind = connector_type(connection.connector)
     told = account(connection)
     hosts = (*getattr(kind, "hosts", ()), *settings.VENDOR_HOSTS)

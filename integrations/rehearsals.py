@@ -15,6 +15,7 @@ from integrations import registry, statements
 from integrations.errors import ConnectorError
 from integrations.outbox import door
 from portal.models import AccountingPeriod, Connection
+from portal.models.documents import INVOICE
 from reconciliation.models import Rehearsal, Route
 from reconciliation.onboarding import RehearsalLost, rehearsing, sources_of
 
@@ -56,7 +57,7 @@ def _targets(found: Rehearsal) -> dict[int, Decimal]:
     """The targets, each with the hours that it cannot tell apart, once what they booked since the month began was read."""
     onboarding = found.onboarding
     start, end = rehearsing.span(found)
-    routes = Route.objects.filter(entity=onboarding.entity, source__in=sources_of(onboarding))
+    routes = Route.objects.filter(entity=onboarding.entity, source__in=sources_of(onboarding)).exclude(kind=INVOICE)
     if found.basis == Rehearsal.Basis.FILE:
         return {target_id: Decimal(0) for target_id in routes.values_list("target_id", flat=True)}
     tolerances: dict[int, Decimal] = {}

@@ -88,7 +88,9 @@ def keep_subscriptions(connection_id: int) -> None:
 
 def deliver(connection_id: int) -> None:
     """Post what is due at a target, look up what is in doubt, read back what was accepted."""
-    receives = Connection.objects.filter(Q(is_target=True) | Q(is_recipient=True), pk=connection_id).exists()
+    receives = Connection.objects.filter(
+        Q(is_target=True) | Q(is_recipient=True) | Q(is_biller=True), pk=connection_id
+    ).exists()
     if not receives or not waiting.try_lock(Stage.DELIVER, connection_id):
         return
     try:

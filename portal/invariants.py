@@ -145,7 +145,8 @@ def _versions_follow() -> list[str]:
             SELECT count(*) AS versions, max(version) AS last FROM (
               SELECT version FROM portal_timeentry WHERE document_id = d.id AND d.kind = 'time'
               UNION ALL SELECT version FROM portal_expense WHERE document_id = d.id AND d.kind = 'expense'
-              UNION ALL SELECT version FROM portal_publishedversion WHERE document_id = d.id AND d.kind = 'master') v) v ON true
+              UNION ALL SELECT version FROM portal_publishedversion WHERE document_id = d.id AND d.kind = 'master'
+              UNION ALL SELECT 1 FROM portal_invoicedraft WHERE document_id = d.id AND d.kind = 'invoice') v) v ON true
          WHERE v.versions <> d.current_version OR v.last <> d.current_version""",
         "Document {0} ({1}) is at version {2}, and its versions do not count up to it.",
     )

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from portal import figures
 from portal.models import Export, Notification, State
-from portal.models.documents import MASTER
+from portal.models.documents import OURS
 from portal.screens import (
     CurrencyColumn,
     DayColumn,
@@ -52,8 +52,8 @@ class PricedCurrencyColumn(CurrencyColumn):
 
 
 def name_of(entry: Any) -> str:
-    """An entry as a person says it: who, on which project; of master data what it tells."""
-    if entry.kind == MASTER:
+    """An entry as a person says it: who, on which project; of what we make ourselves what it tells."""
+    if entry.kind in OURS:
         return str(entry.memo)
     who = entry.resource.name if entry.resource else "Somebody unknown"
     what = entry.project.code if entry.project else "no known project"

@@ -18,7 +18,7 @@ from rest_framework import serializers
 from portal.api import Endpoint
 from portal.filters import ExpenseFilter, LedgerEntryFilter, TimeEntryFilter
 from portal.models import Expense, LedgerEntry, LedgerState, ReadBack, TimeEntry
-from portal.models.documents import MASTER
+from portal.models.documents import OURS
 from reconciliation.filters import CaseFilter, ChangeSetFilter, HoldFilter, ResultFilter
 from reconciliation.models import ChangeLine, ChangeSet, ExceptionCase, Hold, ReconciliationResult
 from reconciliation.validation import owing
@@ -113,7 +113,7 @@ class LedgerEntries(Endpoint):
             Subquery(Expense.objects.filter(**version).values("revision")[:1]),
         )
         last = ReadBack.objects.filter(entry=OuterRef("pk")).order_by("-id")
-        rows = super().get_queryset().exclude(kind=MASTER)
+        rows = super().get_queryset().exclude(kind__in=OURS)
         rows = rows.annotate(
             revision=revision,
             last_read_back=Subquery(last.values("is_equal")[:1]),

@@ -24,6 +24,7 @@ from portal.models import Connection, MasterChange
 EVERY_SECONDS = 900
 _CODE = re.compile(r"[A-Za-z0-9_-]+")
 _NESTED = {"streams", "maintenance"}
+_ROLES = ("source", "target", "recipient", "biller")
 
 
 def _code(value: Any) -> str:
@@ -33,8 +34,8 @@ def _code(value: Any) -> str:
 
 
 def _roles(value: Any) -> list[str]:
-    if not isinstance(value, list) or not value or set(value) - {"source", "target", "recipient"}:
-        raise Unreadable('is not a list of roles; expected some of ["source", "target", "recipient"].')
+    if not isinstance(value, list) or not value or set(value) - set(_ROLES):
+        raise Unreadable('is not a list of roles; expected some of ["source", "target", "recipient", "biller"].')
     return [str(role) for role in value]
 
 
@@ -47,7 +48,7 @@ def _table(value: Any) -> dict[str, Any]:
 
 def _give_roles(load: Load, row: Row) -> None:
     if row.has("roles"):
-        row.sets |= {f"is_{role}": role in row.values["roles"] for role in ("source", "target", "recipient")}
+        row.sets |= {f"is_{role}": role in row.values["roles"] for role in _ROLES}
 
 
 TABLE = Table(
@@ -65,7 +66,7 @@ TABLE = Table(
             help=f"one of {', '.join(sorted(registry.CONNECTORS))}",
         ),
         pointer("entity", "entities", "code of the entity whose documents it brings; shared where left out"),
-        Column(name="roles", parse=_roles, required=True, help="source, target, recipient or several of them"),
+        Column(name="roles", parse=_roles, required=True, help="source, target, recipient, biller or several of them"),
         Column(
             name="base_url", sets="base_url", parse=cells.code, empty="", help="where the vendor answers, or a folder"
         ),

@@ -38,7 +38,7 @@ def check(load: Load, rows: Sequence[Row]) -> None:
     for row in rows:
         kind = registry.connector_type(row.values["connector"])
         will_be = partial(row.will_be, model=Connection)
-        for role, verb in (("source", "pull"), ("target", "push"), ("recipient", "publish")):
+        for role, verb in (("source", "pull"), ("target", "push"), ("recipient", "publish"), ("biller", "make_draft")):
             if role in row.values["roles"] and not hasattr(kind, verb):
                 load.problem(row, "roles", role, f"is not something that {kind.name} can be.")
         _check_address(load, row, kind, will_be("base_url"))

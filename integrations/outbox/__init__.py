@@ -43,4 +43,4 @@ def read_back(connection_id: int, limit: int = 5000, *, again: bool = False) -> 
 
 
 def _target(connection_id: int) -> Connection:
-    return Connection.objects.get(Q(is_target=True) | Q(is_recipient=True), pk=connection_id)
+    return Connection.objects.get(Q(is_target=True) | Q(is_recipient=True) | Q(is_biller=True), pk=connection_id)

@@ -11,13 +11,14 @@ from typing import Any
 
 from integrations.errors import REJECTION_CODES, Rejected
 from integrations.outbox import speaking
+from integrations.protocol import Found
 from integrations.sql import outbound as sql
 from integrations.sql.outbound import About, Standing
 from portal import ledger
 from portal.ledger import Claim
 from portal.models import Connection
-from portal.records import Held, Receipt, StatementLine
-from reconciliation import cases, corrections, publishing
+from portal.records import HeldDraft, Receipt
+from reconciliation import cases, corrections, invoicing, publishing
 from reconciliation.cases import NewHold, Refusal
 from reconciliation.sql import documents
 
@@ -82,16 +83,29 @@ def not_taken(connection: Connection, refusals: Sequence[tuple[int, Rejected]]) 
     )
 
 
-def taken(connection: Connection, accepted: Sequence[tuple[int, Receipt | StatementLine | Held]]) -> None:
-    """Let master data learn the system's own numbers of records that it took; of postings nothing is learned."""
-    publishing.taken(
-        connection,
-        [
-            (entry_id, *speaking.number_in(proof.number))
-            for entry_id, proof in accepted
-            if isinstance(proof, Held | Receipt)
-        ],
-    )
+def taken(connection: Connection, accepted: Sequence[tuple[int, Receipt | Found]]) -> None:
+    """Let master data learn the system's own numbers of records that it took."""
+    publishing.taken(connection, [(entry_id, *speaking.number_in(proof.number)) for entry_id, proof in accepted])
+
+
+def draft_taken(accepted: Sequence[tuple[int, Receipt | Found]]) -> None:
+    """Let drafts learn the system's own keys of the invoices that it made."""
+    invoicing.taken([(entry_id, speaking.draft_number_in(proof.number)) for entry_id, proof in accepted])
+
+
+def draft_refused(connection: Connection, refusals: Sequence[tuple[int, Rejected]]) -> None:
+    """Open the cases of refused drafts, each about its proposal."""
+    invoicing.refused(connection, [(entry_id, error.code, said(error)) for entry_id, error in refusals])
+
+
+def drafted(
+    connection: Connection,
+    different: Sequence[tuple[Standing, Mapping[str, Sequence[str]]]],
+    drafts: Mapping[int, HeldDraft],
+) -> None:
+    """What the system that bills held of drafts when they were read back, by entry."""
+    differing = {entry.entry_id: fields for entry, fields in different if entry.entry_id in drafts}
+    invoicing.compared(connection, [(entry_id, held, differing.get(entry_id, {})) for entry_id, held in drafts.items()])
 
 
 def published(

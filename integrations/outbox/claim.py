@@ -15,13 +15,12 @@ from django.db import transaction
 from integrations import failpoints, postings, slots, timing
 from integrations.outbox import causes, speaking
 from integrations.outbox.crew import Call
-from integrations.protocol import Recipient, Target
+from integrations.protocol import Receiver, Said
 from integrations.sql import outbound as sql
 from integrations.sql.outbound import Standing
 from portal import ledger
 from portal.ledger import Claim
 from portal.models import Attempt, Connection
-from portal.records import Posting, Publication
 from reconciliation import validation
 
 ACTOR = "outbox"
@@ -44,7 +43,7 @@ def lease_of(target_deadline: float) -> float:
     return max(timing.scaled(timing.LEASE), 2 * target_deadline)
 
 
-def pushes(connection: Connection, target: Target | Recipient, limit: int, deadline: float, *, idle: bool) -> Claimed:
+def pushes(connection: Connection, target: Receiver, limit: int, deadline: float, *, idle: bool) -> Claimed:
     """Claim due entries, fairly between entities, and write the intent to push them.
 
     `deadline` is one call's, in seconds; `idle` says that no other call of this worker is under way.
@@ -153,7 +152,7 @@ def _refuse(connection: Connection, going: Sequence[Claim], refused: Sequence[in
     causes.key_reused(connection, [claim for claim in going if claim.entry_id in set(refused)])
 
 
-def _in_calls(entries: Sequence[Standing], built: dict[int, Posting | Publication], size: int) -> list[list[Standing]]:
+def _in_calls(entries: Sequence[Standing], built: dict[int, Said], size: int) -> list[list[Standing]]:
     """Entries in calls of at most `size`, each of one kind and one entity's, reversals apart from what is new."""
     kinds: dict[tuple[str, str, bool], list[Standing]] = {}
     for entry in entries:

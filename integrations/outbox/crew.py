@@ -19,10 +19,10 @@ from integrations import failpoints
 from integrations.errors import ConnectorError, InDoubt, Unavailable
 from integrations.http import Exchange, recording
 from integrations.outbox import speaking
-from integrations.protocol import Recipient, Target
+from integrations.protocol import Found, Receiver, Said
 from integrations.sql.outbound import Standing
 from portal.models import Attempt
-from portal.records import Held, Posting, Publication, Receipt, StatementLine
+from portal.records import Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Call:
     attempt_id: int
     purpose: Attempt.Purpose
     entries: Sequence[Standing]
-    postings: Sequence[Posting | Publication]
+    postings: Sequence[Said]
     send_by: float  # monotonic; after it the lease may not last for the call
 
 
@@ -45,13 +45,13 @@ class Answer:
     call: Call
     sent: bool = True
     outcomes: Sequence[Receipt | ConnectorError] = ()
-    found: Mapping[str, StatementLine | Held] = field(default_factory=dict)
+    found: Mapping[str, Found] = field(default_factory=dict)
     error: ConnectorError | None = None
     exchanges: Sequence[Exchange] = ()
     duration_ms: int = 0
 
 
-def make(call: Call, target: Target | Recipient) -> Answer:
+def make(call: Call, target: Receiver) -> Answer:
     """Make one call and catch whatever comes of it."""
     if time.monotonic() > call.send_by:
         return Answer(call=call, sent=False)
@@ -82,7 +82,7 @@ def make(call: Call, target: Target | Recipient) -> Answer:
 class Crew:
     """Threads over a queue of calls. `build` makes the connector of one thread, in the caller's thread."""
 
-    def __init__(self, build: Callable[[], Target | Recipient]) -> None:
+    def __init__(self, build: Callable[[], Receiver]) -> None:
         self._build = build
         self._changed = threading.Condition()
         self._calls: deque[Call] = deque()
@@ -139,7 +139,7 @@ class Crew:
             self._dismissed = True
             self._changed.notify_all()
 
-    def _work(self, number: int, target: Target | Recipient) -> None:
+    def _work(self, number: int, target: Receiver) -> None:
         while True:
             with self._changed:
                 while not self._dismissed and (not self._calls or number >= self._at_work):

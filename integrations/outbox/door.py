@@ -15,7 +15,7 @@ from integrations import breaker, registry, slots, timing, windows
 from integrations.errors import ConnectorError, Unauthorised, Unavailable
 from integrations.models import Breaker
 from integrations.outbox import causes
-from integrations.protocol import Recipient, Target
+from integrations.protocol import Receiver, Target
 from integrations.sql import outbound as sql
 from portal import ledger
 from portal.models import Connection
@@ -101,7 +101,7 @@ def unlock(connection: Connection) -> Target:
         raise
 
 
-def receiver(connection: Connection) -> Target | Recipient:
+def receiver(connection: Connection) -> Receiver:
     """The connection as whatever the outbox sends to; otherwise as `unlock`."""
     try:
         return registry.receiver(connection)

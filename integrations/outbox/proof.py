@@ -20,13 +20,13 @@ from integrations import failpoints, timing
 from integrations.outbox import causes, claim, speaking
 from integrations.outbox.claim import ACTOR
 from integrations.outbox.crew import Answer, Call
-from integrations.protocol import Capabilities
+from integrations.protocol import Capabilities, Found, Said
 from integrations.sql import outbound as sql
 from integrations.sql.outbound import Standing
 from portal import ledger
 from portal import sql as portal_sql
 from portal.models import Attempt, Connection, State
-from portal.records import Held, Posting, Publication, Receipt, StatementLine
+from portal.records import BillDraft, HeldDraft, Publication, Receipt, StatementLine
 from reconciliation import questions
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ ASKED_AT_ONCE = 500  # keys in one call; a connector whose vendor takes fewer di
 LOOKS_WHILE_BOOKED = 6
 UNBOOKED = "unbooked"  # the word of an attempt that found a posting taken and not booked yet
 _ENOUGH_LOOK_UPS = len(timing.LOOK_UPS)
-Found = tuple[Standing, Posting | Publication, StatementLine | Held, int]  # entry, what was sent, what is held, attempt
+Seen = tuple[Standing, Said, Found, int]  # entry, what was sent, what is held, attempt
 
 
 def look_ups(
@@ -83,6 +83,8 @@ def still_equal(connection: Connection, deadline: float, limit: int) -> list[Cal
         due = sql.to_read_again(connection.pk, seconds, limit) if connection.is_target else []
         if connection.is_recipient:
             due += sql.published_to_read_again(connection.pk, seconds, limit)
+        if connection.is_biller:
+            due += sql.drafts_to_read_again(connection.pk, seconds, limit)
         return claim.questions(connection, Attempt.Purpose.READ_BACK, due, ASKED_AT_ONCE, deadline)
 
 
@@ -121,7 +123,7 @@ def asked(connection: Connection, capabilities: Capabilities, answers: Sequence[
 
     told = Told()
     lines: list[tuple[int, int, str, str, str]] = []
-    found: list[Found] = []
+    found: list[Seen] = []
     absent: list[tuple[Standing, int]] = []
     unanswered: list[Standing] = []
     for answer in answers:
@@ -179,7 +181,7 @@ def _escalate_old(connection: Connection, entries: Sequence[Standing]) -> None:
 
 def _adopt(
     connection: Connection,
-    found: Sequence[Found],
+    found: Sequence[Seen],
     lines: list[tuple[int, int, str, str, str]],
     told: Told,
 ) -> None:
@@ -210,18 +212,20 @@ def _adopt(
     causes.adopted(moved)
     questions.holds(moved)
     causes.settle_reversals([entry_id for entry_id in reversals if entry_id in set(moved)])
-    causes.taken(connection, [(entry.entry_id, line) for entry, _, line, _ in found if entry.entry_id in set(moved)])
+    accepted = [(entry.entry_id, sent, line) for entry, sent, line, _ in found if entry.entry_id in set(moved)]
+    causes.taken(connection, [(entry_id, line) for entry_id, sent, line in accepted if isinstance(sent, Publication)])
+    causes.draft_taken([(entry_id, line) for entry_id, sent, line in accepted if isinstance(sent, BillDraft)])
     failpoints.pass_by("after-adopt")
 
 
-def _is_booked(line: StatementLine | Held) -> bool:
+def _is_booked(line: Found) -> bool:
     return not isinstance(line, StatementLine) or line.is_booked
 
 
 def _not_booked_yet(
     connection: Connection,
     capabilities: Capabilities,
-    found: Sequence[Found],
+    found: Sequence[Seen],
     lines: list[tuple[int, int, str, str, str]],
 ) -> None:
     """Taken and not booked: asked again, and a cause once the target says why not or its time is over."""
@@ -269,7 +273,7 @@ class _Compared:
 
 def _compare(
     connection: Connection,
-    found: Sequence[Found],
+    found: Sequence[Seen],
     lines: list[tuple[int, int, str, str, str]],
     told: Told,
     tolerance: Decimal,
@@ -305,8 +309,10 @@ def _compare(
     questions.holds([entry_id for entry_id, *_ in compared.rows])
     publications = {entry.entry_id for entry, sent, _, _ in found if isinstance(sent, Publication)}
     causes.booked_at_last([entry.entry_id for entry, _ in compared.different if entry.state == State.ACCEPTED])
-    causes.differs(connection, [item for item in compared.different if item[0].entry_id not in publications])
+    drafts = {entry.entry_id: line for entry, _, line, _ in found if isinstance(line, HeldDraft)}
+    causes.differs(connection, [x for x in compared.different if x[0].entry_id not in {*publications, *drafts}])
     causes.published(connection, compared.equal, compared.different, publications)
+    causes.drafted(connection, compared.different, drafts)
 
 
 def _absent_in_books(connection: Connection, absent: Sequence[Standing]) -> None:

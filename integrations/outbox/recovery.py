@@ -24,7 +24,7 @@ def recover(connection_id: int | None = None) -> int:
 
     What has been in doubt for half an hour becomes a case, whether or not the target can be asked.
     """
-    targets = Connection.objects.filter(Q(is_target=True) | Q(is_recipient=True))
+    targets = Connection.objects.filter(Q(is_target=True) | Q(is_recipient=True) | Q(is_biller=True))
     if connection_id is not None:
         targets = targets.filter(pk=connection_id)
     questions.moved_on()

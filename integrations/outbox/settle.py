@@ -22,13 +22,13 @@ from integrations.models import Breaker
 from integrations.outbox import causes, proof
 from integrations.outbox.claim import ACTOR
 from integrations.outbox.crew import Answer, Call
-from integrations.protocol import Capabilities
+from integrations.protocol import Capabilities, Said
 from integrations.sql import outbound as sql
 from integrations.sql.outbound import Standing
 from portal import ledger
 from portal.ledger import Ref
 from portal.models import Attempt, Connection, State
-from portal.records import Posting, Publication, Receipt
+from portal.records import BillDraft, Publication, Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -170,21 +170,24 @@ def _pushed(connection: Connection, capabilities: Capabilities, answers: Sequenc
         )
     )
     told.rejected = len(rejections)
-    published = {
-        entry.entry_id
+    said = {
+        entry.entry_id: sent
         for answer in answers
         for entry, sent in zip(answer.call.entries, answer.call.postings, strict=True)
-        if isinstance(sent, Publication)
     }
+    published = {entry_id for entry_id, sent in said.items() if isinstance(sent, Publication)}
+    drafted = {entry_id for entry_id, sent in said.items() if isinstance(sent, BillDraft)}
     causes.taken(connection, [(e, receipt) for e, _, receipt in gathered.accepted if e in moved & published])
+    causes.draft_taken([(e, receipt) for e, _, receipt in gathered.accepted if e in moved & drafted])
     refused = [(ref[0], error) for ref, error in gathered.rejected if ref[0] in rejections]
-    causes.rejected(connection, [item for item in refused if item[0] not in published])
+    causes.rejected(connection, [item for item in refused if item[0] not in published | drafted])
     causes.not_taken(connection, [item for item in refused if item[0] in published])
-    for after, said in gathered.doubted.items():  # errors differ from call to call; moments do not
-        refs, reasons = [ref for ref, _ in said], [reason for _, reason in said]
+    causes.draft_refused(connection, [item for item in refused if item[0] in drafted])
+    for after, doubts in gathered.doubted.items():  # errors differ from call to call; moments do not
+        refs, reasons = [ref for ref, _ in doubts], [reason for _, reason in doubts]
         told.doubted += _count(moved, ledger.doubt(refs, look_up_after_seconds=after, actor=ACTOR, reasons=reasons))
-    for (after, waits_on, burn), said in gathered.retried.items():
-        refs, reasons = [ref for ref, _ in said], [reason for _, reason in said]
+    for (after, waits_on, burn), retries in gathered.retried.items():
+        refs, reasons = [ref for ref, _ in retries], [reason for _, reason in retries]
         told.retried += _count(
             moved,
             ledger.retry(
@@ -222,7 +225,7 @@ def _outcomes(answer: Answer) -> list[Receipt | ConnectorError | None]:
     return [_believed(posting, outcome) for posting, outcome in zip(answer.call.postings, answer.outcomes, strict=True)]
 
 
-def _believed(posting: Posting | Publication, outcome: Receipt | ConnectorError) -> Receipt | ConnectorError:
+def _believed(posting: Said, outcome: Receipt | ConnectorError) -> Receipt | ConnectorError:
     if isinstance(outcome, Receipt):
         if outcome.key != posting.key:
             return InDoubt(f"The receipt is for key {outcome.key!r}, while {posting.key!r} was sent.")

@@ -18,7 +18,7 @@ from integrations.models import Breaker
 from integrations.outbox import causes, claim, door, proof, settle
 from integrations.outbox.crew import Call, Crew
 from integrations.outbox.settle import Told
-from integrations.protocol import Capabilities, Recipient, Target
+from integrations.protocol import Capabilities, Receiver
 from portal.models import Connection
 
 _AHEAD = 4  # calls claimed per slot while it is not known how long one takes
@@ -77,7 +77,7 @@ def work(connection: Connection, plan: Plan) -> Told:
 class _Shift:
     connection: Connection
     plan: Plan
-    target: Target | Recipient
+    target: Receiver
     held: slots.Lease
     crew: Crew
     told: Told = field(default_factory=Told)

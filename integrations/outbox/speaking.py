@@ -1,7 +1,8 @@
-"""How the outbox speaks: hours and money to a target, published records to a recipient, in one queue and by one state machine.
+"""How the outbox speaks: hours and money to a target, published records to a recipient, invoice drafts to who bills.
 
-The rule here: what is sent decides how it is said, not where. A record's receipt number is its kind, the system's own number
-and the beginning of our key, because one record is told many versions and each has a proof of its own.
+One queue and one state machine for all of them. The rule here: what is sent decides how it is said, not where. A record's
+receipt number is its kind, the system's own number and the beginning of our key, because one record is told many versions and
+each has a proof of its own; a draft's is `invoice:` and the system's own key of it.
 """
 
 from __future__ import annotations
@@ -11,70 +12,79 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, cast
 
-from integrations import postings, publications
+from integrations import drafts, postings, publications
 from integrations.errors import ConnectorError, InDoubt, Unauthorised, Unavailable
-from integrations.protocol import BatchRecipient, Recipient, Target
+from integrations.protocol import BatchRecipient, Biller, Found, Receiver, Recipient, Said, Target
 from integrations.sql import outbound as sql
-from portal.models.documents import MASTER
-from portal.records import Held, Posting, Publication, Receipt, StatementLine
+from portal.models.documents import INVOICE, MASTER, OURS
+from portal.records import BillDraft, Held, HeldDraft, Posting, Publication, Receipt, StatementLine
 
-Said = Posting | Publication
+_DRAFT = f"{INVOICE}:"
 
 
 def build(entry_ids: Sequence[int], *, asking: bool = False) -> dict[int, Said]:
-    """What entries say to their targets, by entry id; one query, and one more only where master data is among them."""
+    """What entries say to their targets, by entry id; one query, and more only where master data or drafts are among them."""
     booked = sql.booked_by(entry_ids)
-    masters = [row.entry_id for row in booked if row.kind == MASTER]
-    if not masters:
-        return dict(postings.build(booked))
-    told = publications.build(sql.owed_by(masters), asking=asking)
-    return {**postings.build(row for row in booked if row.kind != MASTER), **told}
+    said: dict[int, Said] = dict(postings.build(row for row in booked if row.kind not in OURS))
+    if masters := [row.entry_id for row in booked if row.kind == MASTER]:
+        said |= publications.build(sql.owed_by(masters), asking=asking)
+    if invoices := [row.entry_id for row in booked if row.kind == INVOICE]:
+        said |= drafts.build(sql.drafted_by(invoices), sql.draft_lines(invoices))
+    return said
 
 
-def body(receiver: Target | Recipient, said: Said) -> Any:
+def body(receiver: Receiver, said: Said) -> Any:
     """What would be sent; pure."""
     if isinstance(said, Publication):
         return cast("Recipient", receiver).publication_body(said)
+    if isinstance(said, BillDraft):
+        return cast("Biller", receiver).draft_body(said)
     return cast("Target", receiver).body(said)
 
 
-def push(receiver: Target | Recipient, said: Sequence[Said]) -> Sequence[Receipt | ConnectorError]:
-    """Send what one call carries: one outcome for each. A call carries either postings or publications."""
-    told = [item for item in said if isinstance(item, Publication)]
-    if not told:
+def push(receiver: Receiver, said: Sequence[Said]) -> Sequence[Receipt | ConnectorError]:
+    """Send what one call carries, all of it of one kind: one outcome for each.
+
+    Postings go together, and so do publications where the system takes several at once; everything else goes one after the
+    other, and after a refusal that holds for all of them the rest is not sent.
+    """
+    if all(isinstance(item, Posting) for item in said):
         return cast("Target", receiver).push(cast("Sequence[Posting]", said))
-    return _publish(cast("Recipient", receiver), told)
-
-
-def _publish(recipient: Recipient, told: Sequence[Publication]) -> list[Receipt | ConnectorError]:
-    """Together where the system takes several at once, else one after the other."""
-    if isinstance(recipient, BatchRecipient):
-        said = recipient.publish_together(told)
-        if len(said) != len(told):
-            return [InDoubt(f"The system gave {len(said)} outcomes for {len(told)} records.")] * len(told)
-        return [
-            outcome if isinstance(outcome, ConnectorError) else _receipt(recipient, one, outcome)
-            for one, outcome in zip(told, said, strict=True)
-        ]
-    return _publish_each(recipient, told)
-
-
-def _publish_each(recipient: Recipient, told: Sequence[Publication]) -> list[Receipt | ConnectorError]:
-    """After a refusal that holds for all of them, the rest is not sent."""
+    if isinstance(receiver, BatchRecipient) and all(isinstance(item, Publication) for item in said):
+        return _together(receiver, cast("Sequence[Publication]", said))
     outcomes: list[Receipt | ConnectorError] = []
     closed: ConnectorError | None = None
-    for publication in told:
+    for item in said:
         if closed is not None:
             outcomes.append(closed)
             continue
         try:
-            number = recipient.publish(publication)
+            outcomes.append(_tell(receiver, item))
         except ConnectorError as error:
             outcomes.append(error)
             closed = error if isinstance(error, Unauthorised | Unavailable) else None
-            continue
-        outcomes.append(_receipt(recipient, publication, number))
     return outcomes
+
+
+def _together(recipient: BatchRecipient, told: Sequence[Publication]) -> list[Receipt | ConnectorError]:
+    said = recipient.publish_together(told)
+    if len(said) != len(told):
+        return [InDoubt(f"The system gave {len(said)} outcomes for {len(told)} records.")] * len(told)
+    return [
+        outcome if isinstance(outcome, ConnectorError) else _receipt(cast("Recipient", recipient), one, outcome)
+        for one, outcome in zip(told, said, strict=True)
+    ]
+
+
+def _tell(receiver: Receiver, item: Said) -> Receipt | InDoubt:
+    """Send one record or one draft. What comes back without a number is in doubt."""
+    if isinstance(item, BillDraft):
+        number = cast("Biller", receiver).make_draft(item)
+        if not number:
+            return InDoubt("The system answered without a number for the invoice.")
+        return Receipt(key=item.key, number=f"{_DRAFT}{number}", raw={"number": number})
+    told, recipient = cast("Publication", item), cast("Recipient", receiver)
+    return _receipt(recipient, told, recipient.publish(told))
 
 
 def _receipt(recipient: Recipient, told: Publication, number: str) -> Receipt | InDoubt:
@@ -90,22 +100,32 @@ def _receipt_number(recipient: Recipient, publication: Publication, number: str)
     return f"{how}:{number}#{publication.key[:8]}"
 
 
+def draft_number_in(receipt_number: str) -> str:
+    """The system's own key of a draft in its receipt's number."""
+    return receipt_number.removeprefix(_DRAFT)
+
+
 def number_in(receipt_number: str) -> tuple[str, bool]:
     """The system's own number in a receipt's, and whether it is the key by which the system names the record."""
     kind, _, rest = receipt_number.partition(":")
     return rest.rpartition("#")[0], not kind.endswith(".")
 
 
-def find(receiver: Target | Recipient, said: Sequence[Said], *, in_doubt: bool) -> Mapping[str, StatementLine | Held]:
+def find(receiver: Receiver, said: Sequence[Said], *, in_doubt: bool) -> Mapping[str, Found]:
     """What the receiver holds under our keys.
 
-    In doubt a record counts as found only when it holds what this version says: an older state of it proves nothing.
+    In doubt a record counts as found only when it holds what this version says: an older state of it proves nothing. A draft
+    has one version, and is found whatever it says; its figures are compared when it is read back.
     """
     told = [item for item in said if isinstance(item, Publication)]
-    booked = [item.key for item in said if not isinstance(item, Publication)]
-    found: dict[str, StatementLine | Held] = {}
+    handed = [item for item in said if isinstance(item, BillDraft)]
+    booked = [item.key for item in said if isinstance(item, Posting)]
+    found: dict[str, Found] = {}
     if booked:
         found.update(cast("Target", receiver).find(booked))
+    if handed:
+        for key, draft in cast("Biller", receiver).drafted(handed).items():
+            found[key] = replace(draft, number=f"{_DRAFT}{draft.number}")
     if told:
         recipient = cast("Recipient", receiver)
         held = recipient.held(told)
@@ -117,13 +137,17 @@ def find(receiver: Target | Recipient, said: Sequence[Said], *, in_doubt: bool) 
     return found
 
 
-def differences(sent: Said, found: StatementLine | Held, hours_tolerance: Decimal) -> dict[str, list[str]]:
+def differences(sent: Said, found: Found, hours_tolerance: Decimal) -> dict[str, list[str]]:
     """Where what is held is not what was sent: {field: [sent, held]}."""
     if isinstance(sent, Publication):
         return publications.differences(sent, cast("Held", found))
+    if isinstance(sent, BillDraft):
+        return drafts.differences(sent, cast("HeldDraft", found))
     return postings.differences(sent, cast("StatementLine", found), hours_tolerance)
 
 
-def shown(found: StatementLine | Held) -> dict[str, str]:
+def shown(found: Found) -> dict[str, str]:
     """What is held, as it is kept with a read-back."""
+    if isinstance(found, HeldDraft):
+        return drafts.shown(found)
     return publications.shown(found) if isinstance(found, Held) else postings.shown(found)

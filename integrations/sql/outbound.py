@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
+from integrations.drafts import Drafted, Line
 from integrations.postings import Booked
 from integrations.publications import Owed
 from portal import sql
@@ -259,6 +260,22 @@ def published_to_read_again(target_id: int, older_than: float, limit: int) -> li
     ]
 
 
+def drafts_to_read_again(target_id: int, older_than: float, limit: int) -> list[Standing]:
+    """Invoice drafts that stand at a system, of which no bill has come yet, last read more than some seconds ago."""
+    return [
+        Standing(*row)
+        for row in sql.rows(
+            f"{_STANDING} FROM portal_invoicedraft b JOIN portal_ledgerentry e ON e.document_id = b.document_id"
+            " JOIN portal_ledgerstate s ON s.entry_id = e.id AND s.state = 'posted'"
+            " WHERE b.connection_id = %s AND b.invoice_id IS NULL"
+            " AND s.proved_at < clock_timestamp() - make_interval(secs => %s)"
+            " AND (b.read_at IS NULL OR b.read_at < clock_timestamp() - make_interval(secs => %s))"
+            " ORDER BY s.proved_at LIMIT %s FOR UPDATE OF s SKIP LOCKED",
+            [target_id, older_than, older_than, limit],
+        )
+    ]
+
+
 def expired(target_id: int, limit: int) -> list[Standing]:
     """Lock entries whose worker did not come back within their lease."""
     return [
@@ -412,6 +429,42 @@ def owed_by(entry_ids: Sequence[int]) -> list[Owed]:
             [list(entry_ids)],
         )
     ]
+
+
+def drafted_by(entry_ids: Sequence[int]) -> list[Drafted]:
+    """What invoice drafts say above their lines, by the entry that owes each."""
+    return [
+        Drafted(*row)
+        for row in sql.rows(
+            """
+            SELECT e.id, replace(e.idempotency_key::text, '-', ''), e.target_keys::text, d.proposal_id, d.part, d.parts,
+                   p.currency, d.dated_on, d.due_on, coalesce(o.number, ''), p.memo
+              FROM portal_ledgerentry e JOIN portal_invoicedraft d ON d.document_id = e.document_id
+              JOIN portal_invoiceproposal p ON p.id = d.proposal_id
+              LEFT JOIN portal_purchaseorder o ON o.id = p.purchase_order_id
+             WHERE e.id = ANY(%s)""",
+            [list(entry_ids)],
+        )
+    ]
+
+
+def draft_lines(entry_ids: Sequence[int]) -> dict[int, list[Line]]:
+    """The lines of invoice drafts in their order, by the entry that owes each draft, with the receipts of what they bill."""
+    found: dict[int, list[Line]] = {}
+    for row in sql.rows(
+        """
+        SELECT e.id, replace(l.key::text, '-', ''), l.description, l.quantity, l.unit_price, l.net, l.tax_code,
+               coalesce(max(m.code), ''), coalesce(array_agg(s.receipt_number ORDER BY p.id)
+                                                   FILTER (WHERE s.receipt_number <> ''), '{}')
+          FROM portal_ledgerentry e JOIN portal_proposalline l ON l.draft_id = e.document_id
+          JOIN portal_proposalpart p ON p.line_id = l.id
+          LEFT JOIN portal_milestone m ON m.id = p.milestone_id
+          LEFT JOIN portal_ledgerstate s ON s.entry_id = p.entry_id
+         WHERE e.id = ANY(%s) GROUP BY e.id, l.id ORDER BY e.id, l.position""",
+        [list(entry_ids)],
+    ):
+        found.setdefault(row[0], []).append(Line(*row[1:]))
+    return found
 
 
 def publications_among(entry_ids: Sequence[int]) -> list[int]:

@@ -72,7 +72,7 @@ def due_targets() -> list[tuple[int, float]]:
                                   WHERE target_id = c.id AND state = 'in_doubt') d
              CROSS JOIN LATERAL (SELECT min(next_attempt_at) AS at FROM portal_ledgerstate
                                   WHERE target_id = c.id AND state = 'accepted') a
-             WHERE (c.is_target OR c.is_recipient) AND c.is_active
+             WHERE (c.is_target OR c.is_recipient OR c.is_biller) AND c.is_active
                AND (least(r.at, d.at, a.at) <= now()
                     OR EXISTS (SELECT 1 FROM portal_ledgerstate WHERE state = 'ready' AND target_id = c.id
                                   AND waits_on IN ('connection', 'paused', 'maintenance', 'unauthorised', 'breaker'))
@@ -89,7 +89,8 @@ def active_targets() -> list[int]:
     return [
         row[0]
         for row in rows(
-            "SELECT id FROM portal_connection WHERE (is_target OR is_recipient) AND is_active AND paused_at IS NULL ORDER BY id"
+            "SELECT id FROM portal_connection WHERE (is_target OR is_recipient OR is_biller) AND is_active"
+            " AND paused_at IS NULL ORDER BY id"
         )
     ]
 

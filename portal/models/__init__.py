@@ -20,6 +20,15 @@ from portal.models.currencies import ExchangeRate
 from portal.models.documents import Document, Expense, SubmittedTime, TimeEntry
 from portal.models.exports import Export
 from portal.models.governance import ForeignRecord, RejectedValue
+from portal.models.invoicing import (
+    Grouping,
+    InvoiceDraft,
+    InvoiceProposal,
+    ProposalEditor,
+    ProposalLine,
+    ProposalPart,
+    ProposalState,
+)
 from portal.models.ledger import (
     Attempt,
     AttemptLine,
@@ -85,10 +94,13 @@ __all__ = [
     "Export",
     "ForeignRecord",
     "GrantRole",
+    "Grouping",
     "Heartbeat",
     "IntercompanyRelation",
     "Invoice",
+    "InvoiceDraft",
     "InvoiceLine",
+    "InvoiceProposal",
     "InvoiceSchedule",
     "InvoiceVersion",
     "LedgerEntry",
@@ -104,6 +116,10 @@ __all__ = [
     "PaymentVersion",
     "Project",
     "ProjectStatus",
+    "ProposalEditor",
+    "ProposalLine",
+    "ProposalPart",
+    "ProposalState",
     "Published",
     "PublishedVersion",
     "PurchaseOrder",

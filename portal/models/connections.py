@@ -22,6 +22,7 @@ class Connection(models.Model):
     is_source = models.BooleanField(default=False)
     is_target = models.BooleanField(default=False)  # time and expenses are booked there
     is_recipient = models.BooleanField(default=False, db_default=False)  # master data is published to it
+    is_biller = models.BooleanField(default=False, db_default=False)  # invoice drafts are handed to it
     base_url = models.CharField(max_length=500)
     realm = models.CharField(max_length=120, blank=True)  # the vendor's account id; crosswalks belong to it
     zone = models.CharField(max_length=60, default="UTC")

@@ -14,14 +14,16 @@ from portal.records import DocumentKind, SourceStatus
 
 KIND_CHOICES = [(DocumentKind.TIME.value, "Time"), (DocumentKind.EXPENSE.value, "Expense")]
 MASTER = "master"  # a document that a person did not write: a record of ours as one system is to hold it
-OWED_CHOICES = [*KIND_CHOICES, (MASTER, "Published record")]
+INVOICE = "invoice"  # a document that we make: an invoice draft as the system that bills is to hold it
+OURS = (MASTER, INVOICE)  # what no source wrote: neither hours nor money of the ledger's own
+OWED_CHOICES = [*KIND_CHOICES, (MASTER, "Published record"), (INVOICE, "Invoice draft")]
 STATUS_CHOICES = [(status.value, status.value.title()) for status in SourceStatus]
 
 
 class Document(models.Model):
     """The identity of one document at its source; `current_version` is the latest version taken in.
 
-    A document of master data is identified at the system that it is owed to (see `published`).
+    A document of master data or an invoice draft is identified at the system that it is owed to (see `published`, `invoicing`).
     `seen_revision` is the source's latest revision that made a version, so that an older copy never overwrites a newer one.
     """
 

@@ -36,7 +36,8 @@ class LedgerEntry(models.Model):
     `part` splits a version at a cap; `generation` counts new keys for the same part after a refusal whose content changed.
     A reversal has negative hours or amount and `reverses` set. `target_keys` are the target's own keys as of admission.
     References that begin one of the indexes below have no index of their own. An entry of kind `master` owes a master record:
-    it has neither hours nor money, its source is its target, and what it says is in `PublishedVersion`.
+    it has neither hours nor money, its source is its target, and what it says is in `PublishedVersion`. One of kind
+    `invoice` owes an invoice draft in the same way; what it says are the lines of its `InvoiceDraft`.
     """
 
     document = models.ForeignKey("portal.Document", models.PROTECT, related_name="entries")

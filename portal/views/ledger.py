@@ -8,7 +8,7 @@ from django.db.models import Q, Sum
 
 from portal.filters import LedgerEntryFilter
 from portal.models import LedgerEntry, State
-from portal.models.documents import MASTER
+from portal.models.documents import OURS
 from portal.screens import Empty, ListScreen, Tab
 from portal.screens.printing import EntityTotal, totals_by
 from portal.tables import LedgerTable
@@ -22,7 +22,7 @@ class LedgerList(ListScreen):
     title = "Ledger"
     caption = "Ledger entries, the latest work first"
     queryset = (
-        LedgerEntry.objects.exclude(kind=MASTER)
+        LedgerEntry.objects.exclude(kind__in=OURS)
         .select_related("entity", "source", "target", "document", "project", "resource", "state_row")
         .order_by("-work_date", "-pk")
     )

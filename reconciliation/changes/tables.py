@@ -14,6 +14,7 @@ from portal.importing.load import Load
 from portal.importing.problems import Unreadable
 from portal.importing.tables import Column, Ranges, Row, Table
 from portal.models import Connection, EntityGrant, GrantRole, MasterChange
+from portal.models.documents import INVOICE
 from portal.records import DocumentKind
 from reconciliation import policies
 from reconciliation.models import Route
@@ -21,7 +22,7 @@ from reconciliation.rules import BY_CODE, STANDING
 
 Read = Callable[[Any], dict[str, Any]]
 
-_DOCUMENTS = tuple(kind.value for kind in DocumentKind)
+_DOCUMENTS = (*(kind.value for kind in DocumentKind), INVOICE)
 
 
 def policy(value: Any) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def entities(read: Read = policy) -> Table:
 def routes(read: Read = policy) -> Table:
     """The table of routes; `read` takes a policy."""
     return Table(
-        help="Which target an entity's documents of one source are owed to, from one work date to another.",
+        help="Which target an entity's documents of one source are owed to, and which system bills them, from day to day.",
         name="routes",
         noun="a route",
         model=Route,
@@ -55,7 +56,9 @@ def routes(read: Read = policy) -> Table:
             pointer("entity", "entities", "code of the entity", required=True),
             pointer("source", "connections", "code of the connection it comes from", required=True),
             pointer("target", "connections", "code of the connection it goes to", required=True),
-            Column(name="kind", sets="kind", parse=cells.choice(_DOCUMENTS), required=True, help="time or expense"),
+            Column(
+                name="kind", sets="kind", parse=cells.choice(_DOCUMENTS), required=True, help="time, expense or invoice"
+            ),
             first_day(required=False, empty=ALWAYS),
             last_day(),
             Column(name="policy", sets="policy", parse=read, empty={}, help="a policy or the name of one"),
@@ -70,23 +73,23 @@ def routes(read: Read = policy) -> Table:
 
 def _leads_somewhere(load: Load, rows: Sequence[Row]) -> None:
     """A route leads from a source that belongs to its entity to a target."""
-    known: dict[int, tuple[bool, bool, int | None]] = {
-        pk: (is_source, is_target, entity_id)
-        for pk, is_source, is_target, entity_id in Connection.objects.values_list(
-            "pk", "is_source", "is_target", "entity_id"
+    known: dict[int, tuple[bool, bool, bool, int | None]] = {
+        pk: (is_source, is_target, is_biller, entity_id)
+        for pk, is_source, is_target, is_biller, entity_id in Connection.objects.values_list(
+            "pk", "is_source", "is_target", "is_biller", "entity_id"
         )
     }
     for row in load.rows.get("connections", []):
         known.pop(row.pk, None)
         if row.is_bad:
             continue  # what is wrong with it was said at its own place
-        is_source, is_target, entity_id = (
-            row.will_be(name, Connection) for name in ("is_source", "is_target", "entity_id")
+        is_source, is_target, is_biller, entity_id = (
+            row.will_be(name, Connection) for name in ("is_source", "is_target", "is_biller", "entity_id")
         )
-        known[row.pk] = (bool(is_source), bool(is_target), entity_id)
+        known[row.pk] = (bool(is_source), bool(is_target), bool(is_biller), entity_id)
     for row in rows:
         source, target = known.get(row.sets["source_id"]), known.get(row.sets["target_id"])
-        is_source, _, owner = source or (True, False, row.sets["entity_id"])
+        is_source, _, _, owner = source or (True, False, False, row.sets["entity_id"])
         if not is_source:
             load.problem(
                 row, "source", row.values["source"], 'is not a source; give the connection roles = ["source"].'
@@ -94,7 +97,11 @@ def _leads_somewhere(load: Load, rows: Sequence[Row]) -> None:
         elif owner != row.sets["entity_id"]:
             message = "does not belong to this entity; a source brings the documents of one entity, its own."
             load.problem(row, "source", row.values["source"], message)
-        if target is not None and not target[1]:
+        if target is not None and row.sets["kind"] == INVOICE:
+            if not target[2]:
+                message = 'takes no invoice drafts; give the connection roles = ["biller"].'
+                load.problem(row, "target", row.values["target"], message)
+        elif target is not None and not target[1]:
             load.problem(
                 row, "target", row.values["target"], 'is not a target; give the connection roles = ["target"].'
             )

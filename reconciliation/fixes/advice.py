@@ -9,6 +9,8 @@ ADVICE: dict[str, str] = {
     "accept-drift": "Leave it as the system has it, with a reason, on the record's page under Published. An operator may.",
     "adopt-drift": "Take what the system holds as ours: a change set, begun on the record's page under Published.",
     "confirm-twin": "Say that it is the same record, on its page under Published; its key is then added by a change set.",
+    "send-draft-again": "Put it right there, then send the draft again on the proposal's page. Finance may.",
+    "withdraw-proposal": "Withdraw the proposal on its page, and prepare it anew without what may not be billed. Finance may.",
     "send-again": "Put it right here or there, then send it again on the record's page under Published. An operator may.",
     "add-crosswalk": "Tell Tieout the target's key of this record: add a row to crosswalks.csv and import it. An admin may.",
     "add-intercompany": "Record that the two entities work for each other: add a row to intercompany.csv. A controller may.",

@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from portal import access, audit, sql
 from portal.history import bulk_create_with_reason, bulk_update_with_reason
 from portal.models import Connection, LedgerEntry, LegalEntity, User
+from portal.models.documents import INVOICE
 from reconciliation.models import CutOver, Onboarding, Route
 from reconciliation.sql import rehearsals as rehearsals_sql
 
@@ -109,7 +110,7 @@ def fingerprint(onboarding: Onboarding) -> str:
     """What identifies what a rehearsal ran on: entity, sources, targets, routes, cut-overs, and its rates and mappings."""
     entity = onboarding.entity
     entity.refresh_from_db()
-    routes = Route.objects.filter(entity=entity, source__in=sources_of(onboarding)).order_by("pk")
+    routes = Route.objects.filter(entity=entity, source__in=sources_of(onboarding)).exclude(kind=INVOICE).order_by("pk")
     parts = [f"{entity.currency} {entity.zone} {entity.calendar} {entity.policy}"]
     ids = {source.pk for source in sources_of(onboarding)}
     for route in routes:

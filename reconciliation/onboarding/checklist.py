@@ -27,6 +27,7 @@ from portal.models import (
     ProjectStatus,
     Task,
 )
+from portal.models.documents import INVOICE
 from reconciliation import policies
 from reconciliation.models import Onboarding, Route
 from reconciliation.onboarding.base import cut_overs, sources_of
@@ -72,7 +73,11 @@ class _Asked:
 def checklist(onboarding: Onboarding) -> list[Item]:
     """Every item, in the order in which they are worked off; a fixed number of queries."""
     sources = sources_of(onboarding)
-    routes = Route.objects.filter(entity=onboarding.entity, source__in=sources).select_related("source", "target")
+    routes = (
+        Route.objects.filter(entity=onboarding.entity, source__in=sources)
+        .exclude(kind=INVOICE)
+        .select_related("source", "target")
+    )
     asked = _Asked(onboarding, sources, list(routes))
     return [
         _currency(asked), _calendar(asked), _periods(asked), _tax(asked), _sources(asked), _routes(asked), _policies(asked),

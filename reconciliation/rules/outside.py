@@ -75,6 +75,18 @@ OUTSIDE: tuple[Rule, ...] = (
         "drifted-in-target", "The system holds other master data", "publication",
         ("send-again", "adopt-drift", "accept-drift"), (), frozenset({State.ACCEPTED, State.POSTED}),
     ),
+    _cause(
+        "draft-outdated", "A draft bills what may not be billed any more", "proposal", ("withdraw-proposal",), (75,),
+        frozenset({State.HELD}),
+    ),
+    _cause(
+        "draft-refused", "An invoice draft was refused", "proposal", ("send-draft-again", "withdraw-proposal"), (81, 88),
+        frozenset({State.REJECTED}),
+    ),
+    _cause(
+        "draft-differs", "An invoice draft was made with other figures", "proposal", ("correct-in-target",), (41, 88),
+        frozenset({State.ACCEPTED, State.POSTED}),
+    ),
     _cause("volume-drop", "A source sends far less than usual", "stream", ("release-stream",), (13,), _NOWHERE),
     _cause("truncated", "A source sends less than it announces", "stream", ("read-again",), (12,), _NOWHERE),
     _cause(

@@ -249,8 +249,8 @@ def targets_of(entity_id: int, start: date, end: date) -> list[int]:
     return [
         row[0]
         for row in sql.rows(
-            "SELECT target_id FROM reconciliation_route WHERE entity_id = %(entity)s AND valid_from <= %(end)s"
-            " AND (valid_to IS NULL OR valid_to >= %(start)s)"
+            "SELECT target_id FROM reconciliation_route WHERE kind <> 'invoice' AND entity_id = %(entity)s"
+            " AND valid_from <= %(end)s AND (valid_to IS NULL OR valid_to >= %(start)s)"
             " UNION SELECT DISTINCT target_id FROM portal_ledgerentry WHERE entity_id = %(entity)s"
             " AND post_on BETWEEN %(start)s AND %(end)s ORDER BY 1",
             {"entity": entity_id, "start": start, "end": end},

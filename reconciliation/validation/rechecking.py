@@ -15,8 +15,8 @@ from typing import Any
 
 from portal import ledger
 from portal.models import State, User
-from portal.models.documents import MASTER
-from reconciliation import cases, pricing, publishing
+from portal.models.documents import INVOICE, MASTER, OURS
+from reconciliation import cases, invoicing, pricing, publishing
 from reconciliation.facts import Draft, Standing, drafts_of, give_routes, load, standing_entry
 from reconciliation.rules import CHECKED
 from reconciliation.sql import cases as cases_sql
@@ -166,10 +166,11 @@ def _recheck(entry_ids: Sequence[int], *, actor: str, reason: str) -> Rechecked:
         for entry in (standing_entry(row) for row in documents.entries(entry_ids, lock=True))
         if entry.state in OPEN and entry.reverses_id is None
     ]
-    masters = [entry for entry in entries if entry.kind == MASTER]
-    if masters:
+    if masters := [entry for entry in entries if entry.kind == MASTER]:
         rechecked.released += publishing.recheck(masters, actor=actor, reason=reason)
-        entries = [entry for entry in entries if entry.kind != MASTER]
+    if drafts := [entry for entry in entries if entry.kind == INVOICE]:
+        rechecked.released += invoicing.recheck(drafts, actor=actor, reason=reason)
+    entries = [entry for entry in entries if entry.kind not in OURS]
     if not entries:
         return rechecked
     assessment = assess(entries)
@@ -312,8 +313,8 @@ def stands(entry_ids: Sequence[int]) -> set[int]:
     """
     entries = [standing_entry(row) for row in documents.entries(entry_ids)]
     masters = [entry for entry in entries if entry.kind == MASTER]
-    if masters:
-        entries = [entry for entry in entries if entry.kind != MASTER]
+    drafts = [entry for entry in entries if entry.kind == INVOICE]
+    entries = [entry for entry in entries if entry.kind not in OURS]
     reversals = [entry for entry in entries if entry.reverses_id is not None]
     plain = [entry for entry in entries if entry.reverses_id is None]
     going = _reversals_that_stand(reversals)
@@ -321,7 +322,9 @@ def stands(entry_ids: Sequence[int]) -> set[int]:
         for case in assess(plain).cases:
             if case.judged.passes and case.judged.rest is None and not case.changed and not case.judged.draft.waits_on:
                 going.add(case.entry.id)
-    return going | publishing.stands(masters) if masters else going
+    if masters:
+        going |= publishing.stands(masters)
+    return going | invoicing.stands(drafts)
 
 
 def booked_otherwise(entry_ids: Sequence[int]) -> dict[int, tuple[Standing, ledger.Figures]]:

@@ -374,7 +374,7 @@ def test_every_mistake_is_named_by_its_path_at_once_and_nothing_is_written(firm:
         (
             'kinds = ["time", "expense"]',
             'kinds = ["time", "travel"]',
-            "routes[#1].kind: “travel” is not one of time, expense.",
+            "routes[#1].kind: “travel” is not one of time, expense, invoice.",
         ),
         (
             "concurrency = 4",

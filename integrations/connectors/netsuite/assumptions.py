@@ -85,6 +85,12 @@ PAYMENT_STATUSES = {
     "voided": "voided",
 }
 
+# Invoices that we draft: how many lines one takes, how long a line's text is, and the id of "Pending Approval". An account that
+# does not route invoices for approval books them as open at once; the setting invoice_defaults may say otherwise.
+INVOICE_LINES = 1000
+INVOICE_LINE_TEXT = 4000
+PENDING_APPROVAL = "1"
+
 # What `deletedrecord.type` says for them.
 DELETED_BILLS = {
     "invoice": "invoice", "custinvc": "invoice", "creditmemo": "credit_note", "custcred": "credit_note",

@@ -13,14 +13,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from integrations.connectors.netsuite import assumptions, batches, bodies, mapping, refusals, statements, streams
+from integrations.connectors.netsuite import (
+    assumptions,
+    batches,
+    bodies,
+    drafts,
+    mapping,
+    refusals,
+    statements,
+    streams,
+)
 from integrations.connectors.netsuite.auth import sign_in
 from integrations.connectors.netsuite.settings import SETTINGS
 from integrations.connectors.netsuite.suiteql import query
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised
 from integrations.http import Http
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
-from portal.records import CanonicalRecord, Posting, Receipt, StatementLine
+from portal.records import BillDraft, CanonicalRecord, HeldDraft, Posting, Receipt, StatementLine
 
 _STREAM_OF_TYPE = {
     "subsidiary": "subsidiaries",
@@ -45,6 +54,7 @@ class NetSuiteConnector:
     tombstones = True
     why_untold = "NetSuite gives us master data and takes no message about it."
     settings = SETTINGS
+    drafting = drafts.DRAFTING
 
     def __init__(self, account: Account, http: Http) -> None:
         self.account = account
@@ -136,6 +146,19 @@ class NetSuiteConnector:
     def statement(self, start: date, end: date, entity: str = "") -> Iterator[StatementLine]:
         """Every time bill and expense report with a date in the closed range, of one subsidiary or of all."""
         return statements.booked(self.http, start, end, entity, expenses=self._expenses)
+
+    def draft_body(self, draft: BillDraft) -> Any:
+        """The invoice that a draft becomes."""
+        return statements.plain(drafts.body(draft, self._settings))
+
+    def make_draft(self, draft: BillDraft) -> str:
+        """Write one invoice, pending approval, by upsert under its key."""
+        return drafts.make(self.http, draft, self._settings, self._own)
+
+    def drafted(self, asked: Sequence[BillDraft]) -> Mapping[str, HeldDraft]:
+        """The invoices that NetSuite holds under our keys, read whole one by one."""
+        found = {draft.key: drafts.one(self.http, draft, self._settings, self._own) for draft in asked}
+        return {key: held for key, held in found.items() if held is not None}
 
     def _put(self, posting: Posting) -> Receipt | ConnectorError:
         record_type = bodies.record_type(posting)

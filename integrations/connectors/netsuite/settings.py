@@ -84,6 +84,16 @@ SETTINGS = (
         label="Line field that names a posting",
         help="A field of item lines that holds our key or the id of the time bill, e.g. custcol_tieout_posting.",
     ),
+    Setting(name="invoice_item", label="Invoice item", help="Item id of drafted invoice lines; else the service item."),
+    Setting(
+        name="invoice_defaults", label="More invoice fields", help="JSON laid under every drafted invoice.", default={}
+    ),
+    Setting(
+        name="invoice_line_defaults",
+        label="More invoice line fields",
+        help="JSON laid under every drafted line.",
+        default={},
+    ),
     Setting(
         name="refusals",
         label="Refusals",

@@ -13,11 +13,11 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from integrations.sandbox.netsuite.errors import RefusedError
-from integrations.sandbox.netsuite.fields import EXPENSE_REPORT, RECORD_TYPES, TIME_BILL, RecordType
+from integrations.sandbox.netsuite.fields import EXPENSE_REPORT, INVOICE, RECORD_TYPES, TIME_BILL, RecordType
 from integrations.sandbox.store import Store
 
 _DURATION = re.compile(r"-?\d{1,4}:[0-5]\d")
-_MEMO_LIMIT = {"timebill": 4000, "expensereport": 999}
+_MEMO_LIMIT = {"timebill": 4000, "expensereport": 999, "invoice": 999}
 _READ_ONLY = {"id", "createdDate", "lastModifiedDate", "refName", "externalId"}
 
 _SCHEMA = """
@@ -37,6 +37,8 @@ class Records:
         self._store = store
         self.db = store.db
         self._read_lag = read_lag
+        self.tax_percent = 0.0
+        self.approves_invoices = False
         self.db.executescript(_SCHEMA)
 
     def clear(self) -> None:
@@ -113,6 +115,8 @@ class Records:
             after[sublist] = {"items": before[sublist]["items"] + checked[sublist]["items"]}
         self._business_rules(kind, before, after)
         identity = int(row["id"]) if row else self._store.next_id("record", 1001)
+        if kind is INVOICE:
+            self._work_out(identity, after)
         self._put(kind, identity, after, row["externalid"] if row else external, lag=row is None)
         return identity
 
@@ -210,7 +214,9 @@ class Records:
             self._time_rules(before, after)
         elif kind is EXPENSE_REPORT:
             self._expense_rules(after)
-        if kind in (TIME_BILL, EXPENSE_REPORT):
+        elif kind is INVOICE:
+            self._invoice_rules(after)
+        if kind in (TIME_BILL, EXPENSE_REPORT, INVOICE):
             limit = _MEMO_LIMIT[kind.name.lower()]
             if len(after.get("memo", "")) > limit:
                 raise RefusedError(
@@ -249,6 +255,36 @@ class Records:
                 raise _missing(missing)
         employee = self.get("employee", after["entity"]["id"]) or {}
         after.setdefault("subsidiary", employee.get("subsidiary") or {"id": "1", "refName": ""})
+
+    def _invoice_rules(self, after: dict[str, Any]) -> None:
+        lines = after.get("item", {}).get("items", [])
+        if not lines:
+            raise _missing(["item"])
+        for line in lines:
+            if not line.get("item"):
+                raise _missing(["item"])
+        customer = self.get("customer", after["entity"]["id"]) or {}
+        after.setdefault("subsidiary", customer.get("subsidiary") or {"id": "1", "refName": ""})
+        after.setdefault("currency", customer.get("currency") or {"id": "1", "refName": ""})
+
+    def _work_out(self, identity: int, after: dict[str, Any]) -> None:
+        """Number an invoice and work out its amounts, tax and status, as the account does."""
+        for number, line in enumerate(after["item"]["items"], start=1):
+            line["line"] = number
+            line.setdefault("quantity", 1)
+            line.setdefault("amount", round(line["quantity"] * line.get("rate", 0), 2))
+        net = round(sum(line["amount"] for line in after["item"]["items"]), 2)
+        tax = round(net * self.tax_percent / 100, 2)
+        after.setdefault("tranId", f"INV-{identity}")
+        after |= {
+            "subtotal": net,
+            "taxTotal": tax,
+            "total": round(net + tax, 2),
+            "amountRemaining": round(net + tax, 2),
+        }
+        pending = after.get("approvalStatus", {}).get("id") == "1" and not self.approves_invoices
+        words = ("D", "Pending Approval") if pending else ("A", "Open")
+        after["status"] = {"id": words[0], "refName": words[1]}
 
     def _open(self, moment: str) -> None:
         """Refuse a date in an accounting period that is closed or locked. The wording is our reading; see the manual."""

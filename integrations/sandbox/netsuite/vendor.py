@@ -2,7 +2,8 @@
 
 Seed: `{"records": {"job": [{"id": "1514", "entityId": "ACME-1", "parent": {"id": "220"}}, ...]}, "certificates": [...],
 "token_credentials": [...], "delete": [{"type": "job", "id": "1514"}]}`. Settings: `concurrency`, `async_seconds`,
-`token_seconds`, `location_on_upsert`, `forget_tokens`, `features_off` (record types that do not exist), `latency`.
+`token_seconds`, `location_on_upsert`, `forget_tokens`, `features_off` (record types that do not exist), `latency`,
+`tax_percent` (what the account adds to the invoices written to it), `approves_invoices` (they are open at once).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from integrations.sandbox.vendor import Request, Response, Route, Vendor
 _RECORD = "/services/rest/record/v1"
 _COLLECTION = "application/vnd.oracle.resource+json; type=collection"
 _SINGULAR = "application/vnd.oracle.resource+json; type=singular"
-_WRITABLE = ("timebill", "expensereport")
+_WRITABLE = ("timebill", "expensereport", "invoice")
 _CONCURRENCY = 5  # a Standard account's
 
 
@@ -100,6 +101,8 @@ class NetSuiteSandbox(Vendor):
         rest = dict(settings)
         self.concurrency = int(rest.pop("concurrency", self.concurrency))
         self.jobs.delay = float(rest.pop("async_seconds", self.jobs.delay))
+        self.records.tax_percent = float(rest.pop("tax_percent", self.records.tax_percent))
+        self.records.approves_invoices = bool(rest.pop("approves_invoices", self.records.approves_invoices))
         self.authority.token_seconds = int(rest.pop("token_seconds", self.authority.token_seconds))
         self.location_on_upsert = bool(rest.pop("location_on_upsert", self.location_on_upsert))
         self.features_off = set(rest.pop("features_off", self.features_off))
@@ -113,6 +116,7 @@ class NetSuiteSandbox(Vendor):
         self.records.clear()
         self.concurrency, self.location_on_upsert, self.features_off = _CONCURRENCY, True, set()
         self.jobs.delay, self.authority.token_seconds = 0.2, 3600
+        self.records.tax_percent, self.records.approves_invoices = 0.0, False
 
     def inspect(self) -> Mapping[str, Any]:
         """What is booked, and how many live records stand under each external id."""
@@ -121,6 +125,7 @@ class NetSuiteSandbox(Vendor):
         return {
             "timebills": self.records.bodies("timebill"),
             "expensereports": self.records.bodies("expensereport"),
+            "invoices": self.records.bodies("invoice"),
             "records_by_external_id": counts,
             "most_records_under_one_external_id": max(
                 (n for count in counts.values() for key, n in count.items() if key), default=0

@@ -26,7 +26,7 @@ from integrations.views.entries.offers import offers
 from integrations.views.entries.past import happened
 from portal import access, figures
 from portal.models import AttemptLine, LedgerEntry, Published, State
-from portal.models.documents import MASTER
+from portal.models.documents import OURS
 from portal.screens import DetailScreen
 from portal.tables import STATE_TONES, name_of, waiting
 from reconciliation import triage
@@ -49,7 +49,7 @@ class Lamp:
 class EntryPage(DetailScreen):
     """One ledger entry, from the source's words to the target's books."""
 
-    queryset = LedgerEntry.objects.exclude(kind=MASTER).select_related(
+    queryset = LedgerEntry.objects.exclude(kind__in=OURS).select_related(
         "entity", "source", "target", "document", "project", "resource", "state_row"
     )
     template_name = "ledger/entry.html"
