@@ -1,17 +1,22 @@
 """A stand-in for Salesforce's REST API: tokens on My Domain, SOQL over what was seeded, pages, limits, merges and deletions.
 
-Seed: rows by object (`{"Account": [..], "Opportunity": [..], "User": [..], ..}`), `"jwt_keys"` (consumer key → public PEM), and
-`"actions"`, played in order:
+Upserts by collection and graph are in `salesforce_records.py`.
+
+Seed: rows by object (`{"Account": [..], "Opportunity": [..], "User": [..], ..}`), `"jwt_keys"` (consumer key → public PEM),
+`"objects"` (name → fields), and `"actions"`, played in order:
 
     {"do": "merge", "object": "Account", "loser": id, "survivor": id}
     {"do": "delete|edit", "object": .., "ids": [..], "changes": {..}}
+    {"do": "flow", "url": .., "secret": .., "id": .., "records": [{"object": .., "id": ..}]}
 
 Settings: `clients` (consumer key → secret), `forget_tokens`, `page` (rows in a page), `locators_end` (the next page is no longer
-known), `daily` (calls left today), `refuse` (an errorCode with its status for every query).
+known), `daily` (calls left today), `refuse` (an errorCode with its status for every query), `package` (whether our objects are
+installed), `locked` (external ids that cannot be written once), `required` (fields by object).
 """
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -20,6 +25,8 @@ from urllib.parse import parse_qsl
 
 import jwt
 
+from integrations.sandbox import outgoing
+from integrations.sandbox.salesforce_records import PACKAGE, Records, Refused
 from integrations.sandbox.store import Store
 from integrations.sandbox.vendor import Request, Response, Route, Vendor
 
@@ -28,7 +35,7 @@ DAILY = 15_000
 _JWT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _QUERY = re.compile(
     r"SELECT (?P<fields>.+?) FROM (?P<object>\w+)"
-    r"(?: WHERE (?P<field>\w+) (?P<op>>=|=) (?P<value>\S+))?(?: ORDER BY (?P<order>.+))?"
+    r"(?: WHERE (?P<field>\w+) (?P<op>>=|=|IN) (?P<value>\([^)]*\)|\S+))?(?: ORDER BY (?P<order>.+?))?(?: LIMIT (?P<limit>\d+))?"
 )
 _WORDS = {
     401: ("INVALID_SESSION_ID", "Session expired or invalid"),
@@ -48,6 +55,7 @@ class SalesforceSandbox(Vendor):
         super().__init__(store)
         self._tokens: set[str] = set()
         self._cursors: dict[str, list[dict[str, Any]]] = {}
+        self.records = Records(store, self._stamp)
         self._defaults()
 
     def _defaults(self) -> None:
@@ -56,11 +64,12 @@ class SalesforceSandbox(Vendor):
         self.locators_end = False
         self.daily = DAILY
         self.refuse: tuple[str, int] | None = None
+        self.records.defaults()
         self._tokens.clear()
         self._cursors.clear()
 
     def routes(self) -> Sequence[Route]:
-        """What the documents describe and a source needs."""
+        """What the documents describe and we need."""
         root = "/services/data/v60.0"
         return [
             Route("POST", "/services/oauth2/token", self._token),
@@ -68,6 +77,8 @@ class SalesforceSandbox(Vendor):
             Route("GET", f"{root}/query", self._query),
             Route("GET", f"{root}/queryAll", self._query),
             Route("GET", f"{root}/query/{{locator}}", self._more),
+            Route("PATCH", f"{root}/composite/sobjects/{{object}}/{{field}}", self._collection),
+            Route("POST", f"{root}/composite/graph", self._graphs),
         ]
 
     def authenticate(self, request: Request) -> Response | None:
@@ -122,10 +133,14 @@ class SalesforceSandbox(Vendor):
         if not request.path.endswith("queryAll"):
             rows = [row for row in rows if not row.get("IsDeleted")]
         fields = [field.strip() for field in found["fields"].split(",")]
-        unknown = next((field for field in fields if rows and field not in rows[0]), None)
+        known = {"Id", "IsDeleted", "SystemModstamp", *self.records.fields(found["object"])}
+        if not rows and len(known) == 3 and found["object"] in PACKAGE:
+            return errors(400, "INVALID_TYPE", f"sObject type '{found['object']}' is not supported.")
+        unknown = next((field for field in fields if rows and field not in {*rows[0], *known}), None)
         if unknown:
             return errors(400, "INVALID_FIELD", f"No such column '{unknown}' on entity '{found['object']}'.")
         rows = [row for row in rows if _holds(row, found["field"], found["op"], found["value"])]
+        rows = rows[: int(found["limit"])] if found["limit"] else rows
         rows.sort(key=lambda row: tuple(str(row[name.strip()]) for name in (found["order"] or "Id").split(",")))
         shown = [{"attributes": {"type": found["object"]}, **{name: row[name] for name in fields}} for row in rows]
         return self._page(shown, len(shown))
@@ -136,7 +151,7 @@ class SalesforceSandbox(Vendor):
             locator = f"0r8{secrets.token_hex(6)}-{self.page}"
             self._cursors[locator] = [{"total": total}, *rows[self.page :]]
             body["nextRecordsUrl"] = f"/services/data/v60.0/query/{locator}"
-        return Response(body=body, headers={"Sforce-Limit-Info": f"api-usage={DAILY - self.daily}/{DAILY}"})
+        return self._counted(body)
 
     def _more(self, request: Request) -> Response:
         held = self._cursors.get(request.params["locator"])
@@ -144,12 +159,30 @@ class SalesforceSandbox(Vendor):
             return errors(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
         return self._page(held[1:], held[0]["total"])
 
+    def _collection(self, request: Request) -> Response:
+        try:
+            return self._counted(self.records.collection(**_target(request), given=request.json()))
+        except Refused as refused:
+            return errors(refused.status, refused.error["statusCode"], str(refused))
+
+    def _graphs(self, request: Request) -> Response:
+        try:
+            return self._counted(self.records.graphs(request.json()["graphs"]))
+        except Refused as refused:
+            return errors(refused.status, refused.error["statusCode"], str(refused))
+
+    def _counted(self, body: Any) -> Response:
+        return Response(body=body, headers={"Sforce-Limit-Info": f"api-usage={DAILY - self.daily}/{DAILY}"})
+
     def seed(self, data: Mapping[str, Any]) -> None:
         """Take rows by object, then play the actions."""
         for name, rows in data.items():
             if name == "jwt_keys":
                 for key, pem in rows.items():
                     self.store.collection("jwt_keys")[key] = {"public_key": pem}
+            elif name == "objects":
+                for key, fields in rows.items():
+                    self.store.collection("objects")[key] = {"fields": list(fields)}
             elif name != "actions":
                 for row in rows:
                     stamped = {"SystemModstamp": self._stamp(), "IsDeleted": False, **row}
@@ -158,6 +191,11 @@ class SalesforceSandbox(Vendor):
             self._act(**action)
 
     def _act(self, do: str, **how: Any) -> None:
+        if do == "flow":
+            said = {"id": how["id"], "records": how["records"]}
+            status, _ = outgoing.call("POST", how["url"], json.dumps(said), {"X-Tieout-Secret": how["secret"]})
+            self.store.collection("flows")[f"{self.store.next_id('flows'):06}"] = {"status": status}
+            return
         rows = self.store.collection(str(how["object"]))
         if do == "merge":
             gone = {"IsDeleted": True, "MasterRecordId": how["survivor"], "SystemModstamp": self._stamp()}
@@ -182,14 +220,30 @@ class SalesforceSandbox(Vendor):
         if "refuse" in rest:
             given = rest.pop("refuse")
             self.refuse = (str(given[0]), int(given[1])) if given else None
+        self.records.package = bool(rest.pop("package", self.records.package))
+        self.records.locked = list(rest.pop("locked", self.records.locked))
+        self.records.required = dict(rest.pop("required", self.records.required))
         if rest.pop("forget_tokens", False):
             self._tokens.clear()
         super().configure(rest)
+
+    def inspect(self) -> Mapping[str, Any]:
+        """What was told of bills and payments, the calls left today, and how flows were answered."""
+        told = {name: list(self.store.collection(name).values()) for name in PACKAGE}
+        return {
+            **told,
+            "daily": self.daily,
+            "flows": [row["status"] for row in self.store.collection("flows").values()],
+        }
 
     def reset(self) -> None:
         """Forget records and settings."""
         super().reset()
         self._defaults()
+
+
+def _target(request: Request) -> dict[str, str]:
+    return {"name": request.params["object"], "field": request.params["field"]}
 
 
 def errors(status: int, code: str, message: str) -> Response:
@@ -200,5 +254,7 @@ def errors(status: int, code: str, message: str) -> Response:
 def _holds(row: Mapping[str, Any], field: str | None, op: str | None, value: str | None) -> bool:
     if field is None:
         return True
+    if op == "IN":
+        return str(row.get(field)) in re.findall(r"'([^']*)'", str(value))
     held, wanted = str(row.get(field)).replace("+0000", "Z"), str(value).strip("'")
     return held == wanted if op == "=" else held >= wanted

@@ -5,6 +5,10 @@
 - A daily limit that is used up comes back within a day; until then we ask again every quarter of an hour.
 - A query locator that ended is begun anew from the last whole page.
 - Read-only maintenance is answered with its own code, whatever the status.
+- How bills and payments stand is kept in three objects of an unmanaged package, ours to name; their external ids are unique.
+- An upsert of a record that is there answers its id, which API versions before 46 did not.
+- A graph holds at most 500 requests, a call at most 75 graphs, and each graph is kept whole or not at all.
+- A call is cut off after ten minutes, so a lost one can no longer be booked then.
 """
 
 from __future__ import annotations
@@ -14,6 +18,42 @@ from datetime import timedelta
 API_VERSION = "60.0"
 OVERLAP = timedelta(minutes=15)
 LIMIT_AGAIN = 900.0  # seconds
+
+COLLECTION = 200  # records in one collection
+GRAPHS, NODES = 75, 500  # graphs in one call, and requests in all of them
+ASKED = 100  # external ids in one query, whose length is limited
+UPSTREAM_TIMEOUT = 660.0  # seconds
+KEEP_CALLS = 500  # of a day's calls, which reading leaves to writing
+
+# Our word for a field of a bill, a payment, or the part of a payment that settles one bill, and where the package has it.
+INVOICE_OBJECT, PAYMENT_OBJECT, PART_OBJECT = "Billing_Invoice__c", "Billing_Payment__c", "Billing_Payment_Part__c"
+EXTERNAL_ID = "External_Id__c"
+INVOICE_FIELDS = {
+    "customer": "Account__c",
+    "number": "Number__c",
+    "kind": "Kind__c",
+    "status": "Status__c",
+    "currency": "Currency__c",
+    "net": "Net__c",
+    "total": "Total__c",
+    "balance": "Balance__c",
+    "booked_on": "Issue_Date__c",
+    "due_on": "Due_Date__c",
+    "paid_on": "Paid_On__c",
+    "projects": "Projects__c",
+    "booked_in": "Booked_In__c",
+}
+PAYMENT_FIELDS = {
+    "customer": "Account__c",
+    "number": "Number__c",
+    "kind": "Kind__c",
+    "status": "Status__c",
+    "currency": "Currency__c",
+    "amount": "Amount__c",
+    "booked_on": "Booked_On__c",
+    "booked_in": "Booked_In__c",
+}
+PART_FIELDS = {"payment": "Payment__c", "invoice": "Invoice__c", "amount": "Amount__c"}
 
 # Our word for a field of a project, and where an opportunity has it.
 OPPORTUNITY = {"name": "Name", "customer": "AccountId", "manager": "OwnerId", "won": "IsWon"}

@@ -1,22 +1,27 @@
-"""Salesforce: customers with their hierarchy and merges, projects from won opportunities or an object of the org, and people.
+"""Salesforce: customers with hierarchy and merges, projects from won opportunities, people; and told how bills stand.
 
-Changes are read by `SystemModstamp` with deleted and merged rows among them. There is no webhook that could be proved: outbound
-messages are not signed, and change events come by another protocol than HTTP.
+Changes are read by `SystemModstamp` with deleted and merged rows among them. Outbound messages are not signed and change events
+come by another protocol than HTTP, so what the org may call is a flow of its own with a secret of ours: a hint, read again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from typing import Any
 
-from integrations.connectors.salesforce import mapping, refusals
+from integrations.connectors.salesforce import assumptions, mapping, publishing, refusals, soql
 from integrations.connectors.salesforce.auth import sign_in
 from integrations.connectors.salesforce.settings import SETTINGS
 from integrations.connectors.salesforce.soql import Reader
 from integrations.errors import ConnectorError, Malformed
-from integrations.http import Http
-from integrations.protocol import Account, Delivery, Hint, Page, SourceRecord
-from portal.records import CanonicalRecord
+from integrations.http import Http, check_shared_secret
+from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
+from portal.records import CanonicalRecord, Held, Publication
+
+SECRET_HEADER, SECRETS = "X-Tieout-Secret", "webhook_secret"
 
 
 class SalesforceConnector:
@@ -27,6 +32,10 @@ class SalesforceConnector:
     settings = SETTINGS
     streams = ("customers", "projects", "employees")
     tombstones = True
+    publishes = publishing.PUBLISHES
+    capabilities = Capabilities(
+        batch_size=assumptions.COLLECTION, upsert=True, upstream_timeout=assumptions.UPSTREAM_TIMEOUT
+    )
     why_untold = "Salesforce gives us master data and takes no message about it."
 
     def __init__(self, account: Account, http: Http) -> None:
@@ -44,6 +53,9 @@ class SalesforceConnector:
             raise refusals.narrow(error, self._own) from None
         for stream in self.streams:
             next(self._reader.identities(stream), None)
+        told = self.account.settings.get("subscribes") or ()
+        if told:
+            self._statuses().look(told)
         daily = limits.get("DailyApiRequests") if isinstance(limits, Mapping) else None
         left = f"{daily.get('remaining')} of {daily.get('max')}" if isinstance(daily, Mapping) else "an unknown number"
         return f"Salesforce answers, with {left} calls left today."
@@ -62,9 +74,40 @@ class SalesforceConnector:
         return self._reader.identities(stream)
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
-        """Salesforce sends nothing that we could believe."""
-        raise Malformed("Salesforce's outbound messages are not signed; this connection is polled.")
+        """Check the secret of the org's flow and name the records that it says moved; objects that are not read mean nothing."""
+        check_shared_secret(self.account, headers, SECRET_HEADER, SECRETS)
+        try:
+            said = json.loads(body)
+            moved = [(str(item["object"]), str(item["id"])) for item in said["records"]]
+            delivery_id = str(said.get("id") or "") or hashlib.sha256(body).hexdigest()[:40]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Malformed(f"The hint of a Salesforce flow cannot be read: {error!r}.") from None
+        names = {stream.object: stream.name for stream in soql.streams(self.account).values()}
+        hints = [Hint(stream=names[name], external_id=key) for name, key in moved if name in names]
+        return Delivery(delivery_id=delivery_id, hints=hints)
+
+    def publication_body(self, publication: Publication) -> Any:
+        """What would be sent for one bill or payment."""
+        return {"kind": publication.kind, "record": publication.record, **self._statuses().body(publication)}
+
+    def publish(self, publication: Publication) -> str:
+        """Make or change one bill or payment."""
+        [outcome] = self.publish_together([publication])
+        if isinstance(outcome, ConnectorError):
+            raise outcome
+        return outcome
+
+    def publish_together(self, publications: Sequence[Publication]) -> Sequence[str | ConnectorError]:
+        """Make or change many bills, or many payments with what they settle."""
+        return self._statuses().publish(publications)
+
+    def held(self, publications: Sequence[Publication]) -> Mapping[str, Held]:
+        """What the org holds of some bills and payments."""
+        return self._statuses().held(publications)
 
     def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
         """Translate one row."""
         return mapping.records(record, self.account)
+
+    def _statuses(self) -> publishing.SalesforceStatuses:
+        return publishing.SalesforceStatuses(self.account, self.http, self._reader, self._own)

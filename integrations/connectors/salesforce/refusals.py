@@ -9,19 +9,22 @@ from integrations.connectors.salesforce import assumptions
 from integrations.errors import ConnectorError, Malformed, Rejected, Unavailable
 from integrations.http.refusals import Pattern, Said, narrowed, own_patterns, patterns
 
-__all__ = ["Pattern", "narrow", "of_a_query", "own_patterns", "read"]
+__all__ = ["ROLLED_BACK", "Pattern", "narrow", "of_a_query", "of_a_record", "own_patterns", "read"]
 
 # Read from the top; the text matched is "errorCode message".
 PATTERNS = patterns(
     ("unavailable", r"REQUEST_LIMIT_EXCEEDED|UNABLE_TO_LOCK_ROW|QUERY_TIMEOUT|INVALID_QUERY_LOCATOR|UNKNOWN_EXCEPTION"),
     ("unavailable", r"SERVER_UNAVAILABLE|ORG_IN_MAINTENANCE|NOT_ALLOWED_DURING_MAINTENANCE"),
     ("unauthorised", r"INVALID_SESSION_ID|invalid_grant|invalid_client|API_(CURRENTLY_)?DISABLED|INSUFFICIENT_ACCESS"),
-    ("unauthorised", r"INVALID_TYPE|INVALID_FIELD\b"),
+    ("unauthorised", r"INVALID_TYPE|INVALID_FIELD\b|Provided external ID field"),
     ("duplicate", r"DUPLICATE_VALUE|DUPLICATE_EXTERNAL_ID|DUPLICATES_DETECTED"),
     ("record-locked", r"ENTITY_IS_LOCKED|RECORD_IN_USE_BY_WORKFLOW|CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"),
     ("text-invalid", r"STRING_TOO_LONG"),
     ("schema-changed", r"REQUIRED_FIELD_MISSING|MALFORMED_QUERY|JSON_PARSER_ERROR"),
 )
+
+
+ROLLED_BACK = ("ALL_OR_NONE_OPERATION_ROLLED_BACK", "PROCESSING_HALTED")
 
 
 def read(body: Any) -> Said:
@@ -43,8 +46,21 @@ def narrow(error: ConnectorError, own: Sequence[Pattern] = (), *, writes: bool =
     """The same error, named by what Salesforce said. A limit that is used up says when to come again."""
     named = narrowed(error, read(error.body), (*own, *PATTERNS), writes=writes)
     if isinstance(named, Unavailable) and named.retry_after is None and "REQUEST_LIMIT" in read(error.body).matched:
-        named.retry_after = assumptions.LIMIT_AGAIN
+        named.retry_after, named.status = assumptions.LIMIT_AGAIN, 429  # we are told to wait, whatever the status
     return named
+
+
+def of_a_record(errors: Any, own: Sequence[Pattern]) -> ConnectorError:
+    """The error of one record of a collection or a graph. Two writes of one external id at a time: the later one comes again."""
+    said = read(errors)
+    error = Rejected(said.detail or "Salesforce refused the record and did not say why.")
+    error.body = errors
+    named = narrow(error, own, writes=True)
+    if not isinstance(named, Rejected) or named.code != "duplicate":
+        return named
+    if "DUPLICATE_VALUE" in said.matched:
+        return Unavailable(said.detail)
+    return Rejected(said.detail, code="rejected", vendor_code=said.code)
 
 
 def of_a_query(error: ConnectorError, own: Sequence[Pattern]) -> ConnectorError:

@@ -17,6 +17,7 @@ from integrations.protocol import Account, Page, SourceRecord
 STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
 CHANGED = "SystemModstamp"
 _ID = re.compile(r"[A-Za-z0-9]{15,18}")
+_USAGE = re.compile(r"(?<![\w-])api-usage=(?P<used>\d+)/(?P<of>\d+)")
 _NAME = re.compile(r"[A-Za-z]\w*(?:__r\.\w+)?")
 
 Row = Mapping[str, Any]
@@ -52,9 +53,15 @@ def streams(account: Account) -> Mapping[str, Stream]:
     )
     for stream in found:
         for name in (stream.object, *stream.fields):
-            if not _NAME.fullmatch(name):
-                raise Malformed(f"“{name}” is no name of an object or field of Salesforce.")
+            checked_name(name)
     return {stream.name: stream for stream in found}
+
+
+def checked_name(name: str) -> str:
+    """The name of an object or a field, which may stand in a query. Raises Malformed."""
+    if not _NAME.fullmatch(name):
+        raise Malformed(f"“{name}” is no name of an object or field of Salesforce.")
+    return name
 
 
 def project_fields(account: Account) -> Mapping[str, str]:
@@ -69,6 +76,7 @@ class Reader:
         self._account = account
         self._http = http
         self._own = own
+        self._keep = int(account.setting("keep_calls", SETTINGS))
         self.root = f"/services/data/v{account.setting('api_version', SETTINGS)}"
 
     def pull(self, name: str, since: str | None) -> Iterator[Page]:
@@ -93,8 +101,12 @@ class Reader:
     def identities(self, name: str) -> Iterator[str]:
         """The ids of everything that a stream still holds."""
         query = f"SELECT Id FROM {self.stream(name).object}"  # noqa: S608 - a name that was checked
-        for rows, _, _ in self._pages(query, verb="query"):
-            yield from (str(row["Id"]) for row in rows)
+        yield from (str(row["Id"]) for row in self.rows(query))
+
+    def rows(self, query: str) -> Iterator[Row]:
+        """Everything that a query finds which is not deleted."""
+        for found, _, _ in self._pages(query, verb="query"):
+            yield from found
 
     def stream(self, name: str) -> Stream:
         """A stream by name; raises Malformed."""
@@ -109,19 +121,31 @@ class Reader:
         seen: set[str] = set()
         while True:
             try:
-                body = self._http.request("GET", path, params=params or None).body
+                answer = self._http.request("GET", path, params=params or None)
             except ConnectorError as error:
                 raise refusals.of_a_query(error, self._own) from None
+            body = answer.body
             if not isinstance(body, Mapping) or not isinstance(body.get("records"), list):
                 raise Unavailable("Salesforce answered something that is not the result of a query.")
             following = str(body.get("nextRecordsUrl") or "")
             yield body["records"], body.get("totalSize"), not following
             if not following:
                 return
+            self._keep_calls(answer.headers)
             if following in seen:
                 raise Unavailable("Salesforce shows the same page again and never ends.")
             seen.add(following)
             path, params = following, {}
+
+    def _keep_calls(self, headers: Mapping[str, str]) -> None:
+        """End a reading after its page when the day's calls come to their end, so that what is to be written still goes."""
+        found = _USAGE.search(headers.get("sforce-limit-info", ""))
+        if found is None or (left := int(found["of"]) - int(found["used"])) >= self._keep:
+            return
+        raise Unavailable(
+            f"Salesforce has {left} of the day's {found['of']} calls left, kept for writing; reading goes page by page.",
+            status=429, retry_after=assumptions.LIMIT_AGAIN,
+        )  # fmt: skip
 
 
 def record(stream: Stream, row: Row) -> SourceRecord:
