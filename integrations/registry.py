@@ -22,6 +22,7 @@ from portal.models import Connection
 CONNECTORS: dict[str, str] = {
     "businesscentral": "integrations.connectors.businesscentral.connector.BusinessCentralConnector",
     "clockify": "integrations.connectors.clockify.connector.ClockifyConnector",
+    "dynamicsfinance": "integrations.connectors.dynamicsfinance.connector.DynamicsFinanceConnector",
     "files": "integrations.connectors.files.connector.FilesConnector",
     "harvest": "integrations.connectors.harvest.connector.HarvestConnector",
     "netsuite": "integrations.connectors.netsuite.connector.NetSuiteConnector",

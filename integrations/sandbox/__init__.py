@@ -9,6 +9,7 @@ A vendor joins by one line in `VENDORS`.
 VENDORS: dict[str, str] = {
     "businesscentral": "integrations.sandbox.businesscentral:BusinessCentralSandbox",
     "clockify": "integrations.sandbox.clockify:ClockifySandbox",
+    "dynamicsfinance": "integrations.sandbox.dynamicsfinance:DynamicsFinanceSandbox",
     "harvest": "integrations.sandbox.harvest:HarvestSandbox",
     "netsuite": "integrations.sandbox.netsuite:NetSuiteSandbox",
     "salesforce": "integrations.sandbox.salesforce:SalesforceSandbox",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from integrations.sandbox.server import control, sandbox_server
-from tests.integrations import bc_account, netsuite_account
+from tests.integrations import bc_account, finance_account, netsuite_account
 from tests.integrations import sftp_server as sftp
 from tests.integrations.contract import Bench
 
@@ -47,4 +47,14 @@ def businesscentral(sandbox: str) -> Iterator[Bench]:
     control(sandbox, "DELETE", "faults")
     control(sandbox, "POST", "businesscentral/seed", bc_account.SEED)
     yield bc_account.bench(sandbox)
+    control(sandbox, "DELETE", "faults")
+
+
+@pytest.fixture
+def dynamicsfinance(sandbox: str) -> Iterator[Bench]:
+    """A freshly seeded company in Dynamics 365 Finance."""
+    control(sandbox, "POST", "dynamicsfinance/reset", {})
+    control(sandbox, "DELETE", "faults")
+    control(sandbox, "POST", "dynamicsfinance/seed", finance_account.SEED)
+    yield finance_account.bench(sandbox)
     control(sandbox, "DELETE", "faults")

@@ -288,6 +288,9 @@ class TargetContract:
         """How many records the sandbox holds under a key: the judge of duplicates."""
         raise NotImplementedError
 
+    def book(self) -> None:
+        """Let a target that books later book what it took."""
+
     def target(self, **settings: Any) -> Target:
         found = self.bench.build(**settings)
         assert isinstance(found, Target)
@@ -357,12 +360,30 @@ class TargetContract:
     def test_the_statement_of_a_range_shows_what_is_booked_in_it(self) -> None:
         postings = self.postings(2)
         numbers = {self.receipt(posting).number for posting in postings}
+        self.book()
         day = postings[0].work_date
         lines = {line.number: line for line in self.target().statement(day, postings[1].work_date)}
         assert numbers <= set(lines)
         assert all(day <= line.work_date <= postings[1].work_date for line in lines.values())
         before = {line.number for line in self.target().statement(day - timedelta(days=400), day - timedelta(days=399))}
         assert not numbers & before
+
+    @pytest.mark.case(63)
+    def test_what_is_taken_and_booked_later_is_told_as_such_until_it_is_booked(self) -> None:
+        if not self.target().capabilities.books_within:
+            pytest.skip("the target books what it takes at once")
+        (posting,) = self.postings(1)
+        receipt = self.receipt(posting)
+        day = posting.work_date
+        waiting = self.target().find([posting.key])[posting.key]
+        assert (waiting.number, waiting.is_booked) == (receipt.number, False)
+        assert receipt.number not in {line.number for line in self.target().statement(day, day)}
+        self.book()
+        booked = self.target().find([posting.key])[posting.key]
+        assert (booked.number, booked.is_booked, booked.waits) == (receipt.number, True, "")
+        assert [line.number for line in self.target().statement(day, day) if line.key == posting.key] == [
+            receipt.number
+        ]
 
     def test_a_reversal_is_a_record_of_its_own(self) -> None:
         if not self.target().capabilities.reversal:

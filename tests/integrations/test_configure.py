@@ -299,7 +299,7 @@ def test_every_mistake_is_named_by_its_path_at_once_and_nothing_is_written(firm:
         (
             'connector = "harvest"',
             'connector = "harwest"',
-            "connections[harvest-us].connector: “harwest” is not one of businesscentral, clockify, files",
+            "connections[harvest-us].connector: “harwest” is not one of businesscentral, clockify, dynamicsfinance",
         ),
         ('code = "erp"', 'code = "e r p"', "connections[e r p].code: “e r p” is not a code"),
         ('entity = "US"\nroles', "roles", "routes[#1].source: “harvest-us” does not belong to this entity"),

@@ -1,0 +1,106 @@
+"""Invoices and payments with what belongs to them: lines, booked totals, the hours they bill, and what was settled.
+
+A free text invoice's header tells no amount: its lines do, and once it is posted the set of posted invoices tells the totals that
+were booked. A customer payment names the invoice that it is marked against by number.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from integrations.connectors.dynamicsfinance import assumptions, bodies
+from integrations.connectors.dynamicsfinance.entities import KEYS_AT_ONCE, Entities, by, is_yes
+from integrations.connectors.dynamicsfinance.memory import shown
+from integrations.http.odata import Row, text
+from integrations.protocol import Account
+
+HEADERS, LINES = "FreeTextInvoiceHeaders", "FreeTextInvoiceLines"
+POSTED = "SalesInvoiceHeadersV2"
+PAYMENT_HEADERS, PAYMENT_LINES = "CustomerPaymentJournalHeaders", "CustomerPaymentJournalLines"
+
+
+class Bills:
+    """The bills of one company."""
+
+    def __init__(self, account: Account, entities: Entities) -> None:
+        self._account = account
+        self._entities = entities
+
+    def invoices(self, headers: Sequence[Row]) -> list[tuple[Row, dict[str, Any]]]:
+        """Each header with its lines, its booked totals, the hours that its lines name, and the payments marked against it."""
+        lines = self._lines([text(row, "InvoiceIdentifier") for row in headers])
+        numbers = [text(row, "FreeTextNumber") for row in headers if is_posted(row)]
+        posted = by(self._entities.among(POSTED, "InvoiceNumber", numbers), "InvoiceNumber")
+        settled = self._settled(numbers)
+        hours = self._hours(sorted({text(row, "TransactionID") for some in lines.values() for row in some} - {""}))
+        corrected = self._identifiers([text(row, "CorrectedInvoiceId") for row in headers])
+        told = []
+        for row in headers:
+            number = text(row, "FreeTextNumber") if is_posted(row) else ""
+            own = lines.get(text(row, "InvoiceIdentifier"), [])
+            named = {text(line, "TransactionID") for line in own}
+            payload = {
+                "header": shown(row),
+                "lines": [shown(line) for line in own],
+                "posted": shown(posted[number]) if number in posted else None,
+                "settled": [shown(line) for line in settled.get(number, [])] if number else [],
+                "hours": {name: hour for name, hour in hours.items() if name in named},
+                "corrects": corrected.get(text(row, "CorrectedInvoiceId"), ""),
+            }
+            told.append((row, payload))
+        return told
+
+    def payments(self, lines: Sequence[Row]) -> list[tuple[Row, dict[str, Any]]]:
+        """Posted lines by which a customer paid, each with the invoice that it is marked against."""
+        posted = self._posted_journals([text(row, "JournalBatchNumber") for row in lines])
+        chosen = [
+            row for row in lines if text(row, "JournalBatchNumber") in posted and text(row, "AccountType") == "Cust"
+        ]
+        bills = self._identifiers([text(row, "MarkedInvoice") for row in chosen])
+        return [(row, {"line": shown(row), "bill": bills.get(text(row, "MarkedInvoice"), "")}) for row in chosen]
+
+    def _lines(self, identifiers: Sequence[str]) -> dict[str, list[Row]]:
+        """The lines of some invoices, by the identifier, which is a number."""
+        found: dict[str, list[Row]] = defaultdict(list)
+        for start in range(0, len(identifiers), KEYS_AT_ONCE):
+            wanted = " or ".join(f"ParentRecId eq {one}" for one in identifiers[start : start + KEYS_AT_ONCE])
+            for row in self._entities.rows(LINES, wanted, orderby="ParentRecId,LineNumber"):
+                found[text(row, "ParentRecId")].append(row)
+        return found
+
+    def _settled(self, numbers: Sequence[str]) -> dict[str, list[Row]]:
+        """Posted payment lines that are marked against some invoices, by the invoice's number."""
+        marked = list(
+            self._entities.among(PAYMENT_LINES, "MarkedInvoice", numbers, orderby="JournalBatchNumber,LineNumber")
+        )
+        posted = self._posted_journals([text(row, "JournalBatchNumber") for row in marked])
+        found: dict[str, list[Row]] = defaultdict(list)
+        for row in marked:
+            if text(row, "JournalBatchNumber") in posted:
+                found[text(row, "MarkedInvoice")].append(row)
+        return found
+
+    def _posted_journals(self, names: Sequence[str]) -> set[str]:
+        headers = self._entities.among(PAYMENT_HEADERS, "JournalBatchNumber", sorted(set(names)))
+        return {text(row, "JournalBatchNumber") for row in headers if is_yes(row, "IsPosted")}
+
+    def _identifiers(self, numbers: Sequence[str]) -> dict[str, str]:
+        """The identifiers of free text invoices by their numbers."""
+        wanted = sorted({number for number in numbers if number and number != assumptions.UNPOSTED})
+        rows = self._entities.among(HEADERS, "FreeTextNumber", wanted)
+        return {text(row, "FreeTextNumber"): text(row, "InvoiceIdentifier") for row in rows}
+
+    def _hours(self, transactions: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Which of our lines became some project transactions: our key and the line's number, by the transaction."""
+        found = {}
+        for row in self._entities.among("JournalTrans", "TransactionID", transactions):
+            key = bodies.found_key(row, self._account, bodies.TIME)
+            found[text(row, "TransactionID")] = {"key": key, "number": bodies.line_number(row)}
+        return found
+
+
+def is_posted(header: Row | Mapping[str, Any]) -> bool:
+    """Whether a free text invoice is posted, and so has a number."""
+    return is_yes(header, "IsPosted") or text(header, "FreeTextNumber") not in ("", assumptions.UNPOSTED)

@@ -1,0 +1,120 @@
+"""Dynamics 365 Finance: master data, invoices and payments out, approved time into project hour journals, expenses as expenses.
+
+A connection is one company, whose `dataAreaId` is its realm. Journals are posted there, by people or a batch job: what we wrote
+is accepted, and posted when we read that it is. Everything that Microsoft's documents leave open is in `assumptions.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from integrations.connectors.dynamicsfinance import assumptions, bodies, mapping, refusals, streams
+from integrations.connectors.dynamicsfinance.entities import Entities
+from integrations.connectors.dynamicsfinance.journals import Journals
+from integrations.connectors.dynamicsfinance.settings import SETTINGS
+from integrations.errors import ConnectorError, Unauthorised
+from integrations.http import Http, entra, plain
+from integrations.http.odata import quoted, text
+from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
+from portal.records import CanonicalRecord, DocumentKind, Posting, Receipt, StatementLine
+
+
+class DynamicsFinanceConnector:
+    """One company. `base_url` is the environment, such as https://contoso.operations.dynamics.com; the realm its `dataAreaId`."""
+
+    name = "dynamicsfinance"
+    hosts = ("operations.dynamics.com", "cloudax.dynamics.com")
+    settings = SETTINGS
+    streams = tuple(streams.STREAMS)
+    tombstones = True  # what has transactions cannot be deleted there, and nothing else is missed
+    why_untold = "Dynamics 365 Finance gives us master data and takes no message about it."
+
+    def __init__(self, account: Account, http: Http) -> None:
+        self.account = account
+        self.http = http
+        self._own = refusals.own_patterns(account.settings.get("refusals") or ())
+        self._reader = streams.Reader(account, http, self._own)
+        self._journals = Journals(account, http, self._own)
+        self.capabilities = Capabilities(
+            batch_size=max(1, min(int(account.setting("batch_size", SETTINGS)), 5000)),
+            concurrency=1,  # one writer, so that a key which was looked for is not written meanwhile
+            upsert=False,
+            expenses=bool(account.setting("expenses", SETTINGS)),
+            upstream_timeout=assumptions.UPSTREAM_TIMEOUT,
+            books_within=3600.0 * float(account.setting("posts_within_hours", SETTINGS)),
+            memo_limit=bodies.memo_limit(account),
+            hours_tolerance=assumptions.HOURS_TOLERANCE,
+        )
+        entra.sign_in(account, http, account.base_url.rstrip("/"))
+
+    def check(self) -> str:
+        """Find the company, and the journals that wait in it."""
+        entities = Entities(self.account, self.http, self._own)
+        wanted = f"LegalEntityId eq {quoted(self.account.realm)}"
+        found = list(entities.rows("LegalEntities", wanted, shared=True, select="LegalEntityId,Name"))
+        if not found:
+            seen = entities.rows("LegalEntities", shared=True, select="LegalEntityId")
+            known = ", ".join([text(row, "LegalEntityId") for row in seen][:10]) or "none"
+            missing = self.account.realm or "(no realm)"
+            raise Unauthorised(f"There is no company {missing}; this application sees {known}.")
+        waiting, journal = self._journals.look(), self.account.setting("journal", SETTINGS)
+        name = text(found[0], "Name")
+        return f"Dynamics 365 Finance answers for {name}; {waiting} journals of {journal} wait to be posted there."
+
+    def pull(self, stream: str, since: str | None) -> Iterator[Page]:
+        """A whole set, its rows with the moment since when they look so."""
+        return self._reader.pull(stream, since)
+
+    def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
+        """A record as it is now; empty when it is gone."""
+        return self._reader.one(hint.stream, hint.external_id)
+
+    def present(self, stream: str, start: date, end: date) -> Iterator[str]:
+        """The keys of everything in a stream; nothing in it has a work date, so the range does not narrow it."""
+        del start, end
+        return self._reader.identities(stream)
+
+    def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
+        """Nothing is believed: no proof is documented that a business event bears."""
+        del headers, body
+        raise Unauthorised(
+            "Dynamics 365 Finance sends no message that proves who sent it; its sets are read by schedule."
+        )
+
+    def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
+        """Translate one row."""
+        return mapping.records(record, self.account)
+
+    def body(self, posting: Posting) -> Any:
+        """The journal line or the expense that a posting becomes; where in a journal is seen when it is written."""
+        told = bodies.hours if posting.kind is DocumentKind.TIME else bodies.expense
+        return plain(told(posting, self.account))
+
+    def push(self, postings: Sequence[Posting]) -> Sequence[Receipt | ConnectorError]:
+        """Write postings after a look for their keys: what stands there already is receipted and not sent."""
+        outcomes: dict[str, Receipt | ConnectorError] = {}
+        sendable: list[Posting] = []
+        for posting in postings:
+            refused = bodies.objection(posting, self.account)
+            if refused is not None:
+                outcomes[posting.key] = refused
+            else:
+                sendable.append(posting)
+        if sendable:
+            held = self._journals.held([posting.key for posting in sendable])
+            outcomes |= {key: Receipt(key=key, number=line.number, raw=line.raw) for key, line in held.items()}
+            missing = [posting for posting in sendable if posting.key not in held]
+            outcomes |= self._journals.write_hours([p for p in missing if p.kind is DocumentKind.TIME])
+            outcomes |= self._journals.write_expenses([p for p in missing if p.kind is DocumentKind.EXPENSE])
+        return [outcomes[posting.key] for posting in postings]
+
+    def find(self, keys: Sequence[str]) -> Mapping[str, StatementLine]:
+        """What stands under our keys, posted or not."""
+        return self._journals.held(keys)
+
+    def statement(self, start: date, end: date, entity: str = "") -> Iterator[StatementLine]:
+        """Everything posted in the closed range. The company is the entity."""
+        del entity
+        return self._journals.booked(start, end)

@@ -1,0 +1,168 @@
+"""Master data and bills by OData: which set each stream reads, and how a row that changed is known.
+
+Sets have no time of change that could be asked for, so each reading reads one whole, in the order of its keys, and says with the
+size that the set itself states how much there is. What differs from the last reading has a later revision; the rest keeps the one
+that it has.
+Deletions are not told: what has transactions cannot be deleted there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from integrations.connectors.dynamicsfinance import bills, refusals
+from integrations.connectors.dynamicsfinance.entities import Entities
+from integrations.connectors.dynamicsfinance.memory import Memory, Reading, shown
+from integrations.connectors.dynamicsfinance.settings import SETTINGS
+from integrations.errors import Malformed
+from integrations.http import Http, Response, plain
+from integrations.http.odata import Row, quoted
+from integrations.protocol import Account, Page, SourceRecord
+
+INVOICES, PAYMENTS = "invoices", "payments"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What a stream reads: the set, how a row is known, and what of it may leave the vendor (empty: everything)."""
+
+    name: str
+    path: str
+    key: tuple[str, ...]
+    select: str = ""
+    is_shared: bool = False  # whether the set belongs to no company
+
+
+_PEOPLE = "PersonnelNumber,Name,WorkerStatus,PrimaryContactEmail,OriginalHireDateTime"  # and nothing private
+_CUSTOMERS = (
+    "dataAreaId,CustomerAccount,OrganizationName,PersonFirstName,PersonLastName,SalesCurrencyCode,TaxExemptNumber,"
+    "OnHoldStatus,InvoiceAccount,PartyType"
+)
+STREAMS: Mapping[str, Stream] = {
+    stream.name: stream
+    for stream in (
+        Stream("periods", "FiscalPeriods", ("FiscalYear", "PeriodName"), is_shared=True),
+        Stream("cost_centres", "FinancialDimensionValues", ("DimensionValue",), is_shared=True),
+        Stream("customers", "CustomersV3", ("CustomerAccount",), _CUSTOMERS),
+        Stream("projects", "ProjectsV2", ("ProjectId",)),
+        Stream("tasks", "ProjectTasks", ("ProjectId", "TaskId")),
+        Stream("employees", "Workers", ("PersonnelNumber",), _PEOPLE, is_shared=True),
+        Stream(INVOICES, "FreeTextInvoiceHeaders", ("InvoiceIdentifier",)),
+        Stream(PAYMENTS, "CustomerPaymentJournalLines", ("JournalBatchNumber", "LineNumber")),
+    )
+}
+
+
+class Reader:
+    """The streams of one company."""
+
+    def __init__(self, account: Account, http: Http, own: Sequence[refusals.Pattern]) -> None:
+        self._account = account
+        self._entities = Entities(account, http, own)
+        self._bills = bills.Bills(account, self._entities)
+
+    def pull(self, name: str, since: str | None) -> Iterator[Page]:
+        """A whole set in the order of its keys. The cursor comes with its last page: a part of a set says nothing of the rest."""
+        stream, before = stream_of(name), Memory.of(since)
+        reading: Reading | None = None
+        total: int | None = None
+        for rows, answer, more in self._pages(stream, self._wanted(stream), counted=True):
+            reading = reading or Reading(before, answer.answered_at)
+            total = answer.body.get("@odata.count", total)
+            payloads = self._payloads(stream, rows)
+            left_out = len(rows) - len(payloads)
+            total = None if total is None else max(0, total - left_out)
+            records = [record(stream, row, payload, reading) for row, payload in payloads]
+            yield Page(records=records, cursor=None if more else reading.memory().text(), last=not more, total=total)
+
+    def one(self, name: str, key: str) -> list[SourceRecord]:
+        """One record as it is now; empty when it is gone."""
+        stream = stream_of(name)
+        parts = key.split("/", len(stream.key) - 1)
+        if len(parts) < len(stream.key):
+            return []
+        wanted = " and ".join(
+            f"{field} eq {part if field in _NUMBERS else quoted(part)}"
+            for field, part in zip(stream.key, parts, strict=True)
+        )
+        both = " and ".join(part for part in (self._wanted(stream), wanted) if part)
+        reading = Reading(Memory(), datetime.now(UTC))
+        return [
+            record(stream, row, payload, reading)
+            for rows, _, _ in self._pages(stream, both)
+            for row, payload in self._payloads(stream, rows)
+        ]
+
+    def identities(self, name: str) -> Iterator[str]:
+        """The keys of everything that a stream holds."""
+        stream = stream_of(name)
+        for rows, _, _ in self._pages(stream, self._wanted(stream)):
+            yield from (key_of(stream, row) for row in rows)
+
+    def _pages(
+        self, stream: Stream, wanted: str, *, counted: bool = False
+    ) -> Iterator[tuple[list[Row], Response, bool]]:
+        return self._entities.pages(
+            stream.path,
+            wanted,
+            shared=stream.is_shared,
+            orderby=",".join(stream.key),
+            select=stream.select,
+            counted=counted,
+        )
+
+    def _wanted(self, stream: Stream) -> str:
+        """What of a set is ours: one calendar, one dimension, the bills since a day."""
+        first = str(self._account.settings.get("bills_from") or "")
+        match stream.name:
+            case "periods":
+                return f"Calendar eq {quoted(str(self._account.setting('calendar', SETTINGS)))}"
+            case "cost_centres":
+                return f"FinancialDimension eq {quoted(str(self._account.setting('cost_centre_dimension', SETTINGS)))}"
+            case "invoices" if first:
+                return f"InvoiceDate ge {first}T00:00:00Z"
+            case "payments" if first:
+                return f"TransactionDate ge {first}T00:00:00Z"
+        return ""
+
+    def _payloads(self, stream: Stream, rows: Sequence[Row]) -> list[tuple[Row, Any]]:
+        """Each row with what is filed of it: itself, or a bill with all that belongs to it. Unposted payments are left out."""
+        if stream.name == INVOICES:
+            return self._bills.invoices(rows)
+        if stream.name == PAYMENTS:
+            return self._bills.payments(rows)
+        if stream.name == "cost_centres":  # of this company, or of all
+            rows = [row for row in rows if row.get("LegalEntityId") in ("", None, self._account.realm)]
+        return [(row, shown(row)) for row in rows]
+
+
+_NUMBERS = ("InvoiceIdentifier", "LineNumber")
+
+
+def stream_of(name: str) -> Stream:
+    """A stream by name; raises Malformed."""
+    if name not in STREAMS:
+        raise Malformed(f"Dynamics 365 Finance has no stream “{name}”; its streams are {', '.join(STREAMS)}.")
+    return STREAMS[name]
+
+
+def record(stream: Stream, row: Row, payload: Any, reading: Reading) -> SourceRecord:
+    """A row as the inbox files it."""
+    key, stored = key_of(stream, row), plain(payload)
+    return SourceRecord(stream=stream.name, external_id=key, revision=reading.saw(key, stored), payload=stored)
+
+
+def key_of(stream: Stream, row: Row) -> str:
+    """How a row is known. Raises Malformed."""
+    try:
+        return "/".join(_written(row[name]) for name in stream.key)
+    except KeyError as missing:
+        raise Malformed(f"A row of {stream.path} has no {missing}.") from None
+
+
+def _written(value: Any) -> str:
+    """A key as text; a number without the zeros behind its point."""
+    return f"{value.normalize():f}" if hasattr(value, "normalize") else str(value)
