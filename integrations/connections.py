@@ -14,6 +14,7 @@ from integrations import breaker, registry, wake
 from integrations.errors import ConnectorError
 from integrations.models import Breaker, Run, Stream
 from integrations.outbox import causes
+from integrations.protocol import Account
 from portal import audit
 from portal.history import update_each_with_reason
 from portal.models import Connection, User
@@ -49,6 +50,19 @@ def test(connection: Connection, user: User) -> Tested:
             after={"answers": tested.is_good, "sentence": tested.sentence},
         )  # fmt: skip
     return tested
+
+
+def try_out(connector: str, told: Account) -> Tested:
+    """Prove that an account answers before it is a connection; nothing is written, and nothing of it is kept.
+
+    Calls the vendor: not to be used inside a transaction.
+    """
+    try:
+        return Tested(True, registry.built(registry.connector_type(connector), told).check())
+    except ConnectorError as failure:
+        return Tested(False, f"{type(failure).__name__}: {failure}")
+    except registry.UnknownConnector as unknown:
+        return Tested(False, str(unknown))
 
 
 def _tell_breaker(connection: Connection, error: ConnectorError | None) -> None:

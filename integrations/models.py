@@ -328,3 +328,20 @@ class Settlement(models.Model):
     def is_open(self) -> bool:
         """Whether it still waits for the second person."""
         return self.confirmed_at is None and self.dropped_at is None
+
+
+class KeptSecret(models.Model):
+    """A credential that a person typed, sealed for one connection and name. It is replaced by another, never changed or shown."""
+
+    connection_code = models.CharField(max_length=60)  # of a connection that may not stand yet
+    name = models.CharField(max_length=60)
+    sealed = models.TextField()
+    key_id = models.CharField(max_length=16)  # which key of the ring opens it
+    kept_by = models.ForeignKey("portal.User", models.PROTECT, related_name="+")
+    kept_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.connection_code}"

@@ -51,7 +51,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One setting that a connector declares; the form and the loader follow from it."""
+    """One setting that a connector declares; the form and the loader follow from it.
+
+    A `default` that is a table makes a setting one of our words to theirs, one that is a list a list; `long` is a text of several
+    lines.
+    """
 
     name: str
     label: str
@@ -60,6 +64,7 @@ class Setting:
     secret: bool = False
     default: Any = None
     choices: tuple[str, ...] = ()
+    long: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

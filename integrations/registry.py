@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from django.conf import settings
 
+from integrations import vault
 from integrations.errors import Unauthorised
 from integrations.http import Http
 from integrations.protocol import Account, Biller, ConnectorType, Receiver, Recipient, Source, Target
@@ -111,15 +112,25 @@ def credential_problem(connection: Connection, name: str) -> str:
 
 
 def _build(connection: Connection) -> Source | Receiver:
-    kind = connector_type(connection.connector)
-    told = account(connection)
+    return built(connector_type(connection.connector), account(connection))
+
+
+def built(kind: ConnectorType, told: Account) -> Source | Receiver:
+    """A connector for an account that may not stand yet."""
     hosts = (*getattr(kind, "hosts", ()), *settings.VENDOR_HOSTS)
     http = Http(told, hosts=hosts, allow_loopback=settings.ALLOW_LOOPBACK, rate=getattr(kind, "rate", None))
     return kind(told, http)
 
 
 def _secret(connection: Connection, name: str, place: Mapping[str, Any]) -> str:
-    """One credential, read from the environment variable or the file that is named for it; its value is never told."""
+    """One credential, read from where its place names it: kept here, in the environment or a file; its value is never told."""
+    if number := place.get("stored"):
+        try:
+            return vault.read(number, connection.code, name)
+        except vault.Sealed as closed:
+            raise Unauthorised(
+                f"Credential {name!r} of connection {connection.code} cannot be opened: {closed}."
+            ) from None
     if variable := place.get("env"):
         value = os.environ.get(variable, "")
         where = f"environment variable {variable}"
@@ -133,7 +144,7 @@ def _secret(connection: Connection, name: str, place: Mapping[str, Any]) -> str:
             ) from None
     else:
         raise Unauthorised(
-            f"Credential {name!r} of connection {connection.code} names neither an environment variable nor a file."
+            f"Credential {name!r} of connection {connection.code} names no secret kept here, no environment variable and no file."
         )
     if not value:
         raise Unauthorised(

@@ -34,11 +34,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(name="user", label="SFTP user", help="For an address that begins with sftp://."),
     Setting(
         name="host_key",
+        long=True,
         label="Host key of the SFTP server",
         help="As in known_hosts (“ssh-ed25519 AAAA…”) or as a fingerprint (“SHA256:…”); one per line while it is changed.",
     ),
     Setting(
         name="private_key",
+        long=True,
         label="Private key",
         secret=True,
         help="OpenSSH or PEM without a password; Ed25519, EC, RSA.",

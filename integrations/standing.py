@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Min, Q
 from django.utils import timezone
 
-from integrations import registry, windows
+from integrations import registry, vault, windows
 from integrations.errors import ConnectorError
 from integrations.models import Breaker, Run, Stream
-from integrations.protocol import Capabilities, Setting
+from integrations.protocol import Account, Capabilities, Setting, Target
 from portal import figures
 from portal.models import Connection, LedgerState, State
 
@@ -135,8 +135,7 @@ def credentials(connection: Connection) -> list[Credential]:
     labels = {setting.name: setting.label for setting in _settings(connection) if setting.secret}
     found = []
     for name, place in connection.credentials.items():
-        kind, where = next(iter(place.items()), ("", ""))
-        said = {"env": f"environment variable {where}", "file": f"file {where}"}.get(kind, "nowhere")
+        said = vault.said(place, connection.code, name)
         problem = registry.credential_problem(connection, name)
         found.append(Credential(name, labels.get(name, name.replace("_", " ").capitalize()), said, problem))
     declared = [setting for setting in _settings(connection) if setting.secret and setting.required]
@@ -169,6 +168,38 @@ def why_untold(source: Connection) -> str:
         return str(getattr(registry.connector_type(source.connector), "why_untold", ""))
     except registry.UnknownConnector as unknown:
         return str(unknown)
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What a connector can be, reads and takes, for a person who chooses one."""
+
+    name: str
+    title: str
+    halves: tuple[str, ...]  # source, target, recipient, biller
+    streams: tuple[str, ...]  # in words
+    takes: tuple[str, ...]  # kinds of master data
+    cannot: tuple[str, ...]  # sentences
+
+
+def offered(name: str) -> Offered:
+    """A connector by what it declares, without an account. Raises UnknownConnector."""
+    kind = registry.connector_type(name)
+    halves = tuple(
+        half
+        for half, verb in (("source", "pull"), ("target", "push"), ("recipient", "publish"), ("biller", "make_draft"))
+        if hasattr(kind, verb)
+    )
+    takes = tuple(str(one) for one in getattr(kind, "publishes", ()))
+    sentences = []
+    if "source" in halves and not getattr(kind, "tombstones", True):
+        sentences.append("It does not tell what was deleted; the ids of open periods are compared every night.")
+    if "source" in halves and (why := str(getattr(kind, "why_untold", ""))):
+        sentences.append(why)
+    if "target" in halves and isinstance(built := registry.built(kind, Account(code=name, base_url="")), Target):
+        sentences.extend(_target_cannot(built.capabilities))
+    streams = tuple(stream.replace("_", " ").replace("-", " ") for stream in getattr(kind, "streams", ()))
+    return Offered(name, str(getattr(kind, "title", name.capitalize())), halves, streams, takes, tuple(sentences))
 
 
 def cannot(connection: Connection) -> list[str]:

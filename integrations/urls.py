@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from integrations import standing, webhooks
-from integrations.views import connections, doors, entries, inbox, lateness, published, runs, uploads, work
+from integrations.views import connecting, connections, doors, entries, inbox, lateness, published, runs, uploads, work
 from portal.screens import NavItem
 
 NAVIGATION = (
@@ -41,6 +41,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<int:pk>/", runs.RunScreen.as_view(), name="run"),
     path("streams/<int:pk>/", runs.StreamScreen.as_view(), name="stream"),
     path("connections/", connections.ConnectionsScreen.as_view(), name="connections"),
+    path("connections/new/", connecting.ChooseScreen.as_view(), name="connection_choose"),
+    path("connections/new/<slug:connector>/", connecting.ConnectScreen.as_view(), name="connection_new"),
+    path("connections/<slug:code>/edit/", connecting.ReconnectScreen.as_view(), name="connection_edit"),
     path("connections/<slug:code>/", connections.ConnectionScreen.as_view(), name="connection"),
     path("uploads/", uploads.UploadsScreen.as_view(), name="uploads"),
     path("uploads/new/", uploads.NewUploadScreen.as_view(), name="upload_new"),

@@ -6,8 +6,11 @@ loopback, plain HTTP, a key of its own in var/. DEBUG=1 is for work on the code 
 
 from __future__ import annotations
 
+import base64
+import os
 import secrets
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -39,8 +42,23 @@ def _demo_secret() -> str:
     return path.read_text()
 
 
+def _demo_ring() -> list[str]:
+    """A trial's own key for kept secrets, made once by whichever process is first."""
+    path = VAR_DIR / "secret_ring"
+    if not path.exists():
+        VAR_DIR.mkdir(parents=True, exist_ok=True)
+        made = path.with_suffix(f".{secrets.token_hex(8)}")
+        made.touch(mode=0o600)
+        made.write_bytes(base64.urlsafe_b64encode(secrets.token_bytes(32)))
+        with suppress(FileExistsError):
+            os.link(made, path)
+        made.unlink()
+    return [path.read_text()]
+
+
 SECRET_KEY: str = env.str("SECRET_KEY", default="") or (_demo_secret() if LOCAL else "")
 SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", default=[])
+SECRET_RING: list[str] = env.list("TIEOUT_SECRET_RING", default=[]) or (_demo_ring() if LOCAL else [])
 ALLOWED_HOSTS: list[str] = env.list(
     "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", "testserver"] if LOCAL else []
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -57,5 +59,18 @@ def _unsafe_values() -> Iterator[tuple[int, str]]:
     insecure = [
         origin for origin in settings.CSRF_TRUSTED_ORIGINS if not origin.startswith("https://") or "*" in origin
     ]
+    for place, key in enumerate(settings.SECRET_RING, 1):
+        if not _is_ring_key(key):
+            yield (
+                8,
+                f"Key {place} of TIEOUT_SECRET_RING is not 32 bytes in base64; manage.py rotate_secrets --new makes one.",
+            )
     if insecure:
         yield 7, f"CSRF_TRUSTED_ORIGINS holds {insecure}; each origin must be exact and start with https://."
+
+
+def _is_ring_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key, altchars=b"-_", validate=True)) == 32
+    except (binascii.Error, ValueError):
+        return False

@@ -24,7 +24,7 @@ from portal.models import Connection, MasterChange
 EVERY_SECONDS = 900
 _CODE = re.compile(r"[A-Za-z0-9_-]+")
 _NESTED = {"streams", "maintenance"}
-_ROLES = ("source", "target", "recipient", "biller")
+ROLES = ("source", "target", "recipient", "biller")
 
 
 def _code(value: Any) -> str:
@@ -34,7 +34,7 @@ def _code(value: Any) -> str:
 
 
 def _roles(value: Any) -> list[str]:
-    if not isinstance(value, list) or not value or set(value) - set(_ROLES):
+    if not isinstance(value, list) or not value or set(value) - set(ROLES):
         raise Unreadable('is not a list of roles; expected some of ["source", "target", "recipient", "biller"].')
     return [str(role) for role in value]
 
@@ -48,7 +48,7 @@ def _table(value: Any) -> dict[str, Any]:
 
 def _give_roles(load: Load, row: Row) -> None:
     if row.has("roles"):
-        row.sets |= {f"is_{role}": role in row.values["roles"] for role in _ROLES}
+        row.sets |= {f"is_{role}": role in row.values["roles"] for role in ROLES}
 
 
 TABLE = Table(
@@ -93,7 +93,7 @@ TABLE = Table(
 )
 
 
-def _make_due(load: Load, rows: Sequence[Row]) -> None:
+def make_due(load: Load, rows: Sequence[Row]) -> None:
     """A new stream, or one whose schedule changed, is due at once; one that is read by hand never by itself."""
     for row in rows:
         every = row.will_be("every_seconds", Stream)
@@ -125,7 +125,7 @@ STREAMS = Table(
     ),
     key=("connection", "name"),
     lookup=("connection__code", "name"),
-    check=_make_due,
+    check=make_due,
 )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
-from integrations import registry, sftp
+from integrations import registry, sftp, vault
 from integrations.configuration.document import shown
 from integrations.connectors.files import options
 from integrations.connectors.files.places import is_remote, path_of
@@ -149,6 +149,9 @@ def _check_credentials(load: Load, row: Row, kind: ConnectorType, given: Mapping
         if name not in secrets and _ROTATED.sub("", name) not in secrets:
             expected = ", ".join(secrets) or "none"
             load.problem(row, f"credentials.{name}", "", f"is not a secret of {kind.name}; it has {expected}.")
+        elif isinstance(where, Mapping) and set(where) == {"stored"}:
+            if vault.find(where["stored"], str(row.values["code"]), name) is None:
+                load.problem(row, f"credentials.{name}", "", "is not kept here for this connection; type it once more.")
         elif (wrong := lies_nowhere(where)) is not None:
             load.problem(row, f"credentials.{name}", "", wrong)
         elif (absent := not_there_yet(where)) is not None:

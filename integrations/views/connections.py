@@ -131,12 +131,17 @@ class ConnectionsScreen(ListScreen):
     caption = "Connections and how they fare"
     empty = Empty(
         "No connection yet",
-        "Connections are configuration: write them in a TOML file and run manage.py configure FILE.toml.",
+        "Add one here, or write it in a TOML file and run manage.py configure FILE.toml.",
     )
 
     def headline(self) -> str:
         """What a connection is."""
         return "One account at one vendor each. A connection that fails stops only what goes through it."
+
+    def buttons(self) -> list[tuple[str, str]]:
+        """Adding one, for those who may."""
+        may = self.request.user.roles() & CONFIGURERS  # type: ignore[union-attr]
+        return [("New connection", reverse("connection_choose"))] if may else []
 
     def tiles(self) -> list[Tile]:
         """How many are well, failing, paused, and how much waits."""
@@ -197,6 +202,7 @@ class ConnectionScreen(DetailScreen):
             planned=_windows(list(connection.maintenance_windows.all())),
             next_window=windows.next_start(connection.maintenance_windows.all(), now),
             credentials=standing.credentials(connection),
+            may_configure=bool(roles_in(self.request.user, connection.entity_id) & CONFIGURERS),
             may_operate=bool(roles_in(self.request.user, connection.entity_id) & OPERATORS),
             cannot=standing.cannot(connection),
             refused=refused,

@@ -11,8 +11,9 @@ from portal.models.access import Scope, ScopedQuerySet
 class Connection(models.Model):
     """One account at one vendor, reached by one connector, for one legal entity or shared by several.
 
-    Credentials are never stored: `credentials` names, for each secret of the connector, the environment variable or the
-    file that holds it, as {"token": {"env": "HARVEST_TOKEN"}} or {"token": {"file": "/run/secrets/harvest"}}.
+    Credentials are never stored here: `credentials` names, for each secret of the connector, where it lies, as
+    {"token": {"env": "HARVEST_TOKEN"}}, {"token": {"file": "/run/secrets/harvest"}} or {"token": {"stored": 7}}, a secret that
+    was typed and is kept sealed.
     """
 
     code = models.SlugField(max_length=60, unique=True)

@@ -7,8 +7,9 @@ the import tables, so that a file, a form and a change set speak alike.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from django.db import models
@@ -30,6 +31,7 @@ from reconciliation.changes import tables
 
 EVERY: int | None = None  # stands for all entities: a record that belongs to none is shared
 ADMINS = frozenset({GrantRole.ADMIN})
+HIGHER = ("integrations",)  # by name only
 Touched = dict[int, set[int | None]]  # record to the entities that it touches
 
 Entities = Callable[[Collection[int]], Touched]
@@ -113,11 +115,19 @@ def _kind(code: str, label: str, table: Table, *paths: str, **more: Any) -> Kind
     return Kind(code=code, label=label, table=table, entities=entities, **more)
 
 
+def _of_higher_apps() -> Iterator[Kind]:
+    """What the higher apps have governed, as they name it in `GOVERNED` of their `governed` module."""
+    for app in HIGHER:
+        for code, label, table, entities in import_module(f"{app}.governed").GOVERNED:
+            yield _kind(code, label, table, entities=entities, proposers=access.CONFIGURERS)
+
+
 ROUTES = tables.routes()
 
 KINDS: tuple[Kind, ...] = (
     _kind("entity", "Legal entity", tables.entities(), "pk"),
     _kind("period", "Accounting period", groups.PERIODS, "entity_id", since="starts_on", until="ends_on"),
+    *_of_higher_apps(),
     _kind("cost_centre", "Cost centre", groups.COST_CENTRES, "entity_id"),
     _kind("customer", "Customer", customers.CUSTOMERS, "entity_id", ends="active_to"),
     _kind("contract", "Contract", customers.CONTRACTS, "entity_id", ends="ends_on"),

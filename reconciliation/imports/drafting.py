@@ -20,7 +20,9 @@ from reconciliation.models import ChangeSet, ColumnChoice, MasterImport
 
 State = MasterImport.State
 OPEN = (State.MATCHING, State.CHECKED)
-KINDS = tuple(kind for kind in changes.KINDS if kind.code not in ("route", "grant"))  # what files bring
+KINDS = tuple(
+    kind for kind in changes.KINDS if kind.code not in ("connection", "stream", "route", "grant")
+)  # what files bring
 
 
 def remembered(kind: str) -> dict[str, str]:

@@ -37,7 +37,8 @@ def sign_in(page: Page, site: str, person: User) -> None:
 def screens(firm: Operations) -> list[str]:
     return [
         "/", "/inbox/", f"/inbox/{firm.failed.pk}/", "/runs/", f"/runs/{firm.run.pk}/", f"/streams/{firm.stream.pk}/",
-        "/connections/", "/connections/erp/", "/connections/tracker-de/", "/uploads/", "/uploads/new/",
+        "/connections/", "/connections/new/", "/connections/new/netsuite/", "/connections/tracker-de/edit/",
+        "/connections/erp/", "/connections/tracker-de/", "/uploads/", "/uploads/new/",
         f"/uploads/{firm.upload.pk}/", "/reconciliation/", f"/reconciliation/{firm.comparison.pk}/",
         f"/reconciliation/{firm.comparison.pk}/sheet/", f"/reconciliation/periods/{firm.period.pk}/", "/audit/",
         "/audit/verify/", "/master/rate/", "/master/crosswalk/", f"/history/connection/{firm.source.pk}/",

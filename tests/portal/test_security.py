@@ -215,6 +215,7 @@ ROWS: dict[str, Arguments] = {
     "stream": lambda s: {"pk": s.stream.pk},
     "published_record": lambda s: {"pk": s.published.pk},
     "connection": lambda s: {"code": s.source.code},
+    "connection_edit": lambda s: {"code": s.source.code},
     "upload": lambda s: {"pk": s.upload.pk},
     "upload_file": lambda s: {"pk": s.upload.pk},
     "reconciliation_run": lambda s: {"pk": s.comparison.pk},
@@ -255,6 +256,7 @@ API_ROWS: dict[str, Callable[[Any], int]] = {
 # Addresses with arguments that name no row of an entity.
 NO_ROWS: dict[str, dict[str, str]] = {
     "master": {"model": "project"},  # a list, scoped by its queryset
+    "connection_new": {"connector": "harvest"},  # what a connector declares
 }
 # Addresses that are no page of a signed-in person, and why.
 NO_PAGE: dict[str, str] = {
@@ -387,7 +389,7 @@ def test_nobody_who_is_not_signed_in_sees_a_page(site: Any) -> None:
 def made_up(client: Client, method: str, name: str, arguments: dict[str, Any]) -> int:
     """How the site answers for a row that nobody has."""
     nowhere = {key: 999_999_999 if isinstance(value, int) else value for key, value in arguments.items()}
-    nowhere = {**nowhere, "code": "nowhere"} if name == "connection" else nowhere
+    nowhere = {**nowhere, "code": "nowhere"} if name in ("connection", "connection_edit") else nowhere
     status: int = getattr(client, method)(reverse(name, kwargs=nowhere)).status_code
     return status
 

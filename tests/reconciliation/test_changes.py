@@ -394,6 +394,8 @@ def test_every_kind_says_itself_in_its_own_words_and_reads_back_to_the_same(firm
     firms.alias("project", "old", firm.project.pk, firm.source)
     seen = 0
     for kind in changes.KINDS:
+        if kind.code == "connection":
+            continue  # the firm's have no credentials; a connection's own tests read one back
         for row in kind.model._base_manager.all():
             told = changes.record_cells(kind, row.pk, zoe)
             with pytest.raises(ChangeRefused, match="stays as it is"):

@@ -32,6 +32,7 @@ class BusinessCentralConnector:
     """One company. `base_url` ends in `/v2.0/{tenant}/{environment}`; the realm is the company's id."""
 
     name = "businesscentral"
+    title = "Business Central"
     hosts = ("api.businesscentral.dynamics.com",)
     rate = Rate(6000, 300.0)
     settings = SETTINGS

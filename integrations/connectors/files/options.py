@@ -65,12 +65,16 @@ READING: tuple[Setting, ...] = (
     ),
     Setting(
         name="time_columns",
+        long=True,
         label="Columns of time files",
         help="Our field to the file's heading, as a table or one “field = Heading” per line. Without it the headings "
         "are our field names.",
     ),
     Setting(
-        name="expense_columns", label="Columns of expense files", help="As for time files, with amount and category."
+        name="expense_columns",
+        long=True,
+        label="Columns of expense files",
+        help="As for time files, with amount and category.",
     ),
     Setting(
         name="encoding",
@@ -118,6 +122,7 @@ READING: tuple[Setting, ...] = (
     ),
     Setting(
         name="status_words",
+        long=True,
         label="Words of the status column",
         help="The file's word to ours, as a table or one “Word = approved” per line.",
     ),

@@ -49,6 +49,7 @@ class NetSuiteConnector:
     """One NetSuite account."""
 
     name = "netsuite"
+    title = "NetSuite"
     hosts = ("suitetalk.api.netsuite.com",)
     streams = tuple(streams.STREAMS)
     tombstones = True

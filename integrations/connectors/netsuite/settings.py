@@ -16,6 +16,7 @@ SETTINGS = (
     Setting(name="certificate_id", label="Certificate id", help="Of the uploaded certificate; OAuth 2.0."),
     Setting(
         name="private_key",
+        long=True,
         label="Private key",
         help="PEM without a password, RSA (signs PS256) or EC (ES256, ES384, ES512); OAuth 2.0.",
         secret=True,

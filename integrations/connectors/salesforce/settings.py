@@ -15,7 +15,9 @@ SETTINGS = (
     ),
     Setting(name="client_id", label="Consumer key", required=True),
     Setting(name="client_secret", label="Consumer secret", secret=True, help="For client credentials."),
-    Setting(name="private_key", label="Private key", secret=True, help="PEM, RSA, without a password; for JWT."),
+    Setting(
+        name="private_key", long=True, label="Private key", secret=True, help="PEM, RSA, without a password; for JWT."
+    ),
     Setting(name="username", label="User name", help="Of the user whom a JWT stands for."),
     Setting(
         name="audience",

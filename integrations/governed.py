@@ -1,0 +1,100 @@
+"""What of the connections is changed by a change set, as a person's form or file would write it.
+
+The rule here: a connection is checked against what its connector declares, by the same words whoever writes it. One that is
+shared by all entities is changed only by those who may do so in each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from integrations import registry
+from integrations.configuration import declared
+from integrations.configuration.connections import ROLES, STREAMS, TABLE, make_due
+from integrations.models import Stream
+from portal.importing import cells
+from portal.importing.load import Load
+from portal.importing.tables import Column, Row
+from portal.models import Connection, LegalEntity
+
+TAKEN = frozenset({"new"})  # parts of addresses
+
+
+def _give_roles(_load: Load, row: Row) -> None:
+    row.values["roles"] = [role for role in ROLES if row.values.get(role)]
+
+
+def _check(load: Load, rows: Sequence[Row]) -> None:
+    for row in rows:
+        if not row.values["roles"]:
+            load.problem(
+                row,
+                "source",
+                "",
+                "brings nothing and takes nothing; it is a source, a target, a recipient, a biller or several.",
+            )
+        if row.values["code"] in TAKEN:
+            load.problem(row, "code", row.values["code"], "is a word of this site; take another code.")
+    declared.check(load, [row for row in rows if not row.is_bad])
+
+
+def _column(column: Column) -> Sequence[Column]:
+    if column.name == "roles":
+        helps = {
+            "source": "hours, expenses or master data come from it",
+            "target": "hours and expenses are booked there",
+            "recipient": "it is told master data and how bills stand",
+            "biller": "invoice drafts are handed to it",
+        }
+        return [Column(name=role, sets=f"is_{role}", parse=cells.flag, empty=False, help=helps[role]) for role in ROLES]
+    return [replace(column, parse=cells.table) if column.name in ("settings", "credentials") else column]
+
+
+CONNECTIONS = replace(
+    TABLE,
+    help="An account at a vendor: where it answers, where its credentials lie, what it is used for.",
+    columns=tuple(one for column in TABLE.columns for one in _column(column)),
+    prepare=_give_roles,
+    check=_check,
+)
+
+
+def _offered(load: Load, rows: Sequence[Row]) -> None:
+    """Only what the connector can read."""
+    coming = {row.values.get("code"): row.values.get("connector") for row in load.rows.get("connections", [])}
+    standing = dict(Connection.objects.values_list("code", "connector"))
+    for row in rows:
+        code = row.values["connection"]
+        connector = coming.get(code) or standing.get(code, "")
+        streams = (
+            tuple(getattr(registry.connector_type(connector), "streams", ()))
+            if connector in registry.CONNECTORS
+            else ()
+        )
+        if row.values["name"] not in streams:
+            known = ", ".join(streams) or "none"
+            load.problem(row, "name", row.values["name"], f"is not a stream of {connector}; it has {known}.")
+    make_due(load, [row for row in rows if not row.is_bad])
+
+
+GOVERNED_STREAMS = replace(STREAMS, help="What of a connection is read, and how often.", check=_offered)
+
+
+def _entities_of(ids: Collection[int]) -> dict[int, set[int | None]]:
+    """The entity of each connection; a shared one is every entity's."""
+    every = {None, *LegalEntity.objects.values_list("pk", flat=True)}
+    found = Connection._base_manager.filter(pk__in=ids).values_list("pk", "entity_id")
+    return {pk: {entity} if entity else every for pk, entity in found}
+
+
+def _entities_of_streams(ids: Collection[int]) -> dict[int, set[int | None]]:
+    owners = dict(Stream._base_manager.filter(pk__in=ids).values_list("pk", "connection_id"))
+    reached = _entities_of(set(owners.values()))
+    return {pk: reached[connection] for pk, connection in owners.items()}
+
+
+GOVERNED = (
+    ("connection", "Connection", CONNECTIONS, _entities_of),
+    ("stream", "Stream", GOVERNED_STREAMS, _entities_of_streams),
+)

@@ -1,0 +1,257 @@
+"""A connection added and changed by a form: typed secrets are sealed, a test comes first, and a second person approves."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core.management import CommandError, call_command
+from django.db import connection as database
+from django.test import Client
+from django.urls import reverse
+
+from integrations import registry, standing, vault
+from integrations.errors import Unauthorised
+from integrations.models import KeptSecret, Stream
+from integrations.sandbox.harvest import ACCOUNT_ID
+from integrations.sandbox.harvest import TOKEN as HARVEST_TOKEN
+from integrations.sandbox.server import control
+from portal.models import AuditEvent, Connection, GrantRole, LegalEntity, User
+from reconciliation import changes
+from reconciliation.models import ChangeSet
+from tests import world
+
+pytestmark = pytest.mark.django_db
+
+TOKEN = "a token that nobody may ever see"
+
+
+@pytest.fixture
+def us() -> LegalEntity:
+    return world.entity("US", "USD")
+
+
+@pytest.fixture
+def ada(us: LegalEntity) -> User:
+    return world.user("ada", GrantRole.ADMIN, us)
+
+
+@pytest.fixture
+def cleo(us: LegalEntity) -> User:
+    return world.user("cleo", GrantRole.CONTROLLER, us)
+
+
+def given(**more: Any) -> dict[str, Any]:
+    return {
+        "action": "propose", "code": "harvest-us", "name": "Harvest US", "entity": "US", "base_url": "https://api.harvestapp.com",
+        "realm": "4711", "zone": "UTC", "concurrency": "1", "active": "true", "source": "on", "secret-token": TOKEN,
+        "setting-use_rounded_hours": "true", "setting-overlap_minutes": "30", "stream-time_entries": "300",
+        "stream-expenses": "", "reason": "The US offices track in Harvest.", **more,
+    }  # fmt: skip
+
+
+def connect(client: Client, person: User, **more: Any) -> Any:
+    client.force_login(person)
+    return client.post(reverse("connection_new", args=["harvest"]), given(**more))
+
+
+def connected(client: Client, ada: User, cleo: User, **more: Any) -> Connection:
+    assert connect(client, ada, **more).status_code == 303
+    change_set = ChangeSet.objects.latest("pk")
+    changes.approve(change_set, cleo, "looks right", signed_in_again=True)
+    changes.apply(change_set)
+    return Connection.objects.get(code="harvest-us")
+
+
+def harvest(sandbox: str) -> str:
+    control(sandbox, "POST", "harvest/reset", {})
+    return f"{sandbox}/harvest/v2"
+
+
+def text_of(response: Any) -> str:
+    return " ".join(response.content.decode().split())
+
+
+def test_a_form_becomes_a_change_set_and_the_approved_connection_reads_with_the_sealed_secret(
+    client: Client, ada: User, cleo: User
+) -> None:
+    client.force_login(ada)
+    page = text_of(client.get(reverse("connection_choose")))
+    assert all(standing.offered(name).title in page for name in registry.CONNECTORS)
+    page = text_of(client.get(reverse("connection_new", args=["harvest"])))
+    assert "Personal access token" in page
+    assert 'type="password"' in page
+
+    response = connect(client, ada)
+    change_set = ChangeSet.objects.get()
+    assert response["Location"] == reverse("change_set", args=[change_set.pk])
+    assert (change_set.state, change_set.title) == ("submitted", "Connect Harvest US")
+    assert not Connection.objects.exists()
+    with pytest.raises(changes.ChangeRefused):
+        changes.approve(change_set, ada, "mine", signed_in_again=True)
+    with pytest.raises(changes.SignInAgain, match="credentials"):
+        changes.approve(change_set, cleo, "looks right")
+    changes.approve(change_set, cleo, "looks right", signed_in_again=True)
+    changes.apply(change_set)
+
+    made = Connection.objects.get()
+    assert (made.entity.code if made.entity else "", made.is_source, made.is_recipient) == ("US", True, False)
+    assert made.settings == {"use_rounded_hours": True, "overlap_minutes": 30}
+    assert list(Stream.objects.values_list("name", "every_seconds")) == [("time_entries", 300)]
+    assert Stream.objects.get().next_due_at is not None
+    assert registry.account(made).secrets == {"token": TOKEN}
+
+
+def test_a_typed_secret_stands_nowhere_in_the_open(client: Client, ada: User, cleo: User) -> None:
+    made = connected(client, ada, cleo)
+    for page in (
+        reverse("connection", args=[made.code]), reverse("connection_edit", args=[made.code]),
+        reverse("change_set", args=[ChangeSet.objects.get().pk]), reverse("audit"),
+    ):  # fmt: skip
+        assert TOKEN not in client.get(page).content.decode()
+    assert "kept here since" in text_of(client.get(reverse("connection", args=[made.code])))
+    with database.cursor() as cursor:
+        for table in database.introspection.table_names(cursor):
+            cursor.execute(f"SELECT count(*) FROM {table} t WHERE t::text LIKE %s", [f"%{TOKEN}%"])
+            assert cursor.fetchone() == (0,), table
+    assert AuditEvent.objects.filter(action="secret.kept").get().after == {
+        "connection": "harvest-us",
+        "secrets": ["token"],
+    }
+
+
+def test_each_mistake_is_said_at_its_field_and_nothing_is_lost(client: Client, ada: User) -> None:
+    response = connect(
+        client, ada, code="harvest us", base_url="https://evil.example", zone="Mars/Olympus",
+        **{"setting-overlap_minutes": "often"},
+    )  # fmt: skip
+    page = text_of(response)
+    assert response.status_code == 422
+    assert "is not a code" in page
+    assert "Mars/Olympus" in page
+    assert 'value="The US' not in page
+    assert "The US offices track in Harvest." in page
+    assert not ChangeSet.objects.exists()
+    page = text_of(connect(client, ada, base_url="https://evil.example", **{"setting-overlap_minutes": "often"}))
+    assert "is not a whole number" in page
+    assert "evil.example" in page
+    page = text_of(connect(client, ada, source=""))
+    assert "it is a source, a target, a recipient, a biller or several" in page
+    page = text_of(connect(client, ada, **{"secret-token": "", "place-token": "somewhere"}))
+    assert "names no place" in page
+    page = text_of(connect(client, ada, **{"secret-token": ""}))
+    assert "is missing; harvest needs it" in page
+
+
+def test_a_test_asks_the_vendor_keeps_nothing_but_the_seal_and_the_proposal_needs_no_second_typing(
+    client: Client, ada: User, sandbox: str
+) -> None:
+    address = harvest(sandbox)
+    page = text_of(connect(client, ada, action="test", base_url=address, **{"secret-token": "wrong"}))
+    assert "It does not answer." in page
+    good = HARVEST_TOKEN
+    response = connect(client, ada, action="test", base_url=address, realm=ACCOUNT_ID, **{"secret-token": good})
+    page = text_of(response)
+    assert "It answers." in page
+    assert good not in page
+    assert not ChangeSet.objects.exists()
+    carried = re.search(r'name="carried" value="([^"]+)"', page)
+    assert carried is not None
+    connect(client, ada, base_url=address, carried=carried[1], **{"secret-token": ""})
+    change_set = ChangeSet.objects.get()
+    line = change_set.lines.get(model="connection")
+    assert line.values["credentials"] == {"token": {"stored": KeptSecret.objects.latest("pk").pk}}
+
+
+def test_what_was_sealed_for_one_connection_opens_for_no_other(client: Client, ada: User, cleo: User) -> None:
+    made = connected(client, ada, cleo)
+    kept = made.credentials["token"]["stored"]
+    thief = Connection(code="other", connector="harvest", credentials={"token": {"stored": kept}})
+    with pytest.raises(Unauthorised, match="no secret"):
+        registry.account(thief)
+    KeptSecret.objects.filter(pk=kept).update(connection_code="other")
+    with pytest.raises(Unauthorised, match="another connection"):
+        registry.account(thief)
+    page = text_of(connect(client, ada, code="third", carried="forged", **{"secret-token": ""}))
+    assert "is missing" in page
+
+
+def test_a_change_names_what_differs_and_an_empty_secret_keeps_what_stands(
+    client: Client, ada: User, cleo: User
+) -> None:
+    made = connected(client, ada, cleo)
+    address = reverse("connection_edit", args=[made.code])
+    client.force_login(ada)
+    told = given(name="Harvest of the US", **{"secret-token": "", "stream-time_entries": "3600"})
+    assert client.post(address, told).status_code == 303
+    change_set = ChangeSet.objects.latest("pk")
+    assert {line.model: line.values for line in change_set.lines.all()} == {
+        "connection": {"name": "Harvest of the US"}, "stream": {"every_seconds": "3600"},
+    }  # fmt: skip
+    changes.approve(change_set, cleo, "yes")
+    changes.apply(change_set)
+    made.refresh_from_db()
+    assert (made.name, registry.account(made).secrets) == ("Harvest of the US", {"token": TOKEN})
+    assert "Nothing differs" in text_of(client.post(address, told))
+
+
+def test_kept_credentials_are_never_sent_to_an_address_that_nobody_approved(
+    client: Client, ada: User, cleo: User, sandbox: str
+) -> None:
+    made = connected(client, ada, cleo)
+    client.force_login(ada)
+    told = given(action="test", base_url=f"{sandbox}/harvest/v2", **{"secret-token": ""})
+    page = text_of(client.post(reverse("connection_edit", args=[made.code]), told))
+    assert "are not sent there" in page
+
+
+def test_only_those_who_configure_the_entity_change_its_connections(
+    client: Client, ada: User, cleo: User, us: LegalEntity
+) -> None:
+    made = connected(client, ada, cleo)
+    for person, entity, expected in (
+        ("analyst", us, 403), ("auditor", us, 403), ("stranger", world.entity("DE", "EUR"), 404),
+    ):  # fmt: skip
+        role = {"analyst": GrantRole.ANALYST, "auditor": GrantRole.AUDITOR}.get(person, GrantRole.ADMIN)
+        client.force_login(world.user(person, role, entity))
+        assert client.get(reverse("connection_edit", args=[made.code])).status_code == expected
+    assert "US ·" not in text_of(client.get(reverse("connection_new", args=["harvest"])))
+
+
+def test_a_shared_connection_is_every_entitys(client: Client, ada: User, us: LegalEntity) -> None:
+    world.entity("DE", "EUR")
+    shared = Connection.objects.create(
+        code="erp", name="ERP", connector="netsuite", is_target=True, base_url="https://1.suitetalk.api.netsuite.com"
+    )
+    client.force_login(ada)
+    assert client.get(reverse("connection_edit", args=["erp"])).status_code == 403
+    with pytest.raises(Exception, match="role"):
+        changes.draft(
+            by=ada, title="Take it over", reason="because",
+            lines=[changes.Line("connection", shared.pk, "change", {"name": "Mine"})],
+        )  # fmt: skip
+
+
+def test_keys_rotate_and_a_lost_key_is_said(client: Client, ada: User, cleo: User, settings: Any) -> None:
+    made = connected(client, ada, cleo)
+    old, new = settings.SECRET_RING[0], Fernet.generate_key().decode()
+    settings.SECRET_RING = [new, old]
+    call_command("rotate_secrets", stdout=(said := StringIO()))
+    assert "1 sealed again" in said.getvalue()
+    settings.SECRET_RING = [new]
+    assert registry.account(made).secrets == {"token": TOKEN}
+    settings.SECRET_RING = [old]
+    with pytest.raises(Unauthorised, match="no key of TIEOUT_SECRET_RING"):
+        registry.account(made)
+    with pytest.raises(CommandError, match="1 open with no key"):
+        call_command("rotate_secrets")
+    settings.SECRET_RING = []
+    with pytest.raises(vault.NoRing):
+        vault.keep("harvest-us", "token", "x", ada)
+    client.force_login(ada)
+    page = text_of(client.get(reverse("connection_edit", args=[made.code])))
+    assert 'type="password"' not in page
+    assert "TIEOUT_SECRET_RING" in page
