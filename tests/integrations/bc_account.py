@@ -87,6 +87,16 @@ SEED: dict[str, Any] = {
          "totalAmountIncludingTax": 119.0, "invoiceId": INVOICE.format(1), "invoiceNumber": "PS-INV100001",
          "salesCreditMemoLines": [], "lastModifiedDateTime": STAMP.format(3)},
     ],
+    "customerPaymentEntries": [
+        {"id": guid(71), "documentNumber": "PAY-1", "externalDocumentNumber": "", "customerNumber": "10000",
+         "customerName": "Acme GmbH", "postingDate": "2026-09-20", "currencyCode": "", "amount": -400.0,
+         "remainingAmount": 0.0, "reversed": False, "lastModifiedDateTime": STAMP.format(4),
+         "applications": [
+             {"invoiceId": INVOICE.format(1), "invoiceNumber": "PS-INV100001", "amount": 300.0, "unapplied": False},
+             {"invoiceId": INVOICE.format(1), "invoiceNumber": "PS-INV100001", "amount": 100.0, "unapplied": False},
+             {"invoiceId": INVOICE.format(2), "invoiceNumber": "PS-INV100002", "amount": 50.0, "unapplied": True},
+         ]},
+    ],
     "projectJournals": [{"id": guid(60), "code": "TIEOUT", "displayName": "Tieout"}],
 }  # fmt: skip
 

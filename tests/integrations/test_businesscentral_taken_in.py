@@ -10,9 +10,9 @@ import pytest
 from integrations import hints, inbox, streams, subscriptions, webhooks
 from integrations.models import InboxMessage, RefusedDelivery, Run, Stream
 from integrations.sandbox.businesscentral.vendor import CLIENT_SECRET
-from portal.models import Connection, Invoice, InvoiceVersion
+from portal.models import Connection, Invoice, InvoiceVersion, Payment, PaymentAllocation
 from tests import world
-from tests.integrations.bc_account import INVOICE, guid
+from tests.integrations.bc_account import INVOICE, SEED, guid
 from tests.integrations.contract import Bench
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -107,3 +107,23 @@ def test_bills_come_in_as_versions_and_a_payment_that_keeps_the_stamp_is_one_of_
         businesscentral.control("businesscentral/seed", {"actions": [pay]})
         assert read(connection, "sales_invoices") == []
     assert bill("PS-INV100001")[1:] == [(2, "part_paid", Decimal(690)), (3, "paid", Decimal(0))]
+
+
+@pytest.mark.case(91, 93)
+def test_a_payment_of_the_custom_page_settles_its_invoice_and_one_that_is_reversed_settles_nothing(
+    connection: Connection, businesscentral: Bench
+) -> None:
+    pay = {"do": "pay", "invoice": INVOICE.format(1), "amount": 400}
+    businesscentral.control("businesscentral/seed", {"actions": [pay]})
+    assert read(connection, "sales_invoices") == []
+    assert read(connection, "payments") == []
+    bill = Invoice.objects.get(current__number="PS-INV100001")
+    assert (bill.current.status, bill.current.balance) == ("part_paid", Decimal(790))
+    settled = PaymentAllocation.objects.filter(invoice=bill, payment_version__isnull=False)
+    assert sorted(settled.values_list("amount", flat=True)) == [Decimal(100), Decimal(300)]
+    [payment] = SEED["customerPaymentEntries"]
+    reversed_one = {**payment, "reversed": True, "lastModifiedDateTime": "2026-10-01T08:00:00.000Z"}
+    businesscentral.control("businesscentral/seed", {"customerPaymentEntries": [reversed_one]})
+    assert read(connection, "payments") == []
+    assert Payment.objects.get().current.status == "voided"
+    assert sum(settled.values_list("amount", flat=True)) == 0

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from integrations.errors import Rejected
+from integrations import drafts
+from integrations.errors import InDoubt, Rejected, Unavailable
 from integrations.sandbox.server import control
+from portal.records import BillStatus
+from tests.integrations.bc_account import guid
 from tests.integrations.biller_contract import BillerContract, line
 from tests.integrations.contract import Bench
 
@@ -46,3 +50,87 @@ class TestNetSuite(BillerContract):
         with pytest.raises(Rejected) as refused:
             self.biller().make_draft(self.draft(dated_on=self.draft().dated_on.replace(month=3)))
         assert refused.value.code == "period-closed"
+
+
+class TestBusinessCentral(BillerContract):
+    names = {"customer": "10000", "project": "J10", "currency": "EUR"}
+    unknown_customer = "99999"
+
+    @pytest.fixture(autouse=True)
+    def _bench(self, businesscentral: Bench) -> None:
+        settings = {**businesscentral.account.settings, "invoice_account": "8400"}
+        self.bench = replace(
+            businesscentral, account=replace(businesscentral.account, settings=settings),
+            write={"method": "POST", "path": "v2.0/$batch"},
+        )  # fmt: skip
+
+    def invoices(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.bench.control("businesscentral/inspect")["sales_invoices"]
+        return [row for row in found if row["externalDocumentNumber"]]
+
+    def count(self) -> int:
+        return len(self.invoices())
+
+    def test_the_invoice_says_what_we_call_it_whose_project_it_bills_and_which_hours_a_line_is_about(self) -> None:
+        self.bench.control("businesscentral/seed", {"dimensions": [{"id": guid(90), "code": "PROJECT"}]})
+        value = {"id": guid(91), "code": "J10", "dimensionId": guid(90), "displayName": "Rollout"}
+        self.bench.control("businesscentral/seed", {"dimensionValues": [value]})
+        draft = self.draft(line())
+        self.biller(project_dimension="PROJECT").make_draft(draft)
+        [made] = self.invoices()
+        assert made["salesInvoiceLines"][0]["description"] == "P-000017 September"
+        assert made["dimensionSetLines"] == [{"code": "PROJECT", "valueCode": "J10"}]
+        source = self.bench.build()
+        records = [
+            r for page in source.pull("sales_invoices", None) for r in page.records if r.external_id == made["id"]
+        ]
+        [bill] = source.map(records[0])
+        assert [one.posting_key for one in bill.lines] == [draft.lines[0].key]
+
+    @pytest.mark.case(62)
+    def test_an_invoice_of_which_one_line_is_refused_leaves_nothing_behind(self) -> None:
+        with pytest.raises(Rejected):
+            self.biller(project_dimension="NOWHERE").make_draft(self.draft())
+        with pytest.raises(Rejected) as refused:
+            self.biller(invoice_account="").make_draft(self.draft())
+        assert refused.value.code == "dimension-missing"
+        assert self.count() == 0
+
+    @pytest.mark.parametrize("gives_new_id", [False, True])
+    def test_where_the_connection_says_so_the_invoice_is_posted_and_found_by_our_key_whatever_its_id(
+        self, gives_new_id: bool
+    ) -> None:
+        self.bench.control("businesscentral/configure", {"posting_gives_new_id": gives_new_id})
+        draft = self.draft()
+        number = self.biller(post_invoices=True).make_draft(draft)
+        [made] = self.invoices()
+        assert (made["id"], made["status"]) == (number, "Open")
+        held = self.held(draft)
+        assert held is not None
+        assert (held.number, held.status, held.bill_number) == (number, BillStatus.OPEN, made["number"])
+        assert drafts.differences(draft, held) == {}
+        assert self.biller(post_invoices=True).make_draft(draft) == number
+        assert self.count() == 1
+
+    @pytest.mark.case(46)
+    def test_an_invoice_whose_posting_is_refused_is_taken_out_again_and_one_that_stays_is_looked_up(self) -> None:
+        self.bench.control("businesscentral/configure", {"posting_to": "2026-08-31"})
+        with pytest.raises(Rejected) as refused:
+            self.biller(post_invoices=True).make_draft(self.draft())
+        assert refused.value.code == "period-closed"
+        assert self.count() == 0
+        self.bench.control("businesscentral/configure", {"drafts_stay": True})
+        draft = self.draft()
+        with pytest.raises(InDoubt, match="the draft stays"):
+            self.biller(post_invoices=True).make_draft(draft)
+        held = self.held(draft)
+        assert held is not None
+        assert held.status == BillStatus.DRAFT
+
+    def test_a_maintenance_between_draft_and_posting_is_waited_for_and_the_draft_is_posted_then(self) -> None:
+        draft = self.draft()
+        self.bench.fault({"method": "POST", "path": "Microsoft.NAV.post"}, kind="status", status=503)
+        with pytest.raises(Unavailable):
+            self.biller(post_invoices=True).make_draft(draft)
+        number = self.biller(post_invoices=True).make_draft(draft)
+        assert [(one["id"], one["status"]) for one in self.invoices()] == [(number, "Open")]

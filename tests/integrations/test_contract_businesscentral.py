@@ -14,6 +14,7 @@ from tests.integrations.contract import Bench, SourceContract, TargetContract
 class TestBusinessCentralSource(SourceContract):
     streams = (
         "customers", "periods", "cost_centres", "projects", "tasks", "employees", "sales_invoices", "sales_credit_memos",
+        "payments",
     )  # fmt: skip
 
     @pytest.fixture(autouse=True)

@@ -10,6 +10,10 @@ environments may differ, a setting of the connection replaces the value. Some re
 - A set states its size where `$count=true` asks for it.
 - The page of sales invoices keeps an invoice's id when it is posted, and states amounts in the invoice's own currency.
 - A payment may leave the stamp of its invoice as it was, so open invoices are looked at with every reading.
+- An invoice is made with its lines and its dimensions in one request, which a batch of one keeps whole.
+- An external document number is a Code of 35, which is kept in capitals; the second description of a line is a text of 50.
+- A posted invoice is found by the external document number of its draft.
+- API v2.0 shows no posted payment. The custom page may bring them (`PAYMENTS`) with the invoices that each is applied to.
 - The texts of refusals are those of an environment in English.
 """
 
@@ -22,7 +26,12 @@ CUSTOM_API = "tieout/finance/v1.0"
 JOURNALS, LINES, ENTRIES, TASKS = (
     "projectJournals", "projectJournalLines", "projectLedgerEntries", "projectTasks",
 )  # fmt: skip
+PAYMENTS, APPLIED = "customerPaymentEntries", "applications"
 POST = "Microsoft.NAV.post"
+
+# The field of an invoice's line that bears our key, and how many lines a draft has at most: ours to bound, the vendor names none.
+LINE_KEY = "description2"
+INVOICE_LINES = 500
 
 # Our word for a field of a line or an entry, and the page's.
 FIELDS = {

@@ -94,7 +94,7 @@ def booked(row: Mapping[str, Any], account: Account) -> StatementLine:
     quantity = number(row, names["quantity"]) or Decimal(0)
     cost, price = number(row, names["cost"]), number(row, names["price"])
     billable = row.get(names["billable"])
-    key = str(row.get(names["key"]) or "")
+    key = _key(row, names)
     return StatementLine(
         number=str(row.get(names["entry"]) or ""),
         key=key if _OURS.fullmatch(key) else "",
@@ -115,7 +115,12 @@ def booked(row: Mapping[str, Any], account: Account) -> StatementLine:
 
 def is_ours(row: Mapping[str, Any], account: Account) -> bool:
     """Whether a line or an entry bears a key of ours."""
-    return bool(_OURS.fullmatch(str(row.get(fields(account)["key"]) or "")))
+    return bool(_OURS.fullmatch(_key(row, fields(account))))
+
+
+def _key(row: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """The key that a row bears; a field of type Code keeps it in capitals."""
+    return str(row.get(names["key"]) or "").lower()
 
 
 def _books(account: Account) -> str:

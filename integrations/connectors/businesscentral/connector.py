@@ -1,4 +1,4 @@
-"""Business Central: master data and sales invoices out, approved time and expenses in through the project journal.
+"""Business Central: master data, bills and payments out; approved time and expenses in by the project journal, and drafts.
 
 A connection is one company, which is its realm. The vendor knows no idempotency key, so every posting is looked up before it is
 written (`journal.py`). Everything that Microsoft's documents leave open is in `assumptions.py`.
@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from integrations.connectors.businesscentral import assumptions, bodies, mapping, odata, refusals, streams
+from integrations.connectors.businesscentral import assumptions, bodies, drafts, mapping, odata, refusals, streams
 from integrations.connectors.businesscentral.auth import RESOURCE, check_state
 from integrations.connectors.businesscentral.journal import Journal
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised
 from integrations.http import Http, Rate, entra, plain
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
-from portal.records import CanonicalRecord, Posting, Receipt, StatementLine
+from portal.records import BillDraft, CanonicalRecord, HeldDraft, Posting, Receipt, StatementLine
 
 _RESOURCE = re.compile(r"companies\((?P<company>[0-9a-f-]+)\)/(?P<set>\w+)(?:\((?P<id>[0-9a-f-]+)\))?", re.IGNORECASE)
 
@@ -38,6 +38,7 @@ class BusinessCentralConnector:
     settings = SETTINGS
     streams = tuple(streams.STREAMS)
     tombstones = True  # what has entries cannot be deleted there, and nothing else is missed
+    drafting = drafts.DRAFTING
     why_untold = "Business Central gives us master data and takes no message about it."
 
     def __init__(self, account: Account, http: Http) -> None:
@@ -46,6 +47,7 @@ class BusinessCentralConnector:
         self._own = refusals.own_patterns(account.settings.get("refusals") or ())
         self._reader = streams.Reader(account, http)
         self._journal = Journal(account, http, self._own)
+        self._invoices = drafts.SalesInvoices(account, http, self._own)
         self.capabilities = Capabilities(
             batch_size=max(1, min(int(account.setting("batch_size", SETTINGS)), odata.BATCH)),
             concurrency=1,  # one writer for each journal
@@ -172,6 +174,18 @@ class BusinessCentralConnector:
         """Every entry of the project ledger in the closed range. The company is the entity."""
         del entity
         return self._journal.booked(start, end)
+
+    def draft_body(self, draft: BillDraft) -> Any:
+        """The sales invoice that a draft becomes."""
+        return plain(drafts.body(draft, self.account))
+
+    def make_draft(self, draft: BillDraft) -> str:
+        """Make a sales invoice, after a look for one under its key; posted where the connection says so."""
+        return self._invoices.make(draft)
+
+    def drafted(self, drafts: Sequence[BillDraft]) -> Mapping[str, HeldDraft]:
+        """What the company holds under the keys of drafts."""
+        return self._invoices.held(drafts)
 
     def _hint(self, resource: str, item: Mapping[str, Any]) -> Hint | None:
         """What a notification names; None for a set or a company that is not ours to read."""

@@ -6,6 +6,7 @@ out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
@@ -26,10 +27,14 @@ from portal.records import (
     CanonicalRecord,
     MasterKind,
     MasterRecord,
+    PaymentKind,
+    PaymentRecord,
+    PaymentStatus,
     Reference,
     SettledBy,
 )
 
+_OURS = re.compile(r"[0-9a-f]{32}")
 NO_DAY, NO_ID = "0001-01-01", "00000000-0000-0000-0000-000000000000"
 
 
@@ -167,14 +172,37 @@ def _bill(
     )
 
 
+def _payment(record: SourceRecord, row: Row, account: Account) -> PaymentRecord:
+    """A payment of the custom page with the invoices that it is applied to. One that was reversed was taken back."""
+    parts = [part for part in row.get(assumptions.APPLIED) or () if not _flag(part, "unapplied")]
+    return PaymentRecord(
+        external_id=record.external_id,
+        revision=record.revision,
+        kind=PaymentKind.PAYMENT,
+        status=PaymentStatus.VOIDED if _flag(row, "reversed") else PaymentStatus.RECEIVED,
+        customer=Reference(text(row, "customerNumber"), text(row, "customerNumber"), text(row, "customerName")),
+        number=text(row, "documentNumber"),
+        currency=_currency(row, account),
+        booked_on=_day(row, "postingDate"),
+        amount=abs(_amount(row, "amount")),
+        unapplied=abs(_amount(row, "remainingAmount")),
+        reference=text(row, "externalDocumentNumber"),
+        applications=tuple(
+            Application(bill=text(part, "invoiceId"), amount=abs(_amount(part, "amount"))) for part in parts
+        ),
+    )
+
+
 def _applied(invoice: str, total: Decimal) -> tuple[Application, ...]:
     """What a credit memo that names its invoice settles of it, once it is applied in full."""
     return (Application(bill=invoice, amount=total, by=SettledBy.CREDIT),) if invoice else ()
 
 
 def _line(row: Row) -> BillLine:
+    key = text(row, assumptions.LINE_KEY).lower()
     return BillLine(
         key=text(row, "sequence") or text(row, "id"),
+        posting_key=key if _OURS.fullmatch(key) else "",
         project=NOTHING,
         description=text(row, "description"),
         quantity=_amount(row, "quantity"),
@@ -193,9 +221,19 @@ def _status(record: SourceRecord, row: Row) -> BillStatus:
     return BillStatus(assumptions.BILL_STATUSES[written])
 
 
+def is_draft(row: Row) -> bool:
+    """Whether a sales invoice is not posted yet."""
+    return assumptions.BILL_STATUSES.get(str(row.get("status") or "").lower()) == BillStatus.DRAFT
+
+
+def books(account: Account) -> str:
+    """The currency of the company's books, which Business Central writes as none."""
+    return str(account.settings.get("currency") or "").upper()
+
+
 def _currency(row: Row, account: Account) -> str:
     """The currency of a row; an empty one is that of the books."""
-    return (text(row, "currencyCode") or str(account.settings.get("currency") or "")).upper()
+    return text(row, "currencyCode").upper() or books(account)
 
 
 def _inner(payload: Row) -> Row:
@@ -228,4 +266,5 @@ _STREAMS: Mapping[str, Callable[[SourceRecord, Row, Account], CanonicalRecord]] 
     "employees": _resource,
     "sales_invoices": _invoice,
     "sales_credit_memos": _credit_memo,
+    "payments": _payment,
 }

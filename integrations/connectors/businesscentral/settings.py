@@ -42,6 +42,28 @@ SETTINGS = (
         help="Code, such as DEPARTMENT.",
         default="DEPARTMENT",
     ),
+    Setting(
+        name="invoice_account",
+        label="Account of invoice lines",
+        help="Number of the G/L account, item or resource of lines whose item is not mapped.",
+    ),
+    Setting(
+        name="invoice_line_type",
+        label="Type of invoice lines",
+        default="Account",
+        choices=("Account", "Item", "Resource"),
+    ),
+    Setting(
+        name="project_dimension",
+        label="Dimension of projects",
+        help="Code of the dimension whose values are project numbers; empty: invoices name no project.",
+    ),
+    Setting(
+        name="post_invoices",
+        label="Post invoices",
+        help="Post an approved invoice instead of leaving it as a draft.",
+        default=False,
+    ),
     Setting(name="page_size", label="Rows in a page", default=1000),
     Setting(
         name="refusals",

@@ -51,6 +51,7 @@ STREAMS: Mapping[str, Stream] = {
         Stream("tasks", assumptions.TASKS, ("projectNumber", "number")),
         Stream("employees", "employees", params={"$select": _PEOPLE}),
         Stream(INVOICES, "salesInvoices", ("id",), {"$expand": "salesInvoiceLines"}),
+        Stream("payments", assumptions.PAYMENTS, ("id",), {"$expand": assumptions.APPLIED}),
         Stream("sales_credit_memos", "salesCreditMemos", ("id",), {"$expand": "salesCreditMemoLines"}),
     )
 }
@@ -149,7 +150,8 @@ class Reader:
 
     def path(self, stream: Stream) -> str:
         """Where a stream is read."""
-        root = f"/api/{self._account.setting('custom_api', SETTINGS)}" if stream.path == assumptions.TASKS else ROOT
+        is_ours = stream.path in (assumptions.TASKS, assumptions.PAYMENTS)
+        root = f"/api/{self._account.setting('custom_api', SETTINGS)}" if is_ours else ROOT
         return f"{root}/companies({self._account.realm})/{stream.path}"
 
     def _by_id(self, stream: Stream, key: str) -> list[SourceRecord]:

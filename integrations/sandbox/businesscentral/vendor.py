@@ -7,20 +7,22 @@ invoices with their `salesInvoiceLines`); and `"actions"`, played in order:
     {"do": "notify", "set": "customers", "ids": [..], "change": "updated|collection", "state": ..}   to every subscription of it
 
 Settings: `secrets` (client id → secret), `token_seconds`, `forget_tokens`, `posting_from`, `posting_to` (the allowed posting
-dates), `requires_dimension`, `upgrade` (a text: the page waits for a data upgrade), `custom_page` (whether it is installed).
+dates), `requires_dimension`, `posting_gives_new_id`, `drafts_stay` (they cannot be deleted), `upgrade` (a text: the page waits
+for a data upgrade), `custom_page` (whether it is installed).
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from integrations.sandbox import outgoing
 from integrations.sandbox.businesscentral.errors import error, refusal
 from integrations.sandbox.businesscentral.filters import BadFilter, predicate
+from integrations.sandbox.businesscentral.invoices import SalesInvoices
 from integrations.sandbox.businesscentral.journal import ProjectJournal, Refused
 from integrations.sandbox.store import Store
 from integrations.sandbox.vendor import Request, Response, Route, Vendor, Window
@@ -31,12 +33,23 @@ CLIENT_ID, CLIENT_SECRET = "bc-sandbox-client", "bc-sandbox-secret"
 CUSTOM = ("tieout", "finance", "v1.0")
 PAGE, BATCH, CONCURRENT = 20_000, 100, 100
 _API = f"/v2.0/{TENANT}/{ENVIRONMENT}/api"
-_CUSTOM_SETS = ("projectTasks", "projectJournals", "projectJournalLines", "projectLedgerEntries")
+_CUSTOM_SETS = (
+    "projectTasks",
+    "projectJournals",
+    "projectJournalLines",
+    "projectLedgerEntries",
+    "customerPaymentEntries",
+)
 _SETS = (
     "customers", "projects", "employees", "dimensions", "dimensionValues", "accountingPeriods", "salesInvoices",
     "salesCreditMemos",
 )  # fmt: skip
-_NESTED = {"salesInvoices": "salesInvoiceLines", "salesCreditMemos": "salesCreditMemoLines"}
+_NESTED = {
+    "salesInvoices": "salesInvoiceLines",
+    "salesCreditMemos": "salesCreditMemoLines",
+    "customerPaymentEntries": "applications",
+}
+_BATCHED = ("projectJournalLines", "salesInvoices")  # sets that a batch may write
 
 
 class BusinessCentralSandbox(Vendor):
@@ -46,6 +59,7 @@ class BusinessCentralSandbox(Vendor):
 
     def __init__(self, store: Store) -> None:
         self.journal = ProjectJournal(store, self._stamp)
+        self.invoices = SalesInvoices(store, self._stamp)
         super().__init__(store)
         self._tokens: dict[str, float] = {}
         self._defaults()
@@ -58,6 +72,7 @@ class BusinessCentralSandbox(Vendor):
         self.custom_page = True
         self._tokens.clear()
         self.journal.defaults()
+        self.invoices.defaults()
 
     def routes(self) -> Sequence[Route]:
         """What the documents describe and a connection needs."""
@@ -74,6 +89,9 @@ class BusinessCentralSandbox(Vendor):
             *(Route("GET", f"{_API}/v2.0/{company}/{name}({{id}})", self._one) for name in _SETS),
             *(Route("GET", f"{custom}/{company}/{name}", self._list) for name in _CUSTOM_SETS),
             Route("POST", f"{custom}/$batch", self._batch),
+            Route("POST", f"{_API}/v2.0/$batch", self._batch),
+            Route("POST", f"{_API}/v2.0/{company}/salesInvoices({{id}})/Microsoft.NAV.post", self._post_invoice),
+            Route("DELETE", f"{_API}/v2.0/{company}/salesInvoices({{id}})", self._delete_invoice),
             Route("POST", f"{custom}/{company}/projectJournalLines", self._write_line),
             Route("DELETE", f"{custom}/{company}/projectJournalLines({{id}})", self._delete_line),
             Route("POST", f"{custom}/{company}/projectJournals({{id}})/Microsoft.NAV.post", self._post),
@@ -172,17 +190,18 @@ class BusinessCentralSandbox(Vendor):
         members = request.json()["requests"]
         if len(members) > BATCH:
             return error(500, "Unknown", f"The maximum number of '{BATCH}' query operations was exceeded.")
-        lines = self.store.collection("projectJournalLines")
-        before = dict(lines)
+        sets = {name: self.store.collection(name) for name in _BATCHED}
+        before = {name: dict(rows) for name, rows in sets.items()}
         answers: list[dict[str, Any]] = []
         for number, member in enumerate(members):
             status, body = self._member(member)
             answers.append({"id": member.get("id"), "status": status, "headers": {}, "body": body})
             if status >= 300:
-                for key in [key for key in lines if key not in before]:
-                    del lines[key]
-                for key, row in before.items():
-                    lines[key] = row
+                for name, rows in sets.items():
+                    for key in set(rows) - set(before[name]):
+                        del rows[key]
+                    for key, row in before[name].items():
+                        rows[key] = row
                 answers = answers[-1:] if number == 0 else answers
                 break
         return Response(body={"responses": answers})
@@ -192,10 +211,17 @@ class BusinessCentralSandbox(Vendor):
             key = str(member["url"]).rpartition("(")[2].rstrip(")")
             found = self.store.collection("projectJournalLines").pop(key, None)
             return (204, None) if found else (404, error(404, "Internal_RecordNotFound", "It was not found.").body)
+        writes = self.invoices.create if "/salesInvoices" in member["url"] else self.journal.write
         try:
-            return 201, self.journal.write(member["body"])
+            return 201, writes(member["body"])
         except Refused as refused:
             return refused.status, error(refused.status, refused.code, str(refused)).body
+
+    def _post_invoice(self, request: Request) -> Response:
+        return _done(lambda: self.invoices.post(request.params["id"]))
+
+    def _delete_invoice(self, request: Request) -> Response:
+        return _done(lambda: self.invoices.delete(request.params["id"]))
 
     def _write_line(self, request: Request) -> Response:
         try:
@@ -208,11 +234,7 @@ class BusinessCentralSandbox(Vendor):
         return Response(204) if found else error(404, "Internal_RecordNotFound", "The record was not found.")
 
     def _post(self, request: Request) -> Response:
-        try:
-            self.journal.post(request.params["id"])
-        except Refused as refused:
-            return error(refused.status, refused.code, str(refused))
-        return Response(204)
+        return _done(lambda: self.journal.post(request.params["id"]))
 
     def _subscriptions(self, request: Request) -> Response:
         del request
@@ -314,6 +336,7 @@ class BusinessCentralSandbox(Vendor):
         if "rate" in rest:
             calls, seconds = rest.pop("rate")
             self.window = Window(int(calls), float(seconds))
+        self.invoices.configure(rest)
         self.journal.configure(rest)
         super().configure(rest)
 
@@ -327,9 +350,19 @@ class BusinessCentralSandbox(Vendor):
         return {
             "entries_by_key": self.journal.by_key("projectLedgerEntries"),
             "lines_by_key": self.journal.by_key("projectJournalLines"),
+            "sales_invoices": [dict(row) for row in self.store.collection("salesInvoices").values()],
             "subscriptions": [dict(row) for row in self.store.collection("subscriptions").values()],
             "notified": [row["status"] for row in self.store.collection("notified").values()],
         }
+
+
+def _done(act: Callable[[], None]) -> Response:
+    """The answer of an action that says nothing when it goes well."""
+    try:
+        act()
+    except Refused as refused:
+        return error(refused.status, refused.code, str(refused))
+    return Response(204)
 
 
 def _etag(row: Mapping[str, Any]) -> str:
