@@ -86,6 +86,12 @@ def moment(value: datetime | None, *, relative: bool = True) -> SafeString:
     return format_html(both, local.isoformat(), whole, words, shown)
 
 
+def written(value: datetime) -> str:
+    """A moment where no page shows it, as in a mail: with its zone, and without markup."""
+    local = timezone.localtime(value)
+    return f"{local:%d %b %Y %H:%M} {local.tzname()}".lstrip("0")
+
+
 def age(value: datetime | date | None) -> str:
     """How long ago, without the word: 11 d."""
     if value is None:

@@ -87,7 +87,7 @@ TOP = (running.chip,)
 
 PACK = pack.PARTS
 
-HOME = (work.mine, work.team, work.projects, work.causes, work.running, work.news)
+HOME = (work.mine, approvals.panel, work.team, work.projects, work.causes, work.running, work.news)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("exceptions/", queue.CauseList.as_view(), name="exceptions"),

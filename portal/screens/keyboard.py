@@ -26,7 +26,7 @@ class Key:
 KEYS = (
     Key("next", ("j", "ArrowDown"), "Next row", ROWS),
     Key("previous", ("k", "ArrowUp"), "Previous row", ROWS),
-    Key("open", ("Enter",), "Open beside the list; again for the full page", ROWS),
+    Key("open", ("Enter",), "Open beside the list; again in full", ROWS),
     Key("menu", (".",), "All actions of the row", ROWS),
     Key("select", ("x",), "Select the row", ROWS),
     Key("select_range", ("X",), "Select up to the row", ROWS),

@@ -53,6 +53,7 @@ class Fix:
     help: ClassVar[str]  # what it does, in a sentence
     form_class: ClassVar[type[FixForm]] = FixForm
     roles: ClassVar[frozenset[GrantRole]] = access.FIXERS
+    key: ClassVar[str] = ""  # its action of the keyboard, where it has one of its own
     needs_reason: ClassVar[bool] = True
     states: ClassVar[frozenset[State]] = frozenset({State.HELD})  # of the entries it can be used on
     takes_back: ClassVar[bool] = False  # what comes of it on the ledger is a reversal

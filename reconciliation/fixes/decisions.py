@@ -18,6 +18,7 @@ class Waive(Fix):
 
     code = "waive"
     label = "Waive with reason"
+    key = "waive"
     help = "Lets the entries pass this one rule. The waiver carries your name and reason for good."
 
     def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
@@ -39,6 +40,7 @@ class HandBackToSource(Fix):
 
     code = "hand-back"
     label = "Hand back to the source"
+    key = "hand_back"
     help = "The entry stays held until the source sends a corrected version. The message is kept with it."
     form_class = HandBackForm
     asks_source = True
@@ -61,6 +63,7 @@ class Repost(Fix):
 
     code = "re-post"
     label = "Re-post"
+    key = "repost"
     help = "Sends refused entries again, under the same key. Entries in doubt are looked up instead, never sent again."
     needs_reason = False
     states = frozenset({State.REJECTED, State.HELD})

@@ -10,6 +10,7 @@ from portal import figures
 from portal.models import Notification, NotificationKind
 from portal.notifications import Notice, notify_each
 from portal.screens.doors import ClosedDoor, closed_doors
+from reconciliation.fixes import FIXES
 from reconciliation.models import Operation
 
 
@@ -56,7 +57,7 @@ def _waiting(operation: Operation, by_target: Mapping[int, int], doors: Mapping[
     """How many wait, at which door and what ends it; what waits at no closed door waits for another entry of its own."""
     words = [f"{sum(by_target.values()):,} of {operation.total:,} entries wait."]
     for door in (doors[target_id] for target_id in sorted(by_target) if target_id in doors):
-        until = f", until {figures.moment(door.until)} at the earliest" if door.until is not None else ""
+        until = f", until {figures.written(door.until)} at the earliest" if door.until is not None else ""
         words.append(f"{door.target} {door.sentence.rstrip('.')}{until}. {door.ends}")
     return " ".join([*words, "Nothing is lost."])
 
@@ -73,8 +74,11 @@ def _key(operation_id: int) -> str:
 
 
 def _came_of(operation: Operation) -> str:
-    words = [f"{operation.posted:,} of {operation.total:,} posted"]
     failed = operation.failed + operation.refused
+    if FIXES[operation.fix].leaves_held:
+        words = [f"{operation.done:,} of {operation.total:,} done"]
+    else:
+        words = [f"{operation.posted:,} of {operation.total:,} posted"]
     if failed:
         words.append(f"{failed:,} not")
     return ", ".join(words)

@@ -66,17 +66,20 @@ def way_of(case: Any) -> str:
 
 def _under(case: Any) -> SafeString:
     """What stands about a cause first, the way last: the line is cut at its end where there is no room."""
-    words = []
+    words = list(getattr(case, "marks", ()))
     if case.regressions:
         words.append("regressed" if case.regressions == 1 else f"regressed {case.regressions} times")
-    elif case.state == ExceptionCase.State.OPEN and timezone.localdate(case.opened_at) == timezone.localdate():
+    elif (
+        not words
+        and case.state == ExceptionCase.State.OPEN
+        and timezone.localdate(case.opened_at) == timezone.localdate()
+    ):
         words.append("new today")
     words += ["no exchange rate"] if case.is_apart else []
-    words += getattr(case, "marks", ())
     told = " · ".join(filter(None, [*words, way_of(case)]))
     return format_html(
         '<span class="one-line" title="{}"><span class="state {}" title="{}">{}</span>{}</span>',
-        way_of(case),
+        told,
         tone_of(case),
         title_of(case.rule),
         short_title_of(case.rule),
@@ -262,14 +265,14 @@ class CaseTable(Table):
         found = getattr(record, "suggestion", None)
         if found is None or record.state != ExceptionCase.State.OPEN:
             return format_html('<span class="quiet">{}</span>', "none" if found is None else "—")
-        if not found.is_fix:
-            return format_html('<span class="quiet">{}</span>', found.words)
-        address = reverse("fix", args=[record.pk, found.remedy])
-        return format_html(
-            '<a class="way" href="{0}" hx-get="{0}" hx-target="#drawer-body" hx-push-url="true" data-shortcut="fix">{1}</a>',
-            address,
-            found.words,
+        ways = {address: (keys, label) for keys, label, address in getattr(record, "ways", ())}
+        suggested = reverse("fix", args=[record.pk, found.remedy]) if found.is_fix else ""
+        keys, _ = ways.pop(suggested, ("", ""))
+        shown = (
+            _leads(suggested, keys, found.words) if keys else format_html('<span class="quiet">{}</span>', found.words)
         )
+        hidden = ((_leads(address, *way),) for address, way in ways.items())  # in sight in the menu of the row
+        return shown + format_html_join("", "<span hidden>{}</span>", hidden)
 
     def render_owner(self, record: Any) -> SafeString | str:
         """Who has it."""
@@ -282,6 +285,16 @@ class CaseTable(Table):
     def value_owner(self, record: Any) -> str:
         """The sign-in name, else the team."""
         return record.owner.get_username() if record.owner else str(record.team or "")
+
+
+def _leads(address: str, keys: str, words: str) -> SafeString:
+    """A way out of a cause, that opens beside the list."""
+    return format_html(
+        '<a class="way" href="{0}" hx-get="{0}" hx-target="#drawer-body" hx-push-url="true" data-shortcut="{1}">{2}</a>',
+        address,
+        keys,
+        words,
+    )
 
 
 class CaseExport(CaseTable):

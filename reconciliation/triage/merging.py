@@ -68,7 +68,7 @@ def merge(case_ids: Sequence[int], *, by: User, into: int, reason: str = "") -> 
                 for case_id in ids
             }
 
-        words = f"merged into EX-{into} “{target.sentence}”"
+        words = f"merged into EX-{into} “{target.sentence.rstrip('.')}”"
         decision = decide(Decision.Kind.MERGE, origins, check, by=by, words=words, reason=reason, after=move)
         case_sql.remember([into], "~", f"{', '.join(f'EX-{one}' for one in origins)} merged into it", by.pk)
     return decision

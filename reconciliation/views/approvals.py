@@ -18,7 +18,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
-from portal import access, sessions
+from portal import access, figures, sessions
 from portal.models import AccountingPeriod, Alias
 from portal.screens import (
     Badge,
@@ -33,13 +33,17 @@ from portal.screens import (
     Table,
     TextColumn,
     WhenColumn,
+    within,
 )
+from portal.screens.base import roles_of
+from portal.screens.panels import Line, Panel
 from portal.views.governed import address_of
 from reconciliation import changes, proposals
 from reconciliation.filters import OperationFilter, ProposalFilter
 from reconciliation.models import ChangeSet, Operation, Proposal
 from reconciliation.views import change_tables, inbox, step_up
 
+SHOWN = 8  # on a person's first page
 AWAITING = Q(state=Operation.State.AWAITING)
 PROPOSED = Q(state=Proposal.State.PROPOSED)
 
@@ -87,10 +91,14 @@ class ProposalTable(Table):
     state = StateColumn(PROPOSAL_TONES)
 
 
+def _fixes(user: Any) -> Any:
+    """Large fixes that wait for this person."""
+    return Operation.objects.visible_to(user, roles=access.APPROVERS).filter(AWAITING).exclude(created_by=user.pk)
+
+
 def to_approve(user: Any) -> Badge | None:
     """How many fixes wait for this person."""
-    found = Operation.objects.visible_to(user, roles=access.APPROVERS).filter(AWAITING)
-    count = found.exclude(created_by=user.pk).count()
+    count = _fixes(user).count()
     return Badge("Fixes that wait for you", count, "warn") if count else None
 
 
@@ -98,6 +106,27 @@ def to_decide(user: Any) -> Badge | None:
     """How many proposals wait for this person."""
     count = inbox.proposals(user).count()
     return Badge("Proposals that wait for you", count, "warn") if count else None
+
+
+def panel(request: HttpRequest) -> Panel | None:
+    """What waits for this person's decision, fixes before everything else; nothing for a person who decides nowhere."""
+    if not roles_of(request) & (access.APPROVERS | access.CONFIGURERS):
+        return None
+    fixes = within(_fixes(request.user), request).select_related("created_by", "entity").order_by("pk")[:SHOWN]
+    lines = [
+        Line(
+            text=one.title, url=reverse("operation", args=[one.pk]), state="Large fix",
+            note=f"{one.created_by} · {one.entity.code} · asked {figures.age(one.confirmed_at)} ago",
+        )
+        for one in fixes
+    ]  # fmt: skip
+    for one in inbox.waiting(request.user)[: SHOWN - len(lines)]:
+        tone = "bad" if one.is_alarm else ""
+        lines.append(Line(text=one.title, url=one.url, note=one.note, state=one.tag or "Change", tone=tone))
+    return Panel(
+        key="decisions", title="Waits for your decision", position=11, is_wide=True, lines=lines,
+        nothing="Nothing waits for a second person like you.", url=reverse("approvals"),
+    )  # fmt: skip
 
 
 class ApprovalList(ListScreen):

@@ -88,7 +88,7 @@ class CausePage(DetailScreen):
         if "table" in found or "form" in found:
             return found
         case = self.object
-        rows.tell_causes([case], deeply=True)
+        rows.tell_causes([case], self.request.user, deeply=True)
         held = access.roles_in(self.request.user, case.entity_id)
         is_open = case.state == ExceptionCase.State.OPEN
         return {

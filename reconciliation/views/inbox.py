@@ -11,6 +11,8 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.urls import reverse
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
 from portal import access, figures
 from reconciliation.models import ChangeSet, Onboarding, Proposal, RateBundle
@@ -93,5 +95,5 @@ def _codes(user: Any) -> Iterator[Waiting]:
         yield Waiting(str(one), reverse("proposal", args=[one.pk]), note, "Code to remember")
 
 
-def _line(*parts: Any) -> str:
-    return " · ".join(str(part) for part in parts if part)
+def _line(*parts: Any) -> SafeString:
+    return format_html_join(" · ", "{}", ((part,) for part in parts if part))

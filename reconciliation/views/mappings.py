@@ -251,7 +251,7 @@ def _origins(rows: Sequence[Mapping]) -> dict[int | None, tuple[str, str]]:
     latest = history.filter(id__in=ids).order_by("id", "-history_id").distinct("id").select_related("history_user")
     for version in latest:
         who = version.history_user.get_username() if version.history_user else "system"
-        found[version.id] = (version.history_change_reason or "", f"{who}, {figures.moment(version.history_date)}")
+        found[version.id] = (version.history_change_reason or "", f"{who}, {figures.written(version.history_date)}")
     return found
 
 

@@ -34,7 +34,7 @@ from reconciliation.rules import EVERY
 from reconciliation.sheets import HeldSheet, held_under
 from reconciliation.suggestions import NEAR_ENOUGH, SCORED
 from reconciliation.tables import CaseExport, CaseTable, title_of
-from reconciliation.views import rows
+from reconciliation.views import remedies, rows
 from reconciliation.views.causes import CAUSES
 from reconciliation.views.tabs import EMPTY, IN_QUEUE, TABS, is_mine
 from reconciliation.views.triage import IN_LIST, counted, offered_in
@@ -152,9 +152,9 @@ class CauseList(ListScreen):
         belongs.
         """
         user, today = self.request.user, timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-        is_open = Q(state=ExceptionCase.State.OPEN)
+        is_open = Q(state=ExceptionCase.State.OPEN)  # what is set aside holds its entries all the same
         wheres = {tab.slug: (tab.where(user) if tab.where else ~Q(pk=None)) for tab in self.tabs}
-        kinds = {"causes": is_open, "new": is_open & Q(opened_at__gte=today), "others": is_open & with_others(user)}
+        kinds = {"causes": is_open, "new": IN_QUEUE & Q(opened_at__gte=today), "others": with_others(user)}
         asked = {f"in_{name}": ExpressionWrapper(where, BooleanField()) for name, where in (wheres | kinds).items()}
         by = self.base.order_by().values("held_currency", "compared_in", group=GROUP, **asked)
         counted = by.annotate(
@@ -200,13 +200,15 @@ class CauseList(ListScreen):
             ((figures.amount(amount, code), code) for code, amount in self.worth.priced),
         )  # fmt: skip
         held = "1 cause holds" if causes == 1 else f"{causes:,} causes hold"
-        return format_html("{} <b>{}</b>{}", held, "1 entry" if entries == 1 else f"{entries:,} entries", sums)
+        aside = causes - self.overall("count_open")
+        told = format_html(" · {} of them set aside", f"{aside:,}") if aside else ""
+        return format_html("{} <b>{}</b>{}{}", held, "1 entry" if entries == 1 else f"{entries:,} entries", sums, told)
 
     def tiles(self) -> list[Tile]:
         """Money, age, what is new, and what waits on others; each is a filter."""
         if not self.overall("causes"):
             return []
-        oldest = min((row["oldest"] for row in self.by_currency if row["oldest"]), default=None)
+        oldest = min((row["first_open"] for row in self.by_currency if row["first_open"]), default=None)
         days = (timezone.localdate() - oldest).days if oldest else None
         today, on = timezone.localdate().isoformat(), self.params
         return [
@@ -316,5 +318,6 @@ class CauseList(ListScreen):
         )
 
     def tell(self, records: Sequence[Any]) -> None:
-        """Way, trend, reach and first way out of the causes of a page."""
-        rows.tell_causes(records)
+        """Way, trend, reach and first way out of the causes of a page, and what this person may do about them."""
+        rows.tell_causes(records, self.request.user)
+        remedies.tell_ways(records, self.request.user)

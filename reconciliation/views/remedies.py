@@ -13,7 +13,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
+from portal import access
 from portal.models import Crosswalk, EntityGrant, GrantRole, User
+from portal.models.access import entities_held
 from portal.views.governed import address_of
 from reconciliation.fixes import ADVICE, FIXES
 from reconciliation.rules import BY_CODE
@@ -56,13 +58,31 @@ def remedies_of(case: Any, *, may: bool) -> list[dict[str, Any]]:
             url = reverse("fix", args=[case.pk, code]) if may and case.open_holds else ""
             offered = [one for one in getattr(case, "suggestions", ()) if one.remedy == code and one.label != fix.label]
             near = addressed(offered, url)
-            told = {"code": code, "label": fix.label, "help": fix.help, "url": url, "near": near}
+            told = {"code": code, "label": fix.label, "help": fix.help, "url": url, "near": near, "key": fix.key}
             found.append({**told, "who": roles_in_words(fix.roles), "agrees": fix.decides})
     for remedy in found:
         if remedy.get("url"):
             remedy["is_first"] = True
             break
     return found
+
+
+def tell_ways(found: Iterable[Any], user: Any) -> None:
+    """Give causes what the person may do about them from the list: `ways`, each with its keys, label and address.
+
+    F is for the suggestion where that is done here, else for the first way out that is.
+    """
+    held = entities_held(user, access.FIXERS)
+    for case in found:
+        rule = BY_CODE.get(case.rule)
+        may = bool(case.open_holds) and (None in held or case.entity_id in held)
+        codes = [*rule.remedies, *(["waive"] if rule.waivable else [])] if rule is not None and may else []
+        fixes = {code: FIXES[code] for code in codes if code in FIXES}
+        first = case.suggestion.remedy if case.suggestion and case.suggestion.is_fix else next(iter(fixes), None)
+        case.ways = [
+            (f"{'fix ' if code == first else ''}{fix.key}".strip(), fix.label, reverse("fix", args=[case.pk, code]))
+            for code, fix in fixes.items() if code == first or fix.key
+        ]  # fmt: skip
 
 
 def addressed(offered: Iterable[Suggestion], form_url: str) -> list[tuple[Suggestion, str]]:

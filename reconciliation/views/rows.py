@@ -73,7 +73,7 @@ def tell_holds(rows: Iterable[Any], case_id: int | None) -> None:
         row.before = sentences.get(row.entry_id, "")
 
 
-def tell_causes(found: Sequence[ExceptionCase], *, deeply: bool = False) -> None:
+def tell_causes(found: Sequence[ExceptionCase], user: Any, *, deeply: bool = False) -> None:
     """Give causes what their rows show: way, trend over 14 days, projects, next invoice runs, and the first way out.
 
     `deeply` asks for the suggestions of a cause's own page.
@@ -82,7 +82,7 @@ def tell_causes(found: Sequence[ExceptionCase], *, deeply: bool = False) -> None
     ways = _ways(ids)
     trends = _trends(ids)
     reached = reach.of(ids)
-    standing.tell(found)
+    standing.tell(found, user)
     offered = suggestions.of(found, deeply=deeply)
     for case in found:
         row: Any = case

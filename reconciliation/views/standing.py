@@ -18,18 +18,19 @@ from reconciliation.models import ExceptionCase, HandBack, Hold, Ignore, Snooze
 NAMED = 5  # messages to the source that are told one by one
 
 
-def tell(found: Sequence[ExceptionCase]) -> None:
-    """Give causes `present` (who is on them) and `marks` (words for what stands about them)."""
+def tell(found: Sequence[ExceptionCase], user: Any = None) -> None:
+    """Give causes `present` (who is on them) and `marks` (words for what stands about them, and for others that are on them)."""
     ids = [case.pk for case in found]
     present = triage.present(ids)
     aside = _aside([case.pk for case in found if case.aside])
     for case in found:
         row: Any = case
         row.present = present.get(case.pk, [])
+        others = [one for one in row.present if user is None or one.user_id != user.pk or one.is_running]
         row.marks = [
             *(["nobody is on it, the period ends soon"] if case.escalated_at else []),
             *([aside[case.pk]] if case.pk in aside else []),
-            *(f"{one.words} since {timezone.localtime(one.since):%H:%M}" for one in row.present[:1]),
+            *(f"{one.words} since {timezone.localtime(one.since):%H:%M}" for one in others[:1]),
         ]
 
 

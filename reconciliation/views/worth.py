@@ -103,7 +103,7 @@ def folded(counted: Iterable[Mapping[str, Any]], tabs: Iterable[str], kinds: Ite
         if row is None:
             row = dict.fromkeys((*(f"count_{tab}" for tab in tabs), *kinds, "entries"), 0)
             row |= dict.fromkeys((f"{what}_{tab}" for tab in tabs for what in ("sum", "own")), Decimal(0))
-            row |= {"held_currency": key[0], "compared_in": key[1], "group": part["group"], "oldest": None}
+            row |= {"held_currency": key[0], "compared_in": key[1], "group": part["group"], "first_open": None}
             rows[key] = row
         for tab in tabs:
             if part[f"in_{tab}"]:
@@ -114,7 +114,8 @@ def folded(counted: Iterable[Mapping[str, Any]], tabs: Iterable[str], kinds: Ite
             row[kind] += part["n"] if part[f"in_{kind}"] else 0
         if part["in_causes"]:
             row["entries"] += part["held"] or 0
-            row["oldest"] = min((day for day in (row["oldest"], part["first"]) if day), default=None)
+        if part["in_open"]:
+            row["first_open"] = min((day for day in (row["first_open"], part["first"]) if day), default=None)
     return [rows[key] for key in sorted(rows)]
 
 

@@ -5,6 +5,7 @@ const map = JSON.parse(document.body.dataset.keymap || "{}");
 const NAMES = { ArrowDown: "↓", ArrowUp: "↑", Escape: "Esc" };
 const printed = (key) => (key.length === 1 && key !== key.toLowerCase() ? `⇧ ${key}` : NAMES[key] ?? key.toUpperCase());
 const spoken = (key) => (key.length === 1 && key !== key.toLowerCase() ? `Shift+${key}` : key.length === 1 ? key.toUpperCase() : key);
+const actionOf = (control) => control.dataset.shortcut.split(" ")[0]; // the others are further keys of the same control
 const words = (control) => {
   const copy = control.cloneNode(true);
   for (const extra of copy.querySelectorAll("kbd, .sr, .badge")) extra.remove();
@@ -13,7 +14,7 @@ const words = (control) => {
 
 const label = (root) => {
   for (const control of root.querySelectorAll("[data-shortcut]")) {
-    const [key] = map[control.dataset.shortcut] ?? [];
+    const [key] = map[actionOf(control)] ?? [];
     const shown = control.querySelector("kbd");
     if (key) {
       control.title = `${words(control)} (${printed(key)})`;
@@ -33,7 +34,7 @@ const label = (root) => {
   for (const link of root.querySelectorAll("[data-go]")) if (go) link.title = `${printed(go)} then ${link.dataset.go.toUpperCase()}`;
   if (!Object.keys(map).length) for (const hint of root.querySelectorAll("[data-hint]")) hint.remove();
   const readable = document.querySelector("tr[data-key] [data-main]");
-  for (const button of root.querySelectorAll(".reading")) button.hidden = !readable;
+  for (const button of root.querySelectorAll(".reading")) button.hidden = !readable || Boolean(button.closest("#dialog"));
 };
 
 // The menu of a row: what can be done with it, each with its key.
@@ -49,7 +50,7 @@ const offered = (row) => {
   const own = [...row.querySelectorAll("[data-shortcut]")];
   const bulk = [...document.querySelectorAll(".bulk [data-shortcut]:not(:disabled)")];
   const seen = new Set();
-  return [...own, ...bulk].filter(({ dataset: { shortcut } }) => !seen.has(shortcut) && seen.add(shortcut));
+  return [...own, ...bulk].filter((control) => !seen.has(actionOf(control)) && seen.add(actionOf(control)));
 };
 
 const item = (text, key, run) => {
@@ -80,8 +81,13 @@ const openMenu = (row) => {
   const box = row.querySelector(".sel input");
   if (box) items.push(item(box.checked ? "Take out of the selection" : "Select", map.select?.[0], () => box.click()));
   for (const control of offered(row)) {
-    const action = control.dataset.shortcut;
+    const action = actionOf(control);
     items.push(item(words(control), map[action]?.[0], () => document.dispatchEvent(new CustomEvent("tieout:act", { detail: { action } }))));
+  }
+  if (main?.href) {
+    const copy = item("Copy link", "", () => {});
+    Object.assign(copy.dataset, { copy: "", text: main.href });
+    items.push(copy);
   }
   menu.replaceChildren(...items);
   menu.showPopover();

@@ -14,11 +14,13 @@ const inField = (element) => Boolean(element.closest?.("input:not([type=checkbox
 // A dialog that was just closed keeps the focus until the browser's next frame, unless something else had it before.
 const isNowhere = (element) => element === document.body || Boolean(element.closest("dialog:not([open])"));
 
+// What is confirmed: the form that one is in; else what the open dialog or drawer, or else the page, is there to confirm.
 const confirmForm = (target) => {
-  const open = [...document.querySelectorAll("dialog[open] form, #drawer[open] form")];
-  const form = target.closest?.("form") ?? open.find((one) => one.querySelector("[data-confirm]")) ?? open[0]
-    ?? document.querySelector("main form[data-confirms]"); // the one thing that a page is there to confirm
-  const button = form?.querySelector("[data-confirm], button.primary[type=submit]");
+  const box = document.querySelector("dialog:modal, #drawer[open]") ?? document.getElementById("main");
+  const form = target.closest?.("form:not([data-list])") ?? box?.querySelector("form:has([data-confirm])")
+    ?? box?.querySelector("form:not([data-list]):has(button.primary[type=submit])");
+  const button = ["[data-confirm]", "button.primary[type=submit]", ...(inField(target) ? ["button[type=submit]"] : [])]
+    .map((kind) => form?.querySelector(kind)).find(Boolean);
   if (button && !button.disabled) form.requestSubmit(button);
   return Boolean(button);
 };

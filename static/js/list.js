@@ -81,7 +81,7 @@ const range = (row, on) => {
 
 const act = (name) => {
   const drawer = document.querySelector("#drawer[open]");
-  const named = `[data-shortcut="${CSS.escape(name)}"]:not(:disabled)`;
+  const named = `[data-shortcut~="${CSS.escape(name)}"]:not(:disabled)`;
   const find = (where) => [...(where?.querySelectorAll(named) ?? [])].find((one) => !one.closest("tr"));
   const ofRow = drawer ? null : current()?.querySelector(named); // what a row offers is meant only on that row
   const last = [...document.querySelectorAll(`.toasts ${named}`)].at(-1); // the last thing done is undone first
@@ -96,7 +96,8 @@ const act = (name) => {
   if (button.matches("summary")) {
     button.parentElement.open = true;
     button.focus();
-  } else button.click();
+  } else if (button.matches("[data-confirm]")) button.focus(); // money and rules are confirmed where their effect is read
+  else button.click();
   return true;
 };
 

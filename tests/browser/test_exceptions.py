@@ -12,9 +12,10 @@ from django.db import connection
 from django.test import Client
 from playwright.sync_api import Browser, Page, expect
 
-from portal.models import LedgerEntry, LedgerState, State
+from portal.models import GrantRole, LedgerEntry, LedgerState, State
 from reconciliation import operations
 from reconciliation.models import ExceptionCase, Operation
+from tests import world
 from tests.browser.test_screen_kit import violations
 from tests.reconciliation import desk
 from tests.reconciliation.firm import Firm, build, case
@@ -142,6 +143,43 @@ def test_f_on_a_row_of_the_queue_means_the_way_out_of_that_row(page: Page, live_
     page.keyboard.press("j")
     page.keyboard.press("f")
     expect(page.locator("#drawer").get_by_role("heading", name="Post 1 entry in 2026-09")).to_be_visible()
+
+
+def test_ctrl_enter_confirms_what_the_page_is_there_for_and_a_key_leads_to_each_way_out(
+    page: Page, live_server: Any, firm: Firm
+) -> None:
+    desk.off_rate(firm, 3)
+    fay, cleo = desk.analyst(firm), world.user("cleo", GrantRole.CONTROLLER, firm.entity)
+    firm.entity.policy = {"second_person_rows": 2}
+    firm.entity.save()
+    found = case("rate-mismatch")
+    site = sign_in(page, live_server, fay)
+    page.goto(f"{site}/exceptions/")
+    page.keyboard.press("j")
+    page.keyboard.press("h")
+    drawer = page.locator("#drawer")
+    expect(drawer.get_by_role("heading", name="Hand back to the source")).to_be_visible()
+    page.goto(f"{site}/exceptions/{found.pk}/")
+    page.keyboard.press("c")
+    page.keyboard.type("It is the old card.")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#timeline q")).to_have_text("It is the old card.")
+    page.keyboard.press("w")
+    expect(drawer.get_by_role("heading", name="Waive with reason: 3 entries")).to_be_visible()
+    planned = operations.plan("use-contract-rate", user=fay, parameters={}, reason="the card holds", case=found)
+    page.goto(f"{site}/operations/{planned.pk}/")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("main")).to_contain_text("Waits for approval")
+    sign_in(page, live_server, cleo)
+    page.goto(f"{site}/operations/{planned.pk}/")
+    page.keyboard.press("y")
+    expect(page.get_by_role("button", name="Approve")).to_be_focused()
+    page.keyboard.press("n")
+    expect(page.get_by_label("Comment")).to_be_focused()
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#progress")).to_be_visible()
+    planned.refresh_from_db()
+    assert (planned.state, planned.decided_by) == (Operation.State.RUNNING, cleo)
 
 
 def test_a_fix_works_without_scripts(browser: Browser, page: Page, live_server: Any, firm: Firm) -> None:

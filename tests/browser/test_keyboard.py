@@ -29,7 +29,13 @@ def test_the_menu_of_a_row_offers_every_action_with_its_key(page: Page, site: st
     page.keyboard.press(".")
     menu = page.get_by_role("menu")
     expect(menu).to_be_visible()
-    assert menu.get_by_role("menuitem").all_inner_texts() == ["Open\nENTER", "Select\nX", "Rename\nF", "Snooze\nS"]
+    assert menu.get_by_role("menuitem").all_inner_texts() == [
+        "Open\nENTER",
+        "Select\nX",
+        "Rename\nF",
+        "Snooze\nS",
+        "Copy link",
+    ]
     expect(menu.get_by_role("menuitem").first).to_be_focused()
     assert violations(page) == []
     page.keyboard.press("ArrowUp")

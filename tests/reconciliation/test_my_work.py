@@ -17,7 +17,7 @@ from portal.models import GrantRole, NotificationKind, Project, User
 from portal.notifications import notify
 from reconciliation import operations
 from reconciliation.models import ExceptionCase, Team, TeamMember
-from reconciliation.views import work
+from reconciliation.views import approvals, work
 from tests import world
 from tests.reconciliation import desk
 from tests.reconciliation.firm import Firm, build, case, post
@@ -175,3 +175,26 @@ def test_an_operation_whose_entries_are_still_posted_is_among_those_that_run(fir
     post(list(operation.rows.values_list(Coalesce("successor_id", "entry_id"), flat=True)))
     operations.follow()
     assert under_way(fay) == []
+
+
+def test_who_decides_reads_what_waits_for_them_and_who_asked_does_not(firm: Firm) -> None:
+    fay = desk.analyst(firm)
+    cleo = world.user("cleo", GrantRole.CONTROLLER, firm.entity)
+    firm.entity.policy = {"second_person_rows": 2}
+    firm.entity.save()
+    desk.off_rate(firm, 3)
+    planned = operations.plan(
+        "use-contract-rate", user=fay, parameters={}, reason="the card holds", case=case("rate-mismatch")
+    )
+    operations.confirm(planned, user=fay)
+    panel = approvals.panel(asked(cleo))
+    assert panel is not None
+    [line] = panel.lines
+    assert (line.text, line.url) == (planned.title, f"/operations/{planned.pk}/")
+    assert line.note.startswith("fay · US · asked ")
+    assert "Waits for your decision" in page(cleo)
+    assert approvals.panel(asked(fay)) is None
+    stranger = world.user("sam", GrantRole.CONTROLLER, world.entity("GB"))
+    found = approvals.panel(asked(stranger))
+    assert found is not None
+    assert found.lines == []

@@ -17,7 +17,7 @@ from django.utils import timezone
 from integrations.models import Stream
 from portal.models import Connection, Customer, EntityGrant, GrantRole, Project, User
 from portal.screens import live
-from reconciliation import cases, cash
+from reconciliation import cases, cash, triage
 from reconciliation.models import CaseReach, CaseTotal, ExceptionCase
 from reconciliation.views.queue import FACETS
 from tests import world
@@ -221,6 +221,43 @@ def test_totals_are_of_the_filter_and_tiles_are_filters(fay: Client, firm: Firm)
     ExceptionCase.objects.filter(rule="period-closed").update(owner=other)
     assert rows(page(fay, f"{QUEUE}?others=1")) == [case("period-closed").pk]
     assert "1 cause" in page(fay).split("Waiting on others")[1][:200]
+
+
+def test_a_tile_counts_what_its_list_shows_and_what_is_set_aside_is_told_apart(fay: Client, firm: Firm) -> None:
+    desk.off_rate(firm, 2)
+    desk.periods_closed(firm, 1)
+    ExceptionCase.objects.filter(rule="period-closed").update(aside=ExceptionCase.Aside.IGNORED)
+    text = page(fay)
+    assert "2 causes hold <b>3 entries</b>" in text
+    assert "1 of them set aside" in text
+    assert "1 cause" in text.split("New today")[1][:200]
+    oldest = (timezone.localdate() - case("rate-mismatch").oldest_work_date).days
+    assert f"{oldest} days" in text.split("Oldest")[1][:200]
+
+
+def test_who_may_not_fix_is_shown_the_way_out_and_led_nowhere(client: Client, firm: Firm) -> None:
+    desk.off_rate(firm, 2)
+    client.force_login(world.user("ann", GrantRole.AUDITOR, firm.entity))
+    text = page(client)
+    assert "Use the contract&#x27;s rate" in text
+    assert "/fix/" not in text
+
+
+def test_a_row_offers_each_way_out_that_has_a_key(fay: Client, firm: Firm) -> None:
+    desk.off_rate(firm, 2)
+    text, pk = page(fay), case("rate-mismatch").pk
+    for keys, fix in (("fix", "use-contract-rate"), ("waive", "waive"), ("hand_back", "hand-back")):
+        assert re.search(rf'/exceptions/{pk}/fix/{fix}/"[^>]*data-shortcut="{keys}"', text), keys
+
+
+def test_a_colleague_is_seen_at_work_and_oneself_is_not(fay: Client, firm: Firm) -> None:
+    desk.off_rate(firm, 2)
+    for name in ("fay", "gil"):
+        user = User.objects.filter(username=name).first() or world.user(name, GrantRole.ANALYST, firm.entity)
+        triage.take_up(case("rate-mismatch").pk, by=user)
+    text = page(fay)
+    assert "gil is on it" in text
+    assert "fay is on it" not in text
 
 
 def test_a_source_that_was_not_read_for_long_is_named_with_the_age_of_its_data(fay: Client, firm: Firm) -> None:

@@ -64,6 +64,7 @@ class Offer:
     help: str
     url: str = ""
     reason: str = ""
+    key: str = ""  # its action of the keyboard
 
 
 def offers(
@@ -93,7 +94,7 @@ def offers(
     for code, (fix, url) in [*found.items(), *((code, (FIXES[code], "")) for code in told)]:
         reason = _reason(entry, fix, url, held, reversal=reversal, can_ask=can_ask)
         if not reason:
-            now.append(Offer(fix.label, fix.help, url))
+            now.append(Offer(fix.label, fix.help, url, key=fix.key))
         elif code in TOLD or fix.roles.isdisjoint(held):
             not_now.append(Offer(fix.label, fix.help, reason=reason))
     return now, not_now
