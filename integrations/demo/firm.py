@@ -12,7 +12,7 @@ Rows = list[dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A company of the group. `subsidiary` is NetSuite's key."""
+    """A company of the group. `subsidiary` is NetSuite's key; empty where the company keeps its books elsewhere."""
 
     code: str
     name: str
@@ -23,7 +23,7 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A customer with one contract. `key` is NetSuite's; `rates` are per hour, by role."""
+    """A customer with one contract. `key` is its ERP's; `rates` are per hour, by role."""
 
     code: str
     name: str
@@ -37,7 +37,7 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """An engagement; `job` is NetSuite's key and `tracker` its time tracker's."""
+    """An engagement; `job` is its ERP's key and `tracker` its time tracker's."""
 
     code: str
     name: str
@@ -49,7 +49,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A consultant; `employee` is NetSuite's key and `tracker` the time tracker's."""
+    """A consultant; `employee` is the ERP's key and `tracker` the time tracker's."""
 
     code: str
     name: str
@@ -64,6 +64,7 @@ ENTITIES = (
     Entity("GB", "Halden Advisory Ltd", "GBP", "Europe/London", "2"),
     Entity("DE", "Halden Advisory GmbH", "EUR", "Europe/Berlin", "3"),
     Entity("SG", "Halden Advisory Pte Ltd", "SGD", "Asia/Singapore", "4"),
+    Entity("NL", "Halden Advisory BV", "EUR", "Europe/Amsterdam", ""),
 )
 ROLES = {"analyst": "Analyst", "consultant": "Consultant", "senior": "Senior consultant", "manager": "Manager"}
 CUSTOMERS = (
@@ -83,6 +84,8 @@ CUSTOMERS = (
              {"analyst": "110", "consultant": "160", "senior": "210", "manager": "280"}, invoiced=("weekly", "1", "30")),
     Customer("ORC", "Orchid Bank", "SG", "time_and_material", "208",
              {"consultant": "170", "senior": "220", "manager": "290"}),
+    Customer("TUL", "Tulip Retail", "NL", "time_and_material", "C00010",
+             {"senior": "155", "manager": "205"}, invoiced=("monthly", "31", "30")),
 )  # fmt: skip
 PROJECTS = (
     Project("ACM-2213", "Acme roll-out", "ACM", "1501", "4001"),
@@ -95,6 +98,7 @@ PROJECTS = (
     Project("HEL-5200", "Helvetia pilot", "HEL", "1508", ""),
     Project("MRL-6100", "Merlion terminal", "MRL", "1509", ""),
     Project("ORC-7100", "Orchid core banking", "ORC", "1510", ""),
+    Project("TUL-8100", "Tulip web shop", "TUL", "PR00110", ""),
 )
 COMING = Project("ACM-2300", "Acme data room", "ACM", "", "")  # planned: Harvest does not know it until it is told
 COMING_TEAM = ("jones", "okafor")
@@ -115,9 +119,18 @@ PEOPLE = (
     Person("kumar", "Ravi Kumar", "SG", "consultant", "814", ""),
     Person("lim", "Joshua Lim", "SG", "analyst", "815", ""),
     Person("wong", "Sarah Wong", "SG", "manager", "816", ""),
+    Person("visser", "Femke Visser", "NL", "senior", "FVI", ""),
+    Person("dekker", "Bram Dekker", "NL", "manager", "BDE", ""),
 )
-APPROVERS = {"US": "adams", "GB": "evans", "DE": "brandt", "SG": "wong"}
-DEPUTIES = {"US": "jones", "GB": "clarke", "DE": "vogel", "SG": "tan"}  # approve what the approver worked
+APPROVERS = {"US": "adams", "GB": "evans", "DE": "brandt", "SG": "wong", "NL": "dekker"}
+DEPUTIES = {
+    "US": "jones",
+    "GB": "clarke",
+    "DE": "vogel",
+    "SG": "tan",
+    "NL": "visser",
+}  # approve what the approver worked
+ERP = {"NL": "bc-nl"}  # the others book in NetSuite
 TRACKER = {"US": "harvest-us", "GB": "clockify-gb"}
 RATE_STEP = Decimal("1.05")  # what a senior's hour for Acme costs from the middle of the month on
 CURRENCY_KEYS = {"USD": "1", "GBP": "2", "EUR": "4", "SGD": "5"}
@@ -130,6 +143,16 @@ SERVICE_ITEM = "90"
 def entity_of(customer: str) -> str:
     """The entity that serves a customer."""
     return next(item.entity for item in CUSTOMERS if item.code == customer)
+
+
+def erp_of(entity: str) -> str:
+    """The connection of the ERP that an entity keeps its books in."""
+    return ERP.get(entity, "netsuite")
+
+
+def served_by(erp: str) -> tuple[Entity, ...]:
+    """The entities that keep their books in an ERP."""
+    return tuple(item for item in ENTITIES if erp_of(item.code) == erp)
 
 
 def approver_of(someone: str, entity: str) -> str:
@@ -310,18 +333,21 @@ def _crosswalks() -> Iterator[dict[str, str]]:
         return {"connection": connection, "kind": kind, "external_id": key, "code": code, "within": within}
 
     for entity in ENTITIES:
-        yield row("netsuite", "entity", entity.subsidiary, entity.code)
-        yield row("netsuite", "cost_centre", f"3{entity.subsidiary}", f"{entity.code}-DEL", entity.code)
+        erp = erp_of(entity.code)
+        if entity.subsidiary:
+            yield row(erp, "entity", entity.subsidiary, entity.code)
+        department = f"3{entity.subsidiary}" if entity.subsidiary else "DELIVERY"
+        yield row(erp, "cost_centre", department, f"{entity.code}-DEL", entity.code)
     for customer in CUSTOMERS:
-        yield row("netsuite", "customer", customer.key, customer.code)
+        yield row(erp_of(customer.entity), "customer", customer.key, customer.code)
         if customer.entity == "US":
             yield row(TRACKER["US"], "customer", customer.key, customer.code)
     for item in PROJECTS:
-        yield row("netsuite", "project", item.job, item.code)
+        yield row(erp_of(entity_of(item.customer)), "project", item.job, item.code)
         if item.tracker:
             yield row(TRACKER[entity_of(item.customer)], "project", item.tracker, item.code)
     for someone in PEOPLE:
-        yield row("netsuite", "resource", someone.employee, someone.code)
+        yield row(erp_of(someone.entity), "resource", someone.employee, someone.code)
         if someone.tracker:
             yield row(TRACKER[someone.entity], "resource", someone.tracker, someone.code)
 

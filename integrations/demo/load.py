@@ -15,6 +15,7 @@ from integrations import uploads
 from integrations.demo import firm, month, vendors
 from integrations.demo.firm import Month
 from integrations.demo.month import Worked
+from integrations.sandbox.businesscentral import vendor as businesscentral
 from integrations.sandbox.server import control
 from portal.models import Connection, User
 
@@ -24,6 +25,7 @@ SECRETS = {
     "clockify_hook": "clockify-demo-hook-token",
     "netsuite_consumer": "netsuite-demo-consumer-secret",
     "netsuite_token": "netsuite-demo-token-secret",
+    "businesscentral": businesscentral.CLIENT_SECRET,
 }
 NETSUITE_REALM = "1234567_SB1"
 CONSUMER_KEY, TOKEN_ID = "demo-consumer", "demo-token"
@@ -46,10 +48,11 @@ def load(demo_month: Month, sandbox: str, folder: Path, say: Callable[[str], Non
         path.touch(mode=0o600)
         path.write_text(value)
     rows = month.worked(demo_month)
-    say("  the vendors' side: ERP, two time trackers, a folder of nightly files …")
+    say("  the vendors' side: two ERPs, two time trackers, folders of nightly files …")
     tell_vendors(demo_month, sandbox, rows)
     vendors.german_files([*of(rows, "DE"), *month.late(demo_month)], folder / "files-de")
     vendors.sheet_of_contractors(month.twice(demo_month), folder / "files-us")
+    vendors.dutch_file(of(rows, "NL"), folder / "files-nl")
     (folder / "files-sg").mkdir(exist_ok=True)
     say("  configuration and master data …")
     configuration = folder / "firm.toml"
@@ -76,6 +79,7 @@ def tell_vendors(demo_month: Month, sandbox: str, rows: list[Worked]) -> None:
             "token_secret": SECRETS["netsuite_token"], "realm": NETSUITE_REALM,
         }],
     })  # fmt: skip
+    control(sandbox, "POST", "businesscentral/seed", vendors.businesscentral(demo_month))
     control(sandbox, "POST", "harvest/seed", vendors.harvest(of(rows, "US")))
     control(sandbox, "POST", "clockify/seed", vendors.clockify(of(rows, "GB"), demo_month.approved_until))
     control(sandbox, "POST", "faults", [
@@ -132,9 +136,12 @@ def toml(demo_month: Month, sandbox: str, folder: Path) -> str:
         ("GB", "clockify-gb"),
         ("DE", "files-de"),
         ("SG", "files-sg"),
+        ("NL", "files-nl"),
     ):
         kinds = ["time"] if source.startswith("files") else ["time", "expense"]
-        parts.append(_table("[[routes]]", {"entity": entity, "source": source, "target": "netsuite", "kinds": kinds}))
+        parts.append(
+            _table("[[routes]]", {"entity": entity, "source": source, "target": firm.erp_of(entity), "kinds": kinds})
+        )
     parts += [
         _table("[[users]]", {"username": name, "email": f"{name}@halden.example", "first_name": first, "last_name": last,
                              "roles": roles})
@@ -149,10 +156,12 @@ def _connections(sandbox: str, folder: Path) -> list[dict[str, Any]]:
 
     return [
         {
-            "code": "netsuite", "name": "NetSuite", "connector": "netsuite", "roles": ["target"],
+            "code": "netsuite", "name": "NetSuite", "connector": "netsuite", "roles": ["target", "source"],
             "base_url": f"{sandbox}/netsuite", "realm": NETSUITE_REALM, "concurrency": 4,
             "settings": {"auth": "tba", "consumer_key": CONSUMER_KEY, "token_id": TOKEN_ID,
-                         "service_item": firm.SERVICE_ITEM, "currencies": firm.CURRENCY_KEYS, "read_timeout": 5},
+                         "service_item": firm.SERVICE_ITEM, "currencies": firm.CURRENCY_KEYS, "read_timeout": 5,
+                         "posting_column": "custcol_tieout_posting"},
+            "streams": [{"name": name, "every_seconds": 300} for name in ("invoices", "credit-memos", "payments", "deleted")],
             "credentials": {"consumer_secret": secret("netsuite_consumer"), "token_secret": secret("netsuite_token")},
         },
         {
@@ -188,6 +197,19 @@ def _connections(sandbox: str, folder: Path) -> list[dict[str, Any]]:
             "base_url": str(folder / "files-sg"), "zone": "Asia/Singapore",
             "settings": {"currency": "SGD", "settle_seconds": 0, "time_columns": dict(vendors.SINGAPORE_COLUMNS)},
             "streams": [{"name": "time", "every_seconds": 3600}],
+        },
+        {
+            "code": "files-nl", "name": "Nightly files NL", "connector": "files", "entity": "NL", "roles": ["source"],
+            "base_url": str(folder / "files-nl"), "zone": "Europe/Amsterdam",
+            "settings": {"currency": "EUR", "settle_seconds": 0}, "streams": [{"name": "time", "every_seconds": 900}],
+        },
+        {
+            "code": "bc-nl", "name": "Business Central NL", "connector": "businesscentral", "entity": "NL", "roles": ["target"],
+            "base_url": f"{sandbox}/businesscentral/v2.0/{businesscentral.TENANT}/{businesscentral.ENVIRONMENT}",
+            "realm": businesscentral.COMPANY, "zone": "Europe/Amsterdam",
+            "settings": {"tenant": businesscentral.TENANT, "client_id": businesscentral.CLIENT_ID, "currency": "EUR",
+                         "login_url": f"{sandbox}/businesscentral"},
+            "credentials": {"client_secret": secret("businesscentral")},
         },
     ]  # fmt: skip
 

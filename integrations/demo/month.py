@@ -27,6 +27,7 @@ STEADY = {
     "clarke": "THM-3302", "patel": "THM-3301", "evans": "CRN-4100", "byrne": "CRN-4100",
     "vogel": "NRD-5100", "schulz": "NRD-5100", "kaya": "HEL-5200", "brandt": "NRD-5100",
     "tan": "MRL-6100", "kumar": "MRL-6100", "lim": "ORC-7100", "wong": "ORC-7100",
+    "visser": "TUL-8100", "dekker": "TUL-8100",
 }  # fmt: skip
 TEXTS = (
     "Workshop",
@@ -62,7 +63,7 @@ def _rate(person: str, project: str, on: date, month: Month) -> Decimal | None:
 
 
 def worked(month: Month) -> list[Worked]:
-    """Everything recorded in the month, in a fixed order, about 2,000 hours."""
+    """Everything recorded in the month, in a fixed order, some 2,200 hours."""
     return list(_worked(month))
 
 

@@ -16,11 +16,13 @@ import xlsxwriter
 from integrations.demo import firm
 from integrations.demo.firm import Month
 from integrations.demo.month import Worked
+from integrations.sandbox.businesscentral.vendor import COMPANY as BC_COMPANY
 
 HARVEST_ACCOUNT = "1000001"
 HARVEST_TOKEN = "harvest-sandbox-token"  # noqa: S105 - the sandbox's own
 CLOCKIFY_WORKSPACE = "64a687e29ae1f428e7ebe303"
 CLOCKIFY_KEY = "clockify-sandbox-key"
+BC = "bc-nl"
 DAYS = timedelta(days=1)
 
 
@@ -35,9 +37,11 @@ def netsuite(month: Month) -> dict[str, Any]:
         "currency": [{"id": key, "symbol": code, "name": code} for code, key in firm.CURRENCY_KEYS.items()],
         "subsidiary": [
             {"id": item.subsidiary, "name": item.name, "currency": {"id": firm.CURRENCY_KEYS[item.currency]}}
-            for item in firm.ENTITIES
+            for item in firm.served_by("netsuite")
         ],
-        "department": [{"id": f"3{item.subsidiary}", "name": f"{item.code}-DEL"} for item in firm.ENTITIES],
+        "department": [
+            {"id": f"3{item.subsidiary}", "name": f"{item.code}-DEL"} for item in firm.served_by("netsuite")
+        ],
         "serviceItem": [{"id": firm.SERVICE_ITEM, "itemId": "Consulting"}],
         "accountingPeriod": [
             {"id": str(500 + n), "periodName": f"{first:%b %Y}", "startDate": first.isoformat(),
@@ -48,23 +52,62 @@ def netsuite(month: Month) -> dict[str, Any]:
             {"id": item.key, "entityId": item.code, "companyName": item.name,
              "subsidiary": {"id": _subsidiary(item.entity)}}
             for item in firm.CUSTOMERS
+            if firm.erp_of(item.entity) == "netsuite"
         ],
         "job": [
             {"id": item.job, "entityId": item.code, "companyName": item.name, "allowTime": True,
              "parent": {"id": next(c.key for c in firm.CUSTOMERS if c.code == item.customer)},
              "subsidiary": {"id": _subsidiary(firm.entity_of(item.customer))}}
             for item in firm.PROJECTS
+            if firm.erp_of(firm.entity_of(item.customer)) == "netsuite"
         ],
         "employee": [
             {"id": item.employee, "entityId": item.name, "firstName": item.name.split()[0],
              "lastName": item.name.split()[-1], "subsidiary": {"id": _subsidiary(item.entity)}, "isJobResource": True}
             for item in firm.PEOPLE
+            if firm.erp_of(item.entity) == "netsuite"
         ],
     }  # fmt: skip
 
 
 def _subsidiary(entity: str) -> str:
     return next(item.subsidiary for item in firm.ENTITIES if item.code == entity)
+
+
+def businesscentral(month: Month) -> dict[str, Any]:
+    """The Dutch company's ERP: customers, projects, people, its departments, and the journal that we write into."""
+    dimension, stamp = _guid(1, 1), moment(month.first, 6)
+    return {
+        "companies": [{"id": BC_COMPANY, "name": "HALDEN BV", "displayName": "Halden Advisory BV"}],
+        "customers": [
+            {"id": _guid(2, n), "number": item.key, "displayName": item.name, "blocked": " ", "currencyCode": "",
+             "taxRegistrationNumber": "", "lastModifiedDateTime": stamp}
+            for n, item in enumerate(firm.CUSTOMERS)
+            if firm.erp_of(item.entity) == BC
+        ],
+        "projects": [
+            {"id": _guid(3, n), "number": item.job, "displayName": item.name, "lastModifiedDateTime": stamp}
+            for n, item in enumerate(firm.PROJECTS)
+            if firm.erp_of(firm.entity_of(item.customer)) == BC
+        ],
+        "employees": [
+            {"id": _guid(4, n), "number": item.employee, "displayName": item.name, "status": "Active",
+             "email": f"{item.code}@halden.example", "employmentDate": "2020-01-01", "terminationDate": "0001-01-01",
+             "lastModifiedDateTime": stamp}
+            for n, item in enumerate(firm.PEOPLE)
+            if firm.erp_of(item.entity) == BC
+        ],
+        "dimensions": [{"id": dimension, "code": "DEPARTMENT", "displayName": "Department"}],
+        "dimensionValues": [
+            {"id": _guid(5, 1), "code": "DELIVERY", "dimensionId": dimension, "displayName": "Delivery",
+             "lastModifiedDateTime": stamp}
+        ],
+        "projectJournals": [{"id": _guid(6, 1), "code": "TIEOUT", "displayName": "Tieout"}],
+    }  # fmt: skip
+
+
+def _guid(group: int, number: int) -> str:
+    return f"7d115c9c-{group:04}-4000-8000-{number:012}"
 
 
 def harvest(rows: Iterable[Worked]) -> dict[str, Any]:
@@ -231,6 +274,19 @@ def sheet_of_contractors(rows: Iterable[Worked], folder: Path) -> None:
                     item.text,
                     approver,
                 ]
+            )
+
+
+def dutch_file(rows: Iterable[Worked], folder: Path) -> None:
+    """The month's hours as the Dutch export them, with our own field names as headings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "time-month.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "person", "date", "project", "hours", "description", "approved_by"])
+        for item in rows:
+            approver = firm.approver_of(item.person, "NL")
+            writer.writerow(
+                [f"NL-{item.number}", item.person, item.on.isoformat(), item.project, item.hours, item.text, approver]
             )
 
 

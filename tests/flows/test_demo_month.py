@@ -19,7 +19,7 @@ from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from integrations import statements, webhooks, work
-from integrations.demo import load, month, story
+from integrations.demo import bills, load, month, story
 from integrations.demo.firm import Month
 from integrations.models import InboxMessage, Stream
 from integrations.sandbox.server import control, sandbox_server
@@ -27,9 +27,11 @@ from integrations.sql import waiting
 from portal import tokens
 from portal.models import (
     AccountingPeriod,
+    BillingBalance,
     Connection,
     Document,
     EntityGrant,
+    Invoice,
     LedgerEntry,
     LedgerState,
     LegalEntity,
@@ -51,7 +53,7 @@ BUSY = [State.READY, State.SENDING, State.IN_DOUBT, State.ACCEPTED]
 
 @pytest.fixture
 def sandbox() -> Iterator[str]:
-    with sandbox_server(names=["harvest", "clockify", "netsuite"]) as base:
+    with sandbox_server(names=["harvest", "clockify", "netsuite", "businesscentral"]) as base:
         control(base, "POST", "harvest/configure", {"rate": [100_000, 15]})
         yield base
 
@@ -70,7 +72,7 @@ def move(seconds: float = 60.0, *, pull: bool = True) -> Counter[str]:
     """Do what the workers do until nothing is left to do; the entries by state."""
     until = time.monotonic() + seconds
     sources = list(Connection.objects.filter(is_source=True).values_list("pk", flat=True))
-    erp = Connection.objects.get(code="netsuite")
+    erps = list(Connection.objects.filter(is_target=True).values_list("pk", flat=True))
     if pull:
         for stream in Stream.objects.all():
             work.pull(stream.pk)
@@ -83,7 +85,8 @@ def move(seconds: float = 60.0, *, pull: bool = True) -> Counter[str]:
             operations.run(operation)
         for target in waiting.active_targets():
             work.deliver(target)
-        work.read_back(erp.pk)
+        for erp in erps:
+            work.read_back(erp)
         new = InboxMessage.objects.filter(state=InboxMessage.State.NEW, next_attempt_at=None).exists()
         if not new and not LedgerState.objects.filter(state__in=BUSY).exists():
             break
@@ -125,6 +128,10 @@ def test_the_month_ends_in_a_handful_of_causes_and_no_duplicate(demo: str) -> No
         "project-closed": causes()["project-closed"],
     }
     assert duplicates(demo) == 1
+    dutch = LedgerEntry.objects.filter(entity__code="NL")
+    assert set(dutch.values_list("target__code", "state_row__state")) == {("bc-nl", State.POSTED)}
+    booked = control(demo, "GET", "businesscentral/inspect")["entries_by_key"]
+    assert (len(booked), set(booked.values())) == (dutch.count(), {1})
     free = LedgerEntry.objects.filter(resource__code="kaya", state_row__state=State.POSTED)
     assert free.exists()
     assert {entry.amount for entry in free} == {Decimal(0)}
@@ -162,6 +169,42 @@ def test_one_fix_of_a_mistyped_code_posts_every_entry_that_carries_it(demo: str)
     assert after[State.POSTED] == before[State.POSTED] + 17
     case = ExceptionCase.objects.get(rule="project-unknown")
     assert (case.state, case.open_holds) == ("resolved", 0)
+    assert_all_hold()
+
+
+def left_to_bill() -> dict[str, Decimal]:
+    """Hours of each billed project that are delivered and not on a bill, or credited."""
+    found: dict[str, Decimal] = dict.fromkeys(bills.BILLED, Decimal(0))
+    for one in BillingBalance.objects.filter(entry__project__code__in=found).select_related("entry__project"):
+        assert one.entry is not None
+        assert one.entry.project is not None
+        found[one.entry.project.code] += one.delivered - one.invoiced + one.credited
+    return found
+
+
+@pytest.mark.case(75, 78, 79, 80, 92, 93, 103)
+def test_the_month_is_billed_and_what_happens_to_the_bills_ends_in_named_items(
+    demo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(story, "PATIENCE", 0)
+    move()
+    story.bills_are_written(MONTH, demo, "", lambda _: None, 0)
+    move()
+    assert Invoice.objects.filter(kind="invoice").count() == sum(bills.BILLED.values())
+    assert set(left_to_bill().values()) == {0}
+    before = causes()
+
+    story.bills_change(MONTH, demo, "", lambda _: None, 0)
+    for _ in range(3):
+        move()
+    stands = {one.current.number: one.current.status for one in Invoice.objects.select_related("current")}
+    assert stands == {
+        "ACM-2213-2610-1": "open", "C-ACM-2213-2610-1": "paid", "ACM-2240-2610-1": "voided", "ACM-2240-2610-1A": "open",
+        "THM-3301-2610-1": "part_paid", "MRL-6100-2610-1": "paid", "MRL-6100-2610-2": "paid", "MRL-6100-2610-3": "paid",
+        "NRD-5100-2610-1": "open", "CRN-4100-2610-1": "deleted",
+    }  # fmt: skip
+    assert left_to_bill() == {**dict.fromkeys(bills.BILLED, Decimal(0)), "ACM-2213": Decimal(4)}
+    assert set(causes()) - set(before) == {"bill-changed", "bill-deleted"}
     assert_all_hold()
 
 
