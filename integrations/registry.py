@@ -28,6 +28,7 @@ CONNECTORS: dict[str, str] = {
     "harvest": "integrations.connectors.harvest.connector.HarvestConnector",
     "netsuite": "integrations.connectors.netsuite.connector.NetSuiteConnector",
     "salesforce": "integrations.connectors.salesforce.connector.SalesforceConnector",
+    "stripe": "integrations.connectors.stripe.connector.StripeConnector",
     "tempo": "integrations.connectors.tempo.connector.TempoConnector",
 }
 

@@ -13,5 +13,6 @@ VENDORS: dict[str, str] = {
     "harvest": "integrations.sandbox.harvest:HarvestSandbox",
     "netsuite": "integrations.sandbox.netsuite:NetSuiteSandbox",
     "salesforce": "integrations.sandbox.salesforce:SalesforceSandbox",
+    "stripe": "integrations.sandbox.stripe:StripeSandbox",
     "tempo": "integrations.sandbox.tempo:TempoSandbox",
 }

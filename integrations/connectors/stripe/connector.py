@@ -1,0 +1,104 @@
+"""The Stripe connector: invoices, credit notes and payments by the list of events, signed webhooks for speed.
+
+An event only says that something moved; what is true is read again by name and in the version that we pin. What the documents
+leave open is in `assumptions.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+
+from integrations.connectors.stripe import mapping, refusals, streams
+from integrations.connectors.stripe.auth import StripeAuth, check_signature
+from integrations.connectors.stripe.paging import everything
+from integrations.connectors.stripe.settings import SETTINGS
+from integrations.errors import ConnectorError, Malformed
+from integrations.http import Http, Rate
+from integrations.protocol import Account, Delivery, Hint, Page, Setting, SourceRecord
+from portal.records import CanonicalRecord
+
+EVENTS = tuple(dict.fromkeys(kind for stream in streams.STREAMS.values() for kind in stream.types))
+
+
+class StripeConnector:
+    """One Stripe account."""
+
+    name = "stripe"
+    hosts = ("api.stripe.com",)
+    rate = Rate(25, 1.2)  # what test mode takes, with room for what the network shifts; live takes 100
+    settings: tuple[Setting, ...] = SETTINGS
+    streams = tuple(streams.STREAMS)
+    tombstones = True
+    why_untold = "Stripe keeps bills and payments and takes no message about an hour."
+
+    def __init__(self, account: Account, http: Http) -> None:
+        self.account = account
+        self.http = http
+        self._own = refusals.own_patterns(account.setting("refusals", SETTINGS))
+        http.auth = StripeAuth(account)
+
+    def check(self) -> str:
+        """Read the account, and one row of everything that is read from it: the key must be allowed all of it."""
+        body = self.http.request("GET", "/v1/account").body
+        said = body if isinstance(body, Mapping) else {}
+        for path in ("events", "customers", "invoices", "credit_notes", "invoice_payments"):
+            try:
+                next(everything(self.http, f"/v1/{path}", {}, 1), None)
+            except ConnectorError as error:
+                raise refusals.narrow(error, self._own, writes=False) from None
+        name = ((said.get("settings") or {}).get("dashboard") or {}).get("display_name") or said.get("id") or "?"
+        key = self.account.secrets.get("api_key", "")
+        mode = "in test mode" if key.startswith(("sk_test_", "rk_test_")) else "live"
+        return f"Stripe account {name} answers, {mode}."
+
+    def pull(self, stream: str, since: str | None) -> Iterator[Page]:
+        """Bills and payments that moved at or after a cursor, oldest first."""
+        return streams.pull(self.http, stream, since, self._page_size)
+
+    def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
+        """A record as it is now; empty when it is gone."""
+        return streams.one(self.http, hint.stream, hint.external_id)
+
+    def present(self, stream: str, start: date, end: date) -> Iterator[str]:
+        """The ids of everything in a stream; bills have no work date, so the range does not narrow it."""
+        del start, end
+        return streams.identities(self.http, stream, self._page_size)
+
+    def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
+        """Check the signature and name what moved. Events of other things are taken and mean nothing."""
+        check_signature(self.account, headers, body)
+        try:
+            event = json.loads(body)
+            delivery_id = str(event["id"])
+            moved = streams.named(event)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Malformed(f"The body of a Stripe webhook cannot be read: {error!r}.") from None
+        hints = [Hint(stream=name, external_id=key) for name, key in moved.items()]
+        return Delivery(delivery_id=delivery_id, hints=hints)
+
+    def handshake(self, query: Mapping[str, str]) -> str:
+        """Stripe asks nothing of an address before it sends."""
+        del query
+        return ""
+
+    def keep_subscriptions(self, address: str) -> str:
+        """Wake our endpoint where Stripe disabled it. A missing one is told: its secret is shown once, to a person."""
+        ours = [one for one in everything(self.http, "/v1/webhook_endpoints", {}) if one.get("url") == address]
+        asleep = [one for one in ours if one.get("status") != "enabled"]
+        for one in asleep:
+            self.http.request("POST", f"/v1/webhook_endpoints/{one['id']}", data={"disabled": "false"})
+        heard = {kind for one in ours for kind in one.get("enabled_events") or ()}
+        missing = [] if "*" in heard else [kind for kind in EVENTS if kind not in heard]
+        lacks = f" None is told {', '.join(missing)}." if missing else ""
+        return f"{len(asleep)} of {len(ours)} webhook endpoints of Stripe were enabled again.{lacks}"
+
+    def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
+        """An invoice, a credit note or a payment; an invoice also with what was settled beside payments."""
+        field = str(self.account.setting("purchase_order_field", SETTINGS))
+        return mapping.records(record, self.account.zone, field)
+
+    @property
+    def _page_size(self) -> int:
+        return max(1, min(int(self.account.setting("page_size", SETTINGS)), 100))
