@@ -28,7 +28,7 @@ from portal.records import (
 from tests.integrations import stripe_account
 from tests.integrations.stripe_account import Office, hours
 
-OURS = {"metadata": {"tieout_line": "0f" * 16}}
+OURS: dict[str, Any] = {"metadata": {"tieout_line": "0f" * 16}}
 
 
 @pytest.fixture

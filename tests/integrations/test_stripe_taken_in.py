@@ -17,7 +17,7 @@ from integrations.sandbox.stripe.vendor import API_KEY
 from portal.models import Connection, Invoice, Payment, PaymentAllocation
 from reconciliation import billing
 from reconciliation.models import ExceptionCase
-from tests import bills
+from tests import bills, world
 from tests.integrations import stripe_account
 from tests.integrations.stripe_account import HOOK_SECRET, Office, hours
 from tests.reconciliation import firm as firms
@@ -44,7 +44,7 @@ def office(vendors: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Offi
 @pytest.fixture
 def connection(office: Office) -> Connection:
     firm = firms.build()
-    made = firms.world.connection(
+    made = world.connection(
         "stripe-us", "stripe", firm.entity, is_source=True, zone="America/New_York",
         credentials={"api_key": {"env": "STRIPE_KEY"}, "webhook_secret": {"env": "STRIPE_HOOK"}},
     )  # fmt: skip
@@ -110,10 +110,13 @@ def test_a_months_bills_and_payments_tie_out_to_the_balances_that_stripe_states(
     assert Payment.objects.filter(kind="write_off").count() == 1
     assert {str(i.current.customer) for i in Invoice.objects.select_related("current__customer")} == {"ACME Acme Inc."}
     assert differences(connection) == []
+    office.later()
     office.wire(72_000, (lost, 72_000), reference="LATE")
     read(connection)
     assert (status(lost), settled(lost)) == ("paid", 720)
     assert differences(connection) == []
+    office.later()
+    read(connection)
     assert read(connection) == 0, "the same again is nothing new"
 
 
@@ -140,7 +143,7 @@ def test_webhooks_come_through_our_own_door_signed_twice_and_in_disorder_and_wha
     assert RefusedDelivery.objects.count() == 2
     [endpoint] = office.inspect()["endpoints"]
     office.do(f"webhook_endpoints/{endpoint['id']}", disabled=True)
-    office.configure(clock_skew=5)
+    office.later()
     office.do(f"invoices/{key}/pay", paid_out_of_band=True)
     office.act("deliver")
     answer(connection)
@@ -156,6 +159,7 @@ def test_a_void_lets_go_of_what_it_billed_and_a_deleted_draft_is_gone(office: Of
     draft, key = office.draft(hours("1")), office.invoice(hours("2"))
     read(connection)
     assert (status(draft), status(key)) == ("draft", "open")
+    office.later()
     office.do(f"invoices/{key}/void")
     office.delete(f"invoices/{draft}")
     read(connection)
@@ -171,6 +175,7 @@ def test_a_payment_that_bounced_is_taken_back_and_the_difference_is_told(
     office.do(f"invoices/{key}/pay")
     read(connection)
     assert settled(key) == 300
+    office.later()
     office.act("dispute", payment_intent=Payment.objects.get().external_id)
     read(connection)
     assert settled(key) == 0

@@ -37,6 +37,9 @@ STEPS = {"BHD": 10, "JOD": 10, "KWD": 10, "OMR": 10, "TND": 10, "ISK": 100, "UGX
 # Largest amount in minor units.
 LARGEST_AMOUNT = 99_999_999
 
+# Lines on one invoice: documented of items.
+INVOICE_LINES = 250
+
 # Characters. Metadata is documented (50 names, 500 characters each); the texts of invoices are not.
 METADATA_LIMIT = 500
 LINE_TEXT_LIMIT = 500

@@ -1,4 +1,4 @@
-"""The Stripe connector: invoices, credit notes and payments by the list of events, signed webhooks for speed.
+"""The Stripe connector: bills and payments by the list of events and signed webhooks; customers and invoice drafts out.
 
 An event only says that something moved; what is true is read again by name and in the version that we pin. What the documents
 leave open is in `assumptions.py`.
@@ -7,17 +7,18 @@ leave open is in `assumptions.py`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from typing import Any
 
-from integrations.connectors.stripe import mapping, refusals, streams
+from integrations.connectors.stripe import assumptions, customers, drafts, mapping, refusals, streams
 from integrations.connectors.stripe.auth import StripeAuth, check_signature
 from integrations.connectors.stripe.paging import everything
 from integrations.connectors.stripe.settings import SETTINGS
-from integrations.errors import ConnectorError, Malformed
+from integrations.errors import ConnectorError, Malformed, Rejected
 from integrations.http import Http, Rate
-from integrations.protocol import Account, Delivery, Hint, Page, Setting, SourceRecord
-from portal.records import CanonicalRecord
+from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, Setting, SourceRecord
+from portal.records import BillDraft, CanonicalRecord, Held, HeldDraft, Publication
 
 EVENTS = tuple(dict.fromkeys(kind for stream in streams.STREAMS.values() for kind in stream.types))
 
@@ -32,11 +33,18 @@ class StripeConnector:
     streams = tuple(streams.STREAMS)
     tombstones = True
     why_untold = "Stripe keeps bills and payments and takes no message about an hour."
+    capabilities = Capabilities(
+        concurrency=4, reversal=False, expenses=False, statement=False, upstream_timeout=assumptions.UPSTREAM_TIMEOUT
+    )
+    publishes = customers.PUBLISHES
+    drafting = drafts.DRAFTING
 
     def __init__(self, account: Account, http: Http) -> None:
         self.account = account
         self.http = http
         self._own = refusals.own_patterns(account.setting("refusals", SETTINGS))
+        self._drafts = drafts.Drafts(http, account, self._own)
+        self._customers = customers.Customers(http, self._own)
         http.auth = StripeAuth(account)
 
     def check(self) -> str:
@@ -98,6 +106,34 @@ class StripeConnector:
         """An invoice, a credit note or a payment; an invoice also with what was settled beside payments."""
         field = str(self.account.setting("purchase_order_field", SETTINGS))
         return mapping.records(record, self.account.zone, field)
+
+    def draft_body(self, draft: BillDraft) -> Any:
+        """The forms of a draft and of its lines; of one that cannot be said to Stripe, why not."""
+        try:
+            return drafts.body(draft, self.account)
+        except Rejected as refused:
+            return {"refused": refused.detail}
+
+    def make_draft(self, draft: BillDraft) -> str:
+        """Make one draft with its lines; its id."""
+        return self._drafts.make(draft)
+
+    def drafted(self, drafts: Sequence[BillDraft]) -> Mapping[str, HeldDraft]:
+        """What stands whole under our keys."""
+        return self._drafts.held(drafts)
+
+    def publication_body(self, publication: Publication) -> Any:
+        """The form of a customer."""
+        return customers.body(publication)
+
+    def publish(self, publication: Publication) -> str:
+        """Make or change one customer; its id."""
+        return self._customers.publish(publication)
+
+    def held(self, publications: Sequence[Publication]) -> Mapping[str, Held]:
+        """What Stripe holds of customers, by our key."""
+        found = {publication.key: self._customers.held(publication) for publication in publications}
+        return {key: held for key, held in found.items() if held is not None}
 
     @property
     def _page_size(self) -> int:

@@ -31,7 +31,7 @@ from portal.records import (
 
 Record = Mapping[str, Any]
 KEY, REFERENCE, ENTITY, COMPLETE = "tieout_key", "tieout_reference", "tieout_entity", "tieout_lines"
-_STATUSES = {
+STATUSES = {
     "draft": BillStatus.DRAFT,
     "open": BillStatus.OPEN,
     "paid": BillStatus.PAID,
@@ -82,16 +82,16 @@ def _invoice(record: SourceRecord, said: Record, zone: str, purchase_order_field
         tax=total - net,
         total=total,
         balance=left if is_due else None,
-        purchase_order=_purchase_order(invoice, purchase_order_field),
+        purchase_order=purchase_order(invoice, purchase_order_field),
         lines=tuple(lines.billed(_rows(said, "lines"), currency)),
     )
 
 
 def _status(invoice: Record, total: Decimal, left: Decimal | None) -> BillStatus:
     word = invoice.get("status")
-    if word not in _STATUSES:
+    if word not in STATUSES:
         raise Malformed(f"status is {word!r}, which Stripe's documents do not name.")
-    status = _STATUSES[word]
+    status = STATUSES[word]
     if status == BillStatus.OPEN and left is not None and left < total:
         return BillStatus.PART_PAID
     return status
@@ -260,7 +260,8 @@ def _taxes(said: Record, currency: str) -> Decimal:
     return sum((amounts.money(tax, "amount", currency) for tax in said.get("total_taxes") or ()), _ZERO)
 
 
-def _purchase_order(invoice: Record, name: str) -> str:
+def purchase_order(invoice: Record, name: str) -> str:
+    """What stands in the custom field of the purchase order."""
     fields = [field for field in invoice.get("custom_fields") or () if isinstance(field, Mapping)]
     return next((str(field.get("value") or "") for field in fields if field.get("name") == name), "")
 

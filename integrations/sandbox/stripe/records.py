@@ -35,10 +35,10 @@ class Records:
         self.store.collection(name)[key] = made
         return made
 
-    def change(self, name: str, key: str, **changes: Any) -> Record:
+    def change(self, collection: str, key: str, /, **changes: Any) -> Record:
         """Change a record that stands."""
-        made: Record = {**self.store.collection(name)[key], **changes}
-        self.store.collection(name)[key] = made
+        made: Record = {**self.store.collection(collection)[key], **changes}
+        self.store.collection(collection)[key] = made
         return made
 
     def one(self, name: str, key: Any, param: str = "id") -> Record:
