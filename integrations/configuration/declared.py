@@ -62,6 +62,11 @@ def _check_told(load: Load, row: Row, kind: ConnectorType, given: Mapping[str, A
         if not isinstance(value, list) or set(value) - set(known):
             expected = f"expected some of {', '.join(known)}" if known else f"{kind.name} takes none"
             load.problem(row, f"settings.{name}", shown(value), f"is not a list of kinds of master data; {expected}.")
+        elif own := sorted(set(value) & {str(one) for one in given.get("owns") or ()}):
+            load.problem(
+                row, f"settings.{name}", own[0],
+                "is owned by this very connection, which would be told its own words again; take it out of owns or from here.",
+            )  # fmt: skip
         elif value and not is_recipient:
             load.problem(
                 row, f"settings.{name}", shown(value),

@@ -1,4 +1,4 @@
-"""Reading by OData, which Microsoft's products share: pages by the server's own links, filters, and what a row's fields hold.
+"""Reading by OData, which Microsoft's products share: pages by the server's own links, and filters.
 
 A page's `@odata.nextLink` is followed as it is given. The rule here: a set that never ends, or that is no list, is no answer.
 """
@@ -6,15 +6,14 @@ A page's `@odata.nextLink` is followed as it is given. The rule here: a set that
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from integrations.errors import ConnectorError, Malformed, Rejected, Unavailable
+from integrations.errors import ConnectorError, Rejected, Unavailable
 from integrations.http.client import Http
+from integrations.http.fields import Row, day, number, text
 from integrations.http.outcomes import Response
 
-Row = Mapping[str, Any]
+__all__ = ["Row", "any_of", "day", "number", "of_a_look", "pages", "quoted", "rows", "text"]
 
 
 def pages(
@@ -65,34 +64,3 @@ def of_a_look(error: ConnectorError, vendor: str) -> ConnectorError:
     if isinstance(error, Rejected):
         return Unavailable(f"{vendor} refused our look: {error.detail}", status=error.status)
     return error
-
-
-def text(row: Row, name: str) -> str:
-    """A field as text; empty where there is none."""
-    value = row.get(name)
-    return "" if value is None else str(value)
-
-
-def day(row: Row, name: str, *, empty: Sequence[str] = ()) -> date | None:
-    """A field as a day; None where it is empty, or one of the days that the vendor writes for none. Raises Malformed."""
-    value = text(row, name)[:10]
-    if not value or value in empty:
-        return None
-    try:
-        return date.fromisoformat(value)
-    except ValueError:
-        raise Malformed(f"{name} is {row.get(name)!r}, not a day.") from None
-
-
-def number(row: Row, name: str) -> Decimal | None:
-    """A field as a number; None where it is empty. Raises Malformed."""
-    value = row.get(name)
-    if value in (None, ""):
-        return None
-    try:
-        found = Decimal(str(value))
-    except InvalidOperation:
-        found = Decimal("NaN")
-    if not found.is_finite():
-        raise Malformed(f"{name} is {value!r}, not a number.")
-    return found

@@ -397,6 +397,13 @@ def test_every_mistake_is_named_by_its_path_at_once_and_nothing_is_written(firm:
             "connections[erp].credentials: is not a table.",
         ),
         ('parent = "US"', 'parent = "DE"', "entities[DE].parent: “DE” closes a circle: DE → DE."),
+        pytest.param(
+            'roles = ["source"]\nbase_url = "http',
+            'roles = ["source", "recipient"]\nsettings = { owns = ["project"], provisions = ["customer", "project"] }'
+            '\nbase_url = "http',
+            "connections[harvest-us].settings.provisions: “project” is owned by this very connection",
+            marks=pytest.mark.case(122),
+        ),
     ],
 )
 def test_a_mistake_names_its_path_its_value_and_what_was_expected(

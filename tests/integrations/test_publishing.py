@@ -260,6 +260,7 @@ def test_a_version_made_while_the_earlier_one_is_on_its_way_waits_for_its_end(pr
     assert_all_hold()
 
 
+@pytest.mark.case(74, 122)
 def test_an_echo_of_our_own_change_makes_nothing_and_rejects_nothing(project: Project) -> None:
     from portal import master_intake
     from portal.models import AuditEvent

@@ -101,7 +101,7 @@ class BusinessCentralConnector:
         for state, _, _ in notified:
             check_state(self.account, state)
         hints = [hint for _, resource, item in notified if (hint := self._hint(resource, item))]
-        return Delivery(delivery_id=hashlib.sha256(body).hexdigest()[:40], hints=hints)
+        return Delivery(delivery_id=_event(notified), hints=hints)
 
     def handshake(self, query: Mapping[str, str]) -> str:
         """Business Central reads its token back whenever a subscription is made or renewed."""
@@ -196,6 +196,14 @@ class BusinessCentralConnector:
         if item.get("changeType") == "collection" or not found["id"]:
             return Hint(stream=stream, external_id=f"since:{_before(item.get('lastModifiedDateTime'))}")
         return Hint(stream=stream, external_id=f"id:{found['id'].lower()}")
+
+
+def _event(notified: Sequence[tuple[Any, str, Mapping[str, Any]]]) -> str:
+    """What a delivery is about, by which its repetition is known: what moved, how and when, whatever else stands around it."""
+    said = sorted(
+        [resource, str(item.get("changeType")), str(item.get("lastModifiedDateTime"))] for _, resource, item in notified
+    )
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:40]
 
 
 def _before(written: Any) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 
 from integrations.connectors.businesscentral import assumptions
 from integrations.errors import Malformed
-from integrations.http import odata
-from integrations.http.odata import Row, text
+from integrations.http import fields
+from integrations.http.fields import Row, flag, text
 from integrations.protocol import Account, SourceRecord
 from portal.records import (
     NOTHING,
@@ -40,12 +40,8 @@ NO_DAY, NO_ID = "0001-01-01", "00000000-0000-0000-0000-000000000000"
 
 def records(record: SourceRecord, account: Account) -> Iterable[CanonicalRecord]:
     """The records of one row. Raises Malformed naming the field that cannot be read."""
-    translate = _STREAMS.get(record.stream)
-    if translate is None:
-        raise Malformed(f"Business Central has no stream “{record.stream}”.")
-    if not isinstance(record.payload, Mapping):
-        raise Malformed(f"A row of {record.stream} is not an object.")
-    return [translate(record, record.payload, account)]
+    translate, row = fields.translator(record, _STREAMS, "Business Central")
+    return [translate(record, row, account)]
 
 
 def _made(
@@ -78,7 +74,7 @@ def _period(record: SourceRecord, payload: Row, _: Account) -> MasterRecord:
         attributes={
             "starts_on": starts_on,
             "ends_on": following - timedelta(days=1),
-            "closed": _flag(row, "closed"),
+            "closed": flag(row, "closed"),
         },
     )
 
@@ -174,12 +170,12 @@ def _bill(
 
 def _payment(record: SourceRecord, row: Row, account: Account) -> PaymentRecord:
     """A payment of the custom page with the invoices that it is applied to. One that was reversed was taken back."""
-    parts = [part for part in row.get(assumptions.APPLIED) or () if not _flag(part, "unapplied")]
+    parts = [part for part in row.get(assumptions.APPLIED) or () if not flag(part, "unapplied")]
     return PaymentRecord(
         external_id=record.external_id,
         revision=record.revision,
         kind=PaymentKind.PAYMENT,
-        status=PaymentStatus.VOIDED if _flag(row, "reversed") else PaymentStatus.RECEIVED,
+        status=PaymentStatus.VOIDED if flag(row, "reversed") else PaymentStatus.RECEIVED,
         customer=Reference(text(row, "customerNumber"), text(row, "customerNumber"), text(row, "customerName")),
         number=text(row, "documentNumber"),
         currency=_currency(row, account),
@@ -242,19 +238,12 @@ def _inner(payload: Row) -> Row:
     return row if isinstance(row, Mapping) else payload
 
 
-def _flag(row: Row, name: str) -> bool:
-    value = row.get(name, False)
-    if not isinstance(value, bool):
-        raise Malformed(f"{name} is {value!r}, neither true nor false.")
-    return value
-
-
 def _day(row: Row, name: str) -> date | None:
-    return odata.day(row, name, empty=(NO_DAY,))
+    return fields.day(row, name, empty=(NO_DAY,))
 
 
 def _amount(row: Row, name: str) -> Decimal:
-    return odata.number(row, name) or Decimal(0)
+    return fields.number(row, name) or Decimal(0)
 
 
 _STREAMS: Mapping[str, Callable[[SourceRecord, Row, Account], CanonicalRecord]] = {

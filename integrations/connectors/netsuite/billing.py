@@ -7,13 +7,13 @@ name nothing unless a field of the account does (`posting_column`). Write-offs a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
 from integrations.connectors.netsuite import assumptions, bodies
 from integrations.errors import Malformed
+from integrations.http import fields
 from integrations.protocol import SourceRecord
 from portal.records import (
     NOTHING,
@@ -73,14 +73,14 @@ def _gone(record: SourceRecord) -> BillingRecord:
 
 
 def _bill(record: SourceRecord, said: Record, settings: Mapping[str, Any], kind: BillKind) -> BillRecord:
-    total, balance = _money(said, "total"), _optional(said, "amountRemaining")
-    net, tax = _optional(said, "subtotal"), _optional(said, "taxTotal") or Decimal(0)
+    total, balance = fields.needed_number(said, "total"), fields.number(said, "amountRemaining")
+    net, tax = fields.number(said, "subtotal"), fields.number(said, "taxTotal") or Decimal(0)
     return BillRecord(
         **_shared(record, said, customer="entity"),
         kind=kind,
         status=_bill_status(said, settings, total, balance),
         credits=_id(said, "createdFrom") if kind == BillKind.CREDIT_NOTE else "",
-        due_on=_day(said, "dueDate"),
+        due_on=fields.day(said, "dueDate"),
         net=total - tax if net is None else net,
         tax=tax,
         total=total,
@@ -97,8 +97,8 @@ def _payment(record: SourceRecord, said: Record, settings: Mapping[str, Any]) ->
         **_shared(record, said, customer="customer"),
         kind=PaymentKind.PAYMENT,
         status=PaymentStatus(_status(said, words)),
-        amount=_money(said, "payment"),
-        unapplied=_optional(said, "unapplied"),
+        amount=fields.needed_number(said, "payment"),
+        unapplied=fields.number(said, "unapplied"),
         reference=str(said.get("checkNumber") or ""),
         applications=tuple(_applied(said, SettledBy.CASH)),
     )
@@ -112,8 +112,8 @@ def _shared(record: SourceRecord, said: Record, *, customer: str) -> dict[str, A
         "customer": Reference(_id(said, customer), "", _name(said, customer)),
         "number": str(said.get("tranId") or ""),
         "currency": str(said["currency"]),
-        "booked_on": _day(said, "tranDate"),
-        "exchange_rate": _optional(said, "exchangeRate"),
+        "booked_on": fields.day(said, "tranDate"),
+        "exchange_rate": fields.number(said, "exchangeRate"),
         "memo": str(said.get("memo") or ""),
     }
 
@@ -138,14 +138,15 @@ def _lines(said: Record, settings: Mapping[str, Any]) -> Iterator[BillLine]:
         if line.get("apply", True):
             doc = _id(line, "doc")
             yield BillLine(
-                key=f"time:{doc}", posting_number=doc, quantity=_hours(line), unit_price=_optional(line, "rate"),
-                net=_money(line, "amount"), description=str(line.get("memo") or ""), project=_reference(line, "job"),
+                key=f"time:{doc}", posting_number=doc, quantity=_hours(line), unit_price=fields.number(line, "rate"),
+                net=fields.needed_number(line, "amount"), description=str(line.get("memo") or ""),
+                project=_reference(line, "job"),
             )  # fmt: skip
     for line in _items(said, "expCost"):
         if line.get("apply", True):
             doc = _id(line, "doc")
             yield BillLine(
-                key=f"expense:{doc}:{line.get('line', 1)}", posting_number=doc, net=_money(line, "amount"),
+                key=f"expense:{doc}:{line.get('line', 1)}", posting_number=doc, net=fields.needed_number(line, "amount"),
                 description=str(line.get("memo") or ""), project=_reference(line, "job"),
             )  # fmt: skip
     column = settings.get("posting_column") or ""
@@ -154,14 +155,16 @@ def _lines(said: Record, settings: Mapping[str, Any]) -> Iterator[BillLine]:
         is_key = _is_key(named)
         yield BillLine(
             key=f"item:{line.get('line', number)}", posting_key=named if is_key else "",
-            posting_number="" if is_key else named, quantity=_optional(line, "quantity"), unit_price=_optional(line, "rate"),
-            net=_money(line, "amount"), description=str(line.get("description") or ""), project=_reference(line, "job"),
+            posting_number="" if is_key else named, quantity=fields.number(line, "quantity"),
+            unit_price=fields.number(line, "rate"),
+            net=fields.needed_number(line, "amount"), description=str(line.get("description") or ""),
+            project=_reference(line, "job"),
         )  # fmt: skip
 
 
 def _applied(said: Record, by: SettledBy) -> Iterator[Application]:
     for line in _items(said, "apply"):
-        amount = _optional(line, "amount") or Decimal(0)
+        amount = fields.number(line, "amount") or Decimal(0)
         if line.get("apply", True) and amount > 0:
             yield Application(bill=_id(line, "doc"), amount=amount, by=by)
 
@@ -197,33 +200,6 @@ def _hours(line: Record) -> Decimal | None:
         return bodies.hours_of(str(value))
     except (ValueError, InvalidOperation):
         raise Malformed(f"quantity is {value!r}, neither h:mm nor a number.") from None
-
-
-def _money(said: Record, name: str) -> Decimal:
-    value = _optional(said, name)
-    if value is None:
-        raise Malformed(f"{name} is missing.")
-    return value
-
-
-def _optional(said: Record, name: str) -> Decimal | None:
-    value = said.get(name)
-    if value in (None, ""):
-        return None
-    try:
-        return Decimal(str(value))
-    except InvalidOperation:
-        raise Malformed(f"{name} is {value!r}, not a number.") from None
-
-
-def _day(said: Record, name: str) -> date | None:
-    value = said.get(name)
-    if value in (None, ""):
-        return None
-    try:
-        return date.fromisoformat(str(value)[:10])
-    except ValueError:
-        raise Malformed(f"{name} is {value!r}, not a day.") from None
 
 
 def _is_key(text: str) -> bool:

@@ -26,8 +26,8 @@ from integrations.connectors.netsuite import (
 from integrations.connectors.netsuite.auth import sign_in
 from integrations.connectors.netsuite.settings import SETTINGS
 from integrations.connectors.netsuite.suiteql import query
-from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised
-from integrations.http import Http
+from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected
+from integrations.http import Http, check_shared_secret
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
 from portal.records import BillDraft, CanonicalRecord, HeldDraft, Posting, Receipt, StatementLine
 
@@ -97,11 +97,10 @@ class NetSuiteConnector:
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
         """Hints from a SuiteScript in the account, in a form of our own (see the manual), signed with the hook secret."""
-        secret = self.account.secrets.get("hook_secret", "")
-        given = next((value for name, value in headers.items() if name.lower() == "x-tieout-signature"), "")
-        expected = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-        if not secret or not hmac.compare_digest(expected.encode(), given.encode()):
-            raise Unauthorised("The hook's signature does not hold.")
+        check_shared_secret(
+            self.account, headers, "X-Tieout-Signature", "hook_secret",
+            lambda secret: hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
+        )  # fmt: skip
         try:
             sent = json.loads(body)
             hints = [

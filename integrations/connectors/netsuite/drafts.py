@@ -8,13 +8,14 @@ the two functions that are handed `http`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
 from integrations.connectors.netsuite import assumptions, refusals, statements
-from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unavailable
+from integrations.errors import ConnectorError, InDoubt, Rejected, Unavailable
 from integrations.http import Http
+from integrations.http.fields import number
 from integrations.protocol import Drafting
 from portal.records import BillDraft, BillStatus, HeldDraft
 
@@ -143,14 +144,14 @@ def held(record: Mapping[str, Any], settings: Mapping[str, Any]) -> HeldDraft:
     lines = sublist.get("items", []) if isinstance(sublist, Mapping) else []
     column = str(settings.get("posting_column") or "")
     codes = {str(number): code for code, number in settings.get("currencies", {}).items()}
-    tax = _decimal(record, "taxTotal") or Decimal(0)
-    total, net = _decimal(record, "total"), _decimal(record, "subtotal")
+    tax = number(record, "taxTotal") or Decimal(0)
+    total, net = number(record, "total"), number(record, "subtotal")
     return HeldDraft(
         number=str(record.get("id", "")), bill_number=str(record.get("tranId") or ""), status=_status(record, settings),
         customer=_id(record, "entity"), currency=codes.get(_id(record, "currency"), ""),
         purchase_order=str(record.get("otherRefNum") or ""), net=total - tax if net is None and total is not None else net,
         tax=tax, total=total, count=len(lines),
-        lines={str(line.get(column)): _decimal(line, "amount") or Decimal(0) for line in lines if line.get(column)},
+        lines={str(line.get(column)): number(line, "amount") or Decimal(0) for line in lines if line.get(column)},
     )  # fmt: skip
 
 
@@ -165,13 +166,3 @@ def _status(record: Mapping[str, Any], settings: Mapping[str, Any]) -> BillStatu
 def _id(record: Mapping[str, Any], name: str) -> str:
     value = record.get(name)
     return str(value.get("id", "")) if isinstance(value, Mapping) else ""
-
-
-def _decimal(record: Mapping[str, Any], name: str) -> Decimal | None:
-    value = record.get(name)
-    if value in (None, ""):
-        return None
-    try:
-        return Decimal(str(value))
-    except InvalidOperation:
-        raise Malformed(f"{name} is {value!r}, not a number.") from None

@@ -6,27 +6,22 @@ Quarters, years and adjustment periods of the accounting calendar are no periods
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date
 from typing import Any
 
 from integrations.connectors.netsuite import assumptions, billing
 from integrations.errors import Malformed
+from integrations.http import fields
+from integrations.http.fields import Row
 from integrations.protocol import SourceRecord
 from portal.records import NOTHING, CanonicalRecord, MasterKind, MasterRecord, Reference
-
-Row = Mapping[str, Any]
 
 
 def records(record: SourceRecord, settings: Mapping[str, Any]) -> Iterable[CanonicalRecord]:
     """The records of one row. Raises Malformed naming the field that cannot be read."""
     if record.stream in billing.STREAMS or billing.is_deleted_bill(record):
         return billing.records(record, settings)
-    translate = _STREAMS.get(record.stream)
-    if translate is None:
-        raise Malformed(f"NetSuite has no stream {record.stream!r}.")
-    if not isinstance(record.payload, Mapping):
-        raise Malformed(f"A row of {record.stream} is not an object.")
-    return translate(record, record.payload, settings)
+    translate, row = fields.translator(record, _STREAMS, "NetSuite")
+    return translate(record, row, settings)
 
 
 def _made(
@@ -50,7 +45,7 @@ def _made(
 
 def _text(row: Row, *names: str) -> str:
     """The first of some columns that says something."""
-    return next((str(row[name]).strip() for name in names if row.get(name) not in (None, "")), "")
+    return fields.text(row, *names).strip()
 
 
 def _flag(row: Row, name: str) -> bool:
@@ -58,16 +53,6 @@ def _flag(row: Row, name: str) -> bool:
     if value not in ("T", "F"):
         raise Malformed(f"{name} is {value!r}, neither T nor F.")
     return bool(value == "T")
-
-
-def _day(row: Row, name: str) -> date | None:
-    value = row.get(name)
-    if value in (None, ""):
-        return None
-    try:
-        return date.fromisoformat(str(value))
-    except ValueError:
-        raise Malformed(f"{name} is {value!r}, not a day.") from None
 
 
 def _entity(record: SourceRecord, row: Row, _: Mapping[str, Any]) -> list[MasterRecord]:
@@ -97,7 +82,7 @@ def _cost_centre(record: SourceRecord, row: Row, _: Mapping[str, Any]) -> list[M
 def _period(record: SourceRecord, row: Row, _: Mapping[str, Any]) -> list[MasterRecord]:
     if any(_flag(row, name) for name in ("isadjust", "isquarter", "isyear")):
         return []
-    starts_on, ends_on = _day(row, "startdate"), _day(row, "enddate")
+    starts_on, ends_on = fields.day(row, "startdate"), fields.day(row, "enddate")
     if starts_on is None or ends_on is None:
         raise Malformed(f"periods {record.external_id} has no startdate or enddate.")
     return _made(
@@ -123,8 +108,8 @@ def _customer(record: SourceRecord, row: Row, _: Mapping[str, Any]) -> list[Mast
         entity=_text(row, "subsidiary"),
         currency=_text(row, "currency"),
         tax_number=_text(row, "defaulttaxreg"),
-        active_from=_day(row, "startdate"),
-        active_to=_day(row, "enddate"),
+        active_from=fields.day(row, "startdate"),
+        active_to=fields.day(row, "enddate"),
     )
 
 
@@ -141,8 +126,8 @@ def _project(record: SourceRecord, row: Row, settings: Mapping[str, Any]) -> lis
         customer=_text(row, "parent"),
         entity=_text(row, "subsidiary"),
         status=status,
-        starts_on=_day(row, "startdate"),
-        ends_on=_day(row, "enddate"),
+        starts_on=fields.day(row, "startdate"),
+        ends_on=fields.day(row, "enddate"),
         billing_model=billing.get(_text(row, "billing").lower()),
         manager=_text(row, "projectmanager"),
     )
@@ -171,8 +156,8 @@ def _resource(record: SourceRecord, row: Row, _: Mapping[str, Any]) -> list[Mast
         email=_text(row, "email"),
         entity=_text(row, "subsidiary"),
         cost_centre=_text(row, "department"),
-        hired_on=_day(row, "hiredate"),
-        released_on=_day(row, "releasedate"),
+        hired_on=fields.day(row, "hiredate"),
+        released_on=fields.day(row, "releasedate"),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from integrations.connectors.netsuite import assumptions, bodies, refusals
 from integrations.connectors.netsuite.suiteql import DAY, Row, by_id
 from integrations.errors import ConnectorError, Malformed, Rejected, Unavailable
-from integrations.http import Http
+from integrations.http import Http, fields
 from portal.records import DocumentKind, StatementLine
 
 RECORD_PATH = "/services/rest/record/v1"
@@ -98,23 +98,6 @@ def _key(text: Any) -> str:
     return text if isinstance(text, str) and _OURS.fullmatch(text) else ""
 
 
-def _decimal(row: Row, name: str) -> Decimal | None:
-    value = row.get(name)
-    if value in (None, ""):
-        return None
-    try:
-        return Decimal(str(value))
-    except InvalidOperation:
-        raise Malformed(f"{name} is {value!r}, not a number.") from None
-
-
-def _day(row: Row, name: str) -> date:
-    try:
-        return date.fromisoformat(str(row.get(name, ""))[:10])
-    except ValueError:
-        raise Malformed(f"{name} is {row.get(name)!r}, not a day.") from None
-
-
 def _hours(row: Row) -> Decimal | None:
     value = row.get("hours")
     if value in (None, ""):
@@ -131,13 +114,13 @@ def _time_lines(rows: Iterator[Row]) -> Iterator[StatementLine]:
             number=str(row["id"]),
             key=_key(row.get("externalid")),
             kind=DocumentKind.TIME,
-            work_date=_day(row, "trandate"),
+            work_date=fields.needed_day(row, "trandate"),
             entity=str(row.get("subsidiary", "")),
             resource=str(row.get("employee", "")),
             project=str(row.get("customer", "")),
             task=str(row.get("casetaskevent", "")),
             hours=_hours(row),
-            rate=_decimal(row, "rate"),
+            rate=fields.number(row, "rate"),
             billable=row.get("isbillable") == "T" if "isbillable" in row else None,
             memo=str(row.get("memo", "")),
             raw=plain(row),
@@ -148,12 +131,12 @@ def _expense_lines(rows: Iterator[Row]) -> Iterator[StatementLine]:
     for number, group in groupby(rows, key=lambda row: str(row["id"])):
         lines = list(group)
         first = lines[0]
-        amounts = [amount for line in lines if (amount := _decimal(line, "foreignamount")) is not None]
+        amounts = [amount for line in lines if (amount := fields.number(line, "foreignamount")) is not None]
         yield StatementLine(
             number=number,
             key=_key(first.get("externalid")),
             kind=DocumentKind.EXPENSE,
-            work_date=_day(first, "trandate"),
+            work_date=fields.needed_day(first, "trandate"),
             entity=str(first.get("subsidiary", "")),
             resource=str(first.get("employee", "")),
             project=str(first.get("customer", "")),
@@ -185,13 +168,13 @@ def _time_record(record: Row) -> StatementLine:
         number=str(record["id"]),
         key=_key(record.get("externalId")),
         kind=DocumentKind.TIME,
-        work_date=_day(record, "tranDate"),
+        work_date=fields.needed_day(record, "tranDate"),
         entity=_id(record, "subsidiary"),
         resource=_id(record, "employee"),
         project=_id(record, "customer"),
         task=_id(record, "caseTaskEvent"),
         hours=_hours(record),
-        rate=_decimal(record, "rate"),
+        rate=fields.number(record, "rate"),
         billable=record.get("isBillable"),
         memo=str(record.get("memo", "")),
         raw=plain(record),
@@ -202,12 +185,12 @@ def _expense_record(record: Row) -> StatementLine:
     sublist = record.get("expense")
     lines = sublist.get("items", []) if isinstance(sublist, Mapping) else []
     first = lines[0] if lines else {}
-    amounts = [amount for line in lines if (amount := _decimal(line, "amount")) is not None]
+    amounts = [amount for line in lines if (amount := fields.number(line, "amount")) is not None]
     return StatementLine(
         number=str(record["id"]),
         key=_key(record.get("externalId")),
         kind=DocumentKind.EXPENSE,
-        work_date=_day(record, "tranDate"),
+        work_date=fields.needed_day(record, "tranDate"),
         entity=_id(record, "subsidiary"),
         resource=_id(record, "entity"),
         project=_id(first, "customer"),

@@ -11,33 +11,28 @@ from typing import Any
 
 from integrations.connectors.salesforce import soql
 from integrations.connectors.salesforce.settings import SETTINGS
-from integrations.errors import Malformed
+from integrations.http import fields
+from integrations.http.fields import Row, flag, text
 from integrations.protocol import Account, SourceRecord
 from portal.records import NOTHING, MasterKind, MasterRecord, Reference
-
-Row = Mapping[str, Any]
 
 
 def records(record: SourceRecord, account: Account) -> Iterable[MasterRecord]:
     """The master records of one row. Raises Malformed naming the field that cannot be read."""
-    translate = _STREAMS.get(record.stream)
-    if translate is None:
-        raise Malformed(f"Salesforce has no stream “{record.stream}”.")
-    if not isinstance(record.payload, Mapping):
-        raise Malformed(f"A row of {record.stream} is not an object.")
-    return translate(record, record.payload, account)
+    translate, row = fields.translator(record, _STREAMS, "Salesforce")
+    return translate(record, row, account)
 
 
 def _customer(record: SourceRecord, row: Row, account: Account) -> list[MasterRecord]:
-    survivor = _text(row, "MasterRecordId")
-    gone = _flag(row, "IsDeleted")
+    survivor = text(row, "MasterRecordId")
+    gone = flag(row, "IsDeleted")
     return [
         MasterRecord(
             external_id=record.external_id,
             revision=record.revision,
             kind=MasterKind.CUSTOMER,
-            code=_text(row, str(account.settings.get("account_number") or "Id")) or record.external_id,
-            name=_text(row, "Name") or record.external_id,
+            code=text(row, str(account.settings.get("account_number") or "Id")) or record.external_id,
+            name=text(row, "Name") or record.external_id,
             parent=_parent(row),
             is_active=not gone,
             deleted=gone and not survivor,
@@ -48,14 +43,17 @@ def _customer(record: SourceRecord, row: Row, account: Account) -> list[MasterRe
 
 def _project(record: SourceRecord, row: Row, account: Account) -> list[MasterRecord]:
     """A project; nothing for an opportunity that is not won. One that was deleted is gone."""
-    fields = soql.project_fields(account)
-    if not _flag(row, "IsDeleted") and "won" in fields and not _flag(row, fields["won"]):
+    names = soql.project_fields(account)
+    if not flag(row, "IsDeleted") and "won" in names and not flag(row, names["won"]):
         return []
 
     def of(word: str) -> str:
-        return _text(row, fields[word]) if fields.get(word) else ""
+        return text(row, names[word]) if names.get(word) else ""
 
-    gone = _flag(row, "IsDeleted")
+    def on(word: str) -> date | None:
+        return fields.day(row, names[word]) if names.get(word) else None
+
+    gone = flag(row, "IsDeleted")
     return [
         MasterRecord(
             external_id=record.external_id,
@@ -69,8 +67,8 @@ def _project(record: SourceRecord, row: Row, account: Account) -> list[MasterRec
                 customer=of("customer"),
                 manager=of("manager"),
                 status=_status(of("status"), account),
-                starts_on=_day(of("starts_on")),
-                ends_on=_day(of("ends_on")),
+                starts_on=on("starts_on"),
+                ends_on=on("ends_on"),
             ),
         )
     ]
@@ -82,10 +80,10 @@ def _resource(record: SourceRecord, row: Row, _: Account) -> list[MasterRecord]:
             external_id=record.external_id,
             revision=record.revision,
             kind=MasterKind.RESOURCE,
-            code=_text(row, "EmployeeNumber") or _text(row, "Username") or record.external_id,
-            name=_text(row, "Name") or record.external_id,
-            is_active=_flag(row, "IsActive"),
-            attributes=_stated(email=_text(row, "Email")),
+            code=text(row, "EmployeeNumber") or text(row, "Username") or record.external_id,
+            name=text(row, "Name") or record.external_id,
+            is_active=flag(row, "IsActive"),
+            attributes=_stated(email=text(row, "Email")),
         )
     ]
 
@@ -97,37 +95,16 @@ def _status(written: str, account: Account) -> str:
 
 
 def _currency(row: Row, account: Account) -> str:
-    return (_text(row, "CurrencyIsoCode") or str(account.settings.get("currency") or "")).upper()
+    return (text(row, "CurrencyIsoCode") or str(account.settings.get("currency") or "")).upper()
 
 
 def _parent(row: Row) -> Reference:
-    key = _text(row, "ParentId")
+    key = text(row, "ParentId")
     return Reference(key=key) if key else NOTHING
 
 
 def _stated(**attributes: Any) -> dict[str, Any]:
     return {name: value for name, value in attributes.items() if value not in (None, "")}
-
-
-def _text(row: Row, name: str) -> str:
-    value = row.get(name)
-    return "" if value is None else str(value).strip()
-
-
-def _flag(row: Row, name: str) -> bool:
-    value = row.get(name, False)
-    if not isinstance(value, bool):
-        raise Malformed(f"{name} is {value!r}, neither true nor false.")
-    return value
-
-
-def _day(written: str) -> date | None:
-    if not written:
-        return None
-    try:
-        return date.fromisoformat(written[:10])
-    except ValueError:
-        raise Malformed(f"“{written}” of a project is not a day.") from None
 
 
 _STREAMS: Mapping[str, Callable[[SourceRecord, Row, Account], list[MasterRecord]]] = {

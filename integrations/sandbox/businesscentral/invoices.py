@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from integrations.sandbox.businesscentral.journal import MEMO, Refused
+from integrations.sandbox.businesscentral.journal import MEMO, PostingDates, Refused
 from integrations.sandbox.store import Store
 
 HEADER = frozenset(
@@ -34,21 +34,18 @@ Json = dict[str, Any]
 class SalesInvoices:
     """The set `salesInvoices`."""
 
-    def __init__(self, store: Store, stamp: Callable[[], str]) -> None:
+    def __init__(self, store: Store, stamp: Callable[[], str], dates: PostingDates) -> None:
         self._store = store
         self._stamp = stamp
+        self._dates = dates
         self.defaults()
 
     def defaults(self) -> None:
-        """Every invoice may be posted, under the id of its draft."""
-        self.posting_from, self.posting_to = "0001-01-01", "9999-12-31"
-        self.new_id = False
-        self.locked = False
+        """An invoice is posted under the id of its draft, and a draft can be deleted."""
+        self.new_id = self.locked = False
 
     def configure(self, rest: Json) -> None:
         """Take its settings out of those that were given."""
-        self.posting_from = str(rest.get("posting_from", self.posting_from))
-        self.posting_to = str(rest.get("posting_to", self.posting_to))
         self.new_id = bool(rest.pop("posting_gives_new_id", self.new_id))
         self.locked = bool(rest.pop("drafts_stay", self.locked))
 
@@ -85,10 +82,7 @@ class SalesInvoices:
         row = rows.get(key)
         if row is None or row["status"] != "Draft":
             raise Refused("Application_DialogException", "The action can be applied to a draft invoice only.")
-        if not self.posting_from <= str(row["postingDate"]) <= self.posting_to:
-            raise Refused(
-                "Application_DialogException", "Posting Date is not within your range of allowed posting dates."
-            )
+        self._dates.check(row["postingDate"])
         posted = {
             **row, "id": str(uuid.uuid4()) if self.new_id else key, "status": "Open",
             "number": f"PS-INV{self._store.next_id('invoice', 200001)}", "remainingAmount": row["totalAmountIncludingTax"],

@@ -31,23 +31,40 @@ class Refused(Exception):
         self.status = status
 
 
-class ProjectJournal:
-    """Lines and the ledger behind them."""
+class PostingDates:
+    """The allowed posting dates of a company."""
 
-    def __init__(self, store: Store, stamp: Callable[[], str]) -> None:
-        self._store = store
-        self._stamp = stamp
+    def __init__(self) -> None:
         self.defaults()
 
     def defaults(self) -> None:
-        """Everything may be posted."""
-        self.posting_from, self.posting_to = "0001-01-01", "9999-12-31"
+        """Every day."""
+        self.first, self.last = "0001-01-01", "9999-12-31"
+
+    def configure(self, rest: dict[str, Any]) -> None:
+        """Take them out of the settings that were given."""
+        self.first = str(rest.pop("posting_from", self.first))
+        self.last = str(rest.pop("posting_to", self.last))
+
+    def check(self, day: Any, where: str = "") -> None:
+        """Refuse a day outside."""
+        if not self.first <= str(day) <= self.last:
+            raise Refused(
+                "Application_DialogException", f"Posting Date is not within your range of allowed posting dates{where}."
+            )
+
+
+class ProjectJournal:
+    """Lines and the ledger behind them."""
+
+    def __init__(self, store: Store, stamp: Callable[[], str], dates: PostingDates) -> None:
+        self._store = store
+        self._stamp = stamp
+        self._dates = dates
         self.requires_dimension = False
 
     def configure(self, rest: dict[str, Any]) -> None:
         """Take its settings out of those that were given."""
-        self.posting_from = str(rest.pop("posting_from", self.posting_from))
-        self.posting_to = str(rest.pop("posting_to", self.posting_to))
         self.requires_dimension = bool(rest.pop("requires_dimension", self.requires_dimension))
 
     def write(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,11 +116,7 @@ class ProjectJournal:
         return bool(key) and any(self.by_key(name).get(key) for name in ("projectJournalLines", "projectLedgerEntries"))
 
     def _check(self, line: Mapping[str, Any]) -> None:
-        if not self.posting_from <= str(line["postingDate"]) <= self.posting_to:
-            raise Refused(
-                "Application_DialogException",
-                f"Posting Date is not within your range of allowed posting dates in Project Journal Line {line['number']}.",
-            )
+        self._dates.check(line["postingDate"], f" in Project Journal Line {line['number']}")
         project = self._row("projects", line["projectNumber"])
         if project and project.get("blocked"):
             raise Refused("Application_DialogException", f"Project {line['projectNumber']} is blocked with type All.")

@@ -21,9 +21,9 @@ from urllib.parse import parse_qsl, urlencode
 
 from integrations.sandbox import outgoing
 from integrations.sandbox.businesscentral.errors import error, refusal
-from integrations.sandbox.businesscentral.filters import BadFilter, predicate
 from integrations.sandbox.businesscentral.invoices import SalesInvoices
-from integrations.sandbox.businesscentral.journal import ProjectJournal, Refused
+from integrations.sandbox.businesscentral.journal import PostingDates, ProjectJournal, Refused
+from integrations.sandbox.odata import BadFilter, page, predicate
 from integrations.sandbox.store import Store
 from integrations.sandbox.vendor import Request, Response, Route, Vendor, Window
 
@@ -58,8 +58,9 @@ class BusinessCentralSandbox(Vendor):
     name = "businesscentral"
 
     def __init__(self, store: Store) -> None:
-        self.journal = ProjectJournal(store, self._stamp)
-        self.invoices = SalesInvoices(store, self._stamp)
+        self.dates = PostingDates()
+        self.journal = ProjectJournal(store, self._stamp, self.dates)
+        self.invoices = SalesInvoices(store, self._stamp, self.dates)
         super().__init__(store)
         self._tokens: dict[str, float] = {}
         self._defaults()
@@ -71,7 +72,8 @@ class BusinessCentralSandbox(Vendor):
         self.upgrade = ""
         self.custom_page = True
         self._tokens.clear()
-        self.journal.defaults()
+        self.dates.defaults()
+        self.journal.requires_dimension = False
         self.invoices.defaults()
 
     def routes(self) -> Sequence[Route]:
@@ -150,32 +152,18 @@ class BusinessCentralSandbox(Vendor):
 
     def _page(self, request: Request, name: str, rows: list[dict[str, Any]]) -> Response:
         """One page, by the server's own link to the next, and never more than the caller prefers."""
-        query = request.query
         try:
-            holds = predicate(query.get("$filter", ""))
-            rows = [row for row in rows if holds(row)]
+            holds = predicate(request.query.get("$filter", ""))
+            chosen = [row for row in rows if holds(row)]
         except BadFilter as bad:
             return error(400, "BadRequest", str(bad))
-        if order := query.get("$orderby"):
-            rows.sort(key=lambda row: str(row[order]))
-        prefer = request.headers.get("Prefer", "")
-        size = min(int(prefer.partition("odata.maxpagesize=")[2] or PAGE), PAGE)
-        start = int(query.get("$skiptoken") or 0)
-        body: dict[str, Any] = {"value": [self._shown(name, row, query) for row in rows[start : start + size]]}
-        if query.get("$count") == "true":
-            body["@odata.count"] = len(rows)
-        if start + size < len(rows):
-            own = {**query, "$skiptoken": str(start + size)}
-            body["@odata.nextLink"] = f"{request.base}{request.path}?{urlencode(own)}"
-        return Response(body=body)
+        return page(request, chosen, PAGE, lambda row: self._shown(name, row, request.query))
 
     def _shown(self, name: str, row: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, Any]:
         shown = dict(row)
         nested = _NESTED.get(name)
         if nested and query.get("$expand") != nested:
             shown.pop(nested, None)
-        if selected := query.get("$select"):
-            shown = {field: value for field, value in shown.items() if field in selected.split(",")}
         return {"@odata.etag": f'W/"{_etag(row)}"', **shown}
 
     def _one(self, request: Request) -> Response:
@@ -336,6 +324,7 @@ class BusinessCentralSandbox(Vendor):
         if "rate" in rest:
             calls, seconds = rest.pop("rate")
             self.window = Window(int(calls), float(seconds))
+        self.dates.configure(rest)
         self.invoices.configure(rest)
         self.journal.configure(rest)
         super().configure(rest)

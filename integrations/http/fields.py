@@ -1,0 +1,81 @@
+"""What a vendor's row holds, read strictly: a field is what it claims to be, or Malformed names it.
+
+The rule here: an empty field is none, and nothing is guessed from the shape of another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeVar
+
+from integrations.errors import Malformed
+from integrations.protocol import SourceRecord
+
+Row = Mapping[str, Any]
+Translate = TypeVar("Translate", bound=Callable[..., Any])
+
+
+def translator(record: SourceRecord, streams: Mapping[str, Translate], vendor: str) -> tuple[Translate, Row]:
+    """How a record of its stream is translated, and its row. Raises Malformed for another stream, or what is no row."""
+    translate = streams.get(record.stream)
+    if translate is None:
+        raise Malformed(f"{vendor} has no stream “{record.stream}”.")
+    if not isinstance(record.payload, Mapping):
+        raise Malformed(f"A row of {record.stream} is not an object.")
+    return translate, record.payload
+
+
+def text(row: Row, *names: str) -> str:
+    """The first of some fields that says something; empty where none does."""
+    return next((str(row[name]) for name in names if row.get(name) not in (None, "")), "")
+
+
+def flag(row: Row, name: str) -> bool:
+    """A field that is true or false; false where it is missing. Raises Malformed."""
+    value = row.get(name, False)
+    if not isinstance(value, bool):
+        raise Malformed(f"{name} is {value!r}, neither true nor false.")
+    return value
+
+
+def day(row: Row, name: str, *, empty: Sequence[str] = ()) -> date | None:
+    """A field as a day; None where it is empty, or one of the days that the vendor writes for none. Raises Malformed."""
+    value = text(row, name)[:10]
+    if not value or value in empty:
+        return None
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise Malformed(f"{name} is {row.get(name)!r}, not a day.") from None
+
+
+def number(row: Row, name: str) -> Decimal | None:
+    """A field as a number; None where it is empty. Raises Malformed."""
+    value = row.get(name)
+    if value in (None, ""):
+        return None
+    try:
+        found = Decimal(str(value))
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if not found.is_finite():
+        raise Malformed(f"{name} is {value!r}, not a number.")
+    return found
+
+
+def needed_day(row: Row, name: str) -> date:
+    """A day that must be there. Raises Malformed."""
+    found = day(row, name)
+    if found is None:
+        raise Malformed(f"{name} is {row.get(name)!r}, not a day.")
+    return found
+
+
+def needed_number(row: Row, name: str) -> Decimal:
+    """A number that must be there. Raises Malformed."""
+    found = number(row, name)
+    if found is None:
+        raise Malformed(f"{name} is missing.")
+    return found

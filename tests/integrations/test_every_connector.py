@@ -1,0 +1,195 @@
+"""What holds for every connector of the registry, side by side: the same shape, and the same way with what vendors call us for.
+
+A connector whose vendor calls us has a sample of such a call here. One without a sample must refuse whatever comes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integrations import registry
+from integrations.connectors.files.connector import FilesConnector
+from integrations.errors import Malformed, Unauthorised
+from integrations.http import Http
+from integrations.protocol import Account, Biller, Delivery, Recipient, Source, Target
+from integrations.sandbox import VENDORS
+from portal.records import FIGURES
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = sorted(registry.CONNECTORS)
+COMPANY = "258bb9c0-0001-4000-8000-000000000001"
+PRIVATE = ("salary", "iban", "birth", "bankaccount", "bank_account", "costrate", "cost_rate")
+Signed = tuple[dict[str, str], bytes]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How one vendor calls us. `secret` names our secret; `call` signs what it says of a record under a given one.
+
+    `around` is what may stand around the same word when it is repeated; `names` is the record that it is about.
+    """
+
+    secret: str
+    call: Callable[[str, str], Signed]
+    names: tuple[str, str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    realm: str = ""
+    signs_body: bool = False  # whether its proof is about what it says, and not only about who says it
+
+
+def _hmac(secret: str, signed: bytes) -> str:
+    return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+
+
+def _netsuite(secret: str, around: str) -> Signed:
+    body = json.dumps({"id": "1", "records": [{"type": "customer", "id": 220}], "sent_at": around}).encode()
+    return {"X-Tieout-Signature": _hmac(secret, body)}, body
+
+
+def _salesforce(secret: str, around: str) -> Signed:
+    said = {"id": "1", "records": [{"object": "Account", "id": "001000000000001AAA"}], "sent_at": around}
+    return {"X-Tieout-Secret": secret}, json.dumps(said).encode()
+
+
+def _tempo(secret: str, around: str) -> Signed:
+    said = {"eventType": "worklog.updated", "eventId": "1", "payload": {"tempoWorklogId": 7}, "receivedAt": around}
+    body = json.dumps(said).encode()
+    stamp = f"2026-09-01T08:00:0{len(around)}Z"
+    return {"Tempo-Timestamp": stamp, "Tempo-Signature": _hmac(secret, body + stamp.encode())}, body
+
+
+def _businesscentral(secret: str, around: str) -> Signed:
+    said = {
+        "subscriptionId": around, "clientState": secret, "changeType": "updated", "expirationDateTime": around,
+        "resource": f"https://host/api/v2.0/companies({COMPANY})/customers(1d115c9c-0005-4000-8000-000000000001)",
+        "lastModifiedDateTime": "2026-09-01T08:00:00Z",
+    }  # fmt: skip
+    return {}, json.dumps({"value": [said]}).encode()
+
+
+def _clockify(secret: str, around: str) -> Signed:
+    del around  # its repetition is the same to the letter
+    body = json.dumps({"id": "64c777ddd3fcab07cfbb210c", "workspaceId": "W1"}).encode()
+    return {"Clockify-Signature": secret, "Clockify-Webhook-Event-Type": "TIME_ENTRY_UPDATED"}, body
+
+
+SAMPLES: Mapping[str, Sample] = {
+    "businesscentral": Sample(
+        "client_state", _businesscentral, ("customers", "id:1d115c9c-0005-4000-8000-000000000001"), realm=COMPANY
+    ),
+    "clockify": Sample("webhook_token", _clockify, ("time_entries", "64c777ddd3fcab07cfbb210c"), realm="W1"),
+    "netsuite": Sample("hook_secret", _netsuite, ("customers", "220"), signs_body=True),
+    "salesforce": Sample("webhook_secret", _salesforce, ("customers", "001000000000001AAA")),
+    "tempo": Sample("webhook_secret", _tempo, ("time_entries", "7"), signs_body=True),
+}
+
+
+def connector(name: str, secrets: Mapping[str, str] | None = None, tmp_path: Path | None = None) -> Any:
+    """A connector on an account with everything that it needs, and no network behind it."""
+    kind: Any = registry.connector_type(name)
+    sample = SAMPLES.get(name)
+    needed = {setting.name: "x" for setting in kind.settings if setting.required}
+    held = {one: needed.pop(one) for one in [s.name for s in kind.settings if s.secret] if one in needed}
+    settings = {one: value for one, value in needed.items() if one not in held}
+    account = Account(
+        code=name, base_url=str(tmp_path or "/nowhere") if kind is FilesConnector else "https://127.0.0.1:1",
+        realm=sample.realm if sample else "R1", settings={**settings, **(sample.settings if sample else {})},
+        secrets={**held, **(secrets or {})},
+    )  # fmt: skip
+    return kind(account, Http(account))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_one_folder_one_page_and_one_stand_in_of_the_same_shape(name: str) -> None:
+    """Whoever knows one of them knows where to look in every other."""
+    folder = ROOT / "integrations" / "connectors" / name
+    page = (ROOT / "docs" / "connectors" / f"{name}.md").read_text()
+    assert {"connector.py", "mapping.py", "__init__.py"} <= {one.name for one in folder.iterdir()}
+    if name != "files":  # which needs no vendor
+        assert (folder / "assumptions.py").is_file()
+        assert name in VENDORS
+        assert [head for head in ("## Connection", "## What it cannot do", "## Assumptions") if head not in page] == []
+    kind: Any = registry.connector_type(name)
+    assert kind.__doc__
+    assert all(setting.label for setting in kind.settings)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_a_source_a_target_a_recipient_or_a_biller_and_says_what_it_takes(name: str, tmp_path: Path) -> None:
+    built = connector(name, tmp_path=tmp_path)
+    halves = [half for half in (Source, Target, Recipient, Biller) if isinstance(built, half)]
+    assert halves
+    if isinstance(built, Source):
+        assert built.why_untold.endswith(".")
+        assert len(set(built.streams)) == len(built.streams)
+    for kind, takes in getattr(built, "publishes", {}).items():
+        assert takes.figures | set(takes.refuses) == FIGURES[kind]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.case(119)
+def test_what_is_not_signed_by_a_secret_of_ours_is_refused_and_so_is_everything_where_there_is_no_secret(
+    name: str, tmp_path: Path
+) -> None:
+    sample = SAMPLES.get(name)
+    bodies = [b"", b"{}", b"[]", b'{"id": "1", "records": []}', b'{"value": []}', b"\xff\xfe"]
+    calls: list[Signed] = [({"Content-Type": "application/json"}, body) for body in bodies]
+    if sample is not None:
+        calls.append(sample.call("guessed", "a"))
+        if sample.signs_body:
+            calls.append((sample.call("s3cret-of-ours", "a")[0], sample.call("s3cret-of-ours", "a")[1] + b" "))
+    for secrets in ({}, {sample.secret: "s3cret-of-ours"} if sample else {}):
+        source = connector(name, secrets, tmp_path)
+        if not isinstance(source, Source):
+            return
+        for headers, body in calls:
+            with pytest.raises((Unauthorised, Malformed)) as refused:
+                source.receive(headers, body)
+            assert "s3cret-of-ours" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+@pytest.mark.case(118)
+def test_a_call_is_a_hint_that_names_a_record_and_is_never_believed(name: str) -> None:
+    sample = SAMPLES[name]
+    said = connector(name, {sample.secret: "s3cret"}).receive(*sample.call("s3cret", "a"))
+    assert isinstance(said, Delivery)
+    assert [(hint.stream, hint.external_id) for hint in said.hints] == [sample.names]
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+@pytest.mark.case(117, 121)
+def test_a_repetition_is_the_same_delivery_whatever_stands_around_it(name: str) -> None:
+    sample = SAMPLES[name]
+    source = connector(name, {sample.secret: "s3cret"})
+    first, again, later = (source.receive(*sample.call("s3cret", around)) for around in ("a", "a", "bb"))
+    assert first.delivery_id == again.delivery_id == later.delivery_id
+    assert first.delivery_id
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+@pytest.mark.case(123)
+def test_while_a_secret_is_changed_the_old_and_the_new_one_are_both_good_and_a_third_is_not(name: str) -> None:
+    sample = SAMPLES[name]
+    source = connector(name, {sample.secret: "new-secret", f"{sample.secret}_previous": "old-secret"})
+    ids = {source.receive(*sample.call(secret, "a")).delivery_id for secret in ("new-secret", "old-secret")}
+    assert len(ids) == 1
+    with pytest.raises((Unauthorised, Malformed)):
+        source.receive(*sample.call("third-secret", "a"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.case(124)
+def test_nothing_asks_for_what_a_person_earns_or_for_their_bank(name: str) -> None:
+    folder = ROOT / "integrations" / "connectors" / name
+    text = "\n".join(one.read_text().lower() for one in sorted(folder.glob("*.py")))
+    asked = [word for word in PRIVATE if word in text.replace('"""', "").replace("no bank accounts", "")]
+    assert asked == [], asked
