@@ -31,6 +31,7 @@ from integrations import payloads, registry, wake
 from integrations.errors import Malformed, Unauthorised
 from integrations.models import RefusedDelivery
 from integrations.protocol import Delivery, Source, SubscribedSource
+from portal import origin
 from portal.models import Connection
 
 log = logging.getLogger(__name__)
@@ -179,7 +180,7 @@ def _take(path: str, environ: Mapping[str, Any]) -> Answer:
     if length > LARGEST_BODY:
         return 413, {"error": f"The body has {length} bytes; {LARGEST_BODY} are the most."}
     body: bytes = environ["wsgi.input"].read(length if length >= 0 else LARGEST_BODY + 1)
-    return receive(_code(path), Headers(environ), body, _remote_address(environ))
+    return receive(_code(path), Headers(environ), body, origin.address_of(environ))
 
 
 def _is_secure(environ: Mapping[str, Any]) -> bool:
@@ -188,14 +189,6 @@ def _is_secure(environ: Mapping[str, Any]) -> bool:
         return True
     proxy = getattr(settings, "SECURE_PROXY_SSL_HEADER", None)
     return proxy is not None and environ.get(proxy[0]) == proxy[1]
-
-
-def _remote_address(environ: Mapping[str, Any]) -> str:
-    """Who called, as the last proxy that we trust saw it."""
-    proxies = settings.ALLAUTH_TRUSTED_PROXY_COUNT
-    hops = [hop.strip() for hop in environ.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
-    address = hops[-proxies] if proxies and len(hops) >= proxies else environ.get("REMOTE_ADDR", "")
-    return str(address)[:60]
 
 
 def forget() -> None:

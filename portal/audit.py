@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models, transaction
 
-from portal import sql
+from portal import origin, sql
 from portal.models import AuditEvent
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ GENESIS = "0" * 64
 PROVED = "audit.verified"
 _BEYOND = 2**63 - 1
 _LOCK = 0x7469656F  # one writer at a time; the chain has one end
+_BEFORE = """
+    SELECT (SELECT digest FROM portal_auditevent ORDER BY id DESC LIMIT 1),
+           (SELECT coalesce(string_agg(DISTINCT role, ', ' ORDER BY role), '') FROM portal_entitygrant
+             WHERE user_id = %(actor)s AND valid_from <= CURRENT_DATE AND coalesce(valid_to >= CURRENT_DATE, true)
+               AND (entity_id IS NULL OR %(entity)s::bigint IS NULL OR entity_id = %(entity)s))"""
 
 
 def _digest(previous: str, event: AuditEvent) -> str:
@@ -38,6 +43,7 @@ def _digest(previous: str, event: AuditEvent) -> str:
         "before": event.before,
         "after": event.after,
         "request": event.request_id,
+        **{name: value for name, value in (("roles", event.roles), ("address", event.address)) if value},
     }
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
@@ -57,14 +63,17 @@ def record(
     reason: str = "",
     before: Any = None,
     after: Any = None,
-    request_id: str = "",
     at: datetime | None = None,
 ) -> AuditEvent:
-    """Append one decision about `subject`. Joins the open transaction: without the decision there is no event."""
+    """Append one decision about `subject`, with the request that it came from and the roles that the person held there.
+
+    Joins the open transaction: without the decision there is no event.
+    """
+    asked = origin.current()
     entity_id = entity if isinstance(entity, int) or entity is None else entity.pk
     with transaction.atomic():
         sql.rows("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        last = AuditEvent.objects.order_by("-id").values_list("digest", flat=True).first()
+        last, roles = sql.rows(_BEFORE, {"actor": actor.pk if actor else None, "entity": entity_id})[0]
         event = AuditEvent(
             at=at or sql.now(),
             actor=actor,
@@ -77,7 +86,9 @@ def record(
             reason=reason,
             before=_plain(before),
             after=_plain(after),
-            request_id=request_id,
+            request_id=asked.request_id,
+            roles=roles[:200],
+            address=asked.address,
             previous_digest=last or GENESIS,
         )
         event.digest = _digest(event.previous_digest, event)

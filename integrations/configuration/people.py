@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from integrations.configuration.declared import lies_nowhere, not_there_yet
 from integrations.configuration.document import Document, TomlPlace, shown
-from portal import audit, tokens
+from portal import audit, history, tokens
 from portal.importing import cells
 from portal.importing.load import Load
 from portal.importing.problems import Unreadable
@@ -242,18 +242,25 @@ def _grant(change: _Change, user: User, wanted: set[tuple[str, str]]) -> None:
     ids = {(role, None if code == ALL else entities[(code,)]) for role, code in wanted}
     standing = {(grant.role, grant.entity_id): grant for grant in EntityGrant.objects.filter(user=user)}
     running = {key for key, grant in standing.items() if grant.valid_to is None or grant.valid_to >= today}
-    for key in ids - running:
-        EntityGrant.objects.update_or_create(
-            user=user, role=key[0], entity_id=key[1], defaults={"valid_from": today, "valid_to": None}
-        )
-    gone = [standing[key].pk for key in running - ids]
-    EntityGrant.objects.filter(pk__in=gone).delete()
+    new = [
+        EntityGrant(user=user, role=role, entity_id=entity_id, valid_from=today)
+        for role, entity_id in sorted(ids - standing.keys(), key=str)
+    ]
+    again = [(standing[key], {"valid_from": today, "valid_to": None}) for key in ids - running if key in standing]
+    gone = [standing[key] for key in running - ids]
+    told: dict[str, Any] = {"reason": change.reason, "actor": change.actor}
+    history.bulk_create_with_reason(EntityGrant, new, **told)
+    history.update_each_with_reason(EntityGrant, again, **told)
+    history.bulk_delete_with_reason(EntityGrant, gone, **told)
     counts.created += len(ids - running)
     counts.changed += len(gone)
     counts.unchanged += len(ids & running)
     if ids != running:
-        names = dict.fromkeys(sorted(f"{role} in {code}" for role, code in wanted))
-        audit.record(change.actor, "user.granted", user, reason=change.reason, after=list(names))
+        codes: dict[int | None, Any] = {None: ALL, **{pk: code for (code,), pk in entities.items()}}
+        before, after = (sorted(f"{role} in {codes[entity_id]}" for role, entity_id in held) for held in (running, ids))
+        audit.record(
+            change.actor, "user.granted", user, reason=change.reason, before={"roles": before}, after={"roles": after}
+        )
 
 
 def _token(change: _Change, user: User, token: Token) -> None:

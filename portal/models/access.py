@@ -13,6 +13,7 @@ from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from simple_history.models import HistoricalRecords
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -64,9 +65,12 @@ class EntityGrant(models.Model):
     valid_from = models.DateField(default=timezone.localdate)
     valid_to = models.DateField(null=True, blank=True)
 
+    history = HistoricalRecords(history_change_reason_field=models.TextField(null=True))
     objects = GrantQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "grant"
+        ordering = ["user__username", "role", "pk"]
         constraints = [
             models.UniqueConstraint(
                 fields=["user", "entity", "role"], nulls_distinct=False, name="one_grant_per_user_entity_and_role"

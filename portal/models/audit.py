@@ -40,6 +40,8 @@ class AuditEvent(models.Model):
     before = models.JSONField(null=True, blank=True)
     after = models.JSONField(null=True, blank=True)
     request_id = models.CharField(max_length=64, blank=True)
+    roles = models.CharField(max_length=200, blank=True)  # what the person held there at that moment
+    address = models.CharField(max_length=60, blank=True)  # where the request came from; empty where there was none
     previous_digest = models.CharField(max_length=64)
     digest = models.CharField(max_length=64, unique=True)
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
 from typing import Any, cast
 
 from django import forms
-from django.db.models import Q
+from django.apps import apps
+from django.db.models import F, Q, QuerySet, Value
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -31,9 +33,22 @@ LINKED = 20  # other decisions about the same object
 VERIFIERS = frozenset({GrantRole.AUDITOR, GrantRole.CONTROLLER, GrantRole.ADMIN})
 
 
+@cache
+def _nouns() -> dict[str, str]:
+    """What a stored kind of object is called: `legalentity` is “legal entity”."""
+    return {str(model._meta.model_name): str(model._meta.verbose_name) for model in apps.get_models()}
+
+
+def noun_of(object_type: str) -> str:
+    """The kind of an object as a person says it."""
+    return _nouns().get(object_type, object_type)
+
+
 def in_words(action: str) -> str:
-    """A stored action as a person says it: `breaker-opened` is “Breaker opened”."""
-    return action.replace("-", " ").replace(".", " ").replace("_", " ").capitalize()
+    """A stored action as a person says it: `breaker-opened` is “Breaker opened”, `legalentity.configured` names the entity."""
+    subject, dot, done = action.partition(".")
+    words = f"{noun_of(subject)} {done}" if dot else action
+    return words.replace("-", " ").replace(".", " ").replace("_", " ").capitalize()
 
 
 class AuditTable(Table):
@@ -45,11 +60,15 @@ class AuditTable(Table):
     object_name = TextColumn(verbose_name="About", wraps=True)
     change = TextColumn(verbose_name="What changed", accessor="pk", orderable=False, wraps=True)
     actor_name = TextColumn(verbose_name="Who")
+    roles = TextColumn(verbose_name="As", orderable=False)
     entity = TextColumn()
     at = WhenColumn(verbose_name="When")
     id = TextColumn(verbose_name="Link of the chain", orderable=False)
     object_id = TextColumn(verbose_name="Object id", optional=True)
     request_id = TextColumn(verbose_name="Request", optional=True, mono=True)
+    address = TextColumn(
+        verbose_name="From address", accessor="seen_address", optional=True, orderable=False, mono=True
+    )
     digest = TextColumn(verbose_name="Digest", optional=True, orderable=False, mono=True)
 
     def render_action(self, value: str, record: Any, bound_column: Any) -> SafeString:
@@ -59,11 +78,19 @@ class AuditTable(Table):
 
     def render_object_name(self, value: str, record: Any) -> SafeString:
         """The object's name with its kind."""
-        return format_html("{}<small>{}</small>", value[:160], record.object_type)
+        return format_html("{}<small>{}</small>", value[:160], noun_of(record.object_type))
 
     def value_object_name(self, value: str, record: Any) -> str:
         """The object's kind and name."""
-        return f"{record.object_type} {value}"
+        return f"{noun_of(record.object_type)} {value}"
+
+    def render_roles(self, value: str) -> str:
+        """The roles in words."""
+        return roles_in_words(value)
+
+    def value_roles(self, value: str) -> str:
+        """The same."""
+        return roles_in_words(value)
 
     def render_change(self, record: Any) -> str:
         """The first fields that differ."""
@@ -72,6 +99,12 @@ class AuditTable(Table):
     def value_change(self, record: Any) -> str:
         """Every field that differs."""
         return summary_of(record, most=1000)
+
+
+def roles_in_words(stored: str) -> str:
+    """Stored roles as people say them."""
+    labels = dict(GrantRole.choices)
+    return ", ".join(str(labels.get(role, role)) for role in stored.split(", ") if role)
 
 
 class AuditScreen(ListScreen):
@@ -91,6 +124,12 @@ class AuditScreen(ListScreen):
     )
     caption = "Decisions, latest first"
     empty = Empty("No decision has been recorded yet", "Every decision of a person leaves one event here, for good.")
+
+    def rows(self) -> QuerySet[Any]:
+        """The events; where a request came from is shown to those who may prove the chain."""
+        seen = F("address") if self.may_verify() else Value("")
+        events: QuerySet[Any] = super().rows().annotate(seen_address=seen)
+        return events
 
     def buttons(self) -> list[tuple[str, str]]:
         """The way to the auditor's pack, for those who may have one."""
@@ -154,6 +193,10 @@ def as_text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, str | int):
         return str(value)
+    if isinstance(value, list) and not any(isinstance(one, dict | list) for one in value):
+        return ", ".join(as_text(one) or "nothing" for one in value)
+    if isinstance(value, dict) and not any(isinstance(one, dict | list) for one in value.values()):
+        return "; ".join(f"{name} {as_text(one) or 'nothing'}" for name, one in value.items())
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -179,6 +222,9 @@ class EventScreen(DetailScreen):
             history=address_of(self.request.user, event.object_type, event.object_id),
             linked=[(one, in_words(one.action)) for one in linked.order_by("-pk")[:LINKED]],
             is_untouched=audit.is_untouched(event),
+            noun=noun_of(event.object_type),
+            roles=roles_in_words(event.roles),
+            address=event.address if VERIFIERS & roles_of(self.request) else "",
             raw=json.dumps({"before": event.before, "after": event.after}, indent=2, ensure_ascii=False),
             previous=seen.filter(pk__lt=event.pk).order_by("-pk").first(),
             following=seen.filter(pk__gt=event.pk).order_by("pk").first(),

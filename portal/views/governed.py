@@ -21,12 +21,14 @@ from portal.history import has_history
 from portal.models import (
     AccountingPeriod,
     Alias,
+    ApprovalStep,
     Assignment,
     Contract,
     CostCentre,
     Crosswalk,
     Customer,
     Engagement,
+    EntityGrant,
     ExchangeRate,
     IntercompanyRelation,
     LegalEntity,
@@ -40,9 +42,10 @@ from portal.models import (
     Role,
     Task,
 )
-from portal.models.access import Scope
+from portal.models.access import GrantRole, Scope, entities_held
 
 Visible = Callable[[Any], QuerySet[Any]]
+_GRANT_READERS = frozenset({GrantRole.ADMIN, GrantRole.CONTROLLER, GrantRole.AUDITOR})
 _KINDS: dict[str, type[Model]] = {
     Crosswalk.Kind.ENTITY: LegalEntity,
     Crosswalk.Kind.COST_CENTRE: CostCentre,
@@ -93,7 +96,17 @@ def _aliases(user: Any) -> QuerySet[Alias]:
     return _of_visible_records(Alias.objects.visible_to(user), user)
 
 
+def _grants(user: Any) -> QuerySet[EntityGrant]:
+    """Who may do what, for those who answer for it or audit it: in their entities, and what holds in all of them."""
+    held = entities_held(user, _GRANT_READERS)
+    grants = EntityGrant.objects.all()
+    if not held:
+        return grants.none()
+    return grants if None in held else grants.filter(Q(entity__in=held) | Q(entity=None))
+
+
 _SEEN: dict[type[Model], Visible] = {
+    EntityGrant: _grants,
     Role: _everybody(Role),
     ExchangeRate: _everybody(ExchangeRate),
     RateCard: _rate_cards,
@@ -127,6 +140,7 @@ def _of_keys(rows: QuerySet[Any], ids: Sequence[int]) -> QuerySet[Any]:
 
 
 SPECIAL: dict[type[Model], Callable[[QuerySet[Any], Sequence[int]], QuerySet[Any]]] = {
+    EntityGrant: lambda rows, ids: rows.filter(Q(entity__in=ids) | Q(entity=None)),
     Role: _of_all,
     ExchangeRate: _of_all,
     RateCard: _of_cards,
@@ -215,6 +229,9 @@ _LISTS = (
            columns=("resource", "valid_from", "valid_to"),
            search=("project__code", "project__name", "resource__code", "resource__name"),
            note="Who may record time on which project."),
+    Master(model=ApprovalStep, label="Approval chains", main="project", second="approver",
+           columns=("sequence", "approver"), search=("project__code", "project__name", "approver__code", "approver__name"),
+           note="Who approves time on a project, in which order."),
     Master(model=PurchaseOrder, label="Purchase orders", main="number", second="contract",
            columns=("amount", "currency", "valid_from", "valid_to"), search=("number", "contract__code")),
     Master(model=Milestone, label="Milestones", columns=("project", "amount", "currency", "due_on", "signed_on"),
@@ -230,6 +247,9 @@ _LISTS = (
     Master(model=ExchangeRate, label="Exchange rates", main="currency", second="source",
            columns=("to_currency", "rate", "valid_from"), search=("currency", "to_currency", "source"),
            note="They order the exceptions of several currencies. Nothing is ever booked at them."),
+    Master(model=EntityGrant, label="Grants", main="user", second="role", columns=("entity", "role", "valid_from", "valid_to"),
+           search=("user__username", "user__first_name", "user__last_name", "role", "entity__code"),
+           note="Who may do what in which entity; without one, in all of them."),
     Master(model=IntercompanyRelation, label="Intercompany", main="provider", second="receiver",
            columns=("receiver", "valid_from", "valid_to"), search=("provider__code", "receiver__code")),
 )  # fmt: skip

@@ -43,7 +43,8 @@ def decisions(of: Range) -> Iterator[Sequence[Cell]]:
         yield (
             event.pk, event.at.isoformat(sep=" ", timespec="seconds"), event.actor_name, event.action, event.object_type,
             event.object_id, event.object_name, event.entity.code if event.entity else "", event.reason,
-            _json(event.before), _json(event.after), event.request_id, event.previous_digest, event.digest,
+            _json(event.before), _json(event.after), event.request_id, event.roles, event.address, event.previous_digest,
+            event.digest,
         )  # fmt: skip
 
 
@@ -175,7 +176,7 @@ PARTS = (
     Part(
         "decisions", "Decisions",
         ("event", "at", "who", "action", "object", "object_id", "name", "entity", "reason", "before", "after", "request",
-         "digest_before", "digest"),
+         "roles", "address", "digest_before", "digest"),
         decisions, 10,
     ),
     Part(

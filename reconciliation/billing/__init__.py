@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from reconciliation.billing.deciding import NotDecidable, adopt, approve, choices, correct, restore
 from reconciliation.billing.explaining import explained
-from reconciliation.billing.following import Followed, follow, review, review_every
+from reconciliation.billing.following import Followed, follow, review, review_every, tell_of_rates
 from reconciliation.billing.picking import NotCreditable, credit_hours, credit_price
 from reconciliation.billing.planning import Part
 
@@ -29,4 +29,5 @@ __all__ = [
     "restore",
     "review",
     "review_every",
+    "tell_of_rates",
 ]

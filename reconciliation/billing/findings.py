@@ -44,6 +44,7 @@ class About:
     decision: BillingDecision | None
     others: Sequence[str]  # live bills of the same number
     policy: Policy
+    owed: Sequence[sql.Owed] = ()  # differences that somebody agreed to when rates changed in the past
 
 
 def of_bill(bill: sql.Bill, about: About) -> Iterator[Finding]:
@@ -94,6 +95,7 @@ def _figures(bill: sql.Bill, about: About) -> Iterator[Finding]:
             f"{bill.name} bears the number of {', '.join(about.others)} as well. Have one of them numbered anew in its system; "
             "the hours are untouched.",
         )
+    yield from of_rates(bill, about.owed)
     if not bill.is_credit and bill.settled > bill.total:
         yield _made(
             bill,
@@ -101,6 +103,25 @@ def _figures(bill: sql.Bill, about: About) -> Iterator[Finding]:
             f"{bill.name} over {_money(bill, bill.total)} is settled by {_money(bill, bill.settled)}; "
             f"{_money(bill, bill.settled - bill.total)} are the customer's credit.",
         )
+
+
+def of_rates(bill: sql.Bill, owed: Sequence[sql.Owed]) -> Iterator[Finding]:
+    """A bill that was written at rates of which others were agreed for its days since, until that is made up for."""
+    yield from (_off(bill, one) for one in owed if one.left)
+
+
+def _off(bill: sql.Bill, owed: sql.Owed) -> Finding:
+    left = f"{figures.amount(abs(owed.left), owed.currency)} {owed.currency}"
+    way = "to be credited" if owed.left < 0 else "to be invoiced besides"
+    count = "1 entry" if owed.entries == 1 else f"{owed.entries:,} entries"
+    return _made(
+        bill,
+        "bill-off-by-rate",
+        f"{bill.name} bills {count} at rates that changed since ({owed.because}): {left} are {way}.",
+        bundle_id=owed.bundle_id,
+        amount=str(abs(owed.left)),
+        currency=owed.currency,
+    )
 
 
 def _sums(bill: sql.Bill, lines: Sequence[sql.Line], policy: Policy) -> Iterator[str]:

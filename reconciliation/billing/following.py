@@ -65,6 +65,16 @@ def review(connection_id: int, *, older_than_seconds: float) -> tuple[int, int]:
     return findings.keep(found, [("bill", str(bill.id)) for bill in bills], ["balance-differs"])
 
 
+def tell_of_rates(bill_ids: Sequence[int]) -> tuple[int, int]:
+    """Open a case for each bill that is off since its rates changed in the past; cases opened and closed.
+
+    Whatever is read of a bill afterwards closes its case, once a credit or another invoice made up for it.
+    """
+    bills, owed = sql.bills(bill_ids), sql.owed_by_rates(bill_ids)
+    found = [one for bill in bills if bill.status not in DEAD for one in findings.of_rates(bill, owed.get(bill.id, ()))]
+    return findings.keep(found, [("bill", str(bill.id)) for bill in bills], ["bill-off-by-rate"])
+
+
 def _agree(bills: Sequence[sql.Bill], changed: Mapping[int, Sequence[str]]) -> list[sql.Bill]:
     """Go by the current version wherever it changes nothing that was billed; of a void bill the last one alive.
 
@@ -149,6 +159,7 @@ def _judge(
         for decision in BillingDecision.objects.filter(version__in=[b.current_id for b in bills]).select_related("by")
     }
     others = sql.live_numbers([bill.id for bill in bills])
+    owed = sql.owed_by_rates([bill.id for bill in bills])
     problems: dict[int, list[Problem]] = defaultdict(list)
     for problem in plan.problems:
         problems[problem.bill_id].append(problem)
@@ -168,6 +179,7 @@ def _judge(
                 decision=decisions.get(bill.current_id),
                 others=others.get(bill.id, ()),
                 policy=policy[bill.entity_id],
+                owed=owed.get(bill.id, ()),
             ),
         )
     ]

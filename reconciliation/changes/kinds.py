@@ -132,7 +132,7 @@ KINDS: tuple[Kind, ...] = (
     _kind("customer", "Customer", customers.CUSTOMERS, "entity_id", ends="active_to"),
     _kind("contract", "Contract", customers.CONTRACTS, "entity_id", ends="ends_on"),
     _kind("purchase_order", "Purchase order", customers.PURCHASE_ORDERS, "contract__entity_id"),
-    _kind("role", "Role", people.ROLES),
+    _kind("role", "Role", people.ROLES, is_removable=True),
     _kind("resource", "Person", people.RESOURCES, "engagements__entity_id"),
     _kind("engagement", "Engagement", people.ENGAGEMENTS, "entity_id"),
     _kind("project", "Project", projects.PROJECTS, "entity_id"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciliation.facts.records import FOREVER, Draft, Period
+from reconciliation.facts.records import FOREVER, Draft, Period, Relation
 from reconciliation.facts.tables import Facts, by_first
 from reconciliation.policies import Policy
 from reconciliation.sql import master_data
@@ -18,8 +18,8 @@ def load_calendar(facts: Facts, drafts: Sequence[Draft]) -> None:
     first = min(min(draft.work_date, draft.says_post_on or FOREVER) for draft in drafts)
     facts.periods = by_first(master_data.periods(entity_ids, first), Period)
     facts.intercompany = {}
-    for provider, receiver, start, end in master_data.intercompany(entity_ids):
-        facts.intercompany.setdefault((provider, receiver), []).append((start, end))
+    for relation in (Relation(*row) for row in master_data.intercompany(entity_ids)):
+        facts.intercompany.setdefault((relation.provider_id, relation.receiver_id), []).append(relation)
     for draft in drafts:
         draft.legs = _legs(draft)
         place(facts, draft)

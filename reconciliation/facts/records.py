@@ -189,6 +189,18 @@ class Period:
 
 
 @dataclass(slots=True)
+class Relation:
+    """Leave of one entity to lend people to another for a range of days, and the price list between the two."""
+
+    provider_id: int
+    receiver_id: int
+    valid_from: date
+    valid_to: date
+    price_list: str  # its code; empty where none is agreed
+    currencies: Sequence[str]  # of its rates, in order
+
+
+@dataclass(slots=True)
 class RateCard:
     """A set of agreed rates, with its scope and range of days."""
 

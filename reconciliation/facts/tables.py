@@ -22,6 +22,7 @@ from reconciliation.facts.records import (
     Project,
     PurchaseOrder,
     RateCard,
+    Relation,
     Resource,
     Role,
     Standing,
@@ -82,7 +83,7 @@ class Facts:
     cost_centre_by_code: dict[tuple[int, str], CostCentre] = field(default_factory=dict)
     keep_cost_centres: set[int] = field(default_factory=set)
     periods: dict[int, list[Period]] = field(default_factory=dict)
-    intercompany: dict[tuple[int, int], list[tuple[date, date]]] = field(default_factory=dict)
+    intercompany: dict[tuple[int, int], list[Relation]] = field(default_factory=dict)
     cards: dict[tuple[str, int], list[RateCard]] = field(default_factory=dict)
     rates: dict[int, dict[RateKey, list[list[Any]]]] = field(
         default_factory=dict
@@ -136,9 +137,10 @@ class Facts:
             customer = self.customers.get(customer.merged_into_id, customer)
         return customer
 
-    def may_work_for(self, provider_id: int, receiver_id: int, day: date) -> bool:
-        """Whether people of one entity may work on projects of another on a day."""
-        return any(start <= day <= end for start, end in self.intercompany.get((provider_id, receiver_id), ()))
+    def relation_on(self, provider_id: int, receiver_id: int, day: date) -> Relation | None:
+        """Under what people of one entity work on projects of another on a day; None where they may not."""
+        known = self.intercompany.get((provider_id, receiver_id), ())
+        return next((one for one in known if one.valid_from <= day <= one.valid_to), None)
 
     def card_on(self, scope: str, scope_id: int, day: date) -> RateCard | None:
         """The rate card of a scope that holds on a day."""

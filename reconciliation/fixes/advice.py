@@ -25,6 +25,7 @@ ADVICE: dict[str, str] = {
     "extend-engagement": "Record where the person works on these days: add a row to engagements.csv. An admin may.",
     "name-hours": "Open the credit note and say which hours it gives back, or that it lowers the price alone. An analyst may.",
     "open-period": "Open the accounting period in the target and here, or post in an open one. The calendar owner may.",
+    "price-intercompany": "Agree a price list in the lender's currency and name it in the relation. A controller may.",
     "raise-cap": "Agree a higher limit with the customer and change it in contracts.csv. A controller may.",
     "raise-purchase-order": "Ask the customer for a higher purchase order and record it. A controller may.",
     "read-again": "Nothing is lost: the cursor stands. Ask the vendor why it stops short; the stream is read again by itself.",
@@ -32,6 +33,7 @@ ADVICE: dict[str, str] = {
     "read-payments": "Read the payments of this system again; a short payment is written off there, by its reason.",
     "release-stream": "If the silence is right, release the stream on its connection's page. An operator may.",
     "renew-credentials": "Put new credentials where the connection reads them and test it. An admin may.",
+    "settle-difference": "Credit the difference, or invoice it, in the system that keeps the bill; that closes this by itself.",
     "unapply-payment": "Take the payment off the bill, or credit the bill instead of voiding it; in the system that keeps it.",
     "set-cost-centre": "Give the person's engagement or the project a cost centre of its entity. An admin may.",
 }

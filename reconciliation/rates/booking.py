@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from portal import access, audit, canonical, notifications, sql
 from portal.models import NotificationKind, User
-from reconciliation import corrections, validation
+from reconciliation import billing, corrections, validation
 from reconciliation.facts import Standing
 from reconciliation.models import BundleRow, ChangeSet, RateBundle
 from reconciliation.rates import planning
@@ -143,6 +143,9 @@ def _propose(locked: RateBundle) -> None:
     )
     locked.done += ended
     locked.save(update_fields=["done"])
+    billing.tell_of_rates(
+        sorted(locked.bills.values_list("invoice_id", flat=True))
+    )  # each is a cause that somebody owns
     for entity_id in locked.bills.order_by().values_list("entity_id", flat=True).distinct():
         people = access.holders(access.FIXERS, entity_id).values_list("pk", flat=True)
         _tell(people, NotificationKind.HELD, "Bills are off by a difference", locked, entity_id)

@@ -31,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     people.resource_inactive,
     people.resource_wrong_entity,
     people.intercompany_missing,
+    people.intercompany_unpriced,
     people.cost_centre_missing,
     approvals.approval_conflict,
     approvals.approver_is_worker,

@@ -25,6 +25,7 @@ BILLING: tuple[Rule, ...] = (
     ),
     _cause("bill-does-not-add-up", "The figures of a bill do not add up", "bill", ("correct-bill",), (88, 89)),
     _cause("duplicate-bill-number", "Two bills bear one number", "bill", ("correct-bill",), (81,)),
+    _cause("bill-off-by-rate", "A bill is off since its rates changed", "bill", ("settle-difference",), (36,)),
     _cause("bill-overpaid", "More was paid than is owed", "bill", ("unapply-payment",), (95,)),
     _cause("balance-differs", "A bill's balance and its payments differ", "bill", ("read-payments",), (96, 97, 99)),
     _cause("payment-of-unknown-bill", "A payment settles a bill that is not known", "payment", ("read-bills",), (92,)),

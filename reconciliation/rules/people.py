@@ -105,7 +105,7 @@ def intercompany_missing(entry: Draft, facts: Facts) -> Finding | None:
     engagement, project = entry.engagement, entry.project
     if engagement is None or project is None or engagement.entity_id == project.entity_id:
         return None
-    if facts.may_work_for(engagement.entity_id, project.entity_id, entry.work_date):
+    if facts.relation_on(engagement.entity_id, project.entity_id, entry.work_date) is not None:
         return None
     provider, receiver = facts.entities[engagement.entity_id], facts.entities[project.entity_id]
     return Finding(
@@ -114,6 +114,40 @@ def intercompany_missing(entry: Draft, facts: Facts) -> Finding | None:
         subject_key=f"{provider.code}>{receiver.code}",
         cause=f"There is no intercompany relation from {provider.code} ({provider.name}) to {receiver.code} ({receiver.name}).",
         detail={"provider_id": provider.id, "receiver_id": receiver.id},
+    )
+
+
+@rule(
+    "intercompany-unpriced",
+    title="No price list between the entities that holds",
+    subject="entities",
+    remedies=("price-intercompany", "hand-back", "waive"),
+    cases=(112,),
+)
+def intercompany_unpriced(entry: Draft, facts: Facts) -> Finding | None:
+    """What lent people cost stands on a price list of the relation, in the currency in which the lender keeps its books."""
+    engagement, project = entry.engagement, entry.project
+    if engagement is None or project is None or engagement.entity_id == project.entity_id:
+        return None
+    relation = facts.relation_on(engagement.entity_id, project.entity_id, entry.work_date)
+    provider, receiver = facts.entities[engagement.entity_id], facts.entities[project.entity_id]
+    if relation is None or list(relation.currencies) == [provider.currency]:
+        return None
+    pair = f"{provider.code} to {receiver.code}"
+    if not relation.price_list:
+        cause = f"The intercompany relation from {pair} has no price list."
+    elif not relation.currencies:
+        cause = f"The price list {relation.price_list} from {pair} has no rate."
+    else:
+        cause = (
+            f"The price list {relation.price_list} from {pair} is in {', '.join(relation.currencies)}, and {provider.code} "
+            f"keeps its books in {provider.currency}."
+        )
+    return Finding(
+        sentence=f"{who(entry)} of {provider.code} worked on {project.code} of {receiver.code} on {entry.work_date}. {cause}",
+        subject_key=f"{provider.code}>{receiver.code}",
+        cause=cause,
+        detail={"provider_id": provider.id, "receiver_id": receiver.id, "price_list": relation.price_list},
     )
 
 

@@ -44,12 +44,13 @@ _BY = {
         " OR r.customer_id IN (p.customer_id, e.customer_id) OR r.entity_id = p.entity_id"
         " OR (r.contract_id IS NULL AND r.customer_id IS NULL AND r.entity_id IS NULL)))",
         _OPEN + "e.rate_used_id IN (SELECT id FROM portal_rate WHERE card_id = ANY(%(ids)s))",  # noqa: S608
+        _HELD + "h.rule = 'intercompany-unpriced'",
     ),
     "exchange_rate": (),  # no entry is booked at one: only causes are weighed again
     "intercompany": (
         _OPEN + "p.entity_id IN (SELECT receiver_id FROM portal_intercompanyrelation WHERE id = ANY(%(ids)s))"  # noqa: S608
         " AND EXISTS (SELECT 1 FROM portal_engagement g WHERE g.resource_id = e.resource_id AND g.entity_id <> p.entity_id)",
-        _HELD + "h.rule = 'intercompany-missing'",
+        _HELD + "h.rule IN ('intercompany-missing', 'intercompany-unpriced')",
     ),
     "crosswalk": (
         _OPEN + "EXISTS (SELECT 1 FROM portal_crosswalk w WHERE w.id = ANY(%(ids)s) AND ("  # noqa: S608

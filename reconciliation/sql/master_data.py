@@ -218,10 +218,12 @@ def periods(entity_ids: Collection[int], since: date) -> list[Row]:
 
 
 def intercompany(entity_ids: Collection[int]) -> list[Row]:
-    """(provider, receiver, from, to)."""
+    """(provider, receiver, from, to, code of the price list, currencies of its rates)."""
     return rows(
-        f"SELECT provider_id, receiver_id, valid_from, coalesce(valid_to, {_END}) FROM portal_intercompanyrelation"  # noqa: S608
-        " WHERE provider_id = ANY(%s::bigint[])",
+        f"SELECT i.provider_id, i.receiver_id, i.valid_from, coalesce(i.valid_to, {_END}), coalesce(c.code, ''),"  # noqa: S608
+        " ARRAY(SELECT DISTINCT r.currency FROM portal_rate r WHERE r.card_id = c.id ORDER BY 1)"
+        " FROM portal_intercompanyrelation i LEFT JOIN portal_ratecard c ON c.id = i.price_list_id"
+        " WHERE i.provider_id = ANY(%s::bigint[])",
         [numbers(entity_ids)],
     )
 

@@ -25,6 +25,7 @@ _ELSEWHERE = {
     "amend-rate-card": "Amend the rate card",
     "extend-engagement": "Record the engagement",
     "open-period": "Open the period",
+    "price-intercompany": "Agree a price list",
     "raise-cap": "Agree a higher limit",
     "raise-purchase-order": "Raise the purchase order",
     "release-stream": "Release the stream",

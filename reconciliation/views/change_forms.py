@@ -256,9 +256,21 @@ class LineScreen(_Writing):
         context = self.context(
             title=f"{'New' if line.action == Action.ADD else Action(line.action).label}: {kind.label.lower()}", kind=kind,
             change_set=change_set, line=line, position=position, form=form or LineForm(kind=kind, initial=initial),
-            ends=bool(kind.ends) and line.action in (Action.CHANGE, Action.END),
+            choices=_choices(kind, line.action),
         )  # fmt: skip
         return self.page(context, status=status)
+
+
+def _choices(kind: Kind, action: str) -> list[tuple[str, str]]:
+    """What may happen to a record that stands: (action, words); nothing to choose for a new one."""
+    if action == Action.ADD:
+        return []
+    found: list[tuple[str, str]] = [(Action.CHANGE, "It is changed")]
+    if kind.ends:
+        found.append((Action.END, "It ends"))
+    if kind.is_removable:
+        found.append((Action.REMOVE, "It is taken out, where nothing hangs on it"))
+    return found if len(found) > 1 else []
 
 
 def _text(value: Any) -> str:

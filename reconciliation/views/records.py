@@ -24,14 +24,13 @@ from portal.export import Sheet
 from portal.field_owners import FIELDS, FieldOwners
 from portal.master_intake.base import entity_of
 from portal.models import LedgerEntry, RejectedValue, State
-from portal.models.access import Scope
 from portal.records import MasterKind
 from portal.screens import Content, Screen, Table, TextColumn
 from portal.screens.exporting import ROWS
 from portal.views.audit import as_text
 from portal.views.governed import MASTERS, governed, kind_of_name, visible
 from portal.views.master import MasterScreen
-from reconciliation.changes import KINDS, Kind
+from reconciliation.changes import KINDS, Action, Kind
 from reconciliation.changes.words import cells_of
 from reconciliation.models import ChangeLine, ChangeSet, ExceptionCase, Mapping
 
@@ -100,7 +99,7 @@ class MasterList(MasterScreen):
     def buttons(self) -> list[tuple[str, str]]:
         """Importing and adding, for those who may."""
         kind = kind_for(self.kwargs["model"])
-        if kind is None or not self.request.user.roles() & access.OPERATORS:  # type: ignore[union-attr]
+        if kind is None or not self.request.user.roles() & kind.proposers:  # type: ignore[union-attr]
             return []
         return [
             ("Import", f"{reverse('import_new')}?kind={kind.code}"),
@@ -166,7 +165,8 @@ class RecordPage(Screen):
             rejected=_rejected(model, record, request.user),
             under_way=_under_way(kind, record, request.user),
             versions=_versions(kind_of_model, pk),
-            propose=_propose(kind, record, entity_id, request.user),
+            propose=_propose(kind, record, request.user),
+            ending=_ending(kind),
         )
         return self.page(context)
 
@@ -287,12 +287,15 @@ def _versions(model: Any, pk: int) -> list[Any]:
     return list(rows.select_related("history_user").order_by("-history_id")[:5])
 
 
-def _propose(kind: Kind | None, record: Model, entity_id: int | None, user: Any) -> str:
-    """Where a change of it is proposed; empty for who may not."""
-    if kind is None:
-        return ""
-    scope: Scope = getattr(type(record), "scope", Scope())
-    where = entity_id if entity_id is not None or not scope.shared else None
-    if not access.may(user, kind.proposers, where):
+def _ending(kind: Kind | None) -> tuple[str, str]:
+    """How a record of this kind goes: the action and the word for it; empty where it stays for good."""
+    if kind is not None and kind.ends:
+        return Action.END, "End it"
+    return (Action.REMOVE, "Take it out") if kind is not None and kind.is_removable else ("", "")
+
+
+def _propose(kind: Kind | None, record: Any, user: Any) -> str:
+    """Where a change of it is proposed; empty for who may not in every entity that it touches."""
+    if kind is None or not all(access.may(user, kind.proposers, one) for one in kind.entities([record.pk])[record.pk]):
         return ""
     return f"{reverse('change_new')}?model={kind.code}&key={record.pk}"

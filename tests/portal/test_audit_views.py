@@ -88,6 +88,53 @@ def test_an_auditor_reads_the_events_of_the_entity_and_of_none_but_not_of_anothe
     assert status(client, otto, f"/audit/{foreign.pk}/") == 404
 
 
+def test_a_decision_tells_as_what_and_in_which_request_it_was_taken_and_from_where_to_those_who_prove(
+    client: Client, us: LegalEntity, cleo: User
+) -> None:
+    client.force_login(cleo)
+    answer = client.get("/audit/?export=csv", REMOTE_ADDR="192.0.2.7")
+    event = AuditEvent.objects.get(action="export.downloaded")
+    assert (event.roles, event.address, event.request_id) == ("controller", "192.0.2.7", answer["X-Request-ID"])
+    assert len(event.request_id) == 32
+    assert audit.verify() == []
+    shown = page(client, cleo, f"/audit/{event.pk}/")
+    assert "as controller" in shown
+    assert "192.0.2.7" in shown
+    assert "192.0.2.7" in page(client, cleo, "/audit/?columns=action,address")
+    pm = world.user("paula", GrantRole.PROJECT_MANAGER, us)
+    assert "Export downloaded" in page(client, pm, "/audit/?columns=action,address")
+    for address in ("/audit/?columns=action,address", f"/audit/{event.pk}/"):
+        assert "192.0.2.7" not in page(client, pm, address)
+
+
+def test_lists_and_kinds_are_told_in_words(client: Client, us: LegalEntity, otto: User) -> None:
+    audit.record(None, "legalentity.configured", us, entity=us, after={"roles": ["auditor in all", "analyst in US"]})
+    shown = page(client, otto, "/audit/")
+    assert "Legal entity configured" in shown
+    assert "Roles: auditor in all, analyst in US" in shown
+    assert "legalentity" not in shown.replace("/history/legalentity", "")
+
+
+def test_a_grant_keeps_its_history_and_is_read_by_those_who_answer_for_it(
+    client: Client, us: LegalEntity, de: LegalEntity, cleo: User, otto: User
+) -> None:
+    grant = EntityGrant.objects.get(user=otto)
+    foreign = EntityGrant.objects.get(user=world.user("dieter", GrantRole.AUDITOR, de))
+    update_each_with_reason(
+        EntityGrant, [(grant, {"role": GrantRole.CONTROLLER})], reason="Takes over from Cleo", actor=cleo
+    )
+    told = page(client, otto, f"/history/entitygrant/{grant.pk}/")
+    assert "Takes over from Cleo" in told
+    assert "<del>Auditor</del>" in told
+    listed = page(client, cleo, "/master/entitygrant/")
+    assert "otto" in listed
+    assert "dieter" not in listed
+    assert status(client, cleo, f"/history/entitygrant/{foreign.pk}/") == 404
+    pm = world.user("paula", GrantRole.PROJECT_MANAGER, us)
+    assert "otto" not in page(client, pm, "/master/entitygrant/")
+    assert status(client, pm, f"/master/entitygrant/{grant.pk}/") == 404
+
+
 def test_what_another_person_took_out_is_told_only_where_its_rows_belong(
     client: Client, us: LegalEntity, de: LegalEntity, cleo: User, otto: User
 ) -> None:

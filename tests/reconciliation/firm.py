@@ -21,6 +21,7 @@ from portal.models import (
     Customer,
     Document,
     Engagement,
+    IntercompanyRelation,
     LedgerEntry,
     LedgerState,
     LegalEntity,
@@ -141,6 +142,15 @@ def periods(entity: LegalEntity, **states: str) -> None:
             ends_on=date.fromordinal(following.toordinal() - 1),
             state=states.get(f"p{year}{month:02d}", "open"),
         )
+
+
+def lends(provider: LegalEntity, firm: Firm) -> IntercompanyRelation:
+    """Leave for the people of another entity to work for the firm, with a price list in their own entity's currency."""
+    card = RateCard.objects.create(code=f"IC-{provider.code}", entity=provider, valid_from=SINCE)
+    Rate.objects.create(card=card, role=firm.role, currency=provider.currency, amount=Decimal(90), valid_from=SINCE)
+    return IntercompanyRelation.objects.create(
+        provider=provider, receiver=firm.entity, price_list=card, valid_from=SINCE
+    )
 
 
 def person(code: str, name: str, entity: LegalEntity, role: Role, **engagement: Any) -> Resource:

@@ -15,10 +15,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from portal.models import (
+    ApprovalStep,
     Assignment,
     AuditEvent,
     Contract,
     Customer,
+    EntityGrant,
     ExchangeRate,
     GrantRole,
     IntercompanyRelation,
@@ -207,6 +209,7 @@ def one_of_each(firm: Firm) -> None:
         project=firm.project, code="M1", name="First", due_on=since, amount=Decimal(100), currency="USD"
     )
     ExchangeRate.objects.create(currency="GBP", to_currency="USD", rate=Decimal("1.25"), valid_from=since, source="ecb")
+    ApprovalStep.objects.create(project=firm.project, sequence=2, approver=firm.ana)
     firms.alias("task", "develop", task.pk, firm.source)
     firms.key(firm.target, "task", task.pk, "'77")
 
@@ -219,6 +222,7 @@ def test_the_export_of_every_list_is_imported_again_unchanged(
     desk.furnish(firm)
     one_of_each(firm)
     boss = world.user("boss", GrantRole.CONTROLLER, everywhere=True)
+    EntityGrant.objects.create(user=boss, role=GrantRole.ADMIN, valid_from=date(2020, 1, 1))
     client.force_login(boss)
     answer: Any = client.get(reverse("master", args=[model]), {"export": form, "of": "import"})
     content = b"".join(answer.streaming_content)

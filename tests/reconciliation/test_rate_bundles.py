@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,8 +26,8 @@ from portal.models import (
     User,
 )
 from portal.models import Receipt as StoredReceipt
-from reconciliation import changes, corrections
-from reconciliation.models import BillDifference, BundleRow, ChangeSet, RateBundle
+from reconciliation import billing, changes, corrections
+from reconciliation.models import BillDifference, BundleRow, ChangeSet, ExceptionCase, RateBundle
 from reconciliation.rates import booking, planning
 from reconciliation.rates.lines import Wanted, alike, lines_for
 from reconciliation.rates.matrix import Span, span_of
@@ -152,7 +153,8 @@ def test_a_change_of_the_past_is_one_bundle_of_change_reversals_new_bookings_and
     assert broken == []
 
 
-def test_a_lower_rate_proposes_a_credit_of_the_price_and_what_was_credited_since_is_seen(
+@pytest.mark.case(36)
+def test_a_lower_rate_proposes_a_credit_that_is_a_cause_until_it_was_credited(
     firm: Firm, fay: User, cleo: User
 ) -> None:
     [billed] = bills.posted(firm)
@@ -161,8 +163,13 @@ def test_a_lower_rate_proposes_a_credit_of_the_price_and_what_was_credited_since
     change_set, bundle = drafted(firm, fay, "100")
     approved(change_set, fay, cleo)
     worked_off()
+    bundle.bills.update(proposed_at=timezone.now())  # after the allocation, as with transactions of their own
     difference = bundle.bills.get()
     assert difference.net == Decimal(-160)
+    assert billing.tell_of_rates([invoice.pk])[1] == 0
+    cause = ExceptionCase.objects.get(rule="bill-off-by-rate")
+    assert (cause.state, cause.entity, cause.detail["amount"]) == ("open", firm.entity, "160.0000")
+    assert "160.00 USD are to be credited" in cause.sentence
     asked = [(invoice.pk, difference.proposed_at)]
     assert rates_sql.credited_since(asked, {invoice.pk: [billed]}) == {}
     note = bills.bill(firm, "601", "credit_note")
@@ -170,6 +177,15 @@ def test_a_lower_rate_proposes_a_credit_of_the_price_and_what_was_credited_since
         invoice, billed, "0", "-60.00", line=note.current.lines.get(), cause=note.current, takes_back=allocation
     )
     assert rates_sql.credited_since(asked, {invoice.pk: [billed]}) == {invoice.pk: Decimal(60)}
+    assert billing.tell_of_rates([invoice.pk])[1] == 0
+    cause.refresh_from_db()
+    assert "100.00 USD are to be credited" in cause.sentence
+    bills.allocate(
+        invoice, billed, "0", "-100.00", line=note.current.lines.get(), cause=note.current, takes_back=allocation
+    )
+    assert billing.tell_of_rates([invoice.pk])[1] == 1
+    cause.refresh_from_db()
+    assert cause.state == "resolved"
 
 
 def test_only_the_part_that_stands_on_a_bill_counts_to_the_cent(firm: Firm, fay: User) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from portal import changes_watch
-from portal.models import Connection, IntercompanyRelation
+from portal.models import Connection
 from portal.records import Reference, SourceStatus
 from reconciliation import validation
 from reconciliation.models import ExceptionCase, Route
@@ -178,7 +178,7 @@ def test_each_entity_has_its_own_weekend_and_holidays(firm: Firm) -> None:
     omar_himself = firms.person("omar", "Omar Consultant", dubai, firm.role)
     firms.periods(dubai)
     firms.key(firm.target, "resource", omar_himself.pk)
-    IntercompanyRelation.objects.create(provider=dubai, receiver=firm.entity, valid_from=firms.SINCE)
+    firms.lends(dubai, firm)
     firm.entity.calendar = {"holidays": ["2026-10-12"]}
     firm.entity.save()
     firm.policy(days_off="hold")

@@ -8,17 +8,21 @@ from typing import Any
 
 import pytest
 
+from portal import changes_watch
 from portal.models import (
     ApprovalStep,
     Customer,
     Engagement,
     IntercompanyRelation,
     ProjectStatus,
+    Rate,
+    RateCard,
     Resource,
     Role,
     Task,
 )
 from portal.records import Reference
+from reconciliation import validation
 from reconciliation.models import ExceptionCase
 from tests import world
 from tests.reconciliation import firm as firms
@@ -278,8 +282,32 @@ def test_people_of_another_entity_need_an_intercompany_relation_and_all_are_one_
     found = case("intercompany-missing")
     assert (found.open_holds, found.open_people) == (2, 2)
     assert found.sentence == "There is no intercompany relation from GB (Firm GB) to US (Firm US)."
-    IntercompanyRelation.objects.create(provider=gb, receiver=firm.entity, valid_from=firms.SINCE)
+    firms.lends(gb, firm)
     _ready(firm, external_id="3", resource=Reference("", "bob"), work_date=date(2026, 10, 2))
+
+
+@pytest.mark.case(112)
+def test_lent_people_wait_for_a_price_list_in_the_lenders_currency_and_go_once_it_stands(firm: Firm) -> None:
+    gb = world.entity("GB", "GBP")
+    firms.periods(gb)
+    bob = firms.person("bob", "Bob", gb, firm.role)
+    firms.key(firm.target, "resource", bob.pk)
+    relation = IntercompanyRelation.objects.create(provider=gb, receiver=firm.entity, valid_from=firms.SINCE)
+    held = _held(firm, "intercompany-unpriced", resource=Reference("", "bob"))
+    assert case("intercompany-unpriced").sentence == "The intercompany relation from GB to US has no price list."
+    card = RateCard.objects.create(code="IC", entity=gb, valid_from=firms.SINCE)
+    rate = Rate.objects.create(card=card, role=firm.role, currency="USD", amount=90, valid_from=firms.SINCE)
+    relation.price_list = card
+    relation.save()
+    changes_watch.note("intercompany", [relation.pk])
+    validation.follow_changes()
+    assert "is in USD, and GB keeps its books in GBP" in hold(held, "intercompany-unpriced").sentence
+    rate.currency = "GBP"
+    rate.save()
+    changes_watch.note("rate_card", [card.pk])
+    validation.follow_changes()
+    assert entry(held).state_row.state == "ready"
+    assert case("intercompany-unpriced").state == "resolved"
 
 
 def test_a_source_of_one_entity_does_not_report_for_another(firm: Firm) -> None:

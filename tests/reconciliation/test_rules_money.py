@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from portal.models import AccountingPeriod, IntercompanyRelation, PurchaseOrder, Rate, RateCard, Task
+from portal.models import AccountingPeriod, PurchaseOrder, Rate, RateCard, Task
 from portal.records import Reference
 from tests import world
 from tests.reconciliation import firm as firms
@@ -168,7 +168,7 @@ def test_a_period_being_closed_takes_postings_unless_the_policy_says_no(firm: Fi
 def test_both_legs_of_intercompany_work_are_checked_before_either_goes(firm: Firm) -> None:
     gb = world.entity("GB", "GBP")
     firms.periods(gb, p202610="closed")
-    IntercompanyRelation.objects.create(provider=gb, receiver=firm.entity, valid_from=firms.SINCE)
+    firms.lends(gb, firm)
     bob = firms.person("bob", "Bob", gb, firm.role)
     firms.key(firm.target, "resource", bob.pk)
     held = _held(firm, "period-closed", resource=Reference("", "bob"))

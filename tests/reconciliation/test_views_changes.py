@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from portal.models import AccountingPeriod, GrantRole, Rate, User
+from portal.models import AccountingPeriod, Alias, ApprovalStep, GrantRole, Rate, User
 from reconciliation import changes
 from reconciliation.changes import Line
 from reconciliation.models import ChangeSet
@@ -148,6 +148,37 @@ def test_above_the_limit_the_approver_is_asked_to_sign_in_once_more(firm: Firm) 
     assert act(cleo, change_set, "approve").status_code == 303
     done = ChangeSet.objects.get(pk=change_set.pk)
     assert (done.state, done.decided_by) == ("applied", user)
+
+
+def test_an_approval_step_is_taken_out_and_an_alias_ends_from_their_pages(firm: Firm) -> None:
+    step = ApprovalStep.objects.create(project=firm.project, sequence=7, approver=firm.ana)
+    alias = Alias.objects.create(
+        kind="project", code="OLD-1", internal_id=firm.project.pk, connection=firm.source, valid_from="2020-01-01"
+    )
+    fay, cleo = signed_in(desk.analyst(firm)), signed_in(controller(firm))
+    shown = fay.get(reverse("master_record", args=["approvalstep", step.pk])).content.decode()
+    assert f"model=approval_step&amp;key={step.pk}&amp;action=remove" in shown
+    assert "action=end" in fay.get(reverse("master_record", args=["alias", alias.pk])).content.decode()
+    begun = fay.post(
+        f"{reverse('change_new')}?model=approval_step&key={step.pk}&action=remove",
+        {"title": "Ana approves no more", "reason": "she left"},
+    )
+    form = fay.get(begun["Location"]).content.decode()
+    assert 'value="remove" selected' in form
+    change_set = ChangeSet.objects.latest("pk")
+    where = reverse("change_line_new", args=[change_set.pk])
+    for given in (
+        {"model": "approval_step", "key": step.pk, "line_action": "remove"},
+        {"model": "alias", "key": alias.pk, "line_action": "end", "valid_to": "2026-10-31"},
+    ):
+        assert fay.post(where, given).status_code == 303
+    refused = fay.post(where, {"model": "role", "key": firm.role.pk, "line_action": "remove"})
+    assert refused.status_code in (403, 422)  # people hold it, and it belongs to all entities
+    assert act(fay, change_set, "submit").status_code == 303
+    assert act(cleo, change_set, "approve").status_code == 303
+    assert not ApprovalStep.objects.filter(pk=step.pk).exists()
+    assert str(Alias.objects.get(pk=alias.pk).valid_to) == "2026-10-31"
+    assert ApprovalStep.history.filter(id=step.pk, history_type="-").exists()
 
 
 def test_who_has_neither_password_nor_second_factor_decides_nothing_above_the_limit(firm: Firm) -> None:
