@@ -19,7 +19,7 @@ from portal.models.connections import Connection
 from portal.models.currencies import ExchangeRate
 from portal.models.documents import Document, Expense, SubmittedTime, TimeEntry
 from portal.models.exports import Export
-from portal.models.governance import ForeignRecord, RejectedValue
+from portal.models.governance import Erasure, ForeignRecord, RejectedValue
 from portal.models.invoicing import (
     Grouping,
     InvoiceDraft,
@@ -89,6 +89,7 @@ __all__ = [
     "Document",
     "Engagement",
     "EntityGrant",
+    "Erasure",
     "ExchangeRate",
     "Expense",
     "Export",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from portal.models.access import Scope, ScopedQuerySet
 
@@ -110,3 +110,24 @@ class RejectedValue(models.Model):
 
     def __str__(self) -> str:
         return f"{self.field.replace('_', ' ')} of {self.record}: “{self.said}”"
+
+
+class Erasure(models.Model):
+    """That a person was pseudonymised on their request: by whom, with whose agreement, and how much named them. Kept for good."""
+
+    resource = models.OneToOneField("portal.Resource", models.PROTECT, related_name="erasure")
+    pseudonym = models.CharField(max_length=60)
+    asked_by = models.ForeignKey("portal.User", models.PROTECT, related_name="+")
+    agreed_by = models.ForeignKey("portal.User", models.PROTECT, related_name="+")
+    reason = models.TextField()
+    at = models.DateTimeField()
+    counts = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~Q(asked_by=F("agreed_by")), name="nobody_is_forgotten_by_one_person"),
+            models.CheckConstraint(condition=~Q(reason=""), name="an_erasure_names_its_request"),
+        ]
+
+    def __str__(self) -> str:
+        return self.pseudonym

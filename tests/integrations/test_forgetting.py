@@ -1,0 +1,157 @@
+"""A person who asks to be forgotten: pseudonymised by two people, while money, keys and proof stay."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, IntegrityError, transaction
+
+from integrations import forgetting
+from integrations.models import InboxMessage
+from integrations.sql import forgetting as forgetting_sql
+from portal import audit, canonical, ledger
+from portal.models import (
+    Alias,
+    AuditEvent,
+    Document,
+    Engagement,
+    Erasure,
+    GrantRole,
+    LedgerEntry,
+    Resource,
+    State,
+    TimeEntry,
+    User,
+)
+from portal.records import Reference
+from portal.sql import now, rows
+from reconciliation import validation
+from reconciliation.models import ExceptionCase
+from tests import world
+from tests.reconciliation import firm as firms
+from tests.reconciliation.firm import Firm, post
+
+pytestmark = [pytest.mark.django_db, pytest.mark.case(134)]
+ANA = Reference("h-ana", "ana", "Ana Consultant")
+
+
+@pytest.fixture
+def firm() -> Firm:
+    return firms.build()
+
+
+@pytest.fixture
+def two(firm: Firm) -> tuple[User, User]:
+    return tuple(world.user(name, GrantRole.CONTROLLER, firm.entity) for name in ("cleo", "carl"))  # type: ignore[return-value]
+
+
+def worked(firm: Firm, external_id: str = "1", **changes: object) -> InboxMessage:
+    """Eight approved hours of Ana's, as her tracker says them."""
+    message = InboxMessage.objects.create(
+        connection=firm.source, stream="time_entries", external_id=external_id, revision="1", received_at=now(),
+        payload={"id": external_id, "user": {"name": "Ana Consultant", "email": "ana@firm.example"}, "hours": 8}, state="done",
+    )  # fmt: skip
+    record = firm.time(external_id, **{"resource": ANA, **changes})
+    canonical.take_in(firm.source, [(message.pk, record)])
+    validation.admit(list(Document.objects.filter(external_id=external_id).values_list("pk", flat=True)), actor="test")
+    return message
+
+
+def left(firm: Firm) -> None:
+    """Ana's engagement is over."""
+    Engagement.objects.filter(resource=firm.ana).update(valid_to=date(2026, 10, 31))
+
+
+def test_names_go_everywhere_and_money_keys_and_proof_stay(firm: Firm, two: tuple[User, User]) -> None:
+    firm.ana.email = "ana@firm.example"
+    firm.ana.save()
+    firms.alias("resource", "A. Consultant", firm.ana.pk, firm.source)
+    message = worked(firm)
+    entry = LedgerEntry.objects.get()
+    post([entry.pk])
+    held = worked(firm, "2", hours=Decimal(30))
+    stopped = LedgerEntry.objects.latest("pk")
+    of_hers = stopped.holds.filter(rule="hours-out-of-range")
+    assert "Ana Consultant" in of_hers.get().sentence
+    left(firm)
+    before = LedgerEntry.objects.filter(pk=entry.pk).values().get()
+    digest = Document.objects.get(pk=entry.document_id).content_digest
+    with pytest.raises(forgetting.NotForgotten, match="1 entries of Ana Consultant are not booked yet"):
+        forgetting.forget(firm.ana, by=two[0], agreed_by=two[1], reason="her letter")
+    ledger.cancel([(stopped.pk, stopped.state_row.fence)], State.HELD, actor="test", reason="it was a mistake")
+    call_command("forget_person", "ana", by="cleo", agreed_by="carl", reason="Her letter of 2 November")
+
+    found = Resource.objects.get(pk=firm.ana.pk)
+    pseudonym = f"P-{found.pk:06d}"
+    assert (found.code, found.name, found.email) == (pseudonym, pseudonym, "")
+    assert {(v.resource_code, v.resource_name) for v in TimeEntry.objects.all()} == {(pseudonym, pseudonym)}
+    assert TimeEntry.objects.first().resource_key == ANA.key  # type: ignore[union-attr]
+    assert Alias.objects.get(kind="resource").code == f"{pseudonym}-{Alias.objects.get(kind='resource').pk}"
+    for told in (message, held):
+        stored = told.payload
+        told.refresh_from_db()
+        assert told.payload["forgotten"] is True
+        assert len(told.payload["sha256"]) == 64
+        assert "Ana" not in json.dumps(told.payload), stored
+    for model, column in ((Resource.history.model, "name"), (Alias.history.model, "code"), (ExceptionCase, "sentence")):  # type: ignore[attr-defined]
+        assert not model._base_manager.filter(**{f"{column}__contains": "Consultant"}).exists(), model
+    assert pseudonym in of_hers.get().sentence
+    assert LedgerEntry.objects.filter(pk=entry.pk).values().get() == before
+    assert Document.objects.get(pk=entry.document_id).content_digest == digest
+    assert audit.verify() == []
+    event = AuditEvent.objects.get(action="person.forgotten")
+    assert (event.actor, (event.after or {})["agreed_by"], event.object_name) == (two[0], "carl", pseudonym)
+
+    canonical.take_in(firm.source, [(message.pk, firm.time("1", resource=ANA))])  # the tracker says the same once more
+    assert TimeEntry.objects.filter(document=entry.document_id).count() == 1
+    with pytest.raises(CommandError, match="is forgotten already"):
+        call_command("forget_person", pseudonym, by="cleo", agreed_by="carl", reason="again")
+
+
+def test_it_takes_two_people_of_the_entity_an_engagement_that_is_over_and_a_request(
+    firm: Firm, two: tuple[User, User]
+) -> None:
+    cleo, carl = two
+    with pytest.raises(forgetting.NotForgotten, match="an engagement that is not over"):
+        forgetting.forget(firm.ana, by=cleo, agreed_by=carl, reason="her letter")
+    left(firm)
+    world.user("gus", GrantRole.CONTROLLER, world.entity("GB", "GBP"))
+    for by, agreed_by, reason, words in (
+        ("cleo", "cleo", "her letter", "Two people"),
+        ("cleo", "carl", " ", "on what request"),
+        ("cleo", "gus", "her letter", "needs one of these roles"),
+        ("cleo", "nobody", "her letter", "no user"),
+    ):
+        with pytest.raises(CommandError, match=words):
+            call_command("forget_person", "ana", by=by, agreed_by=agreed_by, reason=reason)
+    assert Resource.objects.get(pk=firm.ana.pk).name == "Ana Consultant"
+    with pytest.raises(IntegrityError, match="nobody_is_forgotten_by_one_person"), transaction.atomic():
+        Erasure.objects.create(resource=firm.ana, pseudonym="P", asked_by=cleo, agreed_by=cleo, reason="r", at=now())
+
+
+def test_evidence_lets_its_names_go_and_nothing_else_and_only_while_somebody_is_forgotten(firm: Firm) -> None:
+    worked(firm)
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        TimeEntry.objects.update(resource_name="somebody")
+    forgetting_sql.allow()
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        TimeEntry.objects.update(resource_name="somebody", hours=1)
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        TimeEntry.objects.all().delete()
+    assert TimeEntry.objects.update(resource_name="somebody") == 1
+
+
+def test_the_digest_that_stays_of_a_message_is_that_of_what_it_said(firm: Firm, two: tuple[User, User]) -> None:
+    message = worked(firm)
+    post(list(LedgerEntry.objects.values_list("pk", flat=True)))
+    left(firm)
+    with transaction.atomic():
+        [(said,)] = rows("SELECT payload::text FROM integrations_inboxmessage WHERE id = %s", [message.pk])
+    forgetting.forget(firm.ana, by=two[0], agreed_by=two[1], reason="her letter")
+    message.refresh_from_db()
+    assert message.payload["sha256"] == hashlib.sha256(said.encode()).hexdigest()
