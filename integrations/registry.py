@@ -27,6 +27,7 @@ CONNECTORS: dict[str, str] = {
     "files": "integrations.connectors.files.connector.FilesConnector",
     "harvest": "integrations.connectors.harvest.connector.HarvestConnector",
     "netsuite": "integrations.connectors.netsuite.connector.NetSuiteConnector",
+    "projectoperations": "integrations.connectors.projectoperations.connector.ProjectOperationsConnector",
     "salesforce": "integrations.connectors.salesforce.connector.SalesforceConnector",
     "stripe": "integrations.connectors.stripe.connector.StripeConnector",
     "tempo": "integrations.connectors.tempo.connector.TempoConnector",

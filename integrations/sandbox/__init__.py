@@ -12,6 +12,7 @@ VENDORS: dict[str, str] = {
     "dynamicsfinance": "integrations.sandbox.dynamicsfinance:DynamicsFinanceSandbox",
     "harvest": "integrations.sandbox.harvest:HarvestSandbox",
     "netsuite": "integrations.sandbox.netsuite:NetSuiteSandbox",
+    "projectoperations": "integrations.sandbox.projectoperations:ProjectOperationsSandbox",
     "salesforce": "integrations.sandbox.salesforce:SalesforceSandbox",
     "stripe": "integrations.sandbox.stripe:StripeSandbox",
     "tempo": "integrations.sandbox.tempo:TempoSandbox",

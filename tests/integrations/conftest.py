@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from integrations.sandbox.server import control, sandbox_server
-from tests.integrations import bc_account, finance_account, netsuite_account
+from tests.integrations import bc_account, finance_account, netsuite_account, operations_account
 from tests.integrations import sftp_server as sftp
 from tests.integrations.contract import Bench
 
@@ -57,4 +57,14 @@ def dynamicsfinance(sandbox: str) -> Iterator[Bench]:
     control(sandbox, "DELETE", "faults")
     control(sandbox, "POST", "dynamicsfinance/seed", finance_account.SEED)
     yield finance_account.bench(sandbox)
+    control(sandbox, "DELETE", "faults")
+
+
+@pytest.fixture
+def projectoperations(sandbox: str) -> Iterator[Bench]:
+    """A freshly seeded environment of Project Operations."""
+    control(sandbox, "POST", "projectoperations/reset", {})
+    control(sandbox, "DELETE", "faults")
+    control(sandbox, "POST", "projectoperations/seed", operations_account.SEED)
+    yield operations_account.bench(sandbox)
     control(sandbox, "DELETE", "faults")

@@ -1,0 +1,180 @@
+"""Master data and project invoices by OData: which table each stream reads, and how changes are read since a cursor.
+
+Changes are read by `modifiedon` with an overlap. A table says how many rows it has, up to five thousand; one that is cut short
+leaves the cursor. Deletions are not told: what has entries is deactivated there and not deleted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from integrations.connectors.projectoperations import assumptions, refusals
+from integrations.connectors.projectoperations.dataverse import Tables, lookup
+from integrations.errors import Malformed
+from integrations.http import Http, plain
+from integrations.http.odata import Row, text
+from integrations.protocol import Account, Page, SourceRecord
+
+STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
+CHANGED = "modifiedon"
+INVOICES = "invoices"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What a stream reads: the table, its id, what of a row may leave the vendor, and which rows are ours to read."""
+
+    name: str
+    path: str
+    key: str
+    fields: tuple[str, ...]
+    wanted: str = ""
+
+
+_PEOPLE = " or ".join(f"resourcetype eq {kind}" for kind in assumptions.PEOPLE)
+STREAMS: Mapping[str, Stream] = {
+    stream.name: stream
+    for stream in (
+        Stream(
+            "customers",
+            "accounts",
+            "accountid",
+            ("name", "accountnumber", "_parentaccountid_value", "_transactioncurrencyid_value", "statecode"),
+        ),
+        Stream(
+            "projects",
+            "msdyn_projects",
+            "msdyn_projectid",
+            ("msdyn_subject", "_msdyn_customer_value", "msdyn_scheduledstart", "msdyn_finish", "statecode"),
+        ),
+        Stream(
+            "tasks", "msdyn_projecttasks", "msdyn_projecttaskid", ("msdyn_subject", "_msdyn_project_value", "statecode")
+        ),
+        Stream("employees", "bookableresources", "bookableresourceid", ("name", "_userid_value", "statecode"), _PEOPLE),
+        Stream(
+            INVOICES,
+            INVOICES,
+            "invoiceid",
+            (
+                "invoicenumber", "name", "totalamount", "totaltax", "_customerid_value", "_transactioncurrencyid_value",
+                "duedate", "msdyn_invoicedate", "msdyn_projectinvoicestatus", "statecode", "statuscode",
+            ),
+        ),
+    )
+}  # fmt: skip
+
+
+class Reader:
+    """The streams of one environment."""
+
+    def __init__(self, account: Account, http: Http, own: Sequence[refusals.Pattern]) -> None:
+        self._account = account
+        self._tables = Tables(account, http, own)
+
+    def pull(self, name: str, since: str | None) -> Iterator[Page]:
+        """Pages of what changed at or after a cursor, which is a stamp, oldest first."""
+        stream, stamp = stream_of(name), since or ""
+        after = f"{CHANGED} ge {_rewound(stamp)}" if stamp else ""
+        wanted = " and ".join(part for part in (f"({stream.wanted})" if stream.wanted else "", after) if part)
+        total: int | None = None
+        for rows, answer, more in self._tables.pages(
+            stream.path, wanted, select=_select(stream), orderby=CHANGED, counted=True
+        ):
+            counted = answer.body.get("@odata.count")
+            total = counted if counted is not None and counted < assumptions.COUNTED else total
+            closed_at = answer.answered_at.strftime(STAMP)
+            stamp = max(stamp, max((min(_stamp(row), closed_at) for row in rows), default=""))
+            yield Page(records=self._records(stream, rows), cursor=stamp, last=not more, total=total)
+
+    def one(self, name: str, key: str) -> list[SourceRecord]:
+        """One record as it is now; empty when it is gone, and for what is no GUID."""
+        stream = stream_of(name)
+        if len(key) != 36:
+            return []
+        return self._records(
+            stream, list(self._tables.rows(stream.path, f"{stream.key} eq {key}", select=_select(stream)))
+        )
+
+    def identities(self, name: str) -> Iterator[str]:
+        """The ids of everything that a stream holds."""
+        stream = stream_of(name)
+        for row in self._tables.rows(stream.path, stream.wanted, select=f"{stream.key},{CHANGED}"):
+            yield text(row, stream.key)
+
+    def _records(self, stream: Stream, rows: Sequence[Row]) -> list[SourceRecord]:
+        """Rows as the inbox files them, each with what belongs to it and stands elsewhere."""
+        beside = self._beside(stream, rows)
+        return [
+            SourceRecord(
+                stream=stream.name,
+                external_id=_key(stream, row),
+                revision=_stamp(row),
+                payload=plain({"row": row, **beside.get(_key(stream, row), {})}),
+            )
+            for row in rows
+        ]
+
+    def _beside(self, stream: Stream, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+        """An invoice's lines, an account's and an invoice's currency, and a person's address, by the row's id."""
+        found: dict[str, dict[str, Any]] = defaultdict(dict)
+        if stream.name in ("customers", INVOICES):
+            codes = self._named(rows, "transactioncurrencyid", "transactioncurrencies", "isocurrencycode")
+            for row in rows:
+                found[_key(stream, row)]["currency"] = codes.get(lookup(row, "transactioncurrencyid"), "")
+        if stream.name == "employees":
+            emails = self._named(rows, "userid", "systemusers", "internalemailaddress", key="systemuserid")
+            for row in rows:
+                found[_key(stream, row)]["email"] = emails.get(lookup(row, "userid"), "")
+        if stream.name == INVOICES:
+            for line in self._tables.among("invoicedetails", "_invoiceid_value", [_key(stream, row) for row in rows]):
+                found[lookup(line, "invoiceid")].setdefault("lines", []).append(line)
+        return found
+
+    def _named(self, rows: Sequence[Row], field: str, path: str, wanted: str, key: str = "") -> dict[str, str]:
+        """What some lookups of rows lead to, by GUID."""
+        key = key or field
+        guids = sorted({lookup(row, field) for row in rows} - {""})
+        return {
+            text(row, key).lower(): text(row, wanted)
+            for row in self._tables.among(path, key, guids, select=f"{key},{wanted}")
+        }
+
+
+def stream_of(name: str) -> Stream:
+    """A stream by name; raises Malformed."""
+    if name not in STREAMS:
+        raise Malformed(f"Project Operations has no stream “{name}”; its streams are {', '.join(STREAMS)}.")
+    return STREAMS[name]
+
+
+def _select(stream: Stream) -> str:
+    return ",".join((stream.key, *stream.fields, CHANGED))
+
+
+def _key(stream: Stream, row: Row) -> str:
+    found = text(row, stream.key).lower()
+    if not found:
+        raise Malformed(f"A row of {stream.path} has no {stream.key}.")
+    return found
+
+
+def _stamp(row: Row) -> str:
+    written = text(row, CHANGED)
+    try:
+        parsed = datetime.fromisoformat(written)
+    except ValueError:
+        raise Malformed(f"{CHANGED} is “{written}”, not a moment.") from None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC).strftime(STAMP)
+
+
+def _rewound(stamp: str) -> str:
+    """The moment from which a pull starts, as a filter writes it. Raises Malformed."""
+    try:
+        parsed = datetime.strptime(stamp, STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        raise Malformed(f"The cursor {stamp[:60]!r} of a Project Operations stream is no moment.") from None
+    return (parsed - assumptions.OVERLAP).strftime("%Y-%m-%dT%H:%M:%SZ")
