@@ -1,4 +1,4 @@
-"""Several writes in one call, each by itself: an OData batch of one change set for each, and what became of each of them.
+"""Several writes in one call, each by itself or all or none: an OData batch, and what became of its members.
 
 OData 4.0, 11.7: a change set is carried out whole or not at all, and a batch answers its members in their order, each with a
 status of its own. A member that was not answered was not come to; a batch that cannot be read says nothing about any of them.
@@ -35,17 +35,7 @@ def carry_out(
 
     A member that the vendor did not come to is Unavailable: nothing of it was booked.
     """
-    answer = http.request(
-        "POST",
-        path,
-        data=_spelt(http, members),
-        headers={
-            "Content-Type": f"multipart/mixed; boundary={_BOUNDARY}",
-            "Accept": "multipart/mixed",
-            **(headers or {}),
-        },
-        raw=True,
-    )
+    answer = _called(http, path, [[member] for member in members], headers)
     found = _parts(answer)
     if not found or len(found) > len(members):
         raise InDoubt(
@@ -60,25 +50,47 @@ def carry_out(
     return [*judged, *[late] * (len(members) - len(judged))]
 
 
-def _spelt(http: Http, members: Sequence[Member]) -> bytes:
+def together(http: Http, path: str, members: Sequence[Member], headers: Mapping[str, str] | None = None) -> None:
+    """Write all of some members in one change set, or none of them. Raises why none was written."""
+    answer = _called(http, path, [members], headers)
+    found = _parts(answer)
+    refused = next((one for part in found if isinstance(one := _judged(part), ConnectorError)), None)
+    if refused is not None:
+        raise refused
+    if len(found) != len(members):
+        lost = f"A change set of {len(members)} writes was answered with {len(found)} outcomes."
+        raise InDoubt(lost, status=answer.status)
+
+
+def _called(
+    http: Http, path: str, change_sets: Sequence[Sequence[Member]], headers: Mapping[str, str] | None
+) -> Response:
+    kind = {"Content-Type": f"multipart/mixed; boundary={_BOUNDARY}", "Accept": "multipart/mixed"}
+    return http.request("POST", path, data=_spelt(http, change_sets), headers={**kind, **(headers or {})}, raw=True)
+
+
+def _spelt(http: Http, change_sets: Sequence[Sequence[Member]]) -> bytes:
     lines: list[bytes] = []
-    for number, member in enumerate(members, 1):
-        headers = {"Content-Type": "application/json", **member.headers}
+    for number, members in enumerate(change_sets, 1):
         lines += [
             f"--{_BOUNDARY}".encode(),
             f"Content-Type: multipart/mixed; boundary=change-{number}".encode(),
             b"",
-            f"--change-{number}".encode(),
-            b"Content-Type: application/http",
-            b"Content-Transfer-Encoding: binary",
-            f"Content-ID: {number}".encode(),
-            b"",
-            f"{member.method} {http.base_url}/{member.path.lstrip('/')} HTTP/1.1".encode(),
-            *(f"{name}: {value}".encode() for name, value in headers.items()),
-            b"",
-            outcomes.encode(member.body),
-            f"--change-{number}--".encode(),
         ]
+        for place, member in enumerate(members, 1):
+            headers = {"Content-Type": "application/json", **member.headers}
+            lines += [
+                f"--change-{number}".encode(),
+                b"Content-Type: application/http",
+                b"Content-Transfer-Encoding: binary",
+                f"Content-ID: {number}.{place}".encode(),
+                b"",
+                f"{member.method} {http.base_url}/{member.path.lstrip('/')} HTTP/1.1".encode(),
+                *(f"{name}: {value}".encode() for name, value in headers.items()),
+                b"",
+                outcomes.encode(member.body),
+            ]
+        lines.append(f"--change-{number}--".encode())
     return b"\r\n".join([*lines, f"--{_BOUNDARY}--".encode(), b""])
 
 

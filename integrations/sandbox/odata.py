@@ -135,55 +135,77 @@ def _ordered(field: str, row: Row) -> str:
     return str(row.get(field))
 
 
-def batched(request: Request, handle: Callable[[Request], Response], largest: int) -> Response | None:
-    """Carry out the members of a batch in their order and answer each; None for one that is too large or cannot be read.
+def batched(
+    request: Request,
+    handle: Callable[[Request], Response],
+    largest: int,
+    *,
+    begin: Callable[[], Callable[[], None]] = lambda: lambda: None,
+    goes_on: bool = False,
+) -> Response | None:
+    """Carry out the change sets of a batch in their order and answer each; None for one that is too large or cannot be read.
 
-    The first that fails ends it, unless the caller prefers to continue.
+    The first that fails ends it, unless the caller prefers to continue or the vendor always does (`goes_on`). `begin` is called
+    before each change set, and what it returns takes back what the set has done when a member of it fails.
     """
-    members = _members(request)
-    if not members or len(members) > largest:
+    sets = _change_sets(request)
+    if not sets or sum(len(members) for members in sets) > largest:
         return None
-    goes_on = "odata.continue-on-error" in request.headers.get("Prefer", "")
-    answers: list[Response] = []
-    for member in members:
-        answers.append(handle(member))
-        if answers[-1].status >= 300 and not goes_on:
+    goes_on = goes_on or "odata.continue-on-error" in request.headers.get("Prefer", "")
+    parts: list[str] = []
+    for members in sets:
+        take_back = begin()
+        answers: list[Response] = []
+        for member in members:
+            answers.append(handle(member))
+            if answers[-1].status >= 300:
+                break
+        failed = answers[-1].status >= 300
+        if failed:
+            take_back()
+        parts.append(_written(answers[-1:] if failed else answers))
+        if failed and not goes_on:
             break
-    parts = "".join(_written(answer) for answer in answers)
     content = {"Content-Type": "multipart/mixed; boundary=batchresponse"}
-    return Response(200, f"{parts}--batchresponse--\r\n".encode(), content)
+    return Response(200, f"{''.join(parts)}--batchresponse--\r\n".encode(), content)
 
 
-def _members(request: Request) -> list[Request]:
+def _change_sets(request: Request) -> list[list[Request]]:
     kind = request.headers.get("Content-Type", "")
     whole = email.message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + request.body)
+    if not whole.is_multipart():
+        return []
     found = []
-    for part in whole.walk():
-        if part.get_content_type() != "application/http":
-            continue
-        payload = part.get_payload(decode=True)
-        if not isinstance(payload, bytes):
-            return []
-        head, _, body = payload.replace(b"\r\n", b"\n").partition(b"\n\n")
-        first, _, rest = head.partition(b"\n")
-        method, url, _ = first.decode().split(" ", 2)
-        parts = urlsplit(url)
-        path = unquote(parts.path).removeprefix(urlsplit(request.base).path)
-        headers = email.message_from_bytes(rest + b"\n\n")
-        headers["Authorization"] = request.headers.get("Authorization", "")
-        found.append(Request(method, path, parts.query, headers, body.strip(), request.base))
+    for part in whole.get_payload():
+        members = [one for one in part.walk() if one.get_content_type() == "application/http"]  # type: ignore[union-attr]
+        found.append([_member(request, one) for one in members])
     return found
 
 
-def _written(answer: Response) -> str:
-    """A member's answer: a change set of its own where it went well, and bare where it failed."""
-    body = "" if answer.body is None else json.dumps(answer.body)
-    head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
-    http = f"HTTP/1.1 {answer.status} Any\r\n{head}Content-Type: application/json\r\n\r\n{body}\r\n"
-    part = f"Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n{http}"
-    if answer.status >= 300:
-        return f"--batchresponse\r\n{part}"
+def _member(request: Request, part: email.message.Message) -> Request:
+    payload = part.get_payload(decode=True)
+    head, _, body = bytes(payload or b"").replace(b"\r\n", b"\n").partition(b"\n\n")
+    first, _, rest = head.partition(b"\n")
+    method, url, _ = first.decode().split(" ", 2)
+    parts = urlsplit(url)
+    path = unquote(parts.path).removeprefix(urlsplit(request.base).path)
+    headers = email.message_from_bytes(rest + b"\n\n")
+    headers["Authorization"] = request.headers.get("Authorization", "")
+    return Request(method, path, parts.query, headers, body.strip(), request.base)
+
+
+def _written(answers: Sequence[Response]) -> str:
+    """A change set's answers: together where it went well, and the one that failed bare."""
+    parts = []
+    for answer in answers:
+        body = "" if answer.body is None else json.dumps(answer.body)
+        head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
+        http = f"HTTP/1.1 {answer.status} Any\r\n{head}Content-Type: application/json\r\n\r\n{body}\r\n"
+        parts.append(f"Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n{http}")
+    if answers[-1].status >= 300:
+        return f"--batchresponse\r\n{parts[-1]}"
+    inner = "".join(f"--changesetresponse\r\n{part}" for part in parts)
     return (
         "--batchresponse\r\nContent-Type: multipart/mixed; boundary=changesetresponse\r\n\r\n"
-        f"--changesetresponse\r\n{part}--changesetresponse--\r\n"
+        f"{inner}--changesetresponse--\r\n"
     )

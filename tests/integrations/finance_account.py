@@ -43,7 +43,8 @@ def header(identifier: int, number: str, **more: Any) -> dict[str, Any]:
         "dataAreaId": COMPANY, "InvoiceIdentifier": identifier, "FreeTextNumber": number, "CustomerAccount": "US-001",
         "InvoiceAccount": "US-001", "InvoiceName": "Contoso Retail", "CurrencyCode": "USD", "CustomerReference": "",
         "InvoiceDate": noon("2026-08-31"), "DueDate": noon("2026-09-30"), "CustomerRequisition": "PO-7",
-        "IsPosted": "No" if number == "Not posted" else "Yes", "CorrectedInvoiceId": "", **more,
+        "IsPosted": "No" if number == "Not posted" else "Yes", "CorrectedInvoiceId": "",
+        "ExternalInvoiceId": "", **more,
     }  # fmt: skip
 
 

@@ -134,3 +134,76 @@ class TestBusinessCentral(BillerContract):
             self.biller(post_invoices=True).make_draft(draft)
         number = self.biller(post_invoices=True).make_draft(draft)
         assert [(one["id"], one["status"]) for one in self.invoices()] == [(number, "Open")]
+
+
+class TestDynamicsFinance(BillerContract):
+    names = {"customer": "US-001", "project": "000057", "currency": "USD"}
+    unknown_customer = "US-999"
+
+    @pytest.fixture(autouse=True)
+    def _bench(self, dynamicsfinance: Bench) -> None:
+        settings = {**dynamicsfinance.account.settings, "revenue_account": "401100"}
+        write = {"method": "POST", "path": "/data/$batch"}
+        self.bench = replace(dynamicsfinance, account=replace(dynamicsfinance.account, settings=settings), write=write)
+
+    def headers(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.bench.control("dynamicsfinance/inspect")["invoices"]
+        return found
+
+    def count(self) -> int:
+        return sum(1 for one in self.headers() if one["lines"])  # a header without lines is no invoice yet
+
+    @pytest.mark.case(76)
+    def test_a_header_whose_lines_did_not_come_is_finished_by_the_next_call_and_never_a_second_one(self) -> None:
+        draft = self.draft()
+        self.biller().check()
+        self.bench.fault(self.bench.write, kind="status", status=503)
+        with pytest.raises(Unavailable):
+            self.biller().make_draft(draft)
+        assert self.headers() == [{"key": draft.key, "lines": 0}]
+        assert self.held(draft) is None
+        self.biller().make_draft(draft)
+        assert self.headers() == [{"key": draft.key, "lines": 2}]
+
+    @pytest.mark.case(57)
+    def test_a_header_whose_making_was_not_answered_is_in_doubt_and_then_finished(self) -> None:
+        draft = self.draft()
+        self.biller().check()
+        self.bench.fault({"method": "POST", "path": "FreeTextInvoiceHeaders"}, kind="reset_after")
+        with pytest.raises(InDoubt):
+            self.biller().make_draft(draft)
+        number = self.biller().make_draft(draft)
+        held = self.held(draft)
+        assert held is not None
+        assert (held.number, self.headers()) == (number, [{"key": draft.key, "lines": 2}])
+
+    @pytest.mark.case(62)
+    def test_an_invoice_of_which_a_line_is_refused_leaves_nothing_behind(self) -> None:
+        with pytest.raises(Rejected) as refused:
+            self.biller(revenue_account="BLOCKED").make_draft(self.draft(line(1, item="CONSULT"), line(2)))
+        assert refused.value.code == "dimension-missing"
+        assert self.headers() == []
+
+    def test_a_refused_invoice_that_cannot_be_taken_out_is_in_doubt(self) -> None:
+        self.biller().check()
+        self.bench.fault({"method": "DELETE"}, kind="status", status=500)
+        with pytest.raises(InDoubt, match="could not be deleted"):
+            self.biller(revenue_account="BLOCKED").make_draft(self.draft())
+
+    def test_without_an_account_for_its_lines_nothing_is_sent(self) -> None:
+        with pytest.raises(Rejected, match="revenue_account"):
+            self.biller(revenue_account="").make_draft(self.draft())
+        assert self.headers() == []
+
+    def test_the_invoice_that_comes_back_says_which_hours_its_lines_bill_and_what_we_call_it(self) -> None:
+        draft = self.draft(line(), part=2, parts=3)
+        number = self.biller().make_draft(draft)
+        source = self.bench.build()
+        [record] = [r for page in source.pull("invoices", None) for r in page.records if r.external_id == number]
+        [bill] = source.map(record)
+        assert [one.posting_key for one in bill.lines] == [draft.lines[0].key]
+        assert (bill.status, bill.memo, bill.purchase_order) == (
+            BillStatus.DRAFT,
+            "P-000017 (2 of 3) September",
+            "PO-7",
+        )

@@ -65,3 +65,7 @@ BLOCKED = ("All", "Never")
 UNPOSTED = "Not posted"
 # Days that are written for none (recorded).
 NO_DAYS = ("1900-01-01", "2154-12-31")
+
+# An invoice draft and its lines bear our keys here; the field takes 32 characters, on a header and on a line.
+DRAFT_KEY = "ExternalInvoiceId"
+INVOICE_LINES, INVOICE_LINE_TEXT, INVOICE_MEMO = 1000, 1000, 60

@@ -1,4 +1,4 @@
-"""Dynamics 365 Finance: master data, invoices and payments out, approved time into project hour journals, expenses as expenses.
+"""Dynamics 365 Finance: master data, invoices and payments out, approved time, expenses and invoice drafts in.
 
 A connection is one company, whose `dataAreaId` is its realm. Journals are posted there, by people or a batch job: what we wrote
 is accepted, and posted when we read that it is. Everything that Microsoft's documents leave open is in `assumptions.py`.
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from integrations.connectors.dynamicsfinance import assumptions, bodies, mapping, refusals, streams
+from integrations.connectors.dynamicsfinance import assumptions, bodies, drafts, mapping, refusals, streams
 from integrations.connectors.dynamicsfinance.entities import Entities
 from integrations.connectors.dynamicsfinance.journals import Journals
 from integrations.connectors.dynamicsfinance.settings import SETTINGS
@@ -18,17 +18,19 @@ from integrations.errors import ConnectorError, Unauthorised
 from integrations.http import Http, entra, plain
 from integrations.http.odata import quoted, text
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
-from portal.records import CanonicalRecord, DocumentKind, Posting, Receipt, StatementLine
+from portal.records import BillDraft, CanonicalRecord, DocumentKind, HeldDraft, Posting, Receipt, StatementLine
 
 
 class DynamicsFinanceConnector:
     """One company. `base_url` is the environment, such as https://contoso.operations.dynamics.com; the realm its `dataAreaId`."""
 
     name = "dynamicsfinance"
+    title = "Dynamics 365 Finance"
     hosts = ("operations.dynamics.com", "cloudax.dynamics.com")
     settings = SETTINGS
     streams = tuple(streams.STREAMS)
     tombstones = True  # what has transactions cannot be deleted there, and nothing else is missed
+    drafting = drafts.DRAFTING
     why_untold = "Dynamics 365 Finance gives us master data and takes no message about it."
 
     def __init__(self, account: Account, http: Http) -> None:
@@ -37,6 +39,7 @@ class DynamicsFinanceConnector:
         self._own = refusals.own_patterns(account.settings.get("refusals") or ())
         self._reader = streams.Reader(account, http, self._own)
         self._journals = Journals(account, http, self._own)
+        self._invoices = drafts.FreeTextInvoices(account, http, self._own)
         self.capabilities = Capabilities(
             batch_size=max(1, min(int(account.setting("batch_size", SETTINGS)), 5000)),
             concurrency=1,  # one writer, so that a key which was looked for is not written meanwhile
@@ -118,3 +121,15 @@ class DynamicsFinanceConnector:
         """Everything posted in the closed range. The company is the entity."""
         del entity
         return self._journals.booked(start, end)
+
+    def draft_body(self, draft: BillDraft) -> Any:
+        """The free text invoice that a draft becomes."""
+        return plain(drafts.body(draft, self.account))
+
+    def make_draft(self, draft: BillDraft) -> str:
+        """Make an invoice that is not posted."""
+        return self._invoices.make(draft)
+
+    def drafted(self, drafts: Sequence[BillDraft]) -> Mapping[str, HeldDraft]:
+        """What the company holds under the keys of drafts."""
+        return self._invoices.held(drafts)

@@ -6,6 +6,7 @@ left out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
@@ -32,6 +33,8 @@ from portal.records import (
     PaymentStatus,
     Reference,
 )
+
+_OURS = re.compile(r"[0-9a-f]{32}")
 
 
 def records(record: SourceRecord, account: Account) -> Iterable[CanonicalRecord]:
@@ -197,7 +200,7 @@ def _line(row: Row, hours: Mapping[str, Any], sign: int) -> BillLine:
     project = text(row, "ProjectID")
     return BillLine(
         key=f"{_amount(row, 'LineNumber').normalize():f}",
-        posting_key=text(named, "key"),
+        posting_key=text(named, "key") or _line_key(row),
         posting_number=text(named, "number"),
         project=Reference(project, project) if project else NOTHING,
         description=text(row, "Description"),
@@ -207,6 +210,12 @@ def _line(row: Row, hours: Mapping[str, Any], sign: int) -> BillLine:
         tax_code=text(row, "SalesTaxItemGroupId"),
         tax=sign * _amount(row, "SalesTaxAmount"),
     )
+
+
+def _line_key(row: Row) -> str:
+    """The key that we put on a line of a draft; empty on every other line."""
+    written = text(row, assumptions.DRAFT_KEY)
+    return written if _OURS.fullmatch(written) else ""
 
 
 def _payment(record: SourceRecord, payload: Row, account: Account) -> PaymentRecord:

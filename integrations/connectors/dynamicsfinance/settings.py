@@ -32,6 +32,11 @@ SETTINGS = (
     Setting(name="expenses", label="Expenses", help="Whether expenses are written.", default=True),
     Setting(name="payment_method", label="Payment method of expenses"),
     Setting(
+        name="revenue_account",
+        label="Revenue account",
+        help="Main account of lines of invoice drafts that name no billing code.",
+    ),
+    Setting(
         name="line_properties",
         label="Line properties",
         help='Their names, as {"billable": "Billable", "not_billable": "NonBill"}.',

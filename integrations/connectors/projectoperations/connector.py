@@ -25,6 +25,7 @@ class ProjectOperationsConnector:
     """One environment. `base_url` is its address, such as https://contoso.crm4.dynamics.com; the realm the organisation's id."""
 
     name = "projectoperations"
+    title = "Project Operations"
     hosts = ("dynamics.com",)
     rate = Rate(6000, 300.0)
     settings = SETTINGS

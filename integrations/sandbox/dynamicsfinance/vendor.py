@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
 from integrations.sandbox.dynamicsfinance.books import Books, Refused
 from integrations.sandbox.dynamicsfinance.errors import infolog, refusal
+from integrations.sandbox.dynamicsfinance.invoices import Invoices
 from integrations.sandbox.odata import BadFilter, batched, page, predicate
 from integrations.sandbox.store import Store
 from integrations.sandbox.vendor import Request, Response, Route, Vendor
@@ -54,6 +55,7 @@ class DynamicsFinanceSandbox(Vendor):
 
     def __init__(self, store: Store) -> None:
         self.books = Books(store)
+        self.invoices = Invoices(store)
         super().__init__(store)
         self._tokens: dict[str, float] = {}
         self._defaults()
@@ -74,6 +76,8 @@ class DynamicsFinanceSandbox(Vendor):
             Route("POST", "/data/JournalTables", self._write),
             Route("POST", "/data/JournalTrans", self._write),
             Route("POST", "/data/Expenses", self._write),
+            Route("POST", "/data/FreeTextInvoiceHeaders", self._write),
+            Route("DELETE", "/data/FreeTextInvoiceHeaders({key})", self._delete_invoice),
             Route("POST", "/data/$batch", self._batch),
         ]
 
@@ -125,23 +129,41 @@ class DynamicsFinanceSandbox(Vendor):
 
     def _write(self, request: Request) -> Response:
         name = request.path.rsplit("/", 1)[1]
-        write = {"JournalTables": self.books.header, "JournalTrans": self.books.line, "Expenses": self.books.expense}[
-            name
-        ]
+        write = {
+            "JournalTables": self.books.header,
+            "JournalTrans": self.books.line,
+            "Expenses": self.books.expense,
+            "FreeTextInvoiceHeaders": self.invoices.header,
+            "FreeTextInvoiceLines": self.invoices.line,
+        }[name]
         try:
             return Response(201, dict(_tagged(write(request.json()))))
         except Refused as refused:
             return infolog(refused.kind, *refused.words)
 
+    def _delete_invoice(self, request: Request) -> Response:
+        return Response(204) if self.invoices.delete(request.params["key"]) else refusal(404)
+
     def _batch(self, request: Request) -> Response:
-        """Members in their order, each a change set of its own; all are answered."""
-        request.headers.add_header("Prefer", "odata.continue-on-error")
-        writes = {"/data/JournalTrans", "/data/Expenses"}
+        """Change sets in their order, each whole or not at all; all are answered."""
+        writes = {"/data/JournalTrans", "/data/Expenses", "/data/FreeTextInvoiceLines"}
 
         def member(one: Request) -> Response:
             return self._write(one) if one.method == "POST" and one.path in writes else refusal(404)
 
-        return batched(request, member, BATCH) or infolog("Batch", f"A batch has 1 to {BATCH} operations")
+        answer = batched(request, member, BATCH, begin=self._begin, goes_on=True)
+        return answer or infolog("Batch", f"A batch has 1 to {BATCH} operations")
+
+    def _begin(self) -> Callable[[], None]:
+        """Remember the lines of invoices, which are written together; what it returns brings them back."""
+        lines = self.store.collection("FreeTextInvoiceLines")
+        before = set(lines)
+
+        def take_back() -> None:
+            for key in set(lines) - before:
+                del lines[key]
+
+        return take_back
 
     def seed(self, data: Mapping[str, Any]) -> None:
         """Take rows by set, then play the actions."""
@@ -205,6 +227,7 @@ class DynamicsFinanceSandbox(Vendor):
         journals = self.store.collection("JournalTables").values()
         return {
             "by_key": self.books.by_key(),
+            "invoices": self.invoices.lines_by_key(),
             "journals": {
                 row["JournalBatchNumber"]: {
                     "description": row["Description"], "posted": row["Posted"],
