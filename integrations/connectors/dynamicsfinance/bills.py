@@ -13,7 +13,7 @@ from typing import Any
 from integrations.connectors.dynamicsfinance import assumptions, bodies
 from integrations.connectors.dynamicsfinance.entities import KEYS_AT_ONCE, Entities, by, is_yes
 from integrations.connectors.dynamicsfinance.memory import shown
-from integrations.http.odata import Row, text
+from integrations.http.fields import Row, text
 from integrations.protocol import Account
 
 HEADERS, LINES = "FreeTextInvoiceHeaders", "FreeTextInvoiceLines"

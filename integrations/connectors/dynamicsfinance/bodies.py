@@ -14,7 +14,7 @@ from integrations.connectors.dynamicsfinance import assumptions
 from integrations.connectors.dynamicsfinance.settings import SETTINGS
 from integrations.errors import Malformed, Rejected
 from integrations.http import plain
-from integrations.http.odata import Row, day, number, text
+from integrations.http.fields import Row, day, number, text
 from integrations.protocol import Account
 from portal.records import DocumentKind, Posting, StatementLine
 

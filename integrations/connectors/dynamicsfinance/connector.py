@@ -16,7 +16,8 @@ from integrations.connectors.dynamicsfinance.journals import Journals
 from integrations.connectors.dynamicsfinance.settings import SETTINGS
 from integrations.errors import ConnectorError, Unauthorised
 from integrations.http import Http, entra, plain
-from integrations.http.odata import quoted, text
+from integrations.http.fields import text
+from integrations.http.odata import quoted
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
 from portal.records import BillDraft, CanonicalRecord, DocumentKind, HeldDraft, Posting, Receipt, StatementLine
 

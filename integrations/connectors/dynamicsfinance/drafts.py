@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from integrations.connectors.dynamicsfinance import assumptions, bills, refusals
 from integrations.connectors.dynamicsfinance.entities import ROOT, Entities
-from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected
+from integrations.errors import ConnectorError, InDoubt, Rejected
 from integrations.http import Http, multipart
-from integrations.http.odata import Row, number, quoted, text
+from integrations.http.fields import Row, needed_number, text
+from integrations.http.odata import quoted
 from integrations.protocol import Account, Drafting
 from portal.records import BillDraft, BillStatus, HeldDraft
 
@@ -170,8 +171,8 @@ def body(draft: BillDraft, account: Account) -> dict[str, Any]:
 
 def _held(found: Found) -> HeldDraft:
     is_posted = bills.is_posted(found.header)
-    net = sum((_amount(one, "TransactionCurrencyAmount") for one in found.lines), Decimal(0))
-    tax = sum((_amount(one, "SalesTaxAmount") for one in found.lines), Decimal(0))
+    net = sum((needed_number(one, "TransactionCurrencyAmount") for one in found.lines), Decimal(0))
+    tax = sum((needed_number(one, "SalesTaxAmount") for one in found.lines), Decimal(0))
     return HeldDraft(
         number=found.identifier,
         bill_number=text(found.header, "FreeTextNumber") if is_posted else "",
@@ -183,12 +184,7 @@ def _held(found: Found) -> HeldDraft:
         tax=tax,
         total=net + tax,
         count=len(found.lines),
-        lines={text(one, assumptions.DRAFT_KEY): _amount(one, "TransactionCurrencyAmount") for one in found.lines},
+        lines={
+            text(one, assumptions.DRAFT_KEY): needed_number(one, "TransactionCurrencyAmount") for one in found.lines
+        },
     )
-
-
-def _amount(row: Row, name: str) -> Decimal:
-    found = number(row, name)
-    if found is None:
-        raise Malformed(f"{name} is empty, not an amount.")
-    return found

@@ -11,7 +11,8 @@ from integrations.connectors.dynamicsfinance import refusals
 from integrations.connectors.dynamicsfinance.settings import SETTINGS
 from integrations.errors import ConnectorError
 from integrations.http import Http, Response, odata
-from integrations.http.odata import Row, quoted
+from integrations.http.fields import Row, text
+from integrations.http.odata import quoted
 from integrations.protocol import Account
 
 VENDOR = "Dynamics 365 Finance"
@@ -63,7 +64,7 @@ class Entities:
 
 def is_yes(row: Row, field: str) -> bool:
     """Whether a field of the enumeration NoYes says yes."""
-    return odata.text(row, field).lower() == "yes"
+    return text(row, field).lower() == "yes"
 
 
 def unescaped(shown: str) -> str:
@@ -73,4 +74,4 @@ def unescaped(shown: str) -> str:
 
 def by(rows: Iterator[Row], field: str) -> dict[str, Row]:
     """Rows by one of their fields."""
-    return {odata.text(row, field): row for row in rows}
+    return {text(row, field): row for row in rows}

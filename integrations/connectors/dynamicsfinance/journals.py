@@ -19,7 +19,8 @@ from integrations.connectors.dynamicsfinance.entities import ROOT, Entities, by,
 from integrations.connectors.dynamicsfinance.settings import SETTINGS
 from integrations.errors import ConnectorError, InDoubt, Rejected, Unavailable
 from integrations.http import Http, Response, multipart, plain
-from integrations.http.odata import Row, number, of_a_look, quoted, text
+from integrations.http.fields import Row, number, text
+from integrations.http.odata import of_a_look, quoted
 from integrations.protocol import Account
 from portal.records import Posting, Receipt, StatementLine
 

@@ -15,8 +15,7 @@ from typing import Any
 from integrations.connectors.dynamicsfinance import assumptions, bills
 from integrations.connectors.dynamicsfinance.entities import is_yes, unescaped
 from integrations.errors import Malformed
-from integrations.http import odata
-from integrations.http.odata import Row, text
+from integrations.http.fields import Row, day, number, text, translator
 from integrations.protocol import Account, SourceRecord
 from portal.records import (
     NOTHING,
@@ -39,12 +38,8 @@ _OURS = re.compile(r"[0-9a-f]{32}")
 
 def records(record: SourceRecord, account: Account) -> Iterable[CanonicalRecord]:
     """The records of one row. Raises Malformed naming the field that cannot be read."""
-    translate = _STREAMS.get(record.stream)
-    if translate is None:
-        raise Malformed(f"Dynamics 365 Finance has no stream “{record.stream}”.")
-    if not isinstance(record.payload, Mapping):
-        raise Malformed(f"A row of {record.stream} is not an object.")
-    return [translate(record, record.payload, account)]
+    translate, row = translator(record, _STREAMS, "Dynamics 365 Finance")
+    return [translate(record, row, account)]
 
 
 def _made(
@@ -196,7 +191,7 @@ def _line(row: Row, hours: Mapping[str, Any], sign: int) -> BillLine:
     """A line. It bills the hour whose project transaction it names."""
     hour = hours.get(text(row, "TransactionID"))
     named: Mapping[str, Any] = hour if isinstance(hour, Mapping) else {}
-    quantity = odata.number(row, "Quantity")
+    quantity = number(row, "Quantity")
     project = text(row, "ProjectID")
     return BillLine(
         key=f"{_amount(row, 'LineNumber').normalize():f}",
@@ -205,7 +200,7 @@ def _line(row: Row, hours: Mapping[str, Any], sign: int) -> BillLine:
         project=Reference(project, project) if project else NOTHING,
         description=text(row, "Description"),
         quantity=abs(quantity) if quantity is not None else None,
-        unit_price=odata.number(row, "UnitPrice"),
+        unit_price=number(row, "UnitPrice"),
         net=sign * _amount(row, "TransactionCurrencyAmount"),
         tax_code=text(row, "SalesTaxItemGroupId"),
         tax=sign * _amount(row, "SalesTaxAmount"),
@@ -250,11 +245,11 @@ def _part(payload: Row, name: str) -> Row:
 
 
 def _day(row: Row, name: str) -> date | None:
-    return odata.day(row, name, empty=assumptions.NO_DAYS)
+    return day(row, name, empty=assumptions.NO_DAYS)
 
 
 def _amount(row: Row, name: str) -> Decimal:
-    return odata.number(row, name) or Decimal(0)
+    return number(row, name) or Decimal(0)
 
 
 _STREAMS: Mapping[str, Callable[[SourceRecord, Row, Account], CanonicalRecord]] = {

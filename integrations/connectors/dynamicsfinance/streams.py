@@ -19,7 +19,8 @@ from integrations.connectors.dynamicsfinance.memory import Memory, Reading, show
 from integrations.connectors.dynamicsfinance.settings import SETTINGS
 from integrations.errors import Malformed
 from integrations.http import Http, Response, plain
-from integrations.http.odata import Row, quoted
+from integrations.http.fields import Row
+from integrations.http.odata import quoted
 from integrations.protocol import Account, Page, SourceRecord
 
 INVOICES, PAYMENTS = "invoices", "payments"

@@ -13,9 +13,9 @@ from typing import Any
 from integrations.connectors.projectoperations import assumptions
 from integrations.connectors.projectoperations.dataverse import guid_of, integer, key_of, lookup
 from integrations.connectors.projectoperations.settings import SETTINGS
-from integrations.errors import Malformed, Rejected
+from integrations.errors import Rejected
 from integrations.http import plain
-from integrations.http.odata import Row, day, number, text
+from integrations.http.fields import Row, needed_day, number, text
 from integrations.protocol import Account
 from portal.records import DocumentKind, Posting, StatementLine
 
@@ -125,7 +125,7 @@ def held(row: Row, kind: DocumentKind, account: Account, *, has_actual: bool) ->
         number=guid,
         key=key_of(guid),
         kind=kind,
-        work_date=_day(row, "msdyn_date" if is_time else "msdyn_transactiondate"),
+        work_date=needed_day(row, "msdyn_date" if is_time else "msdyn_transactiondate"),
         resource=lookup(row, "msdyn_bookableresource"),
         project=lookup(row, "msdyn_project"),
         task=lookup(row, "msdyn_projecttask") if is_time else "",
@@ -149,7 +149,7 @@ def actual(row: Row, origin: str) -> StatementLine | None:
         number=origin or text(row, "msdyn_actualid").lower(),
         key=key_of(origin),
         kind=DocumentKind(kind),
-        work_date=_day(row, "msdyn_documentdate"),
+        work_date=needed_day(row, "msdyn_documentdate"),
         resource=lookup(row, "msdyn_bookableresource"),
         project=lookup(row, "msdyn_project"),
         hours=number(row, "msdyn_quantity") if is_time else None,
@@ -173,10 +173,3 @@ def _bound(name: str, path: str, guid: str) -> dict[str, str]:
 
 def _moment(on: date) -> str:
     return f"{on.isoformat()}T00:00:00Z"
-
-
-def _day(row: Row, name: str) -> date:
-    found = day(row, name)
-    if found is None:
-        raise Malformed(f"{name} is empty, not a day.")
-    return found

@@ -16,7 +16,7 @@ from integrations.connectors.projectoperations.entries import Entries
 from integrations.connectors.projectoperations.settings import SETTINGS
 from integrations.errors import ConnectorError, Unauthorised
 from integrations.http import Http, Rate, entra, plain
-from integrations.http.odata import text
+from integrations.http.fields import text
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
 from portal.records import CanonicalRecord, Posting, Receipt, StatementLine
 

@@ -9,7 +9,7 @@ from integrations.connectors.projectoperations import assumptions, refusals
 from integrations.connectors.projectoperations.settings import SETTINGS
 from integrations.errors import ConnectorError, Malformed
 from integrations.http import Http, Response, odata
-from integrations.http.odata import Row, text
+from integrations.http.fields import Row, text
 from integrations.protocol import Account
 
 VENDOR = "Project Operations"

@@ -15,7 +15,8 @@ from integrations.connectors.projectoperations.dataverse import HEADERS, ROOT, V
 from integrations.connectors.projectoperations.settings import SETTINGS
 from integrations.errors import ConnectorError
 from integrations.http import Http, Response, multipart
-from integrations.http.odata import Row, of_a_look, text
+from integrations.http.fields import Row, text
+from integrations.http.odata import of_a_look
 from integrations.protocol import Account
 from portal.records import DocumentKind, Posting, Receipt, StatementLine
 

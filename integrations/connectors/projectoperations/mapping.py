@@ -12,8 +12,7 @@ from typing import Any
 from integrations.connectors.projectoperations import assumptions
 from integrations.connectors.projectoperations.dataverse import integer, lookup
 from integrations.errors import Malformed
-from integrations.http import odata
-from integrations.http.odata import Row, text
+from integrations.http.fields import Row, day, number, text, translator
 from integrations.protocol import Account, SourceRecord
 from portal.records import (
     NOTHING,
@@ -31,13 +30,11 @@ from portal.records import (
 def records(record: SourceRecord, account: Account) -> Iterable[CanonicalRecord]:
     """The records of one row. Raises Malformed naming the field that cannot be read."""
     del account
-    translate = _STREAMS.get(record.stream)
-    if translate is None:
-        raise Malformed(f"Project Operations has no stream “{record.stream}”.")
-    row = record.payload.get("row") if isinstance(record.payload, Mapping) else None
+    translate, payload = translator(record, _STREAMS, "Project Operations")
+    row = payload.get("row")
     if not isinstance(row, Mapping):
         raise Malformed(f"A row of {record.stream} is not an object.")
-    return [translate(record, row, record.payload)]
+    return [translate(record, row, payload)]
 
 
 def _made(
@@ -85,8 +82,8 @@ def _project(record: SourceRecord, row: Row, payload: Row) -> MasterRecord:
         name=text(row, "msdyn_subject"),
         customer=lookup(row, "msdyn_customer"),
         status="closed" if integer(row, "statecode") else "open",
-        starts_on=odata.day(row, "msdyn_scheduledstart"),
-        ends_on=odata.day(row, "msdyn_finish"),
+        starts_on=day(row, "msdyn_scheduledstart"),
+        ends_on=day(row, "msdyn_finish"),
     )
 
 
@@ -118,8 +115,8 @@ def _invoice(record: SourceRecord, row: Row, payload: Row) -> BillRecord:
         customer=Reference(key=customer) if customer else NOTHING,
         number=text(row, "invoicenumber"),
         currency=text(payload, "currency").upper(),
-        booked_on=odata.day(row, "msdyn_invoicedate"),
-        due_on=odata.day(row, "duedate"),
+        booked_on=day(row, "msdyn_invoicedate"),
+        due_on=day(row, "duedate"),
         net=sign * (total - tax),
         tax=sign * tax,
         total=sign * total,
@@ -131,14 +128,14 @@ def _invoice(record: SourceRecord, row: Row, payload: Row) -> BillRecord:
 
 def _line(row: Row, sign: int) -> BillLine:
     net = _amount(row, "extendedamount") - _amount(row, "tax")
-    quantity = odata.number(row, "quantity")
+    quantity = number(row, "quantity")
     project = lookup(row, "msdyn_project")
     return BillLine(
         key=text(row, "invoicedetailid").lower(),
         project=Reference(key=project) if project else NOTHING,
         description=text(row, "productdescription") or text(row, "invoicedetailname"),
         quantity=abs(quantity) if quantity is not None else None,
-        unit_price=odata.number(row, "priceperunit"),
+        unit_price=number(row, "priceperunit"),
         net=sign * net,
         tax=sign * _amount(row, "tax"),
     )
@@ -157,7 +154,7 @@ def _status(record: SourceRecord, row: Row) -> BillStatus:
 
 
 def _amount(row: Row, name: str) -> Decimal:
-    return odata.number(row, name) or Decimal(0)
+    return number(row, name) or Decimal(0)
 
 
 _STREAMS: Mapping[str, Callable[[SourceRecord, Row, Row], CanonicalRecord]] = {

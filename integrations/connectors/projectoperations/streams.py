@@ -16,7 +16,7 @@ from integrations.connectors.projectoperations import assumptions, refusals
 from integrations.connectors.projectoperations.dataverse import Tables, lookup
 from integrations.errors import Malformed
 from integrations.http import Http, plain
-from integrations.http.odata import Row, text
+from integrations.http.fields import Row, text
 from integrations.protocol import Account, Page, SourceRecord
 
 STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
