@@ -40,7 +40,7 @@ def test_a_secret_in_a_file_is_read_at_every_call(tmp_path: Path) -> None:
     [
         ({"env": "NOT_SET_ANYWHERE"}, "NOT_SET_ANYWHERE"),
         ({"file": "/nowhere/token"}, "/nowhere/token"),
-        ({}, "names neither"),
+        ({}, "names no secret kept here"),
     ],
 )
 def test_a_missing_secret_is_unauthorised_and_named_by_its_place(place: dict[str, str], names: str) -> None:
