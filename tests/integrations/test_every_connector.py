@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,12 @@ def _clockify(secret: str, around: str) -> Signed:
     return {"Clockify-Signature": secret, "Clockify-Webhook-Event-Type": "TIME_ENTRY_UPDATED"}, body
 
 
+def _stripe(secret: str, around: str) -> Signed:
+    said = {"id": "evt_1", "type": "invoice.paid", "data": {"object": {"id": "in_1"}}, "pending_webhooks": len(around)}
+    body, stamp = json.dumps(said).encode(), f"{int(time.time()) - len(around)}"
+    return {"Stripe-Signature": f"t={stamp},v1={_hmac(secret, f'{stamp}.'.encode() + body)}"}, body
+
+
 SAMPLES: Mapping[str, Sample] = {
     "businesscentral": Sample(
         "client_state", _businesscentral, ("customers", "id:1d115c9c-0005-4000-8000-000000000001"), realm=COMPANY
@@ -88,6 +95,7 @@ SAMPLES: Mapping[str, Sample] = {
     "clockify": Sample("webhook_token", _clockify, ("time_entries", "64c777ddd3fcab07cfbb210c"), realm="W1"),
     "netsuite": Sample("hook_secret", _netsuite, ("customers", "220"), signs_body=True),
     "salesforce": Sample("webhook_secret", _salesforce, ("customers", "001000000000001AAA")),
+    "stripe": Sample("webhook_secret", _stripe, ("invoices", "in_1"), signs_body=True),
     "tempo": Sample("webhook_secret", _tempo, ("time_entries", "7"), signs_body=True),
 }
 

@@ -6,11 +6,12 @@ Nothing is rounded here: an amount that Stripe cannot hold is refused.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from integrations.connectors.stripe import assumptions
-from integrations.errors import Malformed, Rejected
+from integrations.errors import Rejected
+from integrations.http.fields import needed_number, number
 
 
 def decimals(currency: str) -> int:
@@ -23,30 +24,13 @@ def decimals(currency: str) -> int:
 
 def money(said: Mapping[str, Any], name: str, currency: str) -> Decimal:
     """An amount that must be there. Raises Malformed naming the field."""
-    found = optional(said, name, currency)
-    if found is None:
-        raise Malformed(f"{name} is missing.")
-    return found
+    return needed_number(said, name).scaleb(-decimals(currency))
 
 
 def optional(said: Mapping[str, Any], name: str, currency: str) -> Decimal | None:
     """An amount, or None where Stripe states none; also a price of a fraction of a minor unit."""
     value = number(said, name)
     return None if value is None else value.scaleb(-decimals(currency))
-
-
-def number(said: Mapping[str, Any], name: str) -> Decimal | None:
-    """A number as it is written, or None."""
-    value = said.get(name)
-    if value in (None, ""):
-        return None
-    try:
-        found = Decimal(str(value))
-    except InvalidOperation:
-        raise Malformed(f"{name} is {value!r}, not a number.") from None
-    if isinstance(value, bool) or not found.is_finite():
-        raise Malformed(f"{name} is {value!r}, not a number.")
-    return found
 
 
 def minor(amount: Decimal, currency: str) -> int:

@@ -43,7 +43,9 @@ def objection(draft: BillDraft, account: Account) -> Rejected | None:
     if len(draft.purchase_order) > assumptions.CUSTOM_FIELD_LIMIT:
         return Rejected("The purchase order is longer than Stripe's custom fields.", code="text-invalid")
     if len(draft.lines) > DRAFTING.lines:
-        return Rejected(f"Stripe takes {DRAFTING.lines} lines on one invoice; {len(draft.lines)} were handed over.")
+        return Rejected(
+            f"The draft has {len(draft.lines)} lines; Stripe takes {DRAFTING.lines}. Split it: set lines_on_a_bill."
+        )
     try:
         body(draft, account)
     except Rejected as refused:
@@ -93,8 +95,7 @@ def _line(draft: BillDraft, line: DraftLine, account: Account) -> dict[str, str]
         form["unit_amount_decimal"] = amounts.minor_price(line.unit_price or Decimal(0), draft.currency)
     else:
         form["amount"] = str(net)
-        if line.quantity is not None:
-            form[f"metadata[{lines.HOURS}]"] = f"{line.quantity.normalize():f}"
+        form[f"metadata[{lines.HOURS}]"] = lines.NO_HOURS if line.quantity is None else f"{line.quantity.normalize():f}"
     beside = {lines.POSTINGS: ",".join(line.postings), lines.MILESTONE: line.milestone, lines.PROJECT: draft.project}
     for name, value in beside.items():
         if value and len(value) <= assumptions.METADATA_LIMIT:

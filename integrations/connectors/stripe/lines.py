@@ -13,9 +13,11 @@ from typing import Any
 from integrations.connectors.stripe import amounts
 from integrations.connectors.stripe.reading import identity
 from integrations.errors import Malformed
+from integrations.http.fields import number
 from portal.records import NOTHING, BillLine, Reference
 
 Record = Mapping[str, Any]
+NO_HOURS = "none"  # of a line that bills money and no hours
 LINE, POSTINGS, MILESTONE, PROJECT, HOURS = (
     "tieout_line", "tieout_postings", "tieout_milestone", "tieout_project", "tieout_hours",
 )  # fmt: skip
@@ -74,12 +76,12 @@ def _given_back(row: Record, line: Record, currency: str) -> Decimal | None:
     """The hours that a credit's line gives back, where it tells them; None where it is about money alone."""
     said = _metadata(row).get(HOURS)
     if said:
-        return amounts.number({HOURS: said}, HOURS)
-    amount, whole = amounts.number(row, "amount"), amounts.number(line, "amount")
+        return number({HOURS: said}, HOURS)
+    amount, whole = number(row, "amount"), number(line, "amount")
     hours = _hours(line, _metadata(line))
     if amount is not None and amount == whole:
         return hours
-    quantity, unit = amounts.number(row, "quantity"), _unit_price(line, currency, _metadata(line))
+    quantity, unit = number(row, "quantity"), _unit_price(line, currency, _metadata(line))
     if quantity is not None and unit is not None and amounts.optional(row, "amount", currency) == quantity * unit:
         return quantity
     return None
@@ -105,9 +107,9 @@ def _figures(row: Record, currency: str) -> tuple[Decimal, Decimal | None, str]:
 def _hours(row: Record, metadata: Record) -> Decimal | None:
     """The quantity. A line whose amount is told as one piece bears its hours beside it."""
     if HOURS in metadata:
-        return amounts.number(metadata, HOURS)
-    found = amounts.number(row, "quantity_decimal")
-    return amounts.number(row, "quantity") if found is None else found
+        return None if metadata[HOURS] == NO_HOURS else number(metadata, HOURS)
+    found = number(row, "quantity_decimal")
+    return number(row, "quantity") if found is None else found
 
 
 def _unit_price(row: Record, currency: str, metadata: Record) -> Decimal | None:
