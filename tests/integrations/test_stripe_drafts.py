@@ -113,7 +113,7 @@ def test_the_same_key_with_another_content_is_refused_by_stripe_and_a_duplicate_
     office.do("customers", key="k-1", refused=400, name="Umbrella")
     connector = stripe_account.connector(office.base)
     with pytest.raises(Rejected) as duplicate:
-        writing.make(connector.http, "/v1/customers", {"name": "Umbrella"}, "k-1", (), standing=lambda: None)
+        writing.make(connector.http, "/v1/customers", {"name": "Umbrella"}, "k-1", ())
     assert duplicate.value.code == "duplicate"
 
 

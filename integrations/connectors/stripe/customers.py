@@ -59,7 +59,7 @@ class Customers:
                 vendor_code=str(twin["id"]),
             )
         made = writing.make(
-            self.http, "/v1/customers", sent, told.key, self.own, standing=lambda: self._named(told),
+            self.http, "/v1/customers", sent, told.key, self.own,
             is_there=lambda one: self._read(str(one["id"])) is not None,
         )  # fmt: skip
         return str(made["id"])

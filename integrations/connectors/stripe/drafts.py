@@ -148,7 +148,7 @@ class Drafts:
         if invoice is None:
             invoice = writing.make(
                 self.http, "/v1/invoices", forms["invoice"], draft.key, self.own,
-                standing=lambda: self._standing(draft), is_there=lambda made: self._is_there(str(made["id"])),
+                is_there=lambda made: self._is_there(str(made["id"])),
             )  # fmt: skip
         key = str(invoice["id"])
         if invoice.get("status", "draft") != "draft":
@@ -198,17 +198,13 @@ class Drafts:
 
     def _complete(self, draft: BillDraft, key: str, forms: Sequence[Mapping[str, str]]) -> None:
         """Make the items that are missing."""
-        there = self._lines(key)
+        rows = everything(self.http, f"/v1/invoices/{key}/lines", {})
+        there = {str((row.get("metadata") or {}).get(lines.LINE)) for row in rows}
         for line, form in zip(draft.lines, forms, strict=True):
             if line.key not in there:
                 writing.make(
-                    self.http, "/v1/invoiceitems", {**form, "invoice": key}, f"{draft.key}/{line.key}/{key}", self.own,
-                    standing=lambda name=line.key: self._lines(key).get(name),  # type: ignore[misc]
-                )  # fmt: skip
-
-    def _lines(self, key: str) -> dict[str, Record]:
-        rows = everything(self.http, f"/v1/invoices/{key}/lines", {})
-        return {str((row.get("metadata") or {}).get(lines.LINE)): row for row in rows}
+                    self.http, "/v1/invoiceitems", {**form, "invoice": key}, f"{draft.key}/{line.key}/{key}", self.own
+                )
 
     def _held(self, shown: Record) -> HeldDraft:
         whole = reading.whole_invoice(self.http, shown)

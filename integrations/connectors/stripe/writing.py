@@ -1,7 +1,7 @@
 """Writing to Stripe under idempotency keys, so that what is sent twice is done once.
 
-Stripe keeps the answer to a key for a day, failures and refusals as well: such an answer says nothing about now. A call that gets
-one looks whether what it wants is there after all, and only then goes on under a following key.
+Stripe keeps the answer to a key for a day, failures and refusals as well: such an answer says nothing about now. Whoever makes
+something has looked for it just before, so what was answered long ago is gone past, under a following key.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ def make(
     key: str,
     own: Sequence[refusals.Pattern],
     *,
-    standing: Callable[[], Record | None],
     is_there: Callable[[Record], bool] = lambda _: True,
 ) -> Record:
-    """Make one record under a key; the record. `standing` looks for it, `is_there` says whether an old answer still holds."""
+    """Make one record that is not there, under a key. `is_there` says whether one that an old answer names still is."""
     for number in range(1, assumptions.TRIES + 1):
         name = key if number == 1 else f"{key}/{number}"
         try:
@@ -35,8 +34,6 @@ def make(
         except ConnectorError as error:
             if not _is_old(error.headers) or number == assumptions.TRIES:
                 raise refusals.narrow(error, own) from None
-            if isinstance(error, InDoubt) and (found := standing()) is not None:
-                return found
             continue
         made = answer.body
         if not isinstance(made, Mapping) or not made.get("id"):
