@@ -31,6 +31,7 @@ CONNECTORS: dict[str, str] = {
     "salesforce": "integrations.connectors.salesforce.connector.SalesforceConnector",
     "stripe": "integrations.connectors.stripe.connector.StripeConnector",
     "tempo": "integrations.connectors.tempo.connector.TempoConnector",
+    "tryton": "integrations.connectors.tryton.connector.TrytonConnector",
 }
 
 

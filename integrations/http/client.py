@@ -67,12 +67,14 @@ class Http:
         writes: bool | None = None,
         raw: bool = False,
         auth: bool = True,
+        secret: Callable[[Any], str] | None = None,
     ) -> Response:
         """Call the vendor once and return its good answer (2xx); everything else is one of the five errors.
 
         `path` is below the account's base URL, or an absolute link of the same server. `writes` says whether the call
         could book something (by default every method but GET and HEAD). With `raw` the body is not read as JSON.
-        Without `auth` the request is not signed. An error carries the vendor's `status`, `headers` and parsed `body`.
+        Without `auth` the request is not signed. `secret` picks out of the answer's body what must not be kept of it, such as
+        the token of a sign-in that does not name it. An error carries the vendor's `status`, `headers` and parsed `body`.
         """
         url = self._url(path)
         content: Any = outcomes.encode(json) if json is not None else data
@@ -86,7 +88,7 @@ class Http:
             )
             if auth and self.auth is not None:
                 self.auth(outgoing)
-            answer = self._exchange(outgoing, writes=writes, raw=raw)
+            answer = self._exchange(outgoing, writes=writes, raw=raw, secret=secret)
             if isinstance(answer, Response):
                 return answer
             if answer.status == 401 and auth and not fresh and self.renew is not None and self.renew():
@@ -118,7 +120,9 @@ class Http:
         addresses.check_url(path, hosts=self.hosts, allow_loopback=self.allow_loopback)
         return path
 
-    def _exchange(self, request: Outgoing, *, writes: bool, raw: bool) -> Response | ConnectorError:
+    def _exchange(
+        self, request: Outgoing, *, writes: bool, raw: bool, secret: Callable[[Any], str] | None = None
+    ) -> Response | ConnectorError:
         """Send one signed request, keep the exchange, and judge the answer."""
         if self.rate is not None:
             missing = pace(self.account.code + "\0" + self.base_url, self.rate, patience=self.total_timeout)
@@ -133,6 +137,8 @@ class Http:
                 request, call, connect=self.connect_timeout, read=self.read_timeout, total=self.total_timeout
             )
             answer, error = self._read(got, request, writes=writes, raw=raw)
+            if secret is not None:
+                self.conceal(secret(answer.body))
         except addresses.ForbiddenAddress as forbidden:
             error = forbidden
         except transport.FAILURES as broken:

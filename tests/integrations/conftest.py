@@ -10,9 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from integrations.sandbox.server import control, sandbox_server
-from tests.integrations import bc_account, finance_account, netsuite_account, operations_account
+from tests.conftest import free_port
+from tests.integrations import bc_account, finance_account, netsuite_account, operations_account, tryton_account
 from tests.integrations import sftp_server as sftp
 from tests.integrations.contract import Bench
+from tests.tryton import server as tryton_program
+from tests.tryton.wire import wired
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +71,32 @@ def projectoperations(sandbox: str) -> Iterator[Bench]:
     control(sandbox, "POST", "projectoperations/seed", operations_account.SEED)
     yield operations_account.bench(sandbox)
     control(sandbox, "DELETE", "faults")
+
+
+@pytest.fixture(scope="session")
+def tryton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tryton_program.Tryton]:
+    """A real Tryton on this machine, with a firm of its own for this process."""
+    with tryton_program.running(tmp_path_factory.mktemp("tryton"), free_port()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tryton_wire(tryton_server: tryton_program.Tryton) -> Iterator[str]:
+    """The way to it that can be broken."""
+    with wired(tryton_server) as base:
+        yield base
+
+
+@pytest.fixture
+def tryton(tryton_server: tryton_program.Tryton, tryton_wire: str) -> Iterator[Bench]:
+    """The company on Tryton. What tests write stays: they use keys and numbers of their own."""
+    control(tryton_wire, "DELETE", "faults")
+    control(tryton_wire, "POST", "tryton/configure", {"clock_skew": 0, "answers": {}})
+    yield tryton_account.bench(tryton_server, tryton_wire)
+    control(tryton_wire, "DELETE", "faults")
+
+
+@pytest.fixture(scope="session")
+def billed(tryton_server: tryton_program.Tryton) -> int:
+    """An invoice of some hours that was paid in part; its id."""
+    return tryton_account.billed(tryton_server)

@@ -1,0 +1,45 @@
+"""Tryton keeps the contract: a real server, and a wire to it that breaks where the contract says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from portal.records import Posting
+from tests.integrations import tryton_account
+from tests.integrations.contract import Bench, SourceContract, TargetContract
+from tests.tryton.server import Tryton
+
+
+class TestTrytonSource(SourceContract):
+    streams = ("customers", "companies", "periods", "projects", "tasks", "employees", "invoices", "payments")
+
+    @pytest.fixture(autouse=True)
+    def _bench(self, tryton: Bench, billed: None) -> None:
+        self.bench = tryton
+
+
+class TestTrytonTarget(TargetContract):
+    @pytest.fixture(autouse=True)
+    def _bench(self, tryton: Bench, tryton_server: Tryton) -> None:
+        self.bench = tryton
+        self.server = tryton_server
+
+    def postings(self, count: int) -> list[Posting]:
+        return tryton_account.postings(self.server, count)
+
+    def bad_posting(self) -> Posting:
+        return tryton_account.posting(self.server, task=str(self.server.ids["tasks"]["locked"]))
+
+    def booked(self, key: str) -> int:
+        count: int = self.bench.control("tryton/inspect")["lines_by_key"].get(key, 0)
+        return count
+
+
+class TestTrytonTargetOneByOne(TestTrytonTarget):
+    @pytest.fixture(autouse=True)
+    def _bench(self, tryton: Bench, tryton_server: Tryton) -> None:
+        account = tryton.account
+        self.bench = replace(tryton, account=replace(account, settings={**account.settings, "batch_size": 1}))
+        self.server = tryton_server
