@@ -13,8 +13,9 @@ from typing import Any
 
 from integrations.connectors.tryton import assumptions
 from integrations.connectors.tryton.lines import SECONDS
-from integrations.connectors.tryton.rpc import Row, amount, day, several, text, within
+from integrations.connectors.tryton.rpc import amount, day, several, within
 from integrations.errors import Malformed
+from integrations.http.fields import Row, text
 from integrations.protocol import SourceRecord
 from portal.money import split
 from portal.records import (

@@ -14,12 +14,13 @@ from typing import Any
 from integrations.connectors.tryton import assumptions, lines, mapping, refusals
 from integrations.connectors.tryton.auth import Session
 from integrations.connectors.tryton.catalogue import STREAMS
-from integrations.connectors.tryton.rpc import Rpc, text, within
+from integrations.connectors.tryton.rpc import Rpc, within
 from integrations.connectors.tryton.settings import SETTINGS
 from integrations.connectors.tryton.sheet import MODEL, Sheet
 from integrations.connectors.tryton.streams import Reader
 from integrations.errors import ConnectorError, Malformed, Unauthorised
 from integrations.http import Http, plain
+from integrations.http.fields import text
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
 from portal.records import CanonicalRecord, Posting, Receipt, StatementLine
 

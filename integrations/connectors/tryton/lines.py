@@ -11,10 +11,11 @@ from decimal import Decimal
 from typing import Any
 
 from integrations.connectors.tryton import assumptions
-from integrations.connectors.tryton.rpc import Row, amount, day, text, within, written_day
+from integrations.connectors.tryton.rpc import amount, day, within, written_day
 from integrations.connectors.tryton.works import Place, origin
 from integrations.errors import Malformed, Rejected
 from integrations.http import plain
+from integrations.http.fields import Row, text
 from portal.records import DocumentKind, Posting, StatementLine
 
 HOURS_TOLERANCE = Decimal("0.000001")  # Tryton keeps microseconds

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from integrations.connectors.tryton import assumptions, billing
-from integrations.connectors.tryton.rpc import Row, amount, day, several, text, within
+from integrations.connectors.tryton.rpc import amount, day, several, within
 from integrations.connectors.tryton.settings import SETTINGS
 from integrations.errors import Malformed
+from integrations.http.fields import Row, text
 from integrations.protocol import Account, SourceRecord
 from portal.records import CanonicalRecord, MasterKind, MasterRecord
 

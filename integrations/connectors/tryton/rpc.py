@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from integrations.connectors.tryton import refusals
 from integrations.connectors.tryton.settings import SETTINGS
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unavailable
 from integrations.http import Http, Response
+from integrations.http.fields import Row, number
 from integrations.protocol import Account
 
-Row = Mapping[str, Any]
 Domain = Sequence[Any]
 # A long answer says that it is packed, and is so only where we take packed ones.
 _HEADERS = {"Accept-Encoding": "gzip"}
@@ -134,19 +134,13 @@ def stamp(row: Row, name: str) -> datetime | None:
 
 
 def amount(row: Row, name: str) -> Decimal | None:
-    """An amount or a number of a row; None where it has none. Raises Malformed."""
+    """An amount, a number or the seconds of a duration of a row; None where it has none. Raises Malformed."""
     value = row.get(name)
     if isinstance(value, Mapping):
         value = value.get("decimal", value.get("seconds"))
-    if value is None:
-        return None
-    try:
-        number = Decimal(str(value))
-        if number.is_finite():
-            return number
-    except InvalidOperation:
-        pass
-    raise Malformed(f"{name} is {value!r}, not a number.")
+        if value is None:
+            raise Malformed(f"{name} is {row.get(name)!r}, not a number.")
+    return number({name: value}, name)
 
 
 def within(row: Row, name: str) -> Row:
@@ -161,9 +155,3 @@ def several(row: Row, name: str) -> list[Row]:
     if not isinstance(found, list) or not all(isinstance(item, Mapping) for item in found):
         raise Malformed(f"{name} is no list of records.")
     return found
-
-
-def text(row: Row, name: str) -> str:
-    """A text, a number or the id of a reference, as text; empty where there is none."""
-    value = row.get(name)
-    return "" if value is None else str(value)

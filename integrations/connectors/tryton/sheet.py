@@ -12,10 +12,11 @@ from datetime import date
 from typing import Any
 
 from integrations.connectors.tryton import lines
-from integrations.connectors.tryton.rpc import Row, Rpc, text, within, written_day
+from integrations.connectors.tryton.rpc import Rpc, within, written_day
 from integrations.connectors.tryton.works import origin, places, sheets
 from integrations.errors import ConnectorError, InDoubt, Rejected
 from integrations.http import plain
+from integrations.http.fields import Row, text
 from portal.records import Posting, Receipt, StatementLine
 
 Outcome = Receipt | ConnectorError

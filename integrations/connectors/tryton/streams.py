@@ -17,10 +17,11 @@ from typing import Any
 from integrations.connectors.tryton import works
 from integrations.connectors.tryton.catalogue import STREAMS, Stream
 from integrations.connectors.tryton.cursor import STAMP, Cursor
-from integrations.connectors.tryton.rpc import Domain, Row, Rpc, stamp, text, written_moment
+from integrations.connectors.tryton.rpc import Domain, Rpc, stamp, written_moment
 from integrations.connectors.tryton.settings import SETTINGS
 from integrations.errors import Malformed
 from integrations.http import plain
+from integrations.http.fields import Row, text
 from integrations.protocol import Account, Page, SourceRecord
 
 Payload = Mapping[str, Any]

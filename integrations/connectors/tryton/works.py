@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from integrations.connectors.tryton.rpc import Row, Rpc, text
+from integrations.connectors.tryton.rpc import Rpc
+from integrations.http.fields import Row, text
 
 PREFIX = "project.work,"
 
