@@ -6,6 +6,7 @@ a vendor, and nothing is tied by a name alone.
 
 from reconciliation.mappings.confirming import Choice, confirm
 from reconciliation.mappings.coverage import Cover, coverage
+from reconciliation.mappings.keeping import bring_up_to_date
 from reconciliation.mappings.suggesting import Match, candidates, suggest
 
-__all__ = ["Choice", "Cover", "Match", "candidates", "confirm", "coverage", "suggest"]
+__all__ = ["Choice", "Cover", "Match", "bring_up_to_date", "candidates", "confirm", "coverage", "suggest"]

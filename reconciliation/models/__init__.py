@@ -14,7 +14,7 @@ from reconciliation.models.cases import (
 from reconciliation.models.changes import ChangeEditor, ChangeLine, ChangeReach, ChangeSet
 from reconciliation.models.comparison import ReconciliationResult, ReconciliationRun
 from reconciliation.models.imports import ColumnChoice, MasterImport
-from reconciliation.models.mappings import Mapping
+from reconciliation.models.mappings import Mapping, MappingsKept
 from reconciliation.models.onboarding import BookedBefore, Booking, CutOver, Onboarding, Rehearsal, RehearsedLine
 from reconciliation.models.operations import Operation, OperationRow
 from reconciliation.models.proposals import Proposal
@@ -56,6 +56,7 @@ __all__ = [
     "Ignore",
     "Lease",
     "Mapping",
+    "MappingsKept",
     "MasterImport",
     "Onboarding",
     "Operation",

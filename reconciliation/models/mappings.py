@@ -1,4 +1,4 @@
-"""How systems' keys stand to our records, as the database tells it whenever it is asked."""
+"""How systems' keys stand to our records, kept as rows until something that they are made of changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from portal.models.access import ScopedQuerySet
 class Mapping(models.Model):
     """One key of a system, one of our records without a key in it, or one of its records that means none of ours; per entity.
 
-    A view and no table: rows are written as crosswalks. `entries`, `hours` and `money` (currency to amount) are what is open.
+    Written by `reconciliation.mappings` from what stands, and by nobody else: what a person says of a key is a crosswalk.
+    `entries`, `hours` and `money` (currency to amount) are what is open.
     """
 
     class State(models.TextChoices):
@@ -59,3 +60,19 @@ class Mapping(models.Model):
         ours = f"{self.code} {self.name or ''}".strip() if self.internal_id else ""
         theirs = f"{self.their_code or self.external_id or ''} {self.their_name or ''}".strip()
         return f"{self.get_kind_display()} {ours or theirs}"
+
+
+class MappingsKept(models.Model):
+    """From when the rows of mappings are, and of what: changes of their records, the latest move of an entry. One row."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    word = models.BigIntegerField()
+    moves = models.BigIntegerField()
+    written_at = models.DateTimeField()
+    seconds = models.FloatField()  # that it took
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="mappings_are_kept_once")]
+
+    def __str__(self) -> str:
+        return f"mappings as of {self.written_at}"

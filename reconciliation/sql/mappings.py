@@ -1,13 +1,20 @@
-"""How the keys of systems stand to our records, read from the view `reconciliation_mapping` (made by its migration)."""
+"""How the keys of systems stand to our records: written from the function `reconciliation_mappings`, and read as rows."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from portal.sql import rows
 from reconciliation.sql import numbers
+
+
+def keep() -> datetime:
+    """Write the rows anew if they may say something else by now; from when they are. One statement either way."""
+    moment: datetime = rows("SELECT keep_mappings()")[0][0]
+    return moment
 
 
 def coverage(entities: Collection[int], everywhere: bool) -> list[tuple[Any, ...]]:

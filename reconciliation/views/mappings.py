@@ -213,6 +213,11 @@ class MappingList(ListScreen):
         Tab("all", "All"),
     )
 
+    def rows(self) -> QuerySet[Any]:
+        """The rows as of now, or of a moment ago where counting the open work takes long."""
+        self.as_of = mappings.bring_up_to_date()
+        return super().rows()
+
     def headline(self) -> str:
         """What is suggested, and what confirming does."""
         return "A match is suggested and a person confirms it; nothing is made in another system, and no name decides alone."
@@ -307,6 +312,7 @@ class MappingPage(Screen):
     @cached_property
     def row(self) -> Mapping:
         """The row of this address, where the person may see its entity."""
+        mappings.bring_up_to_date()
         rows = Mapping.objects.visible_to(self.request.user).select_related("connection", "entity")
         return get_object_or_404(rows, pk=self.kwargs["pk"])
 

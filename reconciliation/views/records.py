@@ -30,6 +30,7 @@ from portal.screens.exporting import ROWS
 from portal.views.audit import as_text
 from portal.views.governed import MASTERS, governed, kind_of_name, visible
 from portal.views.master import MasterScreen
+from reconciliation import mappings
 from reconciliation.changes import KINDS, Action, Kind
 from reconciliation.changes.words import cells_of
 from reconciliation.models import ChangeLine, ChangeSet, ExceptionCase, Mapping
@@ -210,6 +211,7 @@ def _keys(model: str, record: Model, user: Any) -> list[Mapping]:
     kind = kind_of_name(model)
     if not kind:
         return []
+    mappings.bring_up_to_date()
     rows = (
         Mapping.objects.visible_to(user).filter(kind=kind, internal_id=record.pk).select_related("connection", "entity")
     )

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from portal.models import ForeignRecord, GrantRole, RejectedValue, User
 from portal.sql import now
-from reconciliation import imports
+from reconciliation import imports, mappings
 from reconciliation.models import ChangeSet, Mapping
 from tests import world
 from tests.reconciliation import desk
@@ -71,6 +71,7 @@ def screens(firm: Firm, carla: User) -> dict[str, str]:
     file = imports.receive("customer", "customers.csv", CSV.encode(), by=carla)
     unmatched = imports.receive("customer", "debtors.csv", b"Kdnr,Bezeichnung,currency\nBETA,Beta,USD\n", by=carla)
     good = imports.receive("customer", "good.csv", CSV.partition("GAMMA")[0].encode(), by=carla)
+    mappings.bring_up_to_date()
     lost = Mapping.objects.get(kind="project", code="ACM-2", state="unmapped")
     mapped = Mapping.objects.get(kind="project", code="ACM-1", state="mapped")
     return {

@@ -9,7 +9,7 @@ import pytest
 from portal import changes_watch, master_intake
 from portal.models import Crosswalk, Customer, LedgerEntry, RejectedValue
 from portal.records import MasterKind, MasterRecord, Reference
-from reconciliation import validation
+from reconciliation import mappings, validation
 from reconciliation.models import Mapping, Route
 from tests import world
 from tests.reconciliation import firm as firms
@@ -52,6 +52,7 @@ def test_a_merge_in_the_crm_moves_open_work_to_the_survivor_and_leaves_what_is_p
     theirs = Crosswalk.objects.get(system="salesforce", external_id="001A")
     assert (theirs.internal_id, theirs.allows_many) == (survivor.pk, True)
     assert Crosswalk.objects.get(system="netsuite", kind="customer").internal_id == firm.customer.pk
+    mappings.bring_up_to_date()
     assert Mapping.objects.filter(kind="customer", system="netsuite", is_inactive=True, external_id="55").exists()
     assert master_intake.take_in(crm, [(2, merged("001A", "001B"))]) == master_intake.Outcome()
     assert firm.customer.history.count() == changes > 0

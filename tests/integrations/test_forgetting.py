@@ -98,7 +98,7 @@ def test_names_go_everywhere_and_money_keys_and_proof_stay(firm: Firm, two: tupl
         assert told.payload["forgotten"] is True
         assert len(told.payload["sha256"]) == 64
         assert "Ana" not in json.dumps(told.payload), stored
-    for model, column in ((Resource.history.model, "name"), (Alias.history.model, "code"), (ExceptionCase, "sentence")):  # type: ignore[attr-defined]
+    for model, column in ((Resource.history.model, "name"), (Alias.history.model, "code"), (ExceptionCase, "sentence")):
         assert not model._base_manager.filter(**{f"{column}__contains": "Consultant"}).exists(), model
     assert pseudonym in of_hers.get().sentence
     assert LedgerEntry.objects.filter(pk=entry.pk).values().get() == before

@@ -37,7 +37,7 @@ from portal.models import (
     User,
 )
 from portal.records import Reference
-from reconciliation import changes, imports, triage
+from reconciliation import changes, imports, mappings, triage
 from reconciliation import operations as bulk
 from reconciliation.models import (
     ChangeSet,
@@ -184,7 +184,14 @@ def _team(firm: Any) -> Team:
 
 Arguments = Callable[[Any], dict[str, Any]]
 
+
 # Addresses that name one row of the first entity. Whoever has no right there must not find it.
+def _mapping_of(entity: Any) -> int:
+    """A row of the mappings, which are written when somebody looks."""
+    mappings.bring_up_to_date()
+    return int(Mapping.objects.filter(entity=entity, kind="project").order_by("pk")[0].pk)
+
+
 ROWS: dict[str, Arguments] = {
     "audit_event": lambda s: {"pk": s.event.pk},
     "cause": lambda s: {"pk": s.case.pk},
@@ -236,7 +243,7 @@ ROWS: dict[str, Arguments] = {
     "notification": lambda s: {"pk": s.notice.pk},
     "history": lambda s: {"model": "project", "pk": Project.objects.get().pk},
     "master_record": lambda s: {"model": "project", "pk": Project.objects.get().pk},
-    "mapping": lambda s: {"pk": Mapping.objects.filter(entity=s.us, kind="project").order_by("pk")[0].pk},
+    "mapping": lambda s: {"pk": _mapping_of(s.us)},
     "rejected_value": lambda s: {"pk": s.rejected.pk},
     "import": lambda s: {"pk": s.file.pk},
     "import_file": lambda s: {"pk": s.file.pk},

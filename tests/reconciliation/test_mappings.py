@@ -7,7 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from portal.models import (
@@ -26,7 +28,7 @@ from portal.models import (
 from portal.records import Reference
 from portal.sql import now
 from reconciliation import changes, mappings
-from reconciliation.models import ChangeSet, Mapping, Route
+from reconciliation.models import ChangeSet, Mapping, MappingsKept, Route
 from tests import world
 from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import Firm, build, state
@@ -63,11 +65,13 @@ def unmapped(firm: Firm, code: str, name: str) -> Project:
 
 
 def rows(**wanted: Any) -> list[Mapping]:
+    mappings.bring_up_to_date()
     return list(Mapping.objects.filter(**wanted).order_by("kind", "code", "their_code"))
 
 
 def cover(firm: Firm, kind: str, connection: Connection | None = None) -> mappings.Cover:
     wanted = connection or firm.target
+    mappings.bring_up_to_date()
     return next(one for one in mappings.coverage([firm.entity.pk]) if (one.kind, one.connection) == (kind, wanted))
 
 
@@ -91,7 +95,7 @@ def test_a_system_is_asked_only_for_what_it_keeps_and_of_whom_it_serves(firm: Fi
     assert {row.state for row in rows(kind="customer")} == {"theirs", "unmapped"}
     other = world.entity("GB", "GBP")
     firms.project("GB-1", other, firm.customer, None)
-    assert not Mapping.objects.filter(kind="project", code="GB-1").exists()
+    assert not rows(kind="project", code="GB-1")
 
 
 def test_a_closed_project_needs_no_key(firm: Firm) -> None:
@@ -292,3 +296,29 @@ def build_second(firm: Firm) -> Firm:
     for kind, record in (("project", found), ("resource", bob), ("resource", pia)):
         firms.key(target, kind, record.pk)
     return Firm(entity, source, target, route, firm.customer, contract, found, firm.role, bob, pia, card, rate)
+
+
+def test_what_changed_shows_at_once_and_open_work_within_a_minute_where_counting_it_takes_long(firm: Firm) -> None:
+    first = mappings.bring_up_to_date()
+    assert mappings.bring_up_to_date() == first  # nothing moved, nothing is written
+    MappingsKept.objects.update(seconds=1.0)  # as in a firm of thousands of projects
+    firm.admit(firm.time("1"))
+    assert mappings.bring_up_to_date() == first
+    MappingsKept.objects.update(written_at=first - timedelta(minutes=2))
+    assert mappings.bring_up_to_date() > first
+    assert Mapping.objects.get(kind="project", code="ACM-1", system="netsuite").entries == 1
+    MappingsKept.objects.update(seconds=1.0)
+    unmapped(firm, "ACM-2", "Acme audit")  # a record is another matter: it shows at once, and so does its end
+    assert rows(state="unmapped", code="ACM-2")
+    Project.objects.filter(code="ACM-2").delete()
+    assert not rows(code="ACM-2")
+
+
+def test_the_page_is_read_from_what_is_kept_and_says_from_when_the_open_work_is(
+    firm: Firm, fay: User, client: Client
+) -> None:
+    client.force_login(fay)
+    assert "open work as of" in client.get(reverse("mappings")).content.decode()
+    with CaptureQueriesContext(connection) as asked:
+        client.get(reverse("mappings"))
+    assert not any("reconciliation_mappings()" in query["sql"] for query in asked.captured_queries)
