@@ -13,7 +13,7 @@ from integrations.connectors.stripe import StripeConnector
 from integrations.http import Http
 from integrations.protocol import Account
 from integrations.sandbox.server import control
-from integrations.sandbox.stripe.vendor import API_KEY
+from integrations.sandbox.stripe.vendor import ACCOUNT_ID, API_KEY
 from tests.integrations.contract import Bench
 
 HOOK_SECRET = "whsec_tieout_tests"
@@ -113,7 +113,7 @@ def hours(quantity: str, price: str = "15000", **more: Any) -> dict[str, Any]:
 
 def account(base: str, **settings: Any) -> Account:
     return Account(
-        code="stripe-us", base_url=f"{base}/stripe", zone="America/New_York", settings=settings,
+        code="stripe-us", base_url=f"{base}/stripe", realm=ACCOUNT_ID, zone="America/New_York", settings=settings,
         secrets={"api_key": API_KEY, "webhook_secret": HOOK_SECRET},
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -387,6 +388,10 @@ def test_the_accounts_own_words_for_no_go_before_ours() -> None:
 
 def test_a_key_that_may_not_read_payments_is_told_by_the_test_of_the_connection(office: Office) -> None:
     assert stripe_account.connector(office.base).check() == "Stripe account Northwind Advisory answers, in test mode."
+    other = stripe_account.connector(office.base)
+    other.account = replace(other.account, realm="acct_of_others")
+    with pytest.raises(Unauthorised, match="acct_of_others"):
+        other.check()
     office.configure(forbidden=["invoice_payments"])
     with pytest.raises(Unauthorised, match="permissions"):
         stripe_account.connector(office.base).check()

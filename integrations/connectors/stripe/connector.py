@@ -15,7 +15,7 @@ from integrations.connectors.stripe import assumptions, customers, drafts, mappi
 from integrations.connectors.stripe.auth import StripeAuth, check_signature
 from integrations.connectors.stripe.paging import everything
 from integrations.connectors.stripe.settings import SETTINGS
-from integrations.errors import ConnectorError, Malformed, Rejected
+from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised
 from integrations.http import Http, Rate
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, Setting, SourceRecord
 from portal.records import BillDraft, CanonicalRecord, Held, HeldDraft, Publication
@@ -51,6 +51,10 @@ class StripeConnector:
         """Read the account, and one row of everything that is read from it: the key must be allowed all of it."""
         body = self.http.request("GET", "/v1/account").body
         said = body if isinstance(body, Mapping) else {}
+        if self.account.realm not in ("", said.get("id")):
+            raise Unauthorised(
+                f"The key is of account {said.get('id')}, and the connection names {self.account.realm}."
+            )
         for path in ("events", "customers", "invoices", "credit_notes", "invoice_payments"):
             try:
                 next(everything(self.http, f"/v1/{path}", {}, 1), None)

@@ -33,6 +33,7 @@ from integrations.sandbox.stripe.settling import Settling
 from integrations.sandbox.vendor import Request, Response, Route, Vendor, Window
 
 API_KEY = "sk_test_tieout_sandbox"
+ACCOUNT_ID = "acct_sandbox"
 KEY_LIFE = 24 * 3600
 EVENT_LIFE = 30 * 24 * 3600
 Verb = Callable[..., dict[str, Any]]
@@ -120,7 +121,7 @@ class StripeSandbox(Vendor):
     def _account(self, request: Request) -> Response:
         del request
         name = {"dashboard": {"display_name": "Northwind Advisory"}}
-        return Response(body={"id": "acct_sandbox", "object": "account", "default_currency": "usd", "settings": name})
+        return Response(body={"id": ACCOUNT_ID, "object": "account", "default_currency": "usd", "settings": name})
 
     def _record(self, name: str, make: Verb | None, change: Verb | None) -> Iterable[Route]:
         yield Route("GET", f"/v1/{name}", partial(self._list, name))
