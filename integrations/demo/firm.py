@@ -145,6 +145,11 @@ def entity_of(customer: str) -> str:
     return next(item.entity for item in CUSTOMERS if item.code == customer)
 
 
+def account_id(customer: Customer) -> str:
+    """Salesforce's id of a customer of the Americans."""
+    return f"001000000000{customer.key}AAA"
+
+
 def erp_of(entity: str) -> str:
     """The connection of the ERP that an entity keeps its books in."""
     return ERP.get(entity, "netsuite")
@@ -342,6 +347,7 @@ def _crosswalks() -> Iterator[dict[str, str]]:
         yield row(erp_of(customer.entity), "customer", customer.key, customer.code)
         if customer.entity == "US":
             yield row(TRACKER["US"], "customer", customer.key, customer.code)
+            yield row("salesforce-us", "customer", account_id(customer), customer.code)
     for item in PROJECTS:
         yield row(erp_of(entity_of(item.customer)), "project", item.job, item.code)
         if item.tracker:

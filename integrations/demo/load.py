@@ -15,6 +15,7 @@ from integrations import uploads
 from integrations.demo import firm, month, vendors
 from integrations.demo.firm import Month
 from integrations.demo.month import Worked
+from integrations.sandbox import salesforce
 from integrations.sandbox.businesscentral import vendor as businesscentral
 from integrations.sandbox.server import control
 from portal.models import Connection, User
@@ -26,6 +27,7 @@ SECRETS = {
     "netsuite_consumer": "netsuite-demo-consumer-secret",
     "netsuite_token": "netsuite-demo-token-secret",
     "businesscentral": businesscentral.CLIENT_SECRET,
+    "salesforce": salesforce.CLIENT_SECRET,
 }
 NETSUITE_REALM = "1234567_SB1"
 CONSUMER_KEY, TOKEN_ID = "demo-consumer", "demo-token"
@@ -80,6 +82,7 @@ def tell_vendors(demo_month: Month, sandbox: str, rows: list[Worked]) -> None:
         }],
     })  # fmt: skip
     control(sandbox, "POST", "businesscentral/seed", vendors.businesscentral(demo_month))
+    control(sandbox, "POST", "salesforce/seed", vendors.salesforce(demo_month))
     control(sandbox, "POST", "harvest/seed", vendors.harvest(of(rows, "US")))
     control(sandbox, "POST", "clockify/seed", vendors.clockify(of(rows, "GB"), demo_month.approved_until))
     control(sandbox, "POST", "faults", [
@@ -210,6 +213,12 @@ def _connections(sandbox: str, folder: Path) -> list[dict[str, Any]]:
             "settings": {"tenant": businesscentral.TENANT, "client_id": businesscentral.CLIENT_ID, "currency": "EUR",
                          "login_url": f"{sandbox}/businesscentral"},
             "credentials": {"client_secret": secret("businesscentral")},
+        },
+        {
+            "code": "salesforce-us", "name": "Salesforce US", "connector": "salesforce", "entity": "US",
+            "roles": ["recipient"], "base_url": f"{sandbox}/salesforce", "zone": "America/New_York",
+            "settings": {"client_id": salesforce.CLIENT_ID, "currency": "USD", "subscribes": ["invoice", "payment"]},
+            "credentials": {"client_secret": secret("salesforce")},
         },
     ]  # fmt: skip
 

@@ -110,6 +110,20 @@ def _guid(group: int, number: int) -> str:
     return f"7d115c9c-{group:04}-4000-8000-{number:012}"
 
 
+def salesforce(month: Month) -> dict[str, Any]:
+    """The Americans' CRM: the accounts that learn how their bills stand."""
+    return {
+        "Account": [
+            {"Id": firm.account_id(item), "Name": item.name, "ParentId": None, "MasterRecordId": None,
+             "AccountNumber": item.code, "CurrencyIsoCode": "USD", "SystemModstamp": f"{month.first}T06:00:00.000+0000"}
+            for item in firm.CUSTOMERS
+            if item.entity == "US"
+        ],
+        "Opportunity": [],
+        "User": [],
+    }  # fmt: skip
+
+
 def harvest(rows: Iterable[Worked]) -> dict[str, Any]:
     """The American time tracker: people, projects and the month's approved entries."""
     people = firm.team("US")

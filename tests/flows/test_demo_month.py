@@ -53,7 +53,7 @@ BUSY = [State.READY, State.SENDING, State.IN_DOUBT, State.ACCEPTED]
 
 @pytest.fixture
 def sandbox() -> Iterator[str]:
-    with sandbox_server(names=["harvest", "clockify", "netsuite", "businesscentral"]) as base:
+    with sandbox_server(names=["harvest", "clockify", "netsuite", "businesscentral", "salesforce"]) as base:
         control(base, "POST", "harvest/configure", {"rate": [100_000, 15]})
         yield base
 
@@ -205,6 +205,10 @@ def test_the_month_is_billed_and_what_happens_to_the_bills_ends_in_named_items(
     }  # fmt: skip
     assert left_to_bill() == {**dict.fromkeys(bills.BILLED, Decimal(0)), "ACM-2213": Decimal(4)}
     assert set(causes()) - set(before) == {"bill-changed", "bill-deleted"}
+    told = control(demo, "GET", "salesforce/inspect")["Billing_Invoice__c"]
+    assert {one["Number__c"]: one["Status__c"] for one in told} == {
+        number: status for number, status in stands.items() if "ACM" in number
+    }
     assert_all_hold()
 
 
