@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, expect
 
 from portal.models import Payment
 from portal.records import BillKind
+from reconciliation import validation
 from tests import world
 from tests.bills import Erp, find, line_of, posted
 from tests.browser.test_desk_accessible import FITS, SMALL
@@ -28,6 +29,10 @@ def screens() -> tuple[Any, dict[str, str]]:
     """An analyst, and an address for each screen of bills and payments, with something to decide on each."""
     firm = build()
     key(firm.target, "customer", firm.customer.pk, "C1")
+    crm = world.connection(
+        "crm", "salesforce", firm.entity, is_recipient=True, settings={"subscribes": ["invoice", "payment"]}
+    )
+    key(crm, "customer", firm.customer.pk, "001000000000001AAA")
     erp, days = Erp(firm), posted(firm, 6)
     taxed = [line_of(day, tax_code="S20", tax_rate=Decimal(20), tax=Decimal(192)) for day in days[:3]]
     edited, gone = erp.bill("501", *taxed), erp.bill("502", line_of(days[3]))
@@ -36,6 +41,7 @@ def screens() -> tuple[Any, dict[str, str]]:
     erp.says(edited, gone, erp.bill("503", line_of(days[4]), line_of(days[5])), silent, paid)
     erp.says(erp.again(edited, lines=tuple(taxed[:2]), net=Decimal(1920), tax=Decimal(384), total=Decimal(2304)))
     erp.says(erp.gone(gone), erp.credit("602", "503", line_of(days[5], "3")))
+    validation.follow_changes()  # which owes the CRM how all of them stand
     bill, note = find("501"), find("601", BillKind.CREDIT_NOTE)
     return world.user("fay", "analyst", firm.entity), {
         "bills": reverse("bills"), "bills, to decide": f"{reverse('bills')}?tab=changed", "payments": reverse("payments"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from integrations import registry, work
@@ -15,6 +17,7 @@ from portal.models import (
     LedgerEntry,
     LedgerState,
     MasterChange,
+    Payment,
     Published,
     PublishedVersion,
     State,
@@ -69,7 +72,7 @@ def of(records: Records, kind: Kind, number: str) -> dict[str, Any]:
 
 
 def test_a_bill_its_part_payment_and_its_payment_reach_the_crm_as_entries_of_their_own(
-    firm: firms.Firm, erp: Erp
+    firm: firms.Firm, erp: Erp, client: Client
 ) -> None:
     system, records = crm(firm)
     [entry] = posted(firm)
@@ -102,6 +105,17 @@ def test_a_bill_its_part_payment_and_its_payment_reach_the_crm_as_entries_of_the
     assert set(states().values()) == {"posted"}
     assert len(records.held[Kind.INVOICE]) == 1
     assert LedgerEntry.objects.filter(kind="master").count() == 5  # the bill three times, and two payments
+    client.force_login(world.user("mia", "project_manager", firm.entity))
+    for address in (
+        reverse("bill", args=[find("501").pk]),
+        reverse("payment", args=[Payment.objects.earliest("pk").pk]),
+    ):
+        page = client.get(address).content.decode()
+        assert "Who is told of it" in page
+        assert "Posted" in page
+        assert reverse("published_record", args=[Published.objects.earliest("pk").pk])[:11] in page
+    client.force_login(world.user("eve", "analyst", world.entity("FR", "EUR")))
+    assert client.get(reverse("bill", args=[find("501").pk])).status_code == 404
 
 
 def test_a_draft_is_told_to_nobody_and_an_echo_makes_no_version(firm: firms.Firm, erp: Erp) -> None:

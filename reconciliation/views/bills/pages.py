@@ -24,6 +24,7 @@ from reconciliation import billing
 from reconciliation.models import BillingDecision, ExceptionCase
 from reconciliation.tables import title_of
 from reconciliation.views.bills.lists import BILL_TONES, PAYMENT_TONES
+from reconciliation.views.bills.told import systems
 
 ZERO = Decimal(0)
 SHOWN_LINES = 500
@@ -85,6 +86,7 @@ class BillPage(DetailScreen):
             notes=bill.credit_notes.visible_to(user).select_related("current").order_by("pk"),
             versions=bill.versions.order_by("-version"),
             open_cases=found,
+            systems=systems("invoice", bill.pk, user),
             choices=[(c, _label(bill, c), _help(bill, c)) for c in (billing.choices(bill) if may else ())],
             decision=decision,
             to_approve=decision is not None and decision.needs_approval and decision.approved_at is None,
@@ -213,6 +215,7 @@ class PaymentPage(DetailScreen):
             left=stated if stated is not None else payment.current.amount - applied,
             versions=payment.versions.order_by("-version"),
             open_cases=_cases("payment", payment.pk, user),
+            systems=systems("payment", payment.pk, user),
         )
 
 
