@@ -47,7 +47,10 @@ from tests.tryton import server as tryton_program
 from tests.tryton.server import PASSWORDS, Tryton
 from tests.tryton.wire import wired
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(900),  # the first of a machine installs the server
+]
 
 SINCE = date(2026, 1, 1)
 MASTER = ("companies", "periods", "customers", "projects", "tasks", "employees")

@@ -11,6 +11,8 @@ from tests.integrations import tryton_account
 from tests.integrations.contract import Bench, SourceContract, TargetContract
 from tests.tryton.server import Tryton
 
+pytestmark = pytest.mark.timeout(900)  # the first of a machine installs the server
+
 
 class TestTrytonSource(SourceContract):
     streams = ("customers", "companies", "periods", "projects", "tasks", "employees", "invoices", "payments")

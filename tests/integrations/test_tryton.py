@@ -33,6 +33,8 @@ from tests.integrations.contract import Bench
 from tests.integrations.tryton_account import posting
 from tests.tryton.server import Tryton
 
+pytestmark = pytest.mark.timeout(900)  # the first of a machine installs the server
+
 
 class Office:
     """A connector on the company, with the cursors that runs would store."""
