@@ -65,18 +65,18 @@ class Records:
         data: Record = {"object": json.loads(json.dumps(self.shown(record, [])))}
         if previous is not None:
             data["previous_attributes"] = dict(previous)
-        endpoints = [
-            endpoint
-            for endpoint in self.store.collection("webhook_endpoints").values()
-            if endpoint["status"] == "enabled" and {kind, "*"} & set(endpoint["enabled_events"])
-        ]
         self.add(
             "events",
             {
                 "object": "event", "type": kind, "api_version": "2025-06-30.basil", "data": data,
-                "pending_webhooks": len(endpoints), "request": {"id": None, "idempotency_key": None},
+                "pending_webhooks": len(self.listening(kind)), "request": {"id": None, "idempotency_key": None},
             },
         )  # fmt: skip
+
+    def listening(self, kind: str) -> list[Record]:
+        """The endpoints that are told events of a kind."""
+        endpoints = self.store.collection("webhook_endpoints").values()
+        return [one for one in endpoints if one["status"] == "enabled" and {kind, "*"} & set(one["enabled_events"])]
 
     def lines(self, invoice: str) -> list[Record]:
         """The lines of an invoice, in the order in which they were written."""

@@ -4,7 +4,7 @@ People and their browsers are played by the API itself: what a test does to an i
 
     {"customers": [..], "tax_rates": [..], "invoices": [..]}     records in the vendor's shape; seeded ones have no event
     {"actions": [{"do": "deliver", "events": [ids] (default: all that wait), "times": 1, "reverse": false,
-                  "secret": .., "at": epoch, "body": ..}]}       webhooks to every endpoint, or forged, stale and changed ones
+                  "secret": .., "at": epoch}]}                   webhooks to every endpoint, or forged and stale ones
     {"actions": [{"do": "dispute", "payment_intent": ..}]}       the customer's bank takes a payment back
     {"actions": [{"do": "roll", "endpoint": .., "secret": ..}]}  a second secret signs as well, until the first one ends
     {"actions": [{"do": "fail", "path": .., "commits": false}]}  the next POST there answers 500, and keeps it under its key
@@ -244,16 +244,15 @@ class StripeSandbox(Vendor):
             raise ValueError(f"Stripe has no action {do!r}")
 
     def _deliver(
-        self, events: Sequence[str] = (), times: int = 1, secret: str = "", at: int | None = None,
-        body: str = "", *, reverse: bool = False,
+        self, events: Sequence[str] = (), times: int = 1, secret: str = "", at: int | None = None, *, reverse: bool = False
     ) -> None:  # fmt: skip
-        """Send events to every endpoint; one that is not taken waits on."""
+        """Send events to every endpoint that listens to them; one that is not taken waits on."""
         known = self.store.collection("events")
         chosen = list(events) or [key for key, event in known.items() if event["pending_webhooks"]]
         for key in reversed(chosen) if reverse else chosen:
             statuses = []
-            for endpoint in self.store.collection("webhook_endpoints").values():
-                text = body or json.dumps(self.records.shown(known[key], []))
+            text = json.dumps(self.records.shown(known[key], []))
+            for endpoint in self.records.listening(known[key]["type"]):
                 stamp = int(self.now().timestamp()) if at is None else at
                 header = signature([secret] if secret else endpoint["_secrets"], text, stamp)
                 headers = {"Stripe-Signature": header}
