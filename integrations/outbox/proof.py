@@ -232,7 +232,7 @@ def _not_booked_yet(
     late: list[tuple[Standing, str]] = []
     for entry, _, line, attempt_id in found:
         waits = line.waits if isinstance(line, StatementLine) else ""
-        lines.append((attempt_id, entry.entry_id, UNBOOKED, "", waits or "taken, and not booked yet"))
+        lines.append((attempt_id, entry.entry_id, UNBOOKED, "", waits))
         if waits or entry.age >= timing.scaled(capabilities.books_within):
             late.append((entry, waits))
     causes.not_booked(connection, late)

@@ -100,9 +100,9 @@ def _read_back(told: EntryThread) -> Station:
     if told.receipt is None:
         return Station("read-back", name, "", "nothing to read back yet")
     if (look := told.unbooked) is not None:
-        return Station(
-            "read-back", name, "", f"{told.entry.target} took it and has not booked it yet", look.attempt.started_at
-        )
+        is_late = any(hold.rule == NOT_BOOKED and hold.closed_at is None for hold in told.holds)
+        words = f"{told.entry.target} took it and has not booked it{'' if is_late else ' yet'}"
+        return Station("read-back", name, "broken" if is_late else "", words, look.attempt.started_at)
     if latest is None:
         return Station("read-back", name, "", "not read back yet, so not proved")
     if latest.is_equal:

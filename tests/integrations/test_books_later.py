@@ -76,7 +76,7 @@ def test_what_is_taken_stays_accepted_until_it_is_booked_and_is_posted_then(
     shown = page(client, source, entry)
     assert shown.count('class="lamp lit"') == 2
     assert "Not booked yet" in shown
-    assert "takes up to 60 min" in shown or "takes up to 1 h" in shown
+    assert "taken by Erp, which books within 1 h; last looked at" in shown
 
     books.alter = None
     look(erp, entry)
@@ -114,7 +114,7 @@ def test_what_the_target_says_stands_against_it_is_a_cause_at_once_in_its_own_wo
     case = ExceptionCase.objects.get()
     assert case.rule == "not-booked"
     assert "Fiscal period 2026-10 is on hold." in case.sentence
-    assert "Fiscal period 2026-10 is on hold." in page(client, source, entry)
+    assert "Fiscal period 2026-10 is on hold; last looked at" in page(client, source, entry)
 
 
 @pytest.mark.case(57)

@@ -28,7 +28,7 @@ from portal.records import (
     Receipt,
 )
 from tests.integrations import finance_account
-from tests.integrations.contract import Bench
+from tests.integrations.contract import WRITE_FAULTS, Bench, _named
 from tests.integrations.finance_account import CREDIT, DRAFT, POSTED, expense_posting, time_posting, time_postings
 
 
@@ -183,6 +183,37 @@ class TestPosting:
         assert [type(outcome) for outcome in outcomes] == [InDoubt, InDoubt, Receipt]
         assert set(company.connector.find([p.key for p in sent])) == {p.key for p in sent}
         assert [type(outcome) for outcome in company.push(*sent)] == [Receipt] * 3
+        assert company.held() == {posting.key: 1 for posting in sent}
+
+    @pytest.mark.case(57, 66, 67)
+    @pytest.mark.parametrize(("fault", "error", "books"), WRITE_FAULTS, ids=[_named(f) for f, *_ in WRITE_FAULTS])
+    def test_an_expense_that_meets_a_fault_is_named_and_written_once(
+        self, company: Company, fault: dict[str, Any], error: type[ConnectorError], books: bool
+    ) -> None:
+        expense = expense_posting()
+        company.connector.check()
+        company.bench.fault({"method": "POST", "path": "$batch"}, **fault)
+        [outcome] = company.push(expense)
+        assert isinstance(outcome, error)
+        company.bench.clear()
+        assert set(company.connector.find([expense.key])) == ({expense.key} if books else set())
+        assert isinstance(company.push(expense)[0], Receipt)
+        assert company.held() == {expense.key: 1}
+
+    @pytest.mark.case(56, 66)
+    def test_a_system_that_is_busy_in_the_middle_of_a_month_end_takes_everything_once(self, company: Company) -> None:
+        sent = time_postings(60)
+        company.connector.check()
+        told = {"kind": "status", "status": 429, "retry_after": "2", "times": 1, "after": 1}
+        company.bench.fault({"path": "$batch"}, **told)
+        left, rounds = list(sent), 0
+        while left:
+            outcomes = company.push(*left[:20])
+            waits = [one.retry_after for one in outcomes if isinstance(one, Unavailable)]
+            assert set(waits) <= {2}
+            left = [p for p, one in zip(left[:20], outcomes, strict=True) if not isinstance(one, Receipt)] + left[20:]
+            rounds += 1
+        assert rounds == 4
         assert company.held() == {posting.key: 1 for posting in sent}
 
     def test_a_journal_whose_making_was_not_answered_books_nothing_and_is_used_by_the_next(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -188,6 +190,31 @@ class TestPosting:
         environment.configure(rate=[6000, 300])
         assert isinstance(environment.push(posting)[0], Receipt)
         assert environment.held()[posting.key] == 1
+
+    @pytest.mark.case(56, 66)
+    def test_many_workers_at_once_stay_within_the_limit_or_wait_as_long_as_they_are_told(
+        self, environment: Environment
+    ) -> None:
+        environment.connector.check()
+        environment.configure(concurrent=2, latency=0.02)
+        told: list[float | None] = []
+
+        def work(part: list[Posting]) -> None:
+            for _ in range(40):
+                outcomes = environment.push(*part)
+                waits = [one.retry_after for one in outcomes if isinstance(one, Unavailable)]
+                assert len(waits) + sum(isinstance(one, Receipt) for one in outcomes) == len(part)
+                told.extend(waits)
+                if not waits:
+                    return
+                time.sleep(0.05)
+            raise AssertionError("it was refused all the time")
+
+        sent = time_postings(40)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, [sent[start : start + 5] for start in range(0, 40, 5)]))
+        assert set(told) == {1.0}, "some were refused, and told to come again in a second"
+        assert environment.held() == {posting.key: 1 for posting in sent}
 
     @pytest.mark.case(67)
     def test_a_token_that_ends_in_the_middle_is_had_anew(self, environment: Environment) -> None:

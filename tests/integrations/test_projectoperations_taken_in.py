@@ -67,7 +67,7 @@ def test_hours_are_accepted_at_once_and_posted_when_approval_made_actuals_of_the
     client.force_login(world.user("ana", GrantRole.ANALYST, source.entity))
     page = client.get(reverse("entry", args=[ids[0]])).content.decode()
     assert "Not booked yet" in page
-    assert "takes up to" in page
+    assert "which books within 1 h" in page
 
     act(projectoperations, "approve")
     deliver(target, *ids)

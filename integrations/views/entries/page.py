@@ -263,10 +263,10 @@ def _unbooked(entry: LedgerEntry, told: thread.EntryThread, look: AttemptLine) -
     seen = f"last looked at {figures.age(look.attempt.started_at)} ago"
     late = next((hold for hold in told.holds if hold.rule == NOT_BOOKED and hold.closed_at is None), None)
     if late is not None:
-        return Lamp("Not booked", "broken", f"{look.detail}; {seen}")
+        return Lamp("Not booked", "broken", f"{look.detail.rstrip('.') or 'its time is over'}; {seen}")
     can = standing.capabilities(entry.target)
-    within = f", which takes up to {figures.span_of(can.books_within)}" if can is not None and can.books_within else ""
-    return Lamp("Not booked yet", "", f"{entry.target} took it{within}; {seen}")
+    within = f", which books within {figures.span_of(can.books_within)}" if can is not None and can.books_within else ""
+    return Lamp("Not booked yet", "", f"taken by {entry.target}{within}; {seen}")
 
 
 def _today(entry: LedgerEntry, told: thread.EntryThread) -> Lamp:
