@@ -9,13 +9,13 @@ records; `map` translates them later and is pure, so a mapping bug is mended by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from integrations.errors import ConnectorError
+from integrations.errors import ConnectorError, Rejected
 from portal.records import (
     BillDraft,
     CanonicalRecord,
@@ -317,6 +317,32 @@ class Biller(Protocol):
 Receiver = Target | Recipient | Biller  # whatever the outbox speaks to
 Said = Posting | Publication | BillDraft  # what it says
 Found = StatementLine | Held | HeldDraft  # what is held of it
+
+
+def one_outcome_each(
+    postings: Sequence[Posting],
+    objection: Callable[[Posting], Rejected | None],
+    write: Callable[[Sequence[Posting]], Mapping[str, Receipt | ConnectorError]],
+    held: Callable[[Sequence[str]], Mapping[str, StatementLine]] | None = None,
+) -> list[Receipt | ConnectorError]:
+    """What became of some postings, in their order: the way of every target that writes many at once.
+
+    What the vendor could not be told is refused unsent. Where the vendor would book a key twice, `held` is asked first: what
+    stands there is receipted and not sent. The rest is written; `write` answers by key.
+    """
+    outcomes: dict[str, Receipt | ConnectorError] = {}
+    for posting in postings:
+        refused = objection(posting)
+        if refused is not None:
+            outcomes[posting.key] = refused
+    left = [posting for posting in postings if posting.key not in outcomes]
+    if left and held is not None:
+        found = held([posting.key for posting in left])
+        outcomes |= {key: Receipt(key=key, number=line.number, raw=line.raw) for key, line in found.items()}
+        left = [posting for posting in left if posting.key not in found]
+    if left:
+        outcomes |= write(left)
+    return [outcomes[posting.key] for posting in postings]
 
 
 class ConnectorType(Protocol):

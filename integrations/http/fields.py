@@ -6,12 +6,13 @@ The rule here: an empty field is none, and nothing is guessed from the shape of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 from integrations.errors import Malformed
 from integrations.protocol import SourceRecord
+from portal.records import NOTHING, MasterKind, MasterRecord, Reference
 
 Row = Mapping[str, Any]
 Translate = TypeVar("Translate", bound=Callable[..., Any])
@@ -79,3 +80,31 @@ def needed_number(row: Row, name: str) -> Decimal:
     if found is None:
         raise Malformed(f"{name} is missing.")
     return found
+
+
+def moment(row: Row, name: str) -> datetime:
+    """A field as a moment in UTC, which is where one without an offset stands. Raises Malformed."""
+    written = text(row, name)
+    try:
+        parsed = datetime.fromisoformat(written)
+    except ValueError:
+        raise Malformed(f"{name} is “{written}”, not a moment.") from None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def master(
+    record: SourceRecord, kind: MasterKind, *, code: str = "", name: str = "", parent: Reference = NOTHING,
+    is_active: bool = True, deleted: bool = False, **attributes: Any,
+) -> MasterRecord:  # fmt: skip
+    """A master record under its vendor's key, with what the vendor states of it; a code or a name that is missing is the key."""
+    return MasterRecord(
+        external_id=record.external_id,
+        revision=record.revision,
+        kind=kind,
+        code=code or record.external_id,
+        name=name or code or record.external_id,
+        parent=parent,
+        is_active=is_active,
+        deleted=deleted,
+        attributes={key: value for key, value in attributes.items() if value not in (None, "")},
+    )

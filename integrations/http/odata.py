@@ -12,8 +12,9 @@ from integrations.errors import ConnectorError, Rejected, Unavailable
 from integrations.http.client import Http
 from integrations.http.fields import Row, day, number, text
 from integrations.http.outcomes import Response
+from integrations.http.refusals import Said
 
-__all__ = ["Row", "any_of", "day", "number", "of_a_look", "pages", "quoted", "rows", "text"]
+__all__ = ["Row", "any_of", "day", "number", "of_a_look", "pages", "quoted", "rows", "said", "text"]
 
 
 def pages(
@@ -64,3 +65,12 @@ def of_a_look(error: ConnectorError, vendor: str) -> ConnectorError:
     if isinstance(error, Rejected):
         return Unavailable(f"{vendor} refused our look: {error.detail}", status=error.status)
     return error
+
+
+def said(body: Any) -> Said:
+    """The words of an error body, as Microsoft's products put them; empty when it is none of theirs."""
+    error = body.get("error") if isinstance(body, Mapping) else None
+    if not isinstance(error, Mapping):
+        return Said()
+    code, message = str(error.get("code") or ""), str(error.get("message") or "")
+    return Said(code, message, f"{code} {message}")

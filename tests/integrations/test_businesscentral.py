@@ -496,6 +496,7 @@ class TestConnection:
         with pytest.raises(Unauthorised, match=rf"no company elsewhere.*CRONUS DE \({COMPANY}\)"):
             company.connector.check()
 
+    @pytest.mark.case(132)
     def test_a_journal_or_a_page_that_is_missing_is_told(self, company: Company) -> None:
         company.having(journal="NOWHERE")
         with pytest.raises(Rejected, match="no project journal NOWHERE"):

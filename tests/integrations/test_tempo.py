@@ -119,6 +119,7 @@ def test_a_deletion_is_named_by_the_paper_trail_and_asked_for_by_name(site: Site
     assert list(site.connector.present("time_entries", MONDAY, MONDAY)) == ["2"]
 
 
+@pytest.mark.case(132)
 def test_without_the_permission_the_sentence_says_what_to_do_and_a_setting_does_without(site: Site) -> None:
     site.configure(paper_trail=False)
     site.seed(worklog(1))

@@ -19,7 +19,7 @@ from integrations.connectors.businesscentral.journal import Journal
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised
 from integrations.http import Http, Rate, entra, plain
-from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
+from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord, one_outcome_each
 from portal.records import BillDraft, CanonicalRecord, HeldDraft, Posting, Receipt, StatementLine
 
 _RESOURCE = re.compile(r"companies\((?P<company>[0-9a-f-]+)\)/(?P<set>\w+)(?:\((?P<id>[0-9a-f-]+)\))?", re.IGNORECASE)
@@ -151,20 +151,9 @@ class BusinessCentralConnector:
 
     def push(self, postings: Sequence[Posting]) -> Sequence[Receipt | ConnectorError]:
         """Book postings in one journal, after a look into the ledger: what stands there already is not sent."""
-        outcomes: dict[str, Receipt | ConnectorError] = {}
-        sendable: list[Posting] = []
-        for posting in postings:
-            refused = bodies.objection(posting, self.account)
-            if refused is not None:
-                outcomes[posting.key] = refused
-            else:
-                sendable.append(posting)
-        if sendable:
-            held = self._journal.held([posting.key for posting in sendable])
-            outcomes |= {key: Receipt(key=key, number=line.number, raw=line.raw) for key, line in held.items()}
-            missing = [posting for posting in sendable if posting.key not in held]
-            outcomes |= self._journal.book(missing) if missing else {}
-        return [outcomes[posting.key] for posting in postings]
+        return one_outcome_each(
+            postings, lambda posting: bodies.objection(posting, self.account), self._journal.book, self._journal.held
+        )
 
     def find(self, keys: Sequence[str]) -> Mapping[str, StatementLine]:
         """What the project ledger holds under our keys. A line that still stands in the journal is not booked."""

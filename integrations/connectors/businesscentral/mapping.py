@@ -44,20 +44,6 @@ def records(record: SourceRecord, account: Account) -> Iterable[CanonicalRecord]
     return [translate(record, row, account)]
 
 
-def _made(
-    record: SourceRecord, kind: MasterKind, *, name: str, is_active: bool = True, **attributes: Any
-) -> MasterRecord:
-    return MasterRecord(
-        external_id=record.external_id,
-        revision=record.revision,
-        kind=kind,
-        code=record.external_id,
-        name=name or record.external_id,
-        is_active=is_active,
-        attributes={key: value for key, value in attributes.items() if value not in (None, "")},
-    )
-
-
 def _period(record: SourceRecord, payload: Row, _: Account) -> MasterRecord:
     """A period. Its end is the next one's start; the last of a calendar ends its month."""
     row = _inner(payload)
@@ -65,27 +51,20 @@ def _period(record: SourceRecord, payload: Row, _: Account) -> MasterRecord:
     if starts_on is None:
         raise Malformed(f"Period {record.external_id}: startingDate is missing.")
     following = _day(payload, "next") or (starts_on.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return MasterRecord(
-        external_id=record.external_id,
-        revision=record.revision,
-        kind=MasterKind.PERIOD,
-        code=f"{starts_on:%Y-%m}",
-        name=text(row, "name") or f"{starts_on:%Y-%m}",
-        attributes={
-            "starts_on": starts_on,
-            "ends_on": following - timedelta(days=1),
-            "closed": flag(row, "closed"),
-        },
-    )
+    month = f"{starts_on:%Y-%m}"
+    return fields.master(
+        record, MasterKind.PERIOD, code=month, name=text(row, "name") or month, starts_on=starts_on,
+        ends_on=following - timedelta(days=1), closed=flag(row, "closed"),
+    )  # fmt: skip
 
 
 def _cost_centre(record: SourceRecord, payload: Row, _: Account) -> MasterRecord:
-    return _made(record, MasterKind.COST_CENTRE, name=text(_inner(payload), "displayName"))
+    return fields.master(record, MasterKind.COST_CENTRE, name=text(_inner(payload), "displayName"))
 
 
 def _customer(record: SourceRecord, row: Row, account: Account) -> MasterRecord:
     """A customer. One that is blocked for everything may no longer be sold to."""
-    return _made(
+    return fields.master(
         record,
         MasterKind.CUSTOMER,
         name=text(row, "displayName"),
@@ -96,24 +75,19 @@ def _customer(record: SourceRecord, row: Row, account: Account) -> MasterRecord:
 
 
 def _project(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
-    return _made(record, MasterKind.PROJECT, name=text(row, "displayName"))
+    return fields.master(record, MasterKind.PROJECT, name=text(row, "displayName"))
 
 
 def _task(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
     """A task of the custom page; headings and totals of the task list are none."""
-    return MasterRecord(
-        external_id=record.external_id,
-        revision=record.revision,
-        kind=MasterKind.TASK,
-        code=text(row, "number"),
-        name=text(row, "description") or text(row, "number"),
-        is_active=text(row, "type") in ("", "Posting"),
-        attributes={"project": text(row, "projectNumber")},
-    )
+    return fields.master(
+        record, MasterKind.TASK, code=text(row, "number"), name=text(row, "description"),
+        is_active=text(row, "type") in ("", "Posting"), project=text(row, "projectNumber"),
+    )  # fmt: skip
 
 
 def _resource(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
-    return _made(
+    return fields.master(
         record,
         MasterKind.RESOURCE,
         name=text(row, "displayName"),

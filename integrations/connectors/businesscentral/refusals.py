@@ -5,13 +5,14 @@ Microsoft: Business Central web service error codes. A 409 is not always a stale
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from integrations.errors import ConnectorError, InDoubt, Rejected, Unauthorised, Unavailable
-from integrations.http.refusals import Pattern, Said, narrowed, own_patterns, patterns
+from integrations.http.odata import said
+from integrations.http.refusals import Pattern, narrowed, own_patterns, patterns
 
-__all__ = ["Pattern", "member", "narrow", "own_patterns", "read"]
+__all__ = ["Pattern", "member", "narrow", "own_patterns"]
 
 # Read from the top; the text matched is "code message".
 PATTERNS = patterns(
@@ -44,24 +45,14 @@ PATTERNS = patterns(
 )
 
 
-def read(body: Any) -> Said:
-    """The words of an error body; empty when it is none of Business Central's."""
-    error = body.get("error") if isinstance(body, Mapping) else None
-    if not isinstance(error, Mapping):
-        return Said()
-    code, message = str(error.get("code") or ""), str(error.get("message") or "")
-    return Said(code, message, f"{code} {message}")
-
-
 def narrow(error: ConnectorError, own: Sequence[Pattern] = (), *, writes: bool = True) -> ConnectorError:
     """The same error, named by what Business Central said."""
-    return narrowed(error, read(error.body), (*own, *PATTERNS), writes=writes)
+    return narrowed(error, said(error.body), (*own, *PATTERNS), writes=writes)
 
 
 def member(status: int, body: Any, own: Sequence[Pattern]) -> ConnectorError:
     """The error that one member of a batch means. A batch that failed was rolled back, so nothing of it is in doubt."""
-    said = read(body)
-    detail = said.detail or f"Business Central answered {status} to one line."
+    detail = said(body).detail or f"Business Central answered {status} to one line."
     error: ConnectorError
     if status in (401, 403):
         error = Unauthorised(detail, status=status)

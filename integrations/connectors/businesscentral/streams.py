@@ -18,7 +18,7 @@ from integrations.connectors.businesscentral import assumptions, odata
 from integrations.connectors.businesscentral.odata import Row
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import Malformed, Rejected
-from integrations.http import Http, plain
+from integrations.http import Http, fields, plain
 from integrations.protocol import Account, Page, SourceRecord
 
 ROOT = "/api/v2.0"
@@ -231,12 +231,7 @@ def _key(stream: Stream, row: Row) -> str:
 
 
 def _stamp(row: Row) -> str:
-    written = str(row.get(CHANGED) or "")
-    try:
-        parsed = datetime.fromisoformat(written)
-    except ValueError:
-        raise Malformed(f"{CHANGED} is “{written}”, not a moment.") from None
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC).strftime(STAMP)
+    return fields.moment(row, CHANGED).strftime(STAMP)
 
 
 def _rewound(stamp: str) -> str:

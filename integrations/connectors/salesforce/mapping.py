@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from typing import Any
 
 from integrations.connectors.salesforce import soql
 from integrations.connectors.salesforce.settings import SETTINGS
@@ -26,19 +25,13 @@ def records(record: SourceRecord, account: Account) -> Iterable[MasterRecord]:
 def _customer(record: SourceRecord, row: Row, account: Account) -> list[MasterRecord]:
     survivor = text(row, "MasterRecordId")
     gone = flag(row, "IsDeleted")
+    code = text(row, str(account.settings.get("account_number") or "Id"))
     return [
-        MasterRecord(
-            external_id=record.external_id,
-            revision=record.revision,
-            kind=MasterKind.CUSTOMER,
-            code=text(row, str(account.settings.get("account_number") or "Id")) or record.external_id,
-            name=text(row, "Name") or record.external_id,
-            parent=_parent(row),
-            is_active=not gone,
-            deleted=gone and not survivor,
-            attributes=_stated(currency=_currency(row, account), merged_into=survivor),
+        fields.master(
+            record, MasterKind.CUSTOMER, code=code, name=text(row, "Name") or record.external_id, parent=_parent(row),
+            is_active=not gone, deleted=gone and not survivor, currency=_currency(row, account), merged_into=survivor,
         )
-    ]
+    ]  # fmt: skip
 
 
 def _project(record: SourceRecord, row: Row, account: Account) -> list[MasterRecord]:
@@ -55,37 +48,21 @@ def _project(record: SourceRecord, row: Row, account: Account) -> list[MasterRec
 
     gone = flag(row, "IsDeleted")
     return [
-        MasterRecord(
-            external_id=record.external_id,
-            revision=record.revision,
-            kind=MasterKind.PROJECT,
-            code=of("code") or record.external_id,
-            name=of("name") or record.external_id,
-            is_active=not gone,
-            deleted=gone,
-            attributes=_stated(
-                customer=of("customer"),
-                manager=of("manager"),
-                status=_status(of("status"), account),
-                starts_on=on("starts_on"),
-                ends_on=on("ends_on"),
-            ),
+        fields.master(
+            record, MasterKind.PROJECT, code=of("code"), name=of("name") or record.external_id, is_active=not gone, deleted=gone,
+            customer=of("customer"), manager=of("manager"), status=_status(of("status"), account), starts_on=on("starts_on"),
+            ends_on=on("ends_on"),
         )
-    ]
+    ]  # fmt: skip
 
 
 def _resource(record: SourceRecord, row: Row, _: Account) -> list[MasterRecord]:
     return [
-        MasterRecord(
-            external_id=record.external_id,
-            revision=record.revision,
-            kind=MasterKind.RESOURCE,
-            code=text(row, "EmployeeNumber") or text(row, "Username") or record.external_id,
-            name=text(row, "Name") or record.external_id,
-            is_active=flag(row, "IsActive"),
-            attributes=_stated(email=text(row, "Email")),
+        fields.master(
+            record, MasterKind.RESOURCE, code=text(row, "EmployeeNumber", "Username"),
+            name=text(row, "Name") or record.external_id, is_active=flag(row, "IsActive"), email=text(row, "Email"),
         )
-    ]
+    ]  # fmt: skip
 
 
 def _status(written: str, account: Account) -> str:
@@ -101,10 +78,6 @@ def _currency(row: Row, account: Account) -> str:
 def _parent(row: Row) -> Reference:
     key = text(row, "ParentId")
     return Reference(key=key) if key else NOTHING
-
-
-def _stated(**attributes: Any) -> dict[str, Any]:
-    return {name: value for name, value in attributes.items() if value not in (None, "")}
 
 
 _STREAMS: Mapping[str, Callable[[SourceRecord, Row, Account], list[MasterRecord]]] = {
