@@ -20,7 +20,7 @@ from portal import digests
 from portal.health import heard_from, is_silent
 from portal.models import Connection, User
 from portal.screens import exporting
-from reconciliation import changes, operations, publishing, suggestions, triage, validation
+from reconciliation import changes, invoicing, operations, publishing, suggestions, triage, validation
 from reconciliation.rates import booking
 
 SECONDS = 60.0  # after which a stage lets others have their turn
@@ -28,6 +28,7 @@ SECONDS_A_TURN = 15.0  # of a bulk fix; a worker that is told to end is gone wit
 BARREN = 2
 ESCALATES_EVERY = 300  # seconds
 PUBLISHES_EVERY = 3600  # seconds
+PROPOSES_EVERY = 3600
 
 
 class Stage(IntEnum):
@@ -141,6 +142,12 @@ def publish_what_its_day_brought() -> None:
     if is_silent("publishing", PUBLISHES_EVERY):
         heard_from("publishing", entries=len(publishing.owe_everything()))
         _wake_targets()
+
+
+def propose_invoices() -> None:
+    """Now and then: the invoices of customers whose run is due are proposed, each project in a transaction of its own."""
+    if is_silent("invoicing", PROPOSES_EVERY):
+        heard_from("invoicing", proposals=len(invoicing.run_due()))
 
 
 def operation(operation_id: int) -> None:

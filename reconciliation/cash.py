@@ -26,62 +26,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 
 from django.utils import timezone
 
 from portal import figures
 from portal.models import InvoiceSchedule
+from reconciliation.schedules import UNKNOWN_DAYS, Terms
 from reconciliation.sql import cash as sql
 
-UNKNOWN_DAYS = 30  # counted between two runs of a schedule that nobody told
 BATCH = 5_000
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """When a customer is invoiced and how long it may take to pay, as the contract or the customer says."""
-
-    schedule: str = ""
-    day: int | None = None
-    terms_days: int | None = None
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the calendar says when the next invoice goes out."""
-        return self.schedule in (InvoiceSchedule.MONTHLY, InvoiceSchedule.WEEKLY)
-
-    @property
-    def is_invoiced(self) -> bool:
-        """Whether an invoice goes out at all."""
-        return self.schedule != InvoiceSchedule.NONE
-
-    def runs(self, today: date) -> tuple[date, date] | None:
-        """The next invoice run from today on and the one after it; None where the calendar does not say."""
-        if self.schedule == InvoiceSchedule.WEEKLY and self.day:
-            first = today + timedelta(days=(self.day - today.isoweekday()) % 7)
-            return first, first + timedelta(days=7)
-        if self.schedule == InvoiceSchedule.MONTHLY and self.day:
-            first = _in_month(today, self.day)
-            if first < today:
-                first = _in_month(_next_month(today), self.day)
-            return first, _in_month(_next_month(first), self.day)
-        return None
-
-    def delay(self, today: date) -> int:
-        """The days by which money comes later when its hours miss the next run."""
-        if not self.is_invoiced:
-            return 0
-        runs = self.runs(today)
-        return ((runs[1] - runs[0]).days if runs else UNKNOWN_DAYS) + (self.terms_days or 0)
-
-
-def agreed(contract: Terms, customer: Terms) -> Terms:
-    """What holds: the contract's schedule with its day, else the customer's; the terms likewise, by themselves."""
-    told = contract if contract.schedule else customer
-    terms = contract.terms_days if contract.terms_days is not None else customer.terms_days
-    return Terms(told.schedule, told.day, terms)
 
 
 def weigh(case_ids: Sequence[int], today: date | None = None) -> None:
@@ -148,13 +103,3 @@ def _gaps(today: date) -> list[int]:
         runs = Terms(InvoiceSchedule.MONTHLY, day).runs(today)
         gaps.append((runs[1] - runs[0]).days if runs else 0)
     return gaps
-
-
-def _in_month(of: date, day: int) -> date:
-    """A day of a month; the last one where the month is shorter."""
-    last = _next_month(of) - timedelta(days=1)
-    return last.replace(day=min(day, last.day))
-
-
-def _next_month(of: date) -> date:
-    return (of.replace(day=1) + timedelta(days=32)).replace(day=1)

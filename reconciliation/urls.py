@@ -43,6 +43,8 @@ from reconciliation.views import (
 )
 from reconciliation.views.bills import lists as bill_lists
 from reconciliation.views.bills import pages as bill_pages
+from reconciliation.views.invoicing import lists as invoice_lists
+from reconciliation.views.invoicing import pages as invoice_pages
 
 
 def open_causes(user: Any) -> Badge | None:
@@ -55,6 +57,13 @@ NAVIGATION = (
     NavItem(label="Exceptions", url_name="exceptions", position=10, key="e", badge=open_causes),
     NavItem(label="Billing readiness", url_name="readiness", position=25, key="b"),
     NavItem(label="Reconciliation", url_name="reconciliation", position=20, key="r"),
+    NavItem(
+        label="Invoice proposals",
+        url_name="invoice_proposals",
+        group="Billing",
+        position=10,
+        badge=invoice_lists.to_decide,
+    ),
     NavItem(label="Bills", url_name="bills", group="Billing", position=20),
     NavItem(label="Payments", url_name="payments", group="Billing", position=30),
     NavItem(label="Approvals", url_name="approvals", position=15, key="a", badge=approvals.to_approve),
@@ -143,6 +152,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("imports/<int:pk>/file/", imports.ImportFile.as_view(), name="import_file"),
     path("rejected/", rejected.RejectedList.as_view(), name="rejected_values"),
     path("rejected/<int:pk>/", rejected.RejectedPage.as_view(), name="rejected_value"),
+    path("invoicing/", invoice_lists.ProposalList.as_view(), name="invoice_proposals"),
+    path("invoicing/<int:pk>/", invoice_pages.ProposalPage.as_view(), name="invoice_proposal"),
+    path("invoicing/<int:pk>/breakdown/", invoice_lists.PartList.as_view(), name="invoice_parts"),
+    path("invoicing/<int:pk>/lines/<int:line>/", invoice_pages.LinePage.as_view(), name="invoice_proposal_line"),
     path("bills/", bill_lists.BillList.as_view(), name="bills"),
     path("bills/<int:pk>/", bill_pages.BillPage.as_view(), name="bill"),
     path("bills/<int:pk>/lines/<int:line>/", bill_pages.BillLinePage.as_view(), name="bill_line"),

@@ -111,8 +111,8 @@ def _check_settings(load: Load, row: Row, kind: ConnectorType, given: Mapping[st
             _check_setting(load, row, setting, value)
         elif name in _TOLD:
             continue  # checked with the roles
-        elif name in _TIMEOUTS:
-            _check_seconds(load, row, name, value)
+        elif name in _NUMBERS:
+            _NUMBERS[name](load, row, name, value)
         elif name == "owns":
             for sentence in field_owners.problems(value):
                 load.problem(row, "settings.owns", "", f"will not do: {sentence}")
@@ -146,6 +146,14 @@ def _check_seconds(load: Load, row: Row, name: str, value: Any) -> None:
         fits = False
     if not fits:
         load.problem(row, f"settings.{name}", shown(value), "is not a number of seconds up to 3600.")
+
+
+def _check_count(load: Load, row: Row, name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        load.problem(row, f"settings.{name}", shown(value), "is not a whole number of 1 or more.")
+
+
+_NUMBERS = {**dict.fromkeys(_TIMEOUTS, _check_seconds), "lines_on_a_bill": _check_count}
 
 
 def _check_credentials(load: Load, row: Row, kind: ConnectorType, given: Mapping[str, Any]) -> None:

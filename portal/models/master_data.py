@@ -214,6 +214,9 @@ class Contract(Invoiced):
     rate_tolerance = models.DecimalField(
         max_digits=18, decimal_places=4, default=0
     )  # per hour, in the contract's currency
+    shares = models.JSONField(
+        default=dict, blank=True, db_default=models.Value({}, models.JSONField())
+    )  # who pays how much, in per cent, where several customers do: {"ACME": "60", "BETA": "40"}
     starts_on = models.DateField(null=True, blank=True)
     ends_on = models.DateField(null=True, blank=True)
 

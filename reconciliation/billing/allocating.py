@@ -11,6 +11,8 @@ from decimal import Decimal
 from uuid import UUID
 
 from portal import figures
+from reconciliation.billing import handed
+from reconciliation.billing.handed import HandedOver
 from reconciliation.billing.planning import ZERO, Held, Part, Plan, Problem
 from reconciliation.sql import billing as sql
 
@@ -35,6 +37,12 @@ def named(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]) ->
     return sql.entries(sorted({bill.connection_id for bill in bills}), keys, numbers)
 
 
+def handed_over(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]) -> HandedOver:
+    """What the lines of bills stand for that bear keys of handed-over lines, or codes of milestones."""
+    wanted = [line for bill in bills for line in lines.get(bill.agreed_id, ())]
+    return handed.load(bills, lines, {line.posting_key.lower() for line in wanted if is_key(line.posting_key)})
+
+
 def is_key(text: str) -> bool:
     """Whether a text has the form of our keys."""
     try:
@@ -56,7 +64,7 @@ def names_something(line: sql.Line) -> bool:
     return bool(line.posting_key or line.posting_number)
 
 
-def invoice(plan: Plan, bill: sql.Bill, lines: Sequence[sql.Line], entries: Entries) -> None:
+def invoice(plan: Plan, bill: sql.Bill, lines: Sequence[sql.Line], entries: Entries, over: HandedOver) -> None:
     """Bring what stands billed in line with the lines we go by: leave what is equal, release what is gone, bill what is new."""
     standing: dict[str, list[Held]] = defaultdict(list)
     for held in plan.of_bill(bill.id):
@@ -67,14 +75,8 @@ def invoice(plan: Plan, bill: sql.Bill, lines: Sequence[sql.Line], entries: Entr
     for line in lines:
         held_here = standing.get(line.key, [])
         entry = entry_of(bill, line, entries)
-        if entry is None and held_here:
-            continue  # several entries on one line, or one that a person allocated: the line itself names none
         if entry is None:
-            if names_something(line) and line.net:
-                said = line.posting_number or line.posting_key
-                plan.problems.append(
-                    Problem(bill.id, UNKNOWN, f"Line {line.position} bills {said}, which is no posting of ours.", line)
-                )
+            _without_entry(plan, bill, line, held_here, over)
             continue
         quantity = _quantity(line, entry)
         latest = max(held_here, key=lambda held: held.id, default=None)
@@ -90,9 +92,20 @@ def invoice(plan: Plan, bill: sql.Bill, lines: Sequence[sql.Line], entries: Entr
             continue  # what was credited since then stays credited
         refused = _objection(plan, bill, line, entry, quantity)
         if refused is None:
-            plan.bill(bill, line, entry, quantity)
+            plan.bill(bill, line, entry.id, None, Part(quantity, line.net))
         else:
             plan.problems.append(refused)
+
+
+def _without_entry(plan: Plan, bill: sql.Bill, line: sql.Line, held: Sequence[Held], over: HandedOver) -> None:
+    """A line that names no entry: one that was handed over, a milestone, what a person allocated, or nothing known here."""
+    if handed.bill_line(plan, bill, line, held, over) or held:
+        return  # several entries on one line, or one that a person allocated: the line itself names none
+    if names_something(line) and line.net:
+        said = line.posting_number or line.posting_key
+        plan.problems.append(
+            Problem(bill.id, UNKNOWN, f"Line {line.position} bills {said}, which is no posting of ours.", line)
+        )
 
 
 def _quantity(line: sql.Line, entry: sql.Entry) -> Decimal:
@@ -131,8 +144,13 @@ def _objection(plan: Plan, bill: sql.Bill, line: sql.Line, entry: sql.Entry, qua
     return None
 
 
-def credit(
-    plan: Plan, bill: sql.Bill, lines: Sequence[sql.Line], entries: Entries, standing: Sequence[sql.Standing]
+def credit(  # noqa: PLR0917 -- what a note is judged by
+    plan: Plan,
+    bill: sql.Bill,
+    lines: Sequence[sql.Line],
+    entries: Entries,
+    standing: Sequence[sql.Standing],
+    over: HandedOver,
 ) -> None:
     """Take back what a credit note's lines name; what names nothing is taken back only where it credits the whole bill."""
     done: dict[str, list[sql.Standing]] = defaultdict(list)
@@ -143,6 +161,9 @@ def credit(
         if not names_something(line) or not (line.net or line.quantity) or done[line.key]:
             continue
         entry = entry_of(bill, line, entries)
+        if entry is None and (whole := handed.credit_line(plan, bill, line, over)) is not None:
+            silent += [] if whole else [line]
+            continue
         if entry is None:
             said = line.posting_number or line.posting_key
             plan.problems.append(

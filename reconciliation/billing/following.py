@@ -15,7 +15,7 @@ from django.db import transaction
 from portal import billing_intake
 from portal.models import LegalEntity
 from reconciliation import policies
-from reconciliation.billing import allocating, findings, telling
+from reconciliation.billing import allocating, findings, handed, telling
 from reconciliation.billing.planning import Plan, Problem, started
 from reconciliation.models import BillingDecision
 from reconciliation.sql import billing as sql
@@ -98,8 +98,11 @@ def _agree(bills: Sequence[sql.Bill], changed: Mapping[int, Sequence[str]]) -> l
 
 
 def _allocate(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]], actor: str) -> Plan:
-    entries = allocating.named([bill for bill in bills if bill.status not in DEAD], lines)
-    plan = started(actor, [bill.id for bill in bills if not bill.is_credit], entries.values())
+    alive = [bill for bill in bills if bill.status not in DEAD]
+    over = allocating.handed_over(alive, lines)
+    entries = allocating.named(alive, lines)
+    known = {entry.id: entry for entry in (*entries.values(), *over.entries.values())}
+    plan = started(actor, [bill.id for bill in bills if not bill.is_credit], known.values(), over.milestones.values())
     credited: dict[int, list[sql.Standing]] = defaultdict(list)
     for row in sql.credited([bill.id for bill in bills if bill.is_credit]):
         credited[row.bill_id].append(row)
@@ -107,24 +110,24 @@ def _allocate(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]
         if is_dead(bill) and not bill.is_credit and bill.cash <= 0:
             for held in plan.of_bill(bill.id):
                 plan.release(bill, held, f"{bill.name} was {bill.status}")
-    live = [bill for bill in bills if bill.status not in DEAD]
-    invoices = [bill for bill in live if not bill.is_credit]
+    invoices = [bill for bill in alive if not bill.is_credit]
     for bill in invoices:
-        allocating.invoice(plan, bill, lines.get(bill.agreed_id, ()), entries)
-    for bill in live:
+        allocating.invoice(plan, bill, lines.get(bill.agreed_id, ()), entries, over)
+    for bill in alive:
         if bill.is_credit and bill.status != "draft":
-            allocating.credit(plan, bill, lines.get(bill.agreed_id, ()), entries, credited[bill.id])
+            allocating.credit(plan, bill, lines.get(bill.agreed_id, ()), entries, credited[bill.id], over)
     again = {p.bill_id for p in plan.problems if p.rule == allocating.TWICE}
     plan.problems = [p for p in plan.problems if p.bill_id not in again or p.rule != allocating.TWICE]
     for bill in invoices:  # a credit of this very batch may have opened the hours that the re-bill needs
         if bill.id in again:
-            known = [p for p in plan.problems if p.bill_id != bill.id]
-            plan.problems = known
-            allocating.invoice(plan, bill, lines.get(bill.agreed_id, ()), entries)
+            others = [p for p in plan.problems if p.bill_id != bill.id]
+            plan.problems = others
+            allocating.invoice(plan, bill, lines.get(bill.agreed_id, ()), entries, over)
     for bill in bills:
         if is_dead(bill) and bill.is_credit:
             _undo_credit(plan, bill, credited[bill.id])
     plan.write()
+    handed.keep(over, plan, invoices, lines)
     return plan
 
 

@@ -58,6 +58,7 @@ class Plan:
     actor: str
     held: list[Held] = field(default_factory=list)
     open: dict[int, Decimal] = field(default_factory=dict)  # entry → what is left to bill
+    open_milestones: dict[int, Decimal] = field(default_factory=dict)
     rows: list[list[Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     _ids: list[int] = field(default_factory=list)
@@ -70,28 +71,19 @@ class Plan:
         """What stands billed on an invoice."""
         return [held for held in self.of_bill(bill_id) if held.quantity or held.amount]
 
-    def bill(self, bill: sql.Bill, line: sql.Line, entry: sql.Entry, quantity: Decimal) -> None:
-        """Bill part of an entry on a line."""
+    def bill(self, bill: sql.Bill, line: sql.Line, entry_id: int | None, milestone_id: int | None, part: Part) -> None:
+        """Bill part of an entry, or of a milestone, on a line."""
         number = self._id()
-        self.rows.append(
-            self._row(number, bill, entry.id, None, line.id, None, quantity, line.net, f"line {line.position}")
-        )
-        self.held.append(
-            Held(
-                number,
-                bill.id,
-                line.id,
-                line.key,
-                entry.id,
-                None,
-                quantity,
-                line.net,
-                bill.currency,
-                quantity,
-                line.net,
-            )
-        )
-        self.open[entry.id] -= quantity
+        self.rows.append(self._row(number, bill, entry_id, milestone_id, line.id, None, *part, f"line {line.position}"))
+        self.held.append(Held(number, bill.id, line.id, line.key, entry_id, milestone_id, *part, bill.currency, *part))
+        self._move(entry_id, milestone_id, -part.quantity)
+
+    def _move(self, entry_id: int | None, milestone_id: int | None, quantity: Decimal) -> None:
+        """What is left to bill of something is so much more, or less."""
+        if entry_id is not None:
+            self.open[entry_id] = self.open.get(entry_id, ZERO) + quantity
+        elif milestone_id is not None and milestone_id in self.open_milestones:
+            self.open_milestones[milestone_id] += quantity
 
     def release(self, bill: sql.Bill, held: Held, reason: str) -> None:
         """Take back all that is left of what stands billed; the hours are open again."""
@@ -120,8 +112,7 @@ class Plan:
             self._row(self._id(), bill, credited.entry_id, credited.milestone_id, credited.line_id, credited.id,
                       -credited.quantity, -credited.amount, f"{bill.name} was {bill.status}")
         )  # fmt: skip
-        if credited.entry_id is not None:
-            self.open[credited.entry_id] = self.open.get(credited.entry_id, ZERO) + credited.quantity
+        self._move(credited.entry_id, credited.milestone_id, credited.quantity)
 
     def write(self) -> None:
         """Write every row at once."""
@@ -143,8 +134,7 @@ class Plan:
         )
         held.quantity -= part.quantity
         held.amount -= part.amount
-        if held.entry_id is not None:
-            self.open[held.entry_id] = self.open.get(held.entry_id, ZERO) + part.quantity
+        self._move(held.entry_id, held.milestone_id, part.quantity)
 
     def _id(self) -> int:
         if not self._ids:
@@ -161,10 +151,16 @@ class Plan:
         ]  # fmt: skip
 
 
-def started(actor: str, bill_ids: Iterable[int], entries: Iterable[sql.Entry]) -> Plan:
-    """A plan that knows what stands on these bills and of these entries, and what of the entries is open."""
+def started(
+    actor: str, bill_ids: Iterable[int], entries: Iterable[sql.Entry], milestones: Iterable[sql.Milestone] = ()
+) -> Plan:
+    """A plan that knows what stands on these bills and of these entries, and what of entries and milestones is open."""
     known = list(entries)
-    plan = Plan(actor, open={entry.id: entry.open for entry in known})
+    plan = Plan(
+        actor,
+        open={entry.id: entry.open for entry in known},
+        open_milestones={one.id: one.delivered - one.billed for one in milestones},
+    )
     rows = {row.id: row for row in (*sql.billed(list(bill_ids)), *sql.billed_of([entry.id for entry in known]))}
     plan.held = [Held(*row) for _, row in sorted(rows.items())]
     return plan

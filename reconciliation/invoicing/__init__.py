@@ -4,6 +4,46 @@ The rule here: nothing is sent to a customer from here. A proposal is released b
 finance, never by one person; its draft goes through the ledger and the outbox, and its figures are read back.
 """
 
+from reconciliation.invoicing.deciding import (
+    APPROVERS,
+    RELEASERS,
+    approve,
+    hand_over_again,
+    hold,
+    release,
+    send_again,
+    send_back,
+    unhold,
+    withdraw,
+    word,
+)
+from reconciliation.invoicing.limits import Blocker, biller_of, blockers, tax_variance
+from reconciliation.invoicing.preparing import PREPARERS, NotProposable, prepare, run_due
 from reconciliation.invoicing.standing import compared, recheck, refused, stands, taken
 
-__all__ = ["compared", "recheck", "refused", "stands", "taken"]
+__all__ = [
+    "APPROVERS",
+    "PREPARERS",
+    "RELEASERS",
+    "Blocker",
+    "NotProposable",
+    "approve",
+    "biller_of",
+    "blockers",
+    "compared",
+    "hand_over_again",
+    "hold",
+    "prepare",
+    "recheck",
+    "refused",
+    "release",
+    "run_due",
+    "send_again",
+    "send_back",
+    "stands",
+    "taken",
+    "tax_variance",
+    "unhold",
+    "withdraw",
+    "word",
+]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from portal.models import Project
-from reconciliation.cash import Terms, agreed
 from reconciliation.models import ExceptionCase
+from reconciliation.schedules import Terms, agreed
 
 
 def with_whom(case: ExceptionCase) -> str:

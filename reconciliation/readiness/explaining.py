@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from portal import figures
 from portal.models import BillingModel, LedgerEntry, State
-from reconciliation.cash import Terms
 from reconciliation.models import Hold
 from reconciliation.readiness.agreements import billing_model_of, manager_of, terms_of, with_whom
+from reconciliation.schedules import Terms
 from reconciliation.sql import readiness as sql
 
 

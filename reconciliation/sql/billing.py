@@ -5,7 +5,7 @@ The rule here: a fixed number of statements whatever the number of bills; rows t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -95,6 +95,17 @@ class Entry(NamedTuple):
     def open(self) -> Decimal:
         """What is left to bill."""
         return self.delivered - self.billed
+
+
+class Milestone(NamedTuple):
+    """What a line bills that bills a milestone, and what of it is billed."""
+
+    id: int
+    code: str
+    entity_id: int
+    currency: str
+    delivered: Decimal
+    billed: Decimal
 
 
 class Standing(NamedTuple):
@@ -205,26 +216,11 @@ def lines(version_ids: Sequence[int]) -> dict[int, list[Line]]:
     return found
 
 
-def entries(connection_ids: Sequence[int], keys: Sequence[str], numbers: Sequence[str]) -> dict[tuple[int, str], Entry]:
-    """The entries behind keys and receipt numbers of some connections' systems, by (connection, key or number).
-
-    Their documents are locked, so that what is open stays open until the transaction ends.
-    """
-    found = rows(
-        """
-        WITH asked AS (
-            SELECT c.id AS connection_id, t.id AS target_id FROM portal_connection c
-              JOIN portal_connection t ON t.id = c.id OR (t.connector = c.connector AND t.realm = c.realm AND c.realm <> '')
-             WHERE c.id = ANY(%s)), named AS (
-            SELECT q.connection_id, replace(e.idempotency_key::text, '-', '') AS word, e.id FROM portal_ledgerentry e
-              JOIN asked q ON q.target_id = e.target_id WHERE e.idempotency_key = ANY(%s::uuid[])
-            UNION
-            SELECT q.connection_id, r.number, r.entry_id FROM portal_receipt r
-              JOIN asked q ON q.target_id = r.connection_id WHERE r.number = ANY(%s)), locked AS (
+_LOCKED = """locked AS (
             SELECT d.id FROM portal_document d
              WHERE d.id IN (SELECT e.document_id FROM named n JOIN portal_ledgerentry e ON e.id = n.id)
-             ORDER BY d.id FOR NO KEY UPDATE OF d)
-        SELECT n.connection_id, n.word, e.id, e.document_id, e.entity_id, e.kind,
+             ORDER BY d.id FOR NO KEY UPDATE OF d)"""
+_ENTRY = """e.id, e.document_id, e.entity_id, e.kind,
                coalesce(CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END, 0),
                coalesce((SELECT b.invoiced - b.credited FROM portal_billingbalance b WHERE b.entry_id = e.id), 0), s.state,
                e.is_billable AND NOT e.is_cost_only AND e.reverses_id IS NULL,
@@ -234,10 +230,54 @@ def entries(connection_ids: Sequence[int], keys: Sequence[str], numbers: Sequenc
                         WHERE b.document_id = e.document_id AND o.id <> e.id AND b.invoiced > b.credited
                           AND (o.version <> e.version OR o.part = e.part))
           FROM named n JOIN portal_ledgerentry e ON e.id = n.id JOIN portal_ledgerstate s ON s.entry_id = e.id
-          JOIN locked l ON l.id = e.document_id""",
+          JOIN locked l ON l.id = e.document_id"""
+
+
+def entries(connection_ids: Sequence[int], keys: Sequence[str], numbers: Sequence[str]) -> dict[tuple[int, str], Entry]:
+    """The entries behind keys and receipt numbers of some connections' systems, by (connection, key or number).
+
+    Their documents are locked, so that what is open stays open until the transaction ends.
+    """
+    found = rows(
+        f"""
+        WITH asked AS (
+            SELECT c.id AS connection_id, t.id AS target_id FROM portal_connection c
+              JOIN portal_connection t ON t.id = c.id OR (t.connector = c.connector AND t.realm = c.realm AND c.realm <> '')
+             WHERE c.id = ANY(%s)), named AS (
+            SELECT q.connection_id, replace(e.idempotency_key::text, '-', '') AS word, e.id FROM portal_ledgerentry e
+              JOIN asked q ON q.target_id = e.target_id WHERE e.idempotency_key = ANY(%s::uuid[])
+            UNION
+            SELECT q.connection_id, r.number, r.entry_id FROM portal_receipt r
+              JOIN asked q ON q.target_id = r.connection_id WHERE r.number = ANY(%s)), {_LOCKED}
+        SELECT n.connection_id, n.word, {_ENTRY}""",  # noqa: S608
         [list(connection_ids), list(keys), list(numbers)],
     )
     return {(row[0], row[1]): Entry(*row[2:]) for row in found}
+
+
+def entries_by_id(ids: Collection[int]) -> dict[int, Entry]:
+    """Entries by id, their documents locked, as `entries` gives them."""
+    if not ids:
+        return {}
+    found = rows(
+        f"WITH named AS (SELECT id FROM portal_ledgerentry WHERE id = ANY(%s::bigint[])), {_LOCKED} SELECT n.id, {_ENTRY}",  # noqa: S608
+        [sorted(ids)],
+    )
+    return {row[0]: Entry(*row[1:]) for row in found}
+
+
+def milestones(ids: Collection[int], codes: Collection[tuple[int, str]]) -> dict[int, Milestone]:
+    """Milestones by id, or by entity and code, locked until the transaction ends."""
+    if not ids and not codes:
+        return {}
+    found = rows(
+        "SELECT m.id, m.code, p.entity_id, m.currency, m.amount, coalesce((SELECT b.invoiced - b.credited"
+        " FROM portal_billingbalance b WHERE b.milestone_id = m.id), 0)"
+        " FROM portal_milestone m JOIN portal_project p ON p.id = m.project_id WHERE m.id = ANY(%s::bigint[])"
+        " OR (p.entity_id, m.code) IN (SELECT * FROM unnest(%s::bigint[], %s::text[])) ORDER BY m.id FOR NO KEY UPDATE OF m",
+        [sorted(ids), [entity for entity, _ in codes], [code for _, code in codes]],
+    )
+    return {row[0]: Milestone(*row) for row in found}
 
 
 _STANDING = """

@@ -6,10 +6,11 @@ The rule here: one statement for everything that is asked at once, whatever the 
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from portal.sql import rows
+from portal.sql import execute, rows
 from reconciliation.sql import numbers
 
 # Of a part: what is left to bill of what it is about, were its own proposal not there; and why it may not be billed at all.
@@ -53,4 +54,205 @@ def spoilt_parts(proposal_id: int) -> list[Spoilt]:
     return [Spoilt(row[2], row[3]) for row in found]
 
 
-ZERO = Decimal(0)
+class Billable(NamedTuple):
+    """Something of a project that is left to bill and sits in no proposal. `left` are hours, or money where `hours` is None."""
+
+    entry_id: int | None
+    milestone_id: int | None
+    source_id: int | None
+    delivered: Decimal
+    billed: Decimal
+    left: Decimal
+    rate: Decimal | None
+    amount: Decimal  # of all that was delivered, as priced
+    currency: str
+    purchase_order_id: int | None
+    work_date: date
+    person: str
+    role: str
+    task: str
+    what: str  # the memo of hours, the category of an expense, the name of a milestone
+    tax_code: str
+    hours: Decimal | None
+
+
+def billables(project_id: int, through: date, *, instalments: bool) -> list[Billable]:
+    """What of a project may be billed up to a day: posted hours and expenses, signed milestones, a retainer's instalments.
+
+    An instalment is due by its day and needs no signature (`instalments`); a milestone is billed when it is signed.
+    """
+    found = rows(
+        """
+        SELECT e.id, NULL::bigint, e.source_id, d.delivered, coalesce(b.invoiced - b.credited, 0),
+               d.delivered - coalesce(b.invoiced - b.credited, 0) - t.taken, e.rate, e.amount, e.currency, e.purchase_order_id,
+               e.work_date, coalesce(r.name, ''), coalesce(o.name, ''), coalesce(k.name, ''),
+               CASE WHEN e.kind = 'time' THEN e.memo ELSE concat_ws(': ', nullif(e.category, ''), nullif(e.memo, '')) END,
+               e.tax_code, e.hours
+          FROM portal_ledgerentry e
+          JOIN portal_ledgerstate s ON s.entry_id = e.id AND s.state IN ('posted', 'reconciled')
+         CROSS JOIN LATERAL (SELECT coalesce(CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END, 0) AS delivered) d
+         CROSS JOIN LATERAL (SELECT coalesce(sum(p.quantity), 0) AS taken FROM portal_proposalpart p
+                              WHERE p.entry_id = e.id AND p.released_at IS NULL) t
+          LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
+          LEFT JOIN portal_resource r ON r.id = e.resource_id LEFT JOIN portal_role o ON o.id = e.role_id
+          LEFT JOIN portal_task k ON k.id = e.task_id
+         WHERE e.project_id = %(project)s AND e.work_date <= %(through)s AND e.kind IN ('time', 'expense')
+           AND e.reverses_id IS NULL AND e.is_billable AND NOT e.is_cost_only AND e.amount IS NOT NULL AND e.currency <> ''
+           AND d.delivered - coalesce(b.invoiced - b.credited, 0) - t.taken > 0
+           AND NOT EXISTS (SELECT 1 FROM portal_ledgerentry v JOIN portal_ledgerstate vs ON vs.entry_id = v.id
+                            WHERE v.reverses_id = e.id AND vs.state <> 'cancelled')
+           AND NOT EXISTS (SELECT 1 FROM portal_billingbalance x JOIN portal_ledgerentry y ON y.id = x.entry_id
+                            WHERE x.document_id = e.document_id AND y.id <> e.id AND x.invoiced > x.credited
+                              AND (y.version <> e.version OR y.part = e.part))
+        UNION ALL
+        SELECT NULL, m.id, NULL, m.amount, coalesce(b.invoiced - b.credited, 0),
+               m.amount - coalesce(b.invoiced - b.credited, 0) - t.taken, NULL, m.amount, m.currency, NULL,
+               m.due_on, '', '', '', m.name || ' (' || m.code || ')', '', NULL
+          FROM portal_milestone m
+         CROSS JOIN LATERAL (SELECT coalesce(sum(p.quantity), 0) AS taken FROM portal_proposalpart p
+                              WHERE p.milestone_id = m.id AND p.released_at IS NULL) t
+          LEFT JOIN portal_billingbalance b ON b.milestone_id = m.id
+         WHERE m.project_id = %(project)s AND m.amount > 0
+           AND CASE WHEN %(instalments)s THEN m.due_on <= %(through)s ELSE m.signed_on <= %(through)s END
+           AND m.amount - coalesce(b.invoiced - b.credited, 0) - t.taken > 0
+         ORDER BY 11, 1, 2""",
+        {"project": project_id, "through": through, "instalments": instalments},
+    )
+    return [Billable(*row) for row in found]
+
+
+def lock_project(project_id: int) -> None:
+    """One person or worker at a time proposes the invoices of a project."""
+    rows("SELECT pg_advisory_xact_lock(%s, %s)", [0x70726F70, project_id % 2**31])
+
+
+def give_back(*, proposal_id: int | None = None, line_ids: Collection[int] = ()) -> int:
+    """Give back what a proposal, or some lines, still take; how many parts."""
+    return execute(
+        "UPDATE portal_proposalpart p SET released_at = now() FROM portal_proposalline l WHERE l.id = p.line_id"
+        " AND p.released_at IS NULL AND (l.proposal_id = %s OR l.id = ANY(%s::bigint[]))",
+        [proposal_id, numbers(line_ids)],
+    )
+
+
+def billed_under(contract_id: int | None, order_id: int | None) -> tuple[Decimal, Decimal]:
+    """What stands billed under a contract, and on a purchase order; less what was credited."""
+    [(contract, order)] = rows(
+        """
+        SELECT coalesce(sum(a.amount) FILTER (WHERE coalesce(e.contract_id, p.contract_id) = %(contract)s), 0),
+               coalesce(sum(a.amount) FILTER (WHERE e.purchase_order_id = %(order)s), 0)
+          FROM portal_allocation a
+          LEFT JOIN portal_ledgerentry e ON e.id = a.entry_id LEFT JOIN portal_milestone m ON m.id = a.milestone_id
+          LEFT JOIN portal_project p ON p.id = m.project_id
+         WHERE e.contract_id = %(contract)s OR e.purchase_order_id = %(order)s OR p.contract_id = %(contract)s""",
+        {"contract": contract_id, "order": order_id},
+    )
+    return contract, order
+
+
+def drawn(project_id: int, through: date) -> tuple[Decimal, Decimal, Decimal]:
+    """Of a retainer: instalments due up to a day, hours worked, and what they are worth at their agreed rates."""
+    [row] = rows(
+        """
+        SELECT (SELECT coalesce(sum(amount), 0) FROM portal_milestone WHERE project_id = %(project)s AND due_on <= %(through)s),
+               coalesce(sum(e.hours), 0), coalesce(sum(e.hours * e.rate), 0)
+          FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
+         WHERE e.project_id = %(project)s AND e.kind = 'time' AND e.work_date <= %(through)s AND e.reverses_id IS NULL
+           AND s.state NOT IN ('cancelled', 'reversed')""",
+        {"project": project_id, "through": through},
+    )
+    return row[0], row[1], row[2]
+
+
+def billers(entity_id: int, source_ids: Collection[int], day: date) -> list[int]:
+    """The systems that bill the work of these sources of an entity; of all of them where none is named."""
+    found = rows(
+        "SELECT DISTINCT target_id FROM reconciliation_route WHERE entity_id = %(entity)s AND kind = 'invoice'"
+        " AND valid_from <= %(day)s AND (valid_to IS NULL OR valid_to >= %(day)s)"
+        " AND (cardinality(%(sources)s::bigint[]) = 0 OR source_id = ANY(%(sources)s::bigint[])) ORDER BY 1",
+        {"entity": entity_id, "sources": numbers(source_ids), "day": day},
+    )
+    return [row[0] for row in found]
+
+
+def sources_of(proposal_id: int) -> list[int]:
+    """The sources whose work is on a proposal."""
+    found = rows(
+        "SELECT DISTINCT e.source_id FROM portal_proposalline l JOIN portal_proposalpart p ON p.line_id = l.id"
+        " JOIN portal_ledgerentry e ON e.id = p.entry_id WHERE l.proposal_id = %s ORDER BY 1",
+        [proposal_id],
+    )
+    return [row[0] for row in found]
+
+
+def projects_with_work(day: date) -> list[int]:
+    """Projects of entities that somebody bills through Tieout, with something that is left to bill."""
+    found = rows(
+        """
+        SELECT p.id FROM portal_project p
+         WHERE p.entity_id IN (SELECT entity_id FROM reconciliation_route WHERE kind = 'invoice' AND valid_from <= %(day)s
+                                  AND (valid_to IS NULL OR valid_to >= %(day)s))
+           AND (EXISTS (SELECT 1 FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
+                          LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
+                         WHERE e.project_id = p.id AND s.state IN ('posted', 'reconciled') AND e.is_billable
+                           AND NOT e.is_cost_only AND e.reverses_id IS NULL
+                           AND coalesce(b.delivered - b.invoiced + b.credited, 1) > 0)
+                OR EXISTS (SELECT 1 FROM portal_milestone m LEFT JOIN portal_billingbalance b ON b.milestone_id = m.id
+                            WHERE m.project_id = p.id AND coalesce(b.delivered - b.invoiced + b.credited, 1) > 0))
+         ORDER BY p.id""",
+        {"day": day},
+    )
+    return [row[0] for row in found]
+
+
+def entries_of(proposal_ids: Collection[int]) -> list[tuple[int, int, int, str, int, str]]:
+    """(proposal, document, entry, state, fence, body hash) of what the drafts of proposals have on the ledger, locked."""
+    return rows(
+        "SELECT d.proposal_id, d.document_id, s.entry_id, s.state, s.fence, s.body_hash FROM portal_invoicedraft d"
+        " JOIN portal_ledgerentry e ON e.document_id = d.document_id JOIN portal_ledgerstate s ON s.entry_id = e.id"
+        " WHERE d.proposal_id = ANY(%s::bigint[]) ORDER BY s.entry_id FOR UPDATE OF s",
+        [numbers(proposal_ids)],
+    )
+
+
+class Handed(NamedTuple):
+    """One part of a line that was handed over: which line of which proposal, what it bills and for how much."""
+
+    key: str
+    line_id: int
+    draft_id: int | None
+    proposal_id: int
+    line_quantity: Decimal | None
+    entry_id: int | None
+    milestone_id: int | None
+    quantity: Decimal
+    amount: Decimal
+
+
+def handed(keys: Collection[str]) -> list[Handed]:
+    """The parts of lines that were handed over under these keys, in their order."""
+    found = rows(
+        "SELECT replace(l.key::text, '-', ''), l.id, l.draft_id, l.proposal_id, l.quantity, p.entry_id, p.milestone_id,"
+        " p.quantity, p.amount FROM portal_proposalline l JOIN portal_proposalpart p ON p.line_id = l.id"
+        " WHERE l.key = ANY(%s::uuid[]) AND l.draft_id IS NOT NULL ORDER BY l.id, p.id",
+        [list(keys)],
+    )
+    return [Handed(*row) for row in found]
+
+
+def came(pairs: Collection[tuple[int, int]]) -> None:
+    """The bill of a draft has come: (draft, bill). The draft names it, and a proposal whose drafts all have theirs is billed."""
+    if not pairs:
+        return
+    drafts = [draft for draft, _ in pairs]
+    execute(
+        "UPDATE portal_invoicedraft d SET invoice_id = w.bill FROM unnest(%s::bigint[], %s::bigint[]) AS w(draft, bill)"
+        " WHERE d.document_id = w.draft AND d.invoice_id IS NULL",
+        [drafts, [bill for _, bill in pairs]],
+    )
+    execute(
+        "UPDATE portal_invoiceproposal p SET state = 'billed' WHERE p.state = 'handed_over'"
+        " AND p.id IN (SELECT proposal_id FROM portal_invoicedraft WHERE document_id = ANY(%s))"
+        " AND NOT EXISTS (SELECT 1 FROM portal_invoicedraft d WHERE d.proposal_id = p.id AND d.invoice_id IS NULL)",
+        [drafts],
+    )

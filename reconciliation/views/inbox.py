@@ -18,6 +18,7 @@ from portal import access, figures
 from reconciliation.models import ChangeSet, Onboarding, Proposal, RateBundle
 from reconciliation.rates import booking
 from reconciliation.views.change_tables import listed, waiting_for
+from reconciliation.views.invoicing.lists import waits_for
 
 SHOWN = 20  # of each kind; the lists have them all
 
@@ -54,7 +55,7 @@ def later_plans(user: Any) -> list[RateBundle]:
 
 def waiting(user: Any) -> list[Waiting]:
     """Everything of the kinds above, the oldest of each kind first."""
-    return [*_changes(user), *_plans(user), *_live(user), *_codes(user)]
+    return [*_changes(user), *_plans(user), *_invoices(user), *_live(user), *_codes(user)]
 
 
 def _changes(user: Any) -> Iterator[Waiting]:
@@ -78,6 +79,15 @@ def _plans(user: Any) -> Iterator[Waiting]:
     for one in later_plans(user):
         note = _line(one.planned_by, figures.moment(one.created_at), f"{one.total:,} booked entries")
         yield Waiting(one.change_set.title, reverse("rate_bundle", args=[one.pk]), note, "What follows in the books")
+
+
+def _invoices(user: Any) -> Iterator[Waiting]:
+    found = waits_for(user).select_related("project", "customer", "released_by", "entity").order_by("pk")[:SHOWN]
+    for one in found:
+        money = f"{figures.amount(one.net, one.currency)} {one.currency}"
+        note = _line(one.released_by, money, one.customer.name, one.entity.code)
+        tag = "Invoice to approve" if one.released_by_id else "Invoice to release"
+        yield Waiting(f"{one} of {one.project.code}", reverse("invoice_proposal", args=[one.pk]), note, tag)
 
 
 def _live(user: Any) -> Iterator[Waiting]:

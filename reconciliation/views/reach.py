@@ -9,8 +9,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from reconciliation.cash import Terms, agreed
 from reconciliation.models import CaseReach
+from reconciliation.schedules import Terms, agreed
 
 SCHEDULES = tuple(
     f"{whose}__{name}"

@@ -62,6 +62,7 @@ from reconciliation.models import ProjectMonth
 from reconciliation.readiness import Verdict
 from reconciliation.sql import master_data
 from reconciliation.sql import readiness as readiness_sql
+from reconciliation.views.invoicing.actions import Prepare
 
 NUDGED = "approver.nudged"
 ONCE_IN = timedelta(hours=24)
@@ -391,7 +392,7 @@ class ReadinessScreen(DetailScreen):
 
     template_name = "reconciliation/readiness.html"
     queryset = Portfolio.queryset
-    actions = (NudgeApprover,)
+    actions = (Prepare, NudgeApprover)
     object: ProjectMonth
 
     def heading(self) -> str:

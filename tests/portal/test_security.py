@@ -27,10 +27,12 @@ from portal.models import (
     Export,
     Invoice,
     InvoiceLine,
+    InvoiceProposal,
     LedgerEntry,
     Notification,
     Payment,
     Project,
+    ProposalLine,
     RateCard,
     RejectedValue,
     TimeEntry,
@@ -128,6 +130,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
         version=TimeEntry.objects.filter(document=posted.document_id).latest("version").pk,
         published=operate_world.told(firm),
         **_bills(firm, posted),
+        invoice_line=_invoice_line(firm),
     )
 
 
@@ -145,6 +148,16 @@ def _bills(firm: Any, posted: LedgerEntry) -> dict[str, Any]:
     erp.says(*bills, erp.payment("p1", "9", ("501", "9"), entity=entity))
     kinds = {bill.kind: bill for bill in Invoice.objects.filter(entity=firm.us)}
     return {"bill": kinds["invoice"], "note": kinds["credit_note"], "payment": Payment.objects.get()}
+
+
+def _invoice_line(firm: Any) -> ProposalLine:
+    """A line of an invoice that is proposed in the first entity."""
+    project = Project.objects.get()
+    proposal = InvoiceProposal.objects.create(
+        entity=firm.us, project=project, customer=project.customer, currency="USD", through=date(2026, 10, 31),
+        net=960, prepared_at=sql.now(),
+    )  # fmt: skip
+    return ProposalLine.objects.create(proposal=proposal, position=1, description="Secret work", net=960)
 
 
 def _file(author: User, change_set: ChangeSet) -> MasterImport:
@@ -239,6 +252,9 @@ ROWS: dict[str, Arguments] = {
     "bill_line": lambda s: {"pk": s.bill.pk, "line": InvoiceLine.objects.get(version__invoice=s.bill).pk},
     "bill_credit": lambda s: {"pk": s.note.pk},
     "payment": lambda s: {"pk": s.payment.pk},
+    "invoice_proposal": lambda s: {"pk": s.invoice_line.proposal_id},
+    "invoice_parts": lambda s: {"pk": s.invoice_line.proposal_id},
+    "invoice_proposal_line": lambda s: {"pk": s.invoice_line.proposal_id, "line": s.invoice_line.pk},
     "export_file": lambda s: {"pk": s.export.pk},
     "notification": lambda s: {"pk": s.notice.pk},
     "history": lambda s: {"model": "project", "pk": Project.objects.get().pk},
@@ -258,6 +274,7 @@ API_ROWS: dict[str, Callable[[Any], int]] = {
     "api_change_set-detail": lambda s: s.change_set.pk,
     "api_bill-detail": lambda s: s.bill.pk,
     "api_payment-detail": lambda s: s.payment.pk,
+    "api_invoice_proposal-detail": lambda s: s.invoice_line.proposal_id,
     "api_result-detail": lambda s: ReconciliationResult.objects.filter(run=s.comparison)[0].pk,
 }
 # Addresses with arguments that name no row of an entity.

@@ -13,8 +13,8 @@ from django.utils import timezone
 from portal import changes_watch
 from portal.models import Customer
 from reconciliation import cases, cash, validation
-from reconciliation.cash import Terms, agreed
 from reconciliation.models import CaseDay, CaseReach, ExceptionCase
+from reconciliation.schedules import Terms, agreed
 from tests import world
 from tests.reconciliation import desk
 from tests.reconciliation.firm import Firm, build, case

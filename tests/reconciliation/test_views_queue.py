@@ -17,7 +17,7 @@ from django.utils import timezone
 from integrations.models import Stream
 from portal.models import Connection, Customer, EntityGrant, GrantRole, Project, User
 from portal.screens import live
-from reconciliation import cases, cash, triage
+from reconciliation import cases, cash, schedules, triage
 from reconciliation.models import CaseReach, CaseTotal, ExceptionCase
 from reconciliation.views.queue import FACETS
 from tests import world
@@ -116,7 +116,7 @@ def test_a_cause_names_the_next_invoice_that_it_blocks_and_an_unknown_one_as_unk
     assert re.search(r'<span class="quiet">unknown</span><small>Acme Inc.</small>', page(fay))
     firm.customer.invoice_schedule, firm.customer.invoice_day = "monthly", 31
     firm.customer.save()
-    runs = cash.Terms("monthly", 31).runs(timezone.localdate())
+    runs = schedules.Terms("monthly", 31).runs(timezone.localdate())
     assert runs is not None
     assert f"{runs[0]:%d %b}".lstrip("0") + "<small>Acme Inc.</small>" in page(fay)
 

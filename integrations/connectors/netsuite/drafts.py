@@ -39,6 +39,11 @@ def objection(draft: BillDraft, settings: Mapping[str, Any]) -> Rejected | None:
             "An invoice line needs an item. Add one to the setting invoice_item or service_item.",
             code="dimension-missing",
         )
+    if len(draft.lines) > DRAFTING.lines:
+        return Rejected(
+            f"The draft has {len(draft.lines)} lines; NetSuite takes {DRAFTING.lines}. Split it: set lines_on_a_bill.",
+            code="rejected",
+        )
     if draft.currency not in settings.get("currencies", {}):
         return Rejected(
             f"The connection names no NetSuite currency id for {draft.currency}. Add it to the setting currencies.",

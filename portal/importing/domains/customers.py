@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 from portal import quality
 from portal.importing import cells
@@ -21,6 +22,7 @@ from portal.importing.domains.columns import (
     pointer,
 )
 from portal.importing.load import Load
+from portal.importing.problems import Unreadable
 from portal.importing.tables import Column, Ranges, Row, Table
 from portal.models import BillingModel, Contract, Customer, MasterChange, PurchaseOrder
 
@@ -32,8 +34,25 @@ def _customers(load: Load, rows: Sequence[Row]) -> None:
     judge(load, rows, quality.customers)
 
 
+def _shares(value: Any) -> dict[str, str]:
+    """Parts of a hundred by customer, as {"ACME": "60", "BETA": "40"}; nothing where one customer pays all of it."""
+    shares: dict[str, str] = {}
+    for code_, share in cells.table(value).items():
+        part = cells.decimal(places=4, digits=7, above=Decimal(0))(share)
+        shares[str(code_)] = f"{part.normalize():f}"
+    if shares and (sum(Decimal(share) for share in shares.values()) != 100 or len(shares) < 2):
+        raise Unreadable("is not how several customers share 100 per cent; expected such as ACME 60, BETA 40.")
+    return shares
+
+
 def _contracts(load: Load, rows: Sequence[Row]) -> None:
     fits_its_schedule(load, rows, Contract)
+    named = {code_ for row in rows for code_ in row.sets.get("shares") or {}}
+    known = set(Customer.objects.filter(code__in=named).values_list("code", flat=True))
+    known |= {row.values["code"] for row in load.rows.get("customers", []) if not row.is_bad}
+    for row in rows:
+        for code_ in sorted(set(row.sets.get("shares") or {}) - known):
+            load.problem(row, "shares", code_, "is not a customer that is known.")
     judge(load, rows, quality.contracts)
 
 
@@ -109,6 +128,13 @@ CONTRACTS = Table(
         ),
         amount("rate_tolerance", "how much a source's hourly rate may differ; 0 where empty", empty=Decimal(0)),
         *invoicing("the customer's"),
+        Column(
+            name="shares",
+            sets="shares",
+            parse=_shares,
+            empty={},
+            help='who pays how many per cent, as {"ACME": "60", "BETA": "40"}; the customer all of it where empty',
+        ),
         first_day("starts_on", required=False),
         last_day("ends_on"),
     ),

@@ -1,0 +1,209 @@
+"""Lines of bills that stand for more than one hour, or for a milestone: what we handed over under their key says for which.
+
+The rule here: a line that bears the key of a proposal's line bills exactly the parts of that line, at the amount that its
+system booked. Where its hours are others than were handed over, nobody knows which of them it bills, and nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple
+
+from portal import figures, money
+from reconciliation.billing.planning import ZERO, Held, Part, Plan, Problem
+from reconciliation.sql import billing as sql
+from reconciliation.sql import invoicing as invoicing_sql
+
+UNKNOWN, TWICE = "billed-line-unknown", "hour-billed-twice"
+
+
+class Wanted(NamedTuple):
+    """One thing that a line bills: an entry or a milestone, how much of it and for how much."""
+
+    entry_id: int | None
+    milestone_id: int | None
+    part: Part
+
+
+@dataclass(slots=True)
+class HandedOver:
+    """What the lines of some bills stand for, and the entries and milestones behind it, locked."""
+
+    lines: dict[str, list[invoicing_sql.Handed]] = field(default_factory=dict)  # by our line key
+    entries: dict[int, sql.Entry] = field(default_factory=dict)
+    milestones: dict[int, sql.Milestone] = field(default_factory=dict)
+    by_code: dict[tuple[int, str], list[int]] = field(default_factory=dict)  # (entity, code) → milestones
+
+    def of(self, bill: sql.Bill, line: sql.Line) -> list[invoicing_sql.Handed]:
+        """The parts that a line names by its key; none where it names none of ours."""
+        del bill
+        return self.lines.get(line.posting_key.lower(), [])
+
+    def milestone_of(self, bill: sql.Bill, line: sql.Line) -> list[int]:
+        """The milestones that a line may mean by its code; several where the code is ambiguous."""
+        return self.by_code.get((bill.entity_id, line.milestone_key), []) if line.milestone_key else []
+
+
+def load(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]], keys: Iterable[str]) -> HandedOver:
+    """What was handed over under these keys, and the milestones that lines name; their documents are locked."""
+    found = HandedOver()
+    for part in invoicing_sql.handed(sorted(keys)):
+        found.lines.setdefault(part.key, []).append(part)
+    codes = sorted({
+        (bill.entity_id, line.milestone_key) for bill in bills for line in lines.get(bill.agreed_id, ()) if line.milestone_key
+    })  # fmt: skip
+    parts = [part for group in found.lines.values() for part in group]
+    found.entries = sql.entries_by_id({part.entry_id for part in parts if part.entry_id is not None})
+    found.milestones = sql.milestones({part.milestone_id for part in parts if part.milestone_id is not None}, codes)
+    by_code: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for milestone in found.milestones.values():
+        by_code[milestone.entity_id, milestone.code].append(milestone.id)
+    found.by_code = by_code
+    return found
+
+
+def bill_line(plan: Plan, bill: sql.Bill, line: sql.Line, held: Sequence[Held], over: HandedOver) -> bool:
+    """Bring what stands billed on one line in line with what it stands for; False where it stands for nothing known here."""
+    parts = over.of(bill, line)
+    if not parts:
+        named = over.milestone_of(bill, line)
+        if not named:
+            return False
+        if len(named) > 1:
+            said = f"Line {line.position} bills milestone {line.milestone_key}, which several projects have."
+            plan.problems.append(Problem(bill.id, UNKNOWN, said, line))
+            return True
+        amount = over.milestones[named[0]].delivered
+        wanted = [Wanted(None, named[0], Part(min(line.net, amount) if line.net > 0 else ZERO, line.net))]
+    else:
+        expected = parts[0].line_quantity
+        if line.quantity is not None and expected is not None and line.quantity != expected:
+            plan.problems.append(
+                Problem(
+                    bill.id, UNKNOWN,
+                    f"Line {line.position} bills {figures.exact(line.quantity)} h where {figures.exact(expected)} h were handed "
+                    "over, and does not say which.",
+                    line,
+                )
+            )  # fmt: skip
+            return True
+        amounts = _amounts(line.net, [part.amount for part in parts], bill.currency)
+        wanted = [
+            Wanted(part.entry_id, part.milestone_id, Part(part.quantity, amount))
+            for part, amount in zip(parts, amounts, strict=True)
+        ]
+    _bring_in_line(plan, bill, line, held, wanted, over)
+    return True
+
+
+def _amounts(net: Decimal, ours: Sequence[Decimal], currency: str) -> list[Decimal]:
+    """What the system booked on a line over its parts: ours where it is the same, else by the largest remainder."""
+    if net == sum(ours, ZERO) or net < 0:
+        return list(ours)
+    if sum(ours, ZERO) <= 0 or net != money.round_money(net, currency):
+        return [net, *(ZERO for _ in ours[1:])]
+    return money.split(net, ours, currency)
+
+
+def _bring_in_line(  # noqa: PLR0917 -- what stands, what is wanted, and where
+    plan: Plan, bill: sql.Bill, line: sql.Line, held: Sequence[Held], wanted: Sequence[Wanted], over: HandedOver
+) -> None:
+    standing = {(one.entry_id, one.milestone_id): one for one in held}
+    fresh = [
+        one
+        for one in wanted
+        if (was := standing.get((one.entry_id, one.milestone_id))) is None
+        or (was.was_quantity, was.was_amount) != (one.part.quantity, one.part.amount)
+    ]
+    kept = {(one.entry_id, one.milestone_id) for one in wanted} - {(one.entry_id, one.milestone_id) for one in fresh}
+    for row in held:
+        if (row.entry_id, row.milestone_id) not in kept:
+            plan.release(bill, row, "the line says something else now")
+    wrong = next((said for one in fresh if (said := _objection(plan, bill, line, one, over)) is not None), None)
+    if wrong is not None:
+        plan.problems.append(wrong)
+        return
+    for one in fresh:
+        plan.bill(bill, line, one.entry_id, one.milestone_id, one.part)
+
+
+def _objection(plan: Plan, bill: sql.Bill, line: sql.Line, one: Wanted, over: HandedOver) -> Problem | None:
+    if one.milestone_id is not None:
+        milestone = over.milestones[one.milestone_id]
+        left = plan.open_milestones.setdefault(milestone.id, milestone.delivered - milestone.billed)
+        what, unit = f"milestone {milestone.code}", bill.currency
+        if milestone.entity_id != bill.entity_id or milestone.currency != bill.currency or one.part.quantity <= 0:
+            return Problem(bill.id, UNKNOWN, f"Line {line.position} bills {what} otherwise than it was agreed.", line)
+    else:
+        entry = over.entries[one.entry_id or 0]
+        left = plan.open.setdefault(entry.id, entry.open)
+        what, unit = f"entry {entry.id}", "h" if entry.kind == "time" else bill.currency
+        if entry.entity_id != bill.entity_id or not entry.may_be_billed or line.net < 0:
+            return Problem(
+                bill.id, UNKNOWN, f"Line {line.position} bills {what}, which is not to be billed on it.", line
+            )
+        if entry.state not in ("posted", "reconciled") or entry.is_being_reversed:
+            return Problem(
+                bill.id, UNKNOWN, f"Line {line.position} bills {what}, which is not proved to stand in the books.", line
+            )
+        if entry.other_billed:
+            return Problem(
+                bill.id,
+                TWICE,
+                f"Line {line.position} bills {what}, while another version of its document stands billed.",
+                line,
+            )
+    if one.part.quantity > left:
+        return Problem(
+            bill.id, TWICE,
+            f"Line {line.position} bills {what} with {figures.exact(one.part.quantity)} {unit}, of which {figures.exact(left)} "
+            f"{unit} are open; credit one of the bills.",
+            line,
+        )  # fmt: skip
+    return None
+
+
+def credit_line(plan: Plan, bill: sql.Bill, line: sql.Line, over: HandedOver) -> bool | None:
+    """Take back what a credit note's line gives back of a line that was handed over; None where it names none.
+
+    Only a line that gives back all of it says which hours; False asks a person.
+    """
+    parts = over.of(bill, line)
+    if not parts:
+        return None
+    about = {(part.entry_id, part.milestone_id) for part in parts}
+    found = [
+        held
+        for held in plan.held
+        if (held.entry_id, held.milestone_id) in about
+        and held.bill_id == bill.credits_id
+        and (held.quantity or held.amount)
+    ]
+    hours = sum((held.quantity for held in found), ZERO)
+    whole = line.net == sum((held.amount for held in found), ZERO) and line.quantity in (None, hours)
+    if not found or not whole:
+        return False
+    for held in found:
+        plan.credit(bill, line.id, [held], Part(held.quantity, held.amount), f"{bill.name}, line {line.position}")
+    return True
+
+
+def keep(over: HandedOver, plan: Plan, bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]) -> None:
+    """Let proposals know that the bills of their drafts came, and give back what stands billed now. Joins the transaction."""
+    if not over.lines:
+        return
+    wrong = {(problem.bill_id, problem.line.key) for problem in plan.problems if problem.line is not None}
+    pairs: dict[int, int] = {}
+    billed: list[int] = []
+    for bill in bills:
+        for line in lines.get(bill.agreed_id, ()):
+            parts = over.of(bill, line)
+            if parts and parts[0].draft_id is not None:
+                pairs.setdefault(parts[0].draft_id, bill.id)
+                if (bill.id, line.key) not in wrong:
+                    billed.append(parts[0].line_id)
+    invoicing_sql.give_back(line_ids=billed)
+    invoicing_sql.came(list(pairs.items()))

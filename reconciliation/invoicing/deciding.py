@@ -1,0 +1,215 @@
+"""What people decide about a proposal: hold a line, release it, send it back, approve it, withdraw it.
+
+The rule here: the project's side releases, finance approves, and it is never one person; the database refuses it as well. Who
+edited does not approve. Every decision is in the audit trail, with its reason where it needs one.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from django.db import transaction
+
+from portal import access, audit, ledger
+from portal import sql as portal_sql
+from portal.models import GrantRole, InvoiceProposal, ProposalEditor, ProposalLine, ProposalState, State, User
+from reconciliation import cases
+from reconciliation.invoicing import telling
+from reconciliation.invoicing.handing_over import hand_over
+from reconciliation.invoicing.limits import blockers
+from reconciliation.invoicing.preparing import PREPARERS, NotProposable, settle
+from reconciliation.invoicing.standing import OPEN, by_state
+from reconciliation.sql import invoicing as sql
+
+RELEASERS = frozenset({GrantRole.PROJECT_MANAGER})
+APPROVERS = access.FIXERS
+
+
+def hold(line: ProposalLine, *, by: User, reason: str, until: date | None = None) -> ProposalLine:
+    """Keep a line off the invoice, for a reason and perhaps until a day; its work stays on hold in later proposals as well."""
+    if not reason.strip():
+        raise NotProposable("A line is held for a reason: say which.")
+    with transaction.atomic():
+        proposal, row = _to_edit(line, by)
+        row.held_by, row.hold_reason, row.held_until = by, reason.strip()[:500], until
+        row.save(update_fields=["held_by", "hold_reason", "held_until"])
+        _edited(
+            proposal, by, "proposal.line-held", reason, {"line": row.description, "until": until and until.isoformat()}
+        )
+    return row
+
+
+def unhold(line: ProposalLine, *, by: User) -> ProposalLine:
+    """Put a line back on the invoice."""
+    with transaction.atomic():
+        proposal, row = _to_edit(line, by)
+        if row.held_by_id is None:
+            raise NotProposable("The line is not on hold.")
+        row.held_by, row.hold_reason, row.held_until = None, "", None
+        row.save(update_fields=["held_by", "hold_reason", "held_until"])
+        _edited(proposal, by, "proposal.line-put-back", "", {"line": row.description})
+    return row
+
+
+def word(proposal: InvoiceProposal, *, by: User, memo: str) -> InvoiceProposal:
+    """Say what the customer reads above the lines."""
+    with transaction.atomic():
+        locked = _locked(proposal, by, PREPARERS, ProposalState.OPEN)
+        locked.memo = memo.strip()[:900]
+        locked.save(update_fields=["memo"])
+        _edited(locked, by, "proposal.worded", "", {"memo": locked.memo})
+    return locked
+
+
+def release(proposal: InvoiceProposal, *, by: User, seen: str) -> InvoiceProposal:
+    """The project's manager lets it go to finance, as it was seen."""
+    with transaction.atomic():
+        locked = _locked(
+            proposal, by, RELEASERS, ProposalState.OPEN, "Only a project manager of this entity releases it."
+        )
+        _as_seen(locked, seen)
+        _nothing_stops(locked)
+        locked.state, locked.released_by, locked.released_at = ProposalState.RELEASED, by, portal_sql.now()
+        locked.reason = ""
+        locked.save(update_fields=["state", "released_by", "released_at", "reason"])
+        audit.record(by, "proposal.released", locked, entity=locked.entity_id, after=_figures(locked))
+        telling.released(locked, by)
+    return locked
+
+
+def send_back(proposal: InvoiceProposal, *, by: User, reason: str) -> InvoiceProposal:
+    """Finance does not approve it as it is, or its manager wants it back: it is open again, and says why."""
+    if not reason.strip():
+        raise NotProposable("Say why: whoever released it reads it.")
+    with transaction.atomic():
+        locked = _locked(proposal, by, PREPARERS, ProposalState.RELEASED)
+        locked.state, locked.released_by, locked.released_at = ProposalState.OPEN, None, None
+        locked.reason = reason.strip()[:500]
+        locked.save(update_fields=["state", "released_by", "released_at", "reason"])
+        audit.record(by, "proposal.sent-back", locked, entity=locked.entity_id, reason=reason, after=_figures(locked))
+        telling.decided(locked, f"was sent back: {locked.reason}", by)
+    return locked
+
+
+def approve(proposal: InvoiceProposal, *, by: User, seen: str) -> InvoiceProposal:
+    """Finance agrees to what was seen, and the draft is owed to the system that bills. Not by who released or edited it."""
+    with transaction.atomic():
+        locked = _locked(
+            proposal, by, APPROVERS, ProposalState.RELEASED, "Only finance of this entity approves its invoices."
+        )
+        if locked.released_by_id == by.pk:
+            raise NotProposable("Somebody else has to approve it: you released it.")
+        if locked.editors.filter(user=by).exists():
+            raise NotProposable("Somebody else has to approve it: you edited it.")
+        _as_seen(locked, seen)
+        _nothing_stops(locked)
+        locked.state, locked.approved_by, locked.approved_at = ProposalState.APPROVED, by, portal_sql.now()
+        locked.save(update_fields=["state", "approved_by", "approved_at"])
+        audit.record(
+            by,
+            "proposal.approved",
+            locked,
+            entity=locked.entity_id,
+            after={**_figures(locked), "hash": locked.content_hash},
+        )
+        telling.decided(locked, "was approved", by)
+        hand_over(locked, actor=by.get_username())
+    return locked
+
+
+def hand_over_again(proposal: InvoiceProposal, *, by: User) -> InvoiceProposal:
+    """Try once more to owe an approved proposal to the system that bills, after what was missing was added."""
+    with transaction.atomic():
+        locked = _locked(proposal, by, APPROVERS, ProposalState.APPROVED)
+        problem = hand_over(locked, actor=by.get_username())
+        if problem:
+            raise NotProposable(problem)
+    return locked
+
+
+def send_again(proposal: InvoiceProposal, *, by: User, reason: str) -> list[int]:
+    """Let drafts that the system refused go once more under their keys, after it was put right there; the entries."""
+    if not reason.strip():
+        raise NotProposable("Say what was put right.")
+    with transaction.atomic():
+        locked = _locked(proposal, by, APPROVERS, ProposalState.HANDED_OVER)
+        refs = [
+            (entry, fence) for _, _, entry, state, fence, _ in sql.entries_of([locked.pk]) if state == State.REJECTED
+        ]
+        moved = ledger.reopen(refs, actor=by.get_username(), reason=reason)
+        if not moved:
+            raise NotProposable("Nothing of it was refused.")
+        cases.close_holds(moved, reason=reason)
+        audit.record(by, "proposal.sent-again", locked, entity=locked.entity_id, reason=reason)
+    return moved
+
+
+def withdraw(proposal: InvoiceProposal, *, by: User, reason: str) -> InvoiceProposal:
+    """Give the work of a proposal back. One whose draft may be in the system that bills is voided there instead."""
+    if not reason.strip():
+        raise NotProposable("A proposal is withdrawn for a reason: say which.")
+    with transaction.atomic():
+        locked = InvoiceProposal.objects.select_for_update(of=("self",)).get(pk=proposal.pk)
+        if not access.may(by, APPROVERS if locked.state in _PAST else PREPARERS, locked.entity_id):
+            raise NotProposable("Only finance of this entity withdraws what was approved.")
+        if locked.state in (ProposalState.BILLED, ProposalState.WITHDRAWN):
+            raise NotProposable(f"It is {locked.get_state_display().lower()} and stays so.")
+        found = sql.entries_of([locked.pk])
+        if any(state not in OPEN or (state != State.REJECTED and digest) for *_, state, _, digest in found):
+            raise NotProposable(
+                "Its draft may be in the system that bills by now: void it there, and its hours are open again."
+            )
+        for state, refs in by_state([(entry, state, fence) for _, _, entry, state, fence, _ in found]).items():
+            moved = ledger.cancel(refs, state, actor=by.get_username(), reason=reason)
+            cases.close_holds(moved, outcome=cases.WITHDRAWN, reason=reason)
+        sql.give_back(proposal_id=locked.pk)
+        locked.state, locked.reason = ProposalState.WITHDRAWN, reason.strip()[:500]
+        locked.save(update_fields=["state", "reason"])
+        audit.record(by, "proposal.withdrawn", locked, entity=locked.entity_id, reason=reason, after=_figures(locked))
+        telling.decided(locked, f"was withdrawn: {locked.reason}", by)
+    return locked
+
+
+_PAST = (ProposalState.APPROVED, ProposalState.HANDED_OVER, ProposalState.BILLED)
+
+
+def _locked(proposal: InvoiceProposal, by: User, roles: frozenset[str], state: str, who: str = "") -> InvoiceProposal:
+    if not access.may(by, roles, proposal.entity_id):
+        raise NotProposable(who or "Only the project's manager or finance of this entity does this.")
+    locked = (
+        InvoiceProposal.objects.select_for_update(of=("self",))
+        .select_related("project__manager", "contract", "customer", "purchase_order", "entity", "released_by")
+        .get(pk=proposal.pk)
+    )
+    if locked.state != state:
+        raise NotProposable(f"It is {locked.get_state_display().lower()} by now; look at it again.")
+    return locked
+
+
+def _to_edit(line: ProposalLine, by: User) -> tuple[InvoiceProposal, ProposalLine]:
+    proposal = _locked(line.proposal, by, PREPARERS, ProposalState.OPEN)
+    row = ProposalLine.objects.filter(pk=line.pk, proposal=proposal).first()
+    if row is None:
+        raise NotProposable("The line is not on it any more; look at it again.")
+    return proposal, row
+
+
+def _edited(proposal: InvoiceProposal, by: User, action: str, reason: str, after: dict[str, object]) -> None:
+    ProposalEditor.objects.get_or_create(proposal=proposal, user=by)
+    settle(proposal)
+    audit.record(by, action, proposal, entity=proposal.entity_id, reason=reason, after=after)
+
+
+def _as_seen(proposal: InvoiceProposal, seen: str) -> None:
+    if proposal.content_hash != seen:
+        raise NotProposable("It was changed meanwhile; look at it again.")
+
+
+def _nothing_stops(proposal: InvoiceProposal) -> None:
+    found = blockers(proposal)
+    if found:
+        raise NotProposable(" ".join(one.words for one in found))
+
+
+def _figures(proposal: InvoiceProposal) -> dict[str, str]:
+    return {"net": str(proposal.net), "currency": proposal.currency, "through": proposal.through.isoformat()}

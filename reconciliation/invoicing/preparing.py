@@ -1,0 +1,207 @@
+"""Proposing invoices: what is left to bill of a project up to a day becomes proposals, one for each customer and order.
+
+The rule here: only what is posted and proved is proposed, and once. Preparing again makes open proposals anew and keeps what
+people held; what was released or approved is left as it is.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from portal import access, audit
+from portal import sql as portal_sql
+from portal.models import (
+    BillingModel,
+    Contract,
+    Customer,
+    GrantRole,
+    Grouping,
+    InvoiceProposal,
+    InvoiceSchedule,
+    Project,
+    ProposalLine,
+    ProposalPart,
+    ProposalState,
+    User,
+)
+from reconciliation.invoicing import grouping, telling
+from reconciliation.invoicing.content import content_hash
+from reconciliation.readiness.agreements import billing_model_of, terms_of
+from reconciliation.sql import invoicing as sql
+
+PREPARERS = access.FIXERS | {GrantRole.PROJECT_MANAGER}
+ZERO = Decimal(0)
+
+
+class NotProposable(Exception):
+    """What cannot be proposed, released or approved, or not by this person; the message says why."""
+
+
+class Held(NamedTuple):
+    """A hold that a person put on work: it goes with the work from proposal to proposal until its day."""
+
+    reason: str
+    until: date | None
+    by_id: int
+
+
+def prepare(project: Project, through: date, *, by: User | None, how: str = "") -> list[InvoiceProposal]:
+    """Propose the invoices of a project's work up to a day; the open proposals, in their order. `by` None: the invoice run."""
+    if by is not None and not access.may(by, PREPARERS, project.entity_id):
+        raise NotProposable("Only the project's manager or finance of this entity prepares its invoices.")
+    try:
+        with transaction.atomic():
+            return _prepare(project, through, by, how)
+    except IntegrityError as error:
+        if "left to bill" in str(error) or "not to be proposed" in str(error):
+            raise NotProposable(
+                "Something of it was billed or proposed elsewhere just now; prepare it again."
+            ) from None
+        raise
+
+
+def _prepare(project: Project, through: date, by: User | None, how: str) -> list[InvoiceProposal]:
+    sql.lock_project(project.pk)
+    open_ones = list(
+        InvoiceProposal.objects.select_for_update().filter(project=project, state=ProposalState.OPEN).order_by("pk")
+    )
+    holds = _holds_of(project)
+    ProposalLine.objects.filter(proposal__in=open_ones).delete()
+    items = sql.billables(project.pk, through, instalments=billing_model_of(project) == BillingModel.RETAINER)
+    standing = {(p.customer_id, p.currency, p.purchase_order_id): p for p in open_ones}
+    last = _last_of(project)
+    made: list[InvoiceProposal] = []
+    by_order: dict[tuple[str, int | None], list[sql.Billable]] = defaultdict(list)
+    for item in items:
+        by_order[item.currency, item.purchase_order_id].append(item)
+    rounding = project.contract.rounding if project.contract else Contract.Rounding.ENTRY
+    for (currency, order_id), group in sorted(by_order.items(), key=lambda one: (one[0][0], one[0][1] or 0)):
+        shares = shares_of(project)
+        split = grouping.shared(group, [share for _, share in shares], rounding)
+        for (customer_id, share), parts in zip(shares, split, strict=True):
+            proposal = standing.pop((customer_id, currency, order_id), None) or InvoiceProposal(
+                entity_id=project.entity_id, project=project, contract=project.contract, customer_id=customer_id,
+                purchase_order_id=order_id, currency=currency, grouping=how or (last.grouping if last else Grouping.PERSON),
+                prepared_by=by, prepared_at=portal_sql.now(), through=through,
+            )  # fmt: skip
+            proposal.share, proposal.through, proposal.prepared_at = share, through, portal_sql.now()
+            proposal.grouping = how or proposal.grouping
+            proposal.save()
+            _write(proposal, parts, rounding, holds, last.through if last else None)
+            made.append(proposal)
+    for left in standing.values():
+        left.state, left.reason, left.net = ProposalState.WITHDRAWN, "nothing of it is left to bill", ZERO
+        left.save()
+    for proposal in made:
+        audit.record(
+            by, "proposal.prepared", proposal, entity=proposal.entity_id,
+            after={"through": through.isoformat(), "net": str(proposal.net), "currency": proposal.currency},
+        )  # fmt: skip
+    telling.prepared(made, by)
+    return made
+
+
+def shares_of(project: Project) -> list[tuple[int, Decimal]]:
+    """Who pays how much of a project's work, in per cent: as the contract shares it, else its customer all of it."""
+    shares: Mapping[str, Any] = project.contract.shares if project.contract else {}
+    if not shares:
+        return [(_survivor(project.customer).pk, Decimal(100))]
+    customers = {c.code: _survivor(c) for c in Customer.objects.filter(code__in=shares)}
+    return [(customers[code].pk, Decimal(str(share))) for code, share in sorted(shares.items())]
+
+
+def _survivor(customer: Customer) -> Customer:
+    while customer.merged_into is not None:
+        customer = customer.merged_into
+    return customer
+
+
+def _last_of(project: Project) -> InvoiceProposal | None:
+    went = InvoiceProposal.objects.filter(
+        project=project, state__in=[ProposalState.HANDED_OVER, ProposalState.BILLED, ProposalState.APPROVED]
+    )
+    return went.order_by("-through", "-pk").first()
+
+
+def _holds_of(project: Project) -> dict[int, Held]:
+    """The holds that people put on work which no invoice has taken since, by entry (a milestone's key is negative)."""
+    today = timezone.localdate()
+    rows = (
+        ProposalPart.objects.filter(line__proposal__project=project, line__held_by__isnull=False)
+        .order_by("pk").values_list("entry_id", "milestone_id", "line__hold_reason", "line__held_until", "line__held_by")
+    )  # fmt: skip
+    latest = {entry or -milestone: Held(reason, until, by) for entry, milestone, reason, until, by in rows}
+    return {key: held for key, held in latest.items() if held.until is None or held.until > today}
+
+
+def _write(
+    proposal: InvoiceProposal,
+    parts: Sequence[grouping.Part],
+    rounding: str,
+    holds: dict[int, Held],
+    before: date | None,
+) -> None:
+    """Write the lines and parts of a proposal, and what they come to."""
+    lines: list[ProposalLine] = []
+    taken: list[ProposalPart] = []
+    found = grouping.lines(parts, proposal.grouping, rounding, proposal.currency, dict(holds))
+    for position, line in enumerate(found, start=1):
+        first = line.parts[0].item
+        held = holds.get(first.entry_id or -(first.milestone_id or 0))
+        row = ProposalLine(
+            proposal=proposal, position=position, key=uuid.uuid4(), description=line.description, quantity=line.quantity,
+            unit_price=line.unit_price, net=line.net, tax_code=line.tax_code,
+            is_late=before is not None and all(part.item.work_date <= before for part in line.parts),
+            hold_reason=held.reason if held else "", held_until=held.until if held else None,
+            held_by_id=held.by_id if held else None,
+        )  # fmt: skip
+        lines.append(row)
+        taken += [
+            ProposalPart(
+                line=row, entity_id=proposal.entity_id, entry_id=part.item.entry_id, milestone_id=part.item.milestone_id,
+                quantity=part.quantity, amount=part.amount,
+            )
+            for part in line.parts
+        ]  # fmt: skip
+    ProposalLine.objects.bulk_create(lines)
+    ProposalPart.objects.bulk_create(taken)
+    settle(proposal)
+
+
+def settle(proposal: InvoiceProposal) -> None:
+    """Work out what a proposal comes to and what an approver decides on, after its lines changed."""
+    rows = list(proposal.lines.order_by("position"))
+    proposal.net = sum((line.net for line in rows if line.held_by_id is None), ZERO)
+    proposal.content_hash = content_hash(proposal, rows)
+    proposal.save(update_fields=["net", "content_hash", "state", "grouping", "memo", "through"])
+
+
+def run_due(today: date | None = None) -> list[InvoiceProposal]:
+    """The invoice run: propose the invoices of every project whose run was due and is not prepared yet.
+
+    A customer is run on their day; where milestones decide, whatever was signed is proposed. Each project is a transaction.
+    """
+    day = today or timezone.localdate()
+    made: list[InvoiceProposal] = []
+    projects = Project.objects.filter(pk__in=sql.projects_with_work(day)).select_related(
+        "contract", "customer", "entity"
+    )
+    for project in projects:
+        terms = terms_of(project)
+        run = day if terms.schedule == InvoiceSchedule.MILESTONE else terms.last_run(day)
+        if run is None or _was_run(project, run):
+            continue
+        made += prepare(project, terms.through(run), by=None)
+    return made
+
+
+def _was_run(project: Project, run: date) -> bool:
+    return InvoiceProposal.objects.filter(project=project, prepared_at__date__gte=run).exists()

@@ -1,0 +1,38 @@
+"""Who is told when a proposal moves: the project's manager to release it, finance to approve it, and whoever released it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.urls import reverse
+
+from portal import access, figures, notifications
+from portal.models import InvoiceProposal, NotificationKind, User
+
+
+def prepared(proposals: Sequence[InvoiceProposal], by: User | None) -> None:
+    """An invoice is proposed: its project's manager releases it."""
+    for proposal in proposals:
+        if proposal.project.manager is not None and proposal.net:
+            _tell([proposal.project.manager], proposal, "is proposed and waits for your release", by)
+
+
+def released(proposal: InvoiceProposal, by: User) -> None:
+    """A proposal is released: finance approves it."""
+    _tell(list(access.holders(access.FIXERS, proposal.entity_id)), proposal, "was released and waits for approval", by)
+
+
+def decided(proposal: InvoiceProposal, word: str, by: User) -> None:
+    """Finance decided: whoever released it is told."""
+    people = [person for person in (proposal.released_by, proposal.project.manager) if person is not None]
+    _tell(people, proposal, word, by)
+
+
+def _tell(people: Sequence[User], proposal: InvoiceProposal, word: str, by: User | None) -> None:
+    money = f"{figures.amount(proposal.net, proposal.currency)} {proposal.currency}"
+    notifications.notify(
+        people, NotificationKind.APPROVAL if "waits" in word else NotificationKind.BILLING,
+        f"Invoice {proposal} of {proposal.project.code} over {money} {word}.",
+        url=reverse("invoice_proposal", args=[proposal.pk]), entity=proposal.entity_id, by=by,
+        key=f"proposal:{proposal.pk}:{proposal.state}:{proposal.content_hash[:12]}",
+    )  # fmt: skip

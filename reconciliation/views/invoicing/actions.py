@@ -1,0 +1,200 @@
+"""What people do with a proposal on screen. Each asks, says what follows, and does it as the business does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.db.models import QuerySet
+from django.urls import reverse
+
+from portal.models import Grouping, InvoiceProposal, ProposalState
+from portal.screens import Action, Outcome, Refused
+from reconciliation import invoicing
+
+
+class _OnProposal(Action):
+    """Something done with the proposal of a page, as it was seen there."""
+
+    in_bulk = False
+    asks_reason = True
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+    reason = forms.CharField(max_length=500, widget=forms.Textarea(attrs={"rows": 2}), label="Reason")
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        if not self.asks_reason:
+            del self.fields["reason"]
+
+    def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
+        """Do it, or say why not."""
+        try:
+            return Outcome(self.do(queryset.get(), user))
+        except invoicing.NotProposable as refusal:
+            raise Refused(str(refusal)) from None
+
+    def do(self, proposal: InvoiceProposal, user: Any) -> str:
+        """What is done, and the sentence about it."""
+        raise NotImplementedError
+
+
+class Release(_OnProposal):
+    """The project's side lets it go to finance."""
+
+    name, label, button = "release", "Release for billing", "Release"
+    sentence = "Release this invoice for billing? Finance approves it, then it goes to the system that bills as a draft"
+    roles = invoicing.RELEASERS
+    asks_reason = False
+
+    def do(self, proposal: InvoiceProposal, user: Any) -> str:
+        """Released as it was seen."""
+        invoicing.release(proposal, by=user, seen=self.cleaned_data["seen"])
+        return "Released. Finance approves it; until then it can be sent back."
+
+
+class Approve(_OnProposal):
+    """Finance agrees."""
+
+    name, label, button = "approve", "Approve", "Approve and hand over"
+    sentence = "Approve this invoice? It is handed to the system that bills, as a draft"
+    roles = invoicing.APPROVERS
+    asks_reason = False
+
+    def do(self, proposal: InvoiceProposal, user: Any) -> str:
+        """Approved as it was seen, and owed."""
+        found = invoicing.approve(proposal, by=user, seen=self.cleaned_data["seen"])
+        if found.state == ProposalState.HANDED_OVER:
+            return "Approved, and owed to the system that bills. Its number and totals are read back."
+        return f"Approved, and not handed over yet: {invoicing.biller_of(found).problem}"
+
+
+class HandOver(_OnProposal):
+    """Try again what could not be handed over."""
+
+    name, label = "hand-over", "Hand over"
+    sentence = "Hand this invoice to the system that bills?"
+    roles = invoicing.APPROVERS
+    asks_reason = False
+
+    def do(self, proposal: InvoiceProposal, user: Any) -> str:
+        """Owed now."""
+        invoicing.hand_over_again(proposal, by=user)
+        return "Handed over. Its number and totals are read back."
+
+
+class SendBack(_OnProposal):
+    """Not as it is."""
+
+    name, label = "send-back", "Send back"
+    sentence = "Send this invoice back to its project manager?"
+    roles = invoicing.PREPARERS
+
+    def do(self, proposal: InvoiceProposal, user: Any) -> str:
+        """Open again."""
+        invoicing.send_back(proposal, by=user, reason=self.cleaned_data["reason"])
+        return "Sent back; whoever released it is told why."
+
+
+class SendAgain(_OnProposal):
+    """What was refused goes once more."""
+
+    name, label = "send-again", "Send draft again"
+    sentence = "Send the refused draft again, under the same key?"
+    roles = invoicing.APPROVERS
+
+    def do(self, proposal: InvoiceProposal, user: Any) -> str:
+        """On its way again."""
+        count = len(invoicing.send_again(proposal, by=user, reason=self.cleaned_data["reason"]))
+        return "1 draft goes again." if count == 1 else f"{count} drafts go again."
+
+
+class Withdraw(_OnProposal):
+    """Give the work back."""
+
+    name, label, tone = "withdraw", "Withdraw", "danger"
+    sentence = "Withdraw this invoice? Its hours are open to be proposed again"
+    roles = invoicing.PREPARERS
+
+    def do(self, proposal: InvoiceProposal, user: Any) -> str:
+        """Its hours are open again."""
+        invoicing.withdraw(proposal, by=user, reason=self.cleaned_data["reason"])
+        return "Withdrawn. Its hours are open to be proposed again."
+
+
+class Word(_OnProposal):
+    """What the customer reads above the lines."""
+
+    name, label = "word", "Edit text"
+    sentence = "What the customer reads above the lines"
+    roles = invoicing.PREPARERS
+    asks_reason = False
+    memo = forms.CharField(required=False, max_length=900, label="Text", widget=forms.Textarea(attrs={"rows": 3}))
+
+    def do(self, proposal: InvoiceProposal, user: Any) -> str:
+        """Worded."""
+        invoicing.word(proposal, by=user, memo=self.cleaned_data["memo"])
+        return "The text is kept."
+
+
+class Regroup(_OnProposal):
+    """What the customer reads as one line."""
+
+    name, label = "regroup", "Group lines"
+    sentence = "How shall the customer read the lines? They are made anew; what is on hold stays on hold"
+    roles = invoicing.PREPARERS
+    asks_reason = False
+    grouping = forms.ChoiceField(choices=Grouping.choices, widget=forms.RadioSelect, label="One line")
+
+    def do(self, proposal: InvoiceProposal, user: Any) -> str:
+        """Grouped anew."""
+        if proposal.state != ProposalState.OPEN:
+            raise invoicing.NotProposable("Only an open proposal is grouped anew; have it sent back first.")
+        invoicing.prepare(proposal.project, proposal.through, by=user, how=self.cleaned_data["grouping"])
+        return "The lines are grouped anew."
+
+
+# Which acts are offered in which state, the one to do next first.
+OFFERED: dict[str, tuple[type[_OnProposal], ...]] = {
+    ProposalState.OPEN: (Release, Regroup, Word, Withdraw),
+    ProposalState.RELEASED: (Approve, SendBack, Withdraw),
+    ProposalState.APPROVED: (HandOver, Withdraw),
+    ProposalState.HANDED_OVER: (SendAgain, Withdraw),
+    ProposalState.BILLED: (),
+    ProposalState.WITHDRAWN: (),
+}
+EVERY: tuple[type[Action], ...] = (Release, Approve, HandOver, SendBack, SendAgain, Regroup, Word, Withdraw)
+
+
+class Prepare(Action):
+    """Propose the invoices of a project's month."""
+
+    name, label, button = "prepare", "Prepare invoice", "Prepare"
+    sentence = "Propose the invoice of what is posted and not billed yet"
+    roles = invoicing.PREPARERS
+    in_bulk = False
+    through = forms.DateField(
+        label="Work up to and with",
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text="Later work stays for the next.",
+    )
+    grouping = forms.ChoiceField(choices=Grouping.choices, label="One line", initial=Grouping.PERSON)
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        month = self.queryset.select_related("period").first()
+        if month is not None and not self.initial.get("through"):
+            self.initial["through"] = month.period.ends_on
+
+    def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
+        """One proposal for each customer, currency and order; the first of them is opened."""
+        month = queryset.select_related("project__entity", "project__customer", "project__contract").get()
+        try:
+            made = invoicing.prepare(
+                month.project, self.cleaned_data["through"], by=user, how=self.cleaned_data["grouping"]
+            )
+        except invoicing.NotProposable as refusal:
+            raise Refused(str(refusal)) from None
+        if not made:
+            raise Refused("Nothing that is posted is left to bill up to that day, or it sits in a proposal already.")
+        more = f" and {len(made) - 1} more" if len(made) > 1 else ""
+        return Outcome(f"{made[0]}{more} is proposed.", url=reverse("invoice_proposal", args=[made[0].pk]))

@@ -1,0 +1,218 @@
+"""The page of a proposal as the customer reads it, and of one of its lines, explained to the cent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils.functional import cached_property
+
+from portal import access, figures
+from portal.models import BillingModel, InvoiceProposal, ProposalLine, ProposalState
+from portal.screens import Action, DetailScreen, Screen
+from portal.tables import STATE_TONES, name_of
+from reconciliation import amounts, invoicing, readiness
+from reconciliation.models import ExceptionCase
+from reconciliation.sql import invoicing as sql
+from reconciliation.tables import title_of
+from reconciliation.views.invoicing.actions import EVERY, OFFERED
+from reconciliation.views.invoicing.lists import TONES, WAITS
+
+ZERO = Decimal(0)
+SEEN = InvoiceProposal.objects.select_related(
+    "entity", "project__manager", "project__customer", "project__contract", "customer", "contract__customer",
+    "purchase_order", "prepared_by", "released_by", "approved_by",
+)  # fmt: skip
+
+
+class ProposalPage(DetailScreen):
+    """One proposal: what the customer would read, what stops it, whose turn it is, and what became of its drafts."""
+
+    queryset = SEEN
+    template_name = "invoicing/proposal.html"
+    actions = EVERY
+    object: InvoiceProposal
+
+    def heading(self) -> str:
+        """Its project and customer."""
+        return f"Invoice of {self.object.project.name}"
+
+    def permitted(self, roles: frozenset[str]) -> list[type[Action]]:
+        """What the person may do with it now."""
+        proposal, user = self.object, self.request.user
+        may = [action for action in OFFERED[proposal.state] if action.roles & roles]
+        own = proposal.released_by_id == user.pk or proposal.editors.filter(user=user.pk).exists()
+        refused = proposal.state != ProposalState.HANDED_OVER or any(d.state == "rejected" for d in self.drafts)
+        return [
+            action
+            for action in may
+            if not (action.name == "approve" and own) and not (action.name == "send-again" and not refused)
+        ]
+
+    @cached_property
+    def drafts(self) -> list[Any]:
+        """Its drafts, each with where it stands."""
+        found: list[Any] = list(
+            self.object.drafts.select_related("connection", "invoice__current", "document")
+            .prefetch_related("document__entries__state_row").order_by("part")
+        )  # fmt: skip
+        for draft in found:
+            entry = max(draft.document.entries.all(), key=lambda one: one.pk, default=None)
+            draft.state = entry.state_row.state if entry else ""
+            draft.state_words = entry.state_row.get_state_display() if entry else ""
+            draft.tone = STATE_TONES.get(draft.state, "")
+            draft.odd_tax = invoicing.tax_variance(self.object, draft.tax)
+        return found
+
+    def context(self, **more: Any) -> dict[str, Any]:
+        """Everything that is known of the proposal; a fixed number of queries."""
+        if "object" not in more:
+            return super().context(**more)
+        proposal, user = self.object, self.request.user
+        lines = list(proposal.lines.select_related("held_by").order_by("position"))
+        going = [line for line in lines if line.held_by_id is None]
+        held = [line for line in lines if line.held_by_id is not None]
+        is_open = proposal.state == ProposalState.OPEN
+        stops = invoicing.blockers(proposal) if proposal.state in (ProposalState.OPEN, ProposalState.RELEASED) else []
+        biller = invoicing.biller_of(proposal) if not self.drafts else None
+        return super().context(
+            **more,
+            proposal=proposal,
+            tone=TONES[proposal.state],
+            waits=WAITS[proposal.state],
+            going=going,
+            held=held,
+            held_net=sum((line.net for line in held), ZERO),
+            hours=sum((line.quantity or ZERO for line in going if line.quantity is not None), ZERO),
+            stops=stops,
+            biller=biller,
+            drafts=self.drafts,
+            open_cases=_cases(proposal, user),
+            may_edit=is_open and access.may(user, invoicing.PREPARERS, proposal.entity_id),
+            limits=list(_limits(proposal)),
+            model=dict(BillingModel.choices).get(readiness.billing_model_of(proposal.project), ""),
+            needs_other=proposal.state == ProposalState.RELEASED and proposal.released_by_id == user.pk,
+        )
+
+
+def _limits(proposal: InvoiceProposal) -> list[tuple[str, Decimal, Decimal, Decimal]]:
+    """(what, agreed, billed by now, left after this invoice) of the order, the maximum and a retainer that hold for it."""
+    found: list[tuple[str, Decimal, Decimal, Decimal]] = []
+    contract, order = proposal.contract, proposal.purchase_order
+    of_contract, of_order = sql.billed_under(contract.pk if contract else None, order.pk if order else None)
+    taken = proposal.net if proposal.state not in (ProposalState.BILLED, ProposalState.WITHDRAWN) else ZERO
+    if order is not None:
+        found.append((f"Order {order.number}", order.amount, of_order, order.amount - of_order - taken))
+    if contract is not None and contract.cap_amount is not None:
+        found.append(("Not to exceed", contract.cap_amount, of_contract, contract.cap_amount - of_contract - taken))
+    if readiness.billing_model_of(proposal.project) == BillingModel.RETAINER:
+        due, _, worth = sql.drawn(proposal.project_id, proposal.through)
+        found.append(("Retainer, drawn", due, worth, due - worth))
+    return found
+
+
+def _cases(proposal: InvoiceProposal, user: Any) -> list[tuple[ExceptionCase, str]]:
+    found = ExceptionCase.objects.visible_to(user).filter(
+        state="open", subject_type="proposal", subject_key=str(proposal.pk)
+    )
+    return [(case, title_of(case.rule)) for case in found.order_by("pk")]
+
+
+class HoldForm(forms.Form):
+    """Why a line stays off the invoice, and until when."""
+
+    reason = forms.CharField(max_length=500, widget=forms.Textarea(attrs={"rows": 2}), label="Reason")
+    until = forms.DateField(
+        required=False, widget=forms.DateInput(attrs={"type": "date"}), label="Until",
+        help_text="From that day on it is proposed again; without one it stays on hold until somebody puts it back.",
+    )  # fmt: skip
+
+
+class LinePage(Screen):
+    """One line of a proposal: each hour on it explained to the cent, and a way to hold it or put it back."""
+
+    template_name = "invoicing/line.html"
+
+    def line(self) -> ProposalLine:
+        """The line of this address, as far as the person may see its entity."""
+        seen: QuerySet[InvoiceProposal] = InvoiceProposal.objects.visible_to(self.request.user)
+        return get_object_or_404(
+            ProposalLine.objects.select_related("proposal__project", "proposal__contract", "held_by"),
+            pk=self.kwargs["line"], proposal__in=seen, proposal=self.kwargs["pk"],
+        )  # fmt: skip
+
+    def get(self, request: HttpRequest, pk: int, line: int) -> HttpResponse:
+        """The line."""
+        return self.show(self.line(), HoldForm())
+
+    def post(self, request: HttpRequest, pk: int, line: int) -> HttpResponse:
+        """Hold it, or put it back."""
+        found = self.line()
+        form = HoldForm(request.POST)
+        user: Any = request.user
+        try:
+            if request.POST.get("action") == "put-back":
+                invoicing.unhold(found, by=user)
+                said = "The line is on the invoice again."
+            elif form.is_valid():
+                invoicing.hold(found, by=user, reason=form.cleaned_data["reason"], until=form.cleaned_data["until"])
+                said = "The line is on hold and stays off the invoice."
+            else:
+                return self.show(found, form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        except invoicing.NotProposable as refusal:
+            form.is_valid()
+            form.add_error(None, str(refusal))
+            return self.show(found, form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        messages.success(request, said)
+        return HttpResponseRedirect(reverse("invoice_proposal", args=[pk]), status=HTTPStatus.SEE_OTHER)
+
+    def show(self, line: ProposalLine, form: forms.Form, *, status: int = HTTPStatus.OK) -> HttpResponse:
+        """The line with everything on it."""
+        proposal = line.proposal
+        parts = line.parts.select_related(
+            "entry__rate_used__card", "entry__contract", "entry__purchase_order", "entry__project", "entry__resource",
+            "entry__document", "entry__source", "milestone",
+        ).order_by("entry__work_date", "pk")  # fmt: skip
+        told = [
+            (part, name_of(part.entry) if part.entry else f"Milestone {part.milestone}", _steps(part, proposal))
+            for part in parts
+        ]
+        may = proposal.state == ProposalState.OPEN and access.may(
+            self.request.user, invoicing.PREPARERS, proposal.entity_id
+        )
+        return self.page(
+            self.context(
+                title=f"{proposal}, line {line.position}",
+                line=line,
+                proposal=proposal,
+                parts=told,
+                form=form,
+                may_edit=may,
+            ),
+            status=status,
+        )
+
+
+def _steps(part: Any, proposal: InvoiceProposal) -> Sequence[tuple[str, str]]:
+    steps = list(amounts.explained(part.entry)) if part.entry else [("Milestone", str(part.milestone.name))]
+    if proposal.share != 100:
+        steps.append(
+            (
+                "Share",
+                f"{proposal.share.normalize():f} % is this customer's; the rest by the largest remainder on the others'",
+            )
+        )
+    if part.entry is not None and part.entry.hours and part.quantity != part.entry.hours:
+        steps.append(
+            ("Part", f"{figures.exact(part.quantity)} of {figures.exact(part.entry.hours)} h are on this line")
+        )
+    steps.append(("On the line", f"{figures.amount(part.amount, proposal.currency)} {proposal.currency}"))
+    return steps
