@@ -40,7 +40,6 @@ class PartFilter(filters.FilterSet):  # type: ignore[misc]
 
     line = filters.NumberFilter("line__position", label="Line")
     person = filters.CharFilter("entry__resource__name", lookup_expr="icontains", label="Person")
-    held = filters.BooleanFilter("line__held_by", lookup_expr="isnull", exclude=True, label="On hold")
 
     class Meta:
         model = ProposalPart

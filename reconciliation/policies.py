@@ -19,6 +19,23 @@ KEYED_KINDS = ("entity", "project", "task", "resource", "cost_centre", "item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shortness:
+    """By how much less a bill may be paid: an amount in the bill's currency or per cent of its total, whichever is told.
+
+    `account` is where it is written off; `days` after the bill's date it is due back, where it is.
+    """
+
+    amount: Decimal = Decimal(0)
+    percent: Decimal = Decimal(0)
+    account: str = ""
+    days: int = 0
+
+    def of(self, total: Decimal) -> Decimal:
+        """What it comes to of a total, not rounded."""
+        return self.amount or total * self.percent / 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What holds for the documents of one route. The fields are the keys of `SETTINGS`, with the same defaults."""
 
@@ -55,6 +72,8 @@ class Policy:
     expense_foreign_currency: bool = False
     tax_codes: Mapping[str, Decimal] = field(default_factory=dict)
     tax_tolerance: Decimal = Decimal("0.02")
+    short_payment: Mapping[str, Shortness] = field(default_factory=dict)
+    held_back: Mapping[str, Shortness] = field(default_factory=dict)
     regression_days: int = 30
     ignore_limit: Mapping[str, Decimal] = field(default_factory=lambda: {"*": Decimal(10000)})
     escalate_days: int = 3
@@ -159,6 +178,17 @@ def _table(read: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
         return {_text(key): read(item) for key, item in value.items()}
 
     return read_table
+
+
+def _shortness(value: Any) -> Shortness:
+    if not isinstance(value, Mapping) or set(value) - {"amount", "percent", "account", "days"}:
+        raise ValueError(value)
+    if not ("amount" in value) ^ ("percent" in value):
+        raise ValueError(value)
+    return Shortness(
+        amount=_decimal(value.get("amount", 0)), percent=_decimal(value.get("percent", 0)),
+        account=_text(value.get("account", "")), days=_whole(value["days"]) if "days" in value else 0,
+    )  # fmt: skip
 
 
 def _demands(value: Any) -> dict[str, str]:
@@ -300,6 +330,18 @@ SETTINGS: tuple[Setting, ...] = (
         "The tax codes of the entity and their rates. When empty, tax codes are not checked.",
     ),
     Setting("tax_tolerance", _decimal, _AMOUNT, "By how much a stated tax may differ from the computed one."),
+    Setting(
+        "short_payment",
+        _table(_shortness),
+        'a table of reason to amount or percent, and account, as {"bank_fee": {"amount": "25", "account": "6855"}}',
+        "By how much less than its total a bill may be paid to be closed by a write-off, by reason, and to which account.",
+    ),
+    Setting(
+        "held_back",
+        _table(_shortness),
+        'a table of customer to amount or percent, and days, as {"ACME": {"percent": "5", "days": 365}}',
+        "What a customer keeps back of each bill, as agreed (a retention, a tax withheld), and after how many days it is due.",
+    ),
     Setting(
         "regression_days",
         _whole,

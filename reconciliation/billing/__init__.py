@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from reconciliation.billing.deciding import NotDecidable, adopt, approve, choices, correct, restore
 from reconciliation.billing.explaining import explained
-from reconciliation.billing.following import Followed, follow, review, review_every, tell_of_rates
+from reconciliation.billing.following import Followed, follow, review, review_every, review_short, tell_of_rates
 from reconciliation.billing.picking import NotCreditable, credit_hours, credit_price
 from reconciliation.billing.planning import Part
+from reconciliation.billing.shortness import short_of
 
 __all__ = [
     "Followed",
@@ -29,5 +30,7 @@ __all__ = [
     "restore",
     "review",
     "review_every",
+    "review_short",
+    "short_of",
     "tell_of_rates",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 
 from portal import figures, money
 from reconciliation import cases
+from reconciliation.billing import shortness
 from reconciliation.billing.planning import Problem
 from reconciliation.models import BillingDecision
 from reconciliation.policies import Policy
@@ -45,6 +46,7 @@ class About:
     others: Sequence[str]  # live bills of the same number
     policy: Policy
     owed: Sequence[sql.Owed] = ()  # differences that somebody agreed to when rates changed in the past
+    customer: str = ""  # our code
 
 
 def of_bill(bill: sql.Bill, about: About) -> Iterator[Finding]:
@@ -80,6 +82,7 @@ def of_bill(bill: sql.Bill, about: About) -> Iterator[Finding]:
         )
     if bill.status not in DEAD:
         yield from _figures(bill, about)
+        yield from of_shortness(bill, about.policy, about.customer)
 
 
 def _figures(bill: sql.Bill, about: About) -> Iterator[Finding]:
@@ -139,6 +142,32 @@ def _sums(bill: sql.Bill, lines: Sequence[sql.Line], policy: Policy) -> Iterator
                 f"line {line.position} carries {_money(bill, line.tax)} of tax where {figures.exact(line.tax_rate)} % of "
                 f"{_money(bill, line.net)} are {_money(bill, due)}"
             )
+
+
+def of_shortness(bill: sql.Bill, policy: Policy, customer: str) -> Iterator[Finding]:
+    """What a payment left open: held back as agreed until its day, or so little that it is written off by its reason.
+
+    What is more than that is neither: the bill stays paid in part.
+    """
+    short = shortness.of(shortness.Open(bill.total, bill.settled, bill.currency, bill.booked_on, customer), policy)
+    if bill.is_credit or bill.status not in ("open", "part_paid") or not bill.settled or short is None:
+        return
+    if short.is_due:
+        yield _made(
+            bill, "held-back-is-due",
+            f"{bill.customer or 'The customer'} holds {_money(bill, short.held_back)} of {bill.name} back, as agreed; it was due "
+            f"on {figures.day(short.due_on)}. Ask for it.",
+        )  # fmt: skip
+    if short.reasons and short.rest > 0:
+        fitting = " or ".join(
+            f"{reason.replace('_', ' ')} (account {account or 'not said'})" for reason, account in short.reasons
+        )
+        yield _made(
+            bill, "short-within-tolerance",
+            f"{bill.name} over {_money(bill, bill.total)} is short by {_money(bill, short.rest)}, which may be written off as "
+            f"{fitting}. Until it is, the bill stays paid in part.",
+            reasons=[reason for reason, _ in short.reasons],
+        )  # fmt: skip
 
 
 def of_balance(bill: sql.Bill) -> Finding | None:

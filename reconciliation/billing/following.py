@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from portal import billing_intake
-from portal.models import LegalEntity
+from portal.models import Customer, LegalEntity
 from reconciliation import policies
 from reconciliation.billing import allocating, findings, handed, telling
 from reconciliation.billing.planning import Plan, Problem, started
@@ -21,6 +21,7 @@ from reconciliation.models import BillingDecision
 from reconciliation.sql import billing as sql
 
 DEAD = findings.DEAD
+SHORT = frozenset({"short-within-tolerance", "held-back-is-due"})
 GRACE = 3600.0  # seconds that a payment may arrive later than the bill that it settles
 
 
@@ -55,6 +56,32 @@ def review_every(*, older_than_seconds: float = GRACE) -> None:
     for connection_id in sql.keepers():
         with transaction.atomic():
             review(connection_id, older_than_seconds=older_than_seconds)
+    with transaction.atomic():
+        review_short()
+
+
+def review_short() -> tuple[int, int]:
+    """Look again at bills that are paid in part: what was held back becomes due by its day. Cases opened and closed."""
+    bills = sql.bills(sql.part_paid())
+    codes = customers_of(bills)
+    policy = _policies(bills)
+    found = [
+        finding
+        for bill in bills
+        for finding in findings.of_shortness(bill, policy[bill.entity_id], codes.get(bill.customer_id or 0, ""))
+    ]
+    return findings.keep(found, [("bill", str(bill.id)) for bill in bills], sorted(SHORT))
+
+
+def customers_of(bills: Sequence[sql.Bill]) -> dict[int, str]:
+    """Our codes of the customers of bills."""
+    ids = {bill.customer_id for bill in bills if bill.customer_id is not None}
+    return dict(Customer.objects.filter(pk__in=ids).values_list("pk", "code"))
+
+
+def _policies(bills: Sequence[sql.Bill]) -> dict[int, policies.Policy]:
+    entities = LegalEntity.objects.filter(pk__in={bill.entity_id for bill in bills})
+    return {entity.pk: policies.merged(entity.policy) for entity in entities}
 
 
 def review(connection_id: int, *, older_than_seconds: float) -> tuple[int, int]:
@@ -166,10 +193,8 @@ def _judge(
     problems: dict[int, list[Problem]] = defaultdict(list)
     for problem in plan.problems:
         problems[problem.bill_id].append(problem)
-    policy = {
-        entity.pk: policies.merged(entity.policy)
-        for entity in LegalEntity.objects.filter(pk__in={bill.entity_id for bill in bills})
-    }
+    policy = _policies(bills)
+    codes = customers_of(bills)
     found = [
         finding
         for bill in bills
@@ -183,6 +208,7 @@ def _judge(
                 others=others.get(bill.id, ()),
                 policy=policy[bill.entity_id],
                 owed=owed.get(bill.id, ()),
+                customer=codes.get(bill.customer_id or 0, ""),
             ),
         )
     ]

@@ -20,6 +20,7 @@ ADVICE: dict[str, str] = {
     "apply-payment": "Apply the money to the bills that it is for, or keep it as the customer's credit, in its system.",
     "correct-bill": "Correct the bill in the system that keeps it; it is read again by itself. Its bookkeeper may.",
     "correct-in-target": "Correct the record in the target, where it is booked, and reconcile again. Its bookkeeper may.",
+    "ask-for-it": "Ask the customer for what was held back; the case ends when it is paid or written off. Finance may.",
     "credit-bill": "Credit one of the bills, for these hours, in the system that keeps it. Its bookkeeper may.",
     "decide-bill": "Open the bill and decide: adopt what its system says, restore what was agreed, or correct by a credit note.",
     "extend-engagement": "Record where the person works on these days: add a row to engagements.csv. An admin may.",
@@ -35,5 +36,6 @@ ADVICE: dict[str, str] = {
     "renew-credentials": "Put new credentials where the connection reads them and test it. An admin may.",
     "settle-difference": "Credit the difference, or invoice it, in the system that keeps the bill; that closes this by itself.",
     "unapply-payment": "Take the payment off the bill, or credit the bill instead of voiding it; in the system that keeps it.",
+    "write-off": "Write the rest off in the bill's system, to the account of its reason; it is read again. Its bookkeeper may.",
     "set-cost-centre": "Give the person's engagement or the project a cost centre of its entity. An admin may.",
 }

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal import figures
-from portal.models import BillingModel, LedgerEntry, State
+from portal.models import BillingModel, LedgerEntry, ProposalPart, ProposalState, State
 from reconciliation.models import Hold
 from reconciliation.readiness.agreements import billing_model_of, manager_of, terms_of, with_whom
 from reconciliation.schedules import Terms
@@ -65,11 +65,43 @@ def why_not_billed(entry: LedgerEntry, today: date | None = None) -> Why:
     return _posted(entry, state, today or timezone.localdate())
 
 
+_PROPOSED = {
+    ProposalState.OPEN: "It is on {proposal}, which its project manager has to release.",
+    ProposalState.RELEASED: "It is on {proposal}, which was released and waits for finance to approve it.",
+    ProposalState.APPROVED: "It is on {proposal}, which was approved and is not handed over yet.",
+    ProposalState.HANDED_OVER: "It is on {proposal}, which was handed over as a draft; its invoice has not come back yet.",
+}
+
+
+def _proposed(entry: LedgerEntry) -> Why | None:
+    """The proposal that an entry sits in: held there, or on its way."""
+    part = (
+        ProposalPart.objects.filter(entry=entry, released_at=None, line__proposal__state__in=_PROPOSED)
+        .select_related("line__proposal__project__manager", "line__held_by").order_by("pk").first()
+    )  # fmt: skip
+    if part is None:
+        return None
+    proposal, line = part.line.proposal, part.line
+    url = reverse("invoice_proposal", args=[proposal.pk])
+    if line.held_by is not None:
+        who = line.held_by.get_full_name() or line.held_by.get_username()
+        return Why(
+            words=f"It is on hold on {proposal}: {line.hold_reason}", who=who, since=proposal.prepared_at, url=url
+        )
+    who = manager_of(proposal.project) if proposal.state == ProposalState.OPEN else "finance"
+    since = proposal.handed_over_at or proposal.approved_at or proposal.released_at or proposal.prepared_at
+    if proposal.state == ProposalState.HANDED_OVER:
+        who = "Tieout"
+    return Why(words=_PROPOSED[ProposalState(proposal.state)].format(proposal=proposal), who=who, since=since, url=url)
+
+
 def _posted(entry: LedgerEntry, state: Any, today: date) -> Why:
     balance = getattr(entry, "billing_balance", None)
     if balance is not None and balance.invoiced - balance.credited >= balance.delivered:
         numbers = sql.invoices_of(entry.pk)
         return Why(words=f"It is on invoice {' and '.join(numbers)}.", since=state.moved_at, is_billed=True)
+    if (proposed := _proposed(entry)) is not None:
+        return proposed
     credited = " A credit note gave it back." if balance is not None and balance.credited else ""
     project = entry.project
     terms = terms_of(project) if project is not None else Terms()

@@ -28,6 +28,8 @@ BILLING: tuple[Rule, ...] = (
     _cause("bill-off-by-rate", "A bill is off since its rates changed", "bill", ("settle-difference",), (36,)),
     _cause("bill-overpaid", "More was paid than is owed", "bill", ("unapply-payment",), (95,)),
     _cause("balance-differs", "A bill's balance and its payments differ", "bill", ("read-payments",), (96, 97, 99)),
+    _cause("short-within-tolerance", "A bill is short by what may be written off", "bill", ("write-off",), (96,)),
+    _cause("held-back-is-due", "What a customer held back is due", "bill", ("ask-for-it",), (102,)),
     _cause("payment-of-unknown-bill", "A payment settles a bill that is not known", "payment", ("read-bills",), (92,)),
     _cause("cash-unapplied", "Money that settles nothing", "payment", ("apply-payment",), (94, 95)),
     _cause(

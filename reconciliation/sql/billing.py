@@ -460,6 +460,16 @@ def open_of(entry_ids: Sequence[int]) -> dict[int, Decimal]:
     return {row[0]: row[1] for row in found}
 
 
+def part_paid() -> list[int]:
+    """Invoices that are paid in part, of entities whose policy says what may be short or held back."""
+    found = rows(
+        "SELECT i.id FROM portal_invoice i JOIN portal_invoiceversion v ON v.id = i.current_id"
+        " JOIN portal_legalentity e ON e.id = i.entity_id WHERE i.kind = 'invoice' AND v.status = 'part_paid'"
+        " AND (e.policy ? 'held_back' OR e.policy ? 'short_payment') ORDER BY i.id"
+    )
+    return [row[0] for row in found]
+
+
 def keepers() -> list[int]:
     """The connections whose systems keep bills."""
     return [row[0] for row in rows("SELECT DISTINCT connection_id FROM portal_invoice ORDER BY 1")]

@@ -29,9 +29,11 @@ from portal.models import (
     AuditEvent,
     BillingModel,
     GrantRole,
+    InvoiceProposal,
     LedgerEntry,
     NotificationKind,
     Project,
+    ProposalState,
     User,
 )
 from portal.screens import (
@@ -174,12 +176,39 @@ def _unstopped(month: ProjectMonth) -> tuple[str, str]:
         return "Nothing by the hour, no milestone due", "quiet"
     if month.amount and month.invoiced >= month.amount:
         return "Invoiced", "state good"
+    if (proposal := getattr(month, "proposal", None)) is not None:
+        return f"{proposal}: {PROPOSED[proposal.state]}", "state info"
     return "Ready", "state good"
 
 
 def _percent(month: ProjectMonth) -> int | None:
     """How much of what is billable is ready or invoiced; None where nothing is priced."""
     return int((month.ready + month.invoiced) * 100 / month.amount) if month.amount else None
+
+
+PROPOSED: dict[str, str] = {
+    ProposalState.OPEN: "to be released", ProposalState.RELEASED: "released, to be approved",
+    ProposalState.APPROVED: "approved, not handed over", ProposalState.HANDED_OVER: "handed over as a draft",
+    ProposalState.BILLED: "billed",
+}  # fmt: skip
+
+
+def proposals_of(months: Sequence[ProjectMonth]) -> dict[int, list[InvoiceProposal]]:
+    """The invoices that are proposed of each month's work, by month, the latest first; one statement."""
+    found: dict[int, list[InvoiceProposal]] = {}
+    rows = InvoiceProposal.objects.filter(project__in={month.project_id for month in months}, state__in=PROPOSED)
+    by_project: dict[int, list[InvoiceProposal]] = {}
+    for proposal in rows.select_related("customer").order_by("-pk"):
+        by_project.setdefault(proposal.project_id, []).append(proposal)
+    for month in months:
+        of_month = [
+            one
+            for one in by_project.get(month.project_id, ())
+            if month.period.starts_on <= one.through <= month.period.ends_on
+        ]
+        if of_month:
+            found[month.pk] = of_month
+    return found
 
 
 class PortfolioTable(Table):
@@ -376,8 +405,10 @@ class Portfolio(ListScreen):
         spent = master_data.spent_under_contracts(
             [record.project.contract_id for record in records if record.project.contract_id], []
         )
+        proposals = proposals_of(records)
         for record in records:
             record.blocker = blockers.get(record.pk)
+            record.proposal = next(iter(proposals.get(record.pk, ())), None)
             runs = readiness.terms_of(record.project).runs(today)
             record.next_run = runs[0] if runs else None
             number, day = last.get(record.project_id, ("", None))
@@ -423,6 +454,7 @@ class ReadinessScreen(DetailScreen):
             totals=_totals(parts),
             before=before,
             manager=readiness.manager_of(month.project),
+            proposals=[(one, PROPOSED[one.state]) for one in proposals_of([month]).get(month.pk, ())],
             model=MODELS.get(readiness.billing_model_of(month.project), ""),
             runs=readiness.terms_of(month.project).runs(timezone.localdate()),
             ageing=ageing([month.project_id]),

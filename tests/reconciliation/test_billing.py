@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -10,7 +11,16 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from portal.models import Allocation, InvoiceVersion, Notification, PaymentAllocation, Project
-from portal.records import Application, BillKind, BillLine, BillStatus, PaymentStatus, Reference, SettledBy
+from portal.records import (
+    Application,
+    BillKind,
+    BillLine,
+    BillStatus,
+    PaymentKind,
+    PaymentStatus,
+    Reference,
+    SettledBy,
+)
 from reconciliation import billing
 from reconciliation.billing.planning import Part
 from reconciliation.models import BillingDecision, ExceptionCase
@@ -417,3 +427,56 @@ def test_what_was_allocated_by_hand_on_a_line_without_names_stays(firm: firms.Fi
 def erp_line(line: BillLine) -> BillLine:
     """The line as somebody types it in the ERP: without naming what it is about."""
     return replace(line, posting_number="")
+
+
+@pytest.mark.case(96)
+def test_a_bill_that_is_short_by_a_bank_fee_or_a_discount_is_written_off_by_its_reason_and_else_stays_part_paid(
+    firm: firms.Firm,
+) -> None:
+    firm.entity.policy = {
+        "short_payment": {
+            "bank_fee": {"amount": "25", "account": "6855"}, "discount": {"percent": "2", "account": "4730"}
+        }
+    }  # fmt: skip
+    firm.entity.save()
+    erp, [entry] = Erp(firm), posted(firm)
+    said = erp.bill("501", line_of(entry), status=BillStatus.PART_PAID)
+    erp.says(said, erp.payment("p1", "800", ("501", "800")))
+    assert causes("501") == set()  # too much for any reason: it stays part-paid
+    erp.says(erp.payment("p2", "141", ("501", "141")))
+    [case] = ExceptionCase.objects.filter(rule="short-within-tolerance", state="open")
+    assert (
+        "is short by 19.00 USD, which may be written off as bank fee (account 6855) or discount (account 4730)"
+        in case.sentence
+    )
+    fee = erp.payment(
+        "w1",
+        "19",
+        kind=PaymentKind.WRITE_OFF,
+        applications=(Application(bill="501", amount=Decimal(19), by=SettledBy.BANK_FEE),),
+    )
+    erp.says(fee, erp.again(said, status=BillStatus.PAID))
+    assert causes("501") == set()
+
+
+@pytest.mark.case(102)
+def test_what_a_customer_holds_back_as_agreed_is_expected_until_its_day_and_asked_for_from_then_on(
+    firm: firms.Firm,
+) -> None:
+    firm.entity.policy = {"held_back": {"ACME": {"percent": "5", "days": 365}}}
+    firm.entity.save()
+    erp, [entry] = Erp(firm), posted(firm)
+    said = erp.bill("501", line_of(entry), status=BillStatus.PART_PAID)
+    erp.says(said, erp.payment("p1", "912", ("501", "912")))
+    assert causes("501") == set()
+    short = billing.short_of(find("501"), Decimal(912))
+    assert short is not None
+    assert (short.held_back, short.due_on, short.rest) == (Decimal(48), date(2027, 10, 31), Decimal(0))
+    erp.says(erp.again(said, booked_on=date(2025, 10, 31)))  # a year and more ago
+    [case] = ExceptionCase.objects.filter(rule="held-back-is-due", state="open")
+    assert "Acme Inc. holds 48.00 USD of Invoice INV-501 back, as agreed; it was due on 31 Oct 2026" in case.sentence
+    assert billing.review_short() == (1, 0)  # the night's look finds the same and opens no second case
+    erp.says(
+        erp.payment("p2", "48", ("501", "48")), erp.again(said, booked_on=date(2025, 10, 31), status=BillStatus.PAID)
+    )
+    assert causes("501") == set()

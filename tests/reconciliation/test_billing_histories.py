@@ -1,6 +1,7 @@
 """Random histories of billing: whatever is delivered, invoiced, credited, voided, paid, bounced or edited, in whichever order.
 
-At every step the database's balance holds, no hour can be billed twice, none is lost, and totals tie to the cent.
+Invoices are proposed, held, handed over and withdrawn among it. At every step the database's balance holds, no hour can be
+billed twice or sit in two proposals, none is lost, and totals tie to the cent.
 """
 
 from __future__ import annotations
@@ -23,9 +24,23 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from portal.models import Allocation, BillingBalance, Invoice, LedgerEntry, PaymentAllocation, User
-from portal.records import Application, BillRecord, BillStatus, PaymentRecord, PaymentStatus
-from reconciliation import billing
+from portal import sql
+from portal.models import (
+    Allocation,
+    BillingBalance,
+    GrantRole,
+    Invoice,
+    InvoiceProposal,
+    LedgerEntry,
+    PaymentAllocation,
+    ProposalLine,
+    ProposalPart,
+    ProposalState,
+    User,
+)
+from portal.records import Application, BillLine, BillRecord, BillStatus, PaymentRecord, PaymentStatus
+from reconciliation import billing, invoicing
+from reconciliation.models import Route
 from tests import world
 from tests.bills import Erp, allocate, bill, causes, find, line_of, open_hours, posted
 from tests.reconciliation import firm as firms
@@ -60,13 +75,25 @@ def chosen(items: Any, index: int) -> Any:
     return found[index % len(found)]
 
 
+def live_proposals() -> Any:
+    """Proposals of the project that are neither billed nor withdrawn."""
+    return InvoiceProposal.objects.filter(project__code="ACM-1").exclude(state__in=["billed", "withdrawn"])
+
+
+def chosen_of(rows: Any, index: int) -> Any:
+    """One of some rows, in the order of their keys."""
+    return sorted(rows, key=lambda row: row.pk)[index % len(rows)]
+
+
 class Histories(RuleBasedStateMachine):
     """One firm, one ERP, and everything that may happen between an hour and its payment."""
 
     firm: firms.Firm  # made once; what a history does to it is rolled back
     worked: list[int]
     probe: Invoice
+    spare: ProposalLine  # of a proposal that holds nothing
     ana: User
+    mia: User
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,6 +211,57 @@ class Histories(RuleBasedStateMachine):
             step = {"adopt": billing.adopt, "restore": billing.restore, "correct": billing.correct}[choice]
             step(found, by=self.ana, reason="so it was agreed")
 
+    @rule(hold=st.booleans(), which=ANY)
+    def propose(self, hold: bool, which: int) -> None:
+        """What is left to bill is proposed, all of it and once; perhaps a line is held."""
+        through = LedgerEntry.objects.get(pk=self.story.entries[-1]).work_date
+        made = invoicing.prepare(self.firm.project, through, by=None, how="entry")
+        taken: dict[int, Decimal] = defaultdict(lambda: ZERO)
+        for entry_id, quantity in ProposalPart.objects.filter(released_at=None).values_list("entry", "quantity"):
+            taken[entry_id] += quantity
+        for entry_id, left in open_hours(self.story.entries).items():
+            assert taken[entry_id] >= left, "what is open sits in a proposal"
+        for proposal in made:
+            lines = list(proposal.lines.filter(held_by=None))
+            if hold and lines:
+                invoicing.hold(chosen_of(lines, which), by=self.mia, reason="disputed")
+
+    @precondition(lambda self: InvoiceProposal.objects.filter(state=ProposalState.OPEN, net__gt=0).exists())
+    @rule()
+    def hand_over(self) -> None:
+        """Released by one person and approved by another; what was billed or reversed since is refused and made anew."""
+        proposal = InvoiceProposal.objects.filter(state=ProposalState.OPEN, net__gt=0).earliest("pk")
+        if invoicing.blockers(proposal):
+            with pytest.raises(invoicing.NotProposable):
+                invoicing.release(proposal, by=self.mia, seen=proposal.content_hash)
+            return
+        released = invoicing.release(proposal, by=self.mia, seen=proposal.content_hash)
+        assert invoicing.approve(released, by=self.ana, seen=released.content_hash).state == ProposalState.HANDED_OVER
+
+    @precondition(lambda self: InvoiceProposal.objects.filter(state=ProposalState.HANDED_OVER).exists())
+    @rule()
+    def the_bill_of_a_draft_comes(self) -> None:
+        """The ERP states the invoice that it made of a draft; its lines bear our keys and name nothing else."""
+        proposal = InvoiceProposal.objects.filter(state=ProposalState.HANDED_OVER).earliest("pk")
+        lines = [
+            BillLine(
+                key=f"t{line.parts.get().entry_id}", posting_key=line.key.hex, quantity=line.quantity, net=line.net,
+                unit_price=line.unit_price, description=line.description,
+            )
+            for line in ProposalLine.objects.filter(draft__proposal=proposal).order_by("position")
+        ]  # fmt: skip
+        said = self.erp.bill(self.story.number(), *lines)
+        self.story.bills[said.external_id] = said
+        self.erp.says(said)
+        proposal.refresh_from_db()
+        assert proposal.state == ProposalState.BILLED
+
+    @precondition(lambda self: live_proposals().exists())
+    @rule(which=ANY)
+    def withdraw(self, which: int) -> None:
+        proposal = chosen_of(list(live_proposals()), which)
+        invoicing.withdraw(proposal, by=self.ana, reason="the customer asks for another one")
+
     def _bill(self, key: str, **changes: Any) -> None:
         said = self.story.bills[key] = self.erp.again(self.story.bills[key], **changes)
         self.erp.says(said)
@@ -211,6 +289,22 @@ class Histories(RuleBasedStateMachine):
         entry_id = self.story.entries[-1]
         with pytest.raises(IntegrityError, match="nothing_is_billed_twice"), transaction.atomic():
             allocate(self.probe, entry_id, str(open_hours([entry_id])[entry_id] + Decimal("0.25")), "1.00")
+
+    @invariant()
+    def no_hour_sits_in_two_proposals(self) -> None:
+        """What proposals hold of an hour is never more than it is, and whoever would take more is refused by the database."""
+        taken: dict[int, Decimal] = defaultdict(lambda: ZERO)
+        for entry_id, quantity in ProposalPart.objects.filter(released_at=None).values_list("entry", "quantity"):
+            taken[entry_id] += quantity
+        assert all(quantity <= 8 for quantity in taken.values())
+        if not self.story.entries:
+            return
+        entry_id = self.story.entries[-1]
+        more = max(open_hours([entry_id])[entry_id] - taken[entry_id], ZERO) + Decimal("0.25")
+        with pytest.raises(IntegrityError, match="more is proposed of entry"), transaction.atomic():
+            ProposalPart.objects.create(
+                line=self.spare, entity=self.firm.entity, entry_id=entry_id, quantity=more, amount=1
+            )
 
     @invariant()
     def totals_tie_to_the_cent(self) -> None:
@@ -255,6 +349,17 @@ def test_whatever_happens_no_hour_is_billed_twice_and_none_is_lost() -> None:
     Histories.worked = posted(Histories.firm, 5)
     Histories.probe = bill(Histories.firm, "probe")
     Histories.ana = world.user("ana", "analyst", Histories.firm.entity)
+    Histories.mia = world.user("mia", GrantRole.PROJECT_MANAGER, Histories.firm.entity)
+    firm = Histories.firm
+    Route.objects.create(
+        entity=firm.entity, source=firm.source, target=firm.target, kind="invoice", valid_from=firms.SINCE
+    )
+    firms.key(firm.target, "customer", firm.customer.pk, "C1")
+    spare = InvoiceProposal.objects.create(
+        entity=firm.entity, project=firms.project("SPARE", firm.entity, firm.customer, None), customer=firm.customer,
+        currency="USD", through="2026-09-30", prepared_at=sql.now(), state=ProposalState.OPEN,
+    )  # fmt: skip
+    Histories.spare = ProposalLine.objects.create(proposal=spare, position=1, description="spare", net=0)
     run_state_machine_as_test(
         Histories,
         settings=settings(

@@ -83,6 +83,7 @@ class BillPage(DetailScreen):
             settlements=settlements,
             settled=settled,
             left=bill.current.total - settled,
+            short=billing.short_of(bill, settled) if bill.kind == "invoice" else None,
             notes=bill.credit_notes.visible_to(user).select_related("current").order_by("pk"),
             versions=bill.versions.order_by("-version"),
             open_cases=found,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
+from django.db.models import Case, Count, F, OuterRef, Q, QuerySet, Subquery, Sum, When
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -13,7 +14,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 
 from portal import access
-from portal.models import GrantRole, InvoiceProposal, ProposalPart, ProposalState
+from portal.models import GrantRole, InvoiceProposal, ProposalLine, ProposalPart, ProposalState
 from portal.screens import (
     Badge,
     CurrencyColumn,
@@ -73,6 +74,15 @@ def to_decide(user: Any) -> Badge | None:
     return Badge("Invoices that wait for you", count, "warn") if count else None
 
 
+_HELD = Coalesce(  # lines on hold, counted beside the proposal, so that its money is summed once
+    Subquery(
+        ProposalLine.objects.filter(proposal=OuterRef("pk"), held_by__isnull=False)
+        .order_by().values("proposal").annotate(lines=Count("pk")).values("lines")
+    ),
+    0,
+)  # fmt: skip
+
+
 class ProposalTable(Table):
     """One proposal a row."""
 
@@ -116,7 +126,7 @@ class ProposalList(ListScreen):
         InvoiceProposal.objects.select_related(
             "entity", "project__manager", "customer", "contract", "purchase_order", "released_by"
         )
-        .annotate(held=Count("lines", filter=Q(lines__held_by__isnull=False), distinct=True))
+        .annotate(held=_HELD)
         .order_by("-prepared_at", "-pk")
     )
     filterset = InvoiceProposalFilter
@@ -171,10 +181,10 @@ class PartTable(Table):
     what = MainColumn(
         accessor="pk", verbose_name="What", orderable=False, drawer=False,
         url=lambda part: reverse("entry", args=[part.entry_id]) if part.entry_id else "",
-        second=lambda part: f"line {part.line.position} · {part.line.description}",
+        second=lambda part: f"line {part.line.position}",
     )  # fmt: skip
     work_date = DayColumn(accessor="entry__work_date", order_by="entry__work_date", verbose_name="Day")
-    person = TextColumn(accessor="entry__resource__name", order_by="entry__resource__name", verbose_name="Person")
+    line = TextColumn(accessor="line__description", orderable=False, verbose_name="Line")
     task = TextColumn(accessor="entry__task__name", verbose_name="Task", optional=True)
     memo = TextColumn(accessor="entry__memo", orderable=False, verbose_name="Text")
     hours = HoursColumn(accessor="hours", verbose_name="Hours")
@@ -202,6 +212,11 @@ class PartList(ListScreen):
     table = PartTable
     totals = {"hours": Sum("hours", default=Decimal(0)), "amount": Sum("amount", default=Decimal(0))}
     currency = "line__proposal__currency"
+    tabs = (
+        Tab("going", "On the invoice", lambda _user: Q(line__held_by=None)),
+        Tab("held", "On hold", lambda _user: Q(line__held_by__isnull=False)),
+        Tab("all", "All"),
+    )
     empty = Empty("Nothing is on it", "Its work was given back, or nothing was left to bill.")
 
     @cached_property

@@ -49,12 +49,15 @@ class ProposalPage(DetailScreen):
         """What the person may do with it now."""
         proposal, user = self.object, self.request.user
         may = [action for action in OFFERED[proposal.state] if action.roles & roles]
+        went = any(draft.state not in ("held", "ready", "rejected") for draft in self.drafts)
         own = proposal.released_by_id == user.pk or proposal.editors.filter(user=user.pk).exists()
-        refused = proposal.state != ProposalState.HANDED_OVER or any(d.state == "rejected" for d in self.drafts)
+        refused = any(draft.state == "rejected" for draft in self.drafts)
         return [
             action
             for action in may
-            if not (action.name == "approve" and own) and not (action.name == "send-again" and not refused)
+            if not (action.name == "approve" and own)
+            and not (action.name == "send-again" and not refused)
+            and not (action.name == "withdraw" and went)
         ]
 
     @cached_property

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("portal", "0022_invoice_proposals"),
+        ("portal", "0024_a_person_may_be_forgotten"),
     ]
 
     operations = [
