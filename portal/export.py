@@ -212,7 +212,13 @@ def safe(value: Cell) -> str | int | Decimal:
 
 def _written(cell: Cell, own: Dialect) -> str | int | Decimal:
     plain = safe(cell)
-    return str(plain).replace(".", own.decimal) if isinstance(plain, Decimal) and own.decimal != "." else plain
+    return _short(plain).replace(".", own.decimal) if isinstance(plain, Decimal) else plain
+
+
+def _short(figure: Decimal) -> str:
+    """A figure with its decimals, at most two of which are zeros at its end: 7.50 and 120.125, not 7.5000."""
+    whole, _, decimals = f"{figure:f}".partition(".")
+    return f"{whole}.{decimals[:2]}{decimals[2:].rstrip('0')}" if decimals else whole
 
 
 class _Echo:

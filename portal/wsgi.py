@@ -8,8 +8,11 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.utils.module_loading import import_string
 
+from portal import warm
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 os.environ.setdefault("TIEOUT_PROCESS", "web")
 
 site = get_wsgi_application()
 application = import_string(settings.FRONT_DOOR)(site)
+warm.up()

@@ -126,16 +126,17 @@ class LedgerEntries(Endpoint):
         """The page's rows with their open holds, found in one query."""
         if args:
             rows = args[0] if options.get("many") else [args[0]]
-            options["context"] = {**self.get_serializer_context(), "holds": _open_holds(row["id"] for row in rows)}
+            options["context"] = {**self.get_serializer_context(), "holds": self.open_holds(row["id"] for row in rows)}
         return super().get_serializer(*args, **options)
 
-
-def _open_holds(entry_ids: Iterable[int]) -> dict[int, list[dict[str, Any]]]:
-    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    holds = Hold.objects.filter(entry__in=list(entry_ids), closed_at=None).order_by("id")
-    for hold in holds.values("entry_id", "rule", "sentence", "case_id", "case__subject_type", "case__subject_key"):
-        found[hold["entry_id"]].append(dict(hold))
-    return found
+    def open_holds(self, entry_ids: Iterable[int]) -> dict[int, list[dict[str, Any]]]:
+        """What stops some entries, as far as the caller may see the causes."""
+        found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        seen = Hold.objects.visible_to(self.request.user)
+        holds = seen.filter(entry__in=list(entry_ids), closed_at=None).order_by("id")
+        for hold in holds.values("entry_id", "rule", "sentence", "case_id", "case__subject_type", "case__subject_key"):
+            found[hold["entry_id"]].append(dict(hold))
+        return found
 
 
 class StandingRow(serializers.Serializer[Any]):

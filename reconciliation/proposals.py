@@ -21,8 +21,8 @@ from portal import access, audit, notifications, sql
 from portal.models import Alias, Connection, EntityGrant, NotificationKind, Task, User
 from reconciliation import changes
 from reconciliation.changes import Action, Line
-from reconciliation.fixes.mapping import MODELS, MapCode, code_of, kind_of
-from reconciliation.models import Operation, Proposal
+from reconciliation.fixes.mapping import MODELS, MapCode, causes_of, code_of, kind_of
+from reconciliation.models import ExceptionCase, Operation, Proposal
 from reconciliation.sql import proposals as proposals_sql
 
 TIMES = 2  # how often the same is fixed by hand before it is proposed
@@ -32,32 +32,41 @@ class ProposalRefused(Exception):
     """Why a proposal cannot be made or decided; the text is for the person."""
 
 
-def learn(operation: Operation) -> Proposal | None:
-    """Propose what an operation mapped, where its person asked for that or where the same was mapped before.
+def learn(operation: Operation) -> list[Proposal]:
+    """Propose each code that an operation mapped, where its person asked for that or where the same was mapped before.
 
-    A proposal that stands already gains the operation as evidence. None where there is nothing to remember.
+    A cause that others were merged into maps their codes as well. A proposal that stands already gains the operation as
+    evidence.
     """
-    case = operation.case
-    if operation.fix != MapCode.code or case is None or not code_of(case):
-        return None
+    if operation.fix != MapCode.code or operation.case is None:
+        return []
+    found = [_learn(operation, cause) for code, cause in sorted(causes_of(operation.case).items()) if code]
+    return [one for one in found if one is not None]
+
+
+def _learn(operation: Operation, case: ExceptionCase) -> Proposal | None:
+    """The same for the code of one cause; None where there is nothing to remember."""
     proposals_sql.one_at_a_time(f"{case.entity_id}:{kind_of(case)}:{code_of(case)}")
+    alike = ExceptionCase.objects.filter(
+        rule=case.rule, entity=case.entity_id, subject_type=case.subject_type, subject_key=case.subject_key
+    )
+    causes = list(alike.values_list("pk", flat=True))
     same = list(
         Operation.objects.filter(
+            Q(case__in=causes) | Q(case__merged__in=causes),
             fix=operation.fix, entity_id=operation.entity_id, parameters__record=operation.parameters["record"],
-            state__in=[Operation.State.RUNNING, Operation.State.DONE], case__rule=case.rule,
-            case__entity=case.entity_id, case__subject_type=case.subject_type, case__subject_key=case.subject_key,
-        ).exclude(pk=operation.pk).order_by("pk").values_list("pk", flat=True)
+            state__in=[Operation.State.RUNNING, Operation.State.DONE],
+        ).exclude(pk=operation.pk).order_by("pk").values_list("pk", flat=True).distinct()
     )  # fmt: skip
     asked = bool(operation.parameters.get("remember"))
     if not asked and len(same) + 1 < TIMES:
         return None
-    return _propose(operation, [*same, operation.pk], asked=asked)
+    return _propose(operation, case, causes, [*same, operation.pk], asked=asked)
 
 
-def _propose(operation: Operation, evidence: Sequence[int], *, asked: bool) -> Proposal | None:
-    case = operation.case
-    if case is None:
-        raise ProposalRefused("A code is remembered from the cause that names it.")
+def _propose(
+    operation: Operation, case: ExceptionCase, causes: Sequence[int], evidence: Sequence[int], *, asked: bool
+) -> Proposal | None:
     kind, code = kind_of(case), code_of(case)
     record = MODELS[kind].objects.get(pk=operation.parameters["record"])
     connection_id = case.connection_id or case.detail.get("connection_id")
@@ -69,10 +78,12 @@ def _propose(operation: Operation, evidence: Sequence[int], *, asked: bool) -> P
         if found.internal_id != record.pk:
             return None  # somebody proposed another record; who decides sees both fixes in the cause's timeline
         found.operations = sorted({*found.operations, *evidence})
-        found.evidence = proposals_sql.evidence(found.operations)
+        found.evidence = proposals_sql.evidence(found.operations, causes)
         found.save(update_fields=["operations", "evidence"])
         return found
-    told = proposals_sql.evidence(evidence)
+    told = proposals_sql.evidence(evidence, causes)
+    if not told["entries"]:
+        return None  # only entries of another code were chosen
     given = operation.parameters.get("valid_from")
     start = date.fromisoformat(given) if given else date.fromisoformat(told["first_day"])
     if _known(connection_id, kind, code, record.pk, start):

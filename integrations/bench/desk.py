@@ -20,7 +20,7 @@ from integrations.bench import firm as firms
 from integrations.bench.firm import Firm
 from integrations.bench.measure import Result, Scale
 from integrations.bench.work import CURRENCIES
-from portal import history, sql
+from portal import history, sql, warm
 from portal.models import EntityGrant, GrantRole, User
 from reconciliation import cases
 from reconciliation.models import ExceptionCase
@@ -67,6 +67,7 @@ def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
         _grow(desk, entries, holds, causes)
         took = time.perf_counter() - began
         say(f"  {desk.holds:,} holds of {desk.causes:,} causes among {desk.entries:,} entries, in {took:.0f} s")
+        warm.up()  # as the web server does before its first request
         seen.append(_look(client, scale.rounds, max(scale.of(REQUESTS), 3)))
     small, large = seen
     extra = {"holds": desk.holds, "causes": desk.causes, "entries": desk.entries}

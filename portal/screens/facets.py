@@ -49,6 +49,7 @@ class Facet:
         None  # the records that the path leads to by their keys; grouped by key they are named afterwards
     )
     expression: Any = None  # what the path stands for, where it is no field
+    counted: Callable[[QuerySet[Any]], Mapping[int, int]] | None = None  # rows by key, where a grouping would be dear
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,11 @@ def values(queryset: QuerySet[Any], facet: Facet, chosen: Iterable[str]) -> list
     plain = queryset.order_by()
     if facet.expression is not None:
         plain = plain.annotate(**{facet.path: facet.expression})
-    rows: Iterable[tuple[Any, ...]] = plain.values_list(*paths).annotate(n=counted).order_by("-n", *paths)[:MOST]
+    rows: Iterable[tuple[Any, ...]] = ()
+    if facet.counted is None:
+        rows = plain.values_list(*paths).annotate(n=counted).order_by("-n", *paths)[:MOST]
     if facet.of:
-        counts = dict(rows)
+        counts = dict(rows) if facet.counted is None else facet.counted(plain)
         known = facet.of.words(key for key in counts if key is not None)
         rows = sorted(
             ((*known[key], n) for key, n in counts.items() if key in known), key=lambda row: (-row[-1], row[0])

@@ -70,10 +70,10 @@ def code_of(case: Any) -> str:
     return str(detail.get("code") or detail.get("name") or detail.get("key") or case.subject_key)
 
 
-def merged_codes(case: Any) -> list[str]:
-    """The other codes whose causes were merged into this one: their entries are mapped with it."""
-    merged = type(case).objects.filter(merged_into=case.pk, state="merged").order_by("pk")
-    return list(dict.fromkeys(code for one in merged if (code := code_of(one)) != code_of(case)))
+def causes_of(case: Any) -> dict[str, Any]:
+    """The cause by its code, and those that were merged into it by theirs: their entries are mapped with it."""
+    merged = type(case).objects.filter(merged_into=case.pk, state="merged").order_by("-pk")
+    return {code_of(case): case} | {code: one for one in merged if (code := code_of(one)) != code_of(case)}
 
 
 class MapCode(Correction):
@@ -90,7 +90,8 @@ class MapCode(Correction):
     def title(self, work: Work, count: int) -> str:
         """Name the code and what it now stands for."""
         record = MODELS[kind_of(work.case)].objects.get(pk=work.parameters["record"])
-        codes = [self._code(work), *merged_codes(work.case)]
+        self._code(work)
+        codes = list(causes_of(work.case))
         named = "”, “".join(codes[:NAMED]) + (f"” and {len(codes) - NAMED} more" if len(codes) > NAMED else "”")
         return f"Map “{named} to {record.code}: {count} {'entry' if count == 1 else 'entries'}"
 

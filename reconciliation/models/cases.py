@@ -24,12 +24,29 @@ class CaseQuerySet(ScopedQuerySet[Any]):
         That is what holds work on a project of theirs, what was given to them, and what somebody named them under.
         """
         seen = super().visible_to(user, roles=roles)
-        wide = entities_held(user, NOT_MANAGERS if roles is None else roles & NOT_MANAGERS)
-        if None in wide or set(wide) >= set(entities_held(user, roles)):
+        wide, all_of_it = _seen_whole(user, roles)
+        if all_of_it:
             return seen
         theirs = CaseReach.objects.filter(project__manager=user.pk).values("case")
         named = CaseComment.objects.filter(mentions__contains=[user.get_username()]).values("case")
         return seen.filter(Q(entity__in=wide) | Q(pk__in=theirs) | Q(owner=user.pk) | Q(pk__in=named))
+
+
+def _seen_whole(user: Any, roles: frozenset[str] | None) -> tuple[Any, bool]:
+    """The entities of which a person sees every cause, and whether those are all that the person sees anything of."""
+    wide = entities_held(user, NOT_MANAGERS if roles is None else roles & NOT_MANAGERS)
+    return wide, None in wide or set(wide) >= set(entities_held(user, roles))
+
+
+class HoldQuerySet(ScopedQuerySet[Any]):
+    """Holds, as far as a person may see their causes."""
+
+    def visible_to(self, user: Any, *, roles: frozenset[str] | None = None) -> Self:
+        """Those of the causes that the person may see."""
+        seen = super().visible_to(user, roles=roles)
+        if _seen_whole(user, roles)[1]:
+            return seen
+        return seen.filter(case__in=ExceptionCase.objects.visible_to(user, roles=roles).values("pk"))
 
 
 class ExceptionCase(models.Model):
@@ -239,7 +256,7 @@ class Hold(models.Model):
     reason = models.TextField(blank=True)
 
     scope = Scope("case__entity")
-    objects = ScopedQuerySet.as_manager()
+    objects = HoldQuerySet.as_manager()
 
     class Meta:
         constraints = [

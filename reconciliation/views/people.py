@@ -6,7 +6,7 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 
-from portal import access
+from portal import access, keys
 from portal.models import LedgerEntry
 from portal.screens import Screen
 from portal.screens.base import PART, layout
@@ -14,6 +14,7 @@ from reconciliation import triage
 from reconciliation.models import ExceptionCase
 
 SHOWN = 8
+MOST_ENTITIES = 20
 
 
 class PeopleScreen(Screen):
@@ -25,11 +26,16 @@ class PeopleScreen(Screen):
     about: type[Model] = ExceptionCase
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """A few of them, by sign-in name."""
-        found = get_object_or_404(self.about.objects.visible_to(request.user), pk=pk)  # type: ignore[attr-defined]
-        access.require(request.user, triage.COMMENTERS, found.entity_id)
+        """A few of them, by sign-in name; where the comment is about others `also`, those who may read all of them."""
+        seen = self.about.objects.visible_to(request.user)  # type: ignore[attr-defined]
+        found = get_object_or_404(seen, pk=pk)
+        also = seen.filter(pk__in=keys.keys(request.GET.getlist("also")[:MOST_ENTITIES]))
         text = request.GET.get("text", "").strip()[:60]
-        people = triage.mentionable(found.entity_id, text)[:SHOWN]
+        people = triage.mentionable(found.entity_id, text)
+        for entity_id in {found.entity_id, *also.values_list("entity_id", flat=True)}:
+            access.require(request.user, triage.COMMENTERS, entity_id)
+            people = people.filter(pk__in=triage.mentionable(entity_id).values("pk"))
+        people = people[:SHOWN]
         return self.page(self.context(people=people, text=text, bare=layout(request) == PART))
 
 

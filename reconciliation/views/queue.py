@@ -6,6 +6,7 @@ per cause, never from its holds, so that a hundred thousand of them cost what a 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +15,8 @@ from functools import cached_property
 from typing import Any
 
 import django_filters as filters
-from django.db.models import BigIntegerField, BooleanField, Count, ExpressionWrapper, F, Func, Min, Q, QuerySet, Sum
+from django.db.models import BooleanField, Count, ExpressionWrapper, F, Func, Min, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -47,17 +49,18 @@ SUGGESTED = Q(rule__in=[code for code in FIXED_HERE if code not in SCORED]) | NE
 UNNEST = Func(F("tags"), function="unnest")
 
 
-def _each(*paths: str) -> Func:
-    """Each of some keys of a cause as a row of its own."""
-    return Func(Func(*paths, template="ARRAY[%(expressions)s]"), function="unnest", output_field=BigIntegerField())
+def _by_source(causes: QuerySet[Any]) -> Counter[int]:
+    """How many causes hold something of each source, or are about the connection itself; each counts once for each."""
+    about = causes.exclude(connection=None).values_list("connection").annotate(n=Count("pk"))
+    held = CaseReach.objects.filter(case__in=causes.values("pk"), source__isnull=False)
+    others = held.exclude(source=Coalesce("case__connection", 0)).values_list("case", "source").distinct()
+    return Counter(dict(about)) + Counter(source for _, source in others)
 
 
 FACETS: Mapping[str, Facet] = {
     "rule": Facet("rule", words=title_of),
     "entity": Facet("entity__code", "entity__name"),
-    "connection": Facet(
-        "of_source", of=Named(Connection), many=True, expression=_each("connection_id", "reach__source_id")
-    ),
+    "connection": Facet("connection", of=Named(Connection), counted=_by_source),
     "owner": Facet("owner__username"),
     "team": Facet("team__code", "team__name"),
     "project": Facet("reach__project", of=Named(Project), many=True),

@@ -18,6 +18,7 @@ from portal.models import Crosswalk, EntityGrant, GrantRole, User
 from portal.models.access import entities_held
 from portal.views.governed import address_of
 from reconciliation.fixes import ADVICE, FIXES
+from reconciliation.fixes.advice import CHANGES
 from reconciliation.rules import BY_CODE
 from reconciliation.suggestions import Suggestion
 
@@ -35,13 +36,13 @@ def card_of(case: Any, user: Any, *, may: bool) -> dict[str, Any]:
     demand = (rule.check.__doc__ or "").strip() if rule is not None and rule.check is not None else ""
     return {
         "must": demand.splitlines()[0] if demand else "",
-        "remedies": remedies_of(case, may=may),
+        "remedies": remedies_of(case, user, may=may),
         "records": records_of(case, user),
         "fixers": [] if may else people_with(case.entity_id, frozenset({GrantRole.ANALYST, GrantRole.CONTROLLER})),
     }
 
 
-def remedies_of(case: Any, *, may: bool) -> list[dict[str, Any]]:
+def remedies_of(case: Any, user: Any, *, may: bool) -> list[dict[str, Any]]:
     """The ways out of a cause in their order: fixes done here, and what has to be put right elsewhere."""
     rule = BY_CODE.get(case.rule)
     codes = list(rule.remedies) if rule is not None else []
@@ -50,9 +51,12 @@ def remedies_of(case: Any, *, may: bool) -> list[dict[str, Any]]:
     if case.open_holds:
         codes += [code for code in ("recheck", "handled-outside") if code not in codes]
     found: list[dict[str, Any]] = []
+    proposes = access.may(user, access.OPERATORS, case.entity_id)
     for code in codes:
         if code in ADVICE:
-            found.append({"advice": ADVICE[code]})
+            found.append(
+                {"advice": ADVICE[code], "change": _change(case, code) if proposes and code in CHANGES else ""}
+            )
         elif code in FIXES:
             fix = FIXES[code]
             url = reverse("fix", args=[case.pk, code]) if may and case.open_holds else ""
@@ -65,6 +69,13 @@ def remedies_of(case: Any, *, may: bool) -> list[dict[str, Any]]:
             remedy["is_first"] = True
             break
     return found
+
+
+def _change(case: Any, code: str) -> str:
+    """Where the change that an advice asks for is drafted."""
+    kind, action = CHANGES[code]
+    title = f"EX-{case.pk}: {case.sentence}"[:200]
+    return f"{reverse('change_new')}?{urlencode({'model': kind, 'action': action, 'title': title})}"
 
 
 def tell_ways(found: Iterable[Any], user: Any) -> None:

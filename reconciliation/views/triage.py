@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 
 from portal.models import AccountingPeriod, User
 from portal.models.access import ScopedQuerySet
@@ -310,6 +311,13 @@ class Comment(Triage):
         label="Comment", max_length=4000, widget=forms.Textarea(attrs={"rows": 3, "autofocus": True}),
         help_text="Write @name to tell somebody.",
     )  # fmt: skip
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        one_each = self.queryset.order_by("entity_id", "pk").distinct("entity_id")  # people are those of the entities
+        if about := list(one_each.values_list("pk", flat=True)):
+            query = urlencode({"also": about[1:]}, doseq=True)
+            self.fields["text"].widget.attrs["data-mentions"] = f"{reverse('cause_people', args=[about[0]])}?{query}"
 
     def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
         """Keep what was said."""

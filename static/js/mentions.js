@@ -32,7 +32,9 @@ const dress = (field) => {
     if (at >= 0) field.setAttribute("aria-activedescendant", all[at].id);
   };
   const show = async (word) => {
-    const answer = await fetch(`${field.dataset.mentions}?text=${encodeURIComponent(word)}`, { headers: { "HX-Request": "true", "HX-Target": id } });
+    const address = new URL(field.dataset.mentions, location.href);
+    address.searchParams.set("text", word);
+    const answer = await fetch(address, { headers: { "HX-Request": "true", "HX-Target": id } });
     if (!answer.ok || begun()?.[1] !== word) return close();
     list.innerHTML = await answer.text();
     options().forEach((one, index) => Object.assign(one, { id: `${id}-${index}` }).setAttribute("role", "option"));

@@ -280,7 +280,7 @@ def test_an_export_is_the_filter_with_every_row_and_says_so(client: Client, us: 
     assert lines[1] == ["Filter", "All; Cap above: 50; Entities: US"]
     assert lines[2] == ["Exported by", "ana"]
     assert lines[4] == ["Rows", "60"]
-    assert lines[5] == ["Total cap amount", "6000.0000", "USD"]
+    assert lines[5] == ["Total cap amount", "6000.00", "USD"]
     assert lines[7] == ["Contract", "Entity", "Cap", "Currency"]
     assert len(lines) == 8 + 60
     assert "SMALL" not in text

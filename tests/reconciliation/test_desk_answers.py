@@ -14,7 +14,7 @@ from django.urls import reverse
 from portal.models import EntityGrant, GrantRole, LedgerState, Notification, Project, State, User
 from portal.records import Reference
 from reconciliation import operations, suggestions, triage
-from reconciliation.models import CaseComment, EntryComment, ExceptionCase, Operation
+from reconciliation.models import CaseComment, EntryComment, ExceptionCase, Hold, Operation
 from tests import world
 from tests.reconciliation import desk
 from tests.reconciliation.firm import Firm, build, case, post, project
@@ -224,7 +224,9 @@ def test_a_project_manager_sees_the_causes_of_their_projects_and_what_was_given_
     pam = world.user("pam", GrantRole.PROJECT_MANAGER, firm.entity)
     seen = ExceptionCase.objects.visible_to
     rate = case("rate-mismatch")
+    holds = Hold.objects.visible_to
     assert not seen(pam).exists()
+    assert not holds(pam).exists()
     client.force_login(pam)
     assert client.get(reverse("cause", args=[rate.pk])).status_code == 404
     assert "rate-mismatch" not in client.get(reverse("exceptions")).content.decode().split("<main")[1]
@@ -232,6 +234,7 @@ def test_a_project_manager_sees_the_causes_of_their_projects_and_what_was_given_
     assert not seen(pam).exists(), "it holds nothing of that one"
     Project.objects.filter(pk=firm.project.pk).update(manager=pam)
     assert list(seen(pam)) == [rate]
+    assert [hold.case for hold in holds(pam)] == [rate]
     Project.objects.filter(pk=firm.project.pk).update(manager=None)
     triage.comment(rate.pk, "Is that so, @pam?", by=desk.analyst(firm))
     assert list(seen(pam)) == [rate]

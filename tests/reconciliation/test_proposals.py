@@ -13,8 +13,8 @@ from django.urls import reverse
 
 from portal.models import Alias, AuditEvent, GrantRole, LedgerState, User
 from portal.records import Reference
-from reconciliation import operations, proposals, validation
-from reconciliation.models import Operation, Proposal
+from reconciliation import operations, proposals, triage, validation
+from reconciliation.models import ExceptionCase, Operation, Proposal
 from tests import world
 from tests.reconciliation import desk
 from tests.reconciliation import firm as firms
@@ -86,6 +86,24 @@ def test_the_tick_in_the_drawer_proposes_at_once_and_from_the_day_that_was_said(
     mapped(fay, remember=True, valid_from="2026-09-15")
     proposal = Proposal.objects.get()
     assert (proposal.valid_from, proposal.reason, proposal.proposed_by) == (date(2026, 9, 15), "a typo", fay)
+
+
+def test_causes_that_were_merged_are_remembered_each_by_its_own_code(firm: Firm, fay: User, cleo: User) -> None:
+    desk.mistyped(firm, 3)
+    desk.mistyped(firm, 2, start=2000, code="ACMSUPPORT")
+    into, other = ExceptionCase.objects.order_by("pk")
+    triage.merge([other.pk], by=fay, into=into.pk)
+    operation = operations.plan(
+        "map-code", user=fay, reason="a typo", case=ExceptionCase.objects.get(pk=into.pk),
+        parameters={"record": desk.near_id(), "remember": True},
+    )  # fmt: skip
+    operations.run(operations.confirm(operation, user=fay).pk)
+    made = {one.code: one for one in Proposal.objects.all()}
+    assert {code: one.evidence["entries"] for code, one in made.items()} == {desk.MISTYPED: 3, "ACMSUPPORT": 2}
+    assert {one.internal_id for one in made.values()} == {desk.near_id()}
+    proposals.approve(made["ACMSUPPORT"], user=cleo)
+    assert firm.admit(firm.time("new", project=Reference("", "ACMSUPPORT", ""), work_date=date(2026, 11, 2))).ready
+    assert firm.admit(firm.time("old", project=Reference("", desk.MISTYPED, ""), work_date=date(2026, 11, 2))).held
 
 
 @pytest.mark.case(19, 28, 127)

@@ -99,7 +99,7 @@ def test_the_export_says_in_columns_what_the_screen_says_in_small_type(fay: Clie
     row = next(line for line in lines if line.startswith("EX-"))
     assert head.startswith("Number,Cause,Rule,Entity,Entries,People,Projects,Hours,Amount,Currency,Cash at risk,")
     assert f"EX-{case('rate-mismatch').pk}," in row
-    assert "Source's rate differs from the agreed one,US,2,1,1,16.0000,1920.0000,USD,57600.0000,,2026-10-01" in row
+    assert "Source's rate differs from the agreed one,US,2,1,1,16.00,1920.00,USD,57600.00,,2026-10-01" in row
     assert ",open," in row.lower()
 
 

@@ -320,7 +320,7 @@ def test_what_is_chosen_is_what_is_seen_and_exported(fay: Client, firm: Firm) ->
     assert "Cash at risk,Cause,Projects,Hours,State,Last seen,Tags" in lines
     found = case("rate-mismatch")
     assert lines[-1].startswith(f"{found.cash_at_risk},")
-    assert ",1,16.0000,open," in lines[-1]
+    assert ",1,16.00,open," in lines[-1]
 
 
 # Cost

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import threading
 from datetime import timedelta
 from typing import Any
@@ -205,6 +207,24 @@ def test_a_comment_from_the_list_tells_whom_it_names(at: Client, firm: Firm) -> 
     act(at, QUEUE, "comment", [case.pk], text="@cora please")
     assert CaseComment.objects.get().mentions == ["cora"]
     assert Notification.objects.get().person == cora
+
+
+def test_a_comment_on_several_causes_offers_only_who_may_read_all_of_them(client: Client, firm: Firm) -> None:
+    one, gb = cause(firm).pk, world.entity("GB")
+    now = timezone.now()
+    theirs = {"subject_type": "rate", "subject_key": "x", "sentence": "Theirs.", "opened_at": now, "seen_at": now}
+    two = ExceptionCase.objects.create(rule="rate-mismatch", entity=gb, **theirs).pk
+    for entity in (firm.entity, gb):
+        world.user(f"only-{entity.code.lower()}", GrantRole.ANALYST, entity)
+    client.force_login(world.user("eve", GrantRole.ANALYST, everywhere=True))
+    said = client.post(
+        QUEUE, {"action": "comment", "selected": [one, two]}, headers={"HX-Request": "true"}
+    ).content.decode()
+    address = html.unescape(re.search(r'data-mentions="([^"]+)"', said)[1])  # type: ignore[index]
+    named = client.get(f"{address}&text=").content.decode()
+    assert "eve" in named
+    assert "only-" not in named
+    assert "only-gb" in client.get(f"/exceptions/{two}/people/?text=only").content.decode()
 
 
 def test_colleagues_see_who_is_on_a_cause(at: Client, fay: User, firm: Firm) -> None:
