@@ -141,7 +141,7 @@ def time_posting(**changes: Any) -> Posting:
     return Posting(
         **{
             "key": uuid4().hex, "kind": DocumentKind.TIME, "work_date": date(2026, 9, 14), "resource": "AH",
-            "project": "J10", "task": "100", "cost_centre": "SALES", "hours": Decimal("7.5"), "rate": Decimal("145.00"),
+            "project": "J10", "task": "J10/100", "cost_centre": "SALES", "hours": Decimal("7.5"), "rate": Decimal("145.00"),
             "currency": "EUR", "billable": True, "memo": "Rollout workshop", **changes,
         }
     )  # fmt: skip

@@ -37,7 +37,7 @@ def line(posting: Posting, account: Account) -> dict[str, Any]:
         "key": posting.key,
         "journal": str(account.setting("journal", SETTINGS)),
         "project": posting.project,
-        "task": posting.task,
+        "task": posting.task.removeprefix(f"{posting.project}/"),  # the stream tells tasks apart by project and number
         "type": assumptions.TIME_TYPE if is_time else assumptions.EXPENSE_TYPE,
         "number": posting.resource if is_time else posting.item or str(account.settings.get("expense_account") or ""),
         "day": posting.work_date.isoformat(),
