@@ -93,8 +93,14 @@ def owe_statuses(
     sql.lock(connection.pk)
     if moved is None:
         moved = statuses_sql.not_told(connection.pk, sql.entities_of(connection.pk), kinds)
-    items = statuses.wanted(connection, *statuses_sql.concerned(*moved))
-    return _owe_all(connection, items, portal_sql.now().date(), reason)
+    bills, payments = statuses_sql.concerned(*moved)
+    today = portal_sql.now().date()
+    new: list[int] = []
+    for start in range(0, len(bills), AT_ONCE):  # bills first: payments name them
+        new += _owe_all(connection, statuses.wanted(connection, bills[start : start + AT_ONCE], ()), today, reason)
+    for start in range(0, len(payments), AT_ONCE):
+        new += _owe_all(connection, statuses.wanted(connection, (), payments[start : start + AT_ONCE]), today, reason)
+    return new
 
 
 def _owe_all(connection: Connection, items: Sequence[Wanted], today: date, reason: str) -> list[int]:

@@ -25,14 +25,17 @@ STATUSES = (Kind.INVOICE, Kind.PAYMENT)
 
 
 def wanted(connection: Connection, bill_ids: Collection[int], payment_ids: Collection[int]) -> list[Wanted]:
-    """Bills and payments as a system is to hold them now, bills first; nothing of kinds that it is not told."""
+    """Bills and payments as a system is to hold them now, bills first; nothing of kinds that it is not told.
+
+    A payment names those of its bills that the system was told of before.
+    """
     kinds = told_to(connection)
     entities = sql.entities_of(connection.pk)
     told: list[Wanted] = []
-    if Kind.INVOICE in kinds:
+    if bill_ids and Kind.INVOICE in kinds:
         told += [_bill(row) for row in statuses_sql.bills(connection.pk, entities, bill_ids)]
-    if Kind.PAYMENT in kinds:
-        told += _payments(connection, entities, payment_ids, {item.internal_id for item in told})
+    if payment_ids and Kind.PAYMENT in kinds:
+        told += _payments(connection, entities, payment_ids)
     return told
 
 
@@ -66,13 +69,11 @@ def _bill(row: sql.Row) -> Wanted:
     )  # fmt: skip
 
 
-def _payments(
-    connection: Connection, entities: list[int], payment_ids: Collection[int], going: Collection[int]
-) -> list[Wanted]:
+def _payments(connection: Connection, entities: list[int], payment_ids: Collection[int]) -> list[Wanted]:
     parts: dict[int, dict[int, Decimal]] = defaultdict(dict)
     for payment_id, invoice_id, amount in statuses_sql.settled(payment_ids):
         parts[payment_id][invoice_id] = amount
-    known = {*going, *statuses_sql.told(connection.pk, {bill for of in parts.values() for bill in of})}
+    known = statuses_sql.told(connection.pk, {bill for of in parts.values() for bill in of})
     return [
         _payment(row, {bill: amount for bill, amount in parts[row[0]].items() if bill in known})
         for row in statuses_sql.payments(entities, payment_ids)
