@@ -122,6 +122,7 @@ class Capabilities:
     batch_size: int = 1  # postings in one call
     concurrency: int = 1  # calls at once over all our workers; the connection may lower it
     upsert: bool = False  # the same key again overwrites instead of booking twice
+    unique_key: bool = False  # the same key again is refused, so it cannot book twice
     find_by_key: bool = True
     reversal: bool = True  # takes negative postings
     expenses: bool = True

@@ -221,7 +221,7 @@ def cannot(connection: Connection) -> list[str]:
 
 
 def _target_cannot(can: Capabilities) -> Iterable[str]:
-    if not can.upsert:
+    if not can.upsert and not can.unique_key:
         yield "The same posting sent twice would be booked twice; so what was sent without an answer is looked up first."
     if not can.find_by_key:
         yield "It cannot be asked by our key; an entry in doubt waits for a person."

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from integrations import payloads, postings
+from integrations import payloads, postings, standing
 from integrations.connectors.tryton import TrytonConnector, refusals
 from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, recording
@@ -93,6 +93,14 @@ def test_the_connection_test_names_the_version_the_company_and_its_books(office:
     nowhere = replace(office.bench.account, realm="99", code="nowhere")
     with pytest.raises(Unauthorised, match="no company 99"):
         TrytonConnector(nowhere, Http(nowhere, allow_loopback=True)).check()
+
+
+def test_what_it_cannot_do_is_said_and_that_it_would_book_twice_is_not(office: Office) -> None:
+    said = list(standing._target_cannot(office.connector().capabilities))
+    assert said == [
+        "It takes no negative postings; a correction after posting becomes a case.",
+        "It takes no expenses; an expense owed to it becomes a case.",
+    ]
 
 
 class TestMasterData:

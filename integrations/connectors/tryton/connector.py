@@ -44,6 +44,7 @@ class TrytonConnector:
         self.capabilities = Capabilities(
             batch_size=max(1, int(account.setting("batch_size", SETTINGS))),
             concurrency=4,
+            unique_key=True,
             reversal=False,
             expenses=False,
             memo_limit=assumptions.MEMO_LIMIT,
