@@ -227,7 +227,7 @@ class TestPosting:
         company.push(posting)
         line = company.connector.find([posting.key])[posting.key]
         assert (line.hours, line.rate, line.currency, line.billable) == (Decimal("7.3333"), Decimal(145), "CHF", True)
-        assert (line.task, line.memo, line.resource) == ("100", "Rollout workshop", "AH")
+        assert (line.task, line.memo, line.resource) == ("J10/100", "Rollout workshop", "AH")
         free = time_posting(rate=None, billable=False)
         company.push(free)
         assert company.connector.find([free.key])[free.key].rate is None

@@ -86,6 +86,12 @@ def objection(posting: Posting, account: Account) -> Rejected | None:
     return None
 
 
+def _task(row: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """The task as the stream names it: numbers of tasks are told apart by their project only."""
+    number = str(row.get(names["task"]) or "")
+    return f"{row.get(names['project'])}/{number}" if number else ""
+
+
 def booked(row: Mapping[str, Any], account: Account) -> StatementLine:
     """An entry of the project ledger as a statement line. Raises Malformed naming the field that cannot be read."""
     names = fields(account)
@@ -102,7 +108,7 @@ def booked(row: Mapping[str, Any], account: Account) -> StatementLine:
         work_date=_day(row, names["day"]),
         resource=str(row.get(names["number"]) or "") if is_time else "",
         project=str(row.get(names["project"]) or ""),
-        task=str(row.get(names["task"]) or ""),
+        task=_task(row, names),
         hours=quantity if is_time else None,
         rate=price if is_time and billable else None,
         amount=None if is_time or cost is None else cost * quantity,
