@@ -53,7 +53,7 @@ class Account:
 class Setting:
     """One setting that a connector declares; the form and the loader follow from it.
 
-    A `default` that is a table makes a setting one of our words to theirs, one that is a list a list; `long` is a text of several
+    A `default` that is a table or a list makes the setting one, in the order of words that `help` names; `long` is a text of several
     lines.
     """
 

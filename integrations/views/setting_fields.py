@@ -40,7 +40,7 @@ def setting_field(one: Setting, stands: Any) -> forms.Field:
     text = Needed if one.required else forms.CharField
     if is_table or one.long:
         if isinstance(one.default, dict) or isinstance(stands, dict):
-            common["help_text"] = f"{one.help} One “ours = theirs” a line.".strip()
+            common["help_text"] = f"{one.help} One “key = value” a line.".strip()
         return text(widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}), **common)
     hint = {} if one.default in (None, "") else {"placeholder": str(one.default)}
     if isinstance(one.default, int):
@@ -82,7 +82,7 @@ def _pairs(text: str) -> dict[str, Any]:
     for line in filter(str.strip, text.splitlines()):
         ours, equals, theirs = (part.strip() for part in line.partition("="))
         if not equals or not ours or not theirs:
-            raise Unreadable(f"“{line.strip()}” is no pair; expected “ours = theirs”, one a line.")
+            raise Unreadable(f"“{line.strip()}” is no pair; expected “key = value”, one a line.")
         if ours in found:
             raise Unreadable(f"“{ours}” stands twice.")
         found[ours] = theirs
