@@ -53,8 +53,8 @@ class Account:
 class Setting:
     """One setting that a connector declares; the form and the loader follow from it.
 
-    A `default` that is a table or a list makes the setting one, in the order of words that `help` names; `long` is a text of several
-    lines.
+    A `default` that is a table or a list makes the setting one, in the order of words that `help` names; `long` is a text of
+    several lines.
     """
 
     name: str
