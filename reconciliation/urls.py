@@ -124,6 +124,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("changes/<int:pk>/edit/", change_forms.EditScreen.as_view(), name="change_edit"),
     path("changes/<int:pk>/lines/new/", change_forms.LineScreen.as_view(), name="change_line_new"),
     path("changes/<int:pk>/lines/<int:position>/", change_forms.LineScreen.as_view(), name="change_line"),
+    path("changes/<int:pk>/files/<int:file>/", changes.ChangeFileScreen.as_view(), name="change_file"),
     path("changes/<int:pk>/<slug:step>/", changes.DecisionScreen.as_view(), name="change_decide"),
     path("proposals/", approvals.ProposalList.as_view(), name="proposals"),
     path("proposals/<int:pk>/", approvals.ProposalPage.as_view(), name="proposal"),

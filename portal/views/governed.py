@@ -247,7 +247,7 @@ _LISTS = (
     Master(model=ExchangeRate, label="Exchange rates", main="currency", second="source",
            columns=("to_currency", "rate", "valid_from"), search=("currency", "to_currency", "source"),
            note="They order the exceptions of several currencies. Nothing is ever booked at them."),
-    Master(model=EntityGrant, label="Grants", main="user", second="role", columns=("entity", "role", "valid_from", "valid_to"),
+    Master(model=EntityGrant, label="Grants", main="user", second="role", columns=("entity", "valid_from", "valid_to"),
            search=("user__username", "user__first_name", "user__last_name", "role", "entity__code"),
            note="Who may do what in which entity; without one, in all of them."),
     Master(model=IntercompanyRelation, label="Intercompany", main="provider", second="receiver",

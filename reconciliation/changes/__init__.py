@@ -7,6 +7,7 @@ with its dry-run by `submit`, decided by somebody who edited none of it, applied
 from __future__ import annotations
 
 from reconciliation.changes.applying import apply, due, run
+from reconciliation.changes.attaching import attach, detach, read
 from reconciliation.changes.deciding import (
     Moved,
     SignInAgain,
@@ -37,7 +38,9 @@ __all__ = [
     "SignInAgain",
     "apply",
     "approve",
+    "attach",
     "declare_emergency",
+    "detach",
     "draft",
     "due",
     "edit",
@@ -49,6 +52,7 @@ __all__ = [
     "names_of",
     "over_limit",
     "preview",
+    "read",
     "record_cells",
     "reject",
     "review",

@@ -263,6 +263,7 @@ def hash_of(change_set: ChangeSet) -> str:
             [line.position, line.model, line.key, line.action, line.values, line.before, line.after]
             for line in change_set.lines.order_by("position")
         ],
+        *change_set.files.order_by("digest").values_list("name", "digest"),
     ]  # fmt: skip
     text = json.dumps(content, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -278,6 +279,7 @@ def told(change_set: ChangeSet) -> dict[str, Any]:
             {"model": line.model, "key": line.key, "action": line.action, "before": line.before, "after": line.after}
             for line in change_set.lines.order_by("position")
         ],
+        "files": dict(change_set.files.values_list("name", "digest")),
     }
 
 

@@ -11,7 +11,7 @@ from reconciliation.models.cases import (
     HandBack,
     Hold,
 )
-from reconciliation.models.changes import ChangeEditor, ChangeLine, ChangeReach, ChangeSet
+from reconciliation.models.changes import ChangeEditor, ChangeFile, ChangeLine, ChangeReach, ChangeSet
 from reconciliation.models.comparison import ReconciliationResult, ReconciliationRun
 from reconciliation.models.imports import ColumnChoice, MasterImport
 from reconciliation.models.mappings import Mapping, MappingsKept
@@ -42,6 +42,7 @@ __all__ = [
     "CaseReach",
     "CaseTotal",
     "ChangeEditor",
+    "ChangeFile",
     "ChangeLine",
     "ChangeReach",
     "ChangeSet",

@@ -169,6 +169,28 @@ class ChangeLine(models.Model):
         return f"{self.get_action_display()}: {self.model} {self.record}"
 
 
+class ChangeFile(models.Model):
+    """One file that speaks for a change set: the letter, the signed price list. Frozen and hashed with what it belongs to."""
+
+    change_set = models.ForeignKey(ChangeSet, models.CASCADE, related_name="files")
+    name = models.CharField(max_length=200)
+    digest = models.CharField(max_length=64)  # SHA-256 of the content
+    size = models.PositiveIntegerField()
+    content = models.BinaryField()
+    added_by = models.ForeignKey("portal.User", models.PROTECT, related_name="+")
+    added_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["change_set", "digest"], name="a_file_is_attached_once"),
+            models.CheckConstraint(condition=Q(size__gt=0), name="an_attached_file_says_something"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class ChangeEditor(models.Model):
     """One person who wrote in a change set, and therefore never decides on it. Kept for good."""
 

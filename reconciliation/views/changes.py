@@ -18,17 +18,19 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.http import content_disposition_header
 from django_htmx.http import HttpResponseClientRedirect
 
-from portal import access, sessions
+from portal import access, keys, sessions
 from portal.models import AuditEvent, User
 from portal.screens import Empty, ListScreen, Screen, Tab
 from portal.screens.facets import Facet
 from portal.views.audit import Change, changes_of, in_words
 from portal.views.governed import address_of
 from reconciliation import changes
+from reconciliation.changes import attaching
 from reconciliation.filters import ChangeSetFilter
-from reconciliation.models import ChangeLine, ChangeSet, RateBundle
+from reconciliation.models import ChangeFile, ChangeLine, ChangeSet, RateBundle
 from reconciliation.views import rate_bundle, step_up
 from reconciliation.views.change_tables import (
     TO_REVIEW,
@@ -213,6 +215,8 @@ class ChangeSetPage(Screen):
             tone=TONES.get(change_set.state, ""),
             codes=[entity.code for entity in change_set.entities.order_by("code")],
             lines=told(change_set, user),
+            files=list(change_set.files.defer("content").select_related("added_by")),
+            kinds=",".join(attaching.KINDS),
             figures=figures_of(change_set.preview, done=False) if change_set.previewed_at else [],
             results=figures_of(change_set.result, done=True) if done else [],
             kept_promise=done and change_set.result == change_set.preview,
@@ -310,10 +314,40 @@ def _preview(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
     return ""
 
 
+def _attach(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
+    upload = request.FILES.get("file")
+    if upload is None:
+        raise changes.ChangeRefused("Choose a file.")
+    changes.attach(change_set, user, str(upload.name), upload.read(attaching.LARGEST + 1))
+    messages.success(request, "Attached. It is frozen with the change set when that is submitted.")
+    return ""
+
+
+def _detach(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
+    changes.detach(change_set, user, keys.key(request.POST.get("file", "")) or 0)
+    messages.success(request, "Taken out.")
+    return ""
+
+
 STEPS: dict[str, Callable[[HttpRequest, ChangeSet, User], str]] = {
     "submit": _submit, "approve": _approve, "reject": _reject, "withdraw": _withdraw, "roll-back": _roll_back,
-    "emergency": _emergency, "review": _review, "preview": _preview,
+    "emergency": _emergency, "review": _review, "preview": _preview, "attach": _attach, "detach": _detach,
 }  # fmt: skip
+
+
+class ChangeFileScreen(ChangeSetPage):
+    """One attached file, as an attachment that no browser shows as a page. That it was read is kept."""
+
+    http_method_names = ["get", "head", "options"]
+
+    def get(self, request: HttpRequest, pk: int, file: int = 0) -> HttpResponse:
+        """The bytes."""
+        found = get_object_or_404(ChangeFile.objects.filter(change_set=self.change_set()), pk=file)
+        answer = HttpResponse(changes.read(found, cast("User", request.user)), content_type="application/octet-stream")
+        answer["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=found.name)
+        answer["X-Content-Type-Options"] = "nosniff"
+        answer["Cache-Control"] = "private, no-store"
+        return answer
 
 
 class DecisionScreen(ChangeSetPage):

@@ -72,6 +72,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The firm in operation, with a cause, a planned fix and a decision of its first entity."""
     firm = operate_world.operations(monkeypatch)
     change_set = _change(firm.analyst)
+    changes.attach(change_set, firm.analyst, "letter.pdf", b"%PDF-1.7")
     unknown = outbound.record(firm.source, 300, project=Reference("?", "ACM-9", ""))
     [held] = outbound.take_in(firm.source, [unknown]).held
     case = Hold.objects.get(entry=held, closed_at=None).case
@@ -220,6 +221,7 @@ ROWS: dict[str, Arguments] = {
     "operation_progress": lambda s: {"pk": s.operation.pk},
     "change_set": lambda s: {"pk": s.change_set.pk},
     "change_edit": lambda s: {"pk": s.change_set.pk},
+    "change_file": lambda s: {"pk": s.change_set.pk, "file": s.change_set.files.get().pk},
     "change_line_new": lambda s: {"pk": s.change_set.pk},
     "change_line": lambda s: {"pk": s.change_set.pk, "position": 1},
     "change_decide": lambda s: {"pk": s.change_set.pk, "step": "withdraw"},
@@ -297,6 +299,7 @@ NO_PAGE: dict[str, str] = {
     "entry_comment": "takes a form only",
     "upload_file": "a file, as it was uploaded",
     "import_file": "a file, as it was uploaded",
+    "change_file": "a file, as it was attached",
     "import_problems": "a file for who uploaded it",
     "reconciliation_sheet": "a workbook",
     "export_file": "a file, as it was made",

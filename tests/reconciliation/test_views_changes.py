@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from portal.models import AccountingPeriod, Alias, ApprovalStep, GrantRole, Rate, User
+from portal.models import AccountingPeriod, Alias, ApprovalStep, AuditEvent, GrantRole, Rate, User
 from reconciliation import changes
 from reconciliation.changes import Line
-from reconciliation.models import ChangeSet
+from reconciliation.models import ChangeFile, ChangeSet
 from tests import world
 from tests.reconciliation import desk
 from tests.reconciliation.firm import Firm, build
@@ -148,6 +149,49 @@ def test_above_the_limit_the_approver_is_asked_to_sign_in_once_more(firm: Firm) 
     assert act(cleo, change_set, "approve").status_code == 303
     done = ChangeSet.objects.get(pk=change_set.pk)
     assert (done.state, done.decided_by) == ("applied", user)
+
+
+def test_a_letter_is_attached_frozen_with_the_change_and_read_by_who_decides(firm: Firm) -> None:
+    fay, cleo = signed_in(desk.analyst(firm)), signed_in(controller(firm))
+    change_set = write(fay, firm)
+    letter = SimpleUploadedFile("letter.pdf", b"%PDF-1.7 agreed at 125")
+    assert act(fay, change_set, "attach", file=letter).status_code == 303
+    found = ChangeFile.objects.get()
+    assert "letter.pdf" in page(cleo, change_set)
+    where = reverse("change_file", args=[change_set.pk, found.pk])
+    for wrong in (SimpleUploadedFile("page.html", b"<script>"), SimpleUploadedFile("empty.pdf", b""), letter):
+        wrong.seek(0)
+        assert act(fay, change_set, "attach", file=wrong).status_code == 422
+    without = ChangeSet.objects.get(pk=change_set.pk)
+    hashed = changes.drafting.hash_of(without)
+    assert act(fay, change_set, "submit").status_code == 303
+    seen = ChangeSet.objects.get(pk=change_set.pk)
+    assert act(fay, change_set, "detach", file=found.pk).status_code == 422
+    with pytest.raises(DatabaseError, match="are frozen"), transaction.atomic():
+        ChangeFile.objects.filter(pk=found.pk).update(content=b"another letter")
+    answer = cleo.get(where)
+    assert (answer.content, answer["X-Content-Type-Options"]) == (b"%PDF-1.7 agreed at 125", "nosniff")
+    assert answer["Content-Disposition"].startswith("attachment")
+    assert AuditEvent.objects.get(action="change.file-read").actor_name == "cleo"
+    gb = signed_in(world.user("gus", GrantRole.CONTROLLER, world.entity("GB", "GBP")))
+    assert gb.get(where).status_code == 404
+    assert act(cleo, change_set, "approve", hash=seen.content_hash).status_code == 303
+    assert ChangeSet.objects.get(pk=change_set.pk).state == "applied"
+    assert hashed
+
+
+def test_who_attaches_a_file_has_written_in_it_and_does_not_decide(firm: Firm) -> None:
+    change_set = write(signed_in(desk.analyst(firm)), firm)
+    user = controller(firm)
+    cleo = signed_in(user)
+    before = changes.drafting.hash_of(change_set)
+    act(cleo, change_set, "attach", file=SimpleUploadedFile("list.csv", b"a,b"))
+    assert changes.drafting.hash_of(change_set) != before
+    assert changes.is_editor(change_set, user)
+    act(cleo, change_set, "detach", file=ChangeFile.objects.get().pk)
+    assert changes.drafting.hash_of(change_set) == before
+    act(cleo, change_set, "submit")
+    assert act(cleo, change_set, "approve").status_code == 422
 
 
 def test_an_approval_step_is_taken_out_and_an_alias_ends_from_their_pages(firm: Firm) -> None:
