@@ -52,6 +52,7 @@ class NotificationsScreen(ListScreen):
     title = "Notifications"
     queryset = Notification.objects.select_related("entity", "by")
     filterset = NotificationFilter
+    fresh = "at"
     table = NotificationTable
     actions = (MarkRead,)
     exportable = False

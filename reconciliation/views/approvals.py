@@ -142,6 +142,7 @@ class ApprovalList(ListScreen):
         .order_by("pk")
     )
     filterset = OperationFilter
+    fresh = "confirmed_at"
     table = ApprovalTable
     tabs = (
         Tab("open", "To decide", lambda user: AWAITING & ~Q(created_by=user)),
@@ -178,6 +179,7 @@ class ProposalList(ListScreen):
     caption = "Codes to remember, as they were mapped by hand"
     queryset = Proposal.objects.select_related("entity", "connection", "proposed_by", "decided_by").order_by("pk")
     filterset = ProposalFilter
+    fresh = "proposed_at"
     table = ProposalTable
     tabs = (
         Tab("open", "To decide", lambda _user: PROPOSED),

@@ -30,6 +30,7 @@ class OperationList(ListScreen):
         .annotate(missed=F("failed") + F("refused"))
     )
     filterset = DeskFilter
+    fresh = "confirmed_at"
     table = OperationTable
     tabs = (
         Tab("all", "All"),

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
+from portal import keys
 from portal.models import AccountingPeriod, User
 from portal.models.access import ScopedQuerySet
 from portal.screens import Action, Outcome, Screen
@@ -23,7 +24,7 @@ from reconciliation.models import Decision, ExceptionCase, Team
 from reconciliation.models.triage import LONGEST_IGNORE
 
 TYPED: dict[str, Any] = {"data-typeahead": True, "autofocus": True}
-OFFERED_AT_MOST = 200  # causes to merge into; what is beyond is found by typing its number
+OFFERED_AT_MOST = 200  # causes to merge into; where there are more, another one is named by its number
 MOST_COMMENTED = 50
 UNTIL = [("date", "a day"), ("sync", "the source was read again"), ("period", "a period opens")]
 
@@ -261,6 +262,9 @@ class Merge(Triage):
         widget=forms.Select(attrs=TYPED),
         help_text="Of the same rule and entity. Its entries, and those that this cause will stop, go there.",
     )
+    number = forms.CharField(
+        label="Or its number", required=False, max_length=20, help_text="As in EX-1042, for one that is not offered."
+    )
     reason = forms.CharField(label="Note", required=False, max_length=300)
 
     def __init__(self, *args: Any, **more: Any) -> None:
@@ -268,7 +272,12 @@ class Merge(Triage):
         field = self.fields["into"]
         if isinstance(field, forms.ModelChoiceField):
             field.queryset = triage.mergeable(self.ids, self.user)
-            largest = list(field.queryset[:OFFERED_AT_MOST])
+            largest = list(field.queryset[: OFFERED_AT_MOST + 1])
+            if len(largest) > OFFERED_AT_MOST:
+                field.required, field.widget.is_required = False, False
+            else:
+                del self.fields["number"]
+            largest = largest[:OFFERED_AT_MOST]
             field.widget.choices = [
                 ("", "Choose a cause"),
                 *((one.pk, f"EX-{one.pk} · {one.sentence}") for one in largest),
@@ -280,6 +289,19 @@ class Merge(Triage):
         if isinstance(field, forms.ModelChoiceField) and not (field.queryset is not None and field.queryset.exists()):
             field.help_text = "There is no other open cause of the same rule in this entity."
         return {}
+
+    def clean(self) -> dict[str, Any]:
+        """The number names a cause that these can be merged into, or one was chosen."""
+        said = super().clean() or {}
+        number = said.get("number", "").strip()
+        if number:
+            key = keys.key(number.upper().removeprefix("EX-"))
+            said["into"] = triage.mergeable(self.ids, self.user).filter(pk=key).first() if key is not None else None
+            if said["into"] is None:
+                self.add_error("number", "No open cause of the same rule and entity has this number.")
+        elif not said.get("into") and "into" not in self.errors:
+            self.add_error("into", "Choose a cause, or give its number.")
+        return said
 
     def decide(self, ids: Sequence[int], user: User) -> Decision:
         """They are one."""

@@ -19,6 +19,7 @@ from django.utils import timezone
 from portal.models import AuditEvent, GrantRole, Notification, User
 from reconciliation import cases, operations, teams, triage
 from reconciliation.models import CaseComment, Decision, ExceptionCase, HandBack, Hold, OwnershipRule, Team
+from reconciliation.views import triage as screens
 from tests import world
 from tests.reconciliation import desk
 from tests.reconciliation import firm as firms
@@ -207,6 +208,20 @@ def test_a_comment_from_the_list_tells_whom_it_names(at: Client, firm: Firm) -> 
     act(at, QUEUE, "comment", [case.pk], text="@cora please")
     assert CaseComment.objects.get().mentions == ["cora"]
     assert Notification.objects.get().person == cora
+
+
+def test_where_more_causes_stand_than_are_offered_one_is_named_by_its_number(
+    at: Client, firm: Firm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screens, "OFFERED_AT_MOST", 1)
+    for start, code in ((1000, "LOST-1"), (2000, "LOST-2"), (3000, "LOST-3")):
+        desk.mistyped(firm, 1, start=start, code=code)
+    one, two, three = ExceptionCase.objects.order_by("pk").values_list("pk", flat=True)
+    assert "has this number" in act(at, QUEUE, "merge", [one], number="EX-999999").content.decode()
+    assert "Choose a cause, or give its number." in act(at, QUEUE, "merge", [one], number="").content.decode()
+    act(at, QUEUE, "merge", [one], number=f"ex-{three}")
+    assert ExceptionCase.objects.get(pk=one).merged_into_id == three
+    assert ExceptionCase.objects.get(pk=two).merged_into_id is None
 
 
 def test_a_comment_on_several_causes_offers_only_who_may_read_all_of_them(client: Client, firm: Firm) -> None:
