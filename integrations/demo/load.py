@@ -142,6 +142,7 @@ def toml(demo_month: Month, sandbox: str, folder: Path) -> str:
         ("NL", "files-nl"),
     ):
         kinds = ["time"] if source.startswith("files") else ["time", "expense"]
+        kinds += ["invoice"] if firm.erp_of(entity) == "netsuite" else []
         parts.append(
             _table("[[routes]]", {"entity": entity, "source": source, "target": firm.erp_of(entity), "kinds": kinds})
         )
@@ -159,7 +160,7 @@ def _connections(sandbox: str, folder: Path) -> list[dict[str, Any]]:
 
     return [
         {
-            "code": "netsuite", "name": "NetSuite", "connector": "netsuite", "roles": ["target", "source"],
+            "code": "netsuite", "name": "NetSuite", "connector": "netsuite", "roles": ["target", "source", "biller"],
             "base_url": f"{sandbox}/netsuite", "realm": NETSUITE_REALM, "concurrency": 4,
             "settings": {"auth": "tba", "consumer_key": CONSUMER_KEY, "token_id": TOKEN_ID,
                          "service_item": firm.SERVICE_ITEM, "currencies": firm.CURRENCY_KEYS, "read_timeout": 5,

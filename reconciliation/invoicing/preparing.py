@@ -6,6 +6,7 @@ people held; what was released or approved is left as it is.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,8 @@ from reconciliation.invoicing import grouping, telling
 from reconciliation.invoicing.content import content_hash
 from reconciliation.readiness.agreements import billing_model_of, terms_of
 from reconciliation.sql import invoicing as sql
+
+logger = logging.getLogger(__name__)
 
 PREPARERS = access.FIXERS | {GrantRole.PROJECT_MANAGER}
 ZERO = Decimal(0)
@@ -115,6 +118,8 @@ def shares_of(project: Project) -> list[tuple[int, Decimal]]:
     if not shares:
         return [(_survivor(project.customer).pk, Decimal(100))]
     customers = {c.code: _survivor(c) for c in Customer.objects.filter(code__in=shares)}
+    if unknown := sorted(set(shares) - set(customers)):
+        raise NotProposable(f"The work is shared with {', '.join(unknown)}, which is no customer that is known here.")
     return [(customers[code].pk, Decimal(str(share))) for code, share in sorted(shares.items())]
 
 
@@ -187,10 +192,13 @@ def settle(proposal: InvoiceProposal) -> None:
 def run_due(today: date | None = None) -> list[InvoiceProposal]:
     """The invoice run: propose the invoices of every project whose run was due and is not prepared yet.
 
-    A customer is run on their day; where milestones decide, whatever was signed is proposed. Each project is a transaction.
+    A customer is run on their day; where milestones decide, whatever was signed is proposed. Open proposals of which something
+    was billed or taken back elsewhere, or was on hold until today, are made anew. Each project is a transaction.
     """
     day = today or timezone.localdate()
     made: list[InvoiceProposal] = []
+    for proposal in InvoiceProposal.objects.filter(pk__in=sql.outdated()).select_related("project"):
+        made += _or_later(proposal.project, proposal.through)
     projects = Project.objects.filter(pk__in=sql.projects_with_work(day)).select_related(
         "contract", "customer", "entity"
     )
@@ -199,8 +207,17 @@ def run_due(today: date | None = None) -> list[InvoiceProposal]:
         run = day if terms.schedule == InvoiceSchedule.MILESTONE else terms.last_run(day)
         if run is None or _was_run(project, run):
             continue
-        made += prepare(project, terms.through(run), by=None)
+        made += _or_later(project, terms.through(run))
     return made
+
+
+def _or_later(project: Project, through: date) -> list[InvoiceProposal]:
+    """Propose the invoices of one project; what cannot be proposed now is met again by the next run, and noted in the log."""
+    try:
+        return prepare(project, through, by=None)
+    except NotProposable as refusal:
+        logger.warning("The invoice run left %s out: %s", project.code, refusal)
+        return []
 
 
 def _was_run(project: Project, run: date) -> bool:

@@ -54,6 +54,18 @@ def spoilt_parts(proposal_id: int) -> list[Spoilt]:
     return [Spoilt(row[2], row[3]) for row in found]
 
 
+def outdated() -> list[int]:
+    """Open proposals with something on them that may not be billed any more, or with a hold whose day has come."""
+    found = rows(
+        f"{_WRONG} AND l.proposal_id IN (SELECT id FROM portal_invoiceproposal WHERE state = 'open')"  # noqa: S608
+    )
+    over = rows(
+        "SELECT DISTINCT l.proposal_id FROM portal_proposalline l JOIN portal_invoiceproposal i ON i.id = l.proposal_id"
+        " WHERE i.state = 'open' AND l.held_until <= current_date"
+    )
+    return sorted({row[1] for row in found} | {row[0] for row in over})
+
+
 class Billable(NamedTuple):
     """Something of a project that is left to bill and sits in no proposal. `left` are hours, or money where `hours` is None."""
 

@@ -36,12 +36,14 @@ from portal.models import (
     LedgerState,
     LegalEntity,
     Project,
+    ProposalPart,
+    ProposalState,
     Published,
     State,
     TimeEntry,
     User,
 )
-from reconciliation import operations
+from reconciliation import invoicing, operations
 from reconciliation.models import ExceptionCase, Operation, ReconciliationRun
 from tests.invariants import assert_all_hold
 
@@ -305,3 +307,33 @@ def test_a_token_sees_its_users_entities_only(demo: str) -> None:
     assert Client().get("/api/v1/ledger-entries/").status_code == 401
     assert client.get("/api/v1/ledger-entries/?colour=red").status_code == 400
     assert client.post("/api/v1/ledger-entries/", {}).status_code == 405
+
+
+@pytest.mark.case(72, 76, 87)
+def test_an_invoice_is_proposed_released_approved_and_made_in_the_erp_and_comes_back_to_the_hours_that_it_bills(
+    demo: str,
+) -> None:
+    move()
+    project = Project.objects.get(code="THM-3301")
+    pm, controller = User.objects.get(username="pm"), User.objects.get(username="controller")
+    [proposal] = invoicing.prepare(project, date(2026, 10, 31), by=pm)
+    entries = set(ProposalPart.objects.filter(line__proposal=proposal).values_list("entry_id", flat=True))
+    released = invoicing.release(proposal, by=pm, seen=proposal.content_hash)
+    invoicing.approve(released, by=controller, seen=released.content_hash)
+    move()
+    draft = proposal.drafts.get()
+    [record] = [one for one in control(demo, "GET", "netsuite/inspect")["invoices"] if one["externalId"]]
+    assert (draft.number, draft.bill_number, Decimal(str(record["subtotal"]))) == (
+        str(record["id"]), f"INV-{record['id']}", proposal.net,
+    )  # fmt: skip
+    assert record["status"]["refName"] == "Pending Approval"
+    move()
+    proposal.refresh_from_db()
+    draft.refresh_from_db()
+    assert draft.invoice is not None
+    assert (proposal.state, draft.invoice.current.status) == (ProposalState.BILLED, "draft")
+    balances = BillingBalance.objects.filter(entry__in=entries)
+    assert {balance.delivered - balance.invoiced for balance in balances} == {Decimal(0)}
+    assert balances.count() == len(entries)
+    assert not set(causes()) & {"billed-line-unknown", "hour-billed-twice", "draft-differs"}
+    assert_all_hold()

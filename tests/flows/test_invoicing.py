@@ -415,7 +415,7 @@ def test_milestones_are_billed_when_signed_and_instalments_of_a_retainer_by_thei
     assert_promises_hold()
 
 
-@pytest.mark.case(81)
+@pytest.mark.case(48, 81)
 def test_a_draft_whose_answer_is_lost_is_looked_up_and_never_made_twice_and_a_refused_one_goes_again_by_hand(
     firm: Firm, mia: User, cora: User
 ) -> None:
@@ -429,6 +429,7 @@ def test_a_draft_whose_answer_is_lost_is_looked_up_and_never_made_twice_and_a_re
     BILLS["billing"].faults.append(loses(Rejected("Document number INV-502 is taken.", code="rejected"), kept=False))
     second = handed_over(propose(firm), mia, cora)
     deliver()
+    assert second.lines.get().is_late  # worked in days that the first invoice was to bill
     assert state_of(second) == [State.REJECTED]
     case = ExceptionCase.objects.get(rule="draft-refused", state="open")
     assert "INV-502 is taken" in case.sentence
@@ -456,7 +457,6 @@ def test_a_draft_that_is_held_with_other_figures_is_a_case_and_not_proved_until_
     assert (state_of(proposal), case.state) == ([State.POSTED], "resolved")
 
 
-@pytest.mark.case(107)
 def test_hours_that_are_taken_back_after_approval_stop_the_draft_at_the_door_and_a_withdrawal_opens_the_rest(
     firm: Firm, mia: User, cora: User
 ) -> None:
@@ -499,6 +499,13 @@ def test_the_invoice_run_proposes_what_is_due_once_through_the_day_of_the_schedu
     assert [(p.through, p.net, p.prepared_by) for p in made] == [(END, Decimal(1920), None)]
     assert Notification.objects.filter(person=mia, subject__contains="waits for your release").exists()
     assert invoicing.run_due(date(2026, 9, 30)) == []
+    line = made[0].lines.get()
+    invoicing.hold(line, by=mia, reason="not yet", until=timezone.localdate())
+    made[0].refresh_from_db()
+    assert made[0].net == 0
+    invoicing.run_due(date(2026, 9, 30))  # its day has come
+    made[0].refresh_from_db()
+    assert made[0].net == Decimal(1920)
     fifth = schedules.Terms("monthly", 5)
     assert (fifth.last_run(date(2026, 10, 7)), fifth.through(date(2026, 10, 5))) == (date(2026, 10, 5), END)
     friday = schedules.Terms("weekly", 5)
