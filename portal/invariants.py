@@ -215,6 +215,34 @@ def _nothing_is_billed_twice() -> list[str]:
     )
 
 
+def _handed_over_as_approved() -> list[str]:
+    """Lines are the sums of their parts, drafts add up to what was approved, and nothing is held by two proposals."""
+    return (
+        breaches(
+            """
+        SELECT l.proposal_id, l.position, l.net, sum(p.amount) FROM portal_proposalline l
+          JOIN portal_proposalpart p ON p.line_id = l.id GROUP BY l.id HAVING l.net <> sum(p.amount)""",
+            "Line {1} of proposal {0} comes to {2}, and what is on it to {3}.",
+        )
+        + breaches(
+            """
+        SELECT i.id, i.net, coalesce(d.net, 0) FROM portal_invoiceproposal i
+          LEFT JOIN (SELECT proposal_id, sum(net) AS net FROM portal_invoicedraft GROUP BY 1) d ON d.proposal_id = i.id
+         WHERE i.state IN ('handed_over', 'billed') AND i.net <> coalesce(d.net, 0)""",
+            "Proposal {0} was approved over {1}, and its drafts come to {2}.",
+        )
+        + breaches(
+            """
+        SELECT p.entry_id, p.milestone_id, sum(p.quantity) FROM portal_proposalpart p
+          LEFT JOIN portal_ledgerentry e ON e.id = p.entry_id LEFT JOIN portal_milestone m ON m.id = p.milestone_id
+         WHERE p.released_at IS NULL GROUP BY 1, 2
+        HAVING sum(p.quantity) > max(CASE WHEN m.id IS NOT NULL THEN m.amount WHEN e.kind = 'time' THEN e.hours
+                                          ELSE e.amount END)""",
+            "Proposals hold {2} of entry {0} (or milestone {1}), which is more than there is.",
+        )
+    )
+
+
 def _rows_are_seen_by_whom_they_concern() -> list[str]:
     """Of everybody whose grants are not for all entities, one per set of entities: what they see lies in those entities."""
     day = timezone.localdate()
@@ -269,6 +297,9 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("I22", "The audit trail is unbroken", audit.verify),
     Invariant(
         "I26", "No hour is billed twice: open is delivered, less invoiced, plus credited", _nothing_is_billed_twice
+    ),
+    Invariant(
+        "I27", "What is handed over is what was approved, and nothing sits in two proposals", _handed_over_as_approved
     ),
     Invariant("I24", "Nobody sees a row of an entity without a grant", _rows_are_seen_by_whom_they_concern),
 )

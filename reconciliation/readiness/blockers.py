@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.urls import reverse
 
 from portal import figures
+from portal.models import ProposalLine, ProposalState
 from reconciliation.models import ExceptionCase, ProjectMonth
 from reconciliation.readiness.agreements import manager_of, with_whom
 from reconciliation.sql import readiness as sql
@@ -24,16 +26,17 @@ class Blocker:
 
 
 def first_blockers(months: Sequence[ProjectMonth]) -> dict[int, Blocker]:
-    """By project month; two statements, whatever their number. What is ready has none."""
+    """By project month; three statements, whatever their number. What is ready has none."""
     stopped: dict[tuple[int, int], list[sql.Stopped]] = {}
     for one in sql.stopped(months):
         stopped.setdefault((one.project_id, one.period_id), []).append(one)
     ids = {causes[0].case_id for causes in stopped.values()}
     cases = ExceptionCase.objects.select_related("owner", "team").in_bulk(ids)
+    on_hold = _on_hold(months)
     found: dict[int, Blocker] = {}
     for month in months:
         causes = stopped.get((month.project_id, month.period_id), [])
-        blocker = _held(causes, cases) if causes else _otherwise(month)
+        blocker = _held(causes, cases) if causes else _otherwise(month) or on_hold.get(month.project_id)
         if blocker is not None:
             found[month.pk] = blocker
     return found
@@ -42,6 +45,24 @@ def first_blockers(months: Sequence[ProjectMonth]) -> dict[int, Blocker]:
 def _held(causes: Sequence[sql.Stopped], cases: Mapping[int, ExceptionCase]) -> Blocker:
     case = cases[causes[0].case_id]
     return Blocker(case.sentence, with_whom(case), reverse("cause", args=[case.pk]), len(causes) - 1)
+
+
+def _on_hold(months: Sequence[ProjectMonth]) -> dict[int, Blocker]:
+    """By project, the first line that a person holds off an invoice which is not handed over yet."""
+    lines = ProposalLine.objects.filter(
+        proposal__project__in={month.project_id for month in months}, held_by__isnull=False,
+        proposal__state__in=[ProposalState.OPEN, ProposalState.RELEASED, ProposalState.APPROVED],
+    ).select_related("proposal", "held_by").order_by("proposal", "position")  # fmt: skip
+    found: dict[int, Blocker] = {}
+    counts = Counter(line.proposal.project_id for line in lines)
+    for line in lines:
+        if line.held_by is None:
+            continue
+        who = line.held_by.get_full_name() or line.held_by.get_username()
+        words = f"A line of {line.proposal} is on hold: {line.hold_reason.removesuffix('.')}."
+        url = reverse("invoice_proposal", args=[line.proposal_id])
+        found.setdefault(line.proposal.project_id, Blocker(words, who, url, counts[line.proposal.project_id] - 1))
+    return found
 
 
 def _otherwise(month: ProjectMonth) -> Blocker | None:

@@ -21,10 +21,13 @@ from portal.models import (
     BillingBalance,
     Connection,
     GrantRole,
+    InvoiceProposal,
     LedgerEntry,
     LedgerState,
     LedgerTransition,
     MasterChange,
+    ProposalLine,
+    ProposalPart,
     TimeEntry,
 )
 from portal.models.access import ScopedQuerySet
@@ -229,3 +232,19 @@ def test_a_balance_that_is_not_what_its_allocations_say_is_found(posted: list[in
     assert_all_hold()
     unguarded("UPDATE portal_billingbalance SET invoiced = invoiced - 1")
     assert "its allocations say" in broken()["I26"]
+
+
+def test_a_proposal_whose_drafts_do_not_add_up_to_what_was_approved_is_found(posted: list[int]) -> None:
+    entry = LedgerEntry.objects.select_related("project__customer").get(pk=posted[0])
+    assert entry.project is not None
+    mia, cora = world.user("mia", GrantRole.PROJECT_MANAGER), world.user("cora", GrantRole.CONTROLLER)
+    proposal = InvoiceProposal.objects.create(
+        entity=entry.entity, project=entry.project, customer=entry.project.customer, currency="USD", through=entry.work_date,
+        net=960, prepared_at=now(),
+    )  # fmt: skip
+    line = ProposalLine.objects.create(proposal=proposal, position=1, description="Work", net=960)
+    ProposalPart.objects.create(line=line, entity=entry.entity, entry=entry, quantity=8, amount=959)
+    assert broken()["I27"] == f"Line 1 of proposal {proposal.pk} comes to 960.0000, and what is on it to 959.0000."
+    ProposalPart.objects.all().delete()
+    InvoiceProposal.objects.update(state="handed_over", released_by=mia, approved_by=cora)
+    assert broken()["I27"] == f"Proposal {proposal.pk} was approved over 960.0000, and its drafts come to 0."

@@ -13,8 +13,9 @@ from django.urls import reverse
 
 from integrations import registry
 from portal import tokens
-from portal.models import GrantRole, InvoiceProposal, LedgerState, ProposalState, User
+from portal.models import GrantRole, InvoiceProposal, LedgerEntry, LedgerState, ProposalState, User
 from reconciliation import invoicing
+from reconciliation import readiness as readiness_of
 from reconciliation.models import ProjectMonth, Route
 from tests import world
 from tests.bills import posted
@@ -57,6 +58,12 @@ def does(client: Client, address: str, action: str, **said: Any) -> Any:
     return client.post(address, {"action": action, "confirmed": confirmed, **said}, follow=True)
 
 
+def why(entry: LedgerEntry) -> str:
+    """Why it is not billed, in words."""
+    found = LedgerEntry.objects.select_related("state_row", "project__customer", "project__contract").get(pk=entry.pk)
+    return readiness_of.why_not_billed(found).words
+
+
 def test_a_manager_prepares_holds_and_releases_and_finance_approves_what_it_saw(firm: firms.Firm) -> None:
     posted(firm, 3)
     mia, fay = signed_in("mia"), signed_in("fay", "analyst", firm.entity)
@@ -82,6 +89,15 @@ def test_a_manager_prepares_holds_and_releases_and_finance_approves_what_it_saw(
     for words in ("On hold", "disputed", "until 24 Dec 2026", "1,920.00"):
         assert words in held, words
     assert "Put it on the invoice" in text(mia.get(of_line))
+    months = text(mia.get(reverse("readiness"), {"period": "2026-09"}))
+    assert f"A line of {proposal} is on hold: disputed." in months
+    assert "with mia" in months
+    here_too = text(mia.get(readiness))
+    assert here in here_too
+    assert "to be released" in here_too
+    entries = [LedgerEntry.objects.get(proposed__line=one) for one in proposal.lines.order_by("position")]
+    assert why(entries[0]) == f"It is on hold on {proposal}: disputed"
+    assert why(entries[1]) == f"It is on {proposal}, which its project manager has to release."
     stale = does(mia, here, "release", seen="something else")
     assert "It was changed meanwhile" in text(stale, 422)
     proposal.refresh_from_db()
@@ -92,6 +108,7 @@ def test_a_manager_prepares_holds_and_releases_and_finance_approves_what_it_saw(
     said = text(does(fay, here, "approve", seen=proposal.content_hash))
     assert "In the system that bills" in said
     assert LedgerState.objects.get(entry__kind="invoice").state == "ready"
+    assert why(entries[1]).startswith(f"It is on {proposal}, which was handed over as a draft")
     assert "Ready" in text(fay.get(here))
     assert f"{proposal} of ACM-1" not in text(fay.get(reverse("approvals")))
 

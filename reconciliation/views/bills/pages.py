@@ -51,7 +51,9 @@ class Told:
 class BillPage(DetailScreen):
     """One bill: what its system states, whom it bills for which hours, what settles it, and what has to be decided."""
 
-    queryset = Invoice.objects.select_related("entity", "connection", "current__customer", "agreed", "credits__current")
+    queryset = Invoice.objects.select_related(
+        "entity", "connection", "current__customer", "agreed", "credits__current", "invoice_draft__proposal"
+    )
     template_name = "bills/bill.html"
     object: Invoice
 
