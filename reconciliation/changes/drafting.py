@@ -223,8 +223,6 @@ def _rehearse(lines: Sequence[Line], by: User, starts_on: date | None, rolls_bac
     try:
         with measuring.rolled_back():
             written = write(lines, reason="draft", actor=None, viewer=by, starts_on=starts_on)
-            if written.removes:
-                measuring.settle_constraints()
     except Refused as refusal:
         raise ChangeRefused.by(refusal) from refusal
     entities = {entity for entity in written.entities if entity is not None}
