@@ -131,6 +131,7 @@ DEPUTIES = {
     "NL": "visser",
 }  # approve what the approver worked
 ERP = {"NL": "bc-nl"}  # the others book in NetSuite
+BILLED_BY = {"SG": "stripe-sg"}  # the ERP drafts the invoices of the others; Singapore's came from it until now
 TRACKER = {"US": "harvest-us", "GB": "clockify-gb"}
 RATE_STEP = Decimal("1.05")  # what a senior's hour for Acme costs from the middle of the month on
 CURRENCY_KEYS = {"USD": "1", "GBP": "2", "EUR": "4", "SGD": "5"}

@@ -18,6 +18,7 @@ from integrations.demo.month import Worked
 from integrations.sandbox import salesforce
 from integrations.sandbox.businesscentral import vendor as businesscentral
 from integrations.sandbox.server import control
+from integrations.sandbox.stripe import vendor as stripe
 from portal.models import Connection, User
 
 SECRETS = {
@@ -28,6 +29,8 @@ SECRETS = {
     "netsuite_token": "netsuite-demo-token-secret",
     "businesscentral": businesscentral.CLIENT_SECRET,
     "salesforce": salesforce.CLIENT_SECRET,
+    "stripe": stripe.API_KEY,
+    "stripe_hook": "whsec_stripe_demo",
 }
 NETSUITE_REALM = "1234567_SB1"
 CONSUMER_KEY, TOKEN_ID = "demo-consumer", "demo-token"
@@ -142,10 +145,17 @@ def toml(demo_month: Month, sandbox: str, folder: Path) -> str:
         ("NL", "files-nl"),
     ):
         kinds = ["time"] if source.startswith("files") else ["time", "expense"]
-        kinds += ["invoice"] if firm.erp_of(entity) == "netsuite" else []
+        kinds += ["invoice"] if firm.erp_of(entity) == "netsuite" and entity not in firm.BILLED_BY else []
         parts.append(
             _table("[[routes]]", {"entity": entity, "source": source, "target": firm.erp_of(entity), "kinds": kinds})
         )
+    parts += [
+        _table(
+            "[[routes]]",
+            {"entity": entity, "source": f"files-{entity.lower()}", "target": biller, "kinds": ["invoice"]},
+        )
+        for entity, biller in firm.BILLED_BY.items()
+    ]
     parts += [
         _table("[[users]]", {"username": name, "email": f"{name}@halden.example", "first_name": first, "last_name": last,
                              "roles": roles})
@@ -206,6 +216,14 @@ def _connections(sandbox: str, folder: Path) -> list[dict[str, Any]]:
             "code": "files-nl", "name": "Nightly files NL", "connector": "files", "entity": "NL", "roles": ["source"],
             "base_url": str(folder / "files-nl"), "zone": "Europe/Amsterdam",
             "settings": {"currency": "EUR", "settle_seconds": 0}, "streams": [{"name": "time", "every_seconds": 900}],
+        },
+        {
+            "code": "stripe-sg", "name": "Stripe SG", "connector": "stripe", "entity": "SG",
+            "roles": ["source", "recipient", "biller"],
+            "base_url": f"{sandbox}/stripe", "realm": stripe.ACCOUNT_ID, "zone": "Asia/Singapore",
+            "settings": {"provisions": ["customer"], "lines_on_a_bill": 250},
+            "credentials": {"api_key": secret("stripe"), "webhook_secret": secret("stripe_hook")},
+            "streams": [{"name": name, "every_seconds": 300} for name in ("invoices", "credit_notes", "payments")],
         },
         {
             "code": "bc-nl", "name": "Business Central NL", "connector": "businesscentral", "entity": "NL", "roles": ["target"],

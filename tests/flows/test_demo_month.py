@@ -55,7 +55,7 @@ BUSY = [State.READY, State.SENDING, State.IN_DOUBT, State.ACCEPTED]
 
 @pytest.fixture
 def sandbox() -> Iterator[str]:
-    with sandbox_server(names=["harvest", "clockify", "netsuite", "businesscentral", "salesforce"]) as base:
+    with sandbox_server(names=["harvest", "clockify", "netsuite", "businesscentral", "salesforce", "stripe"]) as base:
         control(base, "POST", "harvest/configure", {"rate": [100_000, 15]})
         yield base
 
@@ -215,6 +215,29 @@ def test_the_month_is_billed_and_what_happens_to_the_bills_ends_in_named_items(
 
 
 @pytest.mark.case(1, 16, 50, 51, 117, 118)
+@pytest.mark.case(76)
+def test_singapore_bills_through_stripe_whose_customers_it_is_told(demo: str) -> None:
+    move()
+    customers = {one["name"]: one["id"] for one in control(demo, "GET", "stripe/inspect")["customers"]}
+    assert set(customers) == {"Merlion Ports", "Orchid Bank"}
+    admin, controller = User.objects.get(username="admin"), User.objects.get(username="controller")
+    [proposal] = invoicing.prepare(Project.objects.get(code="ORC-7100"), date(2026, 10, 31), by=controller)
+    EntityGrant.objects.create(user=admin, entity=proposal.entity, role="project_manager", valid_from=date(2020, 1, 1))
+    released = invoicing.release(proposal, by=admin, seen=proposal.content_hash)
+    invoicing.approve(released, by=controller, seen=released.content_hash)
+    move()
+    [(key, record)] = control(demo, "GET", "stripe/inspect")["invoices"].items()
+    assert (record["status"], record["customer"]) == ("draft", customers["Orchid Bank"])
+    assert Decimal(record["total"]) / 100 == proposal.net
+    draft = proposal.drafts.get()
+    assert (draft.number, draft.drift, draft.total) == (key, {}, proposal.net)
+    move()
+    proposal.refresh_from_db()
+    assert proposal.state == ProposalState.BILLED
+    assert invoicing.prepare(proposal.project, date(2026, 10, 31), by=controller) == []
+    assert_all_hold()
+
+
 def test_what_changes_after_posting_is_told_reversed_and_rebooked(demo: str, live_server: LiveServer) -> None:
     move()
     for act in (story.approvals_come_in, story.things_change):
