@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from portal.models import AccountingPeriod, Alias, ApprovalStep, AuditEvent, GrantRole, Rate, User
+from portal.models import AccountingPeriod, Alias, ApprovalStep, AuditEvent, GrantRole, Rate, Role, User
 from reconciliation import changes
 from reconciliation.changes import Line
 from reconciliation.models import ChangeFile, ChangeSet
@@ -216,8 +216,10 @@ def test_an_approval_step_is_taken_out_and_an_alias_ends_from_their_pages(firm: 
         {"model": "alias", "key": alias.pk, "line_action": "end", "valid_to": "2026-10-31"},
     ):
         assert fay.post(where, given).status_code == 303
-    refused = fay.post(where, {"model": "role", "key": firm.role.pk, "line_action": "remove"})
-    assert refused.status_code in (403, 422)  # people hold it, and it belongs to all entities
+    fay.post(where, {"model": "role", "key": firm.role.pk, "line_action": "remove"})
+    refused = act(fay, change_set, "submit")  # people hold it and rates hang on it
+    assert (refused.status_code, Role.objects.filter(pk=firm.role.pk).exists()) == (422, True)
+    fay.post(reverse("change_line", args=[change_set.pk, 3]), {"action": "take-out", "model": "role"})
     assert act(fay, change_set, "submit").status_code == 303
     assert act(cleo, change_set, "approve").status_code == 303
     assert not ApprovalStep.objects.filter(pk=step.pk).exists()
