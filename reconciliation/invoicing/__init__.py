@@ -17,7 +17,7 @@ from reconciliation.invoicing.deciding import (
     withdraw,
     word,
 )
-from reconciliation.invoicing.limits import Blocker, biller_of, blockers, tax_variance
+from reconciliation.invoicing.limits import Blocker, biller_of, blockers, taken_by_others, tax_variance
 from reconciliation.invoicing.preparing import PREPARERS, NotProposable, prepare, run_due
 from reconciliation.invoicing.standing import compared, recheck, refused, stands, taken
 
@@ -42,6 +42,7 @@ __all__ = [
     "send_back",
     "stands",
     "taken",
+    "taken_by_others",
     "tax_variance",
     "unhold",
     "withdraw",

@@ -63,7 +63,7 @@ def _order(proposal: InvoiceProposal) -> Iterator[Blocker]:
         )
         return
     _, billed = sql.billed_under(None, order.pk)
-    left = order.amount - billed - _taken(proposal, purchase_order=order)
+    left = order.amount - billed - taken_by_others(proposal, purchase_order=order)
     if proposal.net > left:
         yield Blocker(
             "PO_EXCEEDED",
@@ -78,7 +78,7 @@ def _maximum(proposal: InvoiceProposal) -> Iterator[Blocker]:
     if contract is None or contract.cap_amount is None or contract.currency != proposal.currency:
         return
     billed, _ = sql.billed_under(contract.pk, None)
-    left = contract.cap_amount - billed - _taken(proposal, contract=contract)
+    left = contract.cap_amount - billed - taken_by_others(proposal, contract=contract)
     if proposal.net > left:
         yield Blocker(
             "CAP_EXCEEDED",
@@ -89,7 +89,7 @@ def _maximum(proposal: InvoiceProposal) -> Iterator[Blocker]:
         )
 
 
-def _taken(proposal: InvoiceProposal, **of: object) -> Decimal:
+def taken_by_others(proposal: InvoiceProposal, **of: object) -> Decimal:
     """What other proposals that no bill has come of yet take of the same limit."""
     others = InvoiceProposal.objects.filter(state__in=TAKING, **of).exclude(pk=proposal.pk)
     total: Decimal = others.aggregate(net=Sum("net", default=ZERO))["net"]

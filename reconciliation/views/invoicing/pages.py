@@ -107,15 +107,18 @@ class ProposalPage(DetailScreen):
 
 
 def _limits(proposal: InvoiceProposal) -> list[tuple[str, Decimal, Decimal, Decimal]]:
-    """(what, agreed, billed by now, left after this invoice) of the order, the maximum and a retainer that hold for it."""
+    """(what, agreed, billed, left after this invoice and others on their way) of order, maximum and retainer."""
     found: list[tuple[str, Decimal, Decimal, Decimal]] = []
     contract, order = proposal.contract, proposal.purchase_order
     of_contract, of_order = sql.billed_under(contract.pk if contract else None, order.pk if order else None)
     taken = proposal.net if proposal.state not in (ProposalState.BILLED, ProposalState.WITHDRAWN) else ZERO
     if order is not None:
-        found.append((f"Order {order.number}", order.amount, of_order, order.amount - of_order - taken))
+        others = invoicing.taken_by_others(proposal, purchase_order=order)
+        found.append((f"Order {order.number}", order.amount, of_order, order.amount - of_order - others - taken))
     if contract is not None and contract.cap_amount is not None:
-        found.append(("Not to exceed", contract.cap_amount, of_contract, contract.cap_amount - of_contract - taken))
+        others = invoicing.taken_by_others(proposal, contract=contract)
+        left = contract.cap_amount - of_contract - others - taken
+        found.append(("Not to exceed", contract.cap_amount, of_contract, left))
     if readiness.billing_model_of(proposal.project) == BillingModel.RETAINER:
         due, _, worth = sql.drawn(proposal.project_id, proposal.through)
         found.append(("Retainer, drawn", due, worth, due - worth))
