@@ -19,7 +19,7 @@ from integrations.sql import waiting
 from portal import digests, exports
 from portal.health import heard_from
 from portal.sql import now
-from reconciliation import billing, changes, matching, operations
+from reconciliation import billing, changes, holes, matching, operations
 from reconciliation.onboarding import rehearsing
 from reconciliation.rates import booking
 
@@ -77,6 +77,7 @@ def sweep(*, patience: float = PATIENCE) -> Swept | None:
         _do("proposing invoices", work.propose_invoices, swept)
         _do("removing files that expired", exports.discard, swept)
         _do("following operations", operations.follow, swept)
+        _do("watching certificates", matching.watch, swept)
         _do("telling mails in doubt", digests.recover, swept)
         for task, number, overdue in list(_due()):
             heard_from("sweeper")
@@ -96,6 +97,7 @@ def nightly() -> None:
     for target_id in waiting.active_targets():
         wake.up("read_back", target_id)
     billing.review_every()
+    holes.look()
 
 
 def _due() -> Iterator[tuple[str, int, float]]:

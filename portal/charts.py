@@ -141,6 +141,42 @@ def stacked(
     return format_html("{}{}{}", legend, picture, table)
 
 
+def waterfall(data: Sequence[Bar], *, title: str, unit: str, places: int | None = None) -> SafeString:
+    """Bars from a first figure down to a last one, each beginning where the one before ended, with what was lost between."""
+    row, left, right, width = 34, 160, 190, 640
+    top = max([Decimal(bar.value) for bar in data], default=Decimal(0)) or Decimal(1)
+    room = width - left - right
+    drawn, rows, before = [], [], None
+    for at, bar in enumerate(data):
+        value, y = Decimal(bar.value), at * row + 6
+        lost = max(Decimal(before) - value, Decimal(0)) if before is not None else Decimal(0)
+        words = number(bar.value, places) + (f" ({number(-lost, places)})" if lost else "")
+        drawn.append(
+            format_html(
+                '<text x="{}" y="{}" text-anchor="end">{}</text><rect class="s1" x="{}" y="{}" width="{}" height="18" rx="2"/>',
+                left - 8, y + 14, _short(bar.label, 24), left, y, _n(value / top * room),
+            )
+        )  # fmt: skip
+        if lost:
+            drawn.append(
+                format_html(
+                    '<rect class="s2" x="{}" y="{}" width="{}" height="18" rx="2"><title>{}</title></rect>',
+                    _n(left + value / top * room), y, _n(lost / top * room), f"{bar.label}: {number(lost, places)} {unit} less",
+                )
+            )  # fmt: skip
+        drawn.append(
+            format_html(
+                '<text class="strong" x="{}" y="{}">{}</text>', _n(left + (value + lost) / top * room + 6), y + 14, words
+            )
+        )  # fmt: skip
+        rows.append([bar.label, number(bar.value, places), number(-lost, places) if lost else ""])
+        before = value
+    axis = format_html('<line class="axis" x1="{0}" x2="{0}" y1="2" y2="{1}"/>', left, len(data) * row + 2)
+    said = "; ".join(f"{label} {value}" for label, value, _ in rows)
+    picture = _picture(title, f"{unit}: {said}", width, len(data) * row + 4, SafeString("".join(drawn) + axis))
+    return format_html("{}{}", picture, _twin(title, ["", unit, "Less than before"], rows))
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """One stretch of time on a strip: its tone, and what it was in words."""

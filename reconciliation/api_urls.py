@@ -7,7 +7,7 @@ from drf_spectacular.views import SpectacularAPIView
 from rest_framework.routers import SimpleRouter
 
 from portal.api import TokenAuthentication
-from reconciliation import api, bills_api, invoicing_api
+from reconciliation import api, bills_api, close_api, invoicing_api
 
 router = SimpleRouter()
 router.register("time-entries", api.TimeEntries, basename="api_time_entry")
@@ -20,6 +20,8 @@ router.register("bills", bills_api.Bills, basename="api_bill")
 router.register("invoice-proposals", invoicing_api.InvoiceProposals, basename="api_invoice_proposal")
 router.register("payments", bills_api.Payments, basename="api_payment")
 router.register("reconciliation-results", api.Results, basename="api_result")
+router.register("matches", close_api.Matches, basename="api_match")
+router.register("certificates", close_api.Certificates, basename="api_certificate")
 
 urlpatterns = [
     *router.urls,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import django_filters as filters
 from django.db.models import Q, QuerySet
@@ -25,6 +25,7 @@ from reconciliation.models import (
     RehearsedLine,
     Team,
 )
+from reconciliation.models.comparison import ResultQuerySet
 from reconciliation.rules import EVERY
 
 
@@ -71,11 +72,17 @@ class HoldFilter(filters.FilterSet):
 class ResultFilter(filters.FilterSet):
     """What reconciliation results are found by."""
 
-    run = filters.NumberFilter("run_id", label="Run")
+    run = filters.NumberFilter(method="by_run", label="As this run left it")
+    standing = filters.MultipleChoiceFilter(choices=ReconciliationResult.Standing.choices, label="Standing")
     entity = filters.CharFilter("run__entity__code", label="Entity")
     period = filters.CharFilter("run__period__code", label="Period")
     leg = filters.ChoiceFilter(choices=ReconciliationResult.Leg.choices, label="Leg")
     outcome = filters.MultipleChoiceFilter(choices=ReconciliationResult.Outcome.choices, label="Outcome")
+
+    def by_run(self, rows: QuerySet[Any], name: str, value: int) -> QuerySet[Any]:
+        """What stood of its period when a run had ended."""
+        run = ReconciliationRun.objects.filter(pk=value).first()
+        return rows.none() if run is None else cast("ResultQuerySet", rows).as_of(run)
 
     class Meta:
         model = ReconciliationResult

@@ -1,27 +1,27 @@
-"""Reconciliation of an entity and period: the tracker against the ledger, and the ledger against what the target says.
+"""Reconciliation of an entity and period in four legs: tracker, ledger, target, bills and payments, each against the next.
 
-The rule here: every document, every receipted entry and every line of the target gets a result, matched ones too, so that
-what is not there shows as well as what differs. A surplus is as loud as a shortage. Only what matched moves an entry, and a
-run that is repeated finds the same.
+The rule here: every document, every receipted entry, every line of the target, every bill and every payment is compared, so that
+what is not there shows as well as what differs. A surplus is as loud as a shortage. Only what matched moves an entry. A run looks
+at what was touched since the last one of its period, unless what results rest on changed; both ways come to the same.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from django.db import transaction
+from django.utils.timezone import localdate
 
 from portal import ledger
 from portal import sql as portal_sql
 from portal.models import AccountingPeriod, LegalEntity, User
-from reconciliation import cases
+from reconciliation import cases, certifying, pairing
 from reconciliation.models import ReconciliationResult, ReconciliationRun
+from reconciliation.sql import legs, runs
 from reconciliation.sql import matching as sql
-from reconciliation.sql import runs
+from reconciliation.totals import totals_of
 
 RULE = "out-of-balance"
 ACTOR = "reconciliation"
@@ -29,7 +29,9 @@ LEASE_SECONDS = 120.0  # of a worker on one comparison, renewed while statements
 _AT_ONCE = 10_000
 Outcome = ReconciliationResult.Outcome
 Leg = ReconciliationResult.Leg
-SETTLED = frozenset({Outcome.MATCHED, Outcome.OPEN})
+_WITHOUT_BILLS = frozenset({Leg.TRACKER_LEDGER, Leg.LEDGER_TARGET})
+Standing = ReconciliationResult.Standing
+SETTLED = frozenset({Standing.MATCHED, Standing.TIMING})
 
 
 class RunLost(Exception):
@@ -43,23 +45,27 @@ def run(
     *,
     targets: Mapping[int, Decimal] | None = None,
     read_at: datetime | None = None,
+    whole: bool = False,
 ) -> ReconciliationRun:
     """Compare an entity's period with the statements as last read, and keep what was found.
 
     `targets` are ids of targets with the hours that their own unit cannot tell apart (all of the entity's, exactly, when not
-    given); `read_at` is when their statements were read. Balanced means that nothing is left but what matches or only waits.
+    given); `read_at` is when their statements were read; `whole` compares everything, whatever was touched. Balanced means that
+    nothing is left but what matches or only waits.
     """
     found = begin(entity, period, user)
     found.statement_read_at = read_at
-    return compare(found, targets=targets)
+    return compare(found, targets=targets, whole=whole)
 
 
-def compare(found: ReconciliationRun, *, targets: Mapping[int, Decimal] | None = None) -> ReconciliationRun:
+def compare(
+    found: ReconciliationRun, *, targets: Mapping[int, Decimal] | None = None, whole: bool = False
+) -> ReconciliationRun:
     """Do the comparison of a run that this worker holds; it ends with it, whatever is found. Raises RunLost."""
     try:
         with transaction.atomic():
             _keep(found)
-            _compare(found, targets)
+            _compare(found, targets, whole)
     except RunLost:
         raise
     except Exception as error:
@@ -69,8 +75,17 @@ def compare(found: ReconciliationRun, *, targets: Mapping[int, Decimal] | None =
 
 
 def _keep(found: ReconciliationRun) -> None:
+    AccountingPeriod.objects.select_for_update(of=("self",)).get(pk=found.period_id)  # one comparison of it at a time
     if not runs.lock(found.pk, found.fence):
         raise RunLost(f"Run {found.pk} was taken over.")
+    if _latest(found.period_id, after=found.pk) is not None:
+        raise RunLost(f"A later run than {found.pk} has compared the period already.")
+
+
+def _latest(period_id: int, *, after: int = 0) -> ReconciliationRun | None:
+    """The latest run of a period that compared it."""
+    ended = ReconciliationRun.objects.filter(period=period_id, pk__gt=after, seen_until__isnull=False)
+    return ended.order_by("-pk").first()
 
 
 def begin(entity: LegalEntity, period: AccountingPeriod, user: User | None = None) -> ReconciliationRun:
@@ -127,62 +142,73 @@ def give_up(found: ReconciliationRun, reason: str) -> ReconciliationRun:
     return found
 
 
-def _compare(found: ReconciliationRun, targets: Mapping[int, Decimal] | None) -> None:
+def _compare(found: ReconciliationRun, targets: Mapping[int, Decimal] | None, whole: bool) -> None:
     entity_id, start, end = found.entity_id, found.period.starts_on, found.period.ends_on
     if targets is None:
-        targets = dict.fromkeys(sql.targets_of(entity_id, start, end), Decimal(0))
+        targets = dict.fromkeys(legs.targets_of(entity_id, start, end), Decimal(0))
     if found.statement_read_at is None:
-        found.statement_read_at = sql.statement_read_at(entity_id, list(targets), start, end)
-    sql.compare_tracker_with_ledger(found.pk, entity_id, start, end)
-    sql.compare_ledger_with_target(found.pk, entity_id, targets, start, end)
-    found.totals = _totals(found.pk)
+        found.statement_read_at = legs.statement_read_at(entity_id, list(targets), start, end)
+    has_bills = legs.takes_in_bills(entity_id)
+    found.basis = legs.basis(entity_id, start, end, targets, has_bills)
+    last = _latest(found.period_id)
+    found.seen_until = legs.horizon()
+    since = last.seen_until if last is not None and last.basis == found.basis and not whole else None
+    scope = legs.Scope(entity_id, found.period_id, localdate(), since)
+    legs.prepare()
+    scope.begin()
+    legs.compare_tracker_with_ledger(found.pk, scope, start, end)
+    legs.keep(Leg.TRACKER_LEDGER, found.pk, found.period_id, scope)
+    legs.compare_ledger_with_target(found.pk, scope, targets, start, end)
+    legs.keep(Leg.LEDGER_TARGET, found.pk, found.period_id, scope)
+    if has_bills:
+        legs.compare_target_with_bills(found.pk, scope, start, end)
+        legs.keep(Leg.TARGET_INVOICE, found.pk, found.period_id, scope)
+        legs.compare_bills_with_payments(found.pk, scope, start, end)
+        legs.keep(Leg.INVOICE_PAYMENT, found.pk, found.period_id, scope)
+    found.compared = None if scope.is_whole else scope.looked_at
+    _end(found, scope, [leg for leg in Leg.values if has_bills or leg in _WITHOUT_BILLS])
+
+
+def _end(found: ReconciliationRun, scope: legs.Scope, compared: Sequence[str]) -> None:
+    """Add up what stands, move what matched, tell what differs, and end the run."""
+    pairing.refresh(found.entity_id, found.period_id, scope.today)
+    found.totals = totals_of(found.period_id, compared)
     differing = sum(leg["differing"] for leg in found.totals.values())
     found.state = ReconciliationRun.State.OUT_OF_BALANCE if differing else ReconciliationRun.State.BALANCED
     _move_matched(found)
-    _tell(found)
+    _tell(found, None if scope.is_whole else found.pk)
     found.finished_at = portal_sql.rows("SELECT clock_timestamp()")[0][0]
     found.lease_until, found.next_try_at, found.waits_for = None, None, ""
     found.save()
+    certifying.review(found)
 
 
-def _totals(run_id: int) -> dict[str, dict[str, Any]]:
-    """Per leg: rows by outcome, how many are matched, open and differing, and hours and money of both sides."""
-    legs: dict[str, dict[str, Any]] = {}
-    hours: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    money: dict[tuple[str, str, str], Decimal] = defaultdict(Decimal)
-    for leg in Leg.values:
-        legs[leg] = {"outcomes": {}, "matched": 0, "open": 0, "differing": 0}
-    for leg, outcome, currency, rows, hours_left, hours_right, amount_left, amount_right in sql.totals(run_id):
-        totals = legs[leg]
-        totals["outcomes"][outcome] = totals["outcomes"].get(outcome, 0) + rows
-        totals[outcome if outcome in SETTLED else "differing"] += rows
-        hours[leg, "left"] += hours_left
-        hours[leg, "right"] += hours_right
-        if currency:
-            money[leg, currency, "left"] += amount_left
-            money[leg, currency, "right"] += amount_right
-    for leg, totals in legs.items():
-        totals["hours"] = {side: str(hours[leg, side]) for side in ("left", "right")}
-        totals["money"] = {
-            currency: {side: str(money[leg, currency, side]) for side in ("left", "right")}
-            for currency in sorted({key[1] for key in money if key[0] == leg})
-        }
-    return legs
+def watch() -> int:
+    """Compare the certified periods in which anything was touched since, with the statements as last read; how many.
+
+    What changed lets a certificate drop, and so does opening the books again.
+    """
+    compared = 0
+    for certificate in certifying.to_watch():
+        found = run(certificate.period.entity, certificate.period, read_at=certificate.run.statement_read_at)
+        compared += found.finished_at is not None
+    return compared
 
 
 def _move_matched(found: ReconciliationRun) -> None:
     """POSTED → RECONCILED for what the target's statement holds as it was posted."""
     after = 0
-    while refs := sql.matched_and_posted(found.pk, after, _AT_ONCE):
+    while refs := legs.settled(after, _AT_ONCE):
         ledger.reconcile(refs, actor=ACTOR, reason=f"matched in run {found.pk}")
         after = refs[-1][0]
 
 
-def _tell(found: ReconciliationRun) -> None:
+def _tell(found: ReconciliationRun, ended_by: int | None) -> None:
     """Keep one case per kind of difference, and close those of earlier runs whose difference is gone."""
     prefix = f"{found.period_id}:"
-    cases.close_hold_rows(sql.outdated_holds(RULE, prefix, found.pk), reason=f"ties out in run {found.pk}")
-    differing = sql.differing(found.pk)
+    outdated = sql.outdated_holds(RULE, prefix, found.period_id, ended_by)
+    cases.close_hold_rows(outdated, reason=f"ties out in run {found.pk}")
+    differing = sql.differing(found.pk, found.period_id)
     keys = {f"{prefix}{leg}:{outcome}" for leg, outcome, _, _, _ in differing}
     for key in sql.open_keys(RULE, prefix):
         if key not in keys:

@@ -84,6 +84,8 @@ class Policy:
     second_person_minutes: int = 60
     step_up_amount: Mapping[str, Decimal] = field(default_factory=lambda: {"*": Decimal(250_000)})
     group_currency: str = ""
+    match_hours: Decimal = Decimal("0.05")
+    match_amount: Decimal = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +408,20 @@ SETTINGS: tuple[Setting, ...] = (
         "The currency in which the causes of several currencies are compared, so that they stand in one order: at the rates "
         "of exchange_rates.csv, and for the order and its totals only. The entity's policy counts; a group gives all of its "
         "entities the same.",
+    ),
+    Setting(
+        "match_hours",
+        _decimal,
+        "a number of hours that is not negative, in quotes where it has decimals",
+        "How many hours may be left over where items of a reconciliation are matched by hand with a reason. The entity's policy "
+        "counts.",
+    ),
+    Setting(
+        "match_amount",
+        _decimal,
+        _AMOUNT,
+        "How much money may be left over where items of a reconciliation are matched by hand with a reason. The entity's policy "
+        "counts.",
     ),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}

@@ -28,11 +28,15 @@ def keep_lines(connection_id: int, entity_id: int, read_at: datetime, rows: Sequ
     )
     sql.execute("TRUNCATE staged_line")
     sql.copy_in("staged_line", _COLUMNS, rows)
-    updates = ", ".join(f"{name} = EXCLUDED.{name}" for name in (*_COLUMNS[2:], "entity_id", "read_at"))
+    said = (*_COLUMNS[2:], "entity_id")
+    updates = ", ".join(f"{name} = EXCLUDED.{name}" for name in (*said, "read_at"))
+    before, after = (", ".join(f"{table}.{name}" for name in said) for table in ("was", "EXCLUDED"))
     sql.execute(
-        f"INSERT INTO portal_statementline (connection_id, entity_id, read_at, gone_at, {names})"  # noqa: S608
+        f"INSERT INTO portal_statementline AS was (connection_id, entity_id, read_at, gone_at, {names})"  # noqa: S608
         f" SELECT %s, %s, %s, NULL, {names} FROM staged_line"
-        f" ON CONFLICT (connection_id, kind, number) DO UPDATE SET {updates}, gone_at = NULL",
+        f" ON CONFLICT (connection_id, kind, number) DO UPDATE SET {updates}, gone_at = NULL,"
+        f" changed_at = CASE WHEN was.gone_at IS NULL AND ({before}) IS NOT DISTINCT FROM ({after})"
+        " THEN was.changed_at ELSE now() END",
         [connection_id, entity_id, read_at],
     )
 
@@ -40,7 +44,7 @@ def keep_lines(connection_id: int, entity_id: int, read_at: datetime, rows: Sequ
 def mark_gone(connection_id: int, entity_id: int, start: date, end: date, read_at: datetime) -> int:
     """Mark lines dated in the closed range that the reading of `read_at` did not hold; how many."""
     return sql.execute(
-        "UPDATE portal_statementline SET gone_at = clock_timestamp() WHERE connection_id = %s AND entity_id = %s"
-        " AND work_date BETWEEN %s AND %s AND read_at < %s AND gone_at IS NULL",
+        "UPDATE portal_statementline SET gone_at = clock_timestamp(), changed_at = now()"
+        " WHERE connection_id = %s AND entity_id = %s AND work_date BETWEEN %s AND %s AND read_at < %s AND gone_at IS NULL",
         [connection_id, entity_id, start, end, read_at],
     )

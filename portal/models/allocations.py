@@ -6,6 +6,7 @@ by trigger, one document at a time, and refuses what would bill an hour twice; n
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 
@@ -49,6 +50,9 @@ class Allocation(models.Model):
             ),
             models.CheckConstraint(condition=~Q(quantity=0, amount=0), name="an_allocation_moves_something"),
             models.CheckConstraint(condition=~Q(currency=""), name="an_allocation_has_a_currency"),
+        ]
+        indexes = [
+            BrinIndex(fields=["recorded_at"], name="allocation_by_moment", autosummarize=True, pages_per_range=32)
         ]
 
     def __str__(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -123,7 +124,10 @@ class InvoiceVersion(BillingVersion):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["invoice", "version"], name="bill_version_is_unique")]
-        indexes = [models.Index(fields=["number"], name="bill_by_number")]
+        indexes = [
+            models.Index(fields=["number"], name="bill_by_number"),
+            BrinIndex(fields=["recorded_at"], name="bill_by_moment", autosummarize=True, pages_per_range=32),
+        ]
 
     def __str__(self) -> str:
         return f"{self.number or self.invoice_id} v{self.version}"
@@ -206,7 +210,10 @@ class PaymentVersion(BillingVersion):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["payment", "version"], name="payment_version_is_unique")]
-        indexes = [models.Index(fields=["number"], name="payment_by_number")]
+        indexes = [
+            models.Index(fields=["number"], name="payment_by_number"),
+            BrinIndex(fields=["recorded_at"], name="payment_by_moment", autosummarize=True, pages_per_range=32),
+        ]
 
     def __str__(self) -> str:
         return f"{self.number or self.payment_id} v{self.version}"
@@ -248,7 +255,10 @@ class PaymentAllocation(models.Model):
                 name="a_settlement_is_taken_back_by_its_opposite",
             ),
         ]
-        indexes = [models.Index(fields=["invoice_key"], condition=Q(invoice=None), name="settlement_of_unknown_bill")]
+        indexes = [
+            models.Index(fields=["invoice_key"], condition=Q(invoice=None), name="settlement_of_unknown_bill"),
+            BrinIndex(fields=["recorded_at"], name="settlement_by_moment", autosummarize=True, pages_per_range=32),
+        ]
 
     def __str__(self) -> str:
         return f"{self.amount} to {self.invoice_key}"

@@ -6,6 +6,7 @@ finance. It holds the source's own words; what they mean in our master data is d
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -105,6 +106,7 @@ class TimeEntry(DocumentVersion):
         verbose_name_plural = "time entries"
         constraints = [models.UniqueConstraint(fields=["document", "version"], name="time_entry_version_is_unique")]
         indexes = [
+            BrinIndex(fields=["recorded_at"], name="time_entry_by_moment", autosummarize=True, pages_per_range=32),
             models.Index(fields=["work_date", "resource_key"], name="time_entry_by_day_and_person"),
             models.Index(
                 fields=["work_date"],
@@ -135,6 +137,7 @@ class Expense(DocumentVersion):
             models.UniqueConstraint(fields=["document", "version"], name="expense_version_is_unique"),
             models.CheckConstraint(condition=~Q(currency=""), name="expense_has_a_currency"),
         ]
+        indexes = [BrinIndex(fields=["recorded_at"], name="expense_by_moment", autosummarize=True, pages_per_range=32)]
 
     def __str__(self) -> str:
         return f"expense {self.document_id} v{self.version}"

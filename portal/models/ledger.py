@@ -7,8 +7,10 @@ transitions are evidence: written once, never changed, never deleted.
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
 
 from portal.models.access import Scope, ScopedQuerySet
@@ -189,6 +191,7 @@ class LedgerTransition(models.Model):
     class Meta:
         ordering = ["entry", "fence"]
         constraints = [models.UniqueConstraint(fields=["entry", "fence"], name="transitions_are_in_order")]
+        indexes = [BrinIndex(fields=["at"], name="transition_by_moment", autosummarize=True, pages_per_range=32)]
 
     def __str__(self) -> str:
         return f"{self.from_state or 'new'} → {self.to_state}"
@@ -303,6 +306,9 @@ class StatementLine(models.Model):
     memo = models.TextField(blank=True)
     read_at = models.DateTimeField()
     gone_at = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(
+        db_default=Now()
+    )  # when what it says was last other than before, or it came or went
 
     objects = ScopedQuerySet.as_manager()
 
@@ -310,7 +316,10 @@ class StatementLine(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["connection", "kind", "number"], name="a_statement_number_is_one_line")
         ]
-        indexes = [models.Index(fields=["entity", "work_date"], name="statement_by_entity_and_day")]
+        indexes = [
+            models.Index(fields=["entity", "work_date"], name="statement_by_entity_and_day"),
+            models.Index(fields=["changed_at"], name="statement_by_change"),
+        ]
 
     def __str__(self) -> str:
         return self.number

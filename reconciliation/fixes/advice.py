@@ -17,6 +17,7 @@ ADVICE: dict[str, str] = {
     "add-purchase-order": "Record the customer's purchase order, by a change set.",
     "add-route": "Say which target these documents are owed to: add a route to the configuration. An admin may.",
     "amend-rate-card": "Agree and record the rate, with zero where the work is free, by a change set.",
+    "ask-for-hours": "Ask these people, or look whether the source still answers; what arrives closes it by itself.",
     "apply-payment": "Apply the money to the bills that it is for, or keep it as the customer's credit, in its system.",
     "correct-bill": "Correct the bill in the system that keeps it; it is read again by itself. Its bookkeeper may.",
     "correct-in-target": "Correct the record in the target, where it is booked, and reconcile again. Its bookkeeper may.",

@@ -11,12 +11,14 @@ from reconciliation.models.cases import (
     HandBack,
     Hold,
 )
+from reconciliation.models.certificates import Certificate
 from reconciliation.models.changes import ChangeEditor, ChangeFile, ChangeLine, ChangeReach, ChangeSet
-from reconciliation.models.comparison import ReconciliationResult, ReconciliationRun
+from reconciliation.models.comparison import MatchedBucket, ReconciliationResult, ReconciliationRun
 from reconciliation.models.imports import ColumnChoice, MasterImport
 from reconciliation.models.mappings import Mapping, MappingsKept
 from reconciliation.models.onboarding import BookedBefore, Booking, CutOver, Onboarding, Rehearsal, RehearsedLine
 from reconciliation.models.operations import Operation, OperationRow
+from reconciliation.models.pairing import Match, MatchingRule
 from reconciliation.models.proposals import Proposal
 from reconciliation.models.questions import TargetQuestion
 from reconciliation.models.rates import BillDifference, BundleRow, RateBundle
@@ -41,6 +43,7 @@ __all__ = [
     "CaseDay",
     "CaseReach",
     "CaseTotal",
+    "Certificate",
     "ChangeEditor",
     "ChangeFile",
     "ChangeLine",
@@ -59,6 +62,9 @@ __all__ = [
     "Mapping",
     "MappingsKept",
     "MasterImport",
+    "Match",
+    "MatchedBucket",
+    "MatchingRule",
     "Onboarding",
     "Operation",
     "OperationRow",

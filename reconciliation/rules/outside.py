@@ -64,6 +64,7 @@ OUTSIDE: tuple[Rule, ...] = (
         "out-of-balance", "The period does not tie out", "comparison",
         ("check-in-target", "reverse-and-rebook", "book-again", "correct-in-target"), (69, 80), _IN_BOOKS,
     ),
+    _cause("nothing-arrived", "Nothing has arrived", "silence", ("ask-for-hours",), (), _NOWHERE),
     _cause(
         "twin-in-target", "The system has one of the same name", "publication", ("confirm-twin", "send-again"), (),
         frozenset({State.REJECTED}),

@@ -40,14 +40,17 @@ from portal.screens import (
     WhenColumn,
 )
 from portal.screens.tables import Column
-from reconciliation import matching
-from reconciliation.models import ReconciliationResult, ReconciliationRun
+from reconciliation import certifying, matching
+from reconciliation.models import Certificate, ReconciliationResult, ReconciliationRun
+from reconciliation.views import plots
 from reconciliation.views.legs import leg_of, legs_of
 from reconciliation.views.periods import PeriodFilter, RowFilter
+from reconciliation.views.signing import Certify, Prepare, Withdraw
 
 State = ReconciliationRun.State
 Leg = ReconciliationResult.Leg
-DIFFERS = ~Q(outcome__in=sorted(matching.SETTLED))
+DIFFERS = ~Q(standing__in=sorted(matching.SETTLED))
+ABOUT = ("document", "line", "bill__current", "bill_line__version__invoice", "payment__current")
 RUN_TONES = {State.RUNNING: "info", State.BALANCED: "good", State.OUT_OF_BALANCE: "bad", State.FAILED: "bad"}
 SHEET_ROWS = 200  # open items on the printed sheet; the export has every one
 
@@ -112,6 +115,8 @@ class OverviewTable(Table):
     latest_state = Column(verbose_name="State", empty_values=(), orderable=False)
     tracker = LegColumn(Leg.TRACKER_LEDGER, verbose_name="Tracker ↔ ledger")
     target = LegColumn(Leg.LEDGER_TARGET, verbose_name="Ledger ↔ ERP")
+    bills = LegColumn(Leg.TARGET_INVOICE, verbose_name="ERP ↔ invoice")
+    payments = LegColumn(Leg.INVOICE_PAYMENT, verbose_name="Invoice ↔ payment")
     latest_at = WhenColumn(verbose_name="Last run", orderable=False)
 
     def render_latest_state(self, value: Any) -> SafeString:
@@ -147,7 +152,7 @@ def periods_with_runs() -> QuerySet[AccountingPeriod]:
 
 
 class ReconciliationScreen(ListScreen):
-    """Entity by period, the two legs beside each other."""
+    """Entity by period, the four legs beside each other."""
 
     title = "Reconciliation"
     filterset = PeriodFilter
@@ -159,7 +164,7 @@ class ReconciliationScreen(ListScreen):
         Tab("not-run", "Not run", lambda _user: Q(latest_state=None)),
         Tab("balanced", "Balanced", lambda _user: Q(latest_state=State.BALANCED)),
     )
-    caption = "Entities and periods with both legs"
+    caption = "Entities and periods with their four legs"
     empty = Empty("No period has begun yet", "Periods come with the master data, by import or from the ERP.")
 
     @property
@@ -169,7 +174,7 @@ class ReconciliationScreen(ListScreen):
 
     def headline(self) -> str:
         """What is compared."""
-        return "What was worked against the ledger, and the ledger against what the ERP says it has booked."
+        return "What was worked, booked on the ledger, booked in the ERP, invoiced and paid: each against the next."
 
     def nothing(self) -> Empty:
         """By tab: nothing out of balance is good news."""
@@ -183,11 +188,28 @@ class ReconciliationScreen(ListScreen):
 
 
 class PeriodScreen(DetailScreen):
-    """One period of one entity: its latest run leg by leg, and the runs before."""
+    """One period of one entity: its latest run leg by leg, its certificates, its plots, and the runs before."""
 
     template_name = "reconciliation_runs/period.html"
-    actions = (ReconcileNow,)
+    actions = (ReconcileNow, Prepare, Certify, Withdraw)
     object: AccountingPeriod
+
+    @cached_property
+    def certificate(self) -> Certificate | None:
+        """The certificate that stands."""
+        return certifying.live(self.object)
+
+    def permitted(self, roles: frozenset[str]) -> list[type[Action]]:
+        """What may be done as the period stands: what is signed is certified or withdrawn, else it is prepared."""
+        signed = self.certificate
+        fitting: set[type[Action]] = {ReconcileNow}
+        if signed is None:
+            fitting.add(Prepare)
+        else:
+            fitting.add(Withdraw)
+            if signed.state == Certificate.State.PREPARED and signed.prepared_by_id != self.request.user.pk:
+                fitting.add(Certify)
+        return [action for action in super().permitted(roles) if action in fitting]
 
     @property
     def queryset(self) -> QuerySet[AccountingPeriod]:  # type: ignore[override]
@@ -202,13 +224,25 @@ class PeriodScreen(DetailScreen):
         """The runs, latest first."""
         runs = ReconciliationRun.objects.filter(period=self.object).select_related("entity", "period", "requested_by")
         shown = [(run, state_word(run.state), legs_of(run.totals)) for run in runs.order_by("-pk")[:12]]
-        return super().context(**more, runs=shown, latest=shown[0] if shown else None)
+        ended = self.object.certificates.exclude(state__in=certifying.LIVE).select_related(
+            "prepared_by", "certified_by"
+        )
+        return super().context(
+            **more, runs=shown, latest=shown[0] if shown else None, certificate=self.certificate, ended=ended[:5],
+            plots=plots.of_period(self.object), rates=plots.match_rates([run for run, _, _ in reversed(shown)]),
+        )  # fmt: skip
 
 
 def result_name(result: Any) -> str:
-    """What a result is about: the document, else the line of the target."""
+    """What a result is about: the document, else the target's line, the bill's line, the bill or the payment."""
     if result.document is not None:
         return f"{result.document.get_kind_display()} {result.document.external_id}"
+    if result.bill_line is not None:
+        return f"Line {result.bill_line.position + 1} of {result.bill_line.version.number}"
+    if result.bill is not None:
+        return str(result.bill)
+    if result.payment is not None:
+        return str(result.payment)
     return f"Record {result.line.number}" if result.line is not None else f"Entry {result.entry_id}"
 
 
@@ -216,6 +250,10 @@ def result_address(result: Any) -> str:
     """The entry behind a result; without one its place in the run."""
     if result.entry_id is not None:
         return reverse("entry", args=[result.entry_id])
+    if result.bill_id is not None:
+        return reverse("bill", args=[result.bill_id])
+    if result.payment_id is not None:
+        return reverse("payment", args=[result.payment_id])
     return f"{reverse('reconciliation_run', args=[result.run_id])}?outcome={result.outcome}"
 
 
@@ -224,6 +262,7 @@ class ResultTable(Table):
 
     pk = MainColumn(verbose_name="Compared", url=result_address, drawer=False, orderable=False)
     outcome = StateColumn({}, accessor="outcome")
+    standing = TextColumn()
     leg = TextColumn()
     hours_left = HoursColumn(verbose_name="Hours left")
     hours_right = HoursColumn(verbose_name="Hours right")
@@ -242,7 +281,7 @@ class ResultTable(Table):
 
     def render_outcome(self, record: Any) -> SafeString:
         """The outcome in words."""
-        tone = {"matched": "good", "open": "warn"}.get(record.outcome, "bad")
+        tone = {"matched": "good", "timing": "warn"}.get(record.standing, "bad")
         return format_html('<span class="state {}">{}</span>', tone, record.get_outcome_display())
 
     def value_outcome(self, record: Any) -> str:
@@ -258,8 +297,8 @@ class RunScreen(ListScreen):
     table = ResultTable
     tabs = (
         Tab("differ", "Differences", lambda _user: DIFFERS),
-        Tab("open", "Not posted yet", lambda _user: Q(outcome="open")),
-        Tab("matched", "Matched", lambda _user: Q(outcome="matched")),
+        Tab("timing", "Waiting", lambda _user: Q(standing="timing")),
+        Tab("matched", "Explained", lambda _user: Q(standing="matched")),
         Tab("all", "All"),
     )
     totals = {
@@ -282,11 +321,12 @@ class RunScreen(ListScreen):
     def queryset(self) -> QuerySet[ReconciliationResult]:  # type: ignore[override]
         """The run's results, what differs before what waits before what matched."""
         weight = Case(
-            When(outcome="matched", then=Value(2)), When(outcome="open", then=Value(1)), default=Value(0),
+            When(standing="matched", then=Value(2)), When(standing="timing", then=Value(1)), default=Value(0),
             output_field=IntegerField(),
         )  # fmt: skip
-        results = ReconciliationResult.objects.filter(run=self.run).select_related("document", "line")
-        return results.annotate(weight=weight).order_by("weight", "leg", "outcome")
+        results = ReconciliationResult.objects.as_of(self.run).select_related(*ABOUT)
+        found: QuerySet[ReconciliationResult] = results.annotate(weight=weight).order_by("weight", "leg", "outcome")
+        return found
 
     def rows(self) -> QuerySet[Any]:
         """The results of this run, whatever entities are looked at elsewhere."""
@@ -363,10 +403,12 @@ class SheetScreen(DetailScreen):
 
     def context(self, **more: Any) -> dict[str, Any]:
         """What is signed."""
-        results = ReconciliationResult.objects.filter(run=self.object).exclude(outcome="matched")
-        items = list(results.select_related("document", "line").order_by("leg", "outcome", "pk")[: SHEET_ROWS + 1])
+        results = ReconciliationResult.objects.as_of(self.object).exclude(standing="matched")
+        items = list(results.select_related(*ABOUT).order_by("leg", "outcome", "pk")[: SHEET_ROWS + 1])
+        signed = Certificate.objects.filter(run=self.object, state__in=certifying.LIVE)
         return super().context(
             **more,
+            certificate=signed.select_related("prepared_by", "certified_by").first(),
             state=state_word(self.object.state),
             legs=legs_of(self.object.totals),
             items=[(item, result_name(item)) for item in items[:SHEET_ROWS]],

@@ -71,7 +71,10 @@ def fill(firm: Firm, number: int, first: int = 1) -> None:
     ReconciliationResult.objects.bulk_create(
         ReconciliationResult(
             run=run,
+            period=run.period,
             leg="tracker_ledger",
+            subject=each.document_id,
+            stamp=0,
             outcome="matched",
             entry=each,
             document_id=each.document_id,

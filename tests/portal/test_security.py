@@ -39,7 +39,7 @@ from portal.models import (
     User,
 )
 from portal.records import Reference
-from reconciliation import changes, imports, mappings, triage
+from reconciliation import certifying, changes, imports, mappings, triage
 from reconciliation import operations as bulk
 from reconciliation.models import (
     ChangeSet,
@@ -47,6 +47,7 @@ from reconciliation.models import (
     Hold,
     Mapping,
     MasterImport,
+    Match,
     Onboarding,
     Operation,
     ProjectMonth,
@@ -243,6 +244,8 @@ ROWS: dict[str, Arguments] = {
     "reconciliation_run": lambda s: {"pk": s.comparison.pk},
     "reconciliation_sheet": lambda s: {"pk": s.comparison.pk},
     "reconciliation_period": lambda s: {"pk": s.period.pk},
+    "open_items": lambda s: {"pk": s.period.pk},
+    "holes": lambda s: {"pk": s.period.pk},
     "rate_card": lambda s: {"pk": RateCard.objects.filter(contract__entity=s.us)[0].pk},
     "rate_compare": lambda s: {"pk": s.later_card.pk},
     "rate_change": lambda s: {"pk": RateCard.objects.filter(contract__entity=s.us)[0].pk},
@@ -277,6 +280,12 @@ API_ROWS: dict[str, Callable[[Any], int]] = {
     "api_bill-detail": lambda s: s.bill.pk,
     "api_payment-detail": lambda s: s.payment.pk,
     "api_invoice_proposal-detail": lambda s: s.invoice_line.proposal_id,
+    "api_match-detail": lambda s: (
+        Match.objects.create(
+            period=s.period, leg="ledger_target", state="confirmed", items=0, made_at=sql.now(), decided_by=s.analyst
+        ).pk
+    ),
+    "api_certificate-detail": lambda s: certifying.prepare(s.period, s.analyst, "accepted").pk,
     "api_result-detail": lambda s: ReconciliationResult.objects.filter(run=s.comparison)[0].pk,
 }
 # Addresses with arguments that name no row of an entity.

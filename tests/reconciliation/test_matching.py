@@ -60,7 +60,7 @@ def test_a_shared_target_that_knows_no_key_of_the_entity_is_not_read_as_its_stat
 
 
 def _found(run: ReconciliationRun, leg: str) -> dict[str, int]:
-    return dict(Counter(run.results.filter(leg=leg).values_list("outcome", flat=True)))
+    return dict(run.totals[leg]["outcomes"])
 
 
 def _reasons(run: ReconciliationRun) -> list[str]:

@@ -55,7 +55,11 @@ class Command(BaseCommand):
             )
             for currency, money in totals["money"].items():
                 self.stdout.write(line.format(f"  {currency}", "", "", "", money["left"], money["right"]))
-        differing = run.results.exclude(outcome__in=("matched", "open")).order_by("leg", "outcome", "id")
+        differing = (
+            ReconciliationResult.objects.standing()
+            .filter(period=run.period_id, standing__in=("unmatched", "suggested"))
+            .order_by("leg", "outcome", "id")
+        )
         for result in differing[:_SHOWN]:
             self.stdout.write(f"  {result.get_leg_display()}: {result.get_outcome_display()}: {result.reason}")
         if (more := differing.count() - _SHOWN) > 0:

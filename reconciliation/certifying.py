@@ -1,0 +1,193 @@
+"""Certification: two people say that a period ties out, and their word holds while nothing under it changes.
+
+The rule here: who prepares does not certify (the database refuses it), a certificate names the totals to the last row, and the
+first comparison that comes to others lets it drop and keeps what changed. Nobody renews it by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.urls import reverse
+
+from portal import access, audit, notifications
+from portal.models import AccountingPeriod, NotificationKind, User
+from portal.sql import now
+from reconciliation.models import Certificate, ReconciliationRun
+from reconciliation.sql import certifying as sql
+from reconciliation.totals import totals_of
+
+_SHOWN = 200  # changes kept with a certificate that drops
+State = Certificate.State
+LIVE = (State.PREPARED, State.CERTIFIED)
+
+
+class NotCertifiable(Exception):
+    """The period cannot be signed now; the sentence says why and what to do."""
+
+
+def live(period: AccountingPeriod) -> Certificate | None:
+    """The certificate that stands, prepared or certified."""
+    found = Certificate.objects.filter(period=period, state__in=LIVE)
+    return found.select_related("run", "prepared_by", "certified_by").first()
+
+
+def prepare(period: AccountingPeriod, user: User, note: str = "") -> Certificate:
+    """Sign as preparer what the latest run found. Raises NotCertifiable or PermissionDenied.
+
+    Open items may be accepted with a reason; they are named on the sheet, and one more of them lets the certificate drop.
+    """
+    access.require(user, access.FIXERS, period.entity_id)
+    with transaction.atomic():
+        period = AccountingPeriod.objects.select_for_update(of=("self",)).select_related("entity").get(pk=period.pk)
+        if live(period) is not None:
+            raise NotCertifiable(f"{period.entity} {period.code} is prepared already; withdraw that first.")
+        run = _run_to_sign(period)
+        totals = totals_of(period.pk, list(run.totals))
+        differing = sum(leg["differing"] for leg in totals.values())
+        if differing and not note.strip():
+            raise NotCertifiable(f"{differing:,} open items would be accepted; say why.")
+        certificate = Certificate.objects.create(
+            period=period, run=run, books=period.state, totals=totals, differing=differing, note=note.strip(),
+            prepared_by=user, prepared_at=now(),
+        )  # fmt: skip
+        audit.record(
+            user,
+            "certificate.prepare",
+            certificate,
+            entity=period.entity_id,
+            reason=note,
+            after={"run": run.pk, "totals": totals},
+        )
+        notifications.notify(
+            access.holders(access.APPROVERS, period.entity_id), NotificationKind.APPROVAL,
+            f"{period.entity} {period.code} waits to be certified.", url=_page(period), entity=period.entity_id, by=user,
+            key=f"certificate:{certificate.pk}",
+        )  # fmt: skip
+    return certificate
+
+
+def _run_to_sign(period: AccountingPeriod) -> ReconciliationRun:
+    run = ReconciliationRun.objects.filter(period=period).order_by("-pk").first()
+    if run is None or run.state == ReconciliationRun.State.FAILED:
+        raise NotCertifiable(f"{period.entity} {period.code} was not compared; reconcile it first.")
+    if run.state == ReconciliationRun.State.RUNNING or run.seen_until is None:
+        raise NotCertifiable(f"{period.entity} {period.code} is being compared; wait for what it finds.")
+    if sql.is_touched(period.entity_id, period.starts_on, period.ends_on, run.finished_at or run.seen_until):
+        raise NotCertifiable(
+            "Something moved since the latest run; reconcile the period again and look at what it finds."
+        )
+    return run
+
+
+def certify(certificate: Certificate, user: User) -> Certificate:
+    """Sign as the second person. Raises NotCertifiable, or PermissionDenied for who may not."""
+    access.require(user, access.APPROVERS, certificate.period.entity_id)
+    with transaction.atomic():
+        found = _lock(certificate, State.PREPARED)
+        if found.prepared_by_id == user.pk:
+            raise NotCertifiable("Who prepared it does not certify it; ask a second person.")
+        period = found.period
+        latest = ReconciliationRun.objects.filter(period=period, seen_until__isnull=False).order_by("-pk").first()
+        since = (latest or found.run).finished_at or found.prepared_at
+        if totals_of(period.pk, list(found.totals)) != found.totals or sql.is_touched(
+            period.entity_id, period.starts_on, period.ends_on, since
+        ):
+            raise NotCertifiable("It changed since it was prepared; reconcile it and have it prepared again.")
+        found.state, found.certified_by, found.certified_at = State.CERTIFIED, user, now()
+        found.save()
+        audit.record(user, "certificate.certify", found, entity=period.entity_id, after={"run": found.run_id})
+        notifications.notify(
+            [found.prepared_by_id], NotificationKind.FINISHED, f"{period.entity} {period.code} is certified.", url=_page(period),
+            entity=period.entity_id, by=user,
+        )  # fmt: skip
+    return found
+
+
+def withdraw(certificate: Certificate, user: User, reason: str) -> Certificate:
+    """Take a signature back, with a reason. Raises NotCertifiable or PermissionDenied."""
+    access.require(user, access.FIXERS, certificate.period.entity_id)
+    if not reason.strip():
+        raise NotCertifiable("Say why it is withdrawn.")
+    with transaction.atomic():
+        found = _lock(certificate, *LIVE)
+        _end(found, State.WITHDRAWN, reason.strip(), by=user)
+        audit.record(user, "certificate.withdraw", found, entity=found.period.entity_id, reason=reason)
+    return found
+
+
+def review(run: ReconciliationRun) -> Certificate | None:
+    """After a run: the certificate that it lets drop, because the period no longer is what was signed; joins the transaction."""
+    found = live(run.period)
+    if found is None:
+        return None
+    period = AccountingPeriod.objects.get(pk=run.period_id)
+    opened = found.books == AccountingPeriod.State.CLOSED and period.state != AccountingPeriod.State.CLOSED
+    if run.totals == found.totals and not opened:
+        return None
+    items = _items(found)
+    delta = {"legs": _legs(found.totals, run.totals), "items": items}
+    why = "The books were opened again." if opened and run.totals == found.totals else "Something under it changed."
+    _end(found, State.DROPPED, why, delta=delta)
+    audit.record(None, "certificate.drop", found, entity=period.entity_id, reason=why, after={"run": run.pk, **delta})
+    signed = {person for person in (found.prepared_by_id, found.certified_by_id) if person}
+    notifications.notify(
+        signed, NotificationKind.REGRESSED, f"The certificate of {run.entity} {period.code} dropped. {why}", url=_page(period),
+        entity=period.entity_id, note="; ".join(items[:2])[:300], key=f"certificate:{found.pk}:dropped",
+    )  # fmt: skip
+    return found
+
+
+def to_watch() -> list[Certificate]:
+    """Certificates under which something was touched since their period was last compared, or whose books were opened."""
+    found = []
+    for certificate in Certificate.objects.filter(state__in=LIVE).select_related("run", "period__entity"):
+        period = certificate.period
+        latest = ReconciliationRun.objects.filter(period=period, seen_until__isnull=False).order_by("-pk").first()
+        opened = certificate.books == AccountingPeriod.State.CLOSED != period.state
+        since = latest.seen_until if latest is not None else None
+        if since is None or opened or sql.is_touched(period.entity_id, period.starts_on, period.ends_on, since):
+            found.append(certificate)
+    return found
+
+
+def _lock(certificate: Certificate, *states: str) -> Certificate:
+    found = (
+        Certificate.objects.select_for_update(of=("self",))
+        .select_related("run", "period__entity")
+        .get(pk=certificate.pk)
+    )
+    if found.state not in states:
+        raise NotCertifiable(f"It is {found.get_state_display().lower()} already.")
+    return found
+
+
+def _end(
+    found: Certificate, state: str, why: str, *, by: User | None = None, delta: dict[str, Any] | None = None
+) -> None:
+    found.state, found.why, found.ended_at, found.ended_by, found.delta = state, why, now(), by, delta or {}
+    found.save()
+
+
+def _legs(signed: dict[str, Any], stands: dict[str, Any]) -> dict[str, Any]:
+    """Per leg that is not what it was: rows and both sides, as signed and as they stand."""
+    words = ("matched", "open", "differing", "hours", "money")
+    changed = {}
+    for leg in {*signed, *stands}:
+        was, is_ = signed.get(leg, {}), stands.get(leg, {})
+        if was != is_:
+            changed[leg] = {word: [was.get(word), is_.get(word)] for word in words if was.get(word) != is_.get(word)}
+    return changed
+
+
+def _items(found: Certificate) -> list[str]:
+    period = found.period
+    since = found.run.finished_at or found.prepared_at
+    return sql.changed(
+        period.entity_id, period.pk, period.starts_on, period.ends_on, since=since, after_run=found.run_id, most=_SHOWN
+    )
+
+
+def _page(period: AccountingPeriod) -> str:
+    return reverse("reconciliation_period", args=[period.pk])

@@ -1,0 +1,67 @@
+"""The hole detector: what should have arrived and did not. Silence is an exception too.
+
+The rule here: whoever is engaged is expected on every working day of the entity's calendar, up to yesterday. A day of which a
+source says nothing at all is a hole; a source with holes is one cause, whose page names people and days.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from itertools import groupby
+
+from django.utils.timezone import localdate
+
+from portal.models import AccountingPeriod
+from reconciliation import cases
+from reconciliation.facts.workdays import calendar_of
+from reconciliation.sql.holes import PersonDays, person_days
+from reconciliation.sql.matching import open_keys
+
+RULE = "nothing-arrived"
+_NAMED = 3  # people in the sentence of a cause
+_STILL_LOOKED_AT = 62  # days after a period that stays open
+OPEN = (AccountingPeriod.State.OPEN, AccountingPeriod.State.CLOSING)
+
+
+def of_period(period: AccountingPeriod) -> list[PersonDays]:
+    """Everybody's expected, arrived, posted and invoiced hours of a period, up to yesterday."""
+    until = min(period.ends_on, localdate() - timedelta(days=1))
+    if until < period.starts_on:
+        return []
+    calendar = calendar_of(period.entity.calendar or {})
+    return person_days(
+        period.entity_id, period.starts_on, until, weekend=sorted(calendar.weekend), holidays=sorted(calendar.holidays),
+        full_day=calendar.hours_per_day,
+    )  # fmt: skip
+
+
+def look() -> int:
+    """For every period that is not closed: one cause per source that is silent of somebody; how many causes stand."""
+    today = localdate()
+    begun = AccountingPeriod.objects.filter(state__in=OPEN, starts_on__lt=today).select_related("entity")
+    return sum(tell(period) for period in begun.filter(ends_on__gte=today - timedelta(days=_STILL_LOOKED_AT)))
+
+
+def tell(period: AccountingPeriod) -> int:
+    """Open, renew or close the causes of one period; how many stand."""
+    prefix = f"{period.pk}:"
+    found = sorted((row for row in of_period(period) if row.silent), key=lambda row: row.source_id)
+    keys = set()
+    for source_id, rows in groupby(found, key=lambda row: row.source_id):
+        people = sorted(rows, key=lambda row: (-len(row.silent), row.person))
+        days = sum(len(row.silent) for row in people)
+        hours = sum((row.expected / row.days * len(row.silent) for row in people), Decimal(0))
+        named = ", ".join(f"{row.person} ({len(row.silent)})" for row in people[:_NAMED])
+        more = f" and {len(people) - _NAMED} more" if len(people) > _NAMED else ""
+        who = people[0].source or "No source"
+        keys.add(f"{prefix}{source_id}")
+        cases.raise_case(
+            RULE, period.entity_id, "silence", f"{prefix}{source_id}",
+            f"{who}, {period.entity} {period.code}: nothing arrived for {days} working days of {len(people)} people, "
+            f"{hours:,.1f} h expected: {named}{more}.",
+            detail={"period_id": period.pk, "days": days, "people": len(people)}, connection_id=source_id or None,
+        )  # fmt: skip
+    for key in set(open_keys(RULE, prefix)) - keys:
+        cases.resolve(RULE, "silence", key, entity_id=period.entity_id, reason="everything has arrived")
+    return len(keys)

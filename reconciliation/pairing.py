@@ -1,0 +1,291 @@
+"""Matching what differs by sense instead of by number: by rules that suggest or match, and by hand, until nothing is left over.
+
+The rule here: a match ends at a difference of zero, or within the entity's tolerance with a reason. It changes no figure and
+moves no entry; where an item changes underneath, it breaks. Hours are tied to a bill on the bill's own page, because there the
+database keeps them from being billed twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+from django.utils.timezone import localdate
+
+from portal import access, audit
+from portal.models import User
+from portal.sql import now
+from reconciliation.models import Match, MatchingRule, ReconciliationResult
+from reconciliation.policies import merged
+from reconciliation.sql import pairing as sql
+
+ZERO = Decimal(0)
+HISTORY_DAYS = 180
+HIT_DAYS = 30
+Leg = ReconciliationResult.Leg
+Standing = ReconciliationResult.Standing
+State = Match.State
+
+
+class NotMatchable(Exception):
+    """These items cannot be matched; the sentence says why and what can be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What some items come to on both sides."""
+
+    hours_left: Decimal
+    hours_right: Decimal
+    amount_left: Decimal
+    amount_right: Decimal
+    currency: str
+
+    @property
+    def hours(self) -> Decimal:
+        """Left less right, in hours."""
+        return self.hours_left - self.hours_right
+
+    @property
+    def amount(self) -> Decimal:
+        """Left less right, in money."""
+        return self.amount_left - self.amount_right
+
+    @property
+    def is_even(self) -> bool:
+        """Whether nothing is left over."""
+        return not self.hours and not self.amount
+
+
+def sides_of(items: Iterable[ReconciliationResult]) -> Sides:
+    """Add up both sides. Raises NotMatchable where they are in more than one currency."""
+    rows = list(items)
+    currencies = {row.currency for row in rows if row.currency}
+    if len(currencies) > 1:
+        raise NotMatchable(f"They are in {' and '.join(sorted(currencies))}; only one currency can be added up.")
+
+    def total(name: str) -> Decimal:
+        return sum((getattr(row, name) or ZERO for row in rows), ZERO)
+
+    return Sides(
+        total("hours_left"),
+        total("hours_right"),
+        total("amount_left"),
+        total("amount_right"),
+        next(iter(currencies), ""),
+    )
+
+
+def match(items: Sequence[ReconciliationResult], user: User, *, code: str = "", reason: str = "") -> Match:
+    """Say that items of one leg belong together. Raises NotMatchable or PermissionDenied.
+
+    What is left over must be zero, or within the entity's tolerance with a reason and its code.
+    """
+    first = _may_decide(items, user)
+    if first.leg == Leg.TARGET_INVOICE:
+        raise NotMatchable("Hours are tied to an invoice on the page of the bill, where they cannot be billed twice.")
+    sides = sides_of(items)
+    if len(items) < 2:
+        raise NotMatchable("One item alone belongs to nothing; choose what it belongs to.")
+    if not sides.is_even:
+        hours, amount = tolerance_of(first.run.entity)
+        if abs(sides.hours) > hours or abs(sides.amount) > amount:
+            raise NotMatchable(
+                f"{sides.hours:,.2f} h and {sides.amount:,.2f} {sides.currency} are left over; up to {hours} h and {amount} "
+                "can be accepted with a reason."
+            )
+        if not reason.strip() or code in ("", Match.Code.EXACT):
+            raise NotMatchable("Something is left over; say what it is and why.")
+    return _decide(items, user, kind=Match.Kind.MATCH, sides=sides, code=code or Match.Code.EXACT, reason=reason)
+
+
+def wait(items: Sequence[ReconciliationResult], user: User, *, expected_on: date, reason: str) -> Match:
+    """Say that what is missing is still to come, by a day and for a reason; after that day it stands unmatched again."""
+    _may_decide(items, user)
+    if expected_on < localdate():
+        raise NotMatchable("The day by which it should be there has passed already.")
+    if not reason.strip():
+        raise NotMatchable("Say why it is still to come.")
+    return _decide(
+        items, user, kind=Match.Kind.TIMING, sides=sides_of(items), code=Match.Code.TIMING, reason=reason, expected_on=expected_on
+    )  # fmt: skip
+
+
+def confirm(found: Match, user: User) -> Match:
+    """Agree to what a rule suggests."""
+    access.require(user, access.FIXERS, found.period.entity_id)
+    with transaction.atomic():
+        locked = _lock(found, State.SUGGESTED)
+        locked.state, locked.decided_by, locked.decided_at = State.CONFIRMED, user, now()
+        locked.save()
+        sql.stand(locked.period_id)
+        audit.record(user, "match.confirm", locked, entity=locked.period.entity_id, reason=locked.reason)
+    return locked
+
+
+def take_apart(found: Match, user: User, reason: str) -> Match:
+    """Refuse a suggestion, or break a match, with a reason."""
+    access.require(user, access.FIXERS, found.period.entity_id)
+    if not reason.strip():
+        raise NotMatchable("Say why they do not belong together.")
+    with transaction.atomic():
+        locked = _lock(found, State.SUGGESTED, State.CONFIRMED)
+        locked.state = State.REFUSED if locked.state == State.SUGGESTED else State.BROKEN
+        locked.ended_by, locked.ended_at, locked.why = user, now(), reason.strip()
+        locked.save()
+        sql.stand(locked.period_id)
+        audit.record(user, "match.break", locked, entity=locked.period.entity_id, reason=reason)
+    return locked
+
+
+def refresh(entity_id: int, period_id: int, today: date) -> None:
+    """After a comparison: what changed breaks its match, rules look at what is open, and everything stands where it belongs."""
+    sql.break_what_changed(period_id, today)
+    sql.stand(period_id)
+    for rule in MatchingRule.objects.filter(entity=entity_id, state=MatchingRule.State.ACTIVE).order_by(
+        "position", "id"
+    ):
+        for group in sql.groups(
+            rule.leg, rule.criteria, rule.hours_tolerance, rule.amount_tolerance, period_id=period_id
+        ):
+            if not _was_refused(period_id, rule.leg, group.subjects):
+                _found_by(rule, period_id, group)
+    sql.stand(period_id)
+
+
+def write(rule: MatchingRule, user: User) -> MatchingRule:
+    """Keep a new rule as a draft."""
+    access.require(user, access.FIXERS, rule.entity_id)
+    with transaction.atomic():
+        rule.state, rule.made_by = MatchingRule.State.DRAFT, user
+        _save(rule, "written", user)
+        audit.record(user, "matching_rule.write", rule, entity=rule.entity_id, after={"criteria": rule.criteria})
+    return rule
+
+
+def hit_rates(rule_ids: Sequence[int]) -> dict[int, tuple[int, int, int]]:
+    """Per rule, of the last thirty days: what it found, what people confirmed of it, and what they refused or took apart."""
+    return sql.hit_rates(rule_ids, HIT_DAYS)
+
+
+def test(rule: MatchingRule, user: User) -> MatchingRule:
+    """See what a rule would have put together in the past: what people matched likewise, or otherwise, and what is new."""
+    access.require(user, access.FIXERS, rule.entity_id)
+    found = sql.groups(
+        rule.leg, rule.criteria, rule.hours_tolerance, rule.amount_tolerance, entity_id=rule.entity_id,
+        since=localdate() - timedelta(days=HISTORY_DAYS),
+    )  # fmt: skip
+    agreed = sum(1 for group in found if len(group.matches) == 1 and _is_whole(group))
+    new = sum(1 for group in found if not group.matches)
+    rule.tested = {"groups": len(found), "agreed": agreed, "contradicted": len(found) - agreed - new, "new": new}
+    rule.tested_at = now()
+    _save(rule, "tested on history", user)
+    return rule
+
+
+def activate(rule: MatchingRule, user: User) -> MatchingRule:
+    """Let a rule be used; somebody who did not write it, after it was tested. Raises NotMatchable or PermissionDenied."""
+    access.require(user, access.APPROVERS, rule.entity_id)
+    if rule.made_by_id == user.pk:
+        raise NotMatchable("Who wrote the rule does not let it be used; ask a second person.")
+    if rule.tested_at is None:
+        raise NotMatchable("It was not tested on history yet.")
+    with transaction.atomic():
+        rule.state, rule.activated_by = MatchingRule.State.ACTIVE, user
+        _save(rule, "in use", user)
+        audit.record(user, "matching_rule.activate", rule, entity=rule.entity_id, after=rule.tested)
+    return rule
+
+
+def retire(rule: MatchingRule, user: User) -> MatchingRule:
+    """Let a rule find nothing more; what it matched stays."""
+    access.require(user, access.FIXERS, rule.entity_id)
+    with transaction.atomic():
+        rule.state = MatchingRule.State.RETIRED
+        _save(rule, "retired", user)
+        audit.record(user, "matching_rule.retire", rule, entity=rule.entity_id)
+    return rule
+
+
+def tolerance_of(entity: Any) -> tuple[Decimal, Decimal]:
+    """Hours and money that may be left over with a reason, by the entity's policy."""
+    policy = merged(entity.policy or {})
+    return policy.match_hours, policy.match_amount
+
+
+def _may_decide(items: Sequence[ReconciliationResult], user: User) -> ReconciliationResult:
+    if not items:
+        raise NotMatchable("Nothing is chosen.")
+    first = items[0]
+    if {(item.period_id, item.leg) for item in items} != {(first.period_id, first.leg)}:
+        raise NotMatchable("Only items of one leg of one period belong together.")
+    access.require(user, access.FIXERS, first.run.entity_id)
+    return first
+
+
+def _decide(items: Sequence[ReconciliationResult], user: User, *, sides: Sides, **said: Any) -> Match:
+    first = items[0]
+    with transaction.atomic():
+        locked = ReconciliationResult.objects.select_for_update(of=("self",)).filter(pk__in=[item.pk for item in items])
+        rows = list(locked.select_related("match"))
+        if any(row.ended_run_id or row.standing not in (Standing.UNMATCHED, Standing.SUGGESTED) for row in rows):
+            raise NotMatchable("Some of it changed or was matched meanwhile; look at it again.")
+        for suggestion in {row.match for row in rows if row.match is not None}:
+            suggestion.state, suggestion.ended_by, suggestion.ended_at = State.REFUSED, user, now()
+            suggestion.why = "Matched otherwise by hand."
+            suggestion.save()
+        sql.stand(first.period_id)
+        made = Match.objects.create(
+            period_id=first.period_id, leg=first.leg, state=State.CONFIRMED, items=len(rows),
+            subjects=sorted(row.subject for row in rows), hours_left=sides.hours_left,
+            hours_right=sides.hours_right, amount_left=sides.amount_left, amount_right=sides.amount_right,
+            currency=sides.currency, made_at=now(), decided_by=user, decided_at=now(), **said,
+        )  # fmt: skip
+        sql.take(made.pk, [row.pk for row in rows])
+        sql.stand(first.period_id)
+        audit.record(
+            user, f"match.{made.kind}", made, entity=first.run.entity_id, reason=made.reason,
+            after={"items": [row.pk for row in rows], "hours": str(sides.hours), "amount": str(sides.amount)},
+        )  # fmt: skip
+    return made
+
+
+def _found_by(rule: MatchingRule, period_id: int, group: sql.Group) -> None:
+    made = Match.objects.create(
+        period_id=period_id, leg=rule.leg, rule=rule, state=State.CONFIRMED if rule.is_automatic else State.SUGGESTED,
+        items=len(group.ids), subjects=group.subjects, currency=group.currency, made_at=now(),
+        hours_left=group.hours_left, hours_right=group.hours_right, amount_left=group.amount_left,
+        amount_right=group.amount_right, reason=f"Same {', '.join(rule.criteria)}.",
+    )  # fmt: skip
+    sql.take(made.pk, group.ids)
+
+
+def _was_refused(period_id: int, leg: str, subjects: Sequence[int]) -> bool:
+    """Whether people said of exactly these items that they do not belong together."""
+    said = Match.objects.filter(
+        period=period_id, leg=leg, state__in=[State.REFUSED, State.BROKEN], ended_by__isnull=False
+    )
+    return said.filter(subjects=list(subjects)).exists()
+
+
+def _save(rule: MatchingRule, reason: str, user: User) -> None:
+    rule._change_reason = reason  # type: ignore[attr-defined]
+    rule._history_user = user  # type: ignore[attr-defined]
+    rule.save()
+
+
+def _is_whole(group: sql.Group) -> bool:
+    return set(ReconciliationResult.objects.filter(match=group.matches[0]).values_list("pk", flat=True)) == set(
+        group.ids
+    )
+
+
+def _lock(found: Match, *states: str) -> Match:
+    locked = Match.objects.select_for_update(of=("self",)).select_related("period").get(pk=found.pk)
+    if locked.state not in states:
+        raise NotMatchable(f"It is {locked.get_state_display().lower()} already.")
+    return locked

@@ -1,0 +1,83 @@
+"""The hand-written SQL of certificates: whether anything under one was touched, and what changed since it was prepared."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from portal import sql
+
+_WITHIN = "BETWEEN %(start)s AND %(end)s"
+
+_TOUCHED = f"""
+SELECT EXISTS (
+    SELECT 1 FROM portal_timeentry v JOIN portal_document d ON d.id = v.document_id
+     WHERE v.recorded_at >= %(since)s AND d.entity_id = %(entity)s
+       AND EXISTS (SELECT 1 FROM portal_timeentry o WHERE o.document_id = d.id AND o.work_date {_WITHIN})
+) OR EXISTS (
+    SELECT 1 FROM portal_expense v JOIN portal_document d ON d.id = v.document_id
+     WHERE v.recorded_at >= %(since)s AND d.entity_id = %(entity)s
+       AND EXISTS (SELECT 1 FROM portal_expense o WHERE o.document_id = d.id AND o.work_date {_WITHIN})
+) OR EXISTS (
+    SELECT 1 FROM portal_ledgertransition t JOIN portal_ledgerentry e ON e.id = t.entry_id
+     WHERE t.at >= %(since)s AND e.entity_id = %(entity)s AND (e.work_date {_WITHIN} OR e.post_on {_WITHIN})
+) OR EXISTS (
+    SELECT 1 FROM portal_statementline l LEFT JOIN portal_receipt p ON p.connection_id = l.connection_id AND p.number = l.number
+      LEFT JOIN portal_ledgerentry e ON e.id = p.entry_id
+     WHERE l.changed_at >= %(since)s AND l.entity_id = %(entity)s AND (l.work_date {_WITHIN} OR e.post_on {_WITHIN})
+) OR EXISTS (
+    SELECT 1 FROM portal_allocation a JOIN portal_ledgerentry e ON e.id = a.entry_id
+     WHERE a.recorded_at >= %(since)s AND a.entity_id = %(entity)s AND e.post_on {_WITHIN}
+) OR EXISTS (
+    SELECT 1 FROM portal_invoiceversion v JOIN portal_invoice i ON i.id = v.invoice_id
+     WHERE v.recorded_at >= %(since)s AND i.entity_id = %(entity)s
+       AND EXISTS (SELECT 1 FROM portal_invoiceversion o WHERE o.invoice_id = i.id AND o.booked_on {_WITHIN})
+) OR EXISTS (
+    SELECT 1 FROM portal_paymentallocation a LEFT JOIN portal_invoice i ON i.id = a.invoice_id
+      LEFT JOIN portal_invoiceversion v ON v.id = i.current_id
+     WHERE a.recorded_at >= %(since)s AND a.entity_id = %(entity)s AND (a.invoice_id IS NULL OR v.booked_on {_WITHIN})
+) OR EXISTS (
+    SELECT 1 FROM portal_paymentversion v JOIN portal_payment p ON p.id = v.payment_id
+     WHERE v.recorded_at >= %(since)s AND p.entity_id = %(entity)s AND v.booked_on {_WITHIN}
+)"""  # noqa: S608
+
+_CHANGED = f"""
+SELECT 'Time entry ' || d.external_id || ' of ' || was.resource_name || ': '
+       || round(was.hours, 2) || ' h on ' || was.work_date || ', ' || was.status || CASE WHEN was.project_code = now_.project_code THEN '' ELSE
+          ' (' || was.project_code || ')' END || ' → ' || round(now_.hours, 2) || ' h on ' || now_.work_date || ', ' || now_.status
+       || CASE WHEN was.project_code = now_.project_code THEN '' ELSE ' (' || now_.project_code || ')' END
+  FROM portal_document d
+  JOIN portal_timeentry now_ ON now_.document_id = d.id AND now_.version = d.current_version
+  JOIN LATERAL (SELECT o.* FROM portal_timeentry o WHERE o.document_id = d.id AND o.recorded_at < %(since)s
+                 ORDER BY o.version DESC LIMIT 1) was ON true
+ WHERE d.entity_id = %(entity)s AND now_.recorded_at >= %(since)s AND (was.work_date {_WITHIN} OR now_.work_date {_WITHIN})
+UNION ALL
+SELECT 'Time entry ' || d.external_id || ' of ' || v.resource_name || ' came: ' || round(v.hours, 2) || ' h on ' || v.work_date
+  FROM portal_timeentry v JOIN portal_document d ON d.id = v.document_id
+ WHERE v.recorded_at >= %(since)s AND v.version = 1 AND d.entity_id = %(entity)s AND v.work_date {_WITHIN}
+UNION ALL
+SELECT 'Entry ' || e.id || ' of ' || e.work_date || ', ' || coalesce(round(e.hours, 2) || ' h', round(e.amount, 2) || ' ' || e.currency)
+       || ': ' || string_agg(coalesce(nullif(t.from_state, ''), 'new') || ' → ' || t.to_state, ', ' ORDER BY t.fence)
+  FROM portal_ledgertransition t JOIN portal_ledgerentry e ON e.id = t.entry_id
+ WHERE t.at >= %(since)s AND e.entity_id = %(entity)s AND (e.work_date {_WITHIN} OR e.post_on {_WITHIN})
+ GROUP BY e.id
+UNION ALL
+SELECT CASE WHEN ended_run_id IS NULL THEN 'Found since: ' ELSE 'No longer: ' END || reason
+  FROM reconciliation_reconciliationresult
+ WHERE period_id = %(period)s AND reason <> '' AND (run_id > %(run)s AND ended_run_id IS NULL OR run_id <= %(run)s AND ended_run_id > %(run)s)
+ LIMIT %(most)s"""  # noqa: E501, S608 -- one statement, read as one
+
+
+def is_touched(entity_id: int, start: date, end: date, since: datetime) -> bool:
+    """Whether anything that a period's comparison rests on was written since a moment."""
+    told = {"entity": entity_id, "start": start, "end": end, "since": since}
+    return bool(sql.rows(_TOUCHED, told)[0][0])
+
+
+def changed(
+    entity_id: int, period_id: int, start: date, end: date, *, since: datetime, after_run: int, most: int
+) -> list[str]:
+    """What changed under a period since a moment, a sentence each: hours as they were and are, entries' moves, differences."""
+    told = {
+        "entity": entity_id, "period": period_id, "start": start, "end": end, "since": since, "run": after_run, "most": most,
+    }  # fmt: skip
+    return [row[0] for row in sql.rows(_CHANGED, told) if row[0]]

@@ -1,0 +1,108 @@
+"""The hand-written SQL of the close: what of a period is held, waits or is in doubt, how fast it goes, and where its money is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from portal import sql
+
+_BOARD = """
+SELECT ap.id, e.currency,
+       count(*) FILTER (WHERE s.state IN ('held', 'rejected')),
+       coalesce(sum(e.amount) FILTER (WHERE s.state IN ('held', 'rejected')), 0),
+       count(*) FILTER (WHERE s.state IN ('ready', 'sending', 'accepted')),
+       coalesce(sum(e.amount) FILTER (WHERE s.state IN ('ready', 'sending', 'accepted')), 0),
+       count(*) FILTER (WHERE s.state = 'in_doubt'), coalesce(sum(e.amount) FILTER (WHERE s.state = 'in_doubt'), 0),
+       count(*) FILTER (WHERE s.state IN ('posted', 'reconciled')),
+       count(*) FILTER (WHERE s.state IN ('posted', 'reconciled') AND s.moved_at >= now() - INTERVAL '1 hour')
+  FROM portal_accountingperiod ap
+  JOIN portal_ledgerentry e ON e.entity_id = ap.entity_id AND e.work_date BETWEEN ap.starts_on AND ap.ends_on
+  JOIN portal_ledgerstate s ON s.entry_id = e.id
+ WHERE ap.id = ANY(%s::bigint[]) AND e.kind IN ('time', 'expense')
+ GROUP BY ap.id, e.currency ORDER BY ap.id, e.currency"""
+
+_WATERFALL = """
+WITH worked AS (
+    SELECT d.id, v.hours FROM portal_document d
+      JOIN portal_timeentry v ON v.document_id = d.id AND v.version = d.current_version
+     WHERE d.entity_id = %(entity)s AND d.kind = 'time' AND v.status = 'approved' AND v.work_date BETWEEN %(start)s AND %(end)s
+), entries AS (
+    SELECT e.id, e.hours, e.amount, e.is_billable AND NOT e.is_cost_only AS is_billed, s.state,
+           coalesce(b.invoiced - b.credited, 0) / nullif(e.hours, 0) AS share
+      FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
+      LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
+     WHERE e.entity_id = %(entity)s AND e.kind = 'time' AND e.reverses_id IS NULL AND s.state NOT IN ('cancelled', 'reversed')
+       AND e.work_date BETWEEN %(start)s AND %(end)s AND (e.currency = %(currency)s OR e.currency = '')
+), paid AS (
+    SELECT a.entry_id, sum(a.amount * least(1, coalesce(w.paid, 0) / nullif(v.net + v.tax, 0))) AS amount
+      FROM portal_allocation a
+      JOIN portal_invoiceline l ON l.id = a.line_id JOIN portal_invoiceversion o ON o.id = l.version_id
+      JOIN portal_invoice i ON i.id = o.invoice_id JOIN portal_invoiceversion v ON v.id = i.current_id
+      LEFT JOIN LATERAL (SELECT sum(p.amount) AS paid FROM portal_paymentallocation p
+                          WHERE p.invoice_id = i.id AND p.by = 'cash') w ON true
+     WHERE a.entry_id IN (SELECT id FROM entries WHERE share <> 0) GROUP BY a.entry_id
+)
+SELECT (SELECT coalesce(sum(hours), 0) FROM worked),
+       coalesce(sum(hours), 0), coalesce(sum(hours) FILTER (WHERE state IN ('posted', 'reconciled')), 0),
+       coalesce(sum(hours) FILTER (WHERE state IN ('posted', 'reconciled') AND is_billed), 0),
+       coalesce(sum(amount) FILTER (WHERE is_billed), 0),
+       coalesce(sum(amount) FILTER (WHERE is_billed AND state IN ('posted', 'reconciled')), 0),
+       coalesce(sum(amount * share) FILTER (WHERE is_billed AND state IN ('posted', 'reconciled')), 0),
+       coalesce((SELECT sum(amount) FROM paid), 0)
+  FROM entries"""
+
+_AGES = """
+SELECT leg, currency, CASE WHEN age < 15 THEN 0 WHEN age < 30 THEN 1 WHEN age < 60 THEN 2 WHEN age < 90 THEN 3 ELSE 4 END,
+       count(*), sum(abs(coalesce(amount_left, 0) - coalesce(amount_right, 0)))
+  FROM (SELECT r.*, %(today)s::date - r.dated AS age FROM reconciliation_reconciliationresult r
+         WHERE r.period_id = ANY(%(periods)s::bigint[]) AND r.ended_run_id IS NULL AND r.standing <> 'matched') r
+ GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """What of one period, in one currency, is not through yet, and how many entries got through in the last hour."""
+
+    period_id: int
+    currency: str
+    held: int
+    held_amount: Decimal
+    waiting: int
+    waiting_amount: Decimal
+    in_doubt: int
+    in_doubt_amount: Decimal
+    through: int
+    last_hour: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waterfall:
+    """One period from the worked hour to the paid amount, by work date; amounts in the entity's currency alone."""
+
+    worked: Decimal
+    on_ledger: Decimal
+    posted: Decimal
+    billable: Decimal
+    priced: Decimal
+    posted_amount: Decimal
+    invoiced: Decimal
+    paid: Decimal
+
+
+def board(period_ids: Sequence[int]) -> list[Stand]:
+    """Where periods stand, by currency; one statement."""
+    return [Stand(*row) for row in sql.rows(_BOARD, [list(period_ids)])]
+
+
+def waterfall(entity_id: int, currency: str, start: date, end: date) -> Waterfall:
+    """How much of the work of some days came how far."""
+    told = {"entity": entity_id, "currency": currency, "start": start, "end": end}
+    return Waterfall(*sql.rows(_WATERFALL, told)[0])
+
+
+def ages(period_ids: Sequence[int], today: date) -> list[tuple[str, str, int, int, Decimal]]:
+    """(leg, currency, bucket, rows, amount) of what is open or waits; buckets begin at 0, 15, 30, 60 and 90 days."""
+    return sql.rows(_AGES, {"periods": list(period_ids), "today": today})

@@ -1,0 +1,83 @@
+"""The hand-written SQL of what should be there and is not: per source and person, day by day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from portal import sql
+
+_LOOK_BACK = 42  # days in which a person reported through a source that is expected to go on telling of them
+
+_HOLES = """
+WITH days AS (
+    SELECT d::date AS day FROM generate_series(%(start)s::date, %(end)s::date, INTERVAL '1 day') AS d
+     WHERE NOT extract(isodow FROM d)::int = ANY(%(weekend)s::int[]) AND NOT d::date = ANY(%(holidays)s::date[])
+), people AS (
+    SELECT n.resource_id, n.valid_from, n.valid_to FROM portal_engagement n
+     WHERE n.entity_id = %(entity)s AND n.valid_from <= %(end)s AND (n.valid_to IS NULL OR n.valid_to >= %(start)s)
+), told AS (
+    SELECT e.resource_id, e.work_date, e.source_id, e.hours,
+           CASE WHEN s.state IN ('posted', 'reconciled') THEN e.hours ELSE 0 END AS posted,
+           CASE WHEN s.state IN ('posted', 'reconciled') THEN coalesce(b.invoiced - b.credited, 0) ELSE 0 END AS invoiced
+      FROM portal_ledgerentry e
+      JOIN portal_ledgerstate s ON s.entry_id = e.id
+      LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
+     WHERE e.resource_id IN (SELECT resource_id FROM people) AND e.kind = 'time' AND e.reverses_id IS NULL
+       AND s.state NOT IN ('cancelled', 'reversed') AND e.work_date BETWEEN %(start)s::date - %(back)s AND %(end)s
+), source AS (
+    SELECT DISTINCT ON (resource_id) resource_id, source_id FROM told ORDER BY resource_id, work_date DESC, source_id
+), expected AS (
+    SELECT p.resource_id, coalesce(o.source_id, 0) AS source_id, d.day
+      FROM people p JOIN days d ON d.day BETWEEN p.valid_from AND coalesce(p.valid_to, d.day)
+      LEFT JOIN source o ON o.resource_id = p.resource_id
+), by_day AS (
+    SELECT resource_id, work_date, sum(hours) AS hours, sum(posted) AS posted, sum(invoiced) AS invoiced FROM told
+     WHERE work_date >= %(start)s GROUP BY 1, 2
+)
+SELECT x.source_id, coalesce(c.name, ''), x.resource_id, r.name, count(*), count(*) * %(full)s::numeric,
+       coalesce(sum(b.hours), 0) + coalesce(max(off.hours), 0), coalesce(sum(b.posted), 0) + coalesce(max(off.posted), 0),
+       coalesce(sum(b.invoiced), 0) + coalesce(max(off.invoiced), 0),
+       coalesce(array_agg(x.day ORDER BY x.day) FILTER (WHERE b.resource_id IS NULL), '{}')
+  FROM expected x
+  JOIN portal_resource r ON r.id = x.resource_id
+  LEFT JOIN portal_connection c ON c.id = x.source_id
+  LEFT JOIN by_day b ON b.resource_id = x.resource_id AND b.work_date = x.day
+  LEFT JOIN LATERAL (
+    SELECT sum(o.hours) AS hours, sum(o.posted) AS posted, sum(o.invoiced) AS invoiced FROM by_day o
+     WHERE o.resource_id = x.resource_id AND NOT EXISTS (SELECT 1 FROM days d WHERE d.day = o.work_date)) off ON true
+ GROUP BY 1, 2, 3, 4
+ ORDER BY cardinality(coalesce(array_agg(x.day) FILTER (WHERE b.resource_id IS NULL), '{}')) DESC, r.name
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonDays:
+    """One person of one source: working days and hours expected, hours that arrived, stand in the ERP and are invoiced.
+
+    `silent` are the working days of which nothing was told at all. `source_id` is 0 for who has told nothing for weeks.
+    """
+
+    source_id: int
+    source: str
+    resource_id: int
+    person: str
+    days: int
+    expected: Decimal
+    arrived: Decimal
+    posted: Decimal
+    invoiced: Decimal
+    silent: list[date]
+
+
+def person_days(
+    entity_id: int, start: date, end: date, *, weekend: Sequence[int], holidays: Sequence[date], full_day: Decimal
+) -> list[PersonDays]:
+    """Everybody engaged by an entity on the days of a closed range, who is silent the longest first."""
+    told = {
+        "entity": entity_id, "start": start, "end": end, "weekend": list(weekend), "holidays": list(holidays),
+        "full": full_day, "back": _LOOK_BACK,
+    }  # fmt: skip
+    return [PersonDays(*row) for row in sql.rows(_HOLES, told)]

@@ -1,0 +1,168 @@
+"""The third leg, what the target has booked against what was invoiced, and the fourth, what was invoiced against what was paid.
+
+The rule here: the figures are those of the systems that keep the bills; what is invoiced of an hour is what the billing balance
+says, which the database keeps. What is not due yet waits, with the day by which it should be there.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from portal import sql
+from reconciliation.sql.legs.keeping import forget, statement
+from reconciliation.sql.legs.touched import Scope
+
+_NO_BILL = "('draft', 'voided', 'deleted')"
+
+# When an hour should be on a bill: by the contract's schedule, else the customer's; thirty days after the period's end where
+# neither says one.
+_EXPECTED = """CASE told.schedule
+        WHEN 'none' THEN NULL
+        WHEN 'weekly' THEN e.post_on + 7
+        WHEN 'monthly' THEN (SELECT min(day)::date FROM generate_series(%(end)s::date + 1, %(end)s::date + 62, INTERVAL '1 day') AS day
+              WHERE extract(day FROM day) = least(told.day, extract(day FROM date_trunc('month', day) + INTERVAL '1 month - 1 day')))
+        ELSE %(end)s::date + 30 END"""  # noqa: E501
+
+_TARGET_INVOICE = f"""
+WITH entries AS (
+    SELECT e.id, e.document_id, e.kind, e.hours, e.amount, e.currency, e.post_on, s.state, coalesce(b.invoiced - b.credited, 0) AS billed,
+           CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END AS delivered,
+           {_EXPECTED} AS due_on
+      FROM portal_ledgerentry e
+      JOIN portal_ledgerstate s ON s.entry_id = e.id
+      LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
+      LEFT JOIN portal_contract k ON k.id = e.contract_id
+      LEFT JOIN portal_customer u ON u.id = e.customer_id
+     CROSS JOIN LATERAL (
+        SELECT CASE WHEN coalesce(k.invoice_schedule, '') <> '' THEN k.invoice_schedule ELSE coalesce(u.invoice_schedule, '') END AS schedule,
+               CASE WHEN coalesce(k.invoice_schedule, '') <> '' THEN k.invoice_day ELSE u.invoice_day END AS day) told
+     WHERE e.entity_id = %(entity)s AND e.post_on BETWEEN %(start)s AND %(end)s AND e.kind IN ('time', 'expense')
+       AND e.reverses_id IS NULL AND e.is_billable AND NOT e.is_cost_only AND coalesce(e.amount, 0) <> 0
+       AND (s.state IN ('posted', 'reconciled') OR b.invoiced > b.credited) {{left}}
+), money AS (
+    SELECT a.entry_id, sum(a.amount) AS amount, min(a.currency) AS currency, bool_or(a.quantity = 0) AS is_price_credited
+      FROM portal_allocation a WHERE a.entry_id IN (SELECT id FROM entries WHERE billed <> 0) GROUP BY a.entry_id
+), loose AS (
+    SELECT l.id, i.id AS bill_id, i.kind, v.number, v.booked_on, v.currency, l.position, l.quantity,
+           CASE WHEN i.kind = 'credit_note' THEN -l.net ELSE l.net END AS net
+      FROM portal_invoice i
+      JOIN portal_invoiceversion v ON v.id = coalesce(i.agreed_id, i.current_id)
+      JOIN portal_invoiceversion c ON c.id = i.current_id
+      JOIN portal_invoiceline l ON l.version_id = v.id
+     WHERE i.entity_id = %(entity)s AND v.booked_on BETWEEN %(start)s AND %(end)s AND c.status NOT IN {_NO_BILL} AND l.net <> 0 {{right}}
+       AND NOT EXISTS (SELECT 1 FROM portal_allocation a
+                         JOIN portal_invoiceline al ON al.id = a.line_id AND al.key = l.key
+                         JOIN portal_invoiceversion av ON av.id = al.version_id AND av.invoice_id = i.id)
+), weighed AS (
+    SELECT e.id AS subject, e.*, m.currency AS billed_in, m.amount AS billed_amount, coalesce(m.is_price_credited, false) AS is_price_credited,
+           CASE WHEN e.state NOT IN ('posted', 'reconciled') THEN 'missing_left'
+                WHEN e.billed < e.delivered AND (e.due_on IS NULL OR e.due_on >= %(today)s) THEN 'open'
+                WHEN e.billed = 0 THEN 'missing_right'
+                WHEN e.billed < e.delivered THEN CASE WHEN e.kind = 'time' THEN 'hours_differ' ELSE 'amount_differs' END
+                WHEN m.currency <> e.currency THEN 'amount_differs'
+                WHEN m.amount <> e.amount AND NOT m.is_price_credited THEN 'amount_differs'
+                ELSE 'matched' END AS outcome
+      FROM entries e LEFT JOIN money m ON m.entry_id = e.id
+), judged AS (
+    SELECT subject, outcome, document_id, id AS entry_id, NULL::bigint AS line_id, NULL::bigint AS bill_id, NULL::bigint AS bill_line_id,
+           NULL::bigint AS payment_id, CASE WHEN outcome <> 'missing_left' THEN hours END AS hours_left,
+           CASE WHEN kind = 'time' THEN billed END AS hours_right, CASE WHEN outcome <> 'missing_left' THEN amount END AS amount_left,
+           CASE WHEN billed = 0 THEN 0 WHEN billed_in = currency THEN billed_amount END AS amount_right, currency, post_on AS dated,
+           CASE WHEN outcome IN ('open', 'missing_right', 'hours_differ') OR billed < delivered THEN due_on END AS expected_on, ''::text AS version,
+           CASE outcome
+            WHEN 'missing_left' THEN 'It is invoiced, while its entry is ' || replace(state, '_', ' ') || '.'
+            WHEN 'open' THEN CASE WHEN billed = 0 THEN 'Not invoiced yet' ELSE 'Invoiced in part' END
+                 || coalesce('; the bill is expected by ' || due_on, '; its contract says no day') || '.'
+            WHEN 'missing_right' THEN 'Not invoiced, and the bill was expected by ' || due_on || '.'
+            WHEN 'hours_differ' THEN 'Hours ' || delivered || ' are booked and ' || billed || ' invoiced; the rest was expected by ' || due_on || '.'
+            WHEN 'amount_differs' THEN CASE WHEN billed_in <> currency THEN 'Booked in ' || currency || ', invoiced in ' || billed_in || '.'
+                 ELSE 'Booked with ' || amount || ' ' || currency || ', invoiced with ' || coalesce(billed_amount, 0) || '.' END
+            ELSE CASE WHEN is_price_credited THEN 'Credited in price; its hours stay invoiced.' ELSE '' END END AS reason
+      FROM weighed
+    UNION ALL
+    SELECT -id, 'missing_left', NULL, NULL, NULL, bill_id, id, NULL, NULL, quantity, NULL, net, currency, booked_on, NULL, '',
+           CASE WHEN kind = 'credit_note' THEN 'Line ' || position + 1 || ' of credit note ' || number || ' gives back nothing that is known here.'
+                ELSE 'Line ' || position + 1 || ' of invoice ' || number || ' bills nothing that was delivered.' END
+      FROM loose
+)"""  # noqa: E501, S608 -- one statement, read as one
+
+_INVOICE_PAYMENT = f"""
+WITH bills AS (
+    SELECT i.id, v.number, v.currency, v.booked_on, coalesce(v.due_on, v.booked_on + 30) AS due_on, v.status, v.balance,
+           CASE WHEN v.status IN {_NO_BILL} THEN 0 ELSE v.total END AS owed, coalesce(w.paid, 0) AS paid
+      FROM portal_invoice i
+      JOIN portal_invoiceversion v ON v.id = i.current_id
+      LEFT JOIN LATERAL (SELECT sum(a.amount) AS paid FROM portal_paymentallocation a WHERE a.invoice_id = i.id) w ON true
+     WHERE i.entity_id = %(entity)s AND i.kind = 'invoice' AND v.booked_on BETWEEN %(start)s AND %(end)s
+       AND (v.status NOT IN {_NO_BILL} OR coalesce(w.paid, 0) <> 0) {{left}}
+), cash AS (
+    SELECT p.id, v.number, v.currency, v.booked_on, coalesce(v.unapplied, 0) AS unapplied, coalesce(w.unknown, 0) AS unknown, w.keys
+      FROM portal_payment p
+      JOIN portal_paymentversion v ON v.id = p.current_id
+      LEFT JOIN LATERAL (
+        SELECT sum(a.amount) AS unknown, string_agg(DISTINCT a.invoice_key, ', ') AS keys FROM portal_paymentallocation a
+          JOIN portal_paymentversion o ON o.id = a.payment_version_id
+         WHERE o.payment_id = p.id AND a.invoice_id IS NULL) w ON true
+     WHERE p.entity_id = %(entity)s AND p.kind = 'payment' AND v.booked_on BETWEEN %(start)s AND %(end)s AND v.status = 'received'
+       AND coalesce(v.unapplied, 0) + coalesce(w.unknown, 0) <> 0 {{right}}
+), weighed AS (
+    SELECT *, CASE WHEN paid = owed THEN 'matched'
+                   WHEN owed = 0 THEN 'missing_left'
+                   WHEN paid > owed THEN 'amount_differs'
+                   WHEN due_on >= %(today)s THEN 'open'
+                   WHEN paid = 0 THEN 'missing_right'
+                   ELSE 'amount_differs' END AS outcome
+      FROM bills
+), judged AS (
+    SELECT id AS subject, outcome, NULL::bigint AS document_id, NULL::bigint AS entry_id, NULL::bigint AS line_id, id AS bill_id,
+           NULL::bigint AS bill_line_id, NULL::bigint AS payment_id, NULL::numeric AS hours_left, NULL::numeric AS hours_right,
+           owed AS amount_left, paid AS amount_right, currency, due_on AS dated,
+           CASE WHEN paid < owed THEN due_on END AS expected_on, number AS version,
+           CASE outcome WHEN 'matched' THEN ''
+            WHEN 'missing_left' THEN 'Invoice ' || number || ' is ' || status || ', and ' || paid || ' ' || currency || ' stand on it.'
+            ELSE CASE WHEN paid > owed THEN 'Invoice ' || number || ' is overpaid by ' || paid - owed || ' ' || currency || '.'
+                      WHEN paid = 0 THEN 'Invoice ' || number || ' is not paid; due on ' || due_on || '.'
+                      ELSE 'Invoice ' || number || ' is paid with ' || paid || ' of ' || owed || ' ' || currency || '; due on ' || due_on || '.' END
+                 || CASE WHEN owed - paid <> balance THEN ' Its system says that ' || balance || ' are left.' ELSE '' END
+           END AS reason
+      FROM weighed
+    UNION ALL
+    SELECT -id, 'missing_left', NULL, NULL, NULL, NULL, NULL, id, NULL, NULL, NULL, unapplied + unknown, currency, booked_on, NULL, '',
+           concat_ws(' ', CASE WHEN unapplied <> 0 THEN 'Payment ' || number || ' has ' || unapplied || ' ' || currency || ' applied to no bill.' END,
+                     CASE WHEN unknown <> 0 THEN 'Payment ' || number || ' pays bills that are not known here: ' || keys || '.' END)
+      FROM cash
+)"""  # noqa: E501, S608 -- one statement, read as one
+
+
+def takes_in_bills(entity_id: int) -> bool:
+    """Whether any bill of an entity was ever taken in: before that, there is nothing to compare with."""
+    return bool(sql.rows("SELECT EXISTS (SELECT 1 FROM portal_invoice WHERE entity_id = %s)", [entity_id])[0][0])
+
+
+def compare_target_with_bills(run_id: int, scope: Scope, start: date, end: date) -> None:
+    """The third leg: what the target booked in the closed range against what is invoiced of it, and lines that bill nothing."""
+    leg = "target_invoice"
+    left, right = "AND e.id IN (SELECT id FROM scope_left)", "AND l.id IN (SELECT id FROM scope_right)"
+    if not scope.is_whole:
+        scope.of_bills()
+    forget(leg, scope.period_id, scope)
+    head = _TARGET_INVOICE.format(left="" if scope.is_whole else left, right="" if scope.is_whole else right)
+    sql.execute(statement(head), _told(run_id, leg, scope, start, end))
+
+
+def compare_bills_with_payments(run_id: int, scope: Scope, start: date, end: date) -> None:
+    """The fourth leg: invoices booked in the closed range against what settles them, and payments that settle nothing."""
+    leg = "invoice_payment"
+    left, right = "AND i.id IN (SELECT id FROM scope_left)", "AND p.id IN (SELECT id FROM scope_right)"
+    if not scope.is_whole:
+        scope.of_payments()
+    forget(leg, scope.period_id, scope)
+    head = _INVOICE_PAYMENT.format(left="" if scope.is_whole else left, right="" if scope.is_whole else right)
+    sql.execute(statement(head), _told(run_id, leg, scope, start, end))
+
+
+def _told(run_id: int, leg: str, scope: Scope, start: date, end: date) -> dict[str, object]:
+    return {
+        "run": run_id, "leg": leg, "period": scope.period_id, "entity": scope.entity_id, "start": start, "end": end,
+        "today": scope.today,
+    }  # fmt: skip

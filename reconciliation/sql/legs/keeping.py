@@ -1,0 +1,121 @@
+"""What is kept of a comparison: the rows that say something, the sums of what matched, and nothing twice.
+
+The rule here: a thing stands in a leg once. What a run finds unchanged stays the row it was; what it finds otherwise ends, and
+a new row begins. What matched without a word is summed in buckets of eight.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from portal import sql
+from reconciliation.sql.legs.touched import Scope
+
+_FIGURES = "hours_left, hours_right, amount_left, amount_right, currency"
+_ABOUT = "document_id, entry_id, line_id, bill_id, bill_line_id, payment_id"
+_FOUND = f"subject, stamp, outcome, {_ABOUT}, {_FIGURES}, dated, expected_on, reason"
+
+_TABLES = (
+    "CREATE TEMPORARY TABLE IF NOT EXISTS found (leg text, subject bigint, stamp bigint, outcome text, document_id bigint,"
+    " entry_id bigint, line_id bigint, bill_id bigint, bill_line_id bigint, payment_id bigint, hours_left numeric,"
+    " hours_right numeric, amount_left numeric, amount_right numeric, currency text, dated date, expected_on date,"
+    " reason text) ON COMMIT DELETE ROWS",
+    "CREATE TEMPORARY TABLE IF NOT EXISTS to_settle (entry_id bigint, fence int) ON COMMIT DELETE ROWS",
+)
+
+
+def statement(head: str, *, settles: bool = False) -> str:
+    """One leg as one statement: `head` ends with the expression `judged`, whose rows are kept, summed or settled.
+
+    `judged` has every column of what is found, except the stamp, and `version`: what else makes a matched thing another one.
+    """
+    settling = (
+        ", settling AS (INSERT INTO to_settle SELECT entry_id, fence FROM told"
+        " WHERE outcome = 'matched' AND subject > 0 AND state = 'posted')"
+        if settles
+        else ""
+    )
+    more = ", fence, state" if settles else ""
+    return f"""{head}, told AS MATERIALIZED (
+    SELECT subject, hash_record_extended(ROW(outcome::text, {_FIGURES}, expected_on, {_ABOUT}, version), 0) AS stamp, outcome,
+           {_ABOUT}, {_FIGURES}, dated, expected_on, reason{more}
+      FROM judged
+), kept AS (
+    INSERT INTO found SELECT %(leg)s, {_FOUND} FROM told WHERE outcome <> 'matched' OR reason <> '' OR subject < 0
+){settling}
+INSERT INTO reconciliation_matchedbucket
+       (period_id, leg, bucket, currency, rows, hours_left, hours_right, amount_left, amount_right, digest, run_id)
+SELECT %(period)s, %(leg)s, subject >> 3, currency, count(*), coalesce(sum(hours_left), 0), coalesce(sum(hours_right), 0),
+       coalesce(sum(amount_left), 0), coalesce(sum(amount_right), 0), sum(stamp), %(run)s
+  FROM told WHERE outcome = 'matched' AND reason = '' AND subject > 0
+ GROUP BY subject >> 3, currency"""  # noqa: S608
+
+
+def prepare() -> None:
+    """Empty places of this transaction for what will be found. Compiling these statements costs more than they run for."""
+    sql.execute("SET LOCAL jit = off")
+    for table in _TABLES:
+        sql.execute(table)
+    sql.execute("TRUNCATE found, to_settle")
+
+
+def forget(leg: str, period_id: int, scope: Scope) -> None:
+    """Drop the sums of what is compared anew."""
+    within = "" if scope.is_whole else " AND bucket IN (SELECT DISTINCT id >> 3 FROM scope_left)"
+    sql.execute(
+        f"DELETE FROM reconciliation_matchedbucket WHERE period_id = %s AND leg = %s{within}",  # noqa: S608
+        [period_id, leg],
+    )
+
+
+def keep(leg: str, run_id: int, period_id: int, scope: Scope) -> tuple[int, int]:
+    """End what a leg finds otherwise and begin what it finds anew; how many of each."""
+    told = {"leg": leg, "run": run_id, "period": period_id}
+    within = "" if scope.is_whole else (
+        " AND r.subject IN (SELECT id FROM scope_left UNION ALL SELECT -id FROM scope_right)"
+    )  # fmt: skip
+    standing = "r.period_id = %(period)s AND r.leg = %(leg)s AND r.ended_run_id IS NULL"
+    sql.execute("ANALYZE found")
+    ended = sql.execute(
+        "UPDATE reconciliation_reconciliationresult r SET ended_run_id = %(run)s"  # noqa: S608
+        f" WHERE {standing}{within} AND NOT EXISTS (SELECT 1 FROM found f"
+        " WHERE f.leg = r.leg AND f.subject = r.subject AND f.stamp = r.stamp)",
+        told,
+    )
+    sql.execute(
+        "UPDATE reconciliation_reconciliationresult r SET reason = f.reason FROM found f"  # noqa: S608
+        f" WHERE {standing}{within} AND f.leg = r.leg AND f.subject = r.subject AND f.reason <> r.reason",
+        told,
+    )
+    begun = sql.execute(
+        f"INSERT INTO reconciliation_reconciliationresult (run_id, period_id, leg, standing, {_FOUND})"  # noqa: S608
+        " SELECT %(run)s, %(period)s, f.leg, CASE f.outcome WHEN 'matched' THEN 'matched' WHEN 'open' THEN 'timing'"
+        f" ELSE 'unmatched' END, {', '.join('f.' + name.strip() for name in _FOUND.split(','))} FROM found f"
+        " WHERE f.leg = %(leg)s AND NOT EXISTS (SELECT 1 FROM reconciliation_reconciliationresult r"
+        f" WHERE {standing} AND r.subject = f.subject) ORDER BY f.subject",
+        told,
+    )
+    return ended, begun
+
+
+def settled(after: int, limit: int) -> list[tuple[int, int]]:
+    """Entries that were compared just now, matched with the target and were posted: (id, fence), in id order after an id."""
+    return cast(
+        "list[tuple[int, int]]",
+        sql.rows(
+            "SELECT entry_id, fence FROM to_settle WHERE entry_id > %s ORDER BY entry_id LIMIT %s", [after, limit]
+        ),
+    )
+
+
+def totals(period_id: int) -> list[tuple[Any, ...]]:
+    """What stands of a period: (leg, outcome, standing, currency, rows, hours left and right, amount left and right, digest)."""
+    sides = ("hours_left", "hours_right", "amount_left", "amount_right")
+    sums = ", ".join(f"coalesce(sum({side}), 0)" for side in sides)
+    return sql.rows(
+        f"SELECT leg, outcome, standing, currency, count(*), {sums}, sum(stamp) FROM reconciliation_reconciliationresult"  # noqa: S608
+        " WHERE period_id = %(period)s AND ended_run_id IS NULL GROUP BY 1, 2, 3, 4"
+        f" UNION ALL SELECT leg, 'matched', 'matched', currency, sum(rows), {sums}, sum(digest)"
+        " FROM reconciliation_matchedbucket WHERE period_id = %(period)s GROUP BY leg, currency ORDER BY 1, 2, 3, 4",
+        {"period": period_id},
+    )

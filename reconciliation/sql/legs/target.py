@@ -1,0 +1,149 @@
+"""The second leg: what the ledger says was booked against what the target says it has booked, one result an entry or line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import cast
+
+from portal import sql
+from reconciliation.sql.legs.keeping import forget, statement
+from reconciliation.sql.legs.touched import Scope
+from reconciliation.sql.legs.tracker import RECEIPTED
+
+_LEDGER_TARGET = """
+WITH entries AS (
+    SELECT e.id, e.document_id, e.target_id, e.kind, s.receipt_number, e.hours, e.amount, e.rate, e.currency, e.post_on,
+           coalesce(e.target_keys->>'project', '') AS project, s.state, s.fence
+      FROM portal_ledgerstate s
+      JOIN portal_ledgerentry e ON e.id = s.entry_id
+     WHERE s.entity_id = %(entity)s AND s.target_id = ANY(%(targets)s) AND s.state = ANY(%(receipted)s)
+       AND e.kind IN ('time', 'expense')
+       AND e.post_on BETWEEN %(start)s AND %(end)s {left}
+), lines AS (
+    SELECT id, connection_id, kind, number, key, hours, amount, rate, currency, work_date, project_key
+      FROM portal_statementline
+     WHERE entity_id = %(entity)s AND connection_id = ANY(%(targets)s) AND work_date BETWEEN %(start)s AND %(end)s AND gone_at IS NULL {right}
+), pairs AS (
+    SELECT e.id AS entry_id, e.document_id, e.target_id, e.kind AS entry_kind, e.receipt_number, e.hours AS left_hours, e.amount AS left_amount,
+           e.rate AS left_rate, e.currency AS left_currency, e.post_on, e.project, e.state, e.fence,
+           l.id AS line_id, l.connection_id, l.kind AS line_kind, l.number, l.key, l.hours, l.amount, l.rate, l.currency, l.work_date, l.project_key
+      FROM entries e
+      FULL JOIN lines l ON l.connection_id = e.target_id AND l.kind = e.kind AND l.number = e.receipt_number
+), resolved AS (
+    SELECT coalesce(p.entry_id, other.id) AS entry_id, coalesce(p.document_id, other.document_id) AS document_id, p.entry_id IS NULL AS is_surplus,
+           coalesce(p.target_id, p.connection_id) AS target_id,
+           p.line_id IS NULL AS is_missing, other.state AS other_state, other.receipt_number AS other_number,
+           p.receipt_number, p.state, p.fence, p.number, coalesce(p.entry_kind, p.line_kind) AS kind,
+           coalesce(p.left_hours, other.hours) AS left_hours, coalesce(p.left_amount, other.amount) AS left_amount, p.left_rate,
+           coalesce(p.left_currency, other.currency, '') AS left_currency, coalesce(p.post_on, other.post_on) AS post_on, p.project,
+           coalesce(p.line_id, far.id) AS line_id, coalesce(p.hours, far.hours) AS hours, coalesce(p.amount, far.amount) AS amount,
+           coalesce(p.rate, far.rate) AS rate, coalesce(p.currency, far.currency, '') AS currency,
+           coalesce(p.work_date, far.work_date) AS work_date, coalesce(p.project_key, far.project_key, '') AS project_key,
+           far.id IS NOT NULL AS is_far
+      FROM pairs p
+      LEFT JOIN LATERAL (
+        SELECT f.* FROM portal_statementline f
+         WHERE p.line_id IS NULL AND f.connection_id = p.target_id AND f.kind = p.entry_kind AND f.number = p.receipt_number AND f.gone_at IS NULL
+      ) far ON p.line_id IS NULL
+      LEFT JOIN LATERAL (
+        SELECT e.id, e.document_id, e.hours, e.amount, e.currency, e.post_on, s.state, s.receipt_number
+          FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
+         WHERE p.entry_id IS NULL AND e.target_id = p.connection_id
+           AND (e.id = (SELECT r.entry_id FROM portal_receipt r WHERE r.connection_id = p.connection_id AND r.number = p.number)
+                OR e.idempotency_key = CASE WHEN p.key ~ '^[0-9a-f]{{32}}$' THEN p.key::uuid END)
+         ORDER BY (s.receipt_number = p.number) DESC LIMIT 1
+      ) other ON p.entry_id IS NULL
+), ruled AS (
+    SELECT *, CASE
+        WHEN is_missing AND NOT is_far THEN 'missing_right'
+        WHEN is_surplus AND entry_id IS NULL THEN 'missing_left'
+        WHEN is_surplus AND other_state IN ('sending', 'in_doubt') THEN 'open'
+        WHEN is_surplus AND other_number = '' THEN 'missing_left'
+        WHEN is_surplus AND other_number <> number THEN 'duplicate'
+        WHEN hours <> left_hours AND abs(hours - left_hours) > coalesce((%(tolerances)s::jsonb ->> target_id::text)::numeric, 0) THEN 'hours_differ'
+        WHEN amount IS NOT NULL AND left_amount IS NOT NULL AND amount <> left_amount THEN 'amount_differs'
+        WHEN amount IS NULL AND rate IS NOT NULL AND left_rate IS NOT NULL AND rate <> left_rate THEN 'amount_differs'
+        WHEN currency <> '' AND left_currency <> '' AND currency <> left_currency THEN 'amount_differs'
+        WHEN work_date <> post_on THEN 'date_differs'
+        WHEN project <> '' AND project_key <> '' AND project <> project_key THEN 'project_differs'
+        WHEN state = 'accepted' THEN 'open'
+        ELSE 'matched' END AS outcome
+      FROM resolved
+), judged AS (
+    SELECT CASE WHEN is_surplus THEN -line_id ELSE entry_id END AS subject, outcome, document_id, entry_id, line_id,
+           NULL::bigint AS bill_id, NULL::bigint AS bill_line_id, NULL::bigint AS payment_id,
+           CASE WHEN outcome NOT IN ('missing_left', 'duplicate') THEN left_hours END AS hours_left, hours AS hours_right,
+           CASE WHEN outcome NOT IN ('missing_left', 'duplicate') THEN left_amount END AS amount_left,
+           coalesce(amount, CASE WHEN outcome IN ('matched', 'open', 'date_differs', 'project_differs') THEN left_amount
+                                 ELSE round(rate * hours, 4) END) AS amount_right,
+           coalesce(nullif(left_currency, ''), currency) AS currency, coalesce(post_on, work_date) AS dated,
+           NULL::date AS expected_on, project_key || work_date AS version, fence, state,
+           CASE outcome
+            WHEN 'matched' THEN ''
+            WHEN 'missing_right' THEN 'Receipt ' || receipt_number || ' is not in the statement: it was deleted, or never kept.'
+            WHEN 'missing_left' THEN CASE WHEN entry_id IS NULL THEN 'Record ' || number || ' was booked in the target without us.'
+                 ELSE 'Record ' || number || ' bears our key, while the entry is ' || replace(other_state, '_', ' ') || '.' END
+            WHEN 'duplicate' THEN 'Record ' || number || ' bears the same key as ' || other_number || ': booked more than once.'
+            WHEN 'open' THEN CASE WHEN is_surplus THEN 'The entry is ' || replace(other_state, '_', ' ') || '; its look-up will adopt record ' || number || '.'
+                 ELSE 'Accepted as ' || receipt_number || ', not read back equal yet.' END
+            WHEN 'hours_differ' THEN 'Hours ' || left_hours || ' were posted, the target holds ' || hours || '.'
+            WHEN 'amount_differs' THEN CASE WHEN currency <> '' AND currency <> left_currency
+                 THEN 'Posted in ' || left_currency || ', the target holds ' || currency || '.'
+                 ELSE 'Posted ' || coalesce(CASE WHEN amount IS NULL THEN left_rate ELSE left_amount END::text, '') || ', the target holds '
+                      || coalesce(amount, rate)::text || CASE WHEN amount IS NULL THEN ' per hour.' ELSE '.' END END
+            WHEN 'date_differs' THEN 'Posted on ' || post_on || ', the target holds ' || work_date || '.'
+            WHEN 'project_differs' THEN 'Posted to project ' || project || ', the target holds ' || project_key || '.'
+           END AS reason
+      FROM ruled
+)"""  # noqa: E501 -- one statement, read as one
+
+
+def compare_ledger_with_target(
+    run_id: int, scope: Scope, targets: Mapping[int, Decimal], start: date, end: date
+) -> None:
+    """Find what stands of every receipted entry and of every statement line dated in the closed range.
+
+    `targets` are ids, each with the hours that the target's own unit cannot tell apart.
+    """
+    leg = "ledger_target"
+    left, right = "AND e.id IN (SELECT id FROM scope_left)", "AND id IN (SELECT id FROM scope_right)"
+    if not scope.is_whole:
+        scope.of_target()
+    forget(leg, scope.period_id, scope)
+    head = _LEDGER_TARGET.format(left="" if scope.is_whole else left, right="" if scope.is_whole else right)
+    sql.execute(
+        statement(head, settles=True),
+        {
+            "run": run_id, "leg": leg, "period": scope.period_id, "entity": scope.entity_id, "targets": list(targets),
+            "start": start, "end": end, "receipted": RECEIPTED,
+            "tolerances": sql.as_json({str(target): tolerance for target, tolerance in targets.items()}),
+        },
+    )  # fmt: skip
+
+
+def targets_of(entity_id: int, start: date, end: date) -> list[int]:
+    """The targets that the entity's entries or routes of the range lead to."""
+    return [
+        row[0]
+        for row in sql.rows(
+            "SELECT target_id FROM reconciliation_route WHERE kind <> 'invoice' AND entity_id = %(entity)s"
+            " AND valid_from <= %(end)s AND (valid_to IS NULL OR valid_to >= %(start)s)"
+            " UNION SELECT DISTINCT target_id FROM portal_ledgerentry WHERE entity_id = %(entity)s"
+            " AND post_on BETWEEN %(start)s AND %(end)s ORDER BY 1",
+            {"entity": entity_id, "start": start, "end": end},
+        )
+    ]
+
+
+def statement_read_at(entity_id: int, targets: Sequence[int], start: date, end: date) -> datetime | None:
+    """When the oldest statement that the comparison uses was read; None when none holds a line."""
+    return cast(
+        "datetime | None",
+        sql.rows(
+            "SELECT min(latest) FROM (SELECT max(read_at) AS latest FROM portal_statementline WHERE entity_id = %s"
+            " AND connection_id = ANY(%s) AND work_date BETWEEN %s AND %s GROUP BY connection_id) AS reading",
+            [entity_id, list(targets), start, end],
+        )[0][0],
+    )

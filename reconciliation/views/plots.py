@@ -1,0 +1,74 @@
+"""The plots of a period: from the worked hour to the paid amount, what is open by its age, and how much matched run by run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from portal import charts
+from portal.models import AccountingPeriod
+from reconciliation.models import ReconciliationResult, ReconciliationRun
+from reconciliation.sql import closing as sql
+from reconciliation.views.legs import legs_of
+
+AGES = ("0 to 14 days", "15 to 29 days", "30 to 59 days", "60 to 89 days", "90 days and more")
+Leg = ReconciliationResult.Leg
+
+
+def of_period(period: AccountingPeriod) -> list[tuple[str, SafeString]]:
+    """Both waterfalls, in hours and in the entity's money, and the ages of what is open; nothing where nothing was worked."""
+    currency = period.entity.currency
+    found = sql.waterfall(period.entity_id, currency, period.starts_on, period.ends_on)
+    drawn: list[tuple[str, SafeString]] = []
+    if found.worked or found.on_ledger:
+        title = "Hours, from the tracker to the ERP"
+        chart = (
+            charts.waterfall(
+                [
+                    charts.Bar("Approved", found.worked), charts.Bar("On the ledger", found.on_ledger),
+                    charts.Bar("In the ERP", found.posted), charts.Bar("To be billed", found.billable),
+                ],
+                title=title, unit="hours", places=2,
+            )
+        )  # fmt: skip
+        drawn.append((title, chart))
+    if found.priced:
+        title = f"Amounts, from the priced hour to the payment, {currency}"
+        chart = (
+            charts.waterfall(
+                [
+                    charts.Bar("Priced", found.priced), charts.Bar("In the ERP", found.posted_amount),
+                    charts.Bar("Invoiced", found.invoiced), charts.Bar("Paid", found.paid),
+                ],
+                title=title, unit=currency, places=2,
+            )
+        )  # fmt: skip
+        drawn.append((title, chart))
+    return drawn + ages(period)
+
+
+def ages(period: AccountingPeriod) -> list[tuple[str, SafeString]]:
+    """What differs or waits, by leg and age."""
+    rows: dict[str, list[int]] = {}
+    for leg, _, bucket, count, _ in sql.ages([period.pk], timezone.localdate()):
+        rows.setdefault(leg, [0] * len(AGES))[bucket] += count
+    if not rows:
+        return []
+    data = [(str(Leg(leg).label), rows[leg]) for leg in Leg.values if leg in rows]
+    title = "What is open or waits, by its age"
+    return [(title, charts.stacked(data, AGES, title=title, unit="items"))]
+
+
+def match_rates(runs: Sequence[ReconciliationRun]) -> list[tuple[str, SafeString]]:
+    """How much of each leg matched, of the latest run that compared it."""
+    ended = [run for run in runs if run.totals]
+    if not ended:
+        return []
+    shares = [
+        charts.Bar(leg.label, Decimal(100 * leg.matched) / leg.total) for leg in legs_of(ended[-1].totals) if leg.total
+    ]
+    title = "Matched by leg, latest run, in percent"
+    return [(title, charts.bars(shares, title=title, unit="%", places=1))] if shares else []

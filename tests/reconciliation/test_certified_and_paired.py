@@ -1,0 +1,218 @@
+"""A period is signed by two people and loses the signature by itself; what differs is matched by sense, by rule or by hand."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, IntegrityError, transaction
+from django.utils.timezone import localdate
+
+from portal.models import AccountingPeriod, AuditEvent, GrantRole, Notification, StatementLine, User
+from portal.sql import now
+from reconciliation import certifying, matching, pairing
+from reconciliation.models import Certificate, Match, MatchingRule, ReconciliationResult, ReconciliationRun
+from tests import world
+from tests.bills import Erp, bill, posted
+from tests.reconciliation.firm import Firm, build
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def firm() -> Firm:
+    return build()
+
+
+@pytest.fixture
+def period(firm: Firm) -> AccountingPeriod:
+    return AccountingPeriod.objects.get(entity=firm.entity, code="2026-09")
+
+
+@pytest.fixture
+def ana(firm: Firm) -> User:
+    return world.user("ana", GrantRole.ANALYST, firm.entity)
+
+
+@pytest.fixture
+def cleo(firm: Firm) -> User:
+    return world.user("cleo", GrantRole.CONTROLLER, firm.entity)
+
+
+def line(firm: Firm, number: str, hours: str, day: date, person: str = "", amount: str = "") -> StatementLine:
+    return StatementLine.objects.create(
+        connection=firm.target, entity=firm.entity, kind="time", number=number, work_date=day, resource_key=person,
+        hours=Decimal(hours), amount=Decimal(amount) if amount else Decimal(hours) * 120, currency="USD", read_at=now(),
+    )  # fmt: skip
+
+
+def booked(firm: Firm, *entries: int) -> None:
+    """The target's statement holds these entries as they were posted."""
+    for entry in entries:
+        day = date(2026, 9, 1) + timedelta(days=entry - entries[0] + 1)
+        line(firm, f"N{entry}", "8", day)
+
+
+def compare(firm: Firm, period: AccountingPeriod) -> ReconciliationRun:
+    return matching.run(firm.entity, period)
+
+
+def items(period: AccountingPeriod, leg: str = "ledger_target") -> list[ReconciliationResult]:
+    found = ReconciliationResult.objects.standing().filter(period=period, leg=leg).select_related("run__entity")
+    return list(found.order_by("subject"))
+
+
+def test_two_people_certify_and_one_changed_hour_takes_it_back_with_what_changed(
+    firm: Firm, period: AccountingPeriod, ana: User, cleo: User
+) -> None:
+    entries = posted(firm, 2)
+    booked(firm, *entries)
+    assert compare(firm, period).state == "balanced"
+    prepared = certifying.prepare(period, ana)
+    with pytest.raises(PermissionDenied):
+        certifying.certify(prepared, ana)
+    certified = certifying.certify(prepared, cleo)
+    assert (certified.state, certified.certified_by) == ("certified", cleo)
+    compare(firm, period)
+    assert certifying.live(period) == certified  # a run that finds the same leaves it
+    firm.admit(firm.time("1", work_date=date(2026, 9, 2), hours=Decimal(7)))
+    assert matching.watch() == 1
+    certified.refresh_from_db()
+    assert certified.state == "dropped"
+    assert certified.delta["legs"]["tracker_ledger"]["hours"] == [
+        {"left": "16.0000", "right": "16.0000"}, {"left": "15.0000", "right": "23.0000"},
+    ]  # fmt: skip
+    assert any("does not add up to the current version" in item for item in certified.delta["items"])
+    told = Notification.objects.filter(subject__contains="dropped").values_list("person__username", flat=True)
+    assert set(told) == {"ana", "cleo"}
+    assert AuditEvent.objects.filter(action="certificate.drop").count() == 1
+    with pytest.raises(DatabaseError, match="stays as it ended"), transaction.atomic():
+        Certificate.objects.filter(pk=certified.pk).update(why="no")
+
+
+def test_the_database_refuses_one_person_twice_and_open_items_without_a_reason(
+    firm: Firm, period: AccountingPeriod, ana: User, cleo: User
+) -> None:
+    line(firm, "X1", "3", date(2026, 9, 3))
+    with pytest.raises(certifying.NotCertifiable, match="was not compared"):
+        certifying.prepare(period, cleo)
+    compare(firm, period)
+    with pytest.raises(certifying.NotCertifiable, match="1 open items would be accepted"):
+        certifying.prepare(period, cleo)
+    prepared = certifying.prepare(period, cleo, "The landlord books here; it is not ours.")
+    with pytest.raises(certifying.NotCertifiable, match="a second person"):
+        certifying.certify(prepared, cleo)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Certificate.objects.filter(pk=prepared.pk).update(state="certified", certified_by=cleo, certified_at=now())
+    with pytest.raises(DatabaseError, match="is not changed"), transaction.atomic():
+        Certificate.objects.filter(pk=prepared.pk).update(note="other")
+    certifying.withdraw(prepared, ana, "One more to look at.")
+    assert certifying.live(period) is None
+
+
+@pytest.mark.case(49)
+def test_opening_the_books_again_takes_the_certificate_back(
+    firm: Firm, period: AccountingPeriod, ana: User, cleo: User
+) -> None:
+    AccountingPeriod.objects.filter(pk=period.pk)
+    period.state = "closed"
+    period.save()
+    compare(firm, period)
+    certified = certifying.certify(certifying.prepare(period, ana), cleo)
+    period.state = "open"
+    period.save()
+    matching.watch()
+    certified.refresh_from_db()
+    assert (certified.state, certified.why) == ("dropped", "The books were opened again.")
+
+
+def test_what_belongs_together_is_matched_by_hand_down_to_zero_and_breaks_when_it_changes(
+    firm: Firm, period: AccountingPeriod, ana: User
+) -> None:
+    [entry] = posted(firm, 1)  # 8 h, booked by hand as two records
+    line(firm, "X1", "5", date(2026, 9, 2))
+    second = line(firm, "X2", "2.5", date(2026, 9, 2))
+    run = compare(firm, period)
+    assert run.totals["ledger_target"]["differing"] == 3
+    with pytest.raises(pairing.NotMatchable, match="left over"):
+        pairing.match(items(period), ana)
+    second.hours, second.amount, second.changed_at = Decimal(3), Decimal(360), now()
+    second.save()
+    compare(firm, period)
+    made = pairing.match(items(period), ana)
+    assert (made.items, made.hours_left, made.hours_right) == (3, Decimal(8), Decimal(8))
+    run = compare(firm, period)
+    assert run.state == "balanced"
+    assert run.totals["ledger_target"]["matched"] == 3
+    second.hours, second.changed_at = Decimal(4), now()
+    second.save()
+    assert compare(firm, period).state == "out_of_balance"
+    made.refresh_from_db()
+    assert (made.state, made.why) == ("broken", "An item of it changed underneath.")
+    assert not ReconciliationResult.objects.standing().filter(match__isnull=False).exists()
+    assert entry
+
+
+def test_a_small_rest_needs_a_reason_and_what_is_to_come_a_day(firm: Firm, period: AccountingPeriod, ana: User) -> None:
+    posted(firm, 1)
+    line(firm, "X1", "8", date(2026, 9, 2), amount="959.50")
+    compare(firm, period)
+    with pytest.raises(pairing.NotMatchable, match="say what it is and why"):
+        pairing.match(items(period), ana)
+    made = pairing.match(items(period), ana, code="rounding", reason="The ERP rounds its rate.")
+    assert compare(firm, period).state == "balanced"
+    pairing.take_apart(made, ana, "It was another one.")
+    rows = [row for row in items(period) if row.outcome == "missing_right"]
+    with pytest.raises(pairing.NotMatchable, match="has passed"):
+        pairing.wait(rows, ana, expected_on=date(2020, 1, 1), reason="The clerk is on holiday.")
+    waiting = pairing.wait(rows, ana, expected_on=localdate() + timedelta(days=3), reason="The clerk is on holiday.")
+    assert [row.standing for row in items(period)] == ["unmatched", "timing"]
+    Match.objects.filter(pk=waiting.pk).update(expected_on=localdate() - timedelta(days=1))
+    compare(firm, period)
+    assert [row.standing for row in items(period)] == ["unmatched", "unmatched"]
+
+
+def test_a_rule_is_tested_on_history_and_let_go_by_a_second_person_before_it_suggests(
+    firm: Firm, period: AccountingPeriod, ana: User, cleo: User
+) -> None:
+    posted(firm, 2)
+    line(firm, "X1", "8", date(2026, 9, 2))
+    line(firm, "X2", "5", date(2026, 9, 3))
+    line(firm, "X3", "3", date(2026, 9, 3))
+    compare(firm, period)
+    pairing.match([row for row in items(period) if row.dated == date(2026, 9, 2)], ana)
+    rule = MatchingRule.objects.create(
+        entity=firm.entity, leg="ledger_target", name="Same day", criteria=["day"], made_by=ana
+    )
+    with pytest.raises(pairing.NotMatchable, match="not tested"):
+        pairing.activate(rule, cleo)
+    pairing.test(rule, ana)
+    assert rule.tested == {"groups": 2, "agreed": 1, "contradicted": 0, "new": 1}
+    with pytest.raises(IntegrityError), transaction.atomic():
+        MatchingRule.objects.filter(pk=rule.pk).update(state="active", activated_by=ana)
+    pairing.activate(rule, cleo)
+    run = compare(firm, period)
+    assert run.totals["ledger_target"]["standing"] == {"matched": 2, "suggested": 3, "unmatched": 0, "timing": 0}
+    suggestion = Match.objects.get(state="suggested")
+    pairing.take_apart(suggestion, ana, "Two people, by chance on one day.")
+    compare(firm, period)
+    assert not Match.objects.filter(state="suggested").exists()  # what was refused is not suggested again
+
+
+@pytest.mark.case(94, 100)
+def test_bills_and_payments_of_the_fourth_leg_are_matched_across_customers_cash(
+    firm: Firm, period: AccountingPeriod, ana: User
+) -> None:
+    bill(firm, "501", lines=1, booked_on=date(2026, 9, 30), due_on=date(2026, 10, 1))
+    Erp(firm).says(Erp(firm).payment("P1", "960", unapplied=Decimal(960), booked_on=date(2026, 9, 30)))
+    run = compare(firm, period)
+    assert run.totals["invoice_payment"]["outcomes"] == {"missing_left": 1, "missing_right": 1}
+    assert sorted(row.reason for row in items(period, "invoice_payment")) == [
+        "Invoice INV-501 is not paid; due on 2026-10-01.", "Payment PAY-P1 has 960.0000 USD applied to no bill.",
+    ]  # fmt: skip
+    pairing.match(items(period, "invoice_payment"), ana)
+    assert compare(firm, period).totals["invoice_payment"]["differing"] == 0
+    with pytest.raises(pairing.NotMatchable, match="on the page of the bill"):
+        pairing.match(items(period, "target_invoice") * 2, ana)

@@ -1,0 +1,108 @@
+"""The screens of the close: signing a period, matching its open items, what has not arrived, and the board."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from portal.models import User
+from reconciliation.models import Certificate, Match, MatchingRule, ReconciliationResult
+from tests.integrations.operate_world import Operations, operations
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def firm(monkeypatch: pytest.MonkeyPatch) -> Operations:
+    monkeypatch.setattr("integrations.wake.up", lambda *_: False)
+    return operations(monkeypatch)
+
+
+def act(client: Client, user: User, address: str, action: str, rows: Any = (), **fields: Any) -> Any:
+    """Ask for an act, look at its question, and confirm it."""
+    client.force_login(user)
+    chosen = {"action": action, "selected": [row.pk for row in rows]}
+    asked = client.post(address, chosen)
+    if asked.status_code != 200:
+        return asked
+    return client.post(address, {**chosen, "confirmed": asked.context["confirmed"], **fields}, follow=True)
+
+
+def test_a_period_is_signed_by_two_people_on_its_page_and_on_its_sheet(client: Client, firm: Operations) -> None:
+    address = f"/reconciliation/periods/{firm.period.pk}/"
+    refused = act(client, firm.analyst, address, "prepare")
+    assert refused.status_code == 422
+    assert "say why" in refused.content.decode()
+    act(client, firm.analyst, address, "prepare", note="Both are being corrected in the ERP.")
+    certificate = Certificate.objects.get()
+    assert (certificate.state, certificate.differing) == ("prepared", 2)
+    client.force_login(firm.analyst)
+    assert 'value="certify"' not in client.get(address).content.decode()
+    act(client, firm.controller, address, "certify")
+    certificate.refresh_from_db()
+    assert certificate.certified_by == firm.controller
+    page = client.get(address).content.decode()
+    assert "Both are being corrected in the ERP." in page
+    assert "Hours, from the tracker to the ERP" in page
+    sheet = client.get(f"/reconciliation/{certificate.run_id}/sheet/").content.decode()
+    assert "2 open items accepted" in sheet
+    assert firm.controller.username in sheet
+    act(client, firm.analyst, address, "withdraw", reason="One more came.")
+    assert "One more came." in client.get(address).content.decode()
+
+
+def test_open_items_are_matched_with_what_is_left_over_in_sight(client: Client, firm: Operations) -> None:
+    address = f"/reconciliation/periods/{firm.period.pk}/items/"
+    rows = list(ReconciliationResult.objects.standing().filter(period=firm.period, standing="unmatched"))
+    client.force_login(firm.analyst)
+    assert "Record M-900" in client.get(address).content.decode()
+    asked = client.post(address, {"action": "match", "selected": [row.pk for row in rows]})
+    assert "Left over" in asked.content.decode()
+    refused = act(client, firm.analyst, address, "match", rows)
+    assert refused.status_code == 422
+    assert "left over" in refused.content.decode()
+    act(client, firm.analyst, address, "timing", rows[:1], expected_on="2099-01-01", reason="The clerk corrects it.")
+    assert Match.objects.get().kind == "timing"
+    assert "The clerk corrects it." in client.get(f"{address}?tab=timing").content.decode()
+    act(client, firm.analyst, address, "break", rows[:1], reason="She does not.")
+    assert Match.objects.get().state == "broken"
+    client.force_login(firm.stranger)
+    assert client.get(address).status_code == 404
+    client.force_login(firm.auditor)
+    assert client.post(address, {"action": "match", "selected": [rows[0].pk]}).status_code == 403
+
+
+def test_the_board_and_the_holes_say_what_is_missing_of_ones_own_entities(client: Client, firm: Operations) -> None:
+    client.force_login(firm.analyst)
+    board = client.get("/reconciliation/close/").content.decode()
+    assert f"/reconciliation/periods/{firm.foreign_comparison.period_id}/" not in board
+    assert f"/reconciliation/periods/{firm.period.pk}/" in board
+    holes = client.get(f"/reconciliation/periods/{firm.period.pk}/holes/")
+    assert holes.status_code == 200
+    assert "expected on every working day" in holes.content.decode()
+    assert client.get(f"/reconciliation/periods/{firm.foreign_comparison.period_id}/holes/").status_code == 404
+
+
+def test_a_rule_is_written_tested_and_let_be_used_on_its_screen(client: Client, firm: Operations) -> None:
+    client.force_login(firm.analyst)
+    said = {
+        "entity": firm.us.pk, "leg": "ledger_target", "name": "Same day", "criteria": ["day"], "hours_tolerance": "0",
+        "amount_tolerance": "0", "position": "10",
+    }  # fmt: skip
+    assert client.post("/reconciliation/rules/new/", {**said, "criteria": []}).status_code == 422
+    assert client.post("/reconciliation/rules/new/", said).status_code == 303
+    rule = MatchingRule.objects.get()
+    address = "/reconciliation/rules/?tab=all"
+    refused = act(client, firm.controller, address, "activate", [rule])
+    assert refused.status_code == 422
+    act(client, firm.analyst, address, "test", [rule])
+    assert "not tested" not in client.get(address).content.decode()
+    act(client, firm.controller, address, "activate", [rule])
+    rule.refresh_from_db()
+    assert (rule.state, rule.activated_by, rule.made_by) == ("active", firm.controller, firm.analyst)
+    act(client, firm.analyst, address, "retire", [rule])
+    assert rule.history.latest().history_change_reason == "retired"
+    client.force_login(firm.stranger)
+    assert "Same day" not in client.get(address).content.decode()

@@ -1,0 +1,42 @@
+"""Silence is an exception: whoever is engaged and of whom nothing arrives on a working day is named, per source."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from portal.models import AccountingPeriod
+from reconciliation import holes
+from reconciliation.models import ExceptionCase
+from tests.reconciliation.firm import Firm, build
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def firm() -> Firm:
+    return build()
+
+
+def test_days_of_which_nothing_arrived_are_named_by_person_and_become_one_cause_per_source(firm: Firm) -> None:
+    firm.entity.calendar = {"holidays": ["2026-09-07"]}
+    firm.entity.save()
+    days = [date(2026, 9, day) for day in range(1, 31) if date(2026, 9, day).isoweekday() < 6 and day not in (7, 15)]
+    firm.admit(*(firm.time(f"a{day}", work_date=day, hours=Decimal(8)) for day in days))
+    period = AccountingPeriod.objects.get(entity=firm.entity, code="2026-09")
+    found = {row.person: row for row in holes.of_period(period)}
+    ana, pat = found["Ana Consultant"], found["Pat Manager"]
+    assert (ana.silent, ana.source, ana.expected) == ([date(2026, 9, 15)], firm.source.name, Decimal(8) * 21)
+    assert (ana.arrived, ana.posted, ana.invoiced) == (Decimal(8) * 20, 0, 0)
+    assert (len(pat.silent), pat.source) == (21, "")
+    assert holes.tell(period) == 2
+    told = ExceptionCase.objects.filter(rule="nothing-arrived", state="open")
+    assert sorted(told.values_list("connection_id", flat=True), key=str) == sorted([firm.source.pk, None], key=str)
+    assert f"nothing arrived for 1 working days of 1 people, 8.0 h expected: {ana.person} (1)." in " ".join(
+        told.values_list("sentence", flat=True)
+    )
+    firm.admit(firm.time("late", work_date=date(2026, 9, 15)))
+    assert holes.tell(period) == 1
+    assert told.count() == 1
