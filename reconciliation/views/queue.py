@@ -21,7 +21,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
-from portal import export, figures
+from portal import export, figures, keys
 from portal.models import Connection, Customer, Document, LedgerState, Project, State, User
 from portal.screens import Action, Content, Empty, ListScreen, Notice, Tile, within
 from portal.screens.facets import AnyOf, Facet, Named
@@ -39,6 +39,7 @@ from reconciliation.tables import CaseExport, CaseTable, title_of
 from reconciliation.views import remedies, rows
 from reconciliation.views.causes import CAUSES
 from reconciliation.views.tabs import EMPTY, IN_QUEUE, TABS, is_mine
+from reconciliation.views.together import ExportCsv, ExportXlsx, FixTogether
 from reconciliation.views.triage import IN_LIST, counted, offered_in
 from reconciliation.views.worth import GROUP, Worth, folded, in_one, leading, worth_of
 
@@ -96,6 +97,7 @@ class QueueFilter(CaseFilter):
     amount_from = filters.NumberFilter("held_amount", lookup_expr="gte", label="Amount from")
     amount_to = filters.NumberFilter("held_amount", lookup_expr="lte", label="Amount to")
     tag = AnyOf("tags", label="Tag", method="by_tag")
+    only = filters.CharFilter(method="by_number", label="Chosen causes")
     others = filters.ChoiceFilter(choices=[("1", "somebody else has it")], method="by_others", label="Waits on others")
 
     def by_source(self, queryset: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:
@@ -116,6 +118,10 @@ class QueueFilter(CaseFilter):
     def by_tag(self, queryset: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:
         """Causes with any of the tags."""
         return queryset.filter(tags__overlap=value) if value else queryset
+
+    def by_number(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """The causes that were ticked, by their numbers."""
+        return queryset.filter(pk__in=keys.keys(value.split(",")))
 
     def by_others(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         """Causes that somebody else has taken on."""
@@ -140,7 +146,7 @@ class CauseList(ListScreen):
     table = CaseTable
     export_table = CaseExport
     contents = (Content("", "Causes"), ENTRIES)
-    actions = IN_LIST
+    actions = (FixTogether, *IN_LIST, ExportCsv, ExportXlsx)
     tabs = TABS
 
     def permitted(self, roles: frozenset[str]) -> list[type[Action]]:

@@ -391,7 +391,7 @@ ON_PAGE: tuple[type[Triage], ...] = (
 
 def offered_in(tab: str, actions: Sequence[type[Action]]) -> list[type[Action]]:
     """Of the actions that a person may do, those that make sense for the causes of a tab."""
-    return [one for one in actions if not issubclass(one, Triage) or tab in one.tabs]
+    return [one for one in actions if tab in getattr(one, "tabs", {tab})]
 
 
 def offered_on(case: Any, user: User, actions: Sequence[type[Action]]) -> list[type[Action]]:
