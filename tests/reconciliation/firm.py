@@ -199,7 +199,8 @@ def rules_of(entry_id: int) -> set[str]:
 
 def hold(entry_id: int, rule: str) -> Hold:
     """The open hold of an entry by a rule."""
-    return Hold.objects.select_related("case").get(entry=entry_id, rule=rule, closed_at=None)
+    found: Hold = Hold.objects.select_related("case").get(entry=entry_id, rule=rule, closed_at=None)
+    return found
 
 
 def case(rule: str, **filters: Any) -> ExceptionCase:

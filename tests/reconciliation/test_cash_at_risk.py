@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from portal import changes_watch
 from portal.models import Customer
-from reconciliation import cases, cash, validation
+from reconciliation import cases, cash, schedules, validation
 from reconciliation.models import CaseDay, CaseReach, ExceptionCase
 from reconciliation.schedules import Terms, agreed
 from tests import world
@@ -86,7 +86,7 @@ def test_the_database_weighs_by_the_same_days(firm: Firm, schedule: str, day: in
 def test_a_changed_schedule_weighs_what_waits_again_by_itself(firm: Firm) -> None:
     desk.off_rate(firm, 1)
     validation.follow_changes()
-    assert risk("rate-mismatch")[1] == Decimal(960) * cash.UNKNOWN_DAYS
+    assert risk("rate-mismatch")[1] == Decimal(960) * schedules.UNKNOWN_DAYS
     firm.contract.invoice_schedule, firm.contract.invoice_day = "weekly", 5
     changed(firm.contract)
     validation.follow_changes()
@@ -104,7 +104,7 @@ def test_a_new_day_weighs_again_what_was_weighed_on_another(firm: Firm) -> None:
 
 def test_hours_without_a_price_count_at_their_estimate_and_unbilled_ones_do_not(firm: Firm) -> None:
     desk.mistyped(firm, 1)
-    assert risk("project-unknown") == ("USD", Decimal(480) * cash.UNKNOWN_DAYS)
+    assert risk("project-unknown") == ("USD", Decimal(480) * schedules.UNKNOWN_DAYS)
     total = case("project-unknown").totals.get()
     assert (total.amount, total.estimate) == (0, 480)
     held = firm.admit(firm.time("9", rate=Decimal(110), billable=False)).held

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from portal import changes_watch
 from portal.models import ExchangeRate, GrantRole, LedgerEntry, LegalEntity
-from reconciliation import cash, validation
+from reconciliation import cash, schedules, validation
 from reconciliation.models import CaseReach, ExceptionCase
 from tests import world
 from tests.reconciliation import desk
@@ -137,7 +137,7 @@ def test_a_cause_is_compared_with_all_that_it_holds(firm: Firm) -> None:
     found.refresh_from_db()
     assert (found.held_currency, found.held_amount) == ("USD", 100)
     assert of(found) == ("USD", Decimal(1600), False)
-    assert found.compared_risk == 1600 * cash.UNKNOWN_DAYS
+    assert found.compared_risk == 1600 * schedules.UNKNOWN_DAYS
 
 
 def test_without_a_group_currency_each_currency_is_ordered_by_itself_and_a_tab_says_how_many_more(

@@ -231,7 +231,9 @@ def test_a_tile_counts_what_its_list_shows_and_what_is_set_aside_is_told_apart(f
     assert "2 causes hold <b>3 entries</b>" in text
     assert "1 of them set aside" in text
     assert "1 cause" in text.split("New today")[1][:200]
-    oldest = (timezone.localdate() - case("rate-mismatch").oldest_work_date).days
+    first = case("rate-mismatch").oldest_work_date
+    assert first is not None
+    oldest = (timezone.localdate() - first).days
     assert f"{oldest} days" in text.split("Oldest")[1][:200]
 
 
