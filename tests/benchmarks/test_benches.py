@@ -28,6 +28,7 @@ FIGURES = {
     "memory": ["memory"],
     "desk": ["desk.list", "desk.facets", "desk.cause", "desk.growth", "desk.growth.facets", "desk.growth.cause"],
     "dryrun": ["dryrun", "dryrun.wait"],
+    "reconcile": ["reconcile", "reconcile.run", "reconcile.rerun", "reconcile.memory"],
 }
 
 

@@ -1,0 +1,188 @@
+"""`reconcile`: a month of the ledger against the target's statement, one in a hundred differing, and once more after few changes.
+
+The floor of the second leg is the bare full outer join of the same rows; that of the whole run is that join and the one of the
+tracker's documents with the ledger's entries. The second run comes after a thousand lines changed in the statement.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from decimal import Decimal
+
+import psutil
+from django.db import transaction
+
+from integrations.bench import firm as firms
+from integrations.bench import ledger as entries
+from integrations.bench.firm import Firm
+from integrations.bench.measure import Result, Scale, bounded
+from integrations.bench.work import FIRST
+from integrations.sql import statements
+from portal import ledger, sql
+from portal.models import AccountingPeriod, State
+from portal.records import Receipt
+from reconciliation import matching
+from reconciliation.models import ReconciliationRun
+from reconciliation.sql import legs
+
+LINES, CHANGED = 1_000_000, 1_000
+DIFFERS = 100  # one in so many
+BATCH = 10_000
+GROWTH = 60.0  # MB that the worker may hold more after the run than before
+
+_BARE = {
+    "target": """SELECT count(*),
+               count(*) FILTER (WHERE e.hours IS DISTINCT FROM l.hours OR e.amount IS DISTINCT FROM l.amount)
+          FROM (SELECT e.id, e.target_id, e.kind, s.receipt_number, e.hours, e.amount, e.rate, e.currency, e.post_on
+                  FROM portal_ledgerstate s JOIN portal_ledgerentry e ON e.id = s.entry_id
+                 WHERE s.entity_id = %(entity)s AND e.post_on BETWEEN %(start)s AND %(end)s) e
+          FULL JOIN (SELECT id, connection_id, kind, number, hours, amount, rate, currency, work_date FROM portal_statementline
+                      WHERE entity_id = %(entity)s AND work_date BETWEEN %(start)s AND %(end)s AND gone_at IS NULL) l
+            ON l.connection_id = e.target_id AND l.kind = e.kind AND l.number = e.receipt_number""",
+    "tracker": """SELECT count(*), count(*) FILTER (WHERE d.hours IS DISTINCT FROM e.hours)
+          FROM (SELECT d.id, v.hours, v.status, v.work_date FROM portal_document d
+                  JOIN portal_timeentry v ON v.document_id = d.id AND v.version = d.current_version
+                 WHERE d.entity_id = %(entity)s AND v.work_date BETWEEN %(start)s AND %(end)s) d
+          FULL JOIN (SELECT e.document_id, sum(e.hours) AS hours FROM portal_ledgerentry e
+                       JOIN portal_ledgerstate s ON s.entry_id = e.id
+                      WHERE e.entity_id = %(entity)s AND e.work_date BETWEEN %(start)s AND %(end)s GROUP BY e.document_id) e
+            ON e.document_id = d.id""",
+}
+
+
+def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
+    """Every round compares the month of every entity anew, beside the bare joins; then a part of the statement changes."""
+    firm, count = firms.build(40, 200, 80), scale.of(LINES, 400)
+    say(f"  booking {count} entries")
+    periods = _book(firm, count)
+    changed = max(4, scale.of(CHANGED))
+    second: tuple[list[float], list[float]] = ([], [])
+    whole: tuple[list[float], list[float]] = ([], [])
+    reruns: list[float] = []
+    before = psutil.Process().memory_info().rss / 1e6
+    for turn in range(scale.rounds + 1):
+        bare = {leg: _bare(leg, periods) for leg in _BARE}
+        leg = sum(_second_leg(period) for period in periods)
+        run = _run(periods, whole=True)
+        _change(firm, count, changed, turn)
+        again = _run(periods)
+        _check(periods, count, changed)
+        if turn:
+            second[0].append(leg)
+            second[1].append(bare["target"])
+            whole[0].append(run)
+            whole[1].append(bare["target"] + bare["tracker"])
+            reruns.append(again)
+    grown = psutil.Process().memory_info().rss / 1e6 - before
+    return [
+        Result("reconcile", "s", *second, 1.5, at_least=False, note="ledger and statement, differences written"),
+        Result("reconcile.run", "s", *whole, note="both legs, sums, matches, causes and the certificate looked at"),
+        Result("reconcile.rerun", "s", reruns, whole[0], 0.02, at_least=False, note=f"after {changed} lines changed"),
+        bounded("reconcile.memory", "MB", [max(grown, 0.1)], GROWTH, note="more held after all rounds"),
+    ]
+
+
+def _book(firm: Firm, count: int) -> list[AccountingPeriod]:
+    """Entries that went to the target and were read back, the documents behind them, and the statement that holds them."""
+    ids = entries.ready(firm, count)
+    moment = sql.now()
+    sql.execute(
+        "INSERT INTO portal_timeentry (document_id, version, revision, status, resource_key, resource_code, resource_name,"
+        " project_key, project_code, project_name, task_key, task_code, task_name, customer_key, customer_code, customer_name,"
+        " work_date, zone, is_billable, currency, description, approver_key, approver_code, approver_name, provenance, link,"
+        " reason, recorded_at, hours, rate_source) SELECT e.document_id, 1, '1', 'approved', 'p', '', '', 'j', '', '',"
+        " '', '', '', '', '', '', e.work_date, '', true, '', '', '', '', '', '', '', '', now(), e.hours, ''"
+        " FROM portal_ledgerentry e"
+    )
+    for start in range(0, len(ids), BATCH):
+        _post(firm, ids[start : start + BATCH])
+    with transaction.atomic():
+        for entity in firm.entities:
+            statements.keep_lines(firm.target.pk, entity, moment, _lines(entity))
+    for table in ("portal_ledgerentry", "portal_ledgerstate", "portal_statementline", "portal_timeentry", "portal_document",
+                  "portal_ledgertransition", "portal_receipt"):  # fmt: skip
+        sql.execute(f"VACUUM ANALYZE {table}")
+    month = AccountingPeriod.objects.filter(entity__in=firm.entities, starts_on__lte=FIRST, ends_on__gte=FIRST)
+    return list(month.select_related("entity"))
+
+
+def _post(firm: Firm, ids: list[int]) -> None:
+    fences = {entry: fence for entry, (_, fence) in ledger.refs_of(ids).items()}
+    ledger.send([(entry, fence, f"hash-{entry}") for entry, fence in fences.items()], lease_seconds=180, actor="bench")
+    ledger.accept(
+        [(entry, fence + 1, Receipt(key=str(entry), number=f"N{entry}")) for entry, fence in fences.items()], State.SENDING,
+        connection_id=firm.target.pk, actor="bench",
+    )  # fmt: skip
+    sql.execute(
+        "INSERT INTO portal_readback (entry_id, at, is_equal, found, differences)"
+        " SELECT id, now(), true, '{}', '{}' FROM unnest(%s::bigint[]) AS id",
+        [ids],
+    )
+    ledger.prove([(entry, fence + 2) for entry, fence in fences.items()], actor="bench", reason="read back equal")
+    ledger.reconcile([(entry, fence + 3) for entry, fence in fences.items()], actor="bench", reason="matched before")
+
+
+def _lines(entity: int) -> list[tuple[object, ...]]:
+    """The statement of one entity; one line in a hundred says more hours."""
+    found = sql.rows(
+        "SELECT e.id, e.post_on, e.hours, e.rate, e.amount, e.currency, e.target_keys ->> 'project' FROM portal_ledgerentry e"
+        " WHERE e.entity_id = %s",
+        [entity],
+    )
+    return [
+        ("time", f"N{pk}", "", day, "", project, hours + (pk % DIFFERS == 0), rate, amount, currency, "")
+        for pk, day, hours, rate, amount, currency, project in found
+    ]
+
+
+def _change(firm: Firm, count: int, changed: int, turn: int) -> None:
+    """The target says other hours of some lines."""
+    picked = sql.rows(
+        "SELECT entity_id, kind, number, key, work_date, resource_key, project_key, hours, rate, amount, currency, memo"
+        " FROM portal_statementline WHERE id %% %s = %s ORDER BY id LIMIT %s",
+        [max(1, count // changed), turn % max(1, count // changed), changed],
+    )
+    with transaction.atomic():
+        for entity in firm.entities:
+            lines = [(*row[1:7], row[7] + Decimal("0.5"), *row[8:]) for row in picked if row[0] == entity]
+            statements.keep_lines(firm.target.pk, entity, sql.now(), lines)
+
+
+def _bare(leg: str, periods: list[AccountingPeriod]) -> float:
+    begun = time.perf_counter()
+    for period in periods:
+        sql.rows(_BARE[leg], {"entity": period.entity_id, "start": period.starts_on, "end": period.ends_on})
+    return time.perf_counter() - begun
+
+
+def _second_leg(period: AccountingPeriod) -> float:
+    """The second leg alone, as a run does it: joined, differences kept, and all of it taken back."""
+    with transaction.atomic():
+        run = ReconciliationRun.objects.create(entity_id=period.entity_id, period=period, started_at=sql.now())
+        targets = dict.fromkeys(legs.targets_of(period.entity_id, period.starts_on, period.ends_on), Decimal(0))
+        scope = legs.Scope(period.entity_id, period.pk, period.ends_on)
+        begun = time.perf_counter()
+        legs.prepare()
+        legs.compare_ledger_with_target(run.pk, scope, targets, period.starts_on, period.ends_on)
+        legs.keep(matching.Leg.LEDGER_TARGET, run.pk, period.pk, scope)
+        seconds = time.perf_counter() - begun
+        transaction.set_rollback(True)
+    return seconds
+
+
+def _run(periods: list[AccountingPeriod], *, whole: bool = False) -> float:
+    begun = time.perf_counter()
+    for period in periods:
+        matching.run(period.entity, period, whole=whole)
+    return time.perf_counter() - begun
+
+
+def _check(periods: list[AccountingPeriod], count: int, changed: int) -> None:
+    """Every entry was compared, and the second run looked at little more than what changed."""
+    runs = [ReconciliationRun.objects.filter(period=period).latest("pk") for period in periods]
+    compared = sum(sum(run.totals["ledger_target"]["outcomes"].values()) for run in runs)
+    if compared != count:
+        raise RuntimeError(f"{compared} of {count} entries were compared.")
+    if any(run.compared is None for run in runs) or sum(run.compared or 0 for run in runs) > 9 * changed:
+        raise RuntimeError(f"The second run looked at {[run.compared for run in runs]} things after {changed} changes.")
