@@ -6,8 +6,12 @@ shared by all entities is changed only by those who may do so in each of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
 
 from integrations import registry
 from integrations.configuration import declared
@@ -19,6 +23,16 @@ from portal.importing.tables import Column, Row
 from portal.models import Connection, LegalEntity
 
 TAKEN = frozenset({"new"})  # parts of addresses
+GUARDED = frozenset({"connector", "base_url", "realm", "credentials"})  # where secrets lie, and to whom they are sent
+_OWN = (
+    "SECRET_KEY",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "CACHE_URL",
+    "EMAIL_URL",
+    "EXPORTS_",
+    "TIEOUT_",
+)  # this installation's
 
 
 def _give_roles(_load: Load, row: Row) -> None:
@@ -34,9 +48,26 @@ def _check(load: Load, rows: Sequence[Row]) -> None:
                 "",
                 "brings nothing and takes nothing; it is a source, a target, a recipient, a biller or several.",
             )
+        for name, place in dict(row.values.get("credentials") or {}).items():
+            if (row.standing is None or vars(row.standing)["credentials"].get(name) != place) and (
+                wrong := _not_ours(place)
+            ):
+                load.problem(row, f"credentials.{name}", "", wrong)
         if row.values["code"] in TAKEN:
             load.problem(row, "code", row.values["code"], "is a word of this site; take another code.")
     declared.check(load, [row for row in rows if not row.is_bad])
+
+
+def _not_ours(place: Any) -> str:
+    """Why a person may not name this place, in a sentence; who runs this machine may, in the configuration file."""
+    if not isinstance(place, Mapping):
+        return ""
+    if any(str(place.get("env", "")).startswith(own) for own in _OWN):
+        return "is a variable of this installation itself; expected one that was set for a connection."
+    folders = [Path(folder) for folder in settings.CREDENTIAL_FOLDERS]
+    if "file" in place and not any(Path(str(place["file"])).resolve().is_relative_to(folder) for folder in folders):
+        return f"does not lie in a folder for credentials; expected {' or '.join(map(str, folders))}."
+    return ""
 
 
 def _column(column: Column) -> Sequence[Column]:
@@ -48,7 +79,8 @@ def _column(column: Column) -> Sequence[Column]:
             "biller": "invoice drafts are handed to it",
         }
         return [Column(name=role, sets=f"is_{role}", parse=cells.flag, empty=False, help=helps[role]) for role in ROLES]
-    return [replace(column, parse=cells.table) if column.name in ("settings", "credentials") else column]
+    parse = cells.table if column.name in ("settings", "credentials") else column.parse
+    return [replace(column, parse=parse, is_guarded=column.name in GUARDED)]
 
 
 CONNECTIONS = replace(

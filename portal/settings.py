@@ -59,6 +59,9 @@ def _demo_ring() -> list[str]:
 SECRET_KEY: str = env.str("SECRET_KEY", default="") or (_demo_secret() if LOCAL else "")
 SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", default=[])
 SECRET_RING: list[str] = env.list("TIEOUT_SECRET_RING", default=[]) or (_demo_ring() if LOCAL else [])
+CREDENTIAL_FOLDERS: list[str] = env.list(
+    "TIEOUT_CREDENTIAL_FOLDERS", default=[str(VAR_DIR / "demo" / "credentials")] if LOCAL else ["/run/secrets"]
+)
 ALLOWED_HOSTS: list[str] = env.list(
     "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", "testserver"] if LOCAL else []
 )

@@ -76,7 +76,11 @@ class _Connecting(Screen):
         return HttpResponseRedirect(reverse("change_set", args=[change_set.pk]), status=HTTPStatus.SEE_OTHER)
 
     def test(self, form: ConnectionForm) -> Tested:
-        """Ask the account whether it answers, with what was typed; kept credentials go only where they go already."""
+        """Ask the account whether it answers, with what was typed; credentials that stand go only where they go already.
+
+        A place that was only named here is read by nobody before another person has approved it: it might be any variable or
+        file of this machine.
+        """
         given, stands = form.account_given(), form.connection
         told = Connection(
             code=given["code"], connector=form.kind.name, base_url=given["base_url"], realm=given["realm"],
@@ -87,6 +91,12 @@ class _Connecting(Screen):
         is_elsewhere = stands is None or (stands.base_url, stands.realm, stands.settings) != (
             told.base_url, told.realm, form.settings_given(),
         )  # fmt: skip
+        approved = stands.credentials if stands else {}
+        if named := sorted(name for name, place in kept.items() if approved.get(name) != place):
+            return Tested(
+                False, f"Where {' and '.join(named)} lies is read once another person has approved it; type it to test now, "
+                "or propose the connection and test it then.",
+            )  # fmt: skip
         if kept and is_elsewhere:
             return Tested(
                 False, "The address or the settings differ from what stands, so the credentials that stand are not sent there; "
@@ -96,13 +106,18 @@ class _Connecting(Screen):
         if problems:
             return Tested(False, " ".join(problems))
         told.credentials = {**kept, **{name: {"stored": number} for name, number in typed.items()}}
-        return connections.try_out(
+        tested = connections.try_out(
             form.kind.name,
             Account(
                 code=told.code, base_url=told.base_url, realm=told.realm, zone=given["zone"], settings=form.settings_given(),
                 secrets=registry.account(told).secrets,
             ),
         )  # fmt: skip
+        audit.record(
+            self.person, "connection-tried", stands or self.person, entity=stands.entity_id if stands else None,
+            after={"code": told.code, "address": told.base_url, "answers": tested.is_good, "sentence": tested.sentence},
+        )  # fmt: skip
+        return tested
 
     def propose(self, form: ConnectionForm) -> ChangeSet:
         """Seal what was typed and submit the change set that points at it. Raises ChangeRefused, and then nothing is kept."""

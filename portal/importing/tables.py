@@ -38,6 +38,7 @@ class Column:
     empty: Any = None
     refers: Reference | None = None
     is_hidden: bool = False  # never shown in a problem: it might hold a secret by mistake
+    is_guarded: bool = False  # who decides on a change of it signs in again
 
 
 def to(table: str, *columns: str) -> Reference:

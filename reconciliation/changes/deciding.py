@@ -183,9 +183,10 @@ def weights_of(preview: dict[str, Any]) -> dict[str, Decimal]:
 def over_limit(change_set: ChangeSet) -> str:
     """Why whoever decides signs in again, in a sentence; empty below the limits of the entities that it touches."""
     for line in change_set.lines.all():
-        hidden = [column.name for column in BY_CODE[line.model].columns if column.is_hidden]
-        if moved := [name for name in hidden if (line.before or {}).get(name) != (line.after or {}).get(name)]:
-            return f"It changes the {' and '.join(moved)} of {line.record}, which a session alone does not decide."
+        guarded = [column.name for column in BY_CODE[line.model].columns if column.is_guarded]
+        if moved := [name for name in guarded if (line.before or {}).get(name) != (line.after or {}).get(name)]:
+            names = " and ".join(name.replace("_", " ") for name in moved)
+            return f"It changes the {names} of {line.record}, which a session alone does not decide."
     weights = weights_of(change_set.preview)
     if not weights:
         return ""

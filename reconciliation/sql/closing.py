@@ -12,10 +12,11 @@ from portal import sql
 _BOARD = """
 SELECT ap.id, e.currency,
        count(*) FILTER (WHERE s.state IN ('held', 'rejected')),
-       coalesce(sum(e.amount) FILTER (WHERE s.state IN ('held', 'rejected')), 0),
+       sum(e.amount) FILTER (WHERE s.state IN ('held', 'rejected')),
+       count(*) FILTER (WHERE s.state IN ('held', 'rejected') AND e.amount IS NULL AND NOT e.is_cost_only),
        count(*) FILTER (WHERE s.state IN ('ready', 'sending', 'accepted')),
-       coalesce(sum(e.amount) FILTER (WHERE s.state IN ('ready', 'sending', 'accepted')), 0),
-       count(*) FILTER (WHERE s.state = 'in_doubt'), coalesce(sum(e.amount) FILTER (WHERE s.state = 'in_doubt'), 0),
+       sum(e.amount) FILTER (WHERE s.state IN ('ready', 'sending', 'accepted')),
+       count(*) FILTER (WHERE s.state = 'in_doubt'), sum(e.amount) FILTER (WHERE s.state = 'in_doubt'),
        count(*) FILTER (WHERE s.state IN ('posted', 'reconciled')),
        count(*) FILTER (WHERE s.state IN ('posted', 'reconciled') AND s.moved_at >= now() - INTERVAL '1 hour')
   FROM portal_accountingperiod ap
@@ -64,16 +65,20 @@ SELECT leg, currency, CASE WHEN age < 15 THEN 0 WHEN age < 30 THEN 1 WHEN age < 
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """What of one period, in one currency, is not through yet, and how many entries got through in the last hour."""
+    """What of one period, in one currency, is not through yet, and how many entries got through in the last hour.
+
+    An amount is None where no entry of it has a price; `held_unpriced` counts those without one among the held.
+    """
 
     period_id: int
     currency: str
     held: int
-    held_amount: Decimal
+    held_amount: Decimal | None
+    held_unpriced: int
     waiting: int
-    waiting_amount: Decimal
+    waiting_amount: Decimal | None
     in_doubt: int
-    in_doubt_amount: Decimal
+    in_doubt_amount: Decimal | None
     through: int
     last_hour: int
 

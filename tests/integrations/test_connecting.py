@@ -13,7 +13,7 @@ from django.db import connection as database
 from django.test import Client
 from django.urls import reverse
 
-from integrations import registry, standing, vault
+from integrations import connections, registry, standing, vault
 from integrations.errors import Unauthorised
 from integrations.models import KeptSecret, Stream
 from integrations.sandbox.harvest import ACCOUNT_ID
@@ -206,6 +206,39 @@ def test_kept_credentials_are_never_sent_to_an_address_that_nobody_approved(
     told = given(action="test", base_url=f"{sandbox}/harvest/v2", **{"secret-token": ""})
     page = text_of(client.post(reverse("connection_edit", args=[made.code]), told))
     assert "are not sent there" in page
+
+
+def test_a_place_that_is_only_named_is_read_by_nobody_before_another_person_approved_it(
+    client: Client, ada: User, cleo: User, sandbox: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, settings: Any
+) -> None:
+    monkeypatch.setenv("OTHER_TOKEN", "of-another-connection")
+    made = connected(client, ada, cleo)
+    client.force_login(ada)
+    address = reverse("connection_edit", args=[made.code])
+    sent: list[Any] = []
+    monkeypatch.setattr(connections, "try_out", lambda *told: sent.append(told))
+    told = given(action="test", **{"secret-token": "", "place-token": "env:OTHER_TOKEN"})
+    assert "once another person has approved it" in text_of(client.post(address, told))
+    assert sent == []
+    page = text_of(client.post(address, given(**{"secret-token": "", "place-token": "env:DATABASE_URL"})))
+    assert "is a variable of this installation itself" in page
+    page = text_of(client.post(address, given(**{"secret-token": "", "place-token": "file:/etc/shadow"})))
+    assert "does not lie in a folder for credentials" in page
+    settings.CREDENTIAL_FOLDERS = [str(tmp_path)]
+    page = text_of(client.post(address, given(**{"secret-token": "", "place-token": f"file:{tmp_path}/../up"})))
+    assert "does not lie in a folder for credentials" in page
+    assert (
+        client.post(address, given(**{"secret-token": "", "place-token": f"file:{tmp_path}/token"})).status_code == 303
+    )
+
+
+def test_another_address_is_decided_by_somebody_who_signs_in_again(client: Client, ada: User, cleo: User) -> None:
+    made = connected(client, ada, cleo)
+    client.force_login(ada)
+    told = given(realm="4712", **{"secret-token": ""})
+    assert client.post(reverse("connection_edit", args=[made.code]), told).status_code == 303
+    with pytest.raises(changes.SignInAgain, match="realm"):
+        changes.approve(ChangeSet.objects.latest("pk"), cleo, "looks right")
 
 
 def test_only_those_who_configure_the_entity_change_its_connections(

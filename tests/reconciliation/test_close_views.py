@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection as database
 from django.test import Client
 
-from portal.models import User
+from portal.models import LedgerEntry, User
 from reconciliation.models import Certificate, Match, MatchingRule, ReconciliationResult
+from reconciliation.sql import closing
 from tests.integrations.operate_world import Operations, operations
 
 pytestmark = pytest.mark.django_db
@@ -106,3 +108,20 @@ def test_a_rule_is_written_tested_and_let_be_used_on_its_screen(client: Client, 
     assert rule.history.latest().history_change_reason == "retired"
     client.force_login(firm.stranger)
     assert "Same day" not in client.get(address).content.decode()
+
+
+def test_money_that_is_not_known_is_no_zero_on_the_board(client: Client, firm: Operations) -> None:
+    start, end = firm.period.starts_on, firm.period.ends_on
+    with database.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(
+            "UPDATE portal_ledgerentry SET amount = NULL, is_cost_only = false WHERE entity_id = %s", [firm.us.pk]
+        )
+        cursor.execute("UPDATE portal_ledgerstate SET state = 'held'")
+        cursor.execute("SET LOCAL session_replication_role = origin")
+    held = LedgerEntry.objects.filter(entity=firm.us, work_date__range=(start, end)).count()
+    assert held
+    [stand, *_] = closing.board([firm.period.pk])
+    assert (stand.held_amount, stand.held_unpriced) == (None, stand.held)
+    client.force_login(firm.analyst)
+    assert "without a price" in client.get("/reconciliation/close/").content.decode()

@@ -321,7 +321,7 @@ def test_what_is_chosen_is_what_is_seen_and_exported(fay: Client, firm: Firm) ->
     lines = b"".join(response.streaming_content).decode().splitlines()
     assert "Cash at risk,Cause,Projects,Hours,State,Last seen,Tags" in lines
     found = case("rate-mismatch")
-    assert lines[-1].startswith(f"{found.cash_at_risk},")
+    assert lines[-1].startswith(f"{found.cash_at_risk:.2f},")
     assert ",1,16.00,open," in lines[-1]
 
 

@@ -91,7 +91,7 @@ def test_a_rate_of_the_past_is_changed_by_two_people_and_every_entry_and_bill_is
     assert "booked anew as" in page
     assert "since" in page
     lines = b"".join(writer.get(answer["Location"], {"export": "csv"}).streaming_content).decode().splitlines()  # type: ignore[attr-defined]
-    assert len([line for line in lines if ",Taken back and booked anew," in line and ",80.0000,USD,Done," in line]) == 2
+    assert len([line for line in lines if ",Taken back and booked anew," in line and ",80.00,USD,Done," in line]) == 2
     assert len([line for line in lines if ",Stands on a bill,INV-501," in line]) == 1
 
 

@@ -80,7 +80,7 @@ def test_a_card_s_days_without_a_rate_are_marked_and_its_matrix_is_a_file(site: 
     file = lines(site.get(f"/rates/{firm.card.pk}/?export=csv"))
     assert file[-2:] == [
         "For,Narrowed to,Currency,Unit,1 Jan 2026 to 30 Jun 2026,from 1 Jul 2026",
-        "Senior consultant,,USD,hour,120.0000,",
+        "Senior consultant,,USD,hour,120.00,",
     ]
 
 
@@ -93,7 +93,7 @@ def test_versions_are_compared_side_by_side(site: Client, firm: Firm) -> None:
     assert "12.50" in page
     assert "10.4 %" in page
     assert lines(site.get(f"/rates/{later.pk}/compare/?export=csv"))[-1] == (
-        "Senior consultant,,USD,120.0000,132.5000,12.5000,10.42,changed"
+        "Senior consultant,,USD,120.00,132.50,12.50,10.42,changed"
     )
 
 
@@ -146,7 +146,7 @@ def test_gaps_say_what_is_at_stake_and_lead_to_the_question(site: Client, firm: 
     assert "about 960.00 USD" in page
     file = lines(site.get("/rates/gaps/?export=csv&kind=open"))
     assert file[-1] == (
-        "Held,US,ACM-1,ACME-2026,Ana Consultant,Senior consultant,,2026-10-01,2026-10-01,1,8.0000,960.00,USD,"
+        "Held,US,ACM-1,ACME-2026,Ana Consultant,Senior consultant,,2026-10-01,2026-10-01,1,8.00,960.00,USD,"
         "the source's rate,Rate card ACME-2026 v3 has no rate for senior consultant."
     )
 
