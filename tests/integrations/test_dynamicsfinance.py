@@ -447,6 +447,15 @@ class TestMasterData:
         assert [page.cursor is None for page in pages] == [True, False]
         assert [page.total for page in pages] == [2, 2]
 
+    def test_what_is_left_out_on_any_page_is_not_missed_and_the_set_is_remembered(self, company: Company) -> None:
+        company.having(page_size=1)
+        company.act("pay", invoice="FTI-00000001", amount=50, on="2026-09-11", is_posted=False)
+        company.act("pay", invoice="FTI-00000001", amount=60, on="2026-09-12")
+        pages = company.pages("payments")
+        assert [len(page.records) for page in pages] == [1, 0, 1]
+        assert (pages[-1].total, pages[-1].last) == (2, True)
+        assert pages[-1].cursor is not None
+
     @pytest.mark.parametrize("cursor", ["x", "2026-01-01T00:00:00.000000Z nonsense", '{"stamp": 1}'])
     def test_a_cursor_that_is_none_of_ours_is_not_believed(self, cursor: str) -> None:
         with pytest.raises(Malformed):

@@ -69,13 +69,14 @@ class Reader:
         """A whole set in the order of its keys. The cursor comes with its last page: a part of a set says nothing of the rest."""
         stream, before = stream_of(name), Memory.of(since)
         reading: Reading | None = None
-        total: int | None = None
+        counted: int | None = None
+        left_out = 0
         for rows, answer, more in self._pages(stream, self._wanted(stream), counted=True):
             reading = reading or Reading(before, answer.answered_at)
-            total = answer.body.get("@odata.count", total)
+            counted = answer.body.get("@odata.count", counted)
             payloads = self._payloads(stream, rows)
-            left_out = len(rows) - len(payloads)
-            total = None if total is None else max(0, total - left_out)
+            left_out += len(rows) - len(payloads)
+            total = None if counted is None else max(0, counted - left_out)
             records = [record(stream, row, payload, reading) for row, payload in payloads]
             yield Page(records=records, cursor=None if more else reading.memory().text(), last=not more, total=total)
 
