@@ -21,8 +21,8 @@ from typing import Any
 class ConnectorError(Exception):
     """Anything that keeps a connector from doing what it was asked. `detail` is the vendor's text or ours, redacted.
 
-    Where the vendor answered, `body` is its answer (parsed JSON, else None) and `headers` are its headers, for the
-    connector to narrow the error by; they are not redacted and are neither shown nor stored.
+    Where the vendor answered, `body` is its answer (parsed JSON, redacted, else None) and `headers` are its headers, for
+    the connector to narrow the error by; the headers are not redacted and are neither shown nor stored.
     """
 
     body: Any = None

@@ -104,6 +104,14 @@ class Http:
         """Keep a secret that was had at run time, such as an access token, out of every exchange and error text."""
         self.redact.conceal(secret)
 
+    def judged(self, answer: Response, *, writes: bool, unreadable: str = "") -> ConnectorError | None:
+        """The error that an answer means, without a secret that the vendor says again; None when it is a good one."""
+        excerpt = self.redact.body(answer.content)[:500] if answer.status >= 300 or unreadable else ""
+        error = outcomes.judge(answer, writes=writes, unreadable=unreadable, excerpt=excerpt)
+        if error is not None:
+            error.body = self.redact.parsed(answer.body)
+        return error
+
     @cached_property
     def identity(self) -> str:
         """A fingerprint of the account's address and credentials: the key under which its tokens may be kept."""
@@ -176,8 +184,7 @@ class Http:
             except outcomes.UnreadableError as error:
                 unreadable = "" if raw else str(error)
         answer = Response(status=got.status, headers=got.headers, content=got.content, body=body, url=request.url)
-        excerpt = self.redact.body(got.content)[:500] if got.status >= 300 or unreadable else ""
-        return answer, outcomes.judge(answer, writes=writes, unreadable=unreadable, excerpt=excerpt)
+        return answer, self.judged(answer, writes=writes, unreadable=unreadable)
 
     def _reason(self, error: Exception, call: Call) -> str:
         if call.expired:

@@ -41,7 +41,7 @@ def carry_out(
         raise InDoubt(
             f"A batch of {len(members)} writes was answered with {len(found)} outcomes.", status=answer.status
         )
-    judged = [_judged(part) for part in found]
+    judged = [http.judged(part, writes=True) or part for part in found]
     if len(judged) < len(members) and not any(isinstance(one, ConnectorError) for one in judged):
         raise InDoubt(
             f"A batch of {len(members)} writes was answered with {len(judged)} outcomes.", status=answer.status
@@ -54,7 +54,7 @@ def together(http: Http, path: str, members: Sequence[Member], headers: Mapping[
     """Write all of some members in one change set, or none of them. Raises why none was written."""
     answer = _called(http, path, [members], headers)
     found = _parts(answer)
-    refused = next((one for part in found if isinstance(one := _judged(part), ConnectorError)), None)
+    refused = next((one for part in found if (one := http.judged(part, writes=True)) is not None), None)
     if refused is not None:
         raise refused
     if len(found) != len(members):
@@ -121,8 +121,3 @@ def _response(part: email.message.Message) -> Response | None:
     except outcomes.UnreadableError:
         body = None
     return Response(status=int(words[1]), headers=headers, content=content.strip(), body=body)
-
-
-def _judged(part: Response) -> Response | ConnectorError:
-    excerpt = part.content.decode("utf-8", "replace")[:500] if part.status >= 300 else ""
-    return outcomes.judge(part, writes=True, unreadable="", excerpt=excerpt) or part

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 BODY_LIMIT = 16 * 1024  # characters kept of a body
@@ -27,6 +28,7 @@ _SENSITIVE_FIELD = (
     r"|[\w-]*(?:client|consumer|token|app)[_-]?secret|[\w-]*assertion|[\w-]*passw(?:or)?d|[\w-]*api[_-]?key|[\w-]*private[_-]?key|secret|token|signature|sig|oauth_[a-z_]+)"
 )
 _SENSITIVE_HEADER = re.compile(r"auth|cookie|token|secret|signature|assertion|api-?key|passw", re.IGNORECASE)
+_SENSITIVE_NAME = re.compile(_SENSITIVE_FIELD, re.IGNORECASE)
 _JSON_FIELD = re.compile(rf'("{_SENSITIVE_FIELD}"\s*:\s*)"(?:[^"\\]|\\.)*"?', re.IGNORECASE)
 _FORM_FIELD = re.compile(rf"((?:^|[?&\s]){_SENSITIVE_FIELD}=)[^&\s\"#]*", re.IGNORECASE)
 
@@ -103,6 +105,19 @@ class Redactor:
         if '"' in text:
             text = _JSON_FIELD.sub(rf'\1"{HIDDEN}"', text)
         return _FORM_FIELD.sub(rf"\1{HIDDEN}", text) if "=" in text else text
+
+    def parsed(self, value: Any) -> Any:
+        """A parsed body with every text in it redacted, whatever its shape; numbers stay as they are."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {
+                self.text(name): HIDDEN
+                if isinstance(item, str) and _SENSITIVE_NAME.fullmatch(name)
+                else self.parsed(item)
+                for name, item in value.items()
+            }
+        return [self.parsed(item) for item in value] if isinstance(value, list) else value
 
     def body(self, content: bytes | str | None) -> str:
         """A body as kept: redacted first and cut afterwards, so that no half of a secret survives the cut."""

@@ -19,10 +19,11 @@ from typing import Any
 import pytest
 
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
-from integrations.http import ForbiddenAddress, Http, Outgoing, Rate, TokenCache, pacing, recording
+from integrations.http import ForbiddenAddress, Http, Outgoing, Rate, TokenCache, multipart, odata, pacing, recording
 from integrations.http.addresses import check_peer, check_url
 from integrations.http.outcomes import retry_after
 from integrations.http.recording import BODY_LIMIT, HIDDEN
+from integrations.http.refusals import narrowed
 from integrations.protocol import Account
 
 SECRET = "canary/secret+value=1"  # has other spellings in URLs
@@ -464,6 +465,37 @@ class TestRecording:
         assert exchanges[0].status is None
         assert exchanges[0].error.startswith("Unavailable: Not reached")
         assert exchanges[0].request_body == '{"a":1}'
+
+
+class TestWordsOfTheVendor:
+    """What a vendor says becomes the text of a case, so a secret that it says again is cut out before anybody reads it."""
+
+    SAID = {
+        "error": {"code": f"Bad {SECRET}", "message": f"No user {SECRET}", "access_token": "at-canary", "lines": [1.5]}
+    }
+
+    def test_a_refusal_that_is_named_by_the_vendors_words_holds_no_secret(self, vendor: Vendor) -> None:
+        vendor.replies = [answer(400, self.SAID), answer(401, self.SAID)]
+        for method in ("POST", "GET"):
+            error = fails(client(vendor.base_url), method)
+            named = narrowed(error, odata.said(error.body), ())
+            assert named.detail == f"No user {HIDDEN}"
+            assert SECRET not in repr((named.detail, vars(named)))
+            assert named.body["error"]["access_token"] == HIDDEN
+            assert named.body["error"]["lines"] == [Decimal("1.5")]
+
+    def test_nor_does_that_of_a_member_of_a_batch(self, vendor: Vendor) -> None:
+        part = f"Content-Type: application/http\r\n\r\nHTTP/1.1 400 Bad\r\n\r\n{json.dumps(self.SAID)}\r\n"
+        whole = f"--b\r\n{part}--b--\r\n".encode()
+        vendor.replies = [answer(200, whole, Content_Type="multipart/mixed; boundary=b") for _ in range(2)]
+        http, members = client(vendor.base_url), [multipart.Member("POST", "x", {})]
+        [error] = multipart.carry_out(http, "/batch", members)
+        with pytest.raises(Rejected) as raised:
+            multipart.together(http, "/batch", members)
+        for found in (error, raised.value):
+            assert isinstance(found, Rejected)
+            assert SECRET not in repr((found.detail, vars(found)))
+            assert narrowed(found, odata.said(found.body), ()).detail == f"No user {HIDDEN}"
 
 
 class TestSpeed:

@@ -15,6 +15,7 @@ from integrations import payloads, postings, standing
 from integrations.connectors.tryton import TrytonConnector, refusals
 from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, recording
+from integrations.http.recording import Redactor
 from integrations.protocol import Hint, SourceRecord
 from portal.records import (
     Application,
@@ -496,7 +497,7 @@ def said(words: str, description: str = "") -> list[Any]:
 )
 @pytest.mark.case(62, 111)
 def test_every_word_for_no_is_a_thing_that_we_do_next(error: list[Any], kind: type[ConnectorError], code: str) -> None:
-    refused = refusals.of_answer({"id": 1, "error": error})
+    refused = refusals.of_answer({"id": 1, "error": error}, Redactor(()))
     assert refused is not None
     named = refusals.narrow(refused)
     assert type(named) is kind
@@ -508,7 +509,7 @@ def test_every_word_for_no_is_a_thing_that_we_do_next(error: list[Any], kind: ty
 
 def test_the_firms_own_words_go_before_ours() -> None:
     own = refusals.own_patterns([{"match": "budget is frozen", "means": "project-inactive"}])
-    refused = refusals.of_answer({"error": ["UserError", ["The budget is frozen.", "", None]]})
+    refused = refusals.of_answer({"error": ["UserError", ["The budget is frozen.", "", None]]}, Redactor(()))
     assert refused is not None
     named = refusals.narrow(refused, own)
     assert isinstance(named, Rejected)

@@ -160,7 +160,7 @@ class SalesforceStatuses:
         if result.get("success") is True and result.get("id"):
             return str(result["id"])
         if result.get("success") is False:
-            return refusals.of_a_record(result.get("errors"), self._own)
+            return refusals.of_a_record(self._http.redact.parsed(result.get("errors")), self._own)
         return InDoubt("Salesforce answered neither success nor refusal of a record.")
 
     def _of_a_graph(self, result: Row | None) -> str | ConnectorError:
@@ -175,7 +175,7 @@ class SalesforceStatuses:
         cause = next(
             (body for body in said if refusals.read(body).code not in refusals.ROLLED_BACK), said[0] if said else None
         )
-        return refusals.of_a_record(cause, self._own)
+        return refusals.of_a_record(self._http.redact.parsed(cause), self._own)
 
     def _held(self, told: Publication, row: Row, parts: Mapping[str, Row]) -> Held:
         fields = self._fields[told.kind]

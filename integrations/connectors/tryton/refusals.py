@@ -11,6 +11,7 @@ from typing import Any
 
 from integrations.connectors.tryton import assumptions
 from integrations.errors import ConnectorError, Rejected, Unauthorised
+from integrations.http.recording import Redactor
 from integrations.http.refusals import Pattern, Said, narrowed, own_patterns, patterns
 
 __all__ = ["NO_KEYS", "Pattern", "narrow", "of_answer", "own_patterns", "read"]
@@ -53,11 +54,11 @@ def read(body: Any) -> Said:
     return Said(kind if message != kind else "", detail, f"{kind} {detail}" if message != kind else kind)
 
 
-def of_answer(body: Any) -> Rejected | None:
+def of_answer(body: Any, redact: Redactor) -> Rejected | None:
     """The refusal in a good answer, with no more of it than is kept; None where there is none."""
     if not isinstance(body, Mapping) or "error" not in body:
         return None
-    said = read(body)
+    said = read(redact.parsed(body))
     refused = Rejected(said.detail or "Tryton refused the call without a word.", status=200, vendor_code=said.code)
     refused.body = {"error": [said.code or said.detail, [said.detail, "", None]] if said.code else [said.detail, ""]}
     return refused

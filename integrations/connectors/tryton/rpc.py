@@ -95,7 +95,7 @@ class Rpc:
         words = {"company": self.company, "language": "en", **context}
         body = {"id": 1, "method": method, "params": [*params, words]}
         answer = self._http.request("POST", self._path, json=body, headers=_HEADERS, writes=writes)
-        refused = refusals.of_answer(answer.body)
+        refused = refusals.of_answer(answer.body, self._http.redact)
         if refused is not None:
             raise refused
         return answer
