@@ -25,7 +25,7 @@ from portal.records import (
     Receipt,
     SettledBy,
 )
-from tests.integrations.bc_account import INVOICE, expense_posting, guid, time_posting, time_postings
+from tests.integrations.bc_account import INVOICE, expense_posting, guid, invoice, time_posting, time_postings
 from tests.integrations.contract import Bench
 
 
@@ -332,6 +332,28 @@ class TestInvoices:
         assert paid is not None
         assert (paid.status, paid.balance) == (BillStatus.PAID, 0)
         assert paid.revision > part.revision
+
+    @pytest.mark.parametrize("is_resumed", [True, False])
+    @pytest.mark.parametrize(("amount", "status"), [(500, BillStatus.PART_PAID), (1190, BillStatus.PAID)])
+    def test_a_payment_in_the_middle_of_a_walk_is_seen_although_it_moves_no_stamp(
+        self, company: Company, *, amount: int, status: BillStatus, is_resumed: bool
+    ) -> None:
+        company.having(page_size=1)
+        company.seed(salesInvoices=[invoice(3), invoice(4)])
+        walk = company.connector.pull("sales_invoices", None)
+        while True:
+            page = next(walk)
+            [first] = page.records
+            if first.external_id == INVOICE.format(3):
+                break
+        assert not page.last
+        company.act("pay", invoice=INVOICE.format(3), amount=amount, moves_stamp=False)
+        rest = company.connector.pull("sales_invoices", page.cursor) if is_resumed else walk
+        found = [one for each in rest for one in each.records if one.external_id == INVOICE.format(3)]
+        [bill] = company.connector.map(max(found, key=lambda one: one.revision))
+        assert isinstance(bill, BillRecord)
+        assert (bill.status, bill.balance) == (status, 1190 - amount)
+        assert bill.revision > first.revision
 
     def test_a_payment_that_is_taken_back_is_a_later_revision(self, company: Company) -> None:
         company.bill(1)

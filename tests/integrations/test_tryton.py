@@ -262,6 +262,24 @@ class TestBills:
         assert isinstance(taken_back, PaymentRecord)
         assert (taken_back.status, taken_back.applications) == (PaymentStatus.VOIDED, ())
 
+    def test_a_payment_in_the_middle_of_a_walk_that_is_cut_is_seen_although_it_moves_no_stamp(
+        self, office: Office, work: dict[str, int]
+    ) -> None:
+        office.server.spend(work["task"], "1")
+        first = office.server.invoice(work["project"], "2026-10-31")
+        office.server.spend(work["task"], "1")
+        office.server.invoice(work["project"], "2026-10-31")
+        walk = office.connector(page_size=1).pull("invoices", office.cursors["invoices"])
+        page = next(page for page in walk if [one.external_id for one in page.records] == [str(first)])
+        assert not page.last
+        office.server.pay(first, "32.00", "2026-11-05")
+        rest = office.connector(page_size=1).pull("invoices", page.cursor)
+        [paid] = [one for each in rest for one in each.records if one.external_id == str(first)]
+        [bill] = office.connector().map(paid)
+        assert isinstance(bill, BillRecord)
+        assert (bill.status, bill.balance) == (BillStatus.PART_PAID, Decimal(100))
+        assert bill.revision > page.records[0].revision
+
     def test_a_credit_note_names_its_invoice_and_the_hours_that_it_takes_back(
         self, office: Office, work: dict[str, int]
     ) -> None:

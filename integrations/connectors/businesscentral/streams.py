@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,6 +25,7 @@ ROOT = "/api/v2.0"
 STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
 CHANGED = "lastModifiedDateTime"
 INVOICES = "sales_invoices"
+_OPEN = "Open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +106,21 @@ class Reader:
         params = {**stream.params, "$orderby": CHANGED, "$count": "true"}
         if cursor.stamp:
             params["$filter"] = f"{CHANGED} ge {_rewound(cursor.stamp)}"
-        seen: dict[str, str] = {}
         total: int | None = None
         for rows, answer, more in odata.pages(self._http, self.path(stream), params, self._size):
             closed_at = answer.answered_at.strftime(STAMP)
             total = answer.body.get("@odata.count", total)
             moment = cursor.moment_after(closed_at)
             records = [record(stream, row, moment=_moved(row, cursor, moment)) for row in rows]
-            seen |= {str(row["id"]): _digest(row) for row in rows}
             reached = max((min(_stamp(row), closed_at) for row in rows), default="")
             cursor = replace(cursor, stamp=max(cursor.stamp, reached))
+            if name == INVOICES:  # every page carries how they look, for a walk that is cut goes on from any of them
+                cursor = replace(cursor, open=_still_open(cursor.open, rows), looked_at=moment)
             if more or name != INVOICES:
                 yield Page(records=records, cursor=cursor.text(), last=not more, total=total)
                 continue
-            changed, still_open = self._open_invoices(stream, cursor, seen, moment)
+            moment = cursor.moment_after(moment)
+            changed, still_open = self._open_invoices(stream, cursor, moment)
             cursor = replace(cursor, open=still_open, looked_at=moment)
             whole = total + len(changed) if total is not None else None
             yield Page(records=[*records, *changed], cursor=cursor.text(), last=True, total=whole)
@@ -182,19 +184,16 @@ class Reader:
         ]
         yield Page(records=records, cursor=Cursor(max(map(_stamp, rows), default="")).text(), last=True)
 
-    def _open_invoices(
-        self, stream: Stream, cursor: Cursor, seen: Mapping[str, str], now: str
-    ) -> tuple[list[SourceRecord], dict[str, str]]:
+    def _open_invoices(self, stream: Stream, cursor: Cursor, now: str) -> tuple[list[SourceRecord], dict[str, str]]:
         """Open invoices that differ from how they were last seen, and how all of them look now.
 
         One that was open and no longer is has another status, which may have left its stamp alone as well: it is asked for.
         """
-        params = {**stream.params, "$filter": "status eq 'Open'"}
+        params = {**stream.params, "$filter": f"status eq '{_OPEN}'"}
         found = {str(row["id"]): row for row in odata.rows(self._http, self.path(stream), params, self._size)}
         digests = {key: _digest(row) for key, row in found.items()}
-        known = {**cursor.open, **seen}
-        again = [row for key, row in found.items() if known.get(key) not in (None, digests[key])]
-        closed = [key for key in cursor.open if key not in found and key not in seen]
+        again = [row for key, row in found.items() if cursor.open.get(key) != digests[key]]
+        closed = [key for key in cursor.open if key not in found]
         records = [record(stream, row, moment=now) for row in again]
         for key in closed:
             records += [replace(one, revision=f"{one.revision} reread {now}") for one in self._by_id(stream, key)]
@@ -216,6 +215,13 @@ def record(stream: Stream, row: Row, payload: Any = None, *, moment: str = "") -
     return SourceRecord(
         stream=stream.name, external_id=_key(stream, row), revision=revision, payload=plain(payload or row)
     )
+
+
+def _still_open(known: Mapping[str, str], rows: Sequence[Row]) -> dict[str, str]:
+    """The open invoices with their digests, once some rows were seen."""
+    seen = {str(row["id"]): row for row in rows}
+    kept = {key: digest for key, digest in known.items() if key not in seen}
+    return kept | {key: _digest(row) for key, row in seen.items() if row.get("status") == _OPEN}
 
 
 def _moved(row: Row, cursor: Cursor, now: str) -> str:

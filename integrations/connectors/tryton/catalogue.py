@@ -10,6 +10,23 @@ WRITTEN = ("write_date", "create_date")
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """Rows with one of some values in a field, as Tryton is asked for them and as a row that was read is told by."""
+
+    field: str
+    values: tuple[Any, ...]
+
+    @property
+    def domain(self) -> list[Any]:
+        """What Tryton is asked for."""
+        return [self.field, "in", list(self.values)] if None not in self.values else [self.field, "=", None]
+
+    def __call__(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row is one of them."""
+        return row.get(self.field) in self.values
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """What a stream reads. `stamps` are where a change shows, `company` the field that says whose a row is."""
 
@@ -19,7 +36,7 @@ class Stream:
     domain: tuple[Any, ...] = ()
     company: str = "company"
     stamps: tuple[str, ...] = WRITTEN
-    watched: tuple[Any, ...] | None = None  # rows that may come to look otherwise without a stamp
+    watched: Watched | None = None  # rows that may come to look otherwise without a stamp
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -82,7 +99,7 @@ STREAMS: Mapping[str, Stream] = {
             "account.invoice",
             _INVOICE,
             (["type", "=", "out"],),
-            watched=(["state", "in", ["draft", "validated", "posted"]],),
+            watched=Watched("state", ("draft", "validated", "posted")),
         ),
         Stream(
             "payments",
@@ -95,7 +112,7 @@ STREAMS: Mapping[str, Stream] = {
                 ["move.journal.type", "in", ["cash", "write-off"]],
             ),
             company="move.company",
-            watched=(["reconciliation", "=", None],),
+            watched=Watched("reconciliation", (None,)),
         ),
     )
 }

@@ -39,21 +39,24 @@ class Reader:
         stream, cursor = stream_of(name), Cursor.of(since)
         changed = [*self._domain(stream), *_changed(stream, cursor)]
         total = self._rpc.count(stream.model, [*changed, ["id", ">", cursor.after]])
-        seen: dict[str, str] = {}
         while True:
             rows, answer = self._rpc.page(stream.model, [*changed, ["id", ">", cursor.after]], stream.fields)
             began = cursor.began or answer.answered_at.strftime(STAMP)
             moment = cursor.moment_after(answer.answered_at.strftime(STAMP))
             found = self._payloads(stream, rows)
             records = [_record(stream, payload, _moved(payload, cursor, moment)) for payload in found]
-            seen |= {_key(payload): _digest(payload) for payload in found}
             reached = max((min(_stamp(stream, row), began) for row in rows), default="")
             after = max((int(row["id"]) for row in rows), default=cursor.after)
             cursor = replace(cursor, after=after, began=began, reached=max(cursor.reached, reached))
+            if (
+                stream.watched is not None
+            ):  # every page carries how they look, for a walk that is cut goes on from any of them
+                cursor = replace(cursor, watched=_still_watched(stream, cursor.watched, found), looked_at=moment)
             if len(rows) >= self._rpc.page_size:
                 yield Page(records=records, cursor=cursor.text(), last=False, total=total)
                 continue
-            looked, watched = self._watched(stream, cursor, seen, moment)
+            moment = cursor.moment_after(moment)
+            looked, watched = self._watched(stream, cursor, moment)
             cursor = Cursor(
                 since=max(cursor.since, cursor.reached), looked_at=moment if stream.watched else "", watched=watched
             )
@@ -87,21 +90,18 @@ class Reader:
             domain += list(self._account.setting("customers", SETTINGS))
         return domain
 
-    def _watched(
-        self, stream: Stream, cursor: Cursor, seen: Mapping[str, str], moment: str
-    ) -> tuple[list[SourceRecord], dict[str, str]]:
+    def _watched(self, stream: Stream, cursor: Cursor, moment: str) -> tuple[list[SourceRecord], dict[str, str]]:
         """Watched records that differ from how they last looked or are gone, and how all of them look now."""
         if stream.watched is None:
             return [], {}
-        rows = list(self._rpc.rows(stream.model, [*self._domain(stream), *stream.watched], stream.fields))
+        rows = list(self._rpc.rows(stream.model, [*self._domain(stream), stream.watched.domain], stream.fields))
         found = {_key(payload): payload for payload in self._payloads(stream, rows)}
-        known = {**cursor.watched, **seen}
         records = [
             _record(stream, payload, moment)
             for key, payload in found.items()
-            if known.get(key) not in (None, _digest(payload))
+            if cursor.watched.get(key) != _digest(payload)
         ]
-        for key in (key for key in cursor.watched if key not in found and key not in seen):
+        for key in (key for key in cursor.watched if key not in found):
             now = self.one(stream.name, key)
             records += [replace(record, revision=f"{record.revision} reread {moment}") for record in now]
             if not now:
@@ -164,6 +164,14 @@ def _record(stream: Stream, payload: Payload, moment: str = "") -> SourceRecord:
     written = _stamp(stream, payload["row"])
     revision = f"{written} reread {moment}" if moment else written
     return SourceRecord(stream=stream.name, external_id=_key(payload), revision=revision, payload=payload)
+
+
+def _still_watched(stream: Stream, known: Mapping[str, str], found: Sequence[Payload]) -> dict[str, str]:
+    """What is watched with its digests, once some records were seen."""
+    seen = {_key(payload): payload for payload in found}
+    kept = {key: digest for key, digest in known.items() if key not in seen}
+    holds = stream.watched
+    return kept | {key: _digest(one) for key, one in seen.items() if holds is not None and holds(one["row"])}
 
 
 def _moved(payload: Payload, cursor: Cursor, moment: str) -> str:
