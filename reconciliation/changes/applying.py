@@ -17,7 +17,7 @@ from portal.importing.problems import Refused
 from portal.models import User
 from reconciliation.changes import measuring, telling
 from reconciliation.changes.deciding import refuse_another_base
-from reconciliation.changes.drafting import entity_of, is_due, look
+from reconciliation.changes.drafting import entity_of, hash_of, is_due, look
 from reconciliation.changes.lines import ChangeRefused, lines_of
 from reconciliation.changes.measuring import Stock, Stood
 from reconciliation.changes.writing import Written, write
@@ -79,6 +79,9 @@ def _look(locked: ChangeSet) -> None:
 
 def _begin(locked: ChangeSet) -> bool:
     """Write the master data. Whether entries are left for further transactions."""
+    if hash_of(locked) != locked.content_hash:
+        _send_back(locked, "What is written in it is not what was agreed to; look at it and submit it again.")
+        return False
     try:
         with transaction.atomic():
             written = write(

@@ -57,13 +57,13 @@ def why_not(change_set: ChangeSet, user: Any) -> str:
     everywhere = [*change_set.entities.values_list("pk", flat=True), *([None] if change_set.is_shared else [])]
     if not roles or not all(access.may(user, roles, entity_id) for entity_id in everywhere):
         return "An admin or controller of every entity that it touches decides."
-    if any((line.after or {}).get("user") == user.get_username() for line in change_set.lines.filter(model="grant")):
+    if user.get_username() in telling.whose_rights(change_set):
         return "It changes your own rights; somebody else decides."
     return ""
 
 
 def approve(change_set: ChangeSet, by: User, comment: str = "", *, signed_in_again: bool = False) -> ChangeSet:
-    """Agree to what was seen: `change_set` as the person read it. It is applied on its day.
+    """Agree to what was seen: `change_set` as the person read it, its hash and its fingerprint. It is applied on its day.
 
     Raises ChangeRefused for who may not or where the content is another by now, Moved where the dry-run is (the new one is
     kept), SignInAgain above the limit unless the person has just signed in.
@@ -73,6 +73,8 @@ def approve(change_set: ChangeSet, by: User, comment: str = "", *, signed_in_aga
         locked = _to_decide(change_set, by)
         if locked.previewed_at is None:
             raise ChangeRefused("Its dry-run is not made yet; wait for it.")
+        if change_set.fingerprint != locked.fingerprint:
+            raise Moved("The dry-run was made again since you looked at it. Nothing was decided; look at it again.")
         over = over_limit(locked)
         if over and not signed_in_again:
             raise SignInAgain(over)
@@ -110,7 +112,8 @@ def reject(change_set: ChangeSet, by: User, comment: str) -> ChangeSet:
 def declare_emergency(change_set: ChangeSet, by: User, *, signed_in_again: bool = False) -> ChangeSet:
     """One person lets an emergency go at once: everybody who could have decided is told, and one of them reviews it.
 
-    Raises SignInAgain unless the person has just signed in, whatever the money.
+    Raises SignInAgain unless the person has just signed in, whatever the money; ChangeRefused where it has a later day, changes
+    the person's own rights, or would be reviewed by nobody.
     """
     if not signed_in_again:
         raise SignInAgain("An emergency change needs a sign-in of this moment.")
@@ -124,7 +127,15 @@ def declare_emergency(change_set: ChangeSet, by: User, *, signed_in_again: bool 
             access.require(by, roles, entity_id)
         if locked.is_shared:
             access.require(by, roles, None)
+        if not is_due(locked):
+            raise ChangeRefused("An emergency takes effect at once; what has a later day can wait for a second person.")
         freeze(locked, by)
+        if by.get_username() in telling.whose_rights(locked):
+            raise ChangeRefused("It changes your own rights; somebody else declares it.")
+        if not telling.deciders(locked):
+            raise ChangeRefused(
+                "Nobody else may decide on it, so nobody could review it; ask an admin for a second person."
+            )
         locked.state = State.APPROVED
         locked.save(update_fields=["state"])
         audit.record(by, "change.emergency", locked, entity=entity_of(locked), reason=locked.reason, after=told(locked))

@@ -214,9 +214,10 @@ def _may_write(by: User, models: Sequence[str], entities: set[int], *, is_shared
 
 def _rehearse(lines: Sequence[Line], by: User, starts_on: date | None, rolls_back: ChangeSet | None) -> Written:
     """The lines written and undone, with the eyes of who writes them. Raises ChangeRefused, PermissionDenied."""
+    made = set(rolls_back.lines.exclude(made=None).values_list("model", "made")) if rolls_back else set()
     for line in lines:
         kind = BY_CODE.get(line.model)
-        if line.action == Action.REMOVE and rolls_back is None and not (kind and kind.is_removable):
+        if line.action == Action.REMOVE and (line.model, line.key) not in made and not (kind and kind.is_removable):
             raise ChangeRefused(
                 "A record is removed only where a change set that made it is rolled back; end it instead."
             )

@@ -20,8 +20,14 @@ def deciding_roles(change_set: ChangeSet) -> frozenset[str]:
     return roles
 
 
+def whose_rights(change_set: ChangeSet) -> set[str]:
+    """The user names of the people whose own rights it gives, changes or takes."""
+    sides = change_set.lines.filter(model="grant").values_list("before", "after")
+    return {str(side["user"]) for line in sides for side in line if side and side.get("user")}
+
+
 def deciders(change_set: ChangeSet) -> list[int]:
-    """The people who may decide on it today: who holds the role wherever it reaches, and edited none of it."""
+    """The people who may decide on it today: who holds the role wherever it reaches, edited none of it and keeps their rights."""
     roles = deciding_roles(change_set)
     entities = list(change_set.entities.values_list("pk", flat=True))
     found: set[int] | None = None
@@ -31,7 +37,8 @@ def deciders(change_set: ChangeSet) -> list[int]:
         here = set(access.holders(roles, entity_id).values_list("pk", flat=True))
         found = here if found is None else found & here
     editors = set(ChangeEditor.objects.filter(change_set=change_set).values_list("user_id", flat=True))
-    return sorted((found or set()) - editors)
+    themselves = set(User.objects.filter(username__in=whose_rights(change_set)).values_list("pk", flat=True))
+    return sorted((found or set()) - editors - themselves)
 
 
 def _everywhere(roles: frozenset[str]) -> list[int]:

@@ -251,7 +251,7 @@ def _submit(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
 
 def _approve(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
     """Agree to what the form showed; small ones are applied before the page comes back."""
-    change_set.content_hash = request.POST.get("hash") or change_set.content_hash
+    change_set.content_hash, change_set.fingerprint = _seen(request, "hash"), _seen(request, "fingerprint")
     changes.approve(
         change_set, user, request.POST.get("comment", ""), signed_in_again=sessions.signed_in_just_now(request)
     )
@@ -274,8 +274,16 @@ def _applied(change_set: ChangeSet) -> str:
     return f"Approved and applied; {entries} validated again."
 
 
+def _seen(request: HttpRequest, name: str) -> str:
+    """What the form that is answered had shown; nobody decides without."""
+    seen = request.POST.get(name)
+    if seen is None:
+        raise changes.ChangeRefused("The form did not say what you looked at; open it again and decide there.")
+    return seen
+
+
 def _reject(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
-    change_set.content_hash = request.POST.get("hash") or change_set.content_hash
+    change_set.content_hash = _seen(request, "hash")
     changes.reject(change_set, user, request.POST.get("comment", ""))
     messages.success(request, "Rejected. Nothing was changed, and who wrote it reads why.")
     return ""

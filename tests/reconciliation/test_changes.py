@@ -188,6 +188,37 @@ def test_an_edit_after_submission_makes_it_a_draft_again_and_drops_the_approval(
     assert firm.rate.amount == Decimal(120)
 
 
+def test_no_line_and_no_entity_of_a_draft_is_moved_into_what_was_submitted_or_out_of_it(
+    firm: Firm, fay: User, cleo: User
+) -> None:
+    frozen = changes.approve(submitted(fay, rate_line(firm)), cleo)
+    own = changes.draft(by=fay, title="Mine", reason="a letter", lines=[rate_line(firm, "999.00")])
+    for source, target in ((own.pk, frozen.pk), (frozen.pk, own.pk)):
+        refused(
+            f"UPDATE reconciliation_changeline SET change_set_id = {target}, position = 9 WHERE change_set_id = {source}"
+        )
+        refused(f"UPDATE reconciliation_changeset_entities SET changeset_id = {target} WHERE changeset_id = {source}")
+    other = changes.draft(by=fay, title="Mine too", reason="a letter")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE reconciliation_changeline SET change_set_id = %s WHERE change_set_id = %s", [other.pk, own.pk]
+        )
+    assert other.lines.count() == 1
+
+
+def test_what_is_not_what_was_agreed_to_is_not_applied_and_goes_back(firm: Firm, fay: User, cleo: User) -> None:
+    change_set = changes.approve(submitted(fay, rate_line(firm)), cleo)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("UPDATE reconciliation_changeset SET reason = 'another letter' WHERE id = %s", [change_set.pk])
+        cursor.execute("SET LOCAL session_replication_role = origin")
+    changes.apply(change_set)
+    assert (change_set.state, change_set.decided_by, change_set.content_hash) == ("draft", None, "")
+    assert "not what was agreed to" in change_set.problem
+    assert Rate.objects.get(pk=firm.rate.pk).amount == Decimal(120)
+    assert AuditEvent.objects.filter(action="change.sent-back").exists()
+
+
 def test_a_stale_hash_is_not_approved(firm: Firm, fay: User, cleo: User) -> None:
     change_set = submitted(fay, rate_line(firm))
     seen = ChangeSet.objects.get(pk=change_set.pk)
@@ -269,6 +300,20 @@ def test_a_roll_back_is_a_new_change_set_that_another_person_approves(firm: Firm
     assert gone.history_user == cleo
 
 
+def test_a_roll_back_removes_what_the_change_made_and_nothing_else(firm: Firm, fay: User, cleo: User) -> None:
+    status = Line("project_status", None, "add", {"project": "ACM-2213", "status": "open", "valid_from": "2019-01-01",
+                                                  "valid_to": "2019-12-31"})  # fmt: skip
+    kept = applied(fay, cleo, Line("project_status", None, "add", {**status.values, "valid_from": "2018-01-01",
+                                                                   "valid_to": "2018-12-31"})).lines.get().made  # fmt: skip
+    back = changes.roll_back(applied(fay, cleo, status), fay)
+    made = back.lines.get().key
+    for model, key in (("project_status", kept), ("rate", made), ("rate", firm.rate.pk)):
+        with pytest.raises(ChangeRefused, match="only where a change set that made it is rolled back"):
+            changes.edit(back, fay, [Line(model, key, "remove")])
+    changes.edit(back, fay, [Line("project_status", made, "remove")])
+    assert back.lines.get().key == made
+
+
 def test_what_a_change_made_and_is_booked_on_is_not_taken_back(firm: Firm, fay: User, cleo: User) -> None:
     senior = {
         "card": "ACME-2026",
@@ -309,6 +354,31 @@ def test_an_emergency_is_applied_by_one_person_everybody_is_told_and_another_rev
     changes.review(change_set, zoe, "right, two entries were wrong")
     assert change_set.reviewed_by == zoe
     assert AuditEvent.objects.filter(action="change.emergency", actor=cleo).exists()
+
+
+def test_an_emergency_has_no_later_day_gives_its_declarer_no_right_and_is_reviewed_by_somebody(firm: Firm) -> None:
+    ada = world.user("ada", GrantRole.ADMIN, firm.entity)
+    world.user("cleo", GrantRole.CONTROLLER, firm.entity)
+    words = {"entity": "US", "valid_from": "2026-01-01"}
+
+    def declared(who: str, role: str, **more: Any) -> ChangeSet:
+        line = Line("grant", None, "add", {**words, "user": who, "role": role})
+        change_set = changes.draft(by=ada, title="Now", reason="the only one", lines=[line], emergency=True, **more)
+        return changes.declare_emergency(change_set, ada, signed_in_again=True)
+
+    with pytest.raises(ChangeRefused, match="Nobody else may decide"):
+        declared("cleo", "analyst")
+    bob = world.user("bob", GrantRole.ADMIN, firm.entity)
+    with pytest.raises(ChangeRefused, match="your own rights"):
+        declared("ada", "controller")
+    with pytest.raises(ChangeRefused, match="Nobody else may decide"):
+        declared("bob", "controller")  # the only other admin would review his own rights
+    with pytest.raises(ChangeRefused, match="takes effect at once"):
+        declared("cleo", "analyst", effective_on=timezone.localdate() + timedelta(days=1))
+    assert not ChangeSet.objects.exclude(state="draft").exists()
+    assert not EntityGrant.objects.filter(user__in=[ada, bob], role="controller").exists()
+    assert declared("cleo", "analyst").state == "approved"
+    assert Notification.objects.get(kind="escalated").person == bob
 
 
 def test_above_the_limit_of_the_entity_whoever_approves_signs_in_again(firm: Firm, fay: User, cleo: User) -> None:

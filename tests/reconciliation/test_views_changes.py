@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -61,6 +62,17 @@ def act(client: Client, change_set: ChangeSet, action: str, **more: Any) -> Any:
     return client.post(reverse("change_set", args=[change_set.pk]), {"action": action, **more})
 
 
+def shown(client: Client, change_set: ChangeSet) -> dict[str, str]:
+    """What the confirmation posts back of what it showed."""
+    form = client.get(reverse("change_decide", args=[change_set.pk, "approve"])).content.decode()
+    return dict(re.findall(r'<input type="hidden" name="(hash|fingerprint)" value="(\w*)">', form))
+
+
+def agree(client: Client, change_set: ChangeSet, **more: Any) -> Any:
+    """Open the confirmation, and press its button."""
+    return act(client, change_set, "approve", **shown(client, change_set), **more)
+
+
 def test_a_change_is_written_seen_submitted_approved_and_rolled_back(firm: Firm) -> None:
     desk.ready(firm, 4)
     fay, cleo = signed_in(desk.analyst(firm)), signed_in(controller(firm))
@@ -79,7 +91,7 @@ def test_a_change_is_written_seen_submitted_approved_and_rolled_back(firm: Firm)
     confirm = cleo.get(reverse("change_decide", args=[change_set.pk, "approve"])).content.decode()
     assert change_set.content_hash in confirm
     assert "<del>120</del>" in confirm
-    assert act(cleo, change_set, "approve", hash=change_set.content_hash, comment="read it").status_code == 303
+    assert agree(cleo, change_set, comment="read it").status_code == 303
     text = page(fay, change_set)
     assert "Exactly what the dry-run said" in text
     assert Rate.objects.get(pk=firm.rate.pk).amount == 125
@@ -118,10 +130,10 @@ def test_what_was_edited_meanwhile_is_not_approved_and_a_reject_needs_a_word(fir
     fay, cleo = signed_in(desk.analyst(firm)), signed_in(controller(firm))
     change_set = write(fay, firm)
     act(fay, change_set, "submit")
-    seen = ChangeSet.objects.get(pk=change_set.pk).content_hash
+    seen = shown(cleo, change_set)
     fay.post(reverse("change_edit", args=[change_set.pk]), {"title": "Another rate", "reason": "another letter"})
     act(fay, change_set, "submit")
-    answer = act(cleo, change_set, "approve", hash=seen)
+    answer = act(cleo, change_set, "approve", **seen)
     assert answer.status_code == 422
     assert "not what you looked at any more" in answer.content.decode()
     assert act(cleo, change_set, "reject", comment="").status_code == 422
@@ -129,6 +141,30 @@ def test_what_was_edited_meanwhile_is_not_approved_and_a_reject_needs_a_word(fir
     assert act(cleo, change_set, "reject", comment="124, says the letter", hash=now).status_code == 303
     assert "124, says the letter" in page(fay, change_set)
     assert act(fay, change_set, "approve").status_code == 422
+
+
+def test_a_page_of_numbers_that_were_made_again_since_decides_nothing_and_neither_does_a_form_that_names_none(
+    firm: Firm,
+) -> None:
+    desk.ready(firm, 2)
+    fay, cleo = signed_in(desk.analyst(firm)), signed_in(controller(firm))
+    change_set = write(fay, firm)
+    act(fay, change_set, "submit")
+    old = shown(cleo, change_set)
+    desk.ready(firm, 3, start=6000)
+    assert act(fay, change_set, "preview").status_code == 303
+    answer = act(cleo, change_set, "approve", **old)
+    assert answer.status_code == 422
+    assert "made again since you looked at it" in answer.content.decode()
+    now = shown(cleo, change_set)
+    assert (old["hash"], old["fingerprint"]) != (now["hash"], now["fingerprint"])
+    for action, missing in (("approve", "hash"), ("approve", "fingerprint"), ("reject", "hash")):
+        given = {name: value for name, value in now.items() if name != missing}
+        answer = act(cleo, change_set, action, comment="no", **given)
+        assert (answer.status_code, "did not say what you looked at" in answer.content.decode()) == (422, True)
+    assert ChangeSet.objects.get(pk=change_set.pk).state == "submitted"
+    assert act(cleo, change_set, "approve", **now).status_code == 303
+    assert ChangeSet.objects.get(pk=change_set.pk).state == "applied"
 
 
 def test_above_the_limit_the_approver_is_asked_to_sign_in_once_more(firm: Firm) -> None:
@@ -141,12 +177,12 @@ def test_above_the_limit_the_approver_is_asked_to_sign_in_once_more(firm: Firm) 
     change_set = write(fay, firm)
     act(fay, change_set, "submit")
     assert "You are asked to sign in once more" in page(cleo, change_set)
-    answer = act(cleo, change_set, "approve")
+    answer = agree(cleo, change_set)
     again = answer["Location"]
     assert again.startswith(reverse("account_reauthenticate"))
     assert ChangeSet.objects.get(pk=change_set.pk).state == "submitted"
     assert cleo.post(again, {"password": PASSWORD}).status_code == 302
-    assert act(cleo, change_set, "approve").status_code == 303
+    assert agree(cleo, change_set).status_code == 303
     done = ChangeSet.objects.get(pk=change_set.pk)
     assert (done.state, done.decided_by) == ("applied", user)
 
@@ -165,7 +201,6 @@ def test_a_letter_is_attached_frozen_with_the_change_and_read_by_who_decides(fir
     without = ChangeSet.objects.get(pk=change_set.pk)
     hashed = changes.drafting.hash_of(without)
     assert act(fay, change_set, "submit").status_code == 303
-    seen = ChangeSet.objects.get(pk=change_set.pk)
     assert act(fay, change_set, "detach", file=found.pk).status_code == 422
     with pytest.raises(DatabaseError, match="are frozen"), transaction.atomic():
         ChangeFile.objects.filter(pk=found.pk).update(content=b"another letter")
@@ -175,7 +210,7 @@ def test_a_letter_is_attached_frozen_with_the_change_and_read_by_who_decides(fir
     assert AuditEvent.objects.get(action="change.file-read").actor_name == "cleo"
     gb = signed_in(world.user("gus", GrantRole.CONTROLLER, world.entity("GB", "GBP")))
     assert gb.get(where).status_code == 404
-    assert act(cleo, change_set, "approve", hash=seen.content_hash).status_code == 303
+    assert agree(cleo, change_set).status_code == 303
     assert ChangeSet.objects.get(pk=change_set.pk).state == "applied"
     assert hashed
 
@@ -191,7 +226,7 @@ def test_who_attaches_a_file_has_written_in_it_and_does_not_decide(firm: Firm) -
     act(cleo, change_set, "detach", file=ChangeFile.objects.get().pk)
     assert changes.drafting.hash_of(change_set) == before
     act(cleo, change_set, "submit")
-    assert act(cleo, change_set, "approve").status_code == 422
+    assert "You wrote in it yourself" in agree(cleo, change_set).content.decode()
 
 
 def test_an_approval_step_is_taken_out_and_an_alias_ends_from_their_pages(firm: Firm) -> None:
@@ -221,7 +256,7 @@ def test_an_approval_step_is_taken_out_and_an_alias_ends_from_their_pages(firm: 
     assert (refused.status_code, Role.objects.filter(pk=firm.role.pk).exists()) == (422, True)
     fay.post(reverse("change_line", args=[change_set.pk, 3]), {"action": "take-out", "model": "role"})
     assert act(fay, change_set, "submit").status_code == 303
-    assert act(cleo, change_set, "approve").status_code == 303
+    assert agree(cleo, change_set).status_code == 303
     assert not ApprovalStep.objects.filter(pk=step.pk).exists()
     assert str(Alias.objects.get(pk=alias.pk).valid_to) == "2026-10-31"
     assert ApprovalStep.history.filter(id=step.pk, history_type="-").exists()
@@ -237,7 +272,7 @@ def test_who_has_neither_password_nor_second_factor_decides_nothing_above_the_li
     fay, cleo = signed_in(desk.analyst(firm)), signed_in(user)
     change_set = write(fay, firm)
     act(fay, change_set, "submit")
-    answer = act(cleo, change_set, "approve")
+    answer = agree(cleo, change_set)
     assert answer["Location"] == reverse("change_set", args=[change_set.pk])
     assert "neither a password nor a second factor" in page(cleo, change_set)
     assert ChangeSet.objects.get(pk=change_set.pk).state == "submitted"

@@ -81,7 +81,8 @@ def test_a_rate_of_the_past_is_changed_by_two_people_and_every_entry_and_bill_is
     assert "What follows in the books" in text(writer.get(address))
     writer.post(address, {"action": "submit"})
     change_set.refresh_from_db()
-    other.post(address, {"action": "approve", "hash": change_set.content_hash, "comment": "read the letter"})
+    seen = {"hash": change_set.content_hash, "fingerprint": change_set.fingerprint}
+    other.post(address, {"action": "approve", **seen, "comment": "read the letter"})
     change_set.refresh_from_db()
     assert change_set.state == ChangeSet.State.APPLIED
     assert {state(entry) for entry in posted} == {"posted"}
