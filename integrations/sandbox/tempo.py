@@ -8,7 +8,8 @@ attribute, and `"actions"`, played in order:
     {"do": "fire", "event": "worklog.updated", "ids": [..], "times": 1, "secret": ..}   webhooks, or forged ones
 
 Periods are weeks from Monday to Sunday. Settings: `tokens`, `rate` ([calls, seconds]), `paper_trail` (whether the token may read
-it), `moves` (ids that are deleted between two pages of a list), `tries` (failed deliveries after which a subscription sleeps).
+it), `moves` (ids that are deleted between two pages of a list), `tries` (failed deliveries after which a subscription sleeps),
+`periods_from` (the day before which there are no periods).
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class TempoSandbox(Vendor):
         self.paper_trail = True
         self.moves: list[str] = []
         self.tries = 10
+        self.periods_from = ""
 
     def routes(self) -> Sequence[Route]:
         """What the documents describe and a source needs."""
@@ -89,7 +91,7 @@ class TempoSandbox(Vendor):
         items = [
             item
             for item in self.store.collection("worklogs").values()
-            if item["author"]["accountId"] == request.params["user"] and self._matches(item, request.query)
+            if (item["author"] or {}).get("accountId") == request.params["user"] and self._matches(item, request.query)
         ]
         return self._page(request, items)
 
@@ -118,7 +120,8 @@ class TempoSandbox(Vendor):
     def _periods(self, request: Request) -> Response:
         first, last = _monday(request.query["from"]), date.fromisoformat(request.query["to"])
         weeks = [first + timedelta(weeks=n) for n in range((last - first).days // 7 + 1)]
-        return Response(body={"periods": [_week(week) for week in weeks]})
+        periods = [_week(week) for week in weeks]
+        return Response(body={"periods": [period for period in periods if period["from"] >= self.periods_from]})
 
     def _approval(self, request: Request) -> Response:
         return Response(body=self._approval_of(request.params["user"], request.query["from"]))
@@ -203,7 +206,7 @@ class TempoSandbox(Vendor):
             "billableSeconds": seconds, "startTime": "09:00:00", "description": "", "createdAt": now, "updatedAt": now,
             "timeSpentSeconds": seconds, "attributes": {"values": []}, **given,
         }  # fmt: skip
-        if not isinstance(record["author"], Mapping):
+        if isinstance(record["author"], str):
             record["author"] = {"accountId": record["author"]}
         if not isinstance(record.get("issue"), Mapping):
             record["issue"] = {"id": record.get("issue", 10000)}
@@ -267,6 +270,7 @@ class TempoSandbox(Vendor):
             self.moves = list(map(str, rest.pop("moves")))
         self.paper_trail = bool(rest.pop("paper_trail", self.paper_trail))
         self.tries = int(rest.pop("tries", self.tries))
+        self.periods_from = str(rest.pop("periods_from", self.periods_from))
         super().configure(rest)
 
     def reset(self) -> None:

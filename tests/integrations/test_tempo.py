@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from integrations.connectors.tempo.connector import TempoConnector
+from integrations.connectors.tempo.connector import PERIODS_AT_ONCE, TempoConnector
 from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, outcomes
 from integrations.protocol import Hint, SourceRecord, SubscribedSource
@@ -196,6 +196,51 @@ def test_a_connection_may_take_the_issue_for_the_project(site: Site) -> None:
     assert not site.read(site.take()["1"]).project
 
 
+def test_a_first_reading_that_is_broken_off_goes_on_where_it_stood(site: Site) -> None:
+    people = 2 * PERIODS_AT_ONCE + 5
+    site.seed(*(worklog(n + 1, author=f"p{n}", updatedAt=days_ago(100 - n)) for n in range(people)))
+
+    def asked() -> int:
+        return sum(call["path"].startswith("/4/timesheet-approvals/user/") for call in site.calls())
+
+    first = next(site.connector.pull("time_entries", None))
+    assert (len(first.records), asked()) == (PERIODS_AT_ONCE, PERIODS_AT_ONCE)
+    site.cursor = first.cursor
+    rest = site.take()
+    assert {*rest, *(record.external_id for record in first.records)} == {str(n + 1) for n in range(people)}
+    assert asked() <= people + 1, "the last of the first page is read again, and nobody before"
+
+
+ODD = [
+    ({"author": None}, "author.accountId is missing"),
+    ({"author": {}}, "author.accountId is missing"),
+    ({"startDate": "31/01/2026"}, "startDate is “31/01/2026”"),
+    ({"startDate": (MONDAY - timedelta(days=70)).isoformat()}, "names no period for"),
+    ({"updatedAt": "sometime"}, "updatedAt is “sometime”"),
+]
+
+
+@pytest.mark.parametrize("has_company", [True, False])
+@pytest.mark.parametrize(("odd", "names"), ODD, ids=[names for _, names in ODD])
+def test_one_odd_worklog_waits_alone_and_is_read_once_it_is_mended(
+    site: Site, odd: dict[str, Any], names: str, has_company: bool
+) -> None:
+    site.configure(periods_from=MONDAY.isoformat())
+    site.seed({**worklog(1), **odd}, *([worklog(2)] if has_company else []))
+    found = site.take()
+    assert set(found) == ({"1", "2"} if has_company else {"1"})
+    with pytest.raises(Malformed, match=names):
+        site.read(found["1"])
+    if has_company:
+        assert site.read(found["2"]).hours == Decimal("7.5")
+    assert site.take()["1"].revision == found["1"].revision, "it is no news"
+    site.configure(periods_from="")
+    site.seed(worklog(1, updatedAt=worklog(1)["updatedAt"]))
+    mended = site.take()["1"]
+    assert mended.revision > found["1"].revision
+    assert site.read(mended).status is SourceStatus.DRAFT
+
+
 @pytest.mark.parametrize(
     ("broken", "names"),
     [
@@ -205,7 +250,7 @@ def test_a_connection_may_take_the_issue_for_the_project(site: Site) -> None:
     ],
 )
 def test_what_cannot_be_read_is_named(site: Site, broken: dict[str, Any], names: str) -> None:
-    payload = {"approval": None, "worklog": {**worklog(1), **broken}}
+    payload = {"approval": {}, "worklog": {**worklog(1), **broken}}
     with pytest.raises(Malformed, match=names):
         site.read(SourceRecord(stream="time_entries", external_id="1", revision="1", payload=payload))
 
@@ -218,7 +263,7 @@ HOOKED = {
 
 
 def test_a_webhooks_way_to_write_a_day_and_a_time_is_read_as_well(site: Site) -> None:
-    payload = {"approval": None, "worklog": HOOKED}
+    payload = {"approval": {}, "worklog": HOOKED}
     found = site.read(SourceRecord(stream="time_entries", external_id="1", revision="1", payload=payload))
     assert (found.work_date.isoformat(), found.starts_at and found.starts_at.isoformat()[11:16]) == (
         "2026-05-01",

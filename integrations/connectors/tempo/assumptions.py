@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from integrations.errors import Unavailable
 from portal.records import SourceStatus
 
 SETTLED_SECONDS = 1
@@ -26,7 +27,9 @@ STATUSES = {
 
 
 def periods(body: Any) -> list[Mapping[str, Any]]:
-    """The approval periods in an answer, each with `from` and `to`."""
+    """The approval periods in an answer, each with `from` and `to`. Raises Unavailable where it holds no list of them."""
+    if not isinstance(body, Mapping) or not isinstance(body.get("periods", body.get("results")), list):
+        raise Unavailable("Tempo answered something that is not a list to /4/periods.")
     return _listed(body, "periods")
 
 

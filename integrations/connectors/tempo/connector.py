@@ -8,7 +8,7 @@ asked for by name. No event tells of an approval: the log is polled.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from integrations.connectors.tempo import assumptions, mapping, paging
 from integrations.connectors.tempo.auth import TempoAuth, check_signature
-from integrations.connectors.tempo.cursor import SECONDS, TempoCursor, latest, revision, stamp_of
+from integrations.connectors.tempo.cursor import SECONDS, TempoCursor, changed_at, latest, revision, stamp_of
 from integrations.errors import Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, Rate, plain
 from integrations.protocol import Account, Delivery, Hint, Page, Setting, SourceRecord
@@ -27,6 +27,9 @@ PERIODS_AT_ONCE = 25  # periods, at least one call each, before the cursor moves
 LOG_REACH = timedelta(days=729)  # the approval log is kept for two years
 EVENTS = ("worklog.created", "worklog.updated", "worklog.deleted")
 _NOTHING_DECIDED: Mapping[str, Any] = {}
+
+PeriodKey = tuple[str, str, str]  # a person, and the first and last day of a period
+Approvals = dict[PeriodKey, Mapping[str, Any]]
 
 
 class TempoConnector:
@@ -95,17 +98,20 @@ class TempoConnector:
         self._known(stream)
         cursor = TempoCursor.of(since)
         closed_at = self._server_time()
-        read: set[tuple[str, str, str]] = set()
+        read: set[PeriodKey] = set()
         for approvals in _some(self._decided(cursor, closed_at), PERIODS_AT_ONCE):
             records = [record for approval in approvals for record in self._of_period(approval, closed_at)]
             read.update(_period_key(approval) for approval in approvals)
             reached = max(stamp_of(approval["status"], "approval") for approval in approvals)
             cursor = replace(cursor, approvals=latest(cursor.approvals, min(reached, closed_at)))
             yield Page(records=records, cursor=cursor.text(), last=False)
-        changed = self._changed(cursor, closed_at)
-        yield Page(records=self._with_approvals(changed, read, closed_at), cursor=cursor.text(), last=False)
-        stamps = [min(stamp_of(item, "worklog"), closed_at) for item in changed]
-        cursor = replace(cursor, worklogs=latest(cursor.worklogs, *stamps))
+        known: Approvals = {}
+        changed = sorted(self._changed(cursor, closed_at), key=_order)
+        for portion in _portions(self._with_periods(changed), read):
+            records = self._with_approvals(portion, known, read, closed_at)
+            stamps = [min(stamp, closed_at) for worklog, _ in portion if (stamp := changed_at(worklog))]
+            cursor = replace(cursor, worklogs=latest(cursor.worklogs, *stamps))
+            yield Page(records=records, cursor=cursor.text(), last=False)
         hints: Sequence[Hint] = ()
         if self._reads_deletions:
             hints, gone_at = self._deleted(cursor, closed_at)
@@ -123,7 +129,7 @@ class TempoConnector:
             raise
         if not isinstance(answer.body, Mapping) or str(answer.body.get("tempoWorklogId")) != hint.external_id:
             raise Unavailable(f"Tempo answered something that is not worklog {hint.external_id}.")
-        return self._with_approvals([answer.body], set(), answer.answered_at)
+        return self._with_approvals(self._with_periods([answer.body]), {}, set(), answer.answered_at)
 
     def present(self, stream: str, start: date, end: date) -> Iterator[str]:
         """Ids of everything with a work date in the range."""
@@ -169,7 +175,7 @@ class TempoConnector:
             {"updatedFrom": since.strftime(SECONDS)},
             self._page_size,
         )
-        last: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+        last: Approvals = {}
         for row in rows:
             key = _period_key(row)
             if key not in last or stamp_of(row["status"], "approval") >= stamp_of(last[key]["status"], "approval"):
@@ -187,29 +193,34 @@ class TempoConnector:
         since = self._floor(cursor.worklogs, now)
         return self._worklogs("/4/worklogs", {"updatedFrom": since.strftime(SECONDS)})
 
-    def _with_approvals(
-        self, worklogs: Sequence[Mapping[str, Any]], read: set[tuple[str, str, str]], now: datetime
-    ) -> list[SourceRecord]:
-        """Worklogs with the approvals of their periods; those of periods that were just read are left out."""
-        if not worklogs:
-            return []
-        days = [mapping.work_day(worklog) for worklog in worklogs]
+    def _with_periods(self, worklogs: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], PeriodKey | None]]:
+        """Worklogs, each with whose period it lies in: None where it names nobody, no day, or a day of no period."""
+        days = [day for worklog in worklogs if (day := mapping.day_of(worklog))]
+        if not days:
+            return [(worklog, None) for worklog in worklogs]
         span = {"from": min(days).isoformat(), "to": max(days).isoformat()}
         periods = assumptions.periods(self.http.request("GET", "/4/periods", params=span).body)
-        approvals: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+        return [(worklog, _period_of(worklog, periods)) for worklog in worklogs]
+
+    def _with_approvals(
+        self,
+        worklogs: Sequence[tuple[Mapping[str, Any], PeriodKey | None]],
+        known: Approvals,
+        read: Collection[PeriodKey],
+        now: datetime,
+    ) -> list[SourceRecord]:
+        """Worklogs with the approvals of their periods; those of periods that were just read are left out.
+
+        One without a period comes without an approval, so that it alone waits. `known` takes what was asked for.
+        """
         records = []
-        for worklog, day in zip(worklogs, days, strict=True):
-            period = next((p for p in periods if str(p["from"]) <= day.isoformat() <= str(p["to"])), None)
-            if period is None:
-                raise Unavailable(
-                    f"Tempo names no period for {day}, so the approval of its worklogs cannot be asked for."
-                )
-            key = (_author(worklog), str(period["from"]), str(period["to"]))
-            if key in read:
-                continue
-            if key not in approvals:
-                approvals[key] = self._approval(*key)
-            records.append(self._record(worklog, approvals[key], now))
+        for worklog, key in worklogs:
+            if key is None:
+                records.append(self._record(worklog, None, now))
+            elif key not in read:
+                if key not in known:
+                    known[key] = self._approval(*key)
+                records.append(self._record(worklog, known[key], now))
         return records
 
     def _approval(self, user: str, start: str, end: str) -> Mapping[str, Any]:
@@ -247,9 +258,9 @@ class TempoConnector:
         rows = paging.by_offset(self.http, path, params, self._page_size)
         return list({str(row["tempoWorklogId"]): row for row in rows}.values())
 
-    def _record(self, worklog: Mapping[str, Any], approval: Mapping[str, Any], now: datetime) -> SourceRecord:
+    def _record(self, worklog: Mapping[str, Any], approval: Mapping[str, Any] | None, now: datetime) -> SourceRecord:
         payload = plain({"approval": approval, "worklog": worklog})
-        status = approval.get("status") or _NOTHING_DECIDED
+        status = None if approval is None else approval.get("status") or _NOTHING_DECIDED
         return SourceRecord(
             stream=STREAM,
             external_id=str(worklog["tempoWorklogId"]),
@@ -292,7 +303,7 @@ def _some(items: Sequence[Mapping[str, Any]], size: int) -> Iterator[Sequence[Ma
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _period_key(approval: Mapping[str, Any]) -> tuple[str, str, str]:
+def _period_key(approval: Mapping[str, Any]) -> PeriodKey:
     """Whose period an approval is about: the person, and its first and last day."""
     try:
         period = approval["period"]
@@ -301,8 +312,34 @@ def _period_key(approval: Mapping[str, Any]) -> tuple[str, str, str]:
         raise Malformed(f"A row of Tempo's approval log has no {error}.") from None
 
 
-def _author(worklog: Mapping[str, Any]) -> str:
-    author = worklog.get("author")
-    if not isinstance(author, Mapping) or not author.get("accountId"):
-        raise Malformed(f"Tempo worklog {worklog.get('tempoWorklogId')}: author.accountId is missing.")
-    return str(author["accountId"])
+def _period_of(worklog: Mapping[str, Any], periods: Sequence[Mapping[str, Any]]) -> PeriodKey | None:
+    """Whose period a worklog lies in, or None."""
+    author, day = mapping.author_of(worklog), mapping.day_of(worklog)
+    if not author or day is None:
+        return None
+    found = next((p for p in periods if str(p["from"]) <= day.isoformat() <= str(p["to"])), None)
+    return None if found is None else (author, str(found["from"]), str(found["to"]))
+
+
+def _portions(
+    worklogs: Iterable[tuple[Mapping[str, Any], PeriodKey | None]], read: Collection[PeriodKey]
+) -> Iterator[list[tuple[Mapping[str, Any], PeriodKey | None]]]:
+    """Worklogs in their order, in portions for each of which the approvals of a limited number of periods are asked for."""
+    asked: set[PeriodKey] = set()
+    portion: list[tuple[Mapping[str, Any], PeriodKey | None]] = []
+    new = 0
+    for worklog, key in worklogs:
+        if key is not None and key not in read and key not in asked:
+            if new == PERIODS_AT_ONCE:
+                yield portion
+                portion, new = [], 0
+            asked.add(key)
+            new += 1
+        portion.append((worklog, key))
+    if portion:
+        yield portion
+
+
+def _order(worklog: Mapping[str, Any]) -> tuple[datetime, str]:
+    """By change, so that a cursor may stand between two; what does not say when comes first and moves none."""
+    return changed_at(worklog) or datetime.min.replace(tzinfo=UTC), str(worklog["tempoWorklogId"])

@@ -14,6 +14,7 @@ from integrations.errors import Malformed
 
 STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
 SECONDS = "%Y-%m-%dT%H:%M:%SZ"  # as a request writes a moment
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)  # stands for the stamp of a worklog that states none
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,14 @@ def moment(written: Any) -> datetime | None:
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
 
 
+def changed_at(worklog: Mapping[str, Any]) -> datetime | None:
+    """When a worklog was last changed; None where it does not say so that it can be read."""
+    try:
+        return moment(worklog.get("updatedAt"))
+    except ValueError:
+        return None
+
+
 def stamp_of(item: Mapping[str, Any], what: str, name: str = "updatedAt") -> datetime:
     """When something was last changed; raises Malformed for one that does not say."""
     try:
@@ -65,16 +74,18 @@ def latest(*stamps: datetime | None) -> datetime | None:
     return max(filter(None, stamps), default=None)
 
 
-def revision(worklog: Mapping[str, Any], status: Mapping[str, Any], payload: Any, now: datetime) -> str:
+def revision(worklog: Mapping[str, Any], status: Mapping[str, Any] | None, payload: Any, now: datetime) -> str:
     """Orders two copies of a worklog with its approval by string comparison: whichever of the two changed last.
 
-    Of one stamp, `open` (it may still change within its second) comes before `read`.
+    Of one stamp, `odd` (its approval could not be asked for: `status` is None) comes before `open` (it may still change within
+    its second), and this before `read`.
     """
-    worked = stamp_of(worklog, f"worklog {worklog.get('tempoWorklogId')}")
-    decided = moment(status.get("updatedAt"))
+    worked = changed_at(worklog) or _NEVER
+    decided = moment((status or {}).get("updatedAt"))
     stamp = latest(worked, decided) or worked
     written = f"{stamp.strftime(STAMP)} {decided.strftime(SECONDS) if decided else '-'} {worked.strftime(SECONDS)}"
-    if stamp > now - timedelta(seconds=assumptions.SETTLED_SECONDS):
-        content = json.dumps(payload, sort_keys=True, default=str)
-        return f"{written} open {hashlib.sha256(content.encode()).hexdigest()[:12]}"
-    return f"{written} read"
+    is_open = stamp > now - timedelta(seconds=assumptions.SETTLED_SECONDS)
+    if status is not None and not is_open and worked != _NEVER:
+        return f"{written} read"
+    content = json.dumps(payload, sort_keys=True, default=str)
+    return f"{written} {'odd' if status is None else 'open'} {hashlib.sha256(content.encode()).hexdigest()[:12]}"

@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from integrations.connectors.tempo import assumptions
-from integrations.connectors.tempo.cursor import moment
+from integrations.connectors.tempo.cursor import moment, stamp_of
 from integrations.errors import Malformed
 from integrations.protocol import Account, SourceRecord
 from portal.records import NOTHING, Reference, SourceStatus, TimeEntryRecord
@@ -28,12 +28,15 @@ def document(record: SourceRecord, account: Account) -> TimeEntryRecord:
     worklog = payload.get("worklog") if isinstance(payload, Mapping) else None
     if not isinstance(worklog, Mapping):
         raise Malformed(f"Tempo {record.stream} {record.external_id} is not a worklog with its approval.")
-    approval = payload.get("approval") or {}
+    stamp_of(worklog, f"worklog {_id(worklog)}")
+    day = work_day(worklog)
+    approval = payload.get("approval")
+    if approval is None:
+        raise Malformed(_why_without(worklog, day))
     status = approval.get("status") or {}
     stated = _status(worklog, status)
     is_approved = stated is SourceStatus.APPROVED
     hours, billable = _hours(worklog, account)
-    day = work_day(worklog)
     starts_at = _starts_at(worklog, day, account.zone)
     issue = str((worklog.get("issue") or {}).get("id") or "")
     return TimeEntryRecord(
@@ -64,6 +67,26 @@ def work_day(worklog: Mapping[str, Any]) -> date:
         return date.fromisoformat(written[:10])
     except ValueError as error:
         raise Malformed(f"Tempo worklog {_id(worklog)}: startDate is “{written}”, not a date.") from error
+
+
+def day_of(worklog: Mapping[str, Any]) -> date | None:
+    """The day of a worklog; None where it cannot be read."""
+    try:
+        return work_day(worklog)
+    except Malformed:
+        return None
+
+
+def author_of(worklog: Mapping[str, Any]) -> str:
+    """Who worked, by Atlassian's id; empty where the worklog does not say."""
+    return _person(worklog.get("author")).key
+
+
+def _why_without(worklog: Mapping[str, Any], day: date) -> str:
+    """Why nobody could be asked for the approval of a worklog."""
+    if not author_of(worklog):
+        return f"Tempo worklog {_id(worklog)}: author.accountId is missing."
+    return f"Tempo worklog {_id(worklog)}: Tempo names no period for {day}, so its approval cannot be asked for."
 
 
 def _status(worklog: Mapping[str, Any], status: Mapping[str, Any]) -> SourceStatus:
