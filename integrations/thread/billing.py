@@ -24,7 +24,9 @@ def stations(entry: LedgerEntry, billed: Sequence[Allocation], settled: Sequence
         return []
     standing = [one for one in billed if one.takes_back_id is None and left_of(one, billed) > 0]
     found = [_invoice(entry, standing)]
-    if back := [one for one in billed if one.takes_back_id is not None and one.quantity <= 0 and one.amount <= 0]:
+    undone = {one.takes_back_id for one in billed if one.takes_back_id is not None}  # credits whose note is void
+    given = [one for one in billed if one.takes_back_id is not None and one.quantity <= 0 and one.amount <= 0]
+    if back := [one for one in given if one.pk not in undone]:
         found.append(_credit(entry, back))
     if standing:
         found.append(_payment([_bill(one) for one in standing], settled))
@@ -32,8 +34,8 @@ def stations(entry: LedgerEntry, billed: Sequence[Allocation], settled: Sequence
 
 
 def left_of(allocation: Allocation, billed: Sequence[Allocation]) -> Decimal:
-    """What of an allocation was not taken back, in its own unit."""
-    taken = [one.quantity for one in billed if one.takes_back_id == allocation.pk]
+    """What of an allocation was not taken back, in its own unit; a credit that is void takes nothing back."""
+    taken = [left_of(one, billed) for one in billed if one.takes_back_id == allocation.pk]
     return allocation.quantity + sum(taken, Decimal(0))
 
 

@@ -80,10 +80,16 @@ def invoice(plan: Plan, bill: sql.Bill, lines: Sequence[sql.Line], entries: Entr
             continue
         quantity = _quantity(line, entry)
         latest = max(held_here, key=lambda held: held.id, default=None)
-        as_it_was = latest is not None and (latest.entry_id, latest.was_quantity, latest.was_amount) == (
+        as_it_was = latest is not None and (
+            latest.entry_id,
+            latest.was_quantity,
+            latest.was_amount,
+            latest.currency,
+        ) == (
             entry.id,
             quantity,
             line.net,
+            bill.currency,
         )
         for held in held_here:
             if held is not latest or not as_it_was:
@@ -152,7 +158,13 @@ def credit(  # noqa: PLR0917 -- what a note is judged by
     standing: Sequence[sql.Standing],
     over: HandedOver,
 ) -> None:
-    """Take back what a credit note's lines name; what names nothing is taken back only where it credits the whole bill."""
+    """Take back what a credit note's lines name; what names nothing is taken back only where it credits the whole bill.
+
+    What a person named is tied to the note as a whole, on whichever of its lines it stands.
+    """
+    net = sum((line.net for line in lines), ZERO)
+    if net and net + sum((row.amount for row in standing), ZERO) <= 0:
+        return  # every amount of the note is tied to hours already
     done: dict[str, list[sql.Standing]] = defaultdict(list)
     for row in standing:
         done[row.line_key].append(row)
@@ -173,9 +185,12 @@ def credit(  # noqa: PLR0917 -- what a note is judged by
         billed = [held for held in plan.held if held.entry_id == entry.id and (held.quantity or held.amount)]
         own = [held for held in billed if held.bill_id == bill.credits_id]
         _credit_line(plan, bill, line, own or ([] if bill.credits_id else billed), entry)
-    open_lines = [line for line in silent if not done[line.key]]
-    if open_lines:
-        _whole_or_ask(plan, bill, open_lines)
+    by_name = {line.key: line.net for line in lines if line not in silent}
+    named_amount = sum((min(net, -sum((row.amount for row in done[key]), ZERO)) for key, net in by_name.items()), ZERO)
+    beyond = -sum((row.amount for row in standing), ZERO) - named_amount
+    left = sum((line.net for line in silent), ZERO) - beyond
+    if silent and left > 0:
+        _whole_or_ask(plan, bill, silent[0], left)
 
 
 def _credit_line(plan: Plan, bill: sql.Bill, line: sql.Line, billed: Sequence[Held], entry: sql.Entry) -> None:
@@ -198,14 +213,11 @@ def _credit_line(plan: Plan, bill: sql.Bill, line: sql.Line, billed: Sequence[He
     plan.credit(bill, line.id, billed, Part(quantity, line.net), f"{bill.name}, line {line.position}")
 
 
-def _whole_or_ask(plan: Plan, bill: sql.Bill, lines: Sequence[sql.Line]) -> None:
+def _whole_or_ask(plan: Plan, bill: sql.Bill, line: sql.Line, net: Decimal) -> None:
     billed = plan.standing(bill.credits_id) if bill.credits_id else []
-    net = sum((line.net for line in lines), ZERO)
     if billed and net == sum((held.amount for held in billed), ZERO):
         for held in billed:
-            plan.credit(
-                bill, lines[0].id, [held], Part(held.quantity, held.amount), f"{bill.name} credits the whole bill"
-            )
+            plan.credit(bill, line.id, [held], Part(held.quantity, held.amount), f"{bill.name} credits the whole bill")
         return
     if billed:
         plan.problems.append(

@@ -128,11 +128,17 @@ def _allocate(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]
     alive = [bill for bill in bills if bill.status not in DEAD]
     over = allocating.handed_over(alive, lines)
     entries = allocating.named(alive, lines)
-    known = {entry.id: entry for entry in (*entries.values(), *over.entries.values())}
-    plan = started(actor, [bill.id for bill in bills if not bill.is_credit], known.values(), over.milestones.values())
     credited: dict[int, list[sql.Standing]] = defaultdict(list)
     for row in sql.credited([bill.id for bill in bills if bill.is_credit]):
         credited[row.bill_id].append(row)
+    void = [row for bill in bills if is_dead(bill) for row in credited[bill.id]]
+    back = sql.entries_by_id({row.entry_id for row in void if row.entry_id is not None})
+    milestones = {
+        **sql.milestones({row.milestone_id for row in void if row.milestone_id is not None}, ()),
+        **over.milestones,
+    }
+    known = {entry.id: entry for entry in (*back.values(), *entries.values(), *over.entries.values())}
+    plan = started(actor, [bill.id for bill in bills if not bill.is_credit], known.values(), milestones.values())
     for bill in bills:
         if is_dead(bill) and not bill.is_credit and bill.cash <= 0:
             for held in plan.of_bill(bill.id):
@@ -152,7 +158,7 @@ def _allocate(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]
             allocating.invoice(plan, bill, lines.get(bill.agreed_id, ()), entries, over)
     for bill in bills:
         if is_dead(bill) and bill.is_credit:
-            _undo_credit(plan, bill, credited[bill.id])
+            _undo_credit(plan, bill, credited[bill.id], back)
     plan.write()
     handed.keep(over, plan, invoices, lines)
     return plan
@@ -163,18 +169,21 @@ def is_dead(bill: sql.Bill) -> bool:
     return bill.status == "voided" or (bill.status == "deleted" and bill.agreed_id == bill.current_id)
 
 
-def _undo_credit(plan: Plan, bill: sql.Bill, credited: Sequence[sql.Standing]) -> None:
-    """Bill again what a void credit note gave back, unless it was billed elsewhere since then."""
-    left = sql.open_of([row.entry_id for row in credited if row.entry_id is not None])
+def _undo_credit(
+    plan: Plan, bill: sql.Bill, credited: Sequence[sql.Standing], entries: Mapping[int, sql.Entry]
+) -> None:
+    """Bill again what a void credit note gave back, unless it was billed elsewhere since then or its own bill is dead."""
     for row in credited:
-        room = left.get(row.entry_id or 0)
-        if room is not None and room < -row.quantity:
-            plan.problems.append(
-                Problem(bill.id, "void-credit-rebilled", f"The credit of entry {row.entry_id} was {bill.status}, and its hours "
-                        "stand billed on another bill since then.")
-            )  # fmt: skip
+        held = plan.credited_from(row)
+        if held is None:
             continue
-        plan.undo_credit(bill, row)
+        entry = entries.get(row.entry_id or 0)
+        what = f"entry {row.entry_id}" if entry is not None else f"milestone {row.milestone_id}"
+        if row.quantity and (plan.room(row) < -row.quantity or (entry is not None and entry.other_billed)):
+            said = f"The credit of {what} was {bill.status}, and what it gave back stands billed on another bill since then."
+            plan.problems.append(Problem(bill.id, "void-credit-rebilled", said))
+            continue
+        plan.undo_credit(bill, row, held)
 
 
 def _judge(

@@ -116,7 +116,7 @@ def _bring_in_line(  # noqa: PLR0917 -- what stands, what is wanted, and where
         one
         for one in wanted
         if (was := standing.get((one.entry_id, one.milestone_id))) is None
-        or (was.was_quantity, was.was_amount) != (one.part.quantity, one.part.amount)
+        or (was.was_quantity, was.was_amount, was.currency) != (one.part.quantity, one.part.amount, bill.currency)
     ]
     kept = {(one.entry_id, one.milestone_id) for one in wanted} - {(one.entry_id, one.milestone_id) for one in fresh}
     for row in held:

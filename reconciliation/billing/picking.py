@@ -13,6 +13,7 @@ from django.db import transaction
 
 from portal import access, audit, figures
 from portal.models import Invoice, User
+from reconciliation.billing.allocating import names_something
 from reconciliation.billing.following import follow
 from reconciliation.billing.planning import ZERO, Part, Plan, started
 from reconciliation.sql import billing as sql
@@ -47,7 +48,14 @@ def _credit(note: Invoice, picks: Mapping[int, Part] | None, by: User, reason: s
             raise NotCreditable("The note has no line to which the hours could be tied.")
         wanted = sum((line.net for line in lines), ZERO) + sum((row.amount for row in sql.credited([note.pk])), ZERO)
         plan = started(by.get_username(), [bill.credits_id], [])
-        _take(plan, bill, lines[0].id, picks, wanted, reason=reason)
+        _take(
+            plan,
+            bill,
+            next((line for line in lines if not names_something(line)), lines[0]).id,
+            picks,
+            wanted,
+            reason=reason,
+        )
         plan.write()
         audit.record(
             by, "credit.hours-named", note, entity=bill.entity_id, reason=reason,

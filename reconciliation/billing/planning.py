@@ -74,7 +74,11 @@ class Plan:
     def bill(self, bill: sql.Bill, line: sql.Line, entry_id: int | None, milestone_id: int | None, part: Part) -> None:
         """Bill part of an entry, or of a milestone, on a line."""
         number = self._id()
-        self.rows.append(self._row(number, bill, entry_id, milestone_id, line.id, None, *part, f"line {line.position}"))
+        self.rows.append(
+            self._row(
+                number, bill, entry_id, milestone_id, line.id, None, *part, bill.currency, f"line {line.position}"
+            )
+        )
         self.held.append(Held(number, bill.id, line.id, line.key, entry_id, milestone_id, *part, bill.currency, *part))
         self._move(entry_id, milestone_id, -part.quantity)
 
@@ -106,11 +110,23 @@ class Plan:
             if hours or share:
                 self._take(bill, held, line_id, Part(hours, share), reason)
 
-    def undo_credit(self, bill: sql.Bill, credited: sql.Standing) -> None:
-        """Take a credit back, because its note is void: what it gave back is billed again."""
+    def credited_from(self, credited: sql.Standing) -> Held | None:
+        """What a credit took from; None where its bill is dead or its line released, so that the hours are open anyway."""
+        return next((held for held in self.held if held.id == credited.takes_back_id), None)
+
+    def room(self, credited: sql.Standing) -> Decimal:
+        """What is left to bill of that which was credited."""
+        if credited.entry_id is not None:
+            return self.open.get(credited.entry_id, ZERO)
+        return self.open_milestones.get(credited.milestone_id or 0, ZERO)
+
+    def undo_credit(self, bill: sql.Bill, credited: sql.Standing, held: Held) -> None:
+        """Take a credit back, because its note is void: what it gave back of `held` is billed again."""
+        held.quantity -= credited.quantity
+        held.amount -= credited.amount
         self.rows.append(
             self._row(self._id(), bill, credited.entry_id, credited.milestone_id, credited.line_id, credited.id,
-                      -credited.quantity, -credited.amount, f"{bill.name} was {bill.status}")
+                      -credited.quantity, -credited.amount, credited.currency, f"{bill.name} was {bill.status}")
         )  # fmt: skip
         self._move(credited.entry_id, credited.milestone_id, credited.quantity)
 
@@ -129,6 +145,7 @@ class Plan:
                 held.id,
                 -part.quantity,
                 -part.amount,
+                held.currency,
                 reason,
             )
         )
@@ -143,11 +160,11 @@ class Plan:
 
     def _row(  # noqa: PLR0917 -- the columns of an allocation, in their order
         self, number: int, bill: sql.Bill, entry_id: int | None, milestone_id: int | None, line_id: int,
-        takes_back_id: int | None, quantity: Decimal, amount: Decimal, reason: str,
+        takes_back_id: int | None, quantity: Decimal, amount: Decimal, currency: str, reason: str,
     ) -> list[Any]:  # fmt: skip
         return [
             number, bill.entity_id, entry_id, milestone_id, line_id, bill.current_id, takes_back_id, quantity, amount,
-            bill.currency, self.actor, reason[:500],
+            currency, self.actor, reason[:500],
         ]  # fmt: skip
 
 
@@ -162,7 +179,7 @@ def started(
         open_milestones={one.id: one.delivered - one.billed for one in milestones},
     )
     rows = {row.id: row for row in (*sql.billed(list(bill_ids)), *sql.billed_of([entry.id for entry in known]))}
-    plan.held = [Held(*row) for _, row in sorted(rows.items())]
+    plan.held = [Held(*row[:-1]) for _, row in sorted(rows.items())]
     return plan
 
 

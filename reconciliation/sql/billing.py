@@ -122,6 +122,7 @@ class Standing(NamedTuple):
     currency: str
     was_quantity: Decimal  # as it was written, before anything was taken back
     was_amount: Decimal
+    takes_back_id: int | None  # of a credit, what it gave back
 
 
 _BILLS = """
@@ -196,6 +197,10 @@ def touched_by(bill_ids: Sequence[int], payment_ids: Sequence[int]) -> list[int]
         SELECT id FROM given
         UNION SELECT i.credits_id FROM portal_invoice i JOIN given g ON g.id = i.id WHERE i.credits_id IS NOT NULL
         UNION SELECT i.id FROM portal_invoice i JOIN given g ON g.id = i.credits_id
+        UNION SELECT w.invoice_id FROM portal_invoiceversion v JOIN given g ON g.id = v.invoice_id
+                JOIN portal_invoiceline l ON l.version_id = v.id JOIN portal_allocation c ON c.line_id = l.id
+                JOIN portal_allocation b ON b.id = c.takes_back_id JOIN portal_invoiceline m ON m.id = b.line_id
+                JOIN portal_invoiceversion w ON w.id = m.version_id
         UNION SELECT a.invoice_id FROM portal_invoiceversion v JOIN given g ON g.id = v.invoice_id
                 JOIN portal_paymentallocation a ON a.credit_version_id = v.id WHERE a.invoice_id IS NOT NULL""",
         [list(bill_ids), list(payment_ids)],
@@ -282,7 +287,7 @@ def milestones(ids: Collection[int], codes: Collection[tuple[int, str]]) -> dict
 
 _STANDING = """
     SELECT a.id, v.invoice_id, a.line_id, l.key, a.entry_id, a.milestone_id, a.quantity + t.quantity, a.amount + t.amount,
-           a.currency, a.quantity, a.amount
+           a.currency, a.quantity, a.amount, a.takes_back_id
       FROM portal_allocation a
       JOIN portal_invoiceline l ON l.id = a.line_id JOIN portal_invoiceversion v ON v.id = l.version_id
      CROSS JOIN LATERAL (
@@ -447,15 +452,6 @@ def settled_by(payment_ids: Sequence[int]) -> dict[int, list[int]]:
         " JOIN portal_paymentversion v ON v.id = a.payment_version_id"
         " WHERE v.payment_id = ANY(%s) AND a.invoice_id IS NOT NULL GROUP BY 1",
         [list(payment_ids)],
-    )
-    return {row[0]: row[1] for row in found}
-
-
-def open_of(entry_ids: Sequence[int]) -> dict[int, Decimal]:
-    """What of some entries is left to bill."""
-    found = rows(
-        "SELECT entry_id, delivered - invoiced + credited FROM portal_billingbalance WHERE entry_id = ANY(%s)",
-        [list(entry_ids)],
     )
     return {row[0]: row[1] for row in found}
 

@@ -191,7 +191,9 @@ def invoices_of(entry_id: int) -> list[str]:
         """SELECT DISTINCT v.number FROM portal_allocation a JOIN portal_invoiceline l ON l.id = a.line_id
              JOIN portal_invoiceversion v ON v.id = l.version_id
             WHERE a.entry_id = %s AND a.takes_back_id IS NULL AND a.quantity > coalesce(
-                  (SELECT -sum(t.quantity) FROM portal_allocation t WHERE t.takes_back_id = a.id), 0) ORDER BY 1""",
+                  (SELECT -sum(t.quantity + coalesce((SELECT sum(u.quantity) FROM portal_allocation u
+                                                       WHERE u.takes_back_id = t.id), 0))
+                     FROM portal_allocation t WHERE t.takes_back_id = a.id), 0) ORDER BY 1""",
         [entry_id],
     )
     return [number for (number,) in found]

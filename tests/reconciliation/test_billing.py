@@ -8,9 +8,11 @@ from decimal import Decimal
 
 import pytest
 from django.db import connection
+from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
 
-from portal.models import Allocation, InvoiceVersion, Notification, PaymentAllocation, Project
+from integrations.thread import billing as thread
+from portal.models import Allocation, InvoiceVersion, LedgerEntry, Notification, PaymentAllocation, Project
 from portal.records import (
     Application,
     BillKind,
@@ -24,6 +26,7 @@ from portal.records import (
 from reconciliation import billing
 from reconciliation.billing.planning import Part
 from reconciliation.models import BillingDecision, ExceptionCase
+from reconciliation.sql import readiness as readiness_sql
 from tests import world
 from tests.bills import Erp, allocate, bill, causes, find, line_of, open_hours, posted
 from tests.reconciliation import firm as firms
@@ -356,6 +359,82 @@ def test_a_void_credit_bills_again_unless_the_hours_are_billed_elsewhere_by_now(
     assert causes("602") == {"void-credit-rebilled"}
     erp.says(erp.credit("603", "501", line_of(first)))
     assert open_hours([first]) == {first: Decimal(8)}
+
+
+@pytest.mark.case(105)
+def test_a_note_of_several_silent_lines_gives_back_what_was_named_once_and_no_more(firm: firms.Firm, erp: Erp) -> None:
+    first, second = posted(firm, 2)
+    silent = erp_line(line_of(first, "4", key="x"))
+    erp.says(erp.bill("501", line_of(first), line_of(second)))
+    erp.says(erp.credit("601", "501", silent, replace(silent, key="y"), replace(silent, key="z")))
+    note = find("601", BillKind.CREDIT_NOTE)
+    by = {row.entry_id: row.pk for row in Allocation.objects.all()}
+    ana = world.user("ana", "analyst", firm.entity)
+    picks = {by[first]: Part(Decimal(8), Decimal(960)), by[second]: Part(Decimal(4), Decimal(480))}
+    billing.credit_hours(note, picks, by=ana, reason="the first day and a half")
+    for _ in range(2):  # what is left billed is exactly one line of the note
+        billing.follow([note.pk], actor="test")
+        assert open_hours([first, second]) == {first: Decimal(8), second: Decimal(4)}
+        assert causes("601") == set()
+
+
+@pytest.mark.case(108)
+@pytest.mark.parametrize("together", [True, False])
+def test_a_void_bill_whose_credit_is_void_too_leaves_all_its_hours_open(
+    together: bool, firm: firms.Firm, erp: Erp
+) -> None:
+    [entry] = posted(firm)
+    said, note = erp.bill("501", line_of(entry)), erp.credit("601", "501", line_of(entry, "3"))
+    erp.says(said, note)
+    void = [erp.again(one, status=BillStatus.VOIDED) for one in (said, note)]
+    for words in [void] if together else [[one] for one in void]:
+        erp.says(*words)
+    assert open_hours([entry]) == {entry: Decimal(8)}
+    erp.says(erp.bill("502", line_of(entry)))
+    assert open_hours([entry]) == {entry: ZERO}
+    assert causes("502") == set()
+
+
+@pytest.mark.case(108)
+def test_of_two_void_credits_of_an_hour_one_is_billed_again_where_there_is_room_for_one(
+    firm: firms.Firm, erp: Erp
+) -> None:
+    [entry] = posted(firm)
+    notes = [erp.credit(key, "501", line_of(entry, "4")) for key in ("601", "602")]
+    erp.says(erp.bill("501", line_of(entry)), *notes)
+    erp.says(erp.bill("502", line_of(entry, "4")))
+    erp.says(*(erp.again(note, status=BillStatus.VOIDED) for note in notes))
+    assert open_hours([entry]) == {entry: ZERO}
+    assert (causes("601"), causes("602")) == (set(), {"void-credit-rebilled"})
+
+
+def test_an_hour_whose_credit_is_void_stands_on_its_invoice_again(firm: firms.Firm, erp: Erp) -> None:
+    [entry_id] = posted(firm)
+    note = erp.credit("601", "501", line_of(entry_id))
+    erp.says(erp.bill("501", line_of(entry_id)), note)
+    entry = LedgerEntry.objects.get(pk=entry_id)
+    assert [one.key for one in thread.stations(entry, list(entry.allocations.order_by("pk")), [])] == [
+        "invoice",
+        "credit",
+    ]
+    erp.says(erp.again(note, status=BillStatus.VOIDED))
+    found = thread.stations(entry, list(entry.allocations.order_by("pk")), [])
+    assert [one.key for one in found] == ["invoice", "payment"]
+    assert readiness_sql.invoices_of(entry_id) == ["INV-501"]
+
+
+def test_a_draft_in_another_currency_since_gives_back_what_it_billed_in_the_first(firm: firms.Firm, erp: Erp) -> None:
+    [entry] = posted(firm)
+    said = erp.bill("501", line_of(entry), status=BillStatus.DRAFT)
+    erp.says(said)
+    said = erp.again(said, currency="EUR")
+    erp.says(said)
+    assert list(Allocation.objects.order_by("pk").values_list("currency", "quantity")) == [
+        ("USD", Decimal(8)), ("USD", Decimal(-8)), ("EUR", Decimal(8)),
+    ]  # fmt: skip
+    erp.says(erp.again(said, status=BillStatus.VOIDED))
+    assert open_hours([entry]) == {entry: Decimal(8)}
+    assert Allocation.objects.filter(currency="EUR").aggregate(Sum("amount"))["amount__sum"] == ZERO
 
 
 def test_a_credit_of_a_whole_bill_needs_to_name_no_hours(firm: firms.Firm, erp: Erp) -> None:

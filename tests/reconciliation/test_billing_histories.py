@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 import pytest
@@ -40,7 +40,9 @@ from portal.models import (
 )
 from portal.records import Application, BillLine, BillRecord, BillStatus, PaymentRecord, PaymentStatus
 from reconciliation import billing, invoicing
+from reconciliation.billing.planning import Part
 from reconciliation.models import Route
+from reconciliation.sql import billing as billing_sql
 from tests import world
 from tests.bills import Erp, allocate, bill, causes, find, line_of, open_hours, posted
 from tests.reconciliation import firm as firms
@@ -136,6 +138,40 @@ class Histories(RuleBasedStateMachine):
         note = self.erp.credit(self.story.number(), of.external_id, line_of(day, str(min(hours, Decimal(8)))))
         self.story.notes[note.external_id] = note
         self.erp.says(note)
+
+    @precondition(lambda self: self.story.bills)
+    @rule(which=ANY, lines=st.integers(2, 3), euros=st.integers(1, 400))
+    def credit_in_silence(self, which: int, lines: int, euros: int) -> None:
+        """A credit note of several lines that name no hours."""
+        parts = [
+            BillLine(key=f"s{n}", quantity=Decimal(1), net=Decimal(euros), description="Credit") for n in range(lines)
+        ]
+        note = self.erp.credit(self.story.number(), chosen(self.story.bills, which), *parts)
+        self.story.notes[note.external_id] = note
+        self.erp.says(note)
+
+    @precondition(lambda self: self.story.notes)
+    @rule(which=ANY)
+    def name_the_hours(self, which: int) -> None:
+        """Somebody says which hours a silent note gives back: these are open, however often the note is followed."""
+        note = find(chosen(self.story.notes, which), "credit_note")
+        if "credit-without-hours" not in causes(note.external_id):
+            return
+        wanted = (note.agreed or note.current).net + sum((row.amount for row in billing_sql.credited([note.pk])), ZERO)
+        picks: dict[int, Part] = {}
+        hours = ZERO
+        for row in billing_sql.billed([note.credits_id or 0]):
+            amount = min(row.amount, wanted)
+            if amount > 0:
+                picks[row.id] = Part((row.quantity * amount / row.amount).quantize(Decimal("0.01"), ROUND_DOWN), amount)
+                hours, wanted = hours + picks[row.id].quantity, wanted - amount
+        if wanted:
+            return
+        before = sum(open_hours(self.story.entries).values(), ZERO)
+        billing.credit_hours(note, picks, by=self.ana, reason="the customer says so")
+        billing.follow([note.pk], actor="test")
+        assert sum(open_hours(self.story.entries).values(), ZERO) == before + hours
+        assert "credit-without-hours" not in causes(note.external_id)
 
     @precondition(lambda self: self.story.bills)
     @rule(which=ANY)
