@@ -14,12 +14,23 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
 
+SHARED = (
+    "connection",
+    "stream",
+    "savedview",
+)  # what may belong to every entity, so that all see what is decided about it
+
+
 class AuditQuerySet(ScopedQuerySet["AuditEvent"]):
-    """Decisions of entities, and those that belong to none."""
+    """Decisions of entities, and of what all of them share."""
 
     def shared_with(self, user: AbstractBaseUser | AnonymousUser) -> Q:
-        """All but other people's exports and change sets of several entities: they name projects, people and rates of each."""
-        return ~Q(object_type__in=["export", "changeset"]) | Q(actor=user.pk)
+        """One's own decisions, and those about what all entities share, but for how it is configured.
+
+        Any other decision without an entity touches several of them and may name the projects, people and rates of each.
+        """
+        configured = Q(action__endswith=".configured")  # names settings, and where credentials lie
+        return Q(actor=user.pk) | (Q(object_type__in=SHARED) & ~configured)
 
 
 class AuditEvent(models.Model):

@@ -63,7 +63,7 @@ def edit(
         locked = lock(change_set)
         if locked.state not in EDITABLE:
             raise ChangeRefused(f"This is {locked.get_state_display().lower()}; write a new change set.")
-        before = told(locked)
+        before, reached = told(locked), _reached(locked)
         day = locked.effective_on if isinstance(effective_on, str) else effective_on
         require_writer(by, locked)
         written = _rehearse(lines, by, day, locked.rolls_back)
@@ -81,7 +81,7 @@ def edit(
             by,
             "change.edited",
             locked,
-            entity=entity_of(locked),
+            entity=_only(reached | _reached(locked)),
             reason=locked.reason,
             before=before,
             after=told(locked),
@@ -284,8 +284,17 @@ def told(change_set: ChangeSet) -> dict[str, Any]:
 
 def entity_of(change_set: ChangeSet) -> int | None:
     """The one entity that a decision about it belongs to; None where it touches several or all."""
-    ids = list(change_set.entities.values_list("pk", flat=True)[:2])
-    return ids[0] if len(ids) == 1 and not change_set.is_shared else None
+    return _only(_reached(change_set))
+
+
+def _reached(change_set: ChangeSet) -> set[int | None]:
+    """The entities that its lines touch as they stand; of a draft without lines none."""
+    reached: set[int | None] = {*change_set.entities.values_list("pk", flat=True)}
+    return reached | {EVERY} if change_set.is_shared and change_set.lines.exists() else reached
+
+
+def _only(reached: set[int | None]) -> int | None:
+    return next(iter(reached)) if len(reached) == 1 else None
 
 
 def lock(change_set: ChangeSet) -> ChangeSet:

@@ -14,8 +14,8 @@ from portal.importing.problems import Unreadable
 from portal.importing.sheets import plain, read
 from portal.models import User
 from reconciliation import changes
-from reconciliation.changes import BY_CODE, ChangeRefused
-from reconciliation.imports.checking import check
+from reconciliation.changes import BY_CODE, ChangeRefused, Kind
+from reconciliation.imports.checking import Checked, check
 from reconciliation.models import ChangeSet, ColumnChoice, MasterImport
 
 State = MasterImport.State
@@ -89,15 +89,28 @@ def draft(master_import: MasterImport, *, by: User, reason: str, title: str = ""
             reason=f"{reason} (file {locked.name}, SHA-256 {locked.digest[:12]})",
             lines=[replace(row.as_line, model=kind.code) for row in checked.moves],
         )
-        locked.state, locked.change_set = State.DRAFTED, change_set
-        locked.save(update_fields=["state", "change_set"])
+        locked.state, locked.change_set, locked.reaches = State.DRAFTED, change_set, _reached(kind, checked, change_set)
+        locked.save(update_fields=["state", "change_set", "reaches"])
         audit.record(
-            by, "import.drafted", locked, reason=reason,
+            by, "import.drafted", locked, entity=_only(locked.reaches), reason=reason,
             after={"kind": locked.kind, "digest": locked.digest, "rows": locked.rows, "lines": len(checked.moves),
                    "change_set": change_set.pk},
         )  # fmt: skip
     master_import.refresh_from_db()
     return change_set
+
+
+def _reached(kind: Kind, checked: Checked, change_set: ChangeSet) -> list[int] | None:
+    """The entities of every row of a file, those that stay as they are too; None where it makes what all entities share."""
+    if change_set.is_shared:
+        return None
+    standing = kind.entities([row.pk for row in checked.rows if row.pk is not None])
+    reached = {*change_set.entities.values_list("pk", flat=True)}.union(*standing.values())
+    return sorted(entity for entity in reached if entity is not None)
+
+
+def _only(reached: list[int] | None) -> int | None:
+    return reached[0] if reached is not None and len(reached) == 1 else None
 
 
 def discard(master_import: MasterImport, *, by: User) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
@@ -27,9 +28,22 @@ class Imports(ScopedQuerySet["MasterImport"]):
             return self
         return self.filter(Q(uploaded_by=user.pk) | Q(change_set__in=ChangeSet.objects.visible_to(user)))
 
+    def readable_by(self, user: AbstractBaseUser | AnonymousUser) -> Self:
+        """Those of which the user may read every row: one's own, and those of whose entities the user holds a role in each.
+
+        Rows that stay as they are reach no change set, and are read all the same.
+        """
+        seen, held = self.visible_to(user), entities_held(user, None)
+        if not held or None in held:
+            return seen
+        return seen.filter(Q(uploaded_by=user.pk) | Q(reaches__contained_by=held))
+
 
 class MasterImport(models.Model):
-    """One uploaded file of one kind of master data. `columns` says which of its columns is which of ours, by its place."""
+    """One uploaded file of one kind of master data. `columns` says which of its columns is which of ours, by its place.
+
+    `reaches` is the entities that any of its rows touched when it was drafted; empty where they are not known, or all.
+    """
 
     class State(models.TextChoices):
         MATCHING = "matching", "Columns to match"
@@ -50,6 +64,7 @@ class MasterImport(models.Model):
     change_set = models.ForeignKey(
         "reconciliation.ChangeSet", models.PROTECT, null=True, blank=True, related_name="imports"
     )
+    reaches = ArrayField(models.BigIntegerField(), null=True, blank=True)
 
     scope = Scope("change_set__entities", shared=True)
     objects = Imports.as_manager()

@@ -25,6 +25,7 @@ from portal.models.access import entities_held
 from portal.screens import Screen
 from reconciliation import changes
 from reconciliation.changes import Action, ChangeRefused, Kind, Line, lines_of, record_cells
+from reconciliation.changes.kinds import EVERY
 from reconciliation.models import ChangeSet
 
 FOUND = 20  # records that a search shows
@@ -177,7 +178,7 @@ class LineScreen(_Writing):
         if position:
             line = self.line_at(change_set, position)
             return self.show_fields(change_set, line, position)
-        kind = changes.BY_CODE.get(request.GET.get("model", ""))
+        kind = self.kind(request.GET) if request.GET.get("model") else None
         if kind is None or (request.GET.get("action") != Action.ADD and keys.key(request.GET.get("key", "")) is None):
             return self.show_choice(change_set, kind, request.GET.get("find", ""))
         return self.show_fields(change_set, self.begun(kind, request.GET))
@@ -201,9 +202,9 @@ class LineScreen(_Writing):
         return self.go(change_set)
 
     def kind(self, given: Any) -> Kind:
-        """The kind that a form names."""
+        """The kind that a form names, where the person may propose a change of one."""
         kind = changes.BY_CODE.get(given.get("model", ""))
-        if kind is None:
+        if kind is None or not self.person.roles() & kind.proposers:
             raise Http404
         return kind
 
@@ -232,8 +233,11 @@ class LineScreen(_Writing):
         return Line(begun.model, begun.key, begun.action, values)
 
     def cells_of(self, line: Line) -> dict[str, Any]:
-        """The record that a line means, in our words, where the person may see it."""
-        cells = record_cells(changes.BY_CODE[line.model], line.key, self.person) if line.key is not None else {}
+        """The record that a line means, in our words, where the person may see it and propose a change of it."""
+        if line.key is None:
+            return {}
+        kind = changes.BY_CODE[line.model]
+        cells = record_cells(kind, line.key, self.person) if proposable(kind, [line.key], self.person) else None
         if cells is None:
             raise Http404
         return cells
@@ -290,16 +294,20 @@ def _mark(form: LineForm, refusal: ChangeRefused, number: int) -> None:
 
 
 def found_records(kind: Kind, text: str, user: User) -> list[tuple[int, str]]:
-    """Records of a kind whose key or name holds a text and that a person may see: (key, what it is called)."""
+    """Records of a kind whose key or name holds a text and of which a person may propose a change: (key, what it is called)."""
     condition = Q()
     for path in dict.fromkeys((*kind.table.lookup, *(["name"] if _has(kind.model, "name") else []))):
         if _is_text(kind.model, path):
             condition |= Q(**{f"{path}__icontains": text})
     ids = list(kind.model._base_manager.filter(condition).order_by("-pk").values_list("pk", flat=True)[: FOUND * 10])
-    held = entities_held(user, None)
+    return changes.names_of(kind, proposable(kind, ids, user)[:FOUND])
+
+
+def proposable(kind: Kind, ids: Sequence[int], user: User) -> list[int]:
+    """Those of some records of which a person may propose a change: in every entity that one touches, as it is written then."""
+    held = {*entities_held(user, kind.proposers)}
     touched = kind.entities(ids)
-    seen = [pk for pk in ids if None in held or None in touched[pk] or touched[pk] & set(held)][:FOUND]
-    return changes.names_of(kind, seen)
+    return [pk for pk in ids if None in held or (held and touched[pk] - {EVERY} <= held)]
 
 
 def _has(model: type[Model], name: str) -> bool:

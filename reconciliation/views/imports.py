@@ -12,7 +12,7 @@ from django import forms
 from django.core.exceptions import BadRequest
 from django.core.files.base import File
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -221,6 +221,7 @@ class ImportPage(_OfImport):
             kind=kind,
             tone=TONES.get(upload.state, ""),
             is_open=is_open,
+            may_read=MasterImport.objects.readable_by(self.person).filter(pk=upload.pk).exists(),
             refusal=refusal,
             checked=checked,
             counts={name: checked.count(name) for name in (NEW, CHANGED, SAME, BAD)} if checked else {},
@@ -257,7 +258,9 @@ class ImportFile(_OfImport):
     """The file as it came, as an attachment that no browser shows as a page."""
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponseBase:
-        """The bytes."""
+        """The bytes, for who may read every row of it."""
+        if not MasterImport.objects.readable_by(self.person).filter(pk=self.upload.pk).exists():
+            raise Http404
         answer = HttpResponse(bytes(self.upload.content), content_type="application/octet-stream")
         answer["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=self.upload.name)
         answer["X-Content-Type-Options"] = "nosniff"

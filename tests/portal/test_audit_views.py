@@ -72,14 +72,14 @@ def status(client: Client, user: User, address: str) -> int:
     return int(client.get(address).status_code)
 
 
-def test_an_auditor_reads_the_events_of_the_entity_and_of_none_but_not_of_another(
+def test_an_auditor_reads_the_events_of_the_entity_and_of_what_all_share_but_not_of_another(
     client: Client, us: LegalEntity, de: LegalEntity, cleo: User, otto: User
 ) -> None:
     audit.record(
         cleo, "period-opened", us, entity=us, reason="late hours", before={"state": "closed"}, after={"state": "open"}
     )
     audit.record(cleo, "connection-paused", de, entity=de, reason="not for the US to read")
-    audit.record(None, "key-rotated", us, reason="for everybody")
+    audit.record(None, "key-rotated", world.connection("group", "harvest"), reason="for everybody")
     shown = page(client, otto, "/audit/")
     assert "Period opened" in shown
     assert "Key rotated" in shown
@@ -154,6 +154,19 @@ def test_what_another_person_took_out_is_told_only_where_its_rows_belong(
     assert status(client, foreign, f"/audit/{of_both.pk}/") == 404
     assert status(client, cleo, f"/audit/{of_both.pk}/") == 200
     assert status(client, world.user("head", GrantRole.AUDITOR, everywhere=True), f"/audit/{of_both.pk}/") == 200
+
+
+def test_a_decision_without_an_entity_is_told_only_where_all_entities_share_what_it_is_about(
+    client: Client, us: LegalEntity, cleo: User, otto: User
+) -> None:
+    shared = world.connection("group", "harvest")
+    paused = audit.record(cleo, "connection-paused", shared, reason="maintenance")
+    configured = audit.record(cleo, "connection.configured", shared, after={"credentials": {"token": {"env": "T"}}})
+    of_several = audit.record(cleo, "rates.rebooked", us, after={"bills": {"INV-7": {"billed": "100"}}})
+    assert status(client, otto, f"/audit/{paused.pk}/") == 200
+    for event in (configured, of_several):
+        assert status(client, otto, f"/audit/{event.pk}/") == 404
+        assert status(client, cleo, f"/audit/{event.pk}/") == 200
 
 
 def test_an_event_shows_before_and_after_field_by_field(

@@ -433,6 +433,12 @@ def test_what_touches_another_entity_is_neither_named_nor_written_nor_seen(firm:
     assert both not in ChangeSet.objects.visible_to(fay)
     assert both in ChangeSet.objects.visible_to(zoe)
     assert not AuditEvent.objects.visible_to(fay).filter(object_type="changeset", object_id=str(both.pk)).exists()
+    changes.edit(both, zoe, [rate_line(firm, "126.00")])
+    changes.edit(both, zoe, [rate_line(firm, "127.00")])
+    assert both in ChangeSet.objects.visible_to(fay)
+    edits = AuditEvent.objects.visible_to(fay).filter(object_type="changeset", object_id=str(both.pk))
+    assert [(event.action, event.entity) for event in edits] == [("change.edited", firm.entity)]  # of the second edit
+    assert "HUSH" not in str([event.before for event in edits])
 
 
 @pytest.mark.case(30, 38)

@@ -168,6 +168,35 @@ def test_a_file_is_seen_by_who_uploaded_it_and_by_nobody_beside(firm: Firm, fay:
     assert "customers.csv" not in client.get(reverse("imports")).content.decode()
 
 
+def test_rows_that_stay_as_they_are_keep_a_file_from_who_holds_no_role_where_they_belong(
+    firm: Firm, client: Client
+) -> None:
+    gb = world.entity("GB", "GBP")
+    Customer.objects.create(code="HUSH", name="Hush Ltd", currency="GBP", entity=gb)
+    both = world.user("both", GrantRole.ANALYST, firm.entity)
+    EntityGrant.objects.create(user=both, entity=gb, role=GrantRole.AUDITOR, valid_from=date(2020, 1, 1))
+    of_us = world.user("ursula", GrantRole.CONTROLLER, firm.entity)
+    peer = world.user("peer", GrantRole.AUDITOR, firm.entity)
+    EntityGrant.objects.create(user=peer, entity=gb, role=GrantRole.AUDITOR, valid_from=date(2020, 1, 1))
+    head = world.user("head", GrantRole.AUDITOR, everywhere=True)
+    client.force_login(both)
+    made = upload(client, "code,name,currency,entity\nACME,Acme Holding,USD,US\nHUSH,Hush Ltd,GBP,GB\n")
+    change_set = drafted(client, made)
+    assert list(change_set.entities.all()) == [firm.entity]
+
+    def answers(person: User) -> tuple[int, int, bool]:
+        client.force_login(person)
+        at_page = client.get(reverse("import", args=[made.pk]))
+        at_file = client.get(reverse("import_file", args=[made.pk]))
+        return at_page.status_code, at_file.status_code, b"HUSH" in at_page.content + at_file.content
+
+    assert answers(of_us) == (200, 404, False)
+    assert answers(both) == answers(peer) == answers(head) == (200, 200, True)
+    MasterImport.objects.filter(pk=made.pk).update(reaches=None)  # as of files drafted before it was kept
+    assert answers(peer) == (200, 404, False)
+    assert answers(both) == answers(head) == (200, 200, True)
+
+
 def test_a_project_manager_imports_nothing(firm: Firm, client: Client) -> None:
     client.force_login(world.user("pia", GrantRole.PROJECT_MANAGER, firm.entity))
     assert client.get(reverse("import_new")).status_code == 403

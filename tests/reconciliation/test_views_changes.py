@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from portal.models import AccountingPeriod, Alias, ApprovalStep, AuditEvent, GrantRole, Rate, Role, User
+from portal.models import AccountingPeriod, Alias, ApprovalStep, AuditEvent, EntityGrant, GrantRole, Rate, Role, User
 from reconciliation import changes
 from reconciliation.changes import Line
 from reconciliation.models import ChangeFile, ChangeSet
@@ -73,6 +74,37 @@ def agree(client: Client, change_set: ChangeSet, **more: Any) -> Any:
     return act(client, change_set, "approve", **shown(client, change_set), **more)
 
 
+def test_a_record_is_shown_in_a_form_only_to_who_may_propose_a_change_of_it(firm: Firm) -> None:
+    gb = world.entity("GB", "GBP")
+    theirs = world.connection("gb-books", "netsuite", gb, is_target=True)
+    shared = world.connection("group-books", "netsuite", is_target=True)
+    grant = EntityGrant.objects.create(user=world.user("gil"), entity=firm.entity, role=GrantRole.AUDITOR)
+    cleo = controller(firm)
+    EntityGrant.objects.create(user=cleo, entity=gb, role=GrantRole.ANALYST, valid_from=date(2020, 1, 1))
+
+    def status(client: Client, **query: Any) -> int:
+        client.post(reverse("change_new"), {"title": "x", "reason": "y"})
+        where = reverse("change_line_new", args=[ChangeSet.objects.latest("pk").pk])
+        return client.get(where, query).status_code
+
+    analyst = signed_in(desk.analyst(firm))
+    assert status(analyst, model="rate", key=firm.rate.pk) == 200
+    for query in (
+        {"model": "grant"},
+        {"model": "grant", "key": grant.pk},
+        {"model": "connection", "key": firm.target.pk},
+    ):
+        assert status(analyst, **query) == 404, query
+    configures_here = signed_in(cleo)
+    assert status(configures_here, model="connection", key=firm.target.pk) == 200
+    assert status(configures_here, model="connection", key=theirs.pk) == 404
+    assert status(configures_here, model="connection", key=shared.pk) == 404
+    found = configures_here.get(
+        reverse("change_line_new", args=[ChangeSet.objects.latest("pk").pk]), {"model": "connection", "find": "books"}
+    )
+    assert "gb-books" not in found.content.decode()
+
+
 def test_a_change_is_written_seen_submitted_approved_and_rolled_back(firm: Firm) -> None:
     desk.ready(firm, 4)
     fay, cleo = signed_in(desk.analyst(firm)), signed_in(controller(firm))
@@ -106,9 +138,11 @@ def test_the_form_is_made_from_the_kind_and_says_what_cannot_stand_at_its_field(
     change_set = write(fay, firm)
     where = reverse("change_line_new", args=[change_set.pk])
     for kind in changes.KINDS:
-        if kind.code == "grant":
+        answer = fay.get(where, {"model": kind.code, "action": "add"})
+        if GrantRole.ANALYST not in kind.proposers:
+            assert answer.status_code == 404, kind.code
             continue
-        text = fay.get(where, {"model": kind.code, "action": "add"}).content.decode()
+        text = answer.content.decode()
         assert all(f'name="{column.name}"' in text for column in kind.columns), kind.code
     found = fay.get(where, {"model": "project", "find": "2213"}).content.decode()
     assert f"?model=project&amp;key={desk.near_id()}" in found
