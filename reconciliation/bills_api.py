@@ -5,9 +5,9 @@ The rule here: as in `reconciliation.api`, a page costs a fixed number of querie
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from django.db.models import Prefetch
+from django.db.models import Prefetch, QuerySet
 from rest_framework import serializers
 
 from portal.api import Endpoint
@@ -98,15 +98,28 @@ class BillRow(StatedRow):
         return list(AllocationRow(sorted(rows, key=lambda row: row.pk), many=True).data)
 
 
-_SETTLEMENTS = PaymentAllocation.objects.select_related("payment_version", "credit_version").order_by("pk")
+class _Settling(Endpoint):
+    """What shows settlements: of the entities that the token's user may see, as on the pages."""
+
+    settlements: ClassVar[str]
+
+    def get_queryset(self) -> QuerySet[Any]:
+        """The rows with their settlements."""
+        rows = super().get_queryset()
+        if getattr(self, "swagger_fake_view", False):
+            return rows
+        seen = PaymentAllocation.objects.visible_to(self.request.user)
+        told = seen.select_related("payment_version", "credit_version").order_by("pk")
+        return rows.prefetch_related(Prefetch(self.settlements, told))
 
 
-class Bills(Endpoint):
+class Bills(_Settling):
     """Invoices and credit notes."""
 
     rows = Invoice.objects.select_related("entity", "connection", "current__customer", "agreed").prefetch_related(
-        "versions__lines", "versions__lines__allocations", "current__lines", Prefetch("settled_by", _SETTLEMENTS)
+        "versions__lines", "versions__lines__allocations", "current__lines"
     )
+    settlements = "settled_by"
     filterset_class = BillFilter
     serializer_class = BillRow
 
@@ -125,11 +138,10 @@ class PaymentRow(StatedRow):
         return list(SettlementRow(sorted(rows, key=lambda row: row.pk), many=True).data)
 
 
-class Payments(Endpoint):
+class Payments(_Settling):
     """Payments and write-offs."""
 
-    rows = Payment.objects.select_related("entity", "connection", "current__customer").prefetch_related(
-        Prefetch("versions__allocations", _SETTLEMENTS)
-    )
+    rows = Payment.objects.select_related("entity", "connection", "current__customer")
+    settlements = "versions__allocations"
     filterset_class = PaymentFilter
     serializer_class = PaymentRow

@@ -1,7 +1,8 @@
 """What a person decides about a bill that its system changed or deleted: adopt, restore or correct.
 
-The rule here: one decision a version, by somebody who may fix in its entity, with a reason, in the audit trail; what is gone is
-made anew only when a second person agrees, and never by itself.
+The rule here: one decision a version, of the version that was looked at, by somebody who may fix in its entity, with a reason, in
+the audit trail. The hours of a deleted bill are open again only when a second person agrees, an approver, whichever way was
+chosen; nothing is made anew by itself.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from reconciliation.models import BillingDecision
 from reconciliation.sql import billing as sql
 
 Choice = BillingDecision.Choice
+_MOVED = "Its system has stated another version since you looked; look at it again."
 
 
 class NotDecidable(Exception):
@@ -36,10 +38,17 @@ def choices(bill: Invoice) -> list[Choice]:
 
 
 def adopt(bill: Invoice, *, by: User, reason: str) -> BillingDecision:
-    """Go by what the system says now: its lines are what is billed, and what is no longer on it is open again."""
+    """Go by what the system says now: its lines are what is billed, and what is no longer on it is open again.
+
+    That a bill is deleted is adopted once a second person agrees. As in all decisions, `bill` is as it was seen: where its system
+    has stated another version since, nothing is decided.
+    """
     with transaction.atomic():
         decision = _decide(bill, Choice.ADOPT, by, reason)
-        _adopted(bill, by)
+        if decision.needs_approval:
+            follow([bill.pk], actor=by.get_username())
+        else:
+            _adopted(bill, by)
     return decision
 
 
@@ -63,18 +72,22 @@ def correct(bill: Invoice, *, by: User, reason: str) -> BillingDecision:
 
 
 def approve(decision: BillingDecision, *, by: User) -> None:
-    """Agree that a deleted bill is made anew: its hours are open to be billed again, on a new bill. Not by who asked for it."""
+    """Agree that the hours of a deleted bill are open to be billed again, on a new bill; a controller does, not who asked."""
     with transaction.atomic():
-        held = BillingDecision.objects.select_for_update().select_related("bill").get(pk=decision.pk)
-        _may(held.bill, by)
+        bill = Invoice.objects.select_for_update(of=("self",)).get(pk=decision.bill_id)
+        held = BillingDecision.objects.select_for_update(of=("self",)).get(pk=decision.pk)
+        if not access.may(by, access.APPROVERS, bill.entity_id):
+            raise NotDecidable("Only a controller of this entity agrees to it.")
+        if held.version_id != bill.current_id:
+            raise NotDecidable(_MOVED)
         if not held.needs_approval or held.approved_at is not None:
             raise NotDecidable("There is nothing to agree to.")
         if held.by_id == by.pk:
             raise NotDecidable("Somebody else has to agree: you asked for it.")
         held.approved_by, held.approved_at = by, now()
         held.save(update_fields=["approved_by", "approved_at"])
-        audit.record(by, "bill-recreation.approved", held.bill, entity=held.bill.entity_id, reason=held.reason)
-        _adopted(held.bill, by)
+        audit.record(by, "bill-recreation.approved", bill, entity=bill.entity_id, reason=held.reason)
+        _adopted(bill, by)
 
 
 def _adopted(bill: Invoice, by: User) -> None:
@@ -87,11 +100,13 @@ def _decide(bill: Invoice, choice: Choice, by: User, reason: str) -> BillingDeci
     if not reason.strip():
         raise NotDecidable("A decision about a bill needs a reason.")
     held = Invoice.objects.select_for_update(of=("self",)).select_related("current").get(pk=bill.pk)
+    if held.current_id != bill.current_id:
+        raise NotDecidable(_MOVED)
     if choice not in choices(held):
         raise NotDecidable("There is nothing of this kind to decide about the bill any more; look at it again.")
     decision = BillingDecision.objects.create(
         bill=held, version=held.current, choice=choice, reason=reason.strip(), by=by, at=now(),
-        needs_approval=choice == Choice.RESTORE and held.current.status == "deleted",
+        needs_approval=choice != Choice.CORRECT and held.current.status == "deleted",
     )  # fmt: skip
     [row] = sql.bills([held.pk])
     audit.record(

@@ -281,7 +281,7 @@ def _decided(decision: BillingDecision | None) -> str:
     words = {
         "restore": "asked to have it restored",
         "correct": "chose to correct it by a credit note",
-        "adopt": "adopted it",
+        "adopt": "asked to go by that it is gone" if decision.needs_approval else "adopted it",
     }
     waits = (
         ", which a second person has to agree to" if decision.needs_approval and decision.approved_at is None else ""

@@ -28,6 +28,7 @@ from portal.models import (
     InvoiceProposal,
     InvoiceSchedule,
     Project,
+    ProposalEditor,
     ProposalLine,
     ProposalPart,
     ProposalState,
@@ -104,6 +105,8 @@ def _prepare(project: Project, through: date, by: User | None, how: str) -> list
         left.state, left.reason, left.net = ProposalState.WITHDRAWN, "nothing of it is left to bill", ZERO
         left.save()
     for proposal in made:
+        if by is not None:
+            ProposalEditor.objects.get_or_create(proposal=proposal, user=by)
         audit.record(
             by, "proposal.prepared", proposal, entity=proposal.entity_id,
             after={"through": through.isoformat(), "net": str(proposal.net), "currency": proposal.currency},

@@ -25,7 +25,8 @@ WITH days AS (
       FROM portal_ledgerentry e
       JOIN portal_ledgerstate s ON s.entry_id = e.id
       LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
-     WHERE e.resource_id IN (SELECT resource_id FROM people) AND e.kind = 'time' AND e.reverses_id IS NULL
+     WHERE e.entity_id = %(entity)s
+       AND e.resource_id IN (SELECT resource_id FROM people) AND e.kind = 'time' AND e.reverses_id IS NULL
        AND s.state NOT IN ('cancelled', 'reversed') AND e.work_date BETWEEN %(start)s::date - %(back)s AND %(end)s
 ), source AS (
     SELECT DISTINCT ON (resource_id) resource_id, source_id FROM told ORDER BY resource_id, work_date DESC, source_id

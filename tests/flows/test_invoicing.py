@@ -173,6 +173,15 @@ def test_a_month_is_proposed_released_and_approved_by_two_people_and_made_once_a
     assert_promises_hold()
 
 
+def test_who_had_the_lines_grouped_anew_does_not_approve_them(firm: Firm, mia: User, cora: User) -> None:
+    posted(firm, 3)
+    propose(firm)
+    grouped = propose(firm, how="entry", by=cora)
+    released = invoicing.release(grouped, by=mia, seen=grouped.content_hash)
+    with pytest.raises(NotProposable, match="you edited it"):
+        invoicing.approve(released, by=cora, seen=released.content_hash)
+
+
 @pytest.mark.case(76)
 @pytest.mark.case(87)
 def test_the_bill_that_comes_back_bills_exactly_the_hours_that_were_handed_over_and_none_before_it_is_known(

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from portal import tokens
-from portal.models import AuditEvent, Payment
+from portal.models import AuditEvent, Payment, PaymentAllocation
 from portal.records import BillKind
 from reconciliation.models import BillingDecision
 from tests import world
@@ -82,17 +82,22 @@ def test_an_analyst_decides_on_the_page_and_without_a_reason_nothing_happens(
     erp.says(said)
     erp.says(erp.gone(said))
     address = reverse("bill", args=[find("501").pk])
+    first, seen = {"seen": "1"}, {"seen": "2"}
     signed_in(client, "mia", "project_manager", firm.entity)
     assert "What shall hold?" not in text(client.get(address))
-    assert "Only finance" in text(client.post(address, {"action": "adopt", "reason": "so"}), 422)
+    assert "Only finance" in text(client.post(address, {"action": "adopt", "reason": "so", **seen}), 422)
     signed_in(client, "ana", "analyst", firm.entity)
-    assert "What shall hold?" in text(client.get(address))
-    assert "needs a reason" in text(client.post(address, {"action": "restore", "reason": " "}), 422)
-    assert client.post(address, {"action": "restore", "reason": "it is owed"}).status_code == 303
-    assert "Somebody of finance other than ana agrees" in text(client.get(address))
-    assert "Somebody else has to agree" in text(client.post(address, {"action": "approve"}), 422)
+    page = text(client.get(address))
+    assert "What shall hold?" in page
+    assert '<input type="hidden" name="seen" value="2">' in page
+    assert "needs a reason" in text(client.post(address, {"action": "restore", "reason": " ", **seen}), 422)
+    assert "another version" in text(client.post(address, {"action": "restore", "reason": "it is owed", **first}), 422)
+    assert client.post(address, {"action": "restore", "reason": "it is owed"}).status_code == 400
+    assert client.post(address, {"action": "restore", "reason": "it is owed", **seen}).status_code == 303
+    assert "A controller other than ana agrees" in text(client.get(address))
+    assert "Only a controller" in text(client.post(address, {"action": "approve", **seen}), 422)
     signed_in(client, "bob", "controller", firm.entity)
-    assert client.post(address, {"action": "approve"}).status_code == 303
+    assert client.post(address, {"action": "approve", **seen}).status_code == 303
     assert open_hours([entry]) == {entry: Decimal(8)}
     assert BillingDecision.objects.get().approved_by is not None
     assert set(AuditEvent.objects.values_list("action", flat=True)) >= {"bill.restore", "bill-recreation.approved"}
@@ -206,3 +211,23 @@ def test_the_api_says_what_the_pages_say_in_as_many_queries_for_many_rows(firm: 
     assert [(row["bill"], row["amount"]) for row in paid["settles"]] == [(bill["id"], "60.0000")]
     erp.says(*(erp.bill(f"7{n}", line_of(entry)) for n, entry in enumerate(entries[1:])))
     assert asked("api_bill-list")[1] <= few
+
+
+def test_the_api_tells_no_settlement_of_an_entity_that_the_token_may_not_see(firm: firms.Firm, erp: Erp) -> None:
+    [entry] = posted(firm)
+    erp.says(erp.bill("501", line_of(entry)))
+    erp.says(erp.payment("p1", "100", ("501", "60")))
+    own = PaymentAllocation.objects.get()
+    PaymentAllocation.objects.create(
+        entity=world.entity("GB", "GBP"), payment_version=own.payment_version, invoice=own.invoice, invoice_key="501",
+        by=own.by, amount=Decimal(7), recorded_at=own.recorded_at,
+    )  # fmt: skip
+    for reader, amounts in (
+        (world.user("reader", "auditor", firm.entity), ["60.0000"]),
+        (world.user("all", "auditor", everywhere=True), ["60.0000", "7.0000"]),
+    ):
+        client = Client(headers={"authorization": f"Bearer {tokens.issue(reader, 'test', days=1)}"})
+        [bill] = client.get(reverse("api_bill-list")).json()["results"]
+        [paid] = client.get(reverse("api_payment-list")).json()["results"]
+        assert [row["amount"] for row in bill["settled_by"]] == amounts
+        assert [row["amount"] for row in paid["settles"]] == amounts

@@ -12,7 +12,15 @@ from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
 
 from integrations.thread import billing as thread
-from portal.models import Allocation, InvoiceVersion, LedgerEntry, Notification, PaymentAllocation, Project
+from portal.models import (
+    Allocation,
+    EntityGrant,
+    InvoiceVersion,
+    LedgerEntry,
+    Notification,
+    PaymentAllocation,
+    Project,
+)
 from portal.records import (
     Application,
     BillKind,
@@ -185,8 +193,14 @@ def test_what_was_deleted_is_never_brought_back_by_itself_and_made_anew_only_by_
     assert causes("501") == {"bill-deleted"}
     assert find("501").current.total == Decimal(960)  # what was known of it stays to be seen
     ana, bob = world.user("ana", "analyst", firm.entity), world.user("bob", "controller", firm.entity)
-    billing.adopt(find("501"), by=ana, reason="it was a duplicate")
+    gone = billing.adopt(find("501"), by=ana, reason="it was a duplicate")
+    assert open_hours([first, second]) == {first: ZERO, second: ZERO}
+    assert causes("501") == {"bill-deleted"}
+    with pytest.raises(billing.NotDecidable, match="Only a controller"):
+        billing.approve(gone, by=world.user("fay", "analyst", firm.entity))
+    billing.approve(gone, by=bob)
     assert open_hours([first, second]) == {first: Decimal(8), second: ZERO}
+    EntityGrant.objects.create(user=ana, entity=firm.entity, role="controller", valid_from=date(2020, 1, 1))
     decision = billing.restore(find("502"), by=ana, reason="it should not have been deleted")
     assert open_hours([second]) == {second: ZERO}
     with pytest.raises(billing.NotDecidable, match="Somebody else"):
@@ -194,6 +208,25 @@ def test_what_was_deleted_is_never_brought_back_by_itself_and_made_anew_only_by_
     billing.approve(decision, by=bob)
     assert open_hours([second]) == {second: Decimal(8)}
     assert causes() == set()
+
+
+def test_what_came_after_a_bill_was_looked_at_is_neither_adopted_nor_agreed_to(firm: firms.Firm, erp: Erp) -> None:
+    first, second = posted(firm, 2)
+    said = erp.bill("501", line_of(first), line_of(second))
+    erp.says(said)
+    erp.says(erp.again(said, lines=said.lines[:1]))
+    looked_at = find("501")
+    erp.says(erp.again(said, lines=said.lines[1:]))
+    ana, bob = world.user("ana", "analyst", firm.entity), world.user("bob", "controller", firm.entity)
+    for decide in (billing.adopt, billing.restore, billing.correct):
+        with pytest.raises(billing.NotDecidable, match="another version"):
+            decide(looked_at, by=ana, reason="the second line was not agreed")
+    erp.says(erp.gone(said))
+    decision = billing.restore(find("501"), by=ana, reason="it is owed")
+    erp.says(erp.again(said, lines=said.lines[:1]))
+    with pytest.raises(billing.NotDecidable, match="another version"):
+        billing.approve(decision, by=bob)
+    assert open_hours([first, second]) == {first: ZERO, second: ZERO}
 
 
 def test_two_live_bills_of_one_number_are_told_and_their_hours_untouched(firm: firms.Firm, erp: Erp) -> None:

@@ -15,7 +15,7 @@ from portal.sql import now
 from reconciliation import certifying, matching, pairing
 from reconciliation.models import Certificate, Match, MatchingRule, ReconciliationResult, ReconciliationRun
 from tests import world
-from tests.bills import Erp, bill, posted
+from tests.bills import Erp, bill, line_of, posted
 from tests.reconciliation.firm import Firm, build
 
 pytestmark = pytest.mark.django_db
@@ -216,3 +216,18 @@ def test_bills_and_payments_of_the_fourth_leg_are_matched_across_customers_cash(
     assert compare(firm, period).totals["invoice_payment"]["differing"] == 0
     with pytest.raises(pairing.NotMatchable, match="on the page of the bill"):
         pairing.match(items(period, "target_invoice") * 2, ana)
+
+
+def test_what_a_payment_leaves_is_found_where_its_system_does_not_say_it_and_a_line_is_named_by_its_place(
+    firm: Firm, period: AccountingPeriod
+) -> None:
+    erp = Erp(firm)
+    erp.says(erp.bill("501", line_of(10_000_001, "3"), booked_on=date(2026, 9, 30)))
+    erp.says(erp.payment("P1", "100", unapplied=None, booked_on=date(2026, 9, 30)))
+    compare(firm, period)
+    assert [row.reason for row in items(period, "target_invoice")] == [
+        "Line 1 of invoice INV-501 bills nothing that was delivered."
+    ]
+    assert "Payment PAY-P1 has 100.0000 USD applied to no bill." in [
+        row.reason for row in items(period, "invoice_payment")
+    ]

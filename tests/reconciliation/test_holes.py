@@ -7,10 +7,11 @@ from decimal import Decimal
 
 import pytest
 
-from portal.models import AccountingPeriod
+from portal.models import AccountingPeriod, Engagement
 from reconciliation import holes
 from reconciliation.models import ExceptionCase
-from tests.reconciliation.firm import Firm, build
+from tests import world
+from tests.reconciliation.firm import Firm, build, periods
 
 pytestmark = pytest.mark.django_db
 
@@ -40,3 +41,15 @@ def test_days_of_which_nothing_arrived_are_named_by_person_and_become_one_cause_
     firm.admit(firm.time("late", work_date=date(2026, 9, 15)))
     assert holes.tell(period) == 1
     assert told.count() == 1
+
+
+def test_hours_for_another_entity_hide_no_hole_and_show_no_source(firm: Firm) -> None:
+    firm.admit(*(firm.time(f"a{day}", work_date=date(2026, 9, day), hours=Decimal(8)) for day in (1, 16)))
+    other = world.entity("GB", "GBP")
+    periods(other)
+    here = Engagement.objects.get(resource__name="Ana Consultant")
+    here.valid_to = date(2026, 9, 14)
+    here.save()
+    Engagement.objects.create(resource=here.resource, entity=other, role=here.role, valid_from=date(2026, 9, 15))
+    [ana] = holes.of_period(AccountingPeriod.objects.get(entity=other, code="2026-09"))
+    assert (ana.person, ana.source, ana.arrived, len(ana.silent)) == ("Ana Consultant", "", 0, 12)

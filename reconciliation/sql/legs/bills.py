@@ -81,8 +81,8 @@ WITH entries AS (
       FROM weighed
     UNION ALL
     SELECT -id, 'missing_left', NULL, NULL, NULL, bill_id, id, NULL, NULL, quantity, NULL, net, currency, booked_on, NULL, '',
-           CASE WHEN kind = 'credit_note' THEN 'Line ' || position + 1 || ' of credit note ' || number || ' gives back nothing that is known here.'
-                ELSE 'Line ' || position + 1 || ' of invoice ' || number || ' bills nothing that was delivered.' END
+           CASE WHEN kind = 'credit_note' THEN 'Line ' || position || ' of credit note ' || number || ' gives back nothing that is known here.'
+                ELSE 'Line ' || position || ' of invoice ' || number || ' bills nothing that was delivered.' END
       FROM loose
 )"""  # noqa: E501, S608 -- one statement, read as one
 
@@ -96,15 +96,16 @@ WITH bills AS (
      WHERE i.entity_id = %(entity)s AND i.kind = 'invoice' AND v.booked_on BETWEEN %(start)s AND %(end)s
        AND (v.status NOT IN {_NO_BILL} OR coalesce(w.paid, 0) <> 0) {{left}}
 ), cash AS (
-    SELECT p.id, v.number, v.currency, v.booked_on, coalesce(v.unapplied, 0) AS unapplied, coalesce(w.unknown, 0) AS unknown, w.keys
+    SELECT p.id, v.number, v.currency, v.booked_on, left_.unapplied, coalesce(w.unknown, 0) AS unknown, w.keys
       FROM portal_payment p
       JOIN portal_paymentversion v ON v.id = p.current_id
       LEFT JOIN LATERAL (
-        SELECT sum(a.amount) AS unknown, string_agg(DISTINCT a.invoice_key, ', ') AS keys FROM portal_paymentallocation a
-          JOIN portal_paymentversion o ON o.id = a.payment_version_id
-         WHERE o.payment_id = p.id AND a.invoice_id IS NULL) w ON true
+        SELECT sum(a.amount) AS applied, sum(a.amount) FILTER (WHERE a.invoice_id IS NULL) AS unknown,
+               string_agg(DISTINCT a.invoice_key, ', ') FILTER (WHERE a.invoice_id IS NULL) AS keys
+          FROM portal_paymentallocation a JOIN portal_paymentversion o ON o.id = a.payment_version_id WHERE o.payment_id = p.id) w ON true
+     CROSS JOIN LATERAL (SELECT coalesce(v.unapplied, greatest(v.amount - coalesce(w.applied, 0), 0)) AS unapplied) left_
      WHERE p.entity_id = %(entity)s AND p.kind = 'payment' AND v.booked_on BETWEEN %(start)s AND %(end)s AND v.status = 'received'
-       AND coalesce(v.unapplied, 0) + coalesce(w.unknown, 0) <> 0 {{right}}
+       AND left_.unapplied + coalesce(w.unknown, 0) <> 0 {{right}}
 ), weighed AS (
     SELECT *, CASE WHEN paid = owed THEN 'matched'
                    WHEN owed = 0 THEN 'missing_left'

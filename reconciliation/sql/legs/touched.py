@@ -15,7 +15,7 @@ from typing import cast
 
 from portal import sql
 
-ENGINE = 1  # another number makes every period be compared as a whole once more
+ENGINE = 2  # another number makes every period be compared as a whole once more
 
 _TABLES = (
     "CREATE TEMPORARY TABLE IF NOT EXISTS touched (entry_id bigint, document_id bigint) ON COMMIT DELETE ROWS",

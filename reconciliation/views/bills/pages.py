@@ -35,6 +35,7 @@ HELP = {
     "correct": "What was agreed stays billed until a credit note has come.",
 }
 ANEW = "The hours are to be billed on a new bill. A second person has to agree before they are open again."
+GONE = "Go by that it is gone. A second person has to agree before its hours are open to be billed again."
 
 
 @dataclass(slots=True)
@@ -93,20 +94,23 @@ class BillPage(DetailScreen):
             choices=[(c, _label(bill, c), _help(bill, c)) for c in (billing.choices(bill) if may else ())],
             decision=decision,
             to_approve=decision is not None and decision.needs_approval and decision.approved_at is None,
-            may_approve=may and decision is not None and decision.by_id != user.pk,
+            may_approve=bool(self.held & access.APPROVERS) and decision is not None and decision.by_id != user.pk,
             decisions=bill.decisions.select_related("by", "approved_by"),
             names_hours=may and "credit-without-hours" in {case.rule for case, _ in found},
         )
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Adopt, restore or correct; or agree that a deleted bill is made anew."""
+        """Adopt, restore or correct the version that was on the page; or agree to what was asked about a deleted bill."""
         action, reason = request.POST.get("action", ""), request.POST.get("reason", "")
+        seen = request.POST.get("seen", "")
         try:
             if action == "approve":
-                decision = get_object_or_404(BillingDecision.objects.filter(version=self.object.current_id))
+                decision = get_object_or_404(self.object.decisions.filter(version__version=_number(seen)))
                 billing.approve(decision, by=request.user)  # type: ignore[arg-type]
             elif action in STEPS:
-                STEPS[action](self.object, by=request.user, reason=reason)  # type: ignore[arg-type]
+                looked_at = Invoice(pk=self.object.pk, entity_id=self.object.entity_id)
+                looked_at.current = get_object_or_404(self.object.versions.filter(version=_number(seen)))
+                STEPS[action](looked_at, by=request.user, reason=reason)  # type: ignore[arg-type]
             else:
                 raise BadRequest(f"There is no action “{action}” here.")
         except billing.NotDecidable as refusal:
@@ -289,7 +293,14 @@ def _label(bill: Invoice, choice: str) -> str:
 
 
 def _help(bill: Invoice, choice: str) -> str:
-    return ANEW if choice == "restore" and bill.current.status == "deleted" else HELP[choice]
+    return {"restore": ANEW, "adopt": GONE}[choice] if bill.current.status == "deleted" else HELP[choice]
+
+
+def _number(typed: str) -> int:
+    """The version that a form names. Raises BadRequest."""
+    if not typed.isdecimal() or len(typed) > 9:
+        raise BadRequest("The form says not which version of the bill was seen.")
+    return int(typed)
 
 
 def _picks(request: HttpRequest) -> dict[int, billing.Part]:
