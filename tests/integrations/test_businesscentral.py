@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from integrations import payloads, postings
-from integrations.connectors.businesscentral import BusinessCentralConnector, refusals
+from integrations.connectors.businesscentral import BusinessCentralConnector, assumptions, refusals
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, Response, outcomes, recording
 from integrations.protocol import Hint, Page, SubscribedSource
@@ -119,6 +119,51 @@ class TestPosting:
         assert (refused.code, refused.vendor_code) == ("period-closed", "Application_DialogException")
         assert [type(outcome) for outcome in outcomes] == [Receipt] * 6
         assert company.entries() == {posting.key: 1 for posting in good}
+
+    @pytest.mark.case(62)
+    def test_a_closed_month_is_refused_by_few_calls_and_stops_no_other(self, company: Company) -> None:
+        company.configure(posting_from="2026-09-01")
+        closed = [time_posting(work_date=date(2026, 8, 1 + n % 25)) for n in range(50)]
+        good = time_postings(5)
+        with recording() as exchanges:
+            outcomes = company.push(*closed[:20], *good, *closed[20:])
+        refused = outcomes[:20] + outcomes[25:]
+        assert [outcome.code for outcome in refused if isinstance(outcome, Rejected)] == ["period-closed"] * 50
+        assert [type(outcome) for outcome in outcomes[20:25]] == [Receipt] * 5
+        assert len(exchanges) <= 30
+
+    @pytest.mark.case(62)
+    def test_of_a_month_that_is_closed_in_part_the_open_days_are_booked_within_two_pushes(
+        self, company: Company
+    ) -> None:
+        company.configure(posting_from="2026-09-11")
+        postings = time_postings(25)
+        found = dict(zip(postings, company.push(*postings), strict=True))
+        left = [posting for posting, outcome in found.items() if isinstance(outcome, Unavailable)]
+        assert len(left) < 10
+        found |= dict(zip(left, company.push(*left), strict=True))
+        for posting, outcome in found.items():
+            assert isinstance(outcome, Receipt if posting.work_date >= date(2026, 9, 11) else Rejected)
+        assert company.entries() == {posting.key: 1 for posting in postings[10:]}
+
+    def test_a_push_tries_a_limited_number_of_journals_and_says_what_it_did_not_come_to(self, company: Company) -> None:
+        company.act("block", set="projects", number="J20")
+        postings = [time_posting(project="J20", task="J20/100") for _ in range(40)]
+        outcomes = company.push(*postings)
+        assert len(company.calls("NAV.post")) == assumptions.JOURNALS_AT_ONCE
+        kinds = {type(outcome) for outcome in outcomes}
+        assert kinds == {Rejected, Unavailable}
+        again = [p for p, outcome in zip(postings, outcomes, strict=True) if isinstance(outcome, Unavailable)]
+        assert Rejected in {type(outcome) for outcome in company.push(*again)}, "it gets on"
+        assert company.entries() == {}
+
+    def test_no_journal_is_begun_after_one_that_is_in_doubt(self, company: Company) -> None:
+        company.bench.fault({"method": "POST", "path": "NAV.post"}, kind="status", status=504)
+        first, second = time_posting(work_date=date(2026, 8, 3)), time_posting()
+        lost, unsent = company.push(first, second)
+        assert [type(lost), type(unsent)] == [InDoubt, Unavailable]
+        assert len(company.calls("NAV.post")) == 1
+        assert isinstance(company.push(second)[0], Receipt)
 
     @pytest.mark.case(62)
     def test_a_batch_whose_201s_were_rolled_back_is_written_again_without_the_line_that_failed(

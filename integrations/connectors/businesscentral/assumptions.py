@@ -6,6 +6,8 @@ environments may differ, a setting of the connection replaces the value. Some re
 - API v2.0 has no project journal. A custom API page has to be installed, as Microsoft's documents suggest; its sets and fields
   are ours to name, and the ones that we ask for stand here. Its field with our key is unique over lines and entries.
 - Posting a journal posts every line that stands in it, or none.
+- The allowed posting dates are one range, which begins or ends within a month and never does both: days between two closed days
+  of a month are closed.
 - A resource of the journal has the number of its employee.
 - A set states its size where `$count=true` asks for it.
 - The page of sales invoices keeps an invoice's id when it is posted, and states amounts in the invoice's own currency.
@@ -53,6 +55,9 @@ FIELDS = {
     "entry": "entryNumber",
 }
 TIME_TYPE, EXPENSE_TYPE = "Resource", "G/L Account"
+
+# Journals that one push tries, some five calls each: an entry is waited for three minutes. What is left comes with the next push.
+JOURNALS_AT_ONCE = 12
 
 # A description of a journal line, and what BC keeps of hours.
 MEMO_LIMIT = 100

@@ -2,19 +2,22 @@
 
 Business Central knows no idempotency key. What holds that nothing is booked twice: before a line is written the ledger is asked
 for its key; the journal is ours alone, and what an earlier call left in it is taken out first; the page refuses a second line
-under one key; and what was sent without an answer is looked up and never sent again. A journal posts as a whole: where one line
-is refused, the others go in smaller journals, until that line stands alone with its refusal.
+under one key; and what was sent without an answer is looked up and never sent again. A journal posts as a whole and holds lines
+of one month, so that a closed one stops no other. Where one line is refused, the others go in smaller journals, until that line
+stands alone with its refusal; a closed day is refused with all its lines, and the days between two closed ones with them. One
+push begins a limited number of journals, so that its answer comes while it is still waited for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from itertools import groupby
 
 from integrations.connectors.businesscentral import assumptions, bodies, odata, refusals
 from integrations.connectors.businesscentral.odata import Request, Row
 from integrations.connectors.businesscentral.settings import SETTINGS
-from integrations.errors import ConnectorError, InDoubt, Rejected, Unavailable
+from integrations.errors import ConnectorError, InDoubt, Rejected, Unauthorised, Unavailable
 from integrations.http import Http
 from integrations.http.odata import of_a_look
 from integrations.protocol import Account
@@ -22,6 +25,8 @@ from portal.records import Posting, Receipt, StatementLine
 
 Outcome = Receipt | ConnectorError
 KEYS_AT_ONCE = 40  # in one filter, which is part of an address
+CLOSED = "period-closed"
+_STOPS = (InDoubt, Unavailable, Unauthorised)  # the journal may still be at work, or takes no other
 
 
 class Journal:
@@ -60,25 +65,49 @@ class Journal:
             yield bodies.booked(row, self._account)
 
     def book(self, postings: Sequence[Posting]) -> dict[str, Outcome]:
-        """Book postings that the ledger does not hold; one outcome each, by key. What is raised holds for all of them."""
+        """Book postings that the ledger does not hold; one outcome each, by key. What is raised holds for all of them.
+
+        What it does not come to, because enough journals were tried or one of them may not be over, is Unavailable: not sent.
+        """
+        outcomes: dict[str, Outcome] = {}
+        closed: dict[date, Rejected] = {}
+        ahead = _months(postings)
+        tried, later = 0, f"Not sent: {assumptions.JOURNALS_AT_ONCE} journals were tried before its turn came."
+        while ahead and tried < assumptions.JOURNALS_AT_ONCE:
+            part = ahead.pop(0)
+            if (refused := _between_closed(part, closed)) is not None:
+                outcomes |= _for_all(part, refused)
+                continue
+            tried += 1
+            try:
+                told, written, failed = self._at_one_go(part)
+            except ConnectorError as error:
+                if not outcomes and not ahead:
+                    raise
+                told, written, failed = {}, part, error
+            outcomes |= told
+            if isinstance(failed, Rejected):
+                is_closed = failed.code == CLOSED
+                if smaller := _smaller(written, is_closed=is_closed):
+                    ahead = smaller + ahead
+                    continue
+                if is_closed:
+                    closed[written[0].work_date] = failed
+            if failed is not None:
+                outcomes |= _for_all(written, failed)
+            if stop := next((outcomes[p.key] for p in part if isinstance(outcomes[p.key], _STOPS)), None):
+                later = f"Not sent, after a journal of which was said: {stop}"
+                break
+        return outcomes | _for_all([posting for part in ahead for posting in part], Unavailable(later))
+
+    def _at_one_go(
+        self, postings: Sequence[Posting]
+    ) -> tuple[dict[str, Outcome], Sequence[Posting], ConnectorError | None]:
+        """Book postings in one journal: outcomes by key; and where the journal was not posted, its lines and why not."""
         self._clear()
         outcomes, written = self._write(postings)
-        if not written:
-            return outcomes
-        failed = self._post()
-        if failed is None:
-            return outcomes | self._receipts(written)
-        if not isinstance(failed, Rejected) or len(written) == 1:
-            return outcomes | dict.fromkeys((posting.key for posting in written), failed)
-        half = len(written) // 2
-        return outcomes | self._part(written[:half]) | self._part(written[half:])
-
-    def _part(self, postings: Sequence[Posting]) -> dict[str, Outcome]:
-        """Book some of a journal that was refused; what breaks holds for these only."""
-        try:
-            return self.book(postings)
-        except ConnectorError as error:
-            return dict.fromkeys((posting.key for posting in postings), error)
+        failed = self._post() if written else None
+        return (outcomes if failed or not written else outcomes | self._receipts(written)), written, failed
 
     def _clear(self) -> None:
         """Take out what an earlier call of ours left unposted. Raises Unavailable where others write into the journal."""
@@ -164,3 +193,43 @@ class Journal:
             yield from odata.rows(self._http, f"{self.root}/{self._company}/{name}", params, self._size)
         except ConnectorError as error:
             raise of_a_look(refusals.narrow(error, self._own, writes=False), odata.VENDOR) from None
+
+
+def _months(postings: Sequence[Posting]) -> list[list[Posting]]:
+    """Postings by the month of their work date, oldest first."""
+    in_order = sorted(postings, key=lambda posting: posting.work_date)
+    return [list(month) for _, month in groupby(in_order, lambda posting: f"{posting.work_date:%Y-%m}")]
+
+
+def _smaller(lines: Sequence[Posting], *, is_closed: bool) -> list[list[Posting]]:
+    """The smaller journals to try after one of a month was refused; none where the refusal holds for every line.
+
+    Where a day is closed, the first and the last day go first: they tell most about those between, of which the later go first,
+    because books are closed from the beginning.
+    """
+    if len(lines) == 1:
+        return []
+    if not is_closed:
+        return _halves(lines)
+    first, last = lines[0].work_date, lines[-1].work_date
+    if first == last:
+        return []
+    middle = [line for line in lines if first < line.work_date < last]
+    ends = [[line for line in lines if line.work_date == day] for day in (first, last)]
+    return [*ends, *reversed(_halves(middle))]
+
+
+def _halves(lines: Sequence[Posting]) -> list[list[Posting]]:
+    half = len(lines) // 2
+    return [part for part in (list(lines[:half]), list(lines[half:])) if part]
+
+
+def _between_closed(lines: Sequence[Posting], closed: Mapping[date, Rejected]) -> Rejected | None:
+    """The refusal of a closed day, where lines stand between two closed days of their month: see `assumptions`."""
+    first, last = lines[0].work_date, lines[-1].work_date
+    days = [day for day in closed if (day.year, day.month) == (first.year, first.month)]
+    return closed[min(days)] if days and min(days) <= first and last <= max(days) else None
+
+
+def _for_all(postings: Sequence[Posting], error: ConnectorError) -> dict[str, Outcome]:
+    return dict.fromkeys((posting.key for posting in postings), error)
