@@ -126,7 +126,8 @@ def _agree(bills: Sequence[sql.Bill], changed: Mapping[int, Sequence[str]]) -> l
 
 def _allocate(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]], actor: str) -> Plan:
     alive = [bill for bill in bills if bill.status not in DEAD]
-    over = allocating.handed_over(alive, lines)
+    dead = [bill for bill in bills if is_dead(bill) and not bill.is_credit and bill.cash <= 0]
+    over = allocating.handed_over([*alive, *dead], lines)
     entries = allocating.named(alive, lines)
     credited: dict[int, list[sql.Standing]] = defaultdict(list)
     for row in sql.credited([bill.id for bill in bills if bill.is_credit]):
@@ -139,10 +140,9 @@ def _allocate(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]
     }
     known = {entry.id: entry for entry in (*back.values(), *entries.values(), *over.entries.values())}
     plan = started(actor, [bill.id for bill in bills if not bill.is_credit], known.values(), milestones.values())
-    for bill in bills:
-        if is_dead(bill) and not bill.is_credit and bill.cash <= 0:
-            for held in plan.of_bill(bill.id):
-                plan.release(bill, held, f"{bill.name} was {bill.status}")
+    for bill in dead:
+        for held in plan.of_bill(bill.id):
+            plan.release(bill, held, f"{bill.name} was {bill.status}")
     invoices = [bill for bill in alive if not bill.is_credit]
     for bill in invoices:
         allocating.invoice(plan, bill, lines.get(bill.agreed_id, ()), entries, over)
@@ -160,7 +160,7 @@ def _allocate(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]
         if is_dead(bill) and bill.is_credit:
             _undo_credit(plan, bill, credited[bill.id], back)
     plan.write()
-    handed.keep(over, plan, invoices, lines)
+    handed.keep(over, plan, [*invoices, *dead], lines)
     return plan
 
 

@@ -192,7 +192,10 @@ def credit_line(plan: Plan, bill: sql.Bill, line: sql.Line, over: HandedOver) ->
 
 
 def keep(over: HandedOver, plan: Plan, bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]) -> None:
-    """Let proposals know that the bills of their drafts came, and give back what stands billed now. Joins the transaction."""
+    """Let proposals know that the bills of their drafts came, and give back what stands billed now or never will on a dead one.
+
+    Joins the transaction.
+    """
     if not over.lines:
         return
     wrong = {(problem.bill_id, problem.line.key) for problem in plan.problems if problem.line is not None}

@@ -210,6 +210,27 @@ def test_the_bill_that_comes_back_bills_exactly_the_hours_that_were_handed_over_
     assert_promises_hold()
 
 
+def test_a_bill_that_is_first_seen_void_gives_its_hours_back(firm: Firm, mia: User, cora: User) -> None:
+    entries = posted(firm, 2)
+    proposal = handed_over(propose(firm), mia, cora)
+    deliver()
+    bills = Bills(firm)
+    bills.says(bills.bill("501", *lines_there(), status=BillStatus.VOIDED))
+    proposal.refresh_from_db()
+    assert (proposal.state, proposal.drafts.get().invoice) == (ProposalState.BILLED, find("501"))
+    assert open_hours(entries) == dict.fromkeys(entries, Decimal(8))
+    second = handed_over(propose(firm), mia, cora)
+    assert second.net == Decimal(1920)
+    deliver()
+    [line] = lines_there("502")
+    bills.says(bills.bill("502", replace(line, quantity=Decimal(12)), status=BillStatus.OPEN))
+    assert causes("502") == {"billed-line-unknown"}
+    assert invoicing.prepare(firm.project, END, by=None) == []  # nobody knows which of them it bills
+    bills.says(bills.bill("502", replace(line, quantity=Decimal(12)), status=BillStatus.VOIDED))
+    assert propose(firm).net == Decimal(1920)
+    assert_promises_hold()
+
+
 def test_no_hour_sits_in_two_open_proposals_whatever_writes_it(firm: Firm) -> None:
     [entry] = posted(firm)
     proposal = propose(firm)
