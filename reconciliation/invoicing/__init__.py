@@ -18,7 +18,7 @@ from reconciliation.invoicing.deciding import (
     word,
 )
 from reconciliation.invoicing.limits import Blocker, biller_of, blockers, taken_by_others, tax_variance
-from reconciliation.invoicing.preparing import PREPARERS, NotProposable, prepare, run_due
+from reconciliation.invoicing.preparing import PREPARERS, NotProposable, may, prepare, run_due
 from reconciliation.invoicing.standing import compared, recheck, refused, stands, taken
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "compared",
     "hand_over_again",
     "hold",
+    "may",
     "prepare",
     "recheck",
     "refused",

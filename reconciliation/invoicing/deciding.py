@@ -17,7 +17,7 @@ from reconciliation import cases
 from reconciliation.invoicing import telling
 from reconciliation.invoicing.handing_over import hand_over
 from reconciliation.invoicing.limits import blockers
-from reconciliation.invoicing.preparing import PREPARERS, NotProposable, settle
+from reconciliation.invoicing.preparing import PREPARERS, NotProposable, may, settle
 from reconciliation.invoicing.standing import OPEN, by_state
 from reconciliation.sql import invoicing as sql
 
@@ -64,9 +64,7 @@ def word(proposal: InvoiceProposal, *, by: User, memo: str) -> InvoiceProposal:
 def release(proposal: InvoiceProposal, *, by: User, seen: str) -> InvoiceProposal:
     """The project's manager lets it go to finance, as it was seen."""
     with transaction.atomic():
-        locked = _locked(
-            proposal, by, RELEASERS, ProposalState.OPEN, "Only a project manager of this entity releases it."
-        )
+        locked = _locked(proposal, by, RELEASERS, ProposalState.OPEN, "Only the project's manager releases it.")
         _as_seen(locked, seen)
         _nothing_stops(locked)
         locked.state, locked.released_by, locked.released_at = ProposalState.RELEASED, by, portal_sql.now()
@@ -149,9 +147,13 @@ def withdraw(proposal: InvoiceProposal, *, by: User, reason: str) -> InvoiceProp
     if not reason.strip():
         raise NotProposable("A proposal is withdrawn for a reason: say which.")
     with transaction.atomic():
-        locked = InvoiceProposal.objects.select_for_update(of=("self",)).get(pk=proposal.pk)
-        if not access.may(by, APPROVERS if locked.state in _PAST else PREPARERS, locked.entity_id):
-            raise NotProposable("Only finance of this entity withdraws what was approved.")
+        locked = InvoiceProposal.objects.select_for_update(of=("self",)).select_related("project").get(pk=proposal.pk)
+        if not may(by, APPROVERS if locked.state in _PAST else PREPARERS, locked.project):
+            raise NotProposable(
+                "Only finance of this entity withdraws what was approved."
+                if locked.state in _PAST
+                else "Only the project's manager or finance of this entity does this."
+            )
         if locked.state in (ProposalState.BILLED, ProposalState.WITHDRAWN):
             raise NotProposable(f"It is {locked.get_state_display().lower()} and stays so.")
         found = sql.entries_of([locked.pk])
@@ -174,7 +176,7 @@ _PAST = (ProposalState.APPROVED, ProposalState.HANDED_OVER, ProposalState.BILLED
 
 
 def _locked(proposal: InvoiceProposal, by: User, roles: frozenset[str], state: str, who: str = "") -> InvoiceProposal:
-    if not access.may(by, roles, proposal.entity_id):
+    if not may(by, roles, proposal.project):
         raise NotProposable(who or "Only the project's manager or finance of this entity does this.")
     locked = (
         InvoiceProposal.objects.select_for_update(of=("self",))

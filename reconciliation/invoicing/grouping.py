@@ -6,7 +6,7 @@ does not divide goes by the largest remainder. Pure: the same work gives the sam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
@@ -46,15 +46,24 @@ class Line:
         return sum(hours, ZERO) if hours else None
 
 
-def shared(items: Sequence[Billable], weights: Sequence[Decimal], rounding: str) -> list[list[Part]]:
-    """What each of some customers is to pay of the work: quantities and amounts by the largest remainder, item by item."""
-    whole = len(weights) == 1
-    found: list[list[Part]] = [[] for _ in weights]
+def shared(
+    items: Sequence[Billable],
+    shares: Sequence[tuple[int, Decimal]],
+    rounding: str,
+    had: Mapping[tuple[int, int], Decimal],
+) -> list[list[Part]]:
+    """What each of some customers is yet to pay of the work: quantities and amounts by the largest remainder, item by item.
+
+    `had` is what (work, customer) has already: nobody is asked for more than their share of all that was delivered.
+    """
+    whole = len(shares) == 1
+    found: list[list[Part]] = [[] for _ in shares]
     for item in items:
         exact = _exact(item, rounding)
         if whole:
             found[0].append(Part(item, item.left, exact))
             continue
+        weights = _wanted(item, shares, had)
         if item.hours is None:  # an expense or a milestone is counted in money
             quantities = amounts = money.split(money.round_money(item.left, item.currency), weights, item.currency)
         else:
@@ -69,6 +78,22 @@ def shared(items: Sequence[Billable], weights: Sequence[Decimal], rounding: str)
             if quantity > 0:
                 parts.append(Part(item, quantity, amount))
     return found
+
+
+def _wanted(
+    item: Billable, shares: Sequence[tuple[int, Decimal]], had: Mapping[tuple[int, int], Decimal]
+) -> list[Decimal]:
+    """In what proportion customers share what is left: their shares while nobody has any, else what each lacks of theirs."""
+    weights = [weight for _, weight in shares]
+    taken = [had.get((item.key, customer_id), ZERO) for customer_id, _ in shares]
+    if not any(taken):
+        return weights
+    if item.hours is None:
+        targets = money.split(money.round_money(item.delivered, item.currency), weights, item.currency)
+    else:
+        targets = _split(item.delivered, weights)
+    lacking = [max(target - has, ZERO) for target, has in zip(targets, taken, strict=True)]
+    return lacking if any(lacking) else weights
 
 
 def _exact(item: Billable, rounding: str) -> Decimal:
@@ -97,7 +122,7 @@ def lines(parts: Sequence[Part], grouping: str, rounding: str, currency: str, ho
     groups: dict[tuple[object, ...], Line] = {}
     days: dict[tuple[object, ...], list[date]] = {}
     for part in sorted(parts, key=lambda one: (_order(one.item), one.item.work_date, one.item.entry_id or 0)):
-        key = (*_key(part.item, grouping), holds.get(part.item.entry_id or -(part.item.milestone_id or 0)))
+        key = (*_key(part.item, grouping), holds.get(part.item.key))
         line = groups.get(key)
         if line is None:
             price = part.item.rate if part.item.hours is not None else None

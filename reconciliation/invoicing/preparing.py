@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from django.contrib.auth.models import AnonymousUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -57,9 +58,20 @@ class Held(NamedTuple):
     by_id: int
 
 
+def may(by: User | AnonymousUser, roles: frozenset[str], project: Project) -> bool:
+    """Whether a person holds one of the roles over a project's invoices: as project manager, only over their own projects.
+
+    A project without a manager is anybody's who manages projects in its entity.
+    """
+    if access.may(by, roles - {GrantRole.PROJECT_MANAGER}, project.entity_id):
+        return True
+    managed = GrantRole.PROJECT_MANAGER in roles and project.manager_id in (None, by.pk)
+    return managed and access.may(by, frozenset({GrantRole.PROJECT_MANAGER}), project.entity_id)
+
+
 def prepare(project: Project, through: date, *, by: User | None, how: str = "") -> list[InvoiceProposal]:
     """Propose the invoices of a project's work up to a day; the open proposals, in their order. `by` None: the invoice run."""
-    if by is not None and not access.may(by, PREPARERS, project.entity_id):
+    if by is not None and not may(by, PREPARERS, project):
         raise NotProposable("Only the project's manager or finance of this entity prepares its invoices.")
     try:
         with transaction.atomic():
@@ -80,6 +92,7 @@ def _prepare(project: Project, through: date, by: User | None, how: str) -> list
     holds = _holds_of(project)
     ProposalLine.objects.filter(proposal__in=open_ones).delete()
     items = sql.billables(project.pk, through, instalments=billing_model_of(project) == BillingModel.RETAINER)
+    had = _had(project)
     standing = {(p.customer_id, p.currency, p.purchase_order_id): p for p in open_ones}
     last = _last_of(project)
     made: list[InvoiceProposal] = []
@@ -89,8 +102,10 @@ def _prepare(project: Project, through: date, by: User | None, how: str) -> list
     rounding = project.contract.rounding if project.contract else Contract.Rounding.ENTRY
     for (currency, order_id), group in sorted(by_order.items(), key=lambda one: (one[0][0], one[0][1] or 0)):
         shares = shares_of(project)
-        split = grouping.shared(group, [share for _, share in shares], rounding)
+        split = grouping.shared(group, shares, rounding, had)
         for (customer_id, share), parts in zip(shares, split, strict=True):
+            if not parts:  # this customer has all of their share
+                continue
             proposal = standing.pop((customer_id, currency, order_id), None) or InvoiceProposal(
                 entity_id=project.entity_id, project=project, contract=project.contract, customer_id=customer_id,
                 purchase_order_id=order_id, currency=currency, grouping=how or (last.grouping if last else Grouping.PERSON),
@@ -99,7 +114,7 @@ def _prepare(project: Project, through: date, by: User | None, how: str) -> list
             proposal.share, proposal.through, proposal.prepared_at = share, through, portal_sql.now()
             proposal.grouping = how or proposal.grouping
             proposal.save()
-            _write(proposal, parts, rounding, holds, last.through if last else None)
+            _write(proposal, parts, rounding, holds.get(customer_id, {}), last.through if last else None)
             made.append(proposal)
     for left in standing.values():
         left.state, left.reason, left.net = ProposalState.WITHDRAWN, "nothing of it is left to bill", ZERO
@@ -139,15 +154,43 @@ def _last_of(project: Project) -> InvoiceProposal | None:
     return went.order_by("-through", "-pk").first()
 
 
-def _holds_of(project: Project) -> dict[int, Held]:
-    """The holds that people put on work which no invoice has taken since, by entry (a milestone's key is negative)."""
+def _had(project: Project) -> dict[tuple[int, int], Decimal]:
+    """What of the work each customer has already, by (work, customer)."""
+    rows = sql.had(project.pk)
+    customers = _survivors({customer_id for _, customer_id, _ in rows})
+    found: dict[tuple[int, int], Decimal] = defaultdict(Decimal)
+    for key, customer_id, quantity in rows:
+        found[key, customers[customer_id]] += quantity
+    return found
+
+
+def _survivors(customer_ids: Collection[int]) -> dict[int, int]:
+    """Who each customer is by now, after mergers."""
+    customers = Customer.objects.select_related("merged_into").filter(pk__in=customer_ids)
+    return {customer.pk: _survivor(customer).pk for customer in customers}
+
+
+def _holds_of(project: Project) -> dict[int, dict[int, Held]]:
+    """The holds that stand on work, by customer and entry (a milestone's key is negative).
+
+    The proposal that a customer's work was in last decides: what was put back there is on hold no more.
+    """
     today = timezone.localdate()
-    rows = (
-        ProposalPart.objects.filter(line__proposal__project=project, line__held_by__isnull=False)
-        .order_by("pk").values_list("entry_id", "milestone_id", "line__hold_reason", "line__held_until", "line__held_by")
+    rows = list(
+        ProposalPart.objects.filter(line__proposal__project=project).order_by("pk").values_list(
+            "line__proposal__customer_id", "entry_id", "milestone_id", "line__hold_reason", "line__held_until", "line__held_by",
+        )
     )  # fmt: skip
-    latest = {entry or -milestone: Held(reason, until, by) for entry, milestone, reason, until, by in rows}
-    return {key: held for key, held in latest.items() if held.until is None or held.until > today}
+    customers = _survivors({row[0] for row in rows})
+    latest: dict[tuple[int, int], Held | None] = {
+        (customers[customer], entry or -milestone): Held(reason, until, by) if reason else None
+        for customer, entry, milestone, reason, until, by in rows
+    }
+    found: dict[int, dict[int, Held]] = defaultdict(dict)
+    for (customer, key), held in latest.items():
+        if held is not None and (held.until is None or held.until > today):
+            found[customer][key] = held
+    return found
 
 
 def _write(
@@ -163,7 +206,7 @@ def _write(
     found = grouping.lines(parts, proposal.grouping, rounding, proposal.currency, dict(holds))
     for position, line in enumerate(found, start=1):
         first = line.parts[0].item
-        held = holds.get(first.entry_id or -(first.milestone_id or 0))
+        held = holds.get(first.key)
         row = ProposalLine(
             proposal=proposal, position=position, key=uuid.uuid4(), description=line.description, quantity=line.quantity,
             unit_price=line.unit_price, net=line.net, tax_code=line.tax_code,
@@ -208,7 +251,7 @@ def run_due(today: date | None = None) -> list[InvoiceProposal]:
     for project in projects:
         terms = terms_of(project)
         run = day if terms.schedule == InvoiceSchedule.MILESTONE else terms.last_run(day)
-        if run is None or _was_run(project, run):
+        if run is None or _was_run(project, run, terms.through(run)):
             continue
         made += _or_later(project, terms.through(run))
     return made
@@ -223,5 +266,6 @@ def _or_later(project: Project, through: date) -> list[InvoiceProposal]:
         return []
 
 
-def _was_run(project: Project, run: date) -> bool:
-    return InvoiceProposal.objects.filter(project=project, prepared_at__date__gte=run).exists()
+def _was_run(project: Project, run: date, through: date) -> bool:
+    """Whether it was prepared since then and as far: one that was only made anew bills no further than it did."""
+    return InvoiceProposal.objects.filter(project=project, prepared_at__date__gte=run, through__gte=through).exists()

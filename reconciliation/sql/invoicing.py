@@ -13,7 +13,8 @@ from typing import NamedTuple
 from portal.sql import execute, rows
 from reconciliation.sql import numbers
 
-# Of a part: what is left to bill of what it is about, were its own proposal not there; and why it may not be billed at all.
+# Parts that may not be billed, and why. What is left to bill has to do for every proposal that takes of the same work: which
+# of them a bill from elsewhere took it from, nobody knows.
 _WRONG = """
     SELECT l.draft_id, l.proposal_id, p.id, CASE
              WHEN e.id IS NOT NULL AND s.state NOT IN ('posted', 'reconciled')
@@ -30,7 +31,9 @@ _WRONG = """
       LEFT JOIN portal_billingbalance b ON b.entry_id = e.id OR b.milestone_id = m.id
      WHERE p.released_at IS NULL
        AND (s.state NOT IN ('posted', 'reconciled') OR NOT e.is_billable OR e.is_cost_only
-            OR m.amount < p.quantity OR b.delivered - b.invoiced + b.credited < p.quantity
+            OR m.amount < p.quantity OR b.delivered - b.invoiced + b.credited < (
+                   SELECT sum(x.quantity) FROM portal_proposalpart x
+                    WHERE x.released_at IS NULL AND (x.entry_id = p.entry_id OR x.milestone_id = p.milestone_id))
             OR EXISTS (SELECT 1 FROM portal_ledgerentry r JOIN portal_ledgerstate rs ON rs.entry_id = r.id
                         WHERE r.reverses_id = e.id AND rs.state <> 'cancelled'))"""
 
@@ -87,6 +90,11 @@ class Billable(NamedTuple):
     tax_code: str
     hours: Decimal | None
 
+    @property
+    def key(self) -> int:
+        """Its entry; a milestone's key is negative."""
+        return self.entry_id or -(self.milestone_id or 0)
+
 
 def billables(project_id: int, through: date, *, instalments: bool) -> list[Billable]:
     """What of a project may be billed up to a day: posted hours and expenses, signed milestones, a retainer's instalments.
@@ -131,6 +139,33 @@ def billables(project_id: int, through: date, *, instalments: bool) -> list[Bill
         {"project": project_id, "through": through, "instalments": instalments},
     )
     return [Billable(*row) for row in found]
+
+
+def had(project_id: int) -> list[tuple[int, int, Decimal]]:
+    """What customers already have of a project's work, proposed or billed: (entry or negative milestone, customer, how much).
+
+    A bill that came of a draft is its proposal's customer's, whatever key of a customer it states.
+    """
+    return rows(
+        """
+        SELECT w.key, w.customer_id, sum(w.quantity) FROM (
+            SELECT coalesce(p.entry_id, -p.milestone_id) AS key, i.customer_id, p.quantity
+              FROM portal_invoiceproposal i JOIN portal_proposalline l ON l.proposal_id = i.id
+              JOIN portal_proposalpart p ON p.line_id = l.id
+             WHERE i.project_id = %(project)s AND p.released_at IS NULL
+            UNION ALL
+            SELECT coalesce(a.entry_id, -a.milestone_id), coalesce(i.customer_id, v.customer_id), a.quantity
+              FROM portal_allocation a LEFT JOIN portal_allocation b ON b.id = a.takes_back_id
+              LEFT JOIN portal_allocation c ON c.id = b.takes_back_id
+              JOIN portal_invoiceline l ON l.id = coalesce(c.line_id, b.line_id, a.line_id)
+              JOIN portal_invoiceversion v ON v.id = l.version_id
+              LEFT JOIN portal_invoicedraft d ON d.invoice_id = v.invoice_id
+              LEFT JOIN portal_invoiceproposal i ON i.id = d.proposal_id
+             WHERE a.entry_id IN (SELECT id FROM portal_ledgerentry WHERE project_id = %(project)s)
+                OR a.milestone_id IN (SELECT id FROM portal_milestone WHERE project_id = %(project)s)) w
+         WHERE w.customer_id IS NOT NULL GROUP BY 1, 2 HAVING sum(w.quantity) > 0""",
+        {"project": project_id},
+    )
 
 
 def lock_project(project_id: int) -> None:

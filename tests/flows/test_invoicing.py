@@ -152,7 +152,7 @@ def test_a_month_is_proposed_released_and_approved_by_two_people_and_made_once_a
         "Ana Consultant, Senior consultant, 2 Sep 2026 to 4 Sep 2026", 24, 120, Decimal(2880),
     )  # fmt: skip
     assert set(line.parts.values_list("entry_id", flat=True)) == set(entries)
-    with pytest.raises(NotProposable, match="project manager"):
+    with pytest.raises(NotProposable, match="project's manager"):
         invoicing.release(proposal, by=cora, seen=proposal.content_hash)
     released = invoicing.release(proposal, by=mia, seen=proposal.content_hash)
     assert Notification.objects.filter(person=cora, subject__contains="waits for approval").exists()
@@ -256,6 +256,8 @@ def test_who_released_or_edited_does_not_approve_and_the_database_says_so_too(
     world.user("otto", GrantRole.ANALYST, firm.entity)
     both = world.user("bea", GrantRole.CONTROLLER, firm.entity)
     both.grants.create(entity=firm.entity, role=GrantRole.PROJECT_MANAGER, valid_from=SINCE)
+    firm.project.manager = both
+    firm.project.save()
     proposal = propose(firm)
     released = invoicing.release(proposal, by=both, seen=proposal.content_hash)
     with pytest.raises(NotProposable, match="you released it"):
@@ -264,7 +266,9 @@ def test_who_released_or_edited_does_not_approve_and_the_database_says_so_too(
         InvoiceProposal.objects.filter(pk=proposal.pk).update(approved_by=both)
     opened = invoicing.send_back(released, by=cora, reason="the text is missing")
     invoicing.word(opened, by=cora, memo="September")
-    opened.refresh_from_db()
+    firm.project.manager = mia
+    firm.project.save()
+    opened = InvoiceProposal.objects.get(pk=opened.pk)
     released = invoicing.release(opened, by=mia, seen=opened.content_hash)
     with pytest.raises(NotProposable, match="you edited it"):
         invoicing.approve(released, by=cora, seen=released.content_hash)
@@ -300,6 +304,7 @@ def test_a_line_on_hold_stays_off_this_invoice_and_on_hold_in_the_next_until_its
     invoicing.unhold(again.lines.get(), by=cora)
     again.refresh_from_db()
     assert again.net == Decimal(960)
+    assert propose(firm).net == Decimal(960)  # what was put back stays so when it is made anew
 
 
 @pytest.mark.case(84)
@@ -328,6 +333,51 @@ def test_work_that_two_customers_share_is_split_by_the_largest_remainder_and_add
     assert open_hours(entries) == dict.fromkeys(entries, Decimal(0))
     assert causes() == set()
     assert_promises_hold()
+
+
+def test_a_customer_is_billed_their_share_whatever_became_of_the_others_and_nothing_goes_that_was_billed_elsewhere(
+    firm: Firm, mia: User, cora: User
+) -> None:
+    other = Customer.objects.create(code="BETA", name="Beta", currency="USD")
+    key(system(), "customer", other.pk, "C2")
+    firm.contract.shares = {"ACME": "60", "BETA": "40"}
+    firm.contract.save()
+    [entry] = posted(firm)
+    mine, theirs = invoicing.prepare(firm.project, END, by=None)
+    handed_over(mine, mia, cora)
+    deliver()
+    assert [p.pk for p in invoicing.prepare(firm.project, END, by=None)] == [theirs.pk]  # all of the rest is Beta's
+    theirs.refresh_from_db()
+    assert (theirs.net, theirs.lines.get().quantity) == (Decimal(384), Decimal("3.2"))
+    bills = Bills(firm)
+    bills.says(bills.bill("501", *lines_there("501")))
+    [theirs] = invoicing.prepare(firm.project, END, by=None)
+    assert (theirs.customer, theirs.net) == (other, Decimal(384))
+    bills.says(bills.bill("501", *lines_there("501"), status=BillStatus.VOIDED))
+    mine, theirs = invoicing.prepare(firm.project, END, by=None)
+    assert (mine.net, theirs.net) == (Decimal(576), Decimal(384))
+    assert invoicing.blockers(mine) == []
+    elsewhere = LedgerEntry.objects.get(pk=entry).idempotency_key.hex
+    Erp(firm).says(bills.bill("900", BillLine(key="1", posting_key=elsewhere, quantity=Decimal(3), net=Decimal(360))))
+    assert open_hours([entry]) == {entry: Decimal(5)}
+    assert [[one.code for one in invoicing.blockers(p)] for p in (mine, theirs)] == [["outdated"]] * 2
+    assert_promises_hold()
+
+
+def test_only_the_projects_own_manager_acts_for_it_and_finance_where_it_may(firm: Firm, mia: User, cora: User) -> None:
+    posted(firm, 1)
+    stranger = world.user("nils", GrantRole.PROJECT_MANAGER, firm.entity)
+    proposal = propose(firm)
+    for refused in (
+        lambda: invoicing.prepare(firm.project, END, by=stranger),
+        lambda: invoicing.hold(proposal.lines.get(), by=stranger, reason="not mine"),
+        lambda: invoicing.release(proposal, by=stranger, seen=proposal.content_hash),
+        lambda: invoicing.withdraw(proposal, by=stranger, reason="not mine"),
+    ):
+        with pytest.raises(NotProposable, match="project's manager"):
+            refused()
+    invoicing.withdraw(proposal, by=mia, reason="not yet")
+    invoicing.withdraw(propose(firm), by=cora, reason="not yet either")
 
 
 @pytest.mark.case(72)
@@ -536,6 +586,13 @@ def test_the_invoice_run_proposes_what_is_due_once_through_the_day_of_the_schedu
     invoicing.run_due(date(2026, 9, 30))  # its day has come
     made[0].refresh_from_db()
     assert made[0].net == Decimal(1920)
+    today = timezone.localdate()
+    InvoiceProposal.objects.update(through=date(2026, 9, 2))
+    line = ProposalLine.objects.get()
+    invoicing.hold(line, by=mia, reason="until today", until=today)
+    invoicing.run_due(END)  # made anew as far as it went, which is not the month that is due
+    made[0].refresh_from_db()
+    assert (made[0].through, made[0].net) == (END, Decimal(1920))
     fifth = schedules.Terms("monthly", 5)
     assert (fifth.last_run(date(2026, 10, 7)), fifth.through(date(2026, 10, 5))) == (date(2026, 10, 5), END)
     friday = schedules.Terms("weekly", 5)

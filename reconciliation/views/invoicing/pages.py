@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.functional import cached_property
 
-from portal import access, figures
+from portal import figures
 from portal.models import BillingModel, InvoiceProposal, ProposalLine, ProposalState
 from portal.screens import Action, DetailScreen, Screen
 from portal.tables import STATE_TONES, name_of
@@ -99,7 +99,7 @@ class ProposalPage(DetailScreen):
             biller=biller,
             drafts=self.drafts,
             open_cases=_cases(proposal, user),
-            may_edit=is_open and access.may(user, invoicing.PREPARERS, proposal.entity_id),
+            may_edit=is_open and invoicing.may(user, invoicing.PREPARERS, proposal.project),
             limits=list(_limits(proposal)),
             model=dict(BillingModel.choices).get(readiness.billing_model_of(proposal.project), ""),
             needs_other=proposal.state == ProposalState.RELEASED and proposal.released_by_id == user.pk,
@@ -191,8 +191,8 @@ class LinePage(Screen):
             (part, name_of(part.entry) if part.entry else f"Milestone {part.milestone}", _steps(part, proposal))
             for part in parts
         ]
-        may = proposal.state == ProposalState.OPEN and access.may(
-            self.request.user, invoicing.PREPARERS, proposal.entity_id
+        may = proposal.state == ProposalState.OPEN and invoicing.may(
+            self.request.user, invoicing.PREPARERS, proposal.project
         )
         return self.page(
             self.context(
