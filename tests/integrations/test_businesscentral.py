@@ -25,7 +25,7 @@ from portal.records import (
     Receipt,
     SettledBy,
 )
-from tests.integrations.bc_account import INVOICE, expense_posting, guid, invoice, time_posting, time_postings
+from tests.integrations.bc_account import INVOICE, SEED, expense_posting, guid, invoice, time_posting, time_postings
 from tests.integrations.contract import Bench
 
 
@@ -421,6 +421,18 @@ class TestInvoices:
         assert (found.status, found.credits, found.total) == (BillStatus.PAID, INVOICE.format(1), 119)
         [applied] = found.applications
         assert (applied.bill, applied.amount, applied.by) == (INVOICE.format(1), 119, SettledBy.CREDIT)
+
+    def test_a_credit_memo_that_is_applied_later_is_seen_though_it_keeps_its_stamp(self, company: Company) -> None:
+        [memo] = SEED["salesCreditMemos"]
+        company.seed(salesCreditMemos=[{**memo, "status": "Open"}])
+        [waits] = company.read("sales_credit_memos").values()
+        company.seed(salesCreditMemos=[memo])
+        [applied] = company.read("sales_credit_memos").values()
+        assert isinstance(waits, BillRecord)
+        assert isinstance(applied, BillRecord)
+        assert (waits.status, waits.applications, applied.status) == (BillStatus.OPEN, (), BillStatus.PAID)
+        assert [one.amount for one in applied.applications] == [119]
+        assert applied.revision > waits.revision
 
 
 class TestWebhooks:

@@ -11,7 +11,8 @@ environments may differ, a setting of the connection replaces the value. Some re
 - A resource of the journal has the number of its employee.
 - A set states its size where `$count=true` asks for it.
 - The page of sales invoices keeps an invoice's id when it is posted, and states amounts in the invoice's own currency.
-- A payment may leave the stamp of its invoice as it was, so open invoices are looked at with every reading.
+- A payment may leave the stamp of its invoice as it was, and an application that of its credit memo, so what is open of both is
+  looked at with every reading.
 - An invoice is made with its lines and its dimensions in one request, which a batch of one keeps whole.
 - An external document number is a Code of 35, which is kept in capitals; the second description of a line is a text of 50.
 - A posted invoice is found by the external document number of its draft.

@@ -37,6 +37,7 @@ class Stream:
     key: tuple[str, ...] = ("number",)
     params: Mapping[str, str] = field(default_factory=dict)
     is_whole: bool = False  # small sets are read whole with every reading
+    is_watched: bool = False  # what is open is looked at with every reading: being settled may leave its stamp alone
 
 
 _PEOPLE = (
@@ -51,16 +52,16 @@ STREAMS: Mapping[str, Stream] = {
         Stream("projects", "projects"),
         Stream("tasks", assumptions.TASKS, ("projectNumber", "number")),
         Stream("employees", "employees", params={"$select": _PEOPLE}),
-        Stream(INVOICES, "salesInvoices", ("id",), {"$expand": "salesInvoiceLines"}),
+        Stream(INVOICES, "salesInvoices", ("id",), {"$expand": "salesInvoiceLines"}, is_watched=True),
         Stream("payments", assumptions.PAYMENTS, ("id",), {"$expand": assumptions.APPLIED}),
-        Stream("sales_credit_memos", "salesCreditMemos", ("id",), {"$expand": "salesCreditMemoLines"}),
+        Stream("sales_credit_memos", "salesCreditMemos", ("id",), {"$expand": "salesCreditMemoLines"}, is_watched=True),
     )
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The latest stamp that was read, the digest of every invoice that is open, by id, and when these were last looked at."""
+    """The latest stamp that was read, the digest of every bill that is open, by id, and when these were last looked at."""
 
     stamp: str = ""
     open: Mapping[str, str] = field(default_factory=dict)
@@ -98,7 +99,7 @@ class Reader:
         self._size = int(account.setting("page_size", SETTINGS))
 
     def pull(self, name: str, since: str | None) -> Iterator[Page]:
-        """Pages of what changed at or after a cursor, oldest first; open invoices that look otherwise come with the last."""
+        """Pages of what changed at or after a cursor, oldest first; open bills that look otherwise come with the last."""
         stream, cursor = stream_of(name), Cursor.of(since)
         if stream.is_whole:
             yield from self._whole(stream)
@@ -114,13 +115,13 @@ class Reader:
             records = [record(stream, row, moment=_moved(row, cursor, moment)) for row in rows]
             reached = max((min(_stamp(row), closed_at) for row in rows), default="")
             cursor = replace(cursor, stamp=max(cursor.stamp, reached))
-            if name == INVOICES:  # every page carries how they look, for a walk that is cut goes on from any of them
+            if stream.is_watched:  # every page carries how they look, for a walk that is cut goes on from any of them
                 cursor = replace(cursor, open=_still_open(cursor.open, rows), looked_at=moment)
-            if more or name != INVOICES:
+            if more or not stream.is_watched:
                 yield Page(records=records, cursor=cursor.text(), last=not more, total=total)
                 continue
             moment = cursor.moment_after(moment)
-            changed, still_open = self._open_invoices(stream, cursor, moment)
+            changed, still_open = self._open_bills(stream, cursor, moment)
             cursor = replace(cursor, open=still_open, looked_at=moment)
             whole = total + len(changed) if total is not None else None
             yield Page(records=[*records, *changed], cursor=cursor.text(), last=True, total=whole)
@@ -184,8 +185,8 @@ class Reader:
         ]
         yield Page(records=records, cursor=Cursor(max(map(_stamp, rows), default="")).text(), last=True)
 
-    def _open_invoices(self, stream: Stream, cursor: Cursor, now: str) -> tuple[list[SourceRecord], dict[str, str]]:
-        """Open invoices that differ from how they were last seen, and how all of them look now.
+    def _open_bills(self, stream: Stream, cursor: Cursor, now: str) -> tuple[list[SourceRecord], dict[str, str]]:
+        """Open invoices or credit memos that differ from how they were last seen, and how all of them look now.
 
         One that was open and no longer is has another status, which may have left its stamp alone as well: it is asked for.
         """
@@ -218,7 +219,7 @@ def record(stream: Stream, row: Row, payload: Any = None, *, moment: str = "") -
 
 
 def _still_open(known: Mapping[str, str], rows: Sequence[Row]) -> dict[str, str]:
-    """The open invoices with their digests, once some rows were seen."""
+    """The open bills with their digests, once some rows were seen."""
     seen = {str(row["id"]): row for row in rows}
     kept = {key: digest for key, digest in known.items() if key not in seen}
     return kept | {key: _digest(row) for key, row in seen.items() if row.get("status") == _OPEN}
