@@ -14,8 +14,9 @@ from integrations import payloads, postings
 from integrations.connectors.businesscentral import BusinessCentralConnector, assumptions, refusals
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, Response, outcomes, recording
+from integrations.http.recording import HIDDEN
 from integrations.protocol import Hint, Page, SubscribedSource
-from integrations.sandbox.businesscentral.vendor import COMPANY
+from integrations.sandbox.businesscentral.vendor import CLIENT_SECRET, COMPANY
 from portal.records import (
     BillRecord,
     BillStatus,
@@ -179,6 +180,21 @@ class TestPosting:
             assert isinstance(refused, Rejected)
             assert (refused.code, company.entries().get(fresh[place].key)) == ("project-inactive", None)
             assert all(company.entries()[p.key] == 1 for n, p in enumerate(fresh) if n != place)
+
+    def test_a_batch_that_is_answered_in_another_order_refuses_the_line_that_was_refused(
+        self, company: Company
+    ) -> None:
+        company.configure(backwards=True)
+        good = time_postings(3)
+        outcomes = company.push(good[0], good[1], time_posting(project="J99"), good[2])
+        assert [type(outcome) for outcome in outcomes] == [Receipt, Receipt, Rejected, Receipt]
+        assert company.entries() == {posting.key: 1 for posting in good}
+
+    def test_an_error_of_a_batch_says_none_of_our_secrets_again(self, company: Company) -> None:
+        [outcome] = company.push(time_posting(project=CLIENT_SECRET))
+        assert isinstance(outcome, Rejected)
+        assert CLIENT_SECRET not in outcome.detail
+        assert HIDDEN in outcome.detail
 
     def test_what_an_earlier_call_left_in_the_journal_is_taken_out_and_not_posted_with_the_next(
         self, company: Company

@@ -133,17 +133,16 @@ class Journal:
         while left:
             lines = [Request("POST", f"{self._company}/{assumptions.LINES}", self._line(posting)) for posting in left]
             answers = odata.batch(self._http, self.root, lines)
-            failed = next((place for place, answer in enumerate(answers) if answer.status >= 300), None)
+            failed = next((answer for answer in answers if answer.status >= 300), None)
             if failed is None:
                 if len(answers) != len(left):
                     raise InDoubt(f"Business Central answered {len(answers)} of {len(left)} lines of a batch.")
                 break
-            # the others were rolled back, also where they say 201; with one answer only it is the first line's
-            place = 0 if len(answers) == 1 else failed
-            refused = refusals.member(answers[failed].status, answers[failed].body, self._own)
+            # the others were rolled back, also where they say 201
+            refused = refusals.member(failed.status, failed.body, self._own)
             if not isinstance(refused, Rejected):
                 raise refused
-            outcomes[left.pop(place).key] = refused
+            outcomes[left.pop(failed.place).key] = refused
         return outcomes, left
 
     def _line(self, posting: Posting) -> Mapping[str, object]:

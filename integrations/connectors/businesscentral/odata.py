@@ -28,8 +28,9 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What one member was answered."""
+    """What one member was answered; `place` is that of the request among those that were sent."""
 
+    place: int
     status: int
     body: Any
 
@@ -45,7 +46,7 @@ def rows(http: Http, path: str, params: Mapping[str, Any], size: int) -> Iterato
 
 
 def batch(http: Http, root: str, requests: Sequence[Request], *, books: bool = True) -> list[Answer]:
-    """Carry out all of some requests or none; the answers by their place, fewer than asked where an early one failed.
+    """Carry out all of some requests or none; the answers in the order in which they came, fewer than asked where one failed.
 
     `books` is false where nothing is lost or doubled when it is carried out and we do not hear of it.
     """
@@ -63,7 +64,22 @@ def batch(http: Http, root: str, requests: Sequence[Request], *, books: bool = T
         "POST", f"{root}/$batch", json={"requests": members}, headers={"Isolation": "snapshot"}, writes=books
     )
     found = answer.body.get("responses") if isinstance(answer.body, Mapping) else None
-    if not isinstance(found, list) or not all(isinstance(one, Mapping) and "status" in one for one in found):
+    answers = _answers(found, len(members), http)
+    if answers is None:
         lost = "Business Central did not say what became of a batch."
         raise InDoubt(lost) if books else Unavailable(lost)
-    return [Answer(int(one["status"]), one.get("body")) for one in found]
+    return answers
+
+
+def _answers(found: Any, asked: int, http: Http) -> list[Answer] | None:
+    """Answers by the id of what they answer; None where one names no request, or the same as another."""
+    places = {str(place): place for place in range(asked)}
+    answers: list[Answer] = []
+    if not isinstance(found, list):
+        return None
+    for one in found:
+        if not isinstance(one, Mapping) or "status" not in one or str(one.get("id")) not in places:
+            return None
+        status, body = int(one["status"]), one.get("body")
+        answers.append(Answer(places.pop(str(one["id"])), status, body if status < 300 else http.redact.parsed(body)))
+    return answers

@@ -8,7 +8,7 @@ invoices with their `salesInvoiceLines`); and `"actions"`, played in order:
 
 Settings: `secrets` (client id → secret), `token_seconds`, `forget_tokens`, `posting_from`, `posting_to` (the allowed posting
 dates), `requires_dimension`, `posting_gives_new_id`, `drafts_stay` (they cannot be deleted), `upgrade` (a text: the page waits
-for a data upgrade), `custom_page` (whether it is installed).
+for a data upgrade), `custom_page` (whether it is installed), `backwards` (a batch is answered from its last member on).
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class BusinessCentralSandbox(Vendor):
         self.window = Window(6000, 300.0)
         self.upgrade = ""
         self.custom_page = True
+        self.backwards = False
         self._tokens.clear()
         self.dates.defaults()
         self.journal.requires_dimension = False
@@ -192,7 +193,7 @@ class BusinessCentralSandbox(Vendor):
                         rows[key] = row
                 answers = answers[-1:] if number == 0 else answers
                 break
-        return Response(body={"responses": answers})
+        return Response(body={"responses": answers[::-1] if self.backwards else answers})
 
     def _member(self, member: Mapping[str, Any]) -> tuple[int, Any]:
         if member["method"] == "DELETE":
@@ -319,6 +320,7 @@ class BusinessCentralSandbox(Vendor):
         self.token_seconds = float(rest.pop("token_seconds", self.token_seconds))
         self.upgrade = str(rest.pop("upgrade", self.upgrade))
         self.custom_page = bool(rest.pop("custom_page", self.custom_page))
+        self.backwards = bool(rest.pop("backwards", self.backwards))
         if rest.pop("forget_tokens", False):
             self._tokens.clear()
         if "rate" in rest:
