@@ -520,6 +520,13 @@ class TestBills:
         assert isinstance(found, PaymentRecord)
         assert (found.applications, found.unapplied) == ((), 50)
 
+    def test_a_payment_in_another_currency_does_not_settle_at_its_own_figure(self, company: Company) -> None:
+        company.act("pay", invoice="FTI-00000001", amount=645, on="2026-09-12", currency="EUR")
+        found = company.read("payments")["PAY-000002/1"]
+        assert isinstance(found, PaymentRecord)
+        assert (found.amount, found.currency, found.applications, found.unapplied) == (645, "EUR", (), None)
+        assert (company.bill(POSTED).status, company.bill(POSTED).balance) == (BillStatus.OPEN, None)
+
     def test_a_payment_that_is_not_posted_is_not_told(self, company: Company) -> None:
         company.act("pay", invoice="FTI-00000001", amount=50, on="2026-09-11", is_posted=False)
         assert set(company.read("payments")) == {"PAY-000001/1"}

@@ -35,7 +35,7 @@ class Bills:
         posted = by(self._entities.among(POSTED, "InvoiceNumber", numbers), "InvoiceNumber")
         settled = self._settled(numbers)
         hours = self._hours(sorted({text(row, "TransactionID") for some in lines.values() for row in some} - {""}))
-        corrected = self._identifiers([text(row, "CorrectedInvoiceId") for row in headers])
+        corrected = self._numbered([text(row, "CorrectedInvoiceId") for row in headers])
         told = []
         for row in headers:
             number = text(row, "FreeTextNumber") if is_posted(row) else ""
@@ -47,19 +47,24 @@ class Bills:
                 "posted": shown(posted[number]) if number in posted else None,
                 "settled": [shown(line) for line in settled.get(number, [])] if number else [],
                 "hours": {name: hour for name, hour in hours.items() if name in named},
-                "corrects": corrected.get(text(row, "CorrectedInvoiceId"), ""),
+                "corrects": text(corrected.get(text(row, "CorrectedInvoiceId"), {}), "InvoiceIdentifier"),
             }
             told.append((row, payload))
         return told
 
     def payments(self, lines: Sequence[Row]) -> list[tuple[Row, dict[str, Any]]]:
-        """Posted lines by which a customer paid, each with the invoice that it is marked against."""
+        """Posted lines by which a customer paid, each with the invoice that it is marked against and that invoice's currency."""
         posted = self._posted_journals([text(row, "JournalBatchNumber") for row in lines])
         chosen = [
             row for row in lines if text(row, "JournalBatchNumber") in posted and text(row, "AccountType") == "Cust"
         ]
-        bills = self._identifiers([text(row, "MarkedInvoice") for row in chosen])
-        return [(row, {"line": shown(row), "bill": bills.get(text(row, "MarkedInvoice"), "")}) for row in chosen]
+        bills = self._numbered([text(row, "MarkedInvoice") for row in chosen])
+        told = []
+        for row in chosen:
+            bill = bills.get(text(row, "MarkedInvoice"), {})
+            named = {"bill": text(bill, "InvoiceIdentifier"), "bill_currency": text(bill, "CurrencyCode")}
+            told.append((row, {"line": shown(row), **named}))
+        return told
 
     def _lines(self, identifiers: Sequence[str]) -> dict[str, list[Row]]:
         """The lines of some invoices, by the identifier, which is a number."""
@@ -86,11 +91,10 @@ class Bills:
         headers = self._entities.among(PAYMENT_HEADERS, "JournalBatchNumber", sorted(set(names)))
         return {text(row, "JournalBatchNumber") for row in headers if is_yes(row, "IsPosted")}
 
-    def _identifiers(self, numbers: Sequence[str]) -> dict[str, str]:
-        """The identifiers of free text invoices by their numbers."""
+    def _numbered(self, numbers: Sequence[str]) -> dict[str, Row]:
+        """Free text invoices by their numbers."""
         wanted = sorted({number for number in numbers if number and number != assumptions.UNPOSTED})
-        rows = self._entities.among(HEADERS, "FreeTextNumber", wanted)
-        return {text(row, "FreeTextNumber"): text(row, "InvoiceIdentifier") for row in rows}
+        return by(self._entities.among(HEADERS, "FreeTextNumber", wanted), "FreeTextNumber")
 
     def _hours(self, transactions: Sequence[str]) -> dict[str, dict[str, str]]:
         """Which of our lines became some project transactions: our key and the line's number, by the transaction."""

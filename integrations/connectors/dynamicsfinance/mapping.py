@@ -176,10 +176,12 @@ def _invoice(record: SourceRecord, payload: Row, account: Account) -> BillRecord
 
 
 def _settlement(header: Row, payload: Row, total: Decimal, sign: int) -> tuple[BillStatus, Decimal | None]:
-    """How far a bill is settled by the posted payments that are marked against it."""
+    """How far a bill is settled by the posted payments that are marked against it; unknown where one is in another currency."""
     if not bills.is_posted(header):
         return BillStatus.DRAFT, None
     settled = [line for line in payload.get("settled") or () if isinstance(line, Mapping)]
+    if any(_is_foreign(line, text(header, "CurrencyCode")) for line in settled):
+        return BillStatus.OPEN, None
     paid = sign * sum((_amount(line, "CreditAmount") - _amount(line, "DebitAmount") for line in settled), Decimal(0))
     left = total - paid
     if paid <= 0:
@@ -214,11 +216,15 @@ def _line_key(row: Row) -> str:
 
 
 def _payment(record: SourceRecord, payload: Row, account: Account) -> PaymentRecord:
-    """A posted line of a customer payment journal. It settles the invoice that it is marked against, in full."""
+    """A posted line of a customer payment journal. It settles the invoice that it is marked against, in full.
+
+    What it settles of one in another currency is not told by its line, so that part is neither applied nor called free.
+    """
     row = _part(payload, "line")
     amount = _amount(row, "CreditAmount") - _amount(row, "DebitAmount")
     customer = unescaped(text(row, "AccountDisplayValue"))
-    bill = text(payload, "bill")
+    bill, is_foreign = text(payload, "bill"), _is_foreign(row, text(payload, "bill_currency"))
+    free = Decimal(0) if text(row, "MarkedInvoice") else abs(amount)
     return PaymentRecord(
         external_id=record.external_id,
         revision=record.revision,
@@ -230,11 +236,16 @@ def _payment(record: SourceRecord, payload: Row, account: Account) -> PaymentRec
         currency=text(row, "CurrencyCode").upper(),
         booked_on=_day(row, "TransactionDate"),
         amount=abs(amount),
-        unapplied=Decimal(0) if text(row, "MarkedInvoice") else abs(amount),
+        unapplied=None if is_foreign else free,
         reference=text(row, "PaymentReference"),
         memo=text(row, "TransactionText"),
-        applications=(Application(bill=bill, amount=amount),) if bill and amount > 0 else (),
+        applications=(Application(bill=bill, amount=amount),) if bill and amount > 0 and not is_foreign else (),
     )
+
+
+def _is_foreign(line: Row, currency: str) -> bool:
+    """Whether a payment line is in another currency than the bill that it is marked against."""
+    return bool(currency) and text(line, "CurrencyCode").upper() != currency.upper()
 
 
 def _part(payload: Row, name: str) -> Row:

@@ -4,7 +4,7 @@ Seed: by the name of a set, a list of its rows (`_SETS` below), and `"actions"`,
 
     {"do": "post"}                     people and the workflow post everything that waits and whose month is open
     {"do": "change", "set": "CustomersV3", "key": "usmf/US-001", "fields": {..}}          {"do": "remove", "set": .., "key": ..}
-    {"do": "pay", "invoice": number, "amount": .., "on": day}     a customer payment journal with one line, posted
+    {"do": "pay", "invoice": number, "amount": .., "on": day, "currency": "USD"}  a payment journal of one line, posted
 
 Settings: `secrets` (client id → secret), `token_seconds`, `forget_tokens`, `closed` (months that are not open), `busy` (seconds
 that a caller of low priority is told to wait; empty: nobody is), `mapped` (whether the application is mapped to a user).
@@ -185,11 +185,17 @@ class DynamicsFinanceSandbox(Vendor):
         elif do == "remove":
             del self.store.collection(str(how["set"]))[how["key"]]
         elif do == "pay":
-            self._pay(str(how["invoice"]), how["amount"], str(how["on"]), is_posted=bool(how.get("is_posted", True)))
+            self._pay(
+                str(how["invoice"]),
+                how["amount"],
+                str(how["on"]),
+                is_posted=bool(how.get("is_posted", True)),
+                currency=how.get("currency", "USD"),
+            )
         else:
             raise ValueError(f"Dynamics 365 Finance has no action {do!r}")
 
-    def _pay(self, invoice: str, amount: float, on: str, *, is_posted: bool) -> None:
+    def _pay(self, invoice: str, amount: float, on: str, *, is_posted: bool, currency: str) -> None:
         number = f"PAY-{self.store.next_id('payment'):06}"
         key = f"{COMPANY}/{number}"
         self.store.collection("CustomerPaymentJournalHeaders")[key] = {
@@ -200,7 +206,7 @@ class DynamicsFinanceSandbox(Vendor):
             "dataAreaId": COMPANY, "JournalBatchNumber": number, "LineNumber": 1, "MarkedInvoice": invoice,
             "SettleVoucher": "SelectedTransact", "Voucher": f"V-{number}", "TransactionDate": f"{on}T12:00:00Z",
             "AccountType": "Cust", "AccountDisplayValue": "US\\-001", "CustomerName": "Contoso Retail",
-            "OffsetAccountType": "Bank", "CreditAmount": amount, "DebitAmount": 0, "CurrencyCode": "USD",
+            "OffsetAccountType": "Bank", "CreditAmount": amount, "DebitAmount": 0, "CurrencyCode": currency,
             "PaymentReference": f"WIRE-{number}", "TransactionText": "",
         }  # fmt: skip
 
