@@ -166,7 +166,9 @@ class Source(Protocol):
     name: str  # the connector's word, e.g. "harvest"
     settings: tuple[Setting, ...]
     streams: tuple[str, ...]
-    tombstones: bool  # whether deletions show up in `pull`; when not, `present` is swept nightly
+    # Whether deletions of what has a work date show up in `pull`, or there is none; when not, `present` is swept nightly.
+    # A source that is silent about deletions of master data or bills says so in its class attribute `deletions_untold`.
+    tombstones: bool
     why_untold: str  # why no message can be handed to its people through it, in a sentence that a person reads
 
     def check(self) -> str:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from integrations import registry, vault, windows
 from integrations.errors import ConnectorError
 from integrations.models import Breaker, Run, Stream
-from integrations.protocol import Account, Capabilities, Setting, Target
+from integrations.protocol import Account, Capabilities, ConnectorType, Setting, Target
 from portal import figures
 from portal.models import Connection, LedgerState, State
 
@@ -191,9 +191,9 @@ def offered(name: str) -> Offered:
         if hasattr(kind, verb)
     )
     takes = tuple(str(one) for one in getattr(kind, "publishes", ()))
-    sentences = []
-    if "source" in halves and not getattr(kind, "tombstones", True):
-        sentences.append("It does not tell what was deleted; the ids of open periods are compared every night.")
+    sentences: list[str] = []
+    if "source" in halves:
+        sentences.extend(_deletions_untold(kind))
     if "source" in halves and (why := str(getattr(kind, "why_untold", ""))):
         sentences.append(why)
     if "target" in halves and isinstance(built := registry.built(kind, Account(code=name, base_url="")), Target):
@@ -207,8 +207,8 @@ def cannot(connection: Connection) -> list[str]:
     sentences: list[str] = []
     try:
         kind = registry.connector_type(connection.connector)
-        if connection.is_source and not getattr(kind, "tombstones", True):
-            sentences.append("It does not tell what was deleted; the ids of open periods are compared every night.")
+        if connection.is_source:
+            sentences.extend(_deletions_untold(kind))
         if connection.is_source and (why := why_untold(connection)):
             sentences.append(f"{why} What is handed back is kept here for a person to pass on.")
         if connection.is_target:
@@ -218,6 +218,14 @@ def cannot(connection: Connection) -> list[str]:
     except (registry.WrongHalf, ConnectorError) as fault:
         sentences.append(f"What it can do is known once it can be built: {fault}")
     return sentences
+
+
+def _deletions_untold(kind: ConnectorType) -> Iterable[str]:
+    """What a source does not say of deletions, and what is done instead."""
+    if not getattr(kind, "tombstones", True):
+        yield "It does not tell what was deleted; the ids of open periods are compared every night."
+    if untold := str(getattr(kind, "deletions_untold", "")):
+        yield untold
 
 
 def _target_cannot(can: Capabilities) -> Iterable[str]:

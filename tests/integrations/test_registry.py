@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from integrations import registry
+from integrations import registry, standing
 from integrations.errors import Unauthorised
 from integrations.protocol import Source
 from portal.models import Connection
@@ -57,6 +57,13 @@ def test_a_source_cannot_be_asked_to_post(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_unknown_connector_is_named_beside_those_that_exist() -> None:
     with pytest.raises(registry.UnknownConnector, match=r"'hervest'.*harvest"):
         registry.source(harvest(connector="hervest"))
+
+
+@pytest.mark.parametrize("name", ["businesscentral", "dynamicsfinance", "projectoperations"])
+def test_a_source_that_tells_no_deletions_says_so_to_whoever_chooses_it_and_on_its_connection(name: str) -> None:
+    made = Connection(connector=name, code=name, is_source=True, is_target=False)
+    for sentences in (standing.offered(name).cannot, standing.cannot(made)):
+        assert any("does not tell what was deleted" in one and "draft invoice" in one for one in sentences)
 
 
 @pytest.mark.parametrize("name", sorted(registry.CONNECTORS))

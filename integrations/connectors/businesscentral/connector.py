@@ -37,7 +37,11 @@ class BusinessCentralConnector:
     rate = Rate(6000, 300.0)
     settings = SETTINGS
     streams = tuple(streams.STREAMS)
-    tombstones = True  # what has entries cannot be deleted there, and nothing else is missed
+    tombstones = True  # nothing that it tells has a work date, so there is nothing to sweep
+    deletions_untold = (
+        "It does not tell what was deleted there. What has entries can only be blocked; "
+        "anything else, such as a draft invoice, stays here as it was last read."
+    )
     drafting = drafts.DRAFTING
     why_untold = "Business Central gives us master data and takes no message about it."
 

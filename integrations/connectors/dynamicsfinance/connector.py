@@ -30,7 +30,11 @@ class DynamicsFinanceConnector:
     hosts = ("operations.dynamics.com", "cloudax.dynamics.com")
     settings = SETTINGS
     streams = tuple(streams.STREAMS)
-    tombstones = True  # what has transactions cannot be deleted there, and nothing else is missed
+    tombstones = True  # nothing that it tells has a work date, so there is nothing to sweep
+    deletions_untold = (
+        "It does not tell what was deleted there. What has transactions cannot be deleted; "
+        "anything else, such as a draft invoice, stays here as it was last read."
+    )
     drafting = drafts.DRAFTING
     why_untold = "Dynamics 365 Finance gives us master data and takes no message about it."
 

@@ -30,7 +30,11 @@ class ProjectOperationsConnector:
     rate = Rate(6000, 300.0)
     settings = SETTINGS
     streams = tuple(streams.STREAMS)
-    tombstones = True  # what has entries is deactivated there and not deleted, and nothing else is missed
+    tombstones = True  # nothing that it tells has a work date, so there is nothing to sweep
+    deletions_untold = (
+        "It does not tell what was deleted there. What has entries is deactivated; "
+        "anything else, such as a draft invoice, stays here as it was last read."
+    )
     why_untold = "Project Operations gives us master data and takes no message about it."
 
     def __init__(self, account: Account, http: Http) -> None:
