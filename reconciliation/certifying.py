@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import transaction
 from django.urls import reverse
+from django.utils.timezone import localdate
 
 from portal import access, audit, notifications
 from portal.models import AccountingPeriod, NotificationKind, User
@@ -140,14 +141,24 @@ def review(run: ReconciliationRun) -> Certificate | None:
 
 
 def to_watch() -> list[Certificate]:
-    """Certificates under which something was touched since their period was last compared, or whose books were opened."""
+    """Certificates under which something was touched since their period was last compared, or is not as it was signed.
+
+    That is where what stands comes to other totals, since a match was made or taken apart, where a day has passed by which
+    something was to come, and where the books were opened again.
+    """
     found = []
     for certificate in Certificate.objects.filter(state__in=LIVE).select_related("run", "period__entity"):
         period = certificate.period
         latest = ReconciliationRun.objects.filter(period=period, seen_until__isnull=False).order_by("-pk").first()
         opened = certificate.books == AccountingPeriod.State.CLOSED != period.state
         since = latest.seen_until if latest is not None else None
-        if since is None or opened or sql.is_touched(period.entity_id, period.starts_on, period.ends_on, since):
+        if (
+            since is None
+            or opened
+            or sql.is_touched(period.entity_id, period.starts_on, period.ends_on, since)
+            or sql.has_waited_in_vain(period.pk, localdate())
+            or totals_of(period.pk, list(certificate.totals)) != certificate.totals
+        ):
             found.append(certificate)
     return found
 

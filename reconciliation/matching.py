@@ -49,9 +49,9 @@ def run(
 ) -> ReconciliationRun:
     """Compare an entity's period with the statements as last read, and keep what was found.
 
-    `targets` are ids of targets with the hours that their own unit cannot tell apart (all of the entity's, exactly, when not
-    given); `read_at` is when their statements were read; `whole` compares everything, whatever was touched. Balanced means that
-    nothing is left but what matches or only waits.
+    `targets` are ids of targets with the hours that their own unit cannot tell apart; when not given, those of the latest run,
+    and exactly where the entity has more. `read_at` is when their statements were read; `whole` compares everything, whatever was
+    touched. Balanced means that nothing is left but what matches or only waits.
     """
     found = begin(entity, period, user)
     found.statement_read_at = read_at
@@ -144,13 +144,16 @@ def give_up(found: ReconciliationRun, reason: str) -> ReconciliationRun:
 
 def _compare(found: ReconciliationRun, targets: Mapping[int, Decimal] | None, whole: bool) -> None:
     entity_id, start, end = found.entity_id, found.period.starts_on, found.period.ends_on
+    last = _latest(found.period_id)
     if targets is None:
         targets = dict.fromkeys(legs.targets_of(entity_id, start, end), Decimal(0))
+        if last is not None:
+            targets |= {int(target): Decimal(hours) for target, hours in last.tolerances.items()}
+    found.tolerances = {str(target): str(hours) for target, hours in targets.items()}
     if found.statement_read_at is None:
         found.statement_read_at = legs.statement_read_at(entity_id, list(targets), start, end)
     has_bills = legs.takes_in_bills(entity_id)
     found.basis = legs.basis(entity_id, start, end, targets, has_bills)
-    last = _latest(found.period_id)
     found.seen_until = legs.horizon()
     since = last.seen_until if last is not None and last.basis == found.basis and not whole else None
     scope = legs.Scope(entity_id, found.period_id, localdate(), since)

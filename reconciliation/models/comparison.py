@@ -44,6 +44,7 @@ class ReconciliationRun(models.Model):
     waits_for = models.TextField(blank=True)  # why the target was not asked yet, in a sentence
     seen_until = models.DateTimeField(null=True, blank=True)
     basis = models.CharField(max_length=64, blank=True)
+    tolerances = models.JSONField(default=dict, blank=True)  # per target's id, the hours that it cannot tell apart
     compared = models.IntegerField(null=True, blank=True)  # things looked at anew; empty where everything was
 
     objects = ScopedQuerySet.as_manager()

@@ -73,6 +73,20 @@ def is_touched(entity_id: int, start: date, end: date, since: datetime) -> bool:
     return bool(sql.rows(_TOUCHED, told)[0][0])
 
 
+def has_waited_in_vain(period_id: int, today: date) -> bool:
+    """Whether the day has passed by which something of a period that stands as waiting was to be there."""
+    return bool(
+        sql.rows(
+            """
+            SELECT EXISTS (SELECT 1 FROM reconciliation_reconciliationresult r
+                             LEFT JOIN reconciliation_match m ON m.id = r.match_id
+                            WHERE r.period_id = %s AND r.ended_run_id IS NULL AND r.standing = 'timing'
+                              AND CASE WHEN r.match_id IS NULL THEN r.expected_on ELSE m.expected_on END < %s)""",
+            [period_id, today],
+        )[0][0]
+    )
+
+
 def changed(
     entity_id: int, period_id: int, start: date, end: date, *, since: datetime, after_run: int, most: int
 ) -> list[str]:

@@ -231,3 +231,49 @@ def test_what_a_payment_leaves_is_found_where_its_system_does_not_say_it_and_a_l
     assert "Payment PAY-P1 has 100.0000 USD applied to no bill." in [
         row.reason for row in items(period, "invoice_payment")
     ]
+
+
+def test_watching_compares_with_the_tolerance_of_the_run_that_was_signed(
+    firm: Firm, period: AccountingPeriod, ana: User, cleo: User
+) -> None:
+    first, second = posted(firm, 2)
+    line(firm, f"N{first}", "8.004", date(2026, 9, 2), amount="960")
+    booked_line = line(firm, f"N{second}", "8", date(2026, 9, 3))
+    run = matching.run(firm.entity, period, targets={firm.target.pk: Decimal("0.005")})
+    assert (run.state, run.tolerances) == ("balanced", {str(firm.target.pk): "0.005"})
+    certified = certifying.certify(certifying.prepare(period, ana), cleo)
+    booked_line.changed_at = now()
+    booked_line.save()
+    assert matching.watch() == 1
+    assert certifying.live(period) == certified
+    latest = ReconciliationRun.objects.order_by("-pk").first()
+    assert latest is not None
+    assert (latest.pk > run.pk, latest.basis == run.basis) == (True, True)
+
+
+def test_a_match_that_is_taken_apart_and_a_day_that_passes_take_the_certificate_back(
+    firm: Firm, period: AccountingPeriod, ana: User, cleo: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciliation.sql.certifying.is_touched", lambda *_: False)  # no entry, line or bill moves
+    posted(firm, 1)
+    line(firm, "X1", "8", date(2026, 9, 2))
+    compare(firm, period)
+    made = pairing.match(items(period), ana)
+    assert compare(firm, period).state == "balanced"
+    certified = certifying.certify(certifying.prepare(period, ana), cleo)
+    assert matching.watch() == 0
+    pairing.take_apart(made, ana, "It was another one.")
+    assert matching.watch() == 1
+    certified.refresh_from_db()
+    assert certified.state == "dropped"
+    waiting = [
+        pairing.wait([row], ana, expected_on=localdate() + timedelta(days=3), reason="The clerk is on holiday.")
+        for row in items(period)
+    ]
+    compare(firm, period)
+    again = certifying.certify(certifying.prepare(period, ana), cleo)
+    assert matching.watch() == 0
+    Match.objects.filter(pk__in=[one.pk for one in waiting]).update(expected_on=localdate() - timedelta(days=1))
+    assert matching.watch() == 1
+    again.refresh_from_db()
+    assert again.state == "dropped"
