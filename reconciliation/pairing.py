@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.timezone import localdate
 
 from portal import access, audit
@@ -29,6 +30,7 @@ HIT_DAYS = 30
 Leg = ReconciliationResult.Leg
 Standing = ReconciliationResult.Standing
 State = Match.State
+_ON_THE_BILL = "Hours are tied to an invoice on the page of the bill, where they cannot be billed twice."
 
 
 class NotMatchable(Exception):
@@ -87,17 +89,12 @@ def match(items: Sequence[ReconciliationResult], user: User, *, code: str = "", 
     """
     first = _may_decide(items, user)
     if first.leg == Leg.TARGET_INVOICE:
-        raise NotMatchable("Hours are tied to an invoice on the page of the bill, where they cannot be billed twice.")
+        raise NotMatchable(_ON_THE_BILL)
     sides = sides_of(items)
     if len(items) < 2:
         raise NotMatchable("One item alone belongs to nothing; choose what it belongs to.")
     if not sides.is_even:
-        hours, amount = tolerance_of(first.run.entity)
-        if abs(sides.hours) > hours or abs(sides.amount) > amount:
-            raise NotMatchable(
-                f"{sides.hours:,.2f} h and {sides.amount:,.2f} {sides.currency} are left over; up to {hours} h and {amount} "
-                "can be accepted with a reason."
-            )
+        _within(first.run.entity, sides.hours, sides.amount, sides.currency)
         if not reason.strip() or code in ("", Match.Code.EXACT):
             raise NotMatchable("Something is left over; say what it is and why.")
     return _decide(items, user, kind=Match.Kind.MATCH, sides=sides, code=code or Match.Code.EXACT, reason=reason)
@@ -116,10 +113,16 @@ def wait(items: Sequence[ReconciliationResult], user: User, *, expected_on: date
 
 
 def confirm(found: Match, user: User) -> Match:
-    """Agree to what a rule suggests."""
+    """Agree to what a rule suggests, within what the entity lets be left over today."""
     access.require(user, access.FIXERS, found.period.entity_id)
     with transaction.atomic():
         locked = _lock(found, State.SUGGESTED)
+        _within(
+            locked.period.entity,
+            locked.hours_left - locked.hours_right,
+            locked.amount_left - locked.amount_right,
+            locked.currency,
+        )
         locked.state, locked.decided_by, locked.decided_at = State.CONFIRMED, user, now()
         locked.save()
         sql.stand(locked.period_id)
@@ -146,11 +149,14 @@ def refresh(entity_id: int, period_id: int, today: date) -> None:
     """After a comparison: what changed breaks its match, rules look at what is open, and everything stands where it belongs."""
     sql.break_what_changed(period_id, today)
     sql.stand(period_id)
-    for rule in MatchingRule.objects.filter(entity=entity_id, state=MatchingRule.State.ACTIVE).order_by(
-        "position", "id"
-    ):
+    for rule in _in_use(entity_id):
+        hours, amount = tolerance_of(rule.entity)
         for group in sql.groups(
-            rule.leg, rule.criteria, rule.hours_tolerance, rule.amount_tolerance, period_id=period_id
+            rule.leg,
+            rule.criteria,
+            min(rule.hours_tolerance, hours),
+            min(rule.amount_tolerance, amount),
+            period_id=period_id,
         ):
             if not _was_refused(period_id, rule.leg, group.subjects):
                 _found_by(rule, period_id, group)
@@ -158,8 +164,9 @@ def refresh(entity_id: int, period_id: int, today: date) -> None:
 
 
 def write(rule: MatchingRule, user: User) -> MatchingRule:
-    """Keep a new rule as a draft."""
+    """Keep a new rule as a draft. Raises NotMatchable where it would match what people may not."""
     access.require(user, access.FIXERS, rule.entity_id)
+    _may_be(rule)
     with transaction.atomic():
         rule.state, rule.made_by = MatchingRule.State.DRAFT, user
         _save(rule, "written", user)
@@ -194,6 +201,7 @@ def activate(rule: MatchingRule, user: User) -> MatchingRule:
         raise NotMatchable("Who wrote the rule does not let it be used; ask a second person.")
     if rule.tested_at is None:
         raise NotMatchable("It was not tested on history yet.")
+    _may_be(rule)
     with transaction.atomic():
         rule.state, rule.activated_by = MatchingRule.State.ACTIVE, user
         _save(rule, "in use", user)
@@ -215,6 +223,31 @@ def tolerance_of(entity: Any) -> tuple[Decimal, Decimal]:
     """Hours and money that may be left over with a reason, by the entity's policy."""
     policy = merged(entity.policy or {})
     return policy.match_hours, policy.match_amount
+
+
+def _in_use(entity_id: int) -> QuerySet[MatchingRule]:
+    """The rules that look at open items, in their order; hours are tied to bills by none."""
+    found = MatchingRule.objects.filter(entity=entity_id, state=MatchingRule.State.ACTIVE).select_related("entity")
+    return found.exclude(leg=Leg.TARGET_INVOICE).order_by("position", "id")
+
+
+def _may_be(rule: MatchingRule) -> None:
+    """Raise NotMatchable where a rule would match what people may not."""
+    if rule.leg == Leg.TARGET_INVOICE:
+        raise NotMatchable(_ON_THE_BILL)
+    hours, amount = tolerance_of(rule.entity)
+    if rule.hours_tolerance > hours or rule.amount_tolerance > amount:
+        raise NotMatchable(f"In {rule.entity} up to {hours} h and {amount} may be left over; a rule keeps to it.")
+
+
+def _within(entity: Any, hours: Decimal, amount: Decimal, currency: str) -> None:
+    """Raise NotMatchable where more is left over than the entity accepts."""
+    most_hours, most_amount = tolerance_of(entity)
+    if abs(hours) > most_hours or abs(amount) > most_amount:
+        raise NotMatchable(
+            f"{hours:,.2f} h and {amount:,.2f} {currency} are left over; up to {most_hours} h and {most_amount} "
+            "can be accepted with a reason."
+        )
 
 
 def _may_decide(items: Sequence[ReconciliationResult], user: User) -> ReconciliationResult:

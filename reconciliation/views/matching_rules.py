@@ -232,5 +232,9 @@ class NewMatchingRule(Screen):
         form = MatchingRuleForm(request.POST, user=request.user)
         if not form.is_valid():
             return self.page(self.context(form=form), status=HTTPStatus.UNPROCESSABLE_ENTITY)
-        pairing.write(form.save(commit=False), cast("User", request.user))
+        try:
+            pairing.write(form.save(commit=False), cast("User", request.user))
+        except pairing.NotMatchable as refusal:
+            form.add_error(None, str(refusal))
+            return self.page(self.context(form=form), status=HTTPStatus.UNPROCESSABLE_ENTITY)
         return HttpResponseRedirect(f"{reverse('matching_rules')}?tab=draft", status=HTTPStatus.SEE_OTHER)

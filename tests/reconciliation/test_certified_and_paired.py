@@ -277,3 +277,30 @@ def test_a_match_that_is_taken_apart_and_a_day_that_passes_take_the_certificate_
     assert matching.watch() == 1
     again.refresh_from_db()
     assert again.state == "dropped"
+
+
+def test_a_rule_keeps_to_the_tolerance_of_its_entity_and_ties_no_hours_to_bills(
+    firm: Firm, period: AccountingPeriod, ana: User, cleo: User
+) -> None:
+    wide = {"entity": firm.entity, "leg": "ledger_target", "name": "Same day", "criteria": ["day"], "made_by": ana}
+    with pytest.raises(pairing.NotMatchable, match="a rule keeps to it"):
+        pairing.write(MatchingRule(**wide, hours_tolerance=Decimal(2)), ana)
+    with pytest.raises(pairing.NotMatchable, match="on the page of the bill"):
+        pairing.write(MatchingRule(**{**wide, "leg": "target_invoice"}), ana)
+    rule = MatchingRule.objects.create(**wide, amount_tolerance=Decimal(100), tested_at=now())
+    with pytest.raises(pairing.NotMatchable, match="a rule keeps to it"):
+        pairing.activate(rule, cleo)
+    rule.state, rule.activated_by = "active", cleo
+    rule.save()
+    posted(firm, 1)
+    stated = line(firm, "X1", "8", date(2026, 9, 2), amount="900")
+    compare(firm, period)
+    assert not Match.objects.exists()  # 60 USD are more than the entity accepts
+    stated.amount, stated.changed_at = Decimal("959.50"), now()
+    stated.save()
+    compare(firm, period)
+    suggestion = Match.objects.get(state="suggested")
+    firm.entity.policy = {"match_amount": "0.1"}
+    firm.entity.save()
+    with pytest.raises(pairing.NotMatchable, match="are left over"):
+        pairing.confirm(Match.objects.get(pk=suggestion.pk), cleo)
