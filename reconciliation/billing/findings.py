@@ -241,8 +241,8 @@ def differences(bill: sql.Bill, lines: Mapping[int, Sequence[sql.Line]]) -> list
         said.append(f"its number was {bill.agreed_number} and is {bill.number or 'none'}")
     if bill.total != bill.agreed_total:
         said.append(f"its total was {_money(bill, bill.agreed_total)} and is {_money(bill, bill.total)}")
-    before = {line.key: _content(line) for line in lines.get(bill.agreed_id, ())}
-    after = {line.key: _content(line) for line in lines.get(bill.current_id, ())}
+    before = {line.key: content(line) for line in lines.get(bill.agreed_id, ())}
+    after = {line.key: content(line) for line in lines.get(bill.current_id, ())}
     places = {
         line.key: line.position for version in (bill.agreed_id, bill.current_id) for line in lines.get(version, ())
     }
@@ -256,7 +256,8 @@ def differences(bill: sql.Bill, lines: Mapping[int, Sequence[sql.Line]]) -> list
     return said
 
 
-def _content(line: sql.Line) -> tuple[Any, ...]:
+def content(line: sql.Line) -> tuple[Any, ...]:
+    """What of a line says what it bills."""
     return (line.posting_key, line.posting_number, line.milestone_key, line.quantity, line.net)
 
 

@@ -132,7 +132,8 @@ def _allocate(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]
     credited: dict[int, list[sql.Standing]] = defaultdict(list)
     for row in sql.credited([bill.id for bill in bills if bill.is_credit]):
         credited[row.bill_id].append(row)
-    void = [row for bill in bills if is_dead(bill) for row in credited[bill.id]]
+    edited = _edited([bill for bill in alive if bill.is_credit], lines, credited)
+    void = [row for bill in bills if is_dead(bill) or bill.id in edited for row in credited[bill.id]]
     back = sql.entries_by_id({row.entry_id for row in void if row.entry_id is not None})
     milestones = {
         **sql.milestones({row.milestone_id for row in void if row.milestone_id is not None}, ()),
@@ -140,15 +141,16 @@ def _allocate(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]
     }
     known = {entry.id: entry for entry in (*back.values(), *entries.values(), *over.entries.values())}
     plan = started(actor, [bill.id for bill in bills if not bill.is_credit], known.values(), milestones.values())
-    for bill in dead:
-        for held in plan.of_bill(bill.id):
-            plan.release(bill, held, f"{bill.name} was {bill.status}")
+    _release(plan, dead)
     invoices = [bill for bill in alive if not bill.is_credit]
     for bill in invoices:
         allocating.invoice(plan, bill, lines.get(bill.agreed_id, ()), entries, over)
     for bill in alive:
         if bill.is_credit and bill.status != "draft":
-            allocating.credit(plan, bill, lines.get(bill.agreed_id, ()), entries, credited[bill.id], over)
+            if bill.id in edited and not _undo_credit(plan, bill, credited[bill.id], back, "was changed"):
+                continue
+            rows = [row for row in credited[bill.id] if bill.id not in edited or plan.credited_from(row) is None]
+            allocating.credit(plan, bill, lines.get(bill.agreed_id, ()), entries, rows, over)
     again = {p.bill_id for p in plan.problems if p.rule == allocating.TWICE}
     plan.problems = [p for p in plan.problems if p.bill_id not in again or p.rule != allocating.TWICE]
     for bill in invoices:  # a credit of this very batch may have opened the hours that the re-bill needs
@@ -158,10 +160,17 @@ def _allocate(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]
             allocating.invoice(plan, bill, lines.get(bill.agreed_id, ()), entries, over)
     for bill in bills:
         if is_dead(bill) and bill.is_credit:
-            _undo_credit(plan, bill, credited[bill.id], back)
+            _undo_credit(plan, bill, credited[bill.id], back, f"was {bill.status}")
     plan.write()
     handed.keep(over, plan, [*invoices, *dead], lines)
     return plan
+
+
+def _release(plan: Plan, dead: Sequence[sql.Bill]) -> None:
+    """Open the hours of invoices that no longer count."""
+    for bill in dead:
+        for held in plan.of_bill(bill.id):
+            plan.release(bill, held, f"{bill.name} was {bill.status}")
 
 
 def is_dead(bill: sql.Bill) -> bool:
@@ -169,10 +178,33 @@ def is_dead(bill: sql.Bill) -> bool:
     return bill.status == "voided" or (bill.status == "deleted" and bill.agreed_id == bill.current_id)
 
 
+def _edited(
+    notes: Sequence[sql.Bill],
+    lines: Mapping[int, Sequence[sql.Line]],
+    credited: Mapping[int, Sequence[sql.Standing]],
+) -> set[int]:
+    """Credit notes that gave something back by other lines than the ones we go by now: it is credited anew."""
+    was = {bill.id: {row.version_id for row in credited.get(bill.id, ())} - {bill.agreed_id} for bill in notes}
+    older = sql.lines(sorted({version_id for versions in was.values() for version_id in versions}))
+
+    def said(found: Sequence[sql.Line]) -> dict[str, object]:
+        return {line.key: findings.content(line) for line in found}
+
+    return {
+        bill.id
+        for bill in notes
+        if any(said(older[version_id]) != said(lines[bill.agreed_id]) for version_id in was[bill.id])
+    }
+
+
 def _undo_credit(
-    plan: Plan, bill: sql.Bill, credited: Sequence[sql.Standing], entries: Mapping[int, sql.Entry]
-) -> None:
-    """Bill again what a void credit note gave back, unless it was billed elsewhere since then or its own bill is dead."""
+    plan: Plan, bill: sql.Bill, credited: Sequence[sql.Standing], entries: Mapping[int, sql.Entry], because: str
+) -> bool:
+    """Bill again what a credit note gave back, unless it was billed elsewhere since then or its own bill is dead.
+
+    False where something stays given back since it was billed elsewhere.
+    """
+    whole = True
     for row in credited:
         held = plan.credited_from(row)
         if held is None:
@@ -180,10 +212,12 @@ def _undo_credit(
         entry = entries.get(row.entry_id or 0)
         what = f"entry {row.entry_id}" if entry is not None else f"milestone {row.milestone_id}"
         if row.quantity and (plan.room(row) < -row.quantity or (entry is not None and entry.other_billed)):
-            said = f"The credit of {what} was {bill.status}, and what it gave back stands billed on another bill since then."
+            said = f"The credit of {what} {because}, and what it gave back stands billed on another bill since then."
             plan.problems.append(Problem(bill.id, "void-credit-rebilled", said))
+            whole = False
             continue
-        plan.undo_credit(bill, row, held)
+        plan.undo_credit(bill, row, held, f"{bill.name} {because}")
+    return whole
 
 
 def _judge(

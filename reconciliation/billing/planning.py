@@ -120,13 +120,13 @@ class Plan:
             return self.open.get(credited.entry_id, ZERO)
         return self.open_milestones.get(credited.milestone_id or 0, ZERO)
 
-    def undo_credit(self, bill: sql.Bill, credited: sql.Standing, held: Held) -> None:
-        """Take a credit back, because its note is void: what it gave back of `held` is billed again."""
+    def undo_credit(self, bill: sql.Bill, credited: sql.Standing, held: Held, reason: str) -> None:
+        """Take a credit back, because its note is void or another: what it gave back of `held` is billed again."""
         held.quantity -= credited.quantity
         held.amount -= credited.amount
         self.rows.append(
             self._row(self._id(), bill, credited.entry_id, credited.milestone_id, credited.line_id, credited.id,
-                      -credited.quantity, -credited.amount, credited.currency, f"{bill.name} was {bill.status}")
+                      -credited.quantity, -credited.amount, credited.currency, reason)
         )  # fmt: skip
         self._move(credited.entry_id, credited.milestone_id, credited.quantity)
 
@@ -179,7 +179,7 @@ def started(
         open_milestones={one.id: one.delivered - one.billed for one in milestones},
     )
     rows = {row.id: row for row in (*sql.billed(list(bill_ids)), *sql.billed_of([entry.id for entry in known]))}
-    plan.held = [Held(*row[:-1]) for _, row in sorted(rows.items())]
+    plan.held = [Held(*row[:-2]) for _, row in sorted(rows.items())]
     return plan
 
 

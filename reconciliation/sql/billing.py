@@ -123,6 +123,7 @@ class Standing(NamedTuple):
     was_quantity: Decimal  # as it was written, before anything was taken back
     was_amount: Decimal
     takes_back_id: int | None  # of a credit, what it gave back
+    version_id: int  # of the bill, for whose line it was written
 
 
 _BILLS = """
@@ -287,7 +288,7 @@ def milestones(ids: Collection[int], codes: Collection[tuple[int, str]]) -> dict
 
 _STANDING = """
     SELECT a.id, v.invoice_id, a.line_id, l.key, a.entry_id, a.milestone_id, a.quantity + t.quantity, a.amount + t.amount,
-           a.currency, a.quantity, a.amount, a.takes_back_id
+           a.currency, a.quantity, a.amount, a.takes_back_id, l.version_id
       FROM portal_allocation a
       JOIN portal_invoiceline l ON l.id = a.line_id JOIN portal_invoiceversion v ON v.id = l.version_id
      CROSS JOIN LATERAL (

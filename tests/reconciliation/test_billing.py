@@ -441,6 +441,28 @@ def test_of_two_void_credits_of_an_hour_one_is_billed_again_where_there_is_room_
     assert (causes("601"), causes("602")) == (set(), {"void-credit-rebilled"})
 
 
+@pytest.mark.case(79)
+def test_an_edited_credit_note_that_is_adopted_gives_back_what_it_says_now(firm: firms.Firm, erp: Erp) -> None:
+    first, second = posted(firm, 2)
+    ana = world.user("ana", "analyst", firm.entity)
+    note = erp.credit("601", "501", line_of(first, "5"))
+    erp.says(erp.bill("501", line_of(first), line_of(second)), note)
+    for day, hours in ((first, "2"), (first, "6"), (second, "6")):
+        line = line_of(day, hours, key="x")
+        note = erp.again(note, lines=(line,), net=line.net, total=line.net)
+        erp.says(note)
+        billing.adopt(find("601", BillKind.CREDIT_NOTE), by=ana, reason="so it was agreed")
+        assert open_hours([first, second]) == {first: ZERO, second: ZERO, day: Decimal(hours)}
+        assert causes() == set()
+    erp.says(erp.bill("502", line_of(second, "6")))
+    line = line_of(second, "1", key="x")
+    note = erp.again(note, lines=(line,), net=line.net, total=line.net)
+    erp.says(note)
+    billing.adopt(find("601", BillKind.CREDIT_NOTE), by=ana, reason="so it was agreed")
+    assert open_hours([first, second]) == {first: ZERO, second: ZERO}
+    assert causes("601") == {"void-credit-rebilled"}
+
+
 def test_an_hour_whose_credit_is_void_stands_on_its_invoice_again(firm: firms.Firm, erp: Erp) -> None:
     [entry_id] = posted(firm)
     note = erp.credit("601", "501", line_of(entry_id))
