@@ -37,7 +37,7 @@ CONSUMER_KEY, TOKEN_ID = "demo-consumer", "demo-token"
 PEOPLE = {
     "analyst": ("Fiona", "Archer", {"analyst": "all"}),
     "analyst-de": ("Dirk", "Albers", {"analyst": ["DE"]}),
-    "pm": ("Priya", "Mehta", {"project_manager": ["US", "GB"]}),
+    "pm": ("Priya", "Mehta", {"project_manager": ["US", "GB", "SG"]}),
     "controller": ("Carla", "Okoye", {"controller": "all"}),
     "admin": ("Adam", "Novak", {"admin": "all", "controller": "all"}),
     "auditor": ("Ursula", "Diaz", {"auditor": "all"}),

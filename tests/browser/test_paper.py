@@ -103,5 +103,5 @@ def test_the_sheet_of_a_period_is_printed_with_its_totals_open_items_and_lines_t
     )
     assert "Record M-900 was booked in the target without us." in " ".join(text.split())
     assert "Prepared by, date" in sheets[-1]
-    assert "Reviewed by, date" in sheets[-1]
+    assert "Certified by, date" in sheets[-1]
     assert not [word for word in (*ON_NO_PAPER, "Print") if word in text]

@@ -220,11 +220,10 @@ def test_singapore_bills_through_stripe_whose_customers_it_is_told(demo: str) ->
     move()
     customers = {one["name"]: one["id"] for one in control(demo, "GET", "stripe/inspect")["customers"]}
     assert set(customers) == {"Merlion Ports", "Orchid Bank"}
-    admin, controller = User.objects.get(username="admin"), User.objects.get(username="controller")
+    manager, controller = User.objects.get(username="pm"), User.objects.get(username="controller")
     project = Project.objects.get(code="ORC-7100")
-    EntityGrant.objects.create(user=admin, entity=project.entity, role="project_manager", valid_from=date(2020, 1, 1))
-    [proposal] = invoicing.prepare(project, date(2026, 10, 31), by=admin)
-    released = invoicing.release(proposal, by=admin, seen=proposal.content_hash)
+    [proposal] = invoicing.prepare(project, date(2026, 10, 31), by=manager)
+    released = invoicing.release(proposal, by=manager, seen=proposal.content_hash)
     invoicing.approve(released, by=controller, seen=released.content_hash)
     move()
     [(key, record)] = control(demo, "GET", "stripe/inspect")["invoices"].items()
