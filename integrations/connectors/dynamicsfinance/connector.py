@@ -18,7 +18,7 @@ from integrations.errors import ConnectorError, Unauthorised
 from integrations.http import Http, entra, plain
 from integrations.http.fields import text
 from integrations.http.odata import quoted
-from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
+from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord, one_outcome_each
 from portal.records import BillDraft, CanonicalRecord, DocumentKind, HeldDraft, Posting, Receipt, StatementLine
 
 
@@ -102,21 +102,14 @@ class DynamicsFinanceConnector:
 
     def push(self, postings: Sequence[Posting]) -> Sequence[Receipt | ConnectorError]:
         """Write postings after a look for their keys: what stands there already is receipted and not sent."""
-        outcomes: dict[str, Receipt | ConnectorError] = {}
-        sendable: list[Posting] = []
-        for posting in postings:
-            refused = bodies.objection(posting, self.account)
-            if refused is not None:
-                outcomes[posting.key] = refused
-            else:
-                sendable.append(posting)
-        if sendable:
-            held = self._journals.held([posting.key for posting in sendable])
-            outcomes |= {key: Receipt(key=key, number=line.number, raw=line.raw) for key, line in held.items()}
-            missing = [posting for posting in sendable if posting.key not in held]
-            outcomes |= self._journals.write_hours([p for p in missing if p.kind is DocumentKind.TIME])
-            outcomes |= self._journals.write_expenses([p for p in missing if p.kind is DocumentKind.EXPENSE])
-        return [outcomes[posting.key] for posting in postings]
+        return one_outcome_each(
+            postings, lambda posting: bodies.objection(posting, self.account), self._write, self._journals.held
+        )
+
+    def _write(self, postings: Sequence[Posting]) -> Mapping[str, Receipt | ConnectorError]:
+        time = [posting for posting in postings if posting.kind is DocumentKind.TIME]
+        expenses = [posting for posting in postings if posting.kind is DocumentKind.EXPENSE]
+        return {**self._journals.write_hours(time), **self._journals.write_expenses(expenses)}
 
     def find(self, keys: Sequence[str]) -> Mapping[str, StatementLine]:
         """What stands under our keys, posted or not."""

@@ -17,7 +17,7 @@ from integrations.connectors.projectoperations.settings import SETTINGS
 from integrations.errors import ConnectorError, Unauthorised
 from integrations.http import Http, Rate, entra, plain
 from integrations.http.fields import text
-from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
+from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord, one_outcome_each
 from portal.records import CanonicalRecord, Posting, Receipt, StatementLine
 
 
@@ -102,16 +102,7 @@ class ProjectOperationsConnector:
 
     def push(self, postings: Sequence[Posting]) -> Sequence[Receipt | ConnectorError]:
         """Make the records of some postings under their keys; nothing is looked for before, because a key is one record."""
-        outcomes: dict[str, Receipt | ConnectorError] = {}
-        sendable: list[Posting] = []
-        for posting in postings:
-            refused = bodies.objection(posting, self.account)
-            if refused is not None:
-                outcomes[posting.key] = refused
-            else:
-                sendable.append(posting)
-        outcomes |= self._entries.make(sendable) if sendable else {}
-        return [outcomes[posting.key] for posting in postings]
+        return one_outcome_each(postings, lambda posting: bodies.objection(posting, self.account), self._entries.make)
 
     def find(self, keys: Sequence[str]) -> Mapping[str, StatementLine]:
         """What stands under our keys, booked or not."""

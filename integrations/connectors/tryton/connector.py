@@ -21,7 +21,7 @@ from integrations.connectors.tryton.streams import Reader
 from integrations.errors import ConnectorError, Malformed, Unauthorised
 from integrations.http import Http, plain
 from integrations.http.fields import text
-from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
+from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord, one_outcome_each
 from portal.records import CanonicalRecord, Posting, Receipt, StatementLine
 
 
@@ -93,16 +93,7 @@ class TrytonConnector:
 
     def push(self, postings: Sequence[Posting]) -> Sequence[Receipt | ConnectorError]:
         """Book postings as one list of lines, which Tryton writes wholly or not at all."""
-        outcomes: dict[str, Receipt | ConnectorError] = {}
-        sendable: list[Posting] = []
-        for posting in postings:
-            refused = lines.objection(posting, self._rpc.company)
-            if refused is not None:
-                outcomes[posting.key] = refused
-            else:
-                sendable.append(posting)
-        outcomes |= self._sheet.book(sendable) if sendable else {}
-        return [outcomes[posting.key] for posting in postings]
+        return one_outcome_each(postings, lambda posting: lines.objection(posting, self._rpc.company), self._sheet.book)
 
     def find(self, keys: Sequence[str]) -> Mapping[str, StatementLine]:
         """What the time sheets hold under our keys."""
