@@ -40,7 +40,7 @@ class FixTogether(Action):
         self.causes = list(self.queryset.order_by("pk").values_list("pk", "rule", "entity_id"))
         field = self.fields["fix"]
         if isinstance(field, forms.ChoiceField):
-            ways = self.ways()
+            ways = [] if self.obstacle else self.ways()
             field.choices = [(code, FIXES[code].label) for code in ways]
             field.initial = ways[0] if ways else None
             field.help_text = self.obstacle

@@ -86,7 +86,9 @@ def test_causes_without_a_shared_way_out_or_of_two_companies_are_refused_in_word
     other = ExceptionCase.objects.get(pk=first.pk)
     other.pk, other.entity, other.subject_key = None, britain, "elsewhere"
     other.save(force_insert=True)
-    assert "of several companies" in tick(client, [first, other], "fix_together").content.decode()
+    refused = tick(client, [first, other], "fix_together")
+    assert "of several companies" in refused.content.decode()
+    assert refused.context["form"].fields["fix"].choices == []
 
 
 def test_the_ticked_causes_are_exported_and_no_others(client: Client, firm: Firm, fay: User) -> None:
