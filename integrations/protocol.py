@@ -72,13 +72,16 @@ class SourceRecord:
     """One vendor record, untouched, with what the inbox needs to file it once.
 
     `revision` orders copies of one record by string comparison (pad numbers, use ISO 8601 in UTC); when the vendor has
-    none, use a hash of the payload prefixed by the moment of reading.
+    none, use a hash of the payload prefixed by the moment of reading. `is_coarse` says that the revision is a stamp under
+    which the record may have changed once more (NetSuite's and Salesforce's are to the second): another payload under the
+    latest copy's stamp is then filed as a copy of its own, in the order of arrival.
     """
 
     stream: str
     external_id: str
     revision: str
     payload: Any  # what json.dumps takes
+    is_coarse: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

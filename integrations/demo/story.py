@@ -95,8 +95,7 @@ def bills_are_written(demo_month: Month, sandbox: str, site: str, say: Callable[
 
 def bills_change(demo_month: Month, sandbox: str, site: str, say: Callable[[str], None], pause: float) -> None:
     """A credit, a void with another bill, payments in part and over three invoices, a change and a deletion in the ERP."""
-    del site
-    time.sleep(pause)  # NetSuite stamps to the second, and what happens within one is not told apart
+    del site, pause
     records = control(sandbox, "GET", "netsuite/inspect")["invoices"]
     written = {project: bills.held(records, project) for project in bills.BILLED}
     lines = bills.lines_of("ACM-2240")

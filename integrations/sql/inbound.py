@@ -48,7 +48,8 @@ def file_records(
     if not records:
         return 0
     encode = payloads.as_stored_with_care if with_care else payloads.as_stored
-    named = [payloads.identity(record) for record in records]
+    written = [encode(record.payload) for record in records]
+    named = _told_apart(connection_id, records, written)
     return execute_bound(
         """
         INSERT INTO integrations_inboxmessage (connection_id, kind, stream, external_id, revision, payload, headers,
@@ -64,9 +65,36 @@ def file_records(
             [record.stream for record in records],
             [external_id for external_id, _ in named],
             [revision for _, revision in named],
-            [encode(record.payload) for record in records],
+            written,
         ],
     )  # fmt: skip
+
+
+def _told_apart(connection_id: int, records: Sequence[SourceRecord], written: Sequence[str]) -> list[tuple[str, str]]:
+    """External id and revision of records; of two that differ under one coarse stamp the later bears a number: `… #002`."""
+    named = [payloads.identity(record) for record in records]
+    coarse = [place for place, record in enumerate(records) if record.is_coarse]
+    if not coarse:
+        return named
+    latest = rows(
+        """
+        SELECT r.place, m.revision, m.payload IS NOT DISTINCT FROM r.payload::jsonb
+          FROM unnest(%s::int[], %s::text[], %s::text[], %s::text[], %s::text[])
+               AS r(place, stream, external_id, revision, payload)
+          JOIN LATERAL (SELECT revision, payload FROM integrations_inboxmessage
+                         WHERE connection_id = %s AND stream = r.stream AND external_id = r.external_id AND kind = 'record'
+                           AND (revision = r.revision OR starts_with(revision, r.revision || ' #'))
+                         ORDER BY revision DESC LIMIT 1) AS m ON true""",
+        [
+            coarse, [records[place].stream for place in coarse], [named[place][0] for place in coarse],
+            [named[place][1] for place in coarse], [written[place] for place in coarse], connection_id,
+        ],
+    )  # fmt: skip
+    for place, revision, is_same in latest:
+        external_id, stamp = named[place]
+        number = int(revision.removeprefix(f"{stamp} #")) if revision != stamp else 1
+        named[place] = (external_id, revision if is_same else f"{stamp} #{number + 1:03}")
+    return named
 
 
 def ask(

@@ -24,6 +24,7 @@ class Vendor:
     items: dict[str, dict[str, Any]] = field(default_factory=dict)
     page_size: int = 2
     tombstones: bool = False
+    is_coarse: bool = False  # its stamps do not tell apart what happens within a second
     announce: int | None = None  # the total it claims
     forgets_last: bool = False
     failures: list[Exception] = field(default_factory=list)  # raised by the next calls
@@ -147,7 +148,13 @@ class FakeSource:
         )  # fmt: skip
 
     def _record(self, item: Mapping[str, Any]) -> SourceRecord:
-        return SourceRecord(stream="time", external_id=item["id"], revision=item["stamp"], payload=dict(item))
+        return SourceRecord(
+            stream="time",
+            external_id=item["id"],
+            revision=item["stamp"],
+            payload=dict(item),
+            is_coarse=self.vendor.is_coarse,
+        )
 
     def _called(self, what: str) -> None:
         self.vendor.calls.append(what)

@@ -81,6 +81,25 @@ def test_copies_of_one_record_in_one_batch_are_one_document_in_its_last_state(so
     assert [entry.hours for entry in TimeEntry.objects.all()] == [6]
 
 
+def test_changes_within_one_second_of_the_vendors_stamp_are_told_apart_and_repeats_are_not(source: Inbound) -> None:
+    source.vendor.is_coarse = True
+    for hours in ("7", "7", "8", "7", "6.5"):
+        source.vendor.put(1, "2026-10-02T10:00:00Z", hours=hours)
+        source.pull()
+        inbox.take_in(source.connection.pk)
+    assert [str(entry.hours.normalize()) for entry in TimeEntry.objects.order_by("version")] == ["7", "8", "7", "6.5"]
+    source.vendor.put(1, "2026-10-02T10:00:01Z", hours="5")
+    source.pull()
+    inbox.take_in(source.connection.pk)
+    assert [entry.hours for entry in TimeEntry.objects.order_by("version")][-1] == 5
+    revisions = list(InboxMessage.objects.order_by("id").values_list("revision", flat=True))
+    assert revisions == [
+        "2026-10-02T10:00:00Z",
+        *(f"2026-10-02T10:00:00Z #00{n}" for n in (2, 3, 4)),
+        "2026-10-02T10:00:01Z",
+    ]
+
+
 @pytest.mark.case(70)
 def test_a_record_that_cannot_be_read_fails_alone_with_its_field(source: Inbound) -> None:
     put(source.vendor, [1, 3])

@@ -7,7 +7,7 @@ on by key, so that it may repeat records and never skips one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from integrations.connectors.netsuite import assumptions, statements
@@ -116,7 +116,7 @@ def record(name: str, row: Row) -> SourceRecord:
     except KeyError as missing:
         raise Malformed(f"A row of {name} has no {missing}.") from None
     external = f"{row.get('type', '')}/{identity}" if name == "deleted" else identity
-    return SourceRecord(stream=name, external_id=external, revision=changed, payload=dict(row))
+    return SourceRecord(stream=name, external_id=external, revision=changed, payload=dict(row), is_coarse=True)
 
 
 def pull(http: Http, name: str, since: str | None) -> Iterator[Page]:
@@ -191,7 +191,7 @@ def _records(http: Http, chosen: Stream, rows: Sequence[Row]) -> Iterator[Source
                 continue
             raise
         both = {"row": statements.plain(dict(row)), "record": statements.plain(whole)}
-        yield SourceRecord(stream=filed.stream, external_id=filed.external_id, revision=filed.revision, payload=both)
+        yield replace(filed, payload=both)
 
 
 def _rewound(cursor: str) -> str:

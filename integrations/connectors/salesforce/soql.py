@@ -153,7 +153,11 @@ def record(stream: Stream, row: Row) -> SourceRecord:
     if not row.get("Id"):
         raise Malformed(f"A row of {stream.object} has no Id.")
     return SourceRecord(
-        stream=stream.name, external_id=str(row["Id"]), revision=_stamp(row, stream), payload=plain(dict(row))
+        stream=stream.name,
+        external_id=str(row["Id"]),
+        revision=_stamp(row, stream),
+        payload=plain(dict(row)),
+        is_coarse=True,
     )
 
 
