@@ -20,7 +20,7 @@ from integrations import notices, registry, timing
 from integrations.calls import NoLeave, leave_to_read
 from integrations.errors import ConnectorError, Unauthorised
 from integrations.models import Run
-from integrations.protocol import Hint, Source, SourceRecord
+from integrations.protocol import Hint, Source, SourceRecord, holds_hints
 from integrations.sql import inbound as sql
 from integrations.sql import streams as stream_sql
 from portal.models import AccountingPeriod, Connection, Expense, TimeEntry
@@ -63,7 +63,7 @@ def sweep(stream_id: int) -> Run | None:
         leave.heard(error)
         notices.unauthorised(connection, error)
         return None
-    if source.tombstones:
+    if source.tombstones or holds_hints(source, claim.name):
         stream_sql.leave_swept(claim, is_swept=True)
         return None
     run_id = stream_sql.begin_run(claim, Run.Trigger.SWEEP, None)

@@ -91,7 +91,8 @@ class Page:
     The cursor is stored in the transaction that files the records, and the range is closed at its start: re-reading from
     it may repeat records and never skips one. `total` is how many the vendor says the whole range holds, where it says so;
     a pull whose pages add up to fewer is truncated. `last` is true on the last page of the range only. `hints` name what
-    the vendor says moved or is gone without showing it; each is asked for by name, like a webhook's.
+    the vendor says moved or is gone without showing it; each is asked for by name, like a webhook's. `again` are streams
+    of which hints may be lost: they are read at once instead of when they are due.
     """
 
     records: Sequence[SourceRecord]
@@ -99,6 +100,7 @@ class Page:
     last: bool
     total: int | None = None
     hints: Sequence[Hint] = ()
+    again: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +199,22 @@ class Source(Protocol):
     def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
         """Translate one vendor record; pure. Raises Malformed naming the field that cannot be read."""
         ...
+
+
+@runtime_checkable
+class HintedSource(Protocol):
+    """A source that is asked for its hints: some of its streams hold no record and say what moved in the others.
+
+    Such a stream is pulled like every other one. Its pages bear hints alone, its cursor is the vendor's own mark of what was
+    heard, and a pull ends by itself after a short while of listening. Whoever reads no such stream finds the same by schedule.
+    """
+
+    hint_streams: tuple[str, ...]
+
+
+def holds_hints(source: object, stream: str) -> bool:
+    """Whether a stream of a source, or of its class, holds hints and no records."""
+    return stream in getattr(source, "hint_streams", ())
 
 
 @runtime_checkable

@@ -149,6 +149,7 @@ def _commit(reading: _Reading, page: Page, cursor: str | None, *, with_care: boo
         if not stream_sql.advance_stream(reading.claim, cursor, timing.scaled(LEASE)):
             raise StreamLost("The lease ran out, and another reader has taken over.")
         sql.ask_named(reading.claim.connection_id, page.hints, run_id=reading.run_id)
+        stream_sql.read_at_once(reading.claim.connection_id, page.again)
         stream_sql.note_page(reading.run_id, read=len(page.records), filed=filed, cursor=cursor)
     return filed
 

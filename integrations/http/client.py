@@ -68,13 +68,15 @@ class Http:
         raw: bool = False,
         auth: bool = True,
         secret: Callable[[Any], str] | None = None,
+        patience: float = 0.0,
     ) -> Response:
         """Call the vendor once and return its good answer (2xx); everything else is one of the five errors.
 
         `path` is below the account's base URL, or an absolute link of the same server. `writes` says whether the call
         could book something (by default every method but GET and HEAD). With `raw` the body is not read as JSON.
         Without `auth` the request is not signed. `secret` picks out of the answer's body what must not be kept of it, such as
-        the token of a sign-in that does not name it. An error carries the vendor's `status`, `headers` and parsed `body`.
+        the token of a sign-in that does not name it. `patience` are seconds for which the vendor was asked to wait before it
+        answers; they are given beside the usual ones. An error carries the vendor's `status`, `headers` and parsed `body`.
         """
         url = self._url(path)
         content: Any = outcomes.encode(json) if json is not None else data
@@ -88,7 +90,7 @@ class Http:
             )
             if auth and self.auth is not None:
                 self.auth(outgoing)
-            answer = self._exchange(outgoing, writes=writes, raw=raw, secret=secret)
+            answer = self._exchange(outgoing, writes=writes, raw=raw, secret=secret, patience=patience)
             if isinstance(answer, Response):
                 return answer
             if answer.status == 401 and auth and not fresh and self.renew is not None and self.renew():
@@ -129,7 +131,13 @@ class Http:
         return path
 
     def _exchange(
-        self, request: Outgoing, *, writes: bool, raw: bool, secret: Callable[[Any], str] | None = None
+        self,
+        request: Outgoing,
+        *,
+        writes: bool,
+        raw: bool,
+        secret: Callable[[Any], str] | None = None,
+        patience: float = 0.0,
     ) -> Response | ConnectorError:
         """Send one signed request, keep the exchange, and judge the answer."""
         if self.rate is not None:
@@ -142,8 +150,9 @@ class Http:
         error: ConnectorError | None
         try:
             got = transport.send(
-                request, call, connect=self.connect_timeout, read=self.read_timeout, total=self.total_timeout
-            )
+                request, call, connect=self.connect_timeout, read=self.read_timeout + patience,
+                total=self.total_timeout + patience,
+            )  # fmt: skip
             answer, error = self._read(got, request, writes=writes, raw=raw)
             if secret is not None:
                 self.conceal(secret(answer.body))

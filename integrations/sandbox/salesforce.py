@@ -1,9 +1,9 @@
 """A stand-in for Salesforce's REST API: tokens on My Domain, SOQL over what was seeded, pages, limits, merges and deletions.
 
-Upserts by collection and graph are in `salesforce_records.py`.
+Upserts by collection and graph are in `salesforce_records.py`, events of the Streaming API in `salesforce_events.py`.
 
 Seed: rows by object (`{"Account": [..], "Opportunity": [..], "User": [..], ..}`), `"jwt_keys"` (consumer key → public PEM),
-`"objects"` (name → fields), and `"actions"`, played in order:
+`"objects"` (name → fields), `"channels"` and `"actions"`, played in order:
 
     {"do": "merge", "object": "Account", "loser": id, "survivor": id}
     {"do": "delete|edit", "object": .., "ids": [..], "changes": {..}}
@@ -26,6 +26,7 @@ from urllib.parse import parse_qsl
 import jwt
 
 from integrations.sandbox import outgoing
+from integrations.sandbox.salesforce_events import DELIVERIES, Events
 from integrations.sandbox.salesforce_records import PACKAGE, Records, Refused
 from integrations.sandbox.store import Store
 from integrations.sandbox.vendor import Request, Response, Route, Vendor
@@ -56,6 +57,7 @@ class SalesforceSandbox(Vendor):
         self._tokens: set[str] = set()
         self._cursors: dict[str, list[dict[str, Any]]] = {}
         self.records = Records(store, self._stamp)
+        self.events = Events(store, self._tokens)
         self._defaults()
 
     def _defaults(self) -> None:
@@ -65,6 +67,7 @@ class SalesforceSandbox(Vendor):
         self.daily = DAILY
         self.refuse: tuple[str, int] | None = None
         self.records.defaults()
+        self.events.defaults()
         self._tokens.clear()
         self._cursors.clear()
 
@@ -80,6 +83,12 @@ class SalesforceSandbox(Vendor):
             Route("PATCH", f"{root}/composite/sobjects/{{object}}/{{field}}", self._collection),
             Route("POST", f"{root}/composite/graph", self._graphs),
         ]
+
+    def handle(self, request: Request) -> Response:
+        """Answer one request, one at a time; a poll for events lets the others go on."""
+        if request.path.startswith("/cometd"):
+            return self.events.answer(request)
+        return super().handle(request)
 
     def authenticate(self, request: Request) -> Response | None:
         """A token; then the day's limit."""
@@ -121,7 +130,9 @@ class SalesforceSandbox(Vendor):
 
     def _limits(self, request: Request) -> Response:
         del request
-        return Response(body={"DailyApiRequests": {"Max": DAILY, "max": DAILY, "remaining": self.daily}})
+        events = {"Max": DELIVERIES, "Remaining": self.events.left}
+        calls = {"Max": DAILY, "max": DAILY, "remaining": self.daily}
+        return Response(body={"DailyApiRequests": calls, "DailyDeliveredPlatformEvents": events})
 
     def _query(self, request: Request) -> Response:
         if self.refuse is not None:
@@ -183,6 +194,9 @@ class SalesforceSandbox(Vendor):
             elif name == "objects":
                 for key, fields in rows.items():
                     self.store.collection("objects")[key] = {"fields": list(fields)}
+            elif name == "channels":
+                for channel in rows:
+                    self.store.collection("channels")[channel] = {}
             elif name != "actions":
                 for row in rows:
                     stamped = {"SystemModstamp": self._stamp(), "IsDeleted": False, **row}
@@ -196,14 +210,19 @@ class SalesforceSandbox(Vendor):
             status, _ = outgoing.call("POST", how["url"], json.dumps(said), {"X-Tieout-Secret": how["secret"]})
             self.store.collection("flows")[f"{self.store.next_id('flows'):06}"] = {"status": status}
             return
+        if do == "event":
+            self.events.publish(how["channel"], how["payload"])
+            return
         rows = self.store.collection(str(how["object"]))
         if do == "merge":
             gone = {"IsDeleted": True, "MasterRecordId": how["survivor"], "SystemModstamp": self._stamp()}
             rows[how["loser"]] = {**rows[how["loser"]], **gone}
+            self.events.changed(how["object"], [how["loser"]], "DELETE")
         elif do in ("delete", "edit"):
             changes = {"IsDeleted": True} if do == "delete" else how["changes"]
             for key in how["ids"]:
                 rows[key] = {**rows[key], "SystemModstamp": self._stamp(), **changes}
+            self.events.changed(how["object"], how["ids"], "DELETE" if do == "delete" else "UPDATE")
         else:
             raise ValueError(f"Salesforce has no action {do!r}")
 
@@ -223,6 +242,7 @@ class SalesforceSandbox(Vendor):
         self.records.package = bool(rest.pop("package", self.records.package))
         self.records.locked = list(rest.pop("locked", self.records.locked))
         self.records.required = dict(rest.pop("required", self.records.required))
+        self.events.configure(rest)
         if rest.pop("forget_tokens", False):
             self._tokens.clear()
         super().configure(rest)

@@ -97,6 +97,15 @@ def begin_run(claim: StreamClaim, trigger: str, user_id: int | None) -> int:
     )
 
 
+def read_at_once(connection_id: int, names: Sequence[str]) -> None:
+    """Make streams of a connection due now; one that is being read just then keeps its schedule."""
+    if names:
+        execute(
+            "UPDATE integrations_stream SET next_due_at = now() WHERE connection_id = %s AND name = ANY(%s::text[])",
+            [connection_id, list(names)],
+        )
+
+
 def note_page(run_id: int, *, read: int, filed: int, cursor: str | None) -> None:
     """Count a page, and show that the reader lives."""
     execute(

@@ -15,7 +15,7 @@ from django.forms import BoundField
 
 from integrations import standing, vault
 from integrations.models import Stream
-from integrations.protocol import ConnectorType, Setting
+from integrations.protocol import ConnectorType, Setting, holds_hints
 from integrations.views.setting_fields import Needed, as_json, setting_field, table_of, told
 from portal.access import CONFIGURERS
 from portal.importing.problems import Unreadable
@@ -37,6 +37,7 @@ EVERY = (
     ("21600", "every 6 hours"), ("86400", "every day"),
 )  # fmt: skip
 USUAL = "900"
+OFTEN = ("60", "every minute")  # of what says that something moved
 PLACES = (("env", "an environment variable"), ("file", "a file"))
 
 
@@ -182,13 +183,19 @@ class ConnectionForm(forms.Form):
         found: dict[str, forms.Field] = {}
         for name in self.read:
             stands = self.standing_streams.get(name)
-            now = str(stands.every_seconds) if stands else ("" if self.connection else USUAL)
-            choices = [*(() if stands else (("", "not read"),)), *EVERY]
+            is_hints = holds_hints(self.kind, name)
+            now = str(stands.every_seconds) if stands else ("" if self.connection or is_hints else USUAL)
+            choices = [
+                *(() if stands else (("", "not read"),)),
+                *EVERY[:1],
+                *((OFTEN,) if is_hints else ()),
+                *EVERY[1:],
+            ]
             if now not in dict(choices):
                 choices.append((now, f"every {now} seconds"))
             found[f"stream-{name}"] = forms.ChoiceField(
-                label=_words(name), choices=choices, required=False, initial=now
-            )
+                label=_words(name), choices=choices, required=False, initial=now, help_text=_HINTS if is_hints else ""
+            )  # fmt: skip
         return found
 
     def _further(self) -> dict[str, forms.Field]:
@@ -317,6 +324,7 @@ class ConnectionForm(forms.Form):
 
 
 CARRIED, CARRIED_SECONDS = "connection-form", 3600
+_HINTS = "It says what moved in the others, which is read at once; without it, they are read by their schedules."
 _UNSEEN = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
 
 

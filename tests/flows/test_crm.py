@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from integrations import hints, inbox, outbox, streams, webhooks, work
-from integrations.models import RefusedDelivery, Run, Stream
+from integrations.models import InboxMessage, RefusedDelivery, Run, Stream
 from integrations.sandbox import harvest as harvest_sandbox
 from integrations.sandbox import salesforce as salesforce_sandbox
 from integrations.sandbox.server import control, sandbox_server
+from integrations.sql import inbound as inbound_sql
+from integrations.sql import streams as stream_sql
 from portal.models import Connection, Crosswalk, Customer, LedgerState, LegalEntity, Project, Published
 from portal.records import BillStatus
 from reconciliation.models import ExceptionCase
@@ -84,6 +86,58 @@ def crm(base: str, entity: LegalEntity, monkeypatch: pytest.MonkeyPatch, **setti
     )  # fmt: skip
     webhooks.forget()
     return Crm(base, made)
+
+
+@pytest.mark.django_db
+@pytest.mark.case(118)
+def test_a_change_event_has_the_account_read_again_and_what_was_not_heard_in_time_has_the_stream_read(
+    sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = "/data/AccountChangeEvent"
+    org = crm(
+        sandbox, world.entity(), monkeypatch, owns=["customer"], channels={channel: "changes"}, listen_seconds=0.2
+    )
+    control(sandbox, "POST", "salesforce/seed", {"channels": [channel]})
+    org.read("customers")
+    customers = Stream.objects.get(connection=org.connection, name="customers")
+    assert customers.next_due_at is not None
+    org.read("hints")
+    customers.refresh_from_db()
+    assert customers.pk in {
+        stream_id for stream_id, _, _ in stream_sql.due_streams()
+    }  # from when on it is heard, nobody knows
+    org.read("customers")
+    org.act("edit", object="Account", ids=[ACME], changes={"Name": "Acme Holding"})
+    org.act("edit", object="Account", ids=[ACME], changes={"Name": "Acme Group"})
+    org.read("hints")
+    told = InboxMessage.objects.filter(connection=org.connection, kind="hint")
+    assert list(told.values_list("stream", "external_id", "state").distinct()) == [("customers", ACME, "new")]
+    answered = hints.answer(org.connection.pk)
+    assert (answered.hints, answered.records) == (2, 1)  # one thing is read once however often it moved
+    org.take_in()
+    assert Customer.objects.filter(name="Acme Group").exists()
+    org.read("hints")
+    assert told.count() == 2, "what was heard is not heard again"
+
+    monkeypatch.setattr(inbound_sql, "ask_named", _dies)  # before the hints are filed
+    org.act("delete", object="Account", ids=[account_row(3)["Id"]])
+    stream = Stream.objects.get(connection=org.connection, name="hints")
+    run = streams.pull(stream.pk)
+    assert run is not None
+    assert run.state == Run.State.FAILED
+    monkeypatch.undo()
+    monkeypatch.setenv("SF_SECRET", salesforce_sandbox.CLIENT_SECRET)
+    monkeypatch.setenv("SF_HINTS", "hint-secret-of-the-test")
+    org.read("hints")
+    assert told.filter(external_id=account_row(3)["Id"]).count() == 1, "and what was not filed is heard again"
+
+    control(sandbox, "POST", "salesforce/configure", {"events_expire": True})
+    org.read("hints")
+    assert customers.pk in {stream_id for stream_id, _, _ in stream_sql.due_streams()}
+
+
+def _dies(*_args: Any, **_more: Any) -> None:
+    raise RuntimeError("the worker dies")
 
 
 @pytest.mark.django_db

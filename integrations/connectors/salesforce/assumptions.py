@@ -9,6 +9,8 @@
 - An upsert of a record that is there answers its id, which API versions before 46 did not.
 - A graph holds at most 500 requests, a call at most 75 graphs, and each graph is kept whole or not at all.
 - A call is cut off after ten minutes, so a lost one can no longer be booked then.
+- A connect that names a time in its advice is answered by then; a poll that is not ends by itself within two minutes. Messages of
+  the Streaming API count as none of the day's calls. An event of a change names at most some hundred records.
 """
 
 from __future__ import annotations
@@ -24,6 +26,10 @@ GRAPHS, NODES = 75, 500  # graphs in one call, and requests in all of them
 ASKED = 100  # external ids in one query, whose length is limited
 UPSTREAM_TIMEOUT = 660.0  # seconds
 KEEP_CALLS = 500  # of a day's calls, which reading leaves to writing
+
+LISTEN = 20  # seconds of a turn of listening; a session that is silent for 40 is ended by the vendor
+POLL_ENDS = 120.0  # seconds; a poll that brings nothing is answered after 110
+ASKED_ONE_BY_ONE = 50  # records that one answer of events names, above which their stream is read instead
 
 # Our word for a field of a bill, a payment, or the part of a payment that settles one bill, and where the package has it.
 INVOICE_OBJECT, PAYMENT_OBJECT, PART_OBJECT = "Billing_Invoice__c", "Billing_Payment__c", "Billing_Payment_Part__c"

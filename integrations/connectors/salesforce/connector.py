@@ -1,7 +1,7 @@
 """Salesforce: customers with hierarchy and merges, projects from won opportunities, people; and told how bills stand.
 
-Changes are read by `SystemModstamp` with deleted and merged rows among them. Outbound messages are not signed and change events
-come by another protocol than HTTP, so what the org may call is a flow of its own with a secret of ours: a hint, read again.
+Changes are read by `SystemModstamp` with deleted and merged rows among them. Hints come two ways: a flow of the org calls us
+with a secret of ours, because outbound messages are not signed; or its change events and platform events are listened to.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from integrations.connectors.salesforce import assumptions, mapping, publishing, refusals, soql
+from integrations.connectors.salesforce import assumptions, events, mapping, publishing, refusals, soql
 from integrations.connectors.salesforce.auth import sign_in
 from integrations.connectors.salesforce.settings import SETTINGS
 from integrations.connectors.salesforce.soql import Reader
@@ -30,7 +30,8 @@ class SalesforceConnector:
     name = "salesforce"
     hosts = ("my.salesforce.com",)
     settings = SETTINGS
-    streams = ("customers", "projects", "employees")
+    streams = ("customers", "projects", "employees", events.STREAM)
+    hint_streams = (events.STREAM,)
     tombstones = True
     publishes = publishing.PUBLISHES
     capabilities = Capabilities(
@@ -51,17 +52,23 @@ class SalesforceConnector:
             limits = self.http.request("GET", f"{self._reader.root}/limits").body
         except ConnectorError as error:
             raise refusals.narrow(error, self._own) from None
-        for stream in self.streams:
+        for stream in soql.streams(self.account):
             next(self._reader.identities(stream), None)
         told = self.account.settings.get("subscribes") or ()
         if told:
             self._statuses().look(told)
-        daily = limits.get("DailyApiRequests") if isinstance(limits, Mapping) else None
-        left = f"{daily.get('remaining')} of {daily.get('max')}" if isinstance(daily, Mapping) else "an unknown number"
-        return f"Salesforce answers, with {left} calls left today."
+        sentence = f"Salesforce answers, with {_left(limits, 'DailyApiRequests')} calls left today."
+        if events.channels(self.account):
+            heard = events.Listener(self.account, self.http).look()
+            sentence += (
+                f" {heard} {_left(limits, 'DailyDeliveredPlatformEvents').capitalize()} events can be delivered today."
+            )
+        return sentence
 
     def pull(self, stream: str, since: str | None) -> Iterator[Page]:
-        """What changed at or after a cursor, oldest first."""
+        """What changed at or after a cursor, oldest first; or what is heard in a turn of listening."""
+        if stream == events.STREAM:
+            return events.Listener(self.account, self.http).pull(since)
         return self._reader.pull(stream, since)
 
     def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
@@ -71,7 +78,7 @@ class SalesforceConnector:
     def present(self, stream: str, start: date, end: date) -> Iterator[str]:
         """The ids of everything in a stream; master data has no work date, so the range does not narrow it."""
         del start, end
-        return self._reader.identities(stream)
+        return self._reader.identities(stream) if stream != events.STREAM else iter(())
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
         """Check the secret of the org's flow and name the records that it says moved; objects that are not read mean nothing."""
@@ -111,3 +118,12 @@ class SalesforceConnector:
 
     def _statuses(self) -> publishing.SalesforceStatuses:
         return publishing.SalesforceStatuses(self.account, self.http, self._reader, self._own)
+
+
+def _left(limits: Any, name: str) -> str:
+    """How much of a limit of the day is left, in words."""
+    found = limits.get(name) if isinstance(limits, Mapping) else None
+    if not isinstance(found, Mapping):
+        return "an unknown number of"
+    said = {str(key).lower(): value for key, value in found.items()}
+    return f"{said.get('remaining')} of {said.get('max')}"

@@ -90,6 +90,19 @@ SETTINGS = (
         help="What a flow of the org puts into X-Tieout-Secret when it tells us that a record moved.",
     ),
     Setting(
+        name="channels",
+        label="Channels of hints",
+        help="For the stream hints: /data/AccountChangeEvent = changes, or /event/Deal_Moved__e = Opportunity.Deal_Id__c, "
+        "where the field of the platform event holds the record's id.",
+        default={},
+    ),
+    Setting(
+        name="listen_seconds",
+        label="Seconds of listening",
+        help="How long a reading of hints listens; a worker waits with it.",
+        default=assumptions.LISTEN,
+    ),
+    Setting(
         name="refusals",
         label="Refusals",
         help='The org\'s own refusals, as [{"match": "frozen", "means": "unavailable"}].',
