@@ -14,7 +14,7 @@ from django.db import transaction
 
 from portal import audit, ledger
 from portal.models import LedgerEntry, State, User
-from reconciliation import cases
+from reconciliation import cases, taken_back
 from reconciliation.facts import Draft, Standing, standing_entry
 from reconciliation.facts.calendar import takes_postings
 from reconciliation.facts.load import drafts_of, give_routes
@@ -44,12 +44,14 @@ class Reversed:
     waiting: list[int] = field(default_factory=list)
 
 
-def reverse(entry_ids: Sequence[int], *, by: User | None, reason: str, told: bool = False) -> Reversed:
+def reverse(
+    entry_ids: Sequence[int], *, by: User | None, reason: str, told: bool = False, is_rebooked: bool = False
+) -> Reversed:
     """Take booked entries back: one reversal each, ready, in the original's period or the next that is open.
 
     A new version that was held by `changed-after-posting` waits for the receipt from now on. All or nothing. Raises
     NotReversible or NoOpenPeriod naming the entry, ValueError without a reason. `told` says that the decision stands in the
-    audit trail already, as a bulk operation's does.
+    audit trail already, as a bulk operation's does. What stands on a bill is told there, unless the caller books it anew first.
     """
     if not reason.strip():
         raise ValueError("A reversal needs a reason.")
@@ -73,6 +75,8 @@ def reverse(entry_ids: Sequence[int], *, by: User | None, reason: str, told: boo
             if entry.state in (State.HELD, State.READY) and not entry.reverses_id
         ]
         made.waiting = recheck(successors, actor=actor, reason="the posted version is being reversed").released
+        if not is_rebooked:
+            taken_back.tell(standing)
         if by is not None and not told:
             for record in LedgerEntry.objects.filter(pk__in=made.reversals).select_related("entity"):
                 audit.record(
@@ -86,7 +90,9 @@ def reverse(entry_ids: Sequence[int], *, by: User | None, reason: str, told: boo
     return made
 
 
-def reverse_standing(entry_ids: Sequence[int], *, by: User | None, reason: str, told: bool = False) -> Reversed:
+def reverse_standing(
+    entry_ids: Sequence[int], *, by: User | None, reason: str, told: bool = False, is_rebooked: bool = False
+) -> Reversed:
     """Take back whatever stands booked for the documents of these entries, and is not being taken back already.
 
     What a person means by “reverse and rebook” on a held new version as well as on the booked entry itself. Raises
@@ -104,7 +110,7 @@ def reverse_standing(entry_ids: Sequence[int], *, by: User | None, reason: str, 
                     f"Nothing of the document of entry {entry.id} stands booked that is not being taken back already."
                 )
             booked += [other.id for other in there]
-        return reverse(sorted(set(booked)), by=by, reason=reason, told=told)
+        return reverse(sorted(set(booked)), by=by, reason=reason, told=told, is_rebooked=is_rebooked)
 
 
 def reverse_and_rebook(entry_ids: Sequence[int], *, by: User, reason: str, told: bool = False) -> Reversed:
@@ -114,7 +120,7 @@ def reverse_and_rebook(entry_ids: Sequence[int], *, by: User, reason: str, told:
     of its own, and waits for the reversal. Raises as `reverse_standing` does.
     """
     with transaction.atomic():
-        made = reverse_standing(entry_ids, by=by, reason=reason, told=told)
+        made = reverse_standing(entry_ids, by=by, reason=reason, told=told, is_rebooked=True)
         entries = [standing_entry(row) for row in documents.entries(sorted(made.reversals))]
         standing = standing_of(sorted({entry.document_id for entry in entries}))
         drafts = _policies(entries)
@@ -130,6 +136,7 @@ def reverse_and_rebook(entry_ids: Sequence[int], *, by: User, reason: str, told:
             figures.post_on, figures.period_id = max(entry.post_on, period.starts_on), period.id
             rows.append((figures, State.READY, f"reversal:{made.reversals[entry.id]}"))
         made.waiting += ledger.enter(rows, actor=by.get_username(), reason=f"rebooked: {reason}")
+        taken_back.tell(standing)
     return made
 
 
@@ -261,6 +268,7 @@ def withdraw_reversal(reversal_ids: Sequence[int], *, by: User, reason: str, tol
         standing = standing_of(sorted({entry.document_id for entry in going}))
         stands = {other.version for there in standing.values() for other in there.booked}
         waited = {f"reversal:{entry_id}" for entry_id in moved}
+        taken_back.tell(standing)
         waiting = [entry for there in standing.values() for entry in there.open if entry.reverses_id is None]
         rebooked = [entry for entry in waiting if entry.waits_on in waited and entry.version in stands]
         cancel(rebooked, actor=actor, reason="its reversal was called back")
@@ -312,6 +320,7 @@ def put_back(entry_ids: Sequence[int], *, by: User, reason: str, told: bool = Fa
             rows.append((figures, State.READY, ""))
         ids = ledger.enter(rows, actor=by.get_username(), reason=f"puts back: {reason}")
         made = dict(zip((entry.id for entry in entries), ids, strict=True))
+        taken_back.tell(standing)
         for record in LedgerEntry.objects.filter(pk__in=() if told else made).order_by("pk"):
             audit.record(
                 by, "put-back", record, entity=record.entity_id, reason=reason, after={"entry": made[record.pk]}

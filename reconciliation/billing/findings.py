@@ -12,13 +12,14 @@ from decimal import Decimal
 from typing import Any
 
 from portal import figures, money
-from reconciliation import cases
+from reconciliation import cases, taken_back
 from reconciliation.billing import shortness
 from reconciliation.billing.planning import Problem
 from reconciliation.models import BillingDecision
 from reconciliation.policies import Policy
 from reconciliation.rules import BILLED
 from reconciliation.sql import billing as sql
+from reconciliation.sql.taken_back import TakenBack
 
 DEAD = frozenset({"voided", "deleted"})
 
@@ -46,6 +47,7 @@ class About:
     others: Sequence[str]  # live bills of the same number
     policy: Policy
     owed: Sequence[sql.Owed] = ()  # differences that somebody agreed to when rates changed in the past
+    back: Sequence[TakenBack] = ()  # what of it the books take back
     customer: str = ""  # our code
 
 
@@ -99,6 +101,11 @@ def _figures(bill: sql.Bill, about: About) -> Iterator[Finding]:
             "the hours are untouched.",
         )
     yield from of_rates(bill, about.owed)
+    if about.back:
+        cause = taken_back.found(bill, about.back)
+        yield Finding(
+            cause.rule, ("bill", str(bill.id)), bill.entity_id, bill.connection_id, cause.sentence, dict(cause.detail)
+        )
     if not bill.is_credit and bill.settled > bill.total:
         yield _made(
             bill,
@@ -181,8 +188,8 @@ def of_balance(bill: sql.Bill) -> Finding | None:
         bill,
         "balance-differs",
         f"{bill.name} over {_money(bill, bill.total)} has {_money(bill, bill.balance)} open in its system, and what is known to "
-        f"settle it leaves {_money(bill, expected)}. A payment, a credit or a write-off has not arrived here, or was applied "
-        "elsewhere.",
+        f"settle it leaves {_money(bill, expected)}. A payment, a credit or a write-off has not arrived here or was applied "
+        "elsewhere, or money was given back.",
     )
 
 

@@ -14,14 +14,16 @@ from django.db import transaction
 
 from portal import billing_intake
 from portal.models import Customer, LegalEntity
-from reconciliation import policies
+from reconciliation import policies, taken_back
 from reconciliation.billing import allocating, findings, handed, telling
 from reconciliation.billing.planning import Plan, Problem, started
 from reconciliation.models import BillingDecision
 from reconciliation.sql import billing as sql
+from reconciliation.sql import taken_back as taken_back_sql
 
 DEAD = findings.DEAD
 SHORT = frozenset({"short-within-tolerance", "held-back-is-due"})
+AT_ONCE = 200  # bills that are followed again in one transaction
 GRACE = 3600.0  # seconds that a payment may arrive later than the bill that it settles
 
 
@@ -44,18 +46,31 @@ def follow(bill_ids: Sequence[int], payment_ids: Sequence[int] = (), *, actor: s
         lines = sql.lines(sorted({v for bill in bills for v in (bill.agreed_id, bill.current_id)}))
         changed = {bill.id: findings.differences(bill, lines) for bill in bills}
         bills = _agree(bills, changed)
-        plan = _allocate(bills, lines, actor)
+        given = frozenset(bill_ids)
+        plan = _allocate(bills, lines, given, actor)
+        written = len(plan.rows)
+        if plan.opens_hours and any(problem.rule == allocating.TWICE for problem in plan.problems):
+            plan = _allocate(
+                bills, lines, given, actor
+            )  # what this very batch gave back may be what another of its bills needs
+            written += len(plan.rows)
         opened, closed = _judge(bills, lines, changed, plan, payment_ids)
-        telling.tell(bills, frozenset(bill_ids), payment_ids)
+        telling.tell(bills, given, payment_ids)
         telling.leave_word(bill_ids, payment_ids)
-    return Followed(len(bills), len(plan.rows), opened, closed)
+    return Followed(len(bills), written, opened, closed)
 
 
 def review_every(*, older_than_seconds: float = GRACE) -> None:
-    """Compare the stated balances of every system that keeps bills, each in a transaction of its own."""
+    """Compare the stated balances of every system that keeps bills, each in a transaction of its own.
+
+    Bills of which something could not be taken are followed again: what they name may be proved, or open, by now.
+    """
     for connection_id in sql.keepers():
         with transaction.atomic():
             review(connection_id, older_than_seconds=older_than_seconds)
+        unsettled = taken_back_sql.not_taken_whole(connection_id)
+        for start in range(0, len(unsettled), AT_ONCE):
+            follow(unsettled[start : start + AT_ONCE], actor="review")
     with transaction.atomic():
         review_short()
 
@@ -124,7 +139,10 @@ def _agree(bills: Sequence[sql.Bill], changed: Mapping[int, Sequence[str]]) -> l
     ]
 
 
-def _allocate(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]], actor: str) -> Plan:
+def _allocate(
+    bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]], given: frozenset[int], actor: str
+) -> Plan:
+    """What bills say now, brought in line; where hours do not do for all, those bills that were `given` come first."""
     alive = [bill for bill in bills if bill.status not in DEAD]
     dead = [bill for bill in bills if is_dead(bill) and not bill.is_credit and bill.cash <= 0]
     over = allocating.handed_over([*alive, *dead], lines)
@@ -142,7 +160,7 @@ def _allocate(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]
     known = {entry.id: entry for entry in (*back.values(), *entries.values(), *over.entries.values())}
     plan = started(actor, [bill.id for bill in bills if not bill.is_credit], known.values(), milestones.values())
     _release(plan, dead)
-    invoices = [bill for bill in alive if not bill.is_credit]
+    invoices = sorted((bill for bill in alive if not bill.is_credit), key=lambda bill: (bill.id not in given, bill.id))
     for bill in invoices:
         allocating.invoice(plan, bill, lines.get(bill.agreed_id, ()), entries, over)
     for bill in alive:
@@ -151,13 +169,6 @@ def _allocate(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]
                 continue
             rows = [row for row in credited[bill.id] if bill.id not in edited or plan.credited_from(row) is None]
             allocating.credit(plan, bill, lines.get(bill.agreed_id, ()), entries, rows, over)
-    again = {p.bill_id for p in plan.problems if p.rule == allocating.TWICE}
-    plan.problems = [p for p in plan.problems if p.bill_id not in again or p.rule != allocating.TWICE]
-    for bill in invoices:  # a credit of this very batch may have opened the hours that the re-bill needs
-        if bill.id in again:
-            others = [p for p in plan.problems if p.bill_id != bill.id]
-            plan.problems = others
-            allocating.invoice(plan, bill, lines.get(bill.agreed_id, ()), entries, over)
     for bill in bills:
         if is_dead(bill) and bill.is_credit:
             _undo_credit(plan, bill, credited[bill.id], back, f"was {bill.status}")
@@ -233,6 +244,7 @@ def _judge(
     }
     others = sql.live_numbers([bill.id for bill in bills])
     owed = sql.owed_by_rates([bill.id for bill in bills])
+    back = taken_back.owed([bill.id for bill in bills if not bill.is_credit])
     problems: dict[int, list[Problem]] = defaultdict(list)
     for problem in plan.problems:
         problems[problem.bill_id].append(problem)
@@ -251,6 +263,7 @@ def _judge(
                 others=others.get(bill.id, ()),
                 policy=policy[bill.entity_id],
                 owed=owed.get(bill.id, ()),
+                back=back.get(bill.id, ()),
                 customer=codes.get(bill.customer_id or 0, ""),
             ),
         )

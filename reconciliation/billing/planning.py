@@ -63,6 +63,11 @@ class Plan:
     problems: list[Problem] = field(default_factory=list)
     _ids: list[int] = field(default_factory=list)
 
+    @property
+    def opens_hours(self) -> bool:
+        """Whether something is given back."""
+        return any(row[7] < 0 for row in self.rows)
+
     def of_bill(self, bill_id: int) -> list[Held]:
         """What was billed on an invoice and not released, also where it is credited in full by now."""
         return [held for held in self.held if held.bill_id == bill_id]

@@ -319,6 +319,9 @@ def _money_moved(shown: dict[str, Any], found: Look, *, why: str) -> str:
             words.append(
                 f"{figures.amount(was, currency)} {currency} would be {figures.amount(will, currency)} {currency} now"
             )
+    was, on_bills = (shown.get("invoiced") or {}).get("bills", []), found.invoiced.bills
+    if sorted((b["id"], Decimal(b["amount"])) for b in was) != sorted((b.bill_id, b.amount) for b in on_bills):
+        words.append("what of them stands on bills is something else now")
     if not words:
         return "What would come of some rows is different now." if why else ""
     return f"{'; '.join(words)}{why}."

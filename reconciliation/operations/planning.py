@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -18,6 +18,7 @@ from portal.models import State, User
 from reconciliation.fixes import FIXES, Fix, RowOutcome, Work, outcomes
 from reconciliation.models import ExceptionCase, Operation
 from reconciliation.operations.applying import CHUNK, NothingToFix, OperationRefused, dry_run
+from reconciliation.sql import taken_back as billed_sql
 
 LEFT_OUT: dict[str, str] = {
     State.HELD: "held, and not for what this fix mends",
@@ -80,13 +81,21 @@ def left_out(fix: Fix, case: ExceptionCase | None, entry_ids: Sequence[int] | No
     return [{"state": state, "entries": count, "why": LEFT_OUT[state]} for state, count in found]
 
 
+class Invoiced(NamedTuple):
+    """How many of the rows stand on bills, and on which for how much; only of a fix that takes back what is booked."""
+
+    entries: int
+    bills: Sequence[billed_sql.OnBill]
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a fix would do at one moment: the rows with their fences, and where each stands before and after."""
+    """What a fix would do at one moment: the rows with their fences, where each stands before and after, and on which bills."""
 
     rows: Mapping[int, int]
     before: Mapping[int, RowOutcome]
     after: Mapping[int, RowOutcome]
+    invoiced: Invoiced
 
     def fingerprint(self, code: str, parameters: Mapping[str, Any]) -> str:
         """What identifies exactly this promise: rows, fences, parameters, and each row's outcome with its money."""
@@ -95,7 +104,10 @@ class Look:
             for entry_id, fence in sorted(self.rows.items())
             for after in (self.after[entry_id],)
         ]
-        text = json.dumps([code, parameters, promise], sort_keys=True, ensure_ascii=False, default=str)
+        bills = [[[bill.bill_id, str(bill.amount), bill.currency] for bill in self.invoiced.bills]]
+        text = json.dumps(
+            [code, parameters, promise, *(bills if self.invoiced.bills else ())], sort_keys=True, ensure_ascii=False, default=str
+        )  # fmt: skip
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -105,7 +117,8 @@ def look(fix: Fix, work: Work, rows: Mapping[int, int], *, seen: Callable[[int],
     before: dict[int, RowOutcome] = {}
     for start in range(0, len(ids), CHUNK):
         before |= outcomes(ids[start : start + CHUNK])
-    return Look(rows, before, dry_run(fix, work, ids, seen=seen))
+    on_bills = Invoiced(*billed_sql.on_bills(ids)) if fix.takes_back else Invoiced(0, ())
+    return Look(rows, before, dry_run(fix, work, ids, seen=seen), on_bills)
 
 
 def plan(
@@ -170,6 +183,7 @@ def freeze(operation: Operation, fix: Fix, found: Look, entry_ids: Sequence[int]
         **preview_of(found),
         "left_out": left_out(fix, operation.case, entry_ids),
         "booked": _booked(list(found.rows)),
+        "invoiced": _invoiced(found.invoiced),
     }
     operation.fingerprint = found.fingerprint(operation.fix, operation.parameters)
     operation.save(update_fields=["total", "title", "preview", "fingerprint"])
@@ -232,7 +246,7 @@ def _one_entity(entry_ids: Sequence[int]) -> int:
 
 
 def _booked(entry_ids: Sequence[int]) -> dict[str, int]:
-    """How far the books know the entries' documents: nothing yet, posted (a correction takes a reversal), or invoiced."""
+    """How far the books know the entries' documents: nothing yet, or posted, so that a correction takes a reversal."""
     statement = """
         SELECT CASE WHEN NOT EXISTS (
                  SELECT 1 FROM (SELECT x.* FROM portal_ledgerentry x WHERE x.document_id = e.document_id OFFSET 0) o
@@ -241,6 +255,18 @@ def _booked(entry_ids: Sequence[int]) -> dict[str, int]:
                     AND os.state IN ('accepted', 'posted', 'reconciled')) THEN 'unposted' ELSE 'posted' END AS far, count(*)
           FROM portal_ledgerentry e WHERE e.id = ANY(%s) GROUP BY far"""
     return dict(sql.rows(statement, [list(entry_ids)]))
+
+
+def _invoiced(found: Invoiced) -> dict[str, Any]:
+    """What of the rows stands on bills, as the preview keeps it: how many entries, and each bill with its money."""
+    return {
+        "entries": found.entries,
+        "bills": [
+            {"id": bill.bill_id, "number": bill.number, "entries": bill.entries, "amount": str(bill.amount),
+             "currency": bill.currency}
+            for bill in found.bills
+        ],
+    }  # fmt: skip
 
 
 def preview_of(found: Look) -> dict[str, Any]:

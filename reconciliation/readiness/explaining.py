@@ -100,6 +100,12 @@ def _posted(entry: LedgerEntry, state: Any, today: date) -> Why:
     if balance is not None and balance.invoiced - balance.credited >= balance.delivered:
         numbers = sql.invoices_of(entry.pk)
         return Why(words=f"It is on invoice {' and '.join(numbers)}.", since=state.moved_at, is_billed=True)
+    if others := sql.billed_as_another(entry.pk):
+        on = " and ".join(sorted({number for _, number in others}))
+        return Why(
+            words=f"It waits for a credit: entry {others[0][0]}, which it replaces, still stands on invoice {on}.",
+            who="finance", since=state.moved_at,
+        )  # fmt: skip
     if (proposed := _proposed(entry)) is not None:
         return proposed
     credited = " A credit note gave it back." if balance is not None and balance.credited else ""

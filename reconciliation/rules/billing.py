@@ -26,6 +26,7 @@ BILLING: tuple[Rule, ...] = (
     _cause("bill-does-not-add-up", "The figures of a bill do not add up", "bill", ("correct-bill",), (88, 89)),
     _cause("duplicate-bill-number", "Two bills bear one number", "bill", ("correct-bill",), (81,)),
     _cause("bill-off-by-rate", "A bill is off since its rates changed", "bill", ("settle-difference",), (36,)),
+    _cause("billed-work-taken-back", "A bill bills what is taken back", "bill", ("propose-credit",), (52, 107)),
     _cause("bill-overpaid", "More was paid than is owed", "bill", ("unapply-payment",), (95,)),
     _cause("balance-differs", "A bill's balance and its payments differ", "bill", ("read-payments",), (96, 97, 99)),
     _cause("short-within-tolerance", "A bill is short by what may be written off", "bill", ("write-off",), (96,)),

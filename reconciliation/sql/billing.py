@@ -165,6 +165,11 @@ class Owed(NamedTuple):
         left = self.net - self.moved
         return left if left * self.net > 0 else Decimal(0)
 
+    @property
+    def short(self) -> Decimal:
+        """How much is left, whichever way."""
+        return abs(self.left)
+
 
 def owed_by_rates(bill_ids: Sequence[int]) -> dict[int, list[Owed]]:
     """The latest agreed difference of each bill and currency; a later plan counted what an earlier one left."""
@@ -188,7 +193,10 @@ def owed_by_rates(bill_ids: Sequence[int]) -> dict[int, list[Owed]]:
 
 
 def touched_by(bill_ids: Sequence[int], payment_ids: Sequence[int]) -> list[int]:
-    """The bills whose standing may change with these: themselves, their credit notes or invoices, and what payments settle."""
+    """The bills whose standing may change with these: themselves, their credit notes or invoices, and what payments settle.
+
+    Where something may be given back, those too that bill what stood billed elsewhere.
+    """
     found = rows(
         """
         WITH given AS (
@@ -203,7 +211,12 @@ def touched_by(bill_ids: Sequence[int], payment_ids: Sequence[int]) -> list[int]
                 JOIN portal_allocation b ON b.id = c.takes_back_id JOIN portal_invoiceline m ON m.id = b.line_id
                 JOIN portal_invoiceversion w ON w.id = m.version_id
         UNION SELECT a.invoice_id FROM portal_invoiceversion v JOIN given g ON g.id = v.invoice_id
-                JOIN portal_paymentallocation a ON a.credit_version_id = v.id WHERE a.invoice_id IS NOT NULL""",
+                JOIN portal_paymentallocation a ON a.credit_version_id = v.id WHERE a.invoice_id IS NOT NULL
+        UNION SELECT c.subject_key::bigint FROM reconciliation_exceptioncase c
+               WHERE c.state = 'open' AND c.rule = 'hour-billed-twice' AND c.subject_type = 'bill' AND c.connection_id IN (
+                     SELECT i.connection_id FROM given g JOIN portal_invoice i ON i.id = g.id
+                       JOIN portal_invoiceversion v ON v.id = i.current_id
+                      WHERE i.kind = 'credit_note' OR i.agreed_id <> i.current_id OR v.status IN ('voided', 'deleted'))""",
         [list(bill_ids), list(payment_ids)],
     )
     return sorted(row[0] for row in found)

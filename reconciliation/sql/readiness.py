@@ -185,6 +185,19 @@ def unbilled(project_ids: Sequence[int], today: date) -> list[tuple[str, int, De
     )
 
 
+def billed_as_another(entry_id: int) -> list[tuple[int, str]]:
+    """(entry, number of its invoice) of another version of the same document that stands billed: a credit has to come first."""
+    return rows(
+        """SELECT DISTINCT o.id, v.number FROM portal_ledgerentry e
+             JOIN portal_billingbalance b ON b.document_id = e.document_id AND b.entry_id <> e.id AND b.invoiced > b.credited
+             JOIN portal_ledgerentry o ON o.id = b.entry_id AND (o.version <> e.version OR o.part = e.part)
+             JOIN portal_allocation a ON a.entry_id = o.id AND a.takes_back_id IS NULL
+             JOIN portal_invoiceline l ON l.id = a.line_id JOIN portal_invoiceversion v ON v.id = l.version_id
+            WHERE e.id = %s ORDER BY 1, 2""",
+        [entry_id],
+    )
+
+
 def invoices_of(entry_id: int) -> list[str]:
     """The numbers of the invoices on which an entry stands, without what was given back whole."""
     found = rows(

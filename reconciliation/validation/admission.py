@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from portal import ledger
 from portal.models import State
-from reconciliation import cases
+from reconciliation import cases, taken_back
 from reconciliation.facts import SENT, Draft, Facts, Standing, drafts_of, give_routes, load, standing_entry
 from reconciliation.facts.records import Source
 from reconciliation.sql import documents, owed
@@ -21,7 +21,7 @@ from reconciliation.validation.batches import one_batch
 from reconciliation.validation.judging import Judge, Judged, figures_of, holds_of, is_booked_already, reason_of
 
 OPEN = (State.HELD, State.READY, State.REJECTED)
-GONE_RULES = ("approval-withdrawn-after-posting", "deleted-at-source")
+GONE_RULES = taken_back.GONE
 
 
 @dataclass(slots=True)
@@ -182,6 +182,9 @@ def _withdraw(
     cases.open_holds(gone, reason="the source took the document back")
     back = [entry.id for draft in wanted for entry in standing.get(draft.document_id, _NOTHING).booked]
     cases.close_holds(back, GONE_RULES, reason="approved again at the source")
+    booked = [document_id for document_id, there in standing.items() if there.booked]
+    if booked:
+        taken_back.tell(booked)
 
 
 def _gone(draft: Draft, entry: Standing) -> cases.NewHold:

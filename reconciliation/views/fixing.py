@@ -284,6 +284,7 @@ def preview_of(
         preview=preview,
         waits=fix.leaves_held,
         money=_money(preview),
+        invoiced=_invoiced(preview),
         scope=telling.scope_of(operation),
         refusal=str(refusal or operation.moved.get("says", "")),
         difference=getattr(refusal, "difference", None) or (operation.moved if "now" in operation.moved else None),
@@ -334,6 +335,14 @@ def _asked(screen: Screen, operation: Operation) -> dict[str, Any]:
         "submit_to": reverse("fix", args=[operation.case_id, operation.fix]),
         "everything": operations.count_fixable(fix(), operation.case) if chosen else 0,
     }
+
+
+def _invoiced(preview: dict[str, Any]) -> dict[str, Any]:
+    """What of the entries stands on bills; empty where nothing does, or the fix takes nothing back."""
+    found = preview.get("invoiced") or {}
+    if not found.get("entries"):
+        return {}
+    return {**found, "bills": [{**bill, "amount": Decimal(bill["amount"])} for bill in found["bills"]]}
 
 
 def _money(preview: dict[str, Any]) -> list[dict[str, Any]]:

@@ -226,14 +226,38 @@ def test_a_credit_note_names_hours_only_where_it_says_how_many(office: Office) -
     office.do("credit_notes", invoice=key, amount=100_000, refused=400)
 
 
-def test_a_credit_note_after_payment_settles_nothing_of_its_invoice(office: Office) -> None:
+def test_a_credit_note_after_payment_settles_of_its_invoice_what_it_refunds_and_so_much_less_was_received(
+    office: Office,
+) -> None:
     key = office.invoice(hours("2"))
     office.do(f"invoices/{key}/pay")
     office.do("credit_notes", invoice=key, amount=10000, refused=400)
     made = office.do("credit_notes", invoice=key, amount=10000, credit_amount=4000, refund_amount=6000)
     found = note(office, made["id"])
-    assert (found.total, found.applications, found.lines[0].posting_key) == (100, (), "")
+    assert (found.total, found.lines[0].posting_key) == (100, "")
+    assert found.applications == (Application(bill=key, amount=Decimal(60), by=SettledBy.CREDIT),)
+    [told] = [payment(office, name) for name in take(office, "payments", None)[0]]
+    assert (told.status, told.amount, told.unapplied) == (PaymentStatus.RECEIVED, 240, 0)
+    assert told.applications == (Application(bill=key, amount=Decimal(240)),)
     assert (bill(office, key).status, bill(office, key).balance) == (BillStatus.PAID, 0)
+
+
+def test_money_that_was_refunded_was_not_received_and_all_of_it_is_taken_back(office: Office) -> None:
+    key = office.invoice(hours("2"))
+    office.do(f"invoices/{key}/pay")
+    (name,), cursor = take(office, "payments", None)
+    office.do("refunds", payment_intent=name, amount=12_000)
+    moved, cursor = take(office, "payments", cursor)
+    [told] = list(stripe_account.connector(office.base).map(moved[name]))
+    assert isinstance(told, PaymentRecord)
+    assert (told.status, told.amount, told.memo) == (PaymentStatus.RECEIVED, 180, "120.00 USD were refunded.")
+    assert told.applications == (Application(bill=key, amount=Decimal(180)),)
+    office.do("refunds", payment_intent=name, amount=20_000, refused=400)
+    office.do("refunds", payment_intent=name)
+    moved, _ = take(office, "payments", cursor)
+    [told] = list(stripe_account.connector(office.base).map(moved[name]))
+    assert isinstance(told, PaymentRecord)
+    assert (told.status, told.amount, told.applications) == (PaymentStatus.VOIDED, 0, ())
 
 
 def test_an_invoice_of_more_lines_than_are_shown_is_read_whole(office: Office) -> None:

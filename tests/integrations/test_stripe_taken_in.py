@@ -188,6 +188,28 @@ def test_a_payment_that_bounced_is_taken_back_and_the_difference_is_told(
     assert "300.00 USD" in sentence
 
 
+@pytest.mark.case(93)
+def test_refunded_money_is_no_longer_received_and_is_told_unless_a_credit_note_gave_it_back(
+    office: Office, connection: Connection
+) -> None:
+    bare, credited = (office.invoice(hours("2")) for _ in range(2))
+    for key in (bare, credited):
+        office.do(f"invoices/{key}/pay")
+    read(connection)
+    assert (settled(bare), settled(credited)) == (300, 300)
+    office.later()
+    by_bill = {row.invoice.external_id: row.payment_version.payment for row in PaymentAllocation.objects.all()}
+    office.do("refunds", payment_intent=by_bill[bare].external_id, amount=10_000)
+    office.do("credit_notes", invoice=credited, amount=10_000, refund_amount=10_000)
+    read(connection)
+    assert (settled(bare), settled(credited)) == (200, 300)
+    assert by_bill[credited].versions.latest("version").amount == 200
+    [sentence] = differences(connection)
+    assert "leaves 100.00 USD" in sentence
+    assert "was given back" in sentence
+    assert PaymentAllocation.objects.filter(invoice__external_id=bare, takes_back__isnull=False).count() == 1
+
+
 @pytest.mark.case(78)
 def test_an_invoice_that_was_voided_with_a_payment_on_it_opens_nothing_and_is_told_with_the_amount(
     office: Office, connection: Connection

@@ -179,7 +179,7 @@ def _credit_note(record: SourceRecord, said: Record, zone: str) -> BillRecord:
     if note.get("status") not in ("issued", "void"):
         raise Malformed(f"status is {note.get('status')!r}, which Stripe's documents do not name.")
     invoice = identity(note.get("invoice"))
-    lessened = amounts.optional(note, "pre_payment_amount", currency) or _ZERO
+    lessened = (amounts.optional(note, "pre_payment_amount", currency) or _ZERO) + _refunded_by(note, currency)
     return BillRecord(
         **_shared(record, note, zone),
         kind=BillKind.CREDIT_NOTE,
@@ -193,7 +193,13 @@ def _credit_note(record: SourceRecord, said: Record, zone: str) -> BillRecord:
     )
 
 
+def _refunded_by(note: Record, currency: str) -> Decimal:
+    """What a credit note gave back of money that had come: so much less was received, and the note settles it instead."""
+    return sum((amounts.money(one, "amount_refunded", currency) for one in note.get("refunds") or ()), _ZERO)
+
+
 def _payment(record: SourceRecord, said: Record, zone: str) -> PaymentRecord:
+    """A payment as far as it was kept: what was refunded of it settles nothing, the latest part first."""
     payment, parts = _part(said, "payment"), _rows(said, "parts")
     currency = _currency(payment if isinstance(payment.get("currency"), str) else _part(payment, "amount"))
     paid = [part for part in parts if part.get("status") == "paid" and paid_by(part) == record.external_id]
@@ -203,18 +209,28 @@ def _payment(record: SourceRecord, said: Record, zone: str) -> PaymentRecord:
         if isinstance(payment.get("amount"), Mapping)
         else amounts.money(payment, "amount", currency)
     )
+    refunded = _refunded_of(payment, currency)
+    parts_left = [amounts.money(part, "amount_paid", currency) for part in paid]
+    back = max(_ZERO, refunded - max(_ZERO, amount - sum(parts_left, _ZERO)))
+    for place in reversed(range(len(parts_left))):
+        step = min(back, parts_left[place])
+        parts_left[place], back = parts_left[place] - step, back - step
+    amount = max(_ZERO, amount - refunded)
     applications = tuple(
-        Application(bill=identity(part.get("invoice")), amount=amounts.money(part, "amount_paid", currency))
-        for part in paid
+        Application(bill=identity(part.get("invoice")), amount=left)
+        for part, left in zip(paid, parts_left, strict=True)
+        if left > 0
     )
     moments = [int(moment) for part in paid if (moment := _part(part, "status_transitions").get("paid_at"))]
     shared = _shared(record, {**payment, "currency": currency}, zone)
     if moments:
         shared["booked_on"] = _date(min(moments), zone)
+    if refunded:
+        shared["memo"] = f"{shared['memo']} {refunded} {currency} were refunded.".strip()
     return PaymentRecord(
         **shared,
         kind=PaymentKind.PAYMENT,
-        status=_payment_status(payment, paid),
+        status=_payment_status(payment, paid, amount),
         amount=amount,
         unapplied=max(_ZERO, amount - sum((one.amount for one in applications), _ZERO)),
         reference=_reference(payment),
@@ -222,13 +238,23 @@ def _payment(record: SourceRecord, said: Record, zone: str) -> PaymentRecord:
     )
 
 
-def _payment_status(payment: Record, paid: list[Record]) -> PaymentStatus:
-    """Received while a part of it is paid, unless the customer's bank took it back."""
+def _refunded_of(payment: Record, currency: str) -> Decimal:
+    """What of a payment went back to the customer, whoever asked for it."""
+    charge = payment.get("latest_charge") if "latest_charge" in payment else payment
+    if not isinstance(charge, Mapping):
+        return _ZERO
+    if isinstance(charge.get("amount_refunded"), Mapping):  # a payment record's
+        return amounts.money(_part(charge, "amount_refunded"), "value", currency)
+    return amounts.optional(charge, "amount_refunded", currency) or _ZERO
+
+
+def _payment_status(payment: Record, paid: list[Record], kept: Decimal) -> PaymentStatus:
+    """Received while a part of it is paid, unless the customer's bank took it back, or all of it was refunded."""
     charge = payment.get("latest_charge") if "latest_charge" in payment else payment
     dispute = charge.get("dispute") if isinstance(charge, Mapping) else None
     if isinstance(dispute, Mapping) and dispute.get("status") == "lost":
         return PaymentStatus.BOUNCED
-    return PaymentStatus.RECEIVED if paid else PaymentStatus.VOIDED
+    return PaymentStatus.RECEIVED if paid and kept > 0 else PaymentStatus.VOIDED
 
 
 def _reference(payment: Record) -> str:

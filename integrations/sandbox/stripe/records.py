@@ -13,7 +13,7 @@ from integrations.sandbox.stripe.errors import Refused, missing
 PREFIXES = {
     "customers": "cus", "tax_rates": "txr", "invoices": "in", "invoiceitems": "ii", "credit_notes": "cn",
     "invoice_payments": "inpay", "payment_intents": "pi", "payment_records": "pr", "events": "evt",
-    "webhook_endpoints": "we", "disputes": "du", "lines": "il",
+    "webhook_endpoints": "we", "disputes": "du", "refunds": "re", "lines": "il",
 }  # fmt: skip
 LINES_SHOWN = 10  # of an invoice; the others are paged
 _EXPANDED = {"payment_intent": "payment_intents", "payment_record": "payment_records", "dispute": "disputes"}

@@ -99,6 +99,41 @@ class Settling:
         self.records.change("payment_intents", intent, latest_charge=charge)
         self.records.emit("charge.dispute.closed", made)
 
+    def refund(self, form: Mapping[str, Any]) -> Record:
+        """POST /v1/refunds: money of a payment goes back to the customer; the invoice stays as it is."""
+        allowed(form, "amount reason", required="payment_intent")
+        known = self.records.one("payment_intents", form["payment_intent"], "payment_intent")
+        charge = known["latest_charge"]
+        left = int(charge["amount"]) - int(charge["amount_refunded"])
+        asked = whole(form, "amount")
+        amount = left if asked is None else asked
+        if not 0 < amount <= left:
+            raise Refused(400, "charge_already_refunded" if not left else "amount_too_large",
+                          "Refund amount is greater than unrefunded amount on charge.")  # fmt: skip
+        made = self.records.add(
+            "refunds",
+            {"object": "refund", "amount": amount, "currency": known["currency"], "status": "succeeded",
+             "payment_intent": known["id"], "charge": charge["id"], "reason": form.get("reason")},
+        )  # fmt: skip
+        charge = {**charge, "amount_refunded": int(charge["amount_refunded"]) + amount, "refunded": amount == left}
+        self.records.change("payment_intents", known["id"], latest_charge=charge)
+        self.records.emit("charge.refunded", charge)
+        return made
+
+    def _refund_of(self, invoice: str, amount: int) -> list[Record]:
+        """What a credit note gives back of an invoice's payments, as it names its refunds."""
+        refunds = []
+        for part in self.records.of("invoice_payments", invoice=invoice):
+            intent = part["payment"].get("payment_intent")
+            step = min(amount, int(part["amount_paid"]))
+            if intent and step:
+                made = self.refund({"payment_intent": intent, "amount": str(step)})
+                refunds.append({"amount_refunded": step, "refund": made["id"], "type": "refund"})
+                amount -= step
+        if amount:
+            raise Refused(400, "credit_note_refund_amount", "There is no payment of so much to refund.")
+        return refunds
+
     def make_credit_note(self, form: Mapping[str, Any]) -> Record:
         """POST /v1/credit_notes: it lessens what is open, and says of what was paid how it goes back."""
         allowed(form, "amount lines reason memo refund_amount credit_amount out_of_band_amount effective_at email_type",
@@ -120,6 +155,7 @@ class Settling:
             raise Refused(400, "credit_note_amount_too_large", "The credit note is larger than what can be credited.")
         if sum(ways.values()) != after:
             raise Refused(400, "credit_note_post_payment_amount", "Say how what was paid goes back.")
+        refunds = self._refund_of(invoice["id"], ways["refund_amount"])
         number = sum(1 for _ in self.records.of("credit_notes", invoice=invoice["id"])) + 1
         made = self.records.add(
             "credit_notes",
@@ -132,7 +168,7 @@ class Settling:
                 "type": "mixed" if before and after else "post_payment" if after else "pre_payment", "voided_at": None,
                 "lines": {"object": "list", "data": lines, "has_more": False}, "reason": form.get("reason"),
                 "memo": form.get("memo"), "effective_at": whole(form, "effective_at") or self.records.now(),
-                "customer_balance_transaction": None, **described(form, ""),
+                "customer_balance_transaction": None, "refunds": refunds, **described(form, ""),
             },
         )  # fmt: skip
         if ways["credit_amount"]:

@@ -83,6 +83,7 @@ class StripeSandbox(Vendor):
             *self._record("credit_notes", settling.make_credit_note, None),
             Route("POST", "/v1/credit_notes/{id}/void", self._post(settling.void_credit_note)),
             *self._record("invoice_payments", None, None),
+            *self._record("refunds", settling.refund, None),
             *self._record("payment_intents", settling.make_intent, None),
             Route("POST", "/v1/payment_records/report_payment", self._post(settling.report_payment)),
             *self._record("payment_records", None, None),

@@ -20,8 +20,9 @@ from portal import access
 from portal.models import Allocation, Invoice, InvoiceLine, LedgerEntry, Payment, PaymentAllocation
 from portal.screens import DetailScreen, Screen
 from portal.tables import name_of
-from reconciliation import billing
+from reconciliation import billing, taken_back
 from reconciliation.models import BillingDecision, ExceptionCase
+from reconciliation.sql import billing as billing_sql
 from reconciliation.tables import title_of
 from reconciliation.views.bills.lists import BILL_TONES, PAYMENT_TONES
 from reconciliation.views.bills.told import systems
@@ -96,6 +97,8 @@ class BillPage(DetailScreen):
             to_approve=decision is not None and decision.needs_approval and decision.approved_at is None,
             may_approve=bool(self.held & access.APPROVERS) and decision is not None and decision.by_id != user.pk,
             decisions=bill.decisions.select_related("by", "approved_by"),
+            owed=taken_back.owed([bill.pk]).get(bill.pk, ()) if bill.kind == "invoice" else (),
+            off_by_rates=[one for one in billing_sql.owed_by_rates([bill.pk]).get(bill.pk, ()) if one.left],
             names_hours=may and "credit-without-hours" in {case.rule for case, _ in found},
         )
 
