@@ -5,6 +5,8 @@ The rule here: an empty field is none, and nothing is guessed from the shape of 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -26,6 +28,12 @@ def translator(record: SourceRecord, streams: Mapping[str, Translate], vendor: s
     if not isinstance(record.payload, Mapping):
         raise Malformed(f"A row of {record.stream} is not an object.")
     return translate, record.payload
+
+
+def digest(row: Any) -> str:
+    """How a row looks, in a few characters; what the vendor notes beside its fields (`@…`) does not count."""
+    shown = {name: value for name, value in row.items() if not str(name).startswith("@")}
+    return hashlib.sha256(json.dumps(shown, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def text(row: Row, *names: str) -> str:

@@ -1,30 +1,32 @@
 """Reading by OData, which Microsoft's products share: pages by the server's own links, and filters.
 
-A page's `@odata.nextLink` is followed as it is given. The rule here: a set that never ends, or that is no list, is no answer.
+A page's `@odata.nextLink` is followed as it is given. The rule here: a set that never ends, that is no list, or of which
+less came than it says to hold, is no answer; a row that is shown twice is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from integrations.errors import ConnectorError, Rejected, Unavailable
 from integrations.http.client import Http
-from integrations.http.fields import Row, day, number, text
+from integrations.http.fields import Row, day, digest, number, text
 from integrations.http.outcomes import Response
 from integrations.http.refusals import Said
 
-__all__ = ["Row", "any_of", "day", "number", "of_a_look", "pages", "quoted", "rows", "said", "text"]
+__all__ = ["Row", "any_of", "day", "number", "of_a_look", "pages", "quoted", "rows", "said", "text", "whole"]
 
 
 def pages(
     http: Http, path: str, params: Mapping[str, Any], size: int, *, vendor: str, prefer: str = ""
 ) -> Iterator[tuple[list[Row], Response, bool]]:
-    """The pages of a set: their rows, the answer, and whether there are more. Raises Unavailable for one that never ends.
+    """The pages of a set: their rows, each once, the answer, and whether there are more. Raises Unavailable for one without end.
 
     `vendor` is named in sentences; `prefer` is what else the vendor is asked to do, beside keeping to the size of a page.
     """
     seen: set[str] = set()
+    shown: set[str] = set()
     link, query = path, dict(params)
     wanted = ", ".join(part for part in (f"odata.maxpagesize={size}", prefer) if part)
     while True:
@@ -33,7 +35,9 @@ def pages(
         if not isinstance(found, list) or not all(isinstance(row, Mapping) for row in found):
             raise Unavailable(f"{vendor} answered something that is not a list to {path}.")
         following = str(answer.body.get("@odata.nextLink") or "")
-        yield found, answer, bool(following)
+        fresh = {mark: row for row in found if (mark := digest(row)) not in shown}
+        shown |= fresh.keys()
+        yield list(fresh.values()), answer, bool(following)
         if not following:
             return
         if following in seen:
@@ -45,9 +49,20 @@ def pages(
 def rows(
     http: Http, path: str, params: Mapping[str, Any], size: int, *, vendor: str, prefer: str = ""
 ) -> Iterator[Row]:
-    """Every row of a set."""
-    for page, _, _ in pages(http, path, params, size, vendor=vendor, prefer=prefer):
+    """Every row of a set. Raises Unavailable when fewer came than the set says to hold."""
+    counted = {**params, "$count": "true"}
+    yield from whole(pages(http, path, counted, size, vendor=vendor, prefer=prefer), path, vendor)
+
+
+def whole(found: Iterable[tuple[list[Row], Response, bool]], path: str, vendor: str) -> Iterator[Row]:
+    """The rows of pages that state the size of their set. Raises Unavailable when fewer came: what is left out is not absent."""
+    came, stated = 0, 0
+    for page, answer, _ in found:
+        came += len(page)
+        stated = max(stated, int(answer.body.get("@odata.count") or 0))
         yield from page
+    if came < stated:
+        raise Unavailable(f"{vendor} says that {path} holds {stated} rows and showed {came}.")
 
 
 def quoted(text: str) -> str:

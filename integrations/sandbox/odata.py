@@ -116,7 +116,7 @@ def page(
     prefer = request.headers.get("Prefer", "")
     found = re.search(r"odata\.maxpagesize=(\d+)", prefer)
     size = min(int(found[1]) if found else largest, largest)
-    start = int(query.get("$skiptoken") or 0)
+    start = int(query.get("$skiptoken") or query.get("$skip") or 0)
     end = min(start + size, int(query.get("$top") or len(chosen)))
     wanted = [name for name in query.get("$select", "").split(",") if name]
     cut = [

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from integrations.connectors.businesscentral import BusinessCentralConnector
+from integrations.connectors.businesscentral.streams import STREAMS
 from integrations.protocol import Account
 from integrations.sandbox.businesscentral.vendor import CLIENT_ID, CLIENT_SECRET, COMPANY, ENVIRONMENT, TENANT
 from integrations.sandbox.server import control
@@ -119,11 +120,13 @@ def account(base: str, **settings: Any) -> Account:
 def bench(base: str, **settings: Any) -> Bench:
     """What the contract suite needs."""
 
-    def touch(at: datetime) -> str:
-        row = {"id": guid(77), "number": "77000", "displayName": "New GmbH", "blocked": " ", "currencyCode": ""}
-        stamped = {**row, "lastModifiedDateTime": at.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"}
-        control(base, "POST", "businesscentral/seed", {"customers": [stamped]})
-        return "77000"
+    def change(stream: str, key: str, at: datetime) -> None:
+        read = STREAMS[stream]
+        [row] = [row for row in SEED[read.path] if "/".join(str(row[name]) for name in read.key) == key]
+        names = ("displayName", "description", "name", "customerName")
+        said = {next(name for name in names if name in row): f"Changed at {at}"}
+        stamp = at.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        control(base, "POST", "businesscentral/seed", {read.path: [{**row, **said, "lastModifiedDateTime": stamp}]})
 
     return Bench(
         connector=BusinessCentralConnector,
@@ -132,7 +135,7 @@ def bench(base: str, **settings: Any) -> Bench:
         vendor="businesscentral",
         read={"method": "GET", "path": "/customers"},
         write={"method": "POST", "path": "Microsoft.NAV.post"},
-        touch=touch,
+        change=change,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from integrations.http import Exchange, Http, recording
 from integrations.protocol import Account, Capabilities, Hint, Page, Source, SourceRecord, Target
 from integrations.sandbox.server import control
 from portal.records import CanonicalRecord, Posting, Receipt
+from tests.integrations.walk_contract import WalkPromises, Walks
 
 # Faults that any call may meet, and what a read makes of them.
 READ_FAULTS: tuple[tuple[dict[str, Any], type[ConnectorError]], ...] = (
@@ -60,11 +61,15 @@ def _named(fault: Mapping[str, Any]) -> str:
     return "-".join(str(value) for name, value in fault.items() if name != "seconds")
 
 
+def _nobody_changes(stream: str, external_id: str, at: datetime) -> None:
+    raise NotImplementedError(f"Nobody changes {external_id} of {stream}.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bench:
     """A connector and the sandbox it speaks to. `read` and `write` pick the vendor's calls that faults are put on.
 
-    `touch` lets somebody change a record at a moment of the vendor's clock and says which one it was.
+    `change` lets somebody change a record of a stream at a moment of the vendor's clock.
     """
 
     connector: Callable[[Account, Http], Any]
@@ -73,7 +78,7 @@ class Bench:
     vendor: str
     read: Mapping[str, str] = field(default_factory=dict)  # {"method": "GET", "path": "/v2/time_entries"}
     write: Mapping[str, str] = field(default_factory=dict)
-    touch: Callable[[datetime], str] | None = None
+    change: Callable[[str, str, datetime], None] = _nobody_changes
 
     def build(self, **settings: Any) -> Any:
         """A new connector, as a worker would build it, with short time-outs."""
@@ -102,7 +107,7 @@ def assert_no_secret(bench: Bench, exchanges: Sequence[Exchange]) -> None:
         assert json.dumps(secret)[1:-1] not in text, name
 
 
-class SourcePromises:
+class SourcePromises(WalkPromises):
     """What every source promises, wherever its bytes come from."""
 
     bench: Bench
@@ -179,7 +184,7 @@ class SourcePromises:
             self.source().receive({"Content-Type": "application/json"}, b'{"id": "1", "records": []}')
 
 
-class SourceContract(SourcePromises):
+class SourceContract(Walks, SourcePromises):
     """What a source promises that is called over HTTP and read by the stamps of its vendor's clock."""
 
     def test_reading_again_from_the_cursor_skips_nothing_and_the_cursor_never_goes_back(self) -> None:
@@ -193,76 +198,13 @@ class SourceContract(SourcePromises):
             assert again[-1].cursor is not None
             assert again[-1].cursor >= cursor
 
-    @pytest.mark.parametrize(("fault", "error"), READ_FAULTS, ids=[_named(f) for f, _ in READ_FAULTS])
-    def test_a_fault_while_reading_is_named_by_what_we_do_next(
-        self, fault: dict[str, Any], error: type[ConnectorError]
-    ) -> None:
+    def test_a_vendor_that_does_not_answer_in_time_is_not_available(self) -> None:
         source = self.source()
-        self.bench.fault(self.bench.read, **fault)
-        with pytest.raises(error) as raised:
+        self.bench.fault(self.bench.read, kind="timeout_before", seconds=1.2)
+        with pytest.raises(Unavailable):
             list(source.pull(self.streams[0], None))
-        if isinstance(raised.value, Unavailable) and fault.get("retry_after"):
-            assert raised.value.retry_after == float(fault["retry_after"])
         self.bench.clear()
         assert list(source.pull(self.streams[0], None))[-1].last
-
-    def identities(self, pages: Sequence[Page]) -> set[str]:
-        return {record.external_id for page in pages for record in page.records}
-
-    @pytest.mark.case(7)
-    def test_paging_that_repeats_brings_nothing_new(self) -> None:
-        stream = self.streams[0]
-        before = {(r.external_id, r.revision) for page in self.pages(stream) for r in page.records}
-        self.bench.fault(self.bench.read, kind="row_twice")
-        again = {(r.external_id, r.revision) for page in self.pages(stream) for r in page.records}
-        self.bench.clear()
-        assert {identity for identity, _ in again} == {identity for identity, _ in before}
-        assert again == before
-
-    @pytest.mark.case(12, 120)
-    def test_paging_that_skips_is_noticed_or_read_again_or_found_by_the_night(self) -> None:
-        stream = self.streams[0]
-        everything = self.identities(self.pages(stream))
-        self.bench.fault(self.bench.read, kind="row_missing")
-        try:
-            pages = self.pages(stream)
-        except Unavailable:
-            return
-        finally:
-            self.bench.clear()
-        announced = max((page.total for page in pages if page.total is not None), default=0)
-        if announced > sum(len(page.records) for page in pages):
-            return  # truncated: the cursor does not move
-        source = self.source()
-        found = self.identities(pages) | self.identities(self.pages(stream, pages[-1].cursor))
-        if not source.tombstones:
-            found |= set(source.present(stream, *self.span))
-        assert found >= everything
-
-    @pytest.mark.parametrize("skew", [-600.0, 600.0])
-    @pytest.mark.case(119)
-    def test_a_vendor_whose_clock_is_ten_minutes_off_loses_nothing(self, skew: float) -> None:
-        if self.bench.touch is None:
-            pytest.skip("nothing of this vendor bears the stamp of its clock")
-        stream = self.streams[0]
-        self.bench.control(f"{self.bench.vendor}/configure", {"clock_skew": skew})
-        cursor = self.pages(stream)[-1].cursor
-        touched = self.bench.touch(datetime.now(UTC) + timedelta(seconds=skew))
-        assert touched in self.identities(self.pages(stream, cursor))
-
-    @pytest.mark.case(67)
-    def test_credentials_refused_in_the_middle_lose_nothing(self) -> None:
-        stream = self.streams[0]
-        everything = self.identities(self.pages(stream))
-        self.bench.fault({}, kind="status", status=401, after=1)
-        seen: list[Page] = []
-        try:
-            seen.extend(self.source().pull(stream, None))  # which keeps what came before it broke
-        except Unauthorised:
-            self.bench.clear()
-            seen += self.pages(stream, seen[-1].cursor if seen else None)
-        self.bench.clear()
-        assert self.identities(seen) == everything
 
     def test_no_secret_is_recorded(self) -> None:
         with recording() as exchanges:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from integrations.connectors.dynamicsfinance import DynamicsFinanceConnector
+from integrations.connectors.dynamicsfinance.streams import STREAMS
 from integrations.protocol import Account
 from integrations.sandbox.dynamicsfinance.vendor import CLIENT_ID, CLIENT_SECRET, COMPANY, TENANT
 from integrations.sandbox.server import control
@@ -107,6 +108,12 @@ SEED: dict[str, Any] = {
     "actions": [{"do": "pay", "invoice": "FTI-00000001", "amount": 400, "on": "2026-09-10"}],
 }  # fmt: skip
 
+# A field of each set in which people write words.
+_SAYS = {
+    "customers": "OrganizationName", "projects": "ProjectName", "tasks": "TaskName", "employees": "Name",
+    "cost_centres": "Description", "periods": "Type", "invoices": "InvoiceName", "payments": "PaymentReference",
+}  # fmt: skip
+
 
 def account(base: str, **settings: Any) -> Account:
     """The account of the sandbox's company."""
@@ -126,11 +133,11 @@ def account(base: str, **settings: Any) -> Account:
 def bench(base: str, **settings: Any) -> Bench:
     """What the contract suite needs."""
 
-    def touch(at: datetime) -> str:
-        del at  # the vendor stamps nothing
-        row = customer("US-077")
-        control(base, "POST", "dynamicsfinance/seed", {"CustomersV3": [row]})
-        return "US-077"
+    def change(stream: str, key: str, at: datetime) -> None:
+        within = {"periods": "Fiscal/", "cost_centres": "CostCenter//", "employees": ""}.get(stream, f"{COMPANY}/")
+        act = {"do": "change", "set": STREAMS[stream].path, "key": f"{within}{key}"}
+        said = {_SAYS[stream]: f"Changed at {at}"}
+        control(base, "POST", "dynamicsfinance/seed", {"actions": [{**act, "fields": said}]})
 
     return Bench(
         connector=DynamicsFinanceConnector,
@@ -139,7 +146,7 @@ def bench(base: str, **settings: Any) -> Bench:
         vendor="dynamicsfinance",
         read={"method": "GET", "path": "/data/CustomersV3"},
         write={"method": "POST", "path": "/data/$batch"},
-        touch=touch,
+        change=change,
     )
 
 

@@ -138,6 +138,14 @@ SEED: dict[str, Any] = {
     "delete": [{"type": "job", "id": "1499"}],
 }  # fmt: skip
 
+# The records of each stream, and a field of them in which people write words.
+_SAYS = {
+    "customers": ("customer", "companyName"), "projects": ("job", "companyName"), "tasks": ("projectTask", "title"),
+    "employees": ("employee", "firstName"), "subsidiaries": ("subsidiary", "name"), "departments": ("department", "name"),
+    "periods": ("accountingPeriod", "periodName"), "invoices": ("invoice", "memo"), "credit-memos": ("creditMemo", "memo"),
+    "payments": ("customerPayment", "memo"),
+}  # fmt: skip
+
 
 def account(base_url: str, algorithm: str = "PS256", **settings: Any) -> Account:
     """The account, signed in to with a certificate of an algorithm."""
@@ -177,15 +185,11 @@ def token_account(base_url: str) -> Account:
 def bench(base_url: str, **settings: Any) -> Bench:
     """What the contract suite needs of this account."""
 
-    def touch(at: datetime) -> str:
-        customer = {
-            "id": "229",
-            "entityId": "NEW",
-            "companyName": "New Ltd",
-            "lastModifiedDate": f"{at:%Y-%m-%dT%H:%M:%SZ}",
-        }
-        control(base_url, "POST", "netsuite/seed", {"records": {"customer": [customer]}})
-        return "229"
+    def change(stream: str, key: str, at: datetime) -> None:
+        kind, field = _SAYS[stream]
+        [record] = [one for one in SEED["records"][kind] if one["id"] == key]
+        said = {field: f"Changed at {at}", "lastModifiedDate": f"{at:%Y-%m-%dT%H:%M:%SZ}"}
+        control(base_url, "POST", "netsuite/seed", {"records": {kind: [{**record, **said}]}})
 
     return Bench(
         connector=NetSuiteConnector,
@@ -194,7 +198,7 @@ def bench(base_url: str, **settings: Any) -> Bench:
         vendor="netsuite",
         read={"method": "POST", "path": "/suiteql"},
         write={"method": "PUT", "path": "/timebill"},
-        touch=touch,
+        change=change,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4, uuid5
 
 from integrations.connectors.projectoperations import ProjectOperationsConnector
+from integrations.connectors.projectoperations.streams import STREAMS
 from integrations.protocol import Account
 from integrations.sandbox.projectoperations.vendor import CLIENT_ID, CLIENT_SECRET, ORGANISATION, TENANT
 from integrations.sandbox.server import control
@@ -91,12 +92,12 @@ def account(base: str, **settings: Any) -> Account:
 def bench(base: str, **settings: Any) -> Bench:
     """What the contract suite needs."""
 
-    def touch(at: datetime) -> str:
-        row = {"accountid": guid(77), "name": "New Inc", "accountnumber": "AC-77", "_parentaccountid_value": None,
-               "_transactioncurrencyid_value": USD, "statecode": 0}  # fmt: skip
-        stamped = {**row, "modifiedon": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
-        control(base, "POST", "projectoperations/seed", {"accounts": [stamped]})
-        return guid(77)
+    def change(stream: str, key: str, at: datetime) -> None:
+        read = STREAMS[stream]
+        [row] = [row for row in SEED[read.path] if row[read.key] == key]
+        said = {name: f"Changed at {at}" for name in ("name", "msdyn_subject") if name in row}
+        stamped = {**row, **said, "modifiedon": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        control(base, "POST", "projectoperations/seed", {read.path: [stamped]})
 
     return Bench(
         connector=ProjectOperationsConnector,
@@ -105,7 +106,7 @@ def bench(base: str, **settings: Any) -> Bench:
         vendor="projectoperations",
         read={"method": "GET", "path": "/accounts"},
         write={"method": "POST", "path": "$batch"},
-        touch=touch,
+        change=change,
     )
 
 

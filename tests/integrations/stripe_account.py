@@ -132,16 +132,16 @@ def fresh(base: str) -> Office:
     return Office(base)
 
 
-def bench(base: str) -> Bench:
-    """What the contract suite needs: some minutes ago somebody worked on five invoices."""
+def bench(base: str, age: float = 120) -> Bench:
+    """What the contract suite needs: so many seconds ago somebody worked on five invoices."""
     office = fresh(base)
-    office.configure(clock_skew=-120)
-    draft = office.draft(hours("2"))
+    office.configure(clock_skew=-age)
+    office.draft(hours("2"))
     open_one = office.invoice(hours("7.5", tax_rates=["txr_vat20"]), hours("1"))
     paid = office.invoice()
     for lost in (office.invoice(), office.invoice()):
         office.do(f"invoices/{lost}/{'void' if lost > paid else 'mark_uncollectible'}")
-    office.wire(130000, (open_one, 30000), (paid, 100000))
+    office.wire(131000, (open_one, 30000), (paid, 100000))
     office.do(f"invoices/{paid}/pay", paid_out_of_band=True)
     line = office.lines(open_one)[1]["id"]
     office.do(
@@ -151,12 +151,16 @@ def bench(base: str) -> Bench:
     )
     office.configure(clock_skew=0)
 
-    def touch(at: datetime) -> str:
-        assert at is not None
-        office.do(f"invoices/{draft}", description="Another word")
-        return draft
+    def change(stream: str, key: str, at: datetime) -> None:
+        match stream:
+            case "invoices":
+                office.do(f"invoices/{key}", description=f"Changed at {at}")
+            case "credit_notes":
+                office.do(f"credit_notes/{key}/void")
+            case _:
+                office.do(f"invoices/{open_one}/attach_payment", payment_record=key, amount_requested=100)
 
     return Bench(
         connector=StripeConnector, account=account(base), sandbox=base, vendor="stripe",
-        read={"method": "GET", "path": "/v1/invoices"}, write={"method": "POST", "path": "/v1/invoices"}, touch=touch,
+        read={"method": "GET", "path": "/v1/invoices"}, write={"method": "POST", "path": "/v1/invoices"}, change=change,
     )  # fmt: skip

@@ -93,18 +93,20 @@ class Site:
 
     def bench(self) -> Bench:
         """What the contract suite needs: an approved week, one in review, and one that nobody submitted."""
-        self.seed(
+        worklogs = (
             worklog(1),
             worklog(2, MONDAY + timedelta(days=1)),
             worklog(3, author="ben"),
             worklog(4, MONDAY - timedelta(days=7)),
         )
+        self.seed(*worklogs)
         self.decide("approve", at=days_ago(10))
         self.decide("submit", "ben", at=days_ago(9))
 
-        def touch(at: datetime) -> str:
-            self.seed(worklog(77, MONDAY - timedelta(days=7), updatedAt=at.strftime(STAMP)))
-            return "77"
+        def change(stream: str, key: str, at: datetime) -> None:
+            assert stream == "time_entries"
+            row = next(one for one in worklogs if str(one["tempoWorklogId"]) == key)
+            self.seed({**row, "description": f"Changed at {at}", "updatedAt": at.strftime(STAMP)})
 
         return Bench(
             connector=TempoConnector,
@@ -112,5 +114,5 @@ class Site:
             sandbox=self.base,
             vendor="tempo",
             read={"path": "updatedFrom"},
-            touch=touch,
+            change=change,
         )

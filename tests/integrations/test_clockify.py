@@ -193,19 +193,17 @@ class TestContract(SourceContract):
 
     @pytest.fixture(autouse=True)
     def _bench(self, gb: Workspace) -> None:
-        gb.seed(
-            approvals=[
-                approval("a1", entry("e1"), entry("e2"), expenses=[expense("x1")]),
-                approval(
-                    "a2", entry("e3"), state="PENDING", updatedAt="2026-03-09T11:00:00Z", expenses=[expense("x2")]
-                ),
-                approval("a3", entry("e4"), state="WITHDRAWN_APPROVAL", updatedAt="2026-03-09T12:00:00Z"),
-            ]
-        )
+        standing = [
+            approval("a1", entry("e1"), entry("e2"), expenses=[expense("x1")]),
+            approval("a2", entry("e3"), state="PENDING", updatedAt="2026-03-09T11:00:00Z", expenses=[expense("x2")]),
+            approval("a3", entry("e4"), state="WITHDRAWN_APPROVAL", updatedAt="2026-03-09T12:00:00Z"),
+        ]
+        gb.seed(approvals=standing)
 
-        def touch(at: datetime) -> str:
-            gb.seed(approvals=[approval("a9", entry("e9"), updatedAt=at.strftime("%Y-%m-%dT%H:%M:%SZ"))])
-            return "e9"
+        def change(stream: str, key: str, at: datetime) -> None:
+            many = "entries" if stream == "time_entries" else stream
+            [covering] = [one for one in standing if any(part["id"] == key for part in one.get(many, ()))]
+            gb.seed(approvals=[{**covering, "updatedAt": at.strftime("%Y-%m-%dT%H:%M:%SZ"), "updatedBy": "boss"}])
 
         self.bench = Bench(
             connector=ClockifyConnector,
@@ -213,7 +211,7 @@ class TestContract(SourceContract):
             sandbox=gb.base,
             vendor="clockify",
             read={"method": "GET", "path": "/approval-requests"},
-            touch=touch,
+            change=change,
         )
 
 

@@ -440,12 +440,26 @@ class TestMasterData:
         company.seed(CustomersV3=[finance_account.customer("US-002")])
         assert company.revisions("customers")["US-002"] > first["US-002"]
 
-    def test_small_pages_are_followed_to_the_end_and_the_cursor_comes_with_the_last(self, company: Company) -> None:
+    def test_small_pages_are_followed_to_the_end_and_the_rest_is_read_from_the_cursor_of_each(
+        self, company: Company
+    ) -> None:
         company.having(page_size=1)
         pages = company.pages("customers")
         assert [[r.external_id for r in page.records] for page in pages] == [["US-001"], ["US-002"]]
-        assert [page.cursor is None for page in pages] == [True, False]
         assert [page.total for page in pages] == [2, 2]
+        [rest] = company.connector.pull("customers", pages[0].cursor)
+        assert [(r.external_id, rest.total, rest.last) for r in rest.records] == [("US-002", 1, True)]
+
+    def test_what_a_deletion_pulls_over_the_edge_of_a_cut_reading_is_found_by_the_next(self, company: Company) -> None:
+        company.having(page_size=1)
+        company.seed(CustomersV3=[finance_account.customer("US-003")])
+        first, *_ = company.connector.pull("customers", None)
+        company.act("remove", set="CustomersV3", key="usmf/US-001")
+        *_, rest = company.connector.pull("customers", first.cursor)
+        assert [r.external_id for r in rest.records] == ["US-003"]
+        assert "US-002" in {
+            r.external_id for page in company.connector.pull("customers", rest.cursor) for r in page.records
+        }
 
     def test_what_is_left_out_on_any_page_is_not_missed_and_the_set_is_remembered(self, company: Company) -> None:
         company.having(page_size=1)

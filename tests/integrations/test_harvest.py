@@ -132,15 +132,20 @@ class TestContract(SourceContract):
     streams = ("time_entries", "expenses")
 
     @pytest.fixture(autouse=True)
-    def _bench(self, us: Account11) -> None:
-        us.seed(
-            time_entries=[entry(1, updated_at="2026-03-03T10:00:00Z"), entry(2), entry(3, approval_status="submitted")],
-            expenses=[expense(9)],
-        )
+    def _bench(self, us: Account11, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(HarvestConnector, "rate", None)
+        standing = {
+            "time_entries": [
+                entry(1, updated_at="2026-03-03T10:00:00Z"), entry(2), entry(3, approval_status="submitted"),
+            ],
+            "expenses": [expense(9)],
+        }  # fmt: skip
+        us.seed(**standing)
 
-        def touch(at: datetime) -> str:
-            us.seed(time_entries=[entry(77, updated_at=at.strftime("%Y-%m-%dT%H:%M:%SZ"))])
-            return "77"
+        def change(stream: str, key: str, at: datetime) -> None:
+            [row] = [one for one in standing[stream] if str(one["id"]) == key]
+            stamp = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+            us.seed(**{stream: [{**row, "notes": f"Changed at {at}", "updated_at": stamp}]})
 
         self.bench = Bench(
             connector=HarvestConnector,
@@ -148,7 +153,7 @@ class TestContract(SourceContract):
             sandbox=us.base,
             vendor="harvest",
             read={"method": "GET", "path": "/v2/time_entries"},
-            touch=touch,
+            change=change,
         )
 
 

@@ -62,15 +62,15 @@ class Org:
 
     @property
     def bench(self) -> Bench:
-        def touch(at: datetime) -> str:
+        def change(stream: str, key: str, at: datetime) -> None:
+            name = {"customers": "Account", "projects": "Opportunity", "employees": "User"}[stream]
+            [row] = [one for one in SEED[name] if one["Id"] == key]
             stamp = at.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
-            row = account_row(77, SystemModstamp=stamp)
-            self.seed(Account=[row])
-            return str(row["Id"])
+            self.seed(**{name: [{**row, "Name": f"Changed at {at}", "SystemModstamp": stamp}]})
 
         return Bench(
             connector=SalesforceConnector, account=self.account, sandbox=self.base, vendor="salesforce",
-            read={"method": "GET", "path": "/query"}, touch=touch,
+            read={"method": "GET", "path": "/query"}, change=change,
         )  # fmt: skip
 
     @property
@@ -118,6 +118,7 @@ class TestContract(SourceContract):
 
     @pytest.fixture(autouse=True)
     def _bench(self, org: Org) -> None:
+        org.configure(page=1)
         self.bench = org.bench
 
 

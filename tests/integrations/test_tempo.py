@@ -39,10 +39,12 @@ def site(sandbox: str) -> Site:
 
 class TestContract(SourceContract):
     streams = ("time_entries",)
+    small = {"page_size": 2}
 
     @pytest.fixture(autouse=True)
     def _bench(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(TempoConnector, "rate", None)
+        monkeypatch.setattr("integrations.connectors.tempo.connector.PERIODS_AT_ONCE", 1)
         self.bench = site.bench()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from integrations.connectors.tryton import TrytonConnector
+from integrations.connectors.tryton.catalogue import STREAMS
 from integrations.protocol import Account
 from portal.records import DocumentKind, Posting
 from tests.integrations.contract import Bench
@@ -34,11 +35,10 @@ def account(server: Tryton, base_url: str, **settings: Any) -> Account:
 def bench(server: Tryton, base: str, **settings: Any) -> Bench:
     """What the contract suite needs. A fault meets the reading of customers and the writing of lines."""
 
-    def touch(at: datetime) -> str:
-        number = server.ids["parties"]["northwind"]
-        server.call("model.party.party.write", [number], {"name": "Northwind Ltd"})
-        server.write("UPDATE party_party SET write_date = ? WHERE id = ?", f"{at:%Y-%m-%d %H:%M:%S.%f}", number)
-        return str(number)
+    def change(stream: str, key: str, at: datetime) -> None:
+        table = STREAMS[stream].model.replace(".", "_")
+        moment = f"{at:%Y-%m-%d %H:%M:%S.%f}"
+        server.write(f"UPDATE {table} SET write_date = ? WHERE id = ?", moment, int(key))
 
     return Bench(
         connector=TrytonConnector,
@@ -47,7 +47,7 @@ def bench(server: Tryton, base: str, **settings: Any) -> Bench:
         vendor="tryton",
         read={"body": "model.party.party.search_read"},
         write={"body": "model.timesheet.line.create"},
-        touch=touch,
+        change=change,
     )
 
 
@@ -69,6 +69,13 @@ def postings(server: Tryton, count: int) -> list[Posting]:
     return [
         posting(server, work_date=date(2026, 9, 1) + timedelta(days=n), hours=Decimal(1 + n % 8)) for n in range(count)
     ]
+
+
+def long_ago(server: Tryton) -> None:
+    """Everything that stands there was written long ago, whatever other tests did."""
+    for model in {stream.model for stream in STREAMS.values()} | {"timesheet.work"}:
+        table = model.replace(".", "_")
+        server.write(f"UPDATE {table} SET create_date = '2026-01-05 09:00:00', write_date = NULL")
 
 
 def billed(server: Tryton) -> int:

@@ -7,7 +7,6 @@ looked. A set says how many rows it has, which is how one that is cut short is n
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -83,6 +82,10 @@ class Cursor:
         told = {"stamp": self.stamp, "open": dict(self.open), "looked_at": self.looked_at}
         return json.dumps(told, separators=(",", ":"))
 
+    def looked(self, moment: str, records: Sequence[SourceRecord]) -> Cursor:
+        """The cursor behind a look whose moment some records bear. One that nothing bears moves no cursor: no way was made."""
+        return replace(self, looked_at=moment) if any(one.revision.endswith(moment) for one in records) else self
+
     def moment_after(self, now: str) -> str:
         """The moment of a look, which is later than that of the look before however soon it follows."""
         if now > self.looked_at:
@@ -116,13 +119,13 @@ class Reader:
             reached = max((min(_stamp(row), closed_at) for row in rows), default="")
             cursor = replace(cursor, stamp=max(cursor.stamp, reached))
             if stream.is_watched:  # every page carries how they look, for a walk that is cut goes on from any of them
-                cursor = replace(cursor, open=_still_open(cursor.open, rows), looked_at=moment)
+                cursor = replace(cursor, open=_still_open(cursor.open, rows)).looked(moment, records)
             if more or not stream.is_watched:
                 yield Page(records=records, cursor=cursor.text(), last=not more, total=total)
                 continue
             moment = cursor.moment_after(moment)
             changed, still_open = self._open_bills(stream, cursor, moment)
-            cursor = replace(cursor, open=still_open, looked_at=moment)
+            cursor = replace(cursor, open=still_open).looked(moment, changed)
             whole = total + len(changed) if total is not None else None
             yield Page(records=[*records, *changed], cursor=cursor.text(), last=True, total=whole)
 
@@ -177,7 +180,8 @@ class Reader:
                 yield Page(records=(), cursor=Cursor().text(), last=True)
                 return
             path = f"{dimensions}({found[0]['id']})/{stream.path}"
-        rows = sorted(odata.rows(self._http, path, params, self._size), key=lambda row: _key(stream, row))
+        held = {_key(stream, row): row for row in odata.rows(self._http, path, params, self._size)}
+        rows = [held[key] for key in sorted(held)]
         following: list[Row | None] = [*rows[1:], None] if rows else []
         records = [
             record(stream, row, {"row": row, "next": (after or {}).get("startingDate")})
@@ -192,7 +196,7 @@ class Reader:
         """
         params = {**stream.params, "$filter": f"status eq '{_OPEN}'"}
         found = {str(row["id"]): row for row in odata.rows(self._http, self.path(stream), params, self._size)}
-        digests = {key: _digest(row) for key, row in found.items()}
+        digests = {key: fields.digest(row) for key, row in found.items()}
         again = [row for key, row in found.items() if cursor.open.get(key) != digests[key]]
         closed = [key for key in cursor.open if key not in found]
         records = [record(stream, row, moment=now) for row in again]
@@ -222,12 +226,12 @@ def _still_open(known: Mapping[str, str], rows: Sequence[Row]) -> dict[str, str]
     """The open bills with their digests, once some rows were seen."""
     seen = {str(row["id"]): row for row in rows}
     kept = {key: digest for key, digest in known.items() if key not in seen}
-    return kept | {key: _digest(row) for key, row in seen.items() if row.get("status") == _OPEN}
+    return kept | {key: fields.digest(row) for key, row in seen.items() if row.get("status") == _OPEN}
 
 
 def _moved(row: Row, cursor: Cursor, now: str) -> str:
     """When an invoice that was open was seen to look otherwise; empty for every other row."""
-    return now if cursor.open.get(str(row.get("id"))) not in (None, _digest(row)) else ""
+    return now if cursor.open.get(str(row.get("id"))) not in (None, fields.digest(row)) else ""
 
 
 def _key(stream: Stream, row: Row) -> str:
@@ -248,8 +252,3 @@ def _rewound(stamp: str) -> str:
     except ValueError:
         raise Malformed(f"The cursor's stamp {stamp!r} is no moment.") from None
     return (parsed - assumptions.OVERLAP).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-
-
-def _digest(row: Any) -> str:
-    shown = {name: value for name, value in row.items() if not str(name).startswith("@")}
-    return hashlib.sha256(json.dumps(shown, sort_keys=True, default=str).encode()).hexdigest()[:16]

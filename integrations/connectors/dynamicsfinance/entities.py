@@ -33,8 +33,8 @@ class Entities:
         self, name: str, wanted: str = "", *, shared: bool = False, orderby: str = "", select: str = ""
     ) -> Iterator[Row]:
         """Every row of a set that meets a filter; of this company, unless the set is shared by all. Raises as `pages` does."""
-        for page, _, _ in self.pages(name, wanted, shared=shared, orderby=orderby, select=select):
-            yield from page
+        pages = self.pages(name, wanted, shared=shared, orderby=orderby, select=select, counted=True)
+        yield from odata.whole(pages, name, VENDOR)
 
     def pages(
         self,
@@ -45,11 +45,18 @@ class Entities:
         orderby: str = "",
         select: str = "",
         counted: bool = False,
+        skip: int = 0,
     ) -> Iterator[tuple[list[Row], Response, bool]]:
         """The pages of a set. A look that is refused is raised as the refusal that it is."""
         ours = "" if shared else f"dataAreaId eq {quoted(self.company)}"
         both = " and ".join(part for part in (ours, f"({wanted})" if ours and wanted else wanted) if part)
-        asked = {"$filter": both, "$orderby": orderby, "$select": select, "$count": "true" if counted else ""}
+        asked = {
+            "$filter": both,
+            "$orderby": orderby,
+            "$select": select,
+            "$count": "true" if counted else "",
+            "$skip": skip,
+        }
         params = {"cross-company": "true", **{name: value for name, value in asked.items() if value}}
         try:
             yield from odata.pages(self._http, f"{ROOT}/{name}", params, self._size, vendor=VENDOR)

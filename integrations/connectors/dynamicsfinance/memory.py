@@ -2,7 +2,7 @@
 
 Most entities have no time of change that could be asked for, so every reading reads a set from its beginning. The cursor keeps a
 digest of every row and the moment at which it was first seen to look so; that moment orders its revisions. It costs some twenty
-bytes a row.
+bytes a row. While a reading is under way it says how many rows are behind, so that one that is cut goes on from there.
 """
 
 from __future__ import annotations
@@ -23,10 +23,14 @@ STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 @dataclass(slots=True)
 class Memory:
-    """Digests of rows by their key, each with the moment of its first sight; `moment` is the last at which anything differed."""
+    """Digests of rows by their key, each with the moment of its first sight; `moment` is the last at which anything differed.
+
+    `done` is how many rows of a reading are behind that has not come to its end.
+    """
 
     moment: str = ""
     rows: dict[str, tuple[str, str]] = field(default_factory=dict)
+    done: int = 0
 
     @classmethod
     def of(cls, cursor: str | None) -> Memory:
@@ -36,8 +40,8 @@ class Memory:
         moment, _, packed = cursor.partition(" ")
         try:
             datetime.strptime(moment, STAMP)  # noqa: DTZ007 - it is only looked at
-            moments, rows = json.loads(zlib.decompress(base64.b85decode(packed)))
-            return cls(moment, {key: (digest, moments[place]) for key, digest, place in rows})
+            moments, rows, *done = json.loads(zlib.decompress(base64.b85decode(packed)))
+            return cls(moment, {key: (digest, moments[place]) for key, digest, place in rows}, int(*done))
         except (ValueError, TypeError, IndexError, zlib.error) as error:
             raise Malformed(f"The cursor {cursor[:60]!r} of a Dynamics 365 Finance stream cannot be read.") from error
 
@@ -46,7 +50,8 @@ class Memory:
         moments = sorted({seen for _, seen in self.rows.values()})
         place = {seen: number for number, seen in enumerate(moments)}
         rows = [[key, digest, place[seen]] for key, (digest, seen) in sorted(self.rows.items())]
-        packed = base64.b85encode(zlib.compress(json.dumps([moments, rows], separators=(",", ":")).encode(), 9))
+        kept = [moments, rows, self.done] if self.done else [moments, rows]
+        packed = base64.b85encode(zlib.compress(json.dumps(kept, separators=(",", ":")).encode(), 9))
         return f"{self.moment} {packed.decode()}"
 
 
@@ -60,6 +65,11 @@ class Reading:
             moment = (datetime.strptime(before.moment, STAMP) + timedelta(microseconds=1)).strftime(STAMP)  # noqa: DTZ007
         self._moment = moment
         self._rows: dict[str, tuple[str, str]] = {}
+        self._met = 0
+
+    def met(self, rows: int) -> None:
+        """So many more rows of the set are behind, whether or not they are filed."""
+        self._met += rows
 
     def saw(self, key: str, payload: Any) -> str:
         """The revision of a row: since when it looks as it does."""
@@ -70,11 +80,13 @@ class Reading:
         self._rows[key] = (told, revision)
         return revision
 
-    def memory(self) -> Memory:
-        """What is known now; the same as before where nothing differed."""
-        if self._rows == self._before.rows and self._before.moment:
-            return self._before
-        return Memory(self._moment, self._rows)
+    def memory(self, *, more: bool = False) -> Memory:
+        """What is known now. Of a reading in one go that came to its end, what was not met is forgotten: it is gone."""
+        before = self._before
+        is_partial = more or before.done > 0
+        rows = {**before.rows, **self._rows} if is_partial else self._rows
+        moment = before.moment if rows == before.rows and before.moment else self._moment
+        return Memory(moment, rows, before.done + self._met if more else 0)
 
 
 def shown(row: Any, hidden: Iterable[str] = ("@odata.etag",)) -> dict[str, Any]:

@@ -66,19 +66,20 @@ class Reader:
         self._bills = bills.Bills(account, self._entities)
 
     def pull(self, name: str, since: str | None) -> Iterator[Page]:
-        """A whole set in the order of its keys. The cursor comes with its last page: a part of a set says nothing of the rest."""
+        """A whole set in the order of its keys, or the rest of it where a reading was cut; the next one begins anew."""
         stream, before = stream_of(name), Memory.of(since)
         reading: Reading | None = None
         counted: int | None = None
         left_out = 0
-        for rows, answer, more in self._pages(stream, self._wanted(stream), counted=True):
+        for rows, answer, more in self._pages(stream, self._wanted(stream), counted=True, skip=before.done):
             reading = reading or Reading(before, answer.answered_at)
+            reading.met(len(rows))
             counted = answer.body.get("@odata.count", counted)
             payloads = self._payloads(stream, rows)
             left_out += len(rows) - len(payloads)
-            total = None if counted is None else max(0, counted - left_out)
+            total = None if counted is None else max(0, counted - before.done - left_out)
             records = [record(stream, row, payload, reading) for row, payload in payloads]
-            yield Page(records=records, cursor=None if more else reading.memory().text(), last=not more, total=total)
+            yield Page(records=records, cursor=reading.memory(more=more).text(), last=not more, total=total)
 
     def one(self, name: str, key: str) -> list[SourceRecord]:
         """One record as it is now; empty when it is gone."""
@@ -105,7 +106,7 @@ class Reader:
             yield from (key_of(stream, row) for row in rows)
 
     def _pages(
-        self, stream: Stream, wanted: str, *, counted: bool = False
+        self, stream: Stream, wanted: str, *, counted: bool = False, skip: int = 0
     ) -> Iterator[tuple[list[Row], Response, bool]]:
         return self._entities.pages(
             stream.path,
@@ -114,6 +115,7 @@ class Reader:
             orderby=",".join(stream.key),
             select=stream.select,
             counted=counted,
+            skip=skip,
         )
 
     def _wanted(self, stream: Stream) -> str:

@@ -60,6 +60,7 @@ class HarvestConnector:
         ),
         Setting(name="window_days", label="Days of the open window that are read again", default=62),
         Setting(name="reread_hours", label="Hours between two readings of the window", default=24),
+        Setting(name="page_size", label="Rows in a page", help="At most 2000.", default=PER_PAGE),
         Setting(name="use_rounded_hours", label="Take Harvest's rounded hours", default=False),
         Setting(name="currency", label="Currency of clients without one", help="ISO 4217."),
         Setting(name="web_address", label="Web address", help="Such as https://acme.harvestapp.com; for links."),
@@ -172,7 +173,7 @@ class HarvestConnector:
         The pages must add up to `total_entries` of the first one, or to what is left when some were deleted meanwhile.
         """
         name = _path(stream)
-        query: Mapping[str, Any] = {**params, "per_page": PER_PAGE}
+        query: Mapping[str, Any] = {**params, "per_page": self._page_size}
         read, expected = 0, None
         while True:
             answer = self.http.request("GET", f"/{name}", params=query)
@@ -225,6 +226,10 @@ class HarvestConnector:
             )
             for item in items
         ]
+
+    @property
+    def _page_size(self) -> int:
+        return max(1, min(int(self.account.setting("page_size", self.settings)), PER_PAGE))
 
     def _server_time(self) -> datetime:
         return self.http.request("GET", "/users/me").answered_at

@@ -25,7 +25,7 @@ from integrations.connectors.netsuite import (
 )
 from integrations.connectors.netsuite.auth import sign_in
 from integrations.connectors.netsuite.settings import SETTINGS
-from integrations.connectors.netsuite.suiteql import query
+from integrations.connectors.netsuite.suiteql import PAGE, query
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected
 from integrations.http import Http, check_shared_secret
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord
@@ -84,7 +84,7 @@ class NetSuiteConnector:
 
     def pull(self, stream: str, since: str | None) -> Iterator[Page]:
         """Master data, bills and payments changed at or after a cursor, oldest first."""
-        return streams.pull(self.http, stream, since)
+        return streams.pull(self.http, stream, since, min(int(self._settings.get("page_size") or PAGE), PAGE))
 
     def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
         """A record as it is now; empty when it is gone."""

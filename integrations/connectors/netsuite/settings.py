@@ -95,6 +95,7 @@ SETTINGS = (
         help="JSON laid under every drafted line.",
         default={},
     ),
+    Setting(name="page_size", label="Rows in a page", help="At most 1000.", default=1000),
     Setting(
         name="refusals",
         label="Refusals",

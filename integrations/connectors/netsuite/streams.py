@@ -119,8 +119,8 @@ def record(name: str, row: Row) -> SourceRecord:
     return SourceRecord(stream=name, external_id=external, revision=changed, payload=dict(row), is_coarse=True)
 
 
-def pull(http: Http, name: str, since: str | None) -> Iterator[Page]:
-    """Pages of what changed at or after a cursor, oldest first."""
+def pull(http: Http, name: str, since: str | None, size: int = PAGE) -> Iterator[Page]:
+    """Pages of what changed at or after a cursor, oldest first; none holds more than `size` rows."""
     chosen = stream(name)
     where: list[str] = []
     params: tuple[str | int, ...] = ()
@@ -132,7 +132,7 @@ def pull(http: Http, name: str, since: str | None) -> Iterator[Page]:
     reached: tuple[str, int] | None = None
     while True:
         order = f"ORDER BY {chosen.changed}, {chosen.key}"
-        page = query(http, f"{_filtered(chosen, where)} {order}", params, limit=chosen.page)
+        page = query(http, f"{_filtered(chosen, where)} {order}", params, limit=min(chosen.page, size))
         total = page.total if first else total
         first = False
         if page.rows:

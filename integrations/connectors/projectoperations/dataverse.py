@@ -28,8 +28,7 @@ class Tables:
 
     def rows(self, name: str, wanted: str = "", *, select: str = "", orderby: str = "") -> Iterator[Row]:
         """Every row of a table that meets a filter. Raises as `pages` does."""
-        for page, _, _ in self.pages(name, wanted, select=select, orderby=orderby):
-            yield from page
+        yield from odata.whole(self.pages(name, wanted, select=select, orderby=orderby, counted=True), name, VENDOR)
 
     def pages(
         self, name: str, wanted: str = "", *, select: str = "", orderby: str = "", counted: bool = False

@@ -113,6 +113,7 @@ class _Reader:
     def __init__(self, http: Http, chosen: Stream, since: int, size: int) -> None:
         self.http, self.chosen, self.since, self.size = http, chosen, since, size
         self.moved: dict[str, int] = {}  # the moment of the last event about each thing
+        self.at_once = min(size, AT_ONCE)
         self.gone: set[str] = set()
         self.until = since
 
@@ -137,7 +138,7 @@ class _Reader:
 
     def _changed(self) -> Iterator[Page]:
         """Things that moved, as they are now; a draft that was deleted by the word of its event."""
-        for keys in _some(sorted(self.moved, key=lambda key: (self.moved[key], key)), AT_ONCE):
+        for keys in _some(sorted(self.moved, key=lambda key: (self.moved[key], key)), self.at_once):
             records = []
             for key in keys:
                 found = None if key in self.gone else self.chosen.one(self.http, key)
@@ -153,7 +154,7 @@ class _Reader:
         params = {"expand[]": list(self.chosen.expand)} if self.chosen.expand else {}
         read_at = datetime.fromtimestamp(self.until, UTC)
         done: set[str] = set()
-        for rows in _some(list(everything(self.http, self.chosen.path, params, self.size)), AT_ONCE):
+        for rows in _some(list(everything(self.http, self.chosen.path, params, self.size)), self.at_once):
             records = []
             for row in rows:
                 key = reading.paid_by(row) if self.chosen.whole is None else str(row["id"])
@@ -163,8 +164,12 @@ class _Reader:
                     stamp = self.moved.get(key, max(_shown(row), self.since))
                     records.append(_record(self.chosen.name, key, payload, stamp, read_at))
             yield Page(records=records, cursor=_cursor(self.since) if self.since else None, last=False)
-        gone = [self._deleted(key) for key in sorted(self.gone - done)]
-        yield Page(records=gone, cursor=_cursor(self.since) if self.since else None, last=False)
+        unlisted = [self._deleted(key) for key in sorted(self.gone - done)]
+        for key in sorted(self.moved.keys() - self.gone - done):  # which an event names and the list did not show
+            found = self.chosen.one(self.http, key)
+            if found is not None:
+                unlisted.append(_record(self.chosen.name, key, found[1], self.moved[key], found[0].answered_at))
+        yield Page(records=unlisted, cursor=_cursor(self.since) if self.since else None, last=False)
 
     def _payload(self, key: str, row: Record) -> Record | None:
         if self.chosen.whole is not None:

@@ -59,10 +59,12 @@ class Rpc:
         after = 0
         while True:
             page, _ = self.page(model, [*domain, ["id", ">", after]], fields)
-            yield from page
+            for row in page:
+                if int(row["id"]) > after:  # a row that is shown twice is one
+                    after = int(row["id"])
+                    yield row
             if len(page) < self.page_size:
                 return
-            after = max(int(row["id"]) for row in page)
 
     def page(self, model: str, domain: Domain, fields: Sequence[str]) -> tuple[list[Row], Response]:
         """The first rows of a domain by id, inactive ones included, and the answer that they came with."""
