@@ -185,7 +185,8 @@ class ConnectionScreen(DetailScreen):
             return super().context(**more)
         connection, now = self.object, timezone.now()
         row: Breaker | None = getattr(connection, "breaker", None)
-        events = AuditEvent.objects.filter(object_type="connection", object_id=str(connection.pk))
+        seen = AuditEvent.objects.visible_to(self.request.user)
+        events = seen.filter(object_type="connection", object_id=str(connection.pk))
         slots = list(Slot.objects.filter(connection=connection).values_list("lease_until", flat=True))
         refused = RefusedDelivery.objects.filter(connection=connection, at__gte=now - COUNTED).count()
         return super().context(

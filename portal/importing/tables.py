@@ -37,8 +37,18 @@ class Column:
     required: bool = False
     empty: Any = None
     refers: Reference | None = None
+    mentions: str = ""  # the table whose codes its parsed value holds, as keys of a mapping
     is_hidden: bool = False  # never shown in a problem: it might hold a secret by mistake
     is_guarded: bool = False  # who decides on a change of it signs in again
+
+    def points_at(self, values: Mapping[str, Any]) -> list[tuple[str, Key]]:
+        """Every (table, key) that the column of a read row points at, whether that stands or not."""
+        value = values.get(self.name)
+        if value is None:
+            return []
+        if self.mentions:
+            return [(self.mentions, (code,)) for code in value]
+        return [self.refers(values)] if self.refers else []
 
 
 def to(table: str, *columns: str) -> Reference:

@@ -176,7 +176,7 @@ def _load(asked: Sequence[_Asked], viewer: User | None, starts_on: date) -> Load
     sees_all = viewer is None or None in entities_held(viewer, None)
     load = Load(
         [kind.table for kind in KINDS], POINTED_AT, suggests=sees_all, leaves_word=False,
-        examine=None if sees_all else lambda load: _refuse_unseen(load, asked, viewer),
+        examine=None if sees_all else lambda load: refuse_unseen(load, viewer),
     )  # fmt: skip
     for one in asked:
         if one.removes:
@@ -195,25 +195,23 @@ def _ended(one: _Asked, starts_on: date) -> dict[str, Any]:
     return {one.kind.ends: one.line.values.get(one.kind.ends) or (starts_on - timedelta(days=1)).isoformat()}
 
 
-def _refuse_unseen(load: Load, asked: Sequence[_Asked], viewer: User | None) -> None:
-    """What a person may not see is not known to them, whatever the code they write."""
-    wanted: dict[str, dict[int, list[tuple[_Asked, str]]]] = defaultdict(lambda: defaultdict(list))
-    for one in asked:
-        for column in one.kind.columns if one.row is not None else ():
-            if column.refers is None or one.row is None or one.row.values.get(column.name) is None:
-                continue
-            name, key = column.refers(one.row.values)
-            found = load.ids_of(name).get(key)
-            if found is not None:
-                wanted[name][found].append((one, column.name))
-    made = {one.row.pk for one in asked if one.row is not None and one.row.standing is None}
+def refuse_unseen(load: Load, viewer: User | None) -> None:
+    """What a person may not see is not known to them, whatever the code that a row of the load points by."""
+    wanted: dict[str, dict[int, list[tuple[Row, str]]]] = defaultdict(lambda: defaultdict(list))
+    rows = [(load.tables[name], row) for name in load.order for row in load.rows.get(name, [])]
+    for table, row in rows:
+        for column in table.columns:
+            for name, key in column.points_at(row.values):
+                found = load.ids_of(name).get(key)
+                if found is not None:
+                    wanted[name][found].append((row, column.name))
+    made = {row.pk for _, row in rows if row.standing is None}
     for name, places in wanted.items():
         table = load.tables[name]
         seen = set(_visible(table.model, viewer).filter(pk__in=list(places)).values_list("pk", flat=True))
         for pk in places.keys() - seen - made:
-            for one, field_name in places[pk]:
-                if one.row is not None:
-                    load.problem(one.row, field_name, one.row.values[field_name], f"is not known as {table.noun}.")
+            for row, field_name in places[pk]:
+                load.problem(row, field_name, row.values[field_name], f"is not known as {table.noun}.")
 
 
 def _remove(asked: Sequence[_Asked], reason: str, actor: User | None) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import models, transaction
+from django.db import transaction
 
 from portal.importing.headings import known_headings
 from portal.importing.load import Load
@@ -19,10 +19,12 @@ from portal.importing.problems import Refused
 from portal.importing.sheets import read
 from portal.importing.tables import Row
 from portal.models import User
+from portal.models.access import entities_held
 from portal.views.governed import visible
 from reconciliation.changes import BY_CODE, KINDS, Action, Line
 from reconciliation.changes.kinds import POINTED_AT
 from reconciliation.changes.words import cells_of
+from reconciliation.changes.writing import refuse_unseen
 from reconciliation.models import MasterImport
 
 NEW, CHANGED, SAME, BAD = "new", "changed", "same", "bad"
@@ -92,10 +94,11 @@ class Checked:
 
 
 class _Load(Load):
-    """A load that keeps every problem with its row."""
+    """A load that keeps every problem with its row, and knows only what its person sees."""
 
-    def __init__(self) -> None:
-        super().__init__([kind.table for kind in KINDS], POINTED_AT, suggests=False)
+    def __init__(self, by: User) -> None:
+        examine = None if None in entities_held(by, None) else lambda load: _examine(load, by)
+        super().__init__([kind.table for kind in KINDS], POINTED_AT, suggests=False, examine=examine)
         self.of_row: dict[int, list[tuple[str, str, str]]] = defaultdict(list)
         self.warned: dict[int, list[tuple[str, str, str]]] = defaultdict(list)
 
@@ -119,23 +122,29 @@ def check(master_import: MasterImport, by: User) -> Checked:
     told = [CheckedRow(line, "", {name: cells[index] for index, name in columns.items()}) for line, cells in sheet.rows]
     if needs:
         return Checked(told, needs)
-    load = _Load()
+    load = _Load(by)
     load.add(table.name, [(Place(row.line), row.cells) for row in told])
     with transaction.atomic(), suppress(Refused):  # every problem stands with its row
         load.check()
     rows = load.rows.get(table.name, [])
-    _hide_unseen(load, kind.model, rows, by)
     _compare(table, told, rows, load)
     return Checked(told)
 
 
-def _hide_unseen(load: _Load, model: type[models.Model], rows: Sequence[Row], by: User) -> None:
-    """What a person does not see is not changed by the person's file."""
-    standing = [row.pk for row in rows if row.standing is not None]
-    seen = set(visible(model, by).filter(pk__in=standing).values_list("pk", flat=True)) if standing else set()
-    for row in rows:
-        if row.standing is not None and row.pk not in seen:
-            load.problem(row, "", "", "belongs to an entity in which you hold no role.")
+def _examine(load: Load, by: User) -> None:
+    """What a person does not see is neither changed by the person's file nor pointed at, and no further word is said of it."""
+    for name in load.order:
+        rows = load.rows.get(name, [])
+        standing = [row.pk for row in rows if row.standing is not None]
+        seen = (
+            set(visible(load.tables[name].model, by).filter(pk__in=standing).values_list("pk", flat=True))
+            if standing
+            else ()
+        )
+        for row in rows:
+            if row.standing is not None and row.pk not in seen:
+                load.problem(row, "", "", f"cannot be written by you as {load.tables[name].noun}; take another key.")
+    refuse_unseen(load, by)
 
 
 def _compare(table: Any, told: Sequence[CheckedRow], rows: Sequence[Row], load: _Load) -> None:

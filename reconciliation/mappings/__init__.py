@@ -6,7 +6,22 @@ a vendor, and nothing is tied by a name alone.
 
 from reconciliation.mappings.confirming import Choice, confirm
 from reconciliation.mappings.coverage import Cover, coverage
+from reconciliation.mappings.dismissing import NotDismissed, dismiss, dismissed_of, offer_again, still_hidden
 from reconciliation.mappings.keeping import bring_up_to_date
 from reconciliation.mappings.suggesting import Match, candidates, suggest
 
-__all__ = ["Choice", "Cover", "Match", "bring_up_to_date", "candidates", "confirm", "coverage", "suggest"]
+__all__ = [
+    "Choice",
+    "Cover",
+    "Match",
+    "NotDismissed",
+    "bring_up_to_date",
+    "candidates",
+    "confirm",
+    "coverage",
+    "dismiss",
+    "dismissed_of",
+    "offer_again",
+    "still_hidden",
+    "suggest",
+]

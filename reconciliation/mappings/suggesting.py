@@ -1,13 +1,14 @@
 """Which record of a system one of ours most likely is, or the other way round: by tax number, code and name.
 
-The rule here: it only suggests. What is not near, or as near as something else, is not filled in.
+The rule here: it only suggests. What is not near, or as near as something else, is not filled in; what a person dismissed is
+not suggested before one of both says something else.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
@@ -16,6 +17,7 @@ from django.utils import timezone
 from portal import quality
 from portal.models import CostCentre, Crosswalk, Customer, ForeignRecord, LegalEntity, Project, Resource, Role, Task
 from portal.models.governance import SHARED_KINDS
+from reconciliation.mappings.dismissing import Dismissals, Evidence, evidence_of
 from reconciliation.models import Mapping
 from reconciliation.suggestions.nearness import Candidate, Near, Said, nearest, sure
 
@@ -38,26 +40,29 @@ class Match:
     reasons: tuple[str, ...]
     against: tuple[str, ...]
     is_sure: bool = False
+    evidence: Evidence = field(default_factory=dict)  # what both say, on which it may be dismissed
 
 
 def suggest(rows: Sequence[Mapping]) -> dict[int, list[Match]]:
-    """The likeliest matches of each row without one, the nearest first; two statements for each system and kind among them."""
+    """The likeliest matches of each row without one, the nearest first; a fixed number of statements for each system and kind."""
     wanted: dict[tuple[str, str, str, str], list[Mapping]] = defaultdict(list)
     for row in rows:
         if row.state in (Mapping.State.UNMAPPED, Mapping.State.THEIRS):
             wanted[row.state, row.system, row.realm, row.kind].append(row)
     found: dict[int, list[Match]] = {}
     for (state, system, realm, kind), group in wanted.items():
+        dismissed = Dismissals(system, realm, kind)
         if state == Mapping.State.UNMAPPED:
             theirs = candidates(system, realm, kind)
             numbers = _tax_numbers(kind, [row.internal_id for row in group])
             for row in group:
-                found[row.pk] = _ours(row, theirs, numbers.get(row.internal_id or 0, ""))
+                found[row.pk] = _ours(row, theirs, numbers.get(row.internal_id or 0, ""), dismissed)
         else:
             ours = _unmapped(system, realm, kind, {row.entity_id for row in group})
             stated = ForeignRecord.objects.in_bulk([row.foreign_id for row in group])
+            numbers = _tax_numbers(kind, [one[0] for one in ours]) if stated else {}
             for row in group:
-                found[row.pk] = _theirs(row, stated.get(row.foreign_id or 0), ours)
+                found[row.pk] = _theirs(row, stated.get(row.foreign_id or 0), ours, numbers, dismissed)
     return found
 
 
@@ -72,46 +77,58 @@ def candidates(system: str, realm: str, kind: str) -> list[ForeignRecord]:
     return list(rows.filter(~Exists(tied)).order_by("pk")[:AT_MOST])
 
 
-def _ours(row: Mapping, theirs: Sequence[ForeignRecord], number: str) -> list[Match]:
+def _ours(row: Mapping, theirs: Sequence[ForeignRecord], number: str, dismissed: Dismissals) -> list[Match]:
     said = Said(str(row.code or "").rpartition(" / ")[2], row.name or "")
+    numbers = {one.pk: str(one.attributes.get("tax_number", "")) for one in theirs}
+    evidence = {
+        one.pk: evidence_of((row.code, row.name, number), (one.code, one.name, numbers[one.pk])) for one in theirs
+    }
     fitting = [
-        one for one in theirs if one.entity_id == row.entity_id or (one.entity_id is None and row.kind in SHARED_KINDS)
+        one
+        for one in theirs
+        if (one.entity_id == row.entity_id or (one.entity_id is None and row.kind in SHARED_KINDS))
+        and not dismissed.holds((row.entity_id, one.entity_id), row.internal_id, one.external_id, evidence[one.pk])
     ]
     by_pk = {one.pk: one for one in fitting}
-    pool = [Candidate(one.pk, one.entity_id, one.code, one.name) for one in fitting]
-    numbers = {one.pk: str(one.attributes.get("tax_number", "")) for one in fitting}
-    near = _ranked(said, pool, number, numbers)
+    near = _ranked(said, [Candidate(one.pk, one.entity_id, one.code, one.name) for one in fitting], number, numbers)
     certain = sure(near)
     return [
         Match(
             row.internal_id, by_pk[one.candidate.pk].external_id, str(by_pk[one.candidate.pk]), one.score, one.reasons,
-            one.against, one is certain,
+            one.against, one is certain, evidence[one.candidate.pk],
         )
         for one in near
     ]  # fmt: skip
 
 
-def _theirs(row: Mapping, stated: ForeignRecord | None, ours: Sequence[tuple[Any, ...]]) -> list[Match]:
-    said = Said(row.their_code or "", row.their_name or "")
-    fitting = [one for one in ours if row.entity_id is None or one[3] is None or one[3] == row.entity_id]
-    pool = {one[0]: Candidate(one[0], one[3], str(one[1]).rpartition(" / ")[2], one[2]) for one in fitting}
-    words = {one[0]: f"{one[1]} {one[2]}" for one in fitting}
+def _theirs(
+    row: Mapping,
+    stated: ForeignRecord | None,
+    ours: Sequence[tuple[Any, ...]],
+    numbers: dict[int, str],
+    dismissed: Dismissals,
+) -> list[Match]:
+    said, key = Said(row.their_code or "", row.their_name or ""), row.external_id or ""
     number = str(stated.attributes.get("tax_number", "")) if stated is not None else ""
-    numbers = _tax_numbers(row.kind, list(pool)) if number else {}
-    near = _ranked(said, list(pool.values()), number, numbers)
+    fitting = {one[0]: one for one in ours if row.entity_id is None or one[3] is None or one[3] == row.entity_id}
+    evidence = {
+        pk: evidence_of((one[1], one[2], numbers.get(pk)), (row.their_code, row.their_name, number))
+        for pk, one in fitting.items()
+    }
+    pool = [
+        Candidate(pk, one[3], str(one[1]).rpartition(" / ")[2], one[2])
+        for pk, one in fitting.items()
+        if not dismissed.holds((one[3], row.entity_id), pk, key, evidence[pk])
+    ]
+    near = _ranked(said, pool, number, numbers if number else {})
     certain = sure(near)
     return [
         Match(
-            one.candidate.pk,
-            row.external_id or "",
-            words[one.candidate.pk],
-            one.score,
-            one.reasons,
-            one.against,
-            one is certain,
+            one.candidate.pk, key, f"{fitting[one.candidate.pk][1]} {fitting[one.candidate.pk][2]}", one.score, one.reasons,
+            one.against, one is certain, evidence[one.candidate.pk],
         )
         for one in near
-    ]
+    ]  # fmt: skip
 
 
 def _ranked(said: Said, pool: Sequence[Candidate], number: str, numbers: dict[int, str]) -> list[Near]:

@@ -15,7 +15,7 @@ from reconciliation.models.certificates import Certificate
 from reconciliation.models.changes import ChangeEditor, ChangeFile, ChangeLine, ChangeReach, ChangeSet
 from reconciliation.models.comparison import MatchedBucket, ReconciliationResult, ReconciliationRun
 from reconciliation.models.imports import ColumnChoice, MasterImport
-from reconciliation.models.mappings import Mapping, MappingsKept
+from reconciliation.models.mappings import DismissedMatch, Mapping, MappingsKept
 from reconciliation.models.onboarding import BookedBefore, Booking, CutOver, Onboarding, Rehearsal, RehearsedLine
 from reconciliation.models.operations import Operation, OperationRow
 from reconciliation.models.pairing import Match, MatchingRule
@@ -53,6 +53,7 @@ __all__ = [
     "CutOver",
     "Decision",
     "DecisionCase",
+    "DismissedMatch",
     "EntryComment",
     "ExceptionCase",
     "HandBack",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from portal.models import Crosswalk
-from portal.models.access import ScopedQuerySet
+from portal.models.access import Scope, ScopedQuerySet
 
 
 class Mapping(models.Model):
@@ -76,3 +76,46 @@ class MappingsKept(models.Model):
 
     def __str__(self) -> str:
         return f"mappings as of {self.written_at}"
+
+
+class DismissedMatch(models.Model):
+    """That a person said of one record of ours and one of a system that they are not the same, on what both said then.
+
+    `evidence` is code, name and tax number of both; another evidence is another match. It ends when it is offered again.
+    """
+
+    entity = models.ForeignKey("portal.LegalEntity", models.PROTECT, null=True, blank=True, related_name="+")
+    system = models.CharField(max_length=40)
+    realm = models.CharField(max_length=120, blank=True)
+    kind = models.CharField(max_length=20, choices=Crosswalk.Kind.choices)
+    internal_id = models.BigIntegerField()
+    external_id = models.CharField(max_length=200)
+    evidence = models.JSONField()
+    words = models.CharField(max_length=700)  # both, as they were called
+    reason = models.TextField()
+    by = models.ForeignKey("portal.User", models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+    offered_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
+    offered_at = models.DateTimeField(null=True, blank=True)
+    offered_because = models.TextField(blank=True)
+
+    scope = Scope(shared=True)
+    objects = ScopedQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["entity", "system", "realm", "kind", "internal_id", "external_id", "evidence"],
+                condition=models.Q(offered_at=None), nulls_distinct=False, name="a_match_is_dismissed_once",
+            ),
+            models.CheckConstraint(condition=~models.Q(reason=""), name="a_dismissal_says_why"),
+            models.CheckConstraint(
+                condition=models.Q(offered_at=None)
+                | (models.Q(offered_by__isnull=False) & ~models.Q(offered_because="")),
+                name="a_match_is_offered_again_by_a_person_with_a_reason",
+            ),
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return self.words

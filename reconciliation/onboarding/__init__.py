@@ -7,7 +7,7 @@ what was really booked; every difference is gone or decided by a person with a r
 from reconciliation.onboarding.base import NotYet, begin, set_cut_over, sources_of
 from reconciliation.onboarding.checklist import Item, checklist
 from reconciliation.onboarding.deciding import decide
-from reconciliation.onboarding.going_live import approve, propose, send_back, what_is_missing
+from reconciliation.onboarding.going_live import approve, propose, send_back, what_is_missing, why_not
 from reconciliation.onboarding.rehearsing import RehearsalLost, request
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "set_cut_over",
     "sources_of",
     "what_is_missing",
+    "why_not",
 ]

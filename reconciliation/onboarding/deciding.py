@@ -1,7 +1,8 @@
 """What a person says of the differences that a rehearsal found, one by one or many at once.
 
-The rule here: a decision has a person and a reason. *Accepted* is a difference that may stay; *the same work* makes a document
-that somebody had booked before history for good; *not the same work* lets it be posted when it goes live.
+The rule here: a decision has a person and a reason, and is taken while its onboarding is locked, so that none comes after going
+live was proposed. *Accepted* is a difference that may stay; *the same work* makes a document that somebody had booked before
+history for good; *not the same work* lets it be posted when it goes live.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ def decide(line_ids: Sequence[int], decision: str, *, by: User, reason: str) -> 
     if not reason.strip():
         raise NotYet("A decision needs a reason; it is kept with the difference.")
     with transaction.atomic():
-        lines = list(
-            RehearsedLine.objects.select_for_update(of=("self",))
-            .select_related("rehearsal__onboarding__entity")
-            .filter(pk__in=line_ids)
-            .exclude(outcome=Outcome.AGREES)
+        chosen = RehearsedLine.objects.filter(pk__in=line_ids).exclude(outcome=Outcome.AGREES)
+        onboardings = list(
+            Onboarding.objects.select_for_update(of=("self",), no_key=True)
+            .select_related("entity", "source")
+            .filter(pk__in=chosen.values("rehearsal__onboarding"))
             .order_by("pk")
         )
-        onboardings = {line.rehearsal.onboarding for line in lines}
+        lines = list(chosen.select_for_update(of=("self",)).select_related("rehearsal").order_by("pk"))
         for onboarding in onboardings:
             access.require(by, access.FIXERS, onboarding.entity_id)
             if onboarding.state != Onboarding.State.PREPARING:

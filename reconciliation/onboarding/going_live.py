@@ -1,4 +1,4 @@
-"""Going live: proposed on a rehearsal that leaves nothing open, and decided by somebody who did not propose it.
+"""Going live: proposed on a rehearsal that leaves nothing open, and decided by somebody who prepared nothing of it.
 
 The rule here: what was booked before stays history, the cut-overs hold from this moment, and what is owed from then on is
 admitted as if it had just come. What is missing is asked twice, when it is proposed and when it is decided.
@@ -7,12 +7,13 @@ admitted as if it had just come. What is missing is asked twice, when it is prop
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 
 from portal import access, audit, changes_watch, sql
 from portal.models import MasterChange, User
-from reconciliation.models import BookedBefore, Onboarding, Rehearsal, RehearsedLine, Route
+from reconciliation.models import BookedBefore, CutOver, Onboarding, Rehearsal, RehearsedLine, Route
 from reconciliation.onboarding.base import NotYet, fingerprint, sources_of
 from reconciliation.onboarding.checklist import checklist
 
@@ -80,12 +81,26 @@ def propose(onboarding: Onboarding, *, by: User, reason: str) -> Onboarding:
 
 
 def may_decide(onboarding: Onboarding, user: User) -> bool:
-    """Whether this person may let it go live: a controller of the entity who did not propose it."""
+    """Whether this person may let it go live: a controller of the entity who prepared nothing of it."""
     return (
         onboarding.state == State.PROPOSED
-        and onboarding.proposed_by_id != user.pk
         and access.may(user, access.APPROVERS, onboarding.entity_id)
+        and not why_not(onboarding, user)
     )
+
+
+def why_not(onboarding: Onboarding, user: User) -> str:
+    """What a person did for it who therefore does not decide on it, in a sentence; empty where they did nothing."""
+    if onboarding.proposed_by_id == user.pk:
+        return "You proposed it; somebody else decides."
+    if RehearsedLine.objects.filter(rehearsal=onboarding.rehearsal_id, decided_by=user.pk).exists():
+        return "You decided on differences of its rehearsal; somebody else decides."
+    said: Any = CutOver.history.filter(
+        entity=onboarding.entity_id, history_user=user.pk, history_date__gte=onboarding.started_at
+    )
+    if (said.filter(source=onboarding.source_id) if onboarding.source_id else said).exists():
+        return "You said its cut-over; somebody else decides."
+    return ""
 
 
 def send_back(onboarding: Onboarding, *, by: User, comment: str) -> Onboarding:
@@ -103,15 +118,18 @@ def send_back(onboarding: Onboarding, *, by: User, comment: str) -> Onboarding:
 
 
 def approve(onboarding: Onboarding, *, by: User, comment: str) -> Onboarding:
-    """Let it go live. Raises NotYet where something is missing by now. Audited.
+    """Let it go live as the person read it. Audited.
 
+    Raises NotYet where it was proposed anew since, or where something is missing by now.
     What is owed from the cut-over on is admitted by whoever follows changes of routes, without anybody asking.
     """
     access.require(by, access.APPROVERS, onboarding.entity_id)
     with transaction.atomic():
         locked = _locked(onboarding, State.PROPOSED)
-        if locked.proposed_by_id == by.pk:
-            raise NotYet("You proposed it; somebody else decides.")
+        if refusal := why_not(locked, by):
+            raise NotYet(refusal)
+        if locked.proposed_at != onboarding.proposed_at:
+            raise NotYet("It was proposed anew since you looked at it; read it again.")
         missing = what_is_missing(locked)
         if missing:
             raise NotYet(" ".join(missing))

@@ -29,6 +29,7 @@ from reconciliation.changes.kinds import EVERY
 from reconciliation.models import ChangeSet
 
 FOUND = 20  # records that a search shows
+LOOKED_AT = 2_000  # records at a time, until that many are found that the person may propose to change
 YES_NO = (("", "as it is by default"), ("true", "yes"), ("false", "no"))
 
 
@@ -299,8 +300,13 @@ def found_records(kind: Kind, text: str, user: User) -> list[tuple[int, str]]:
     for path in dict.fromkeys((*kind.table.lookup, *(["name"] if _has(kind.model, "name") else []))):
         if _is_text(kind.model, path):
             condition |= Q(**{f"{path}__icontains": text})
-    ids = list(kind.model._base_manager.filter(condition).order_by("-pk").values_list("pk", flat=True)[: FOUND * 10])
-    return changes.names_of(kind, proposable(kind, ids, user)[:FOUND])
+    ids = list(kind.model._base_manager.filter(condition).order_by("-pk").values_list("pk", flat=True))
+    found: list[int] = []
+    for start in range(0, len(ids), LOOKED_AT):
+        found += proposable(kind, ids[start : start + LOOKED_AT], user)
+        if len(found) >= FOUND:
+            break
+    return changes.names_of(kind, found[:FOUND])
 
 
 def proposable(kind: Kind, ids: Sequence[int], user: User) -> list[int]:

@@ -15,6 +15,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from portal import access, figures
+from reconciliation import onboarding
 from reconciliation.models import ChangeSet, Onboarding, Proposal, RateBundle
 from reconciliation.rates import booking
 from reconciliation.views.change_tables import listed, waiting_for
@@ -34,10 +35,11 @@ class Waiting:
     is_alarm: bool = False
 
 
-def going_live(user: Any) -> QuerySet[Onboarding]:
-    """What waits to go live for this person's agreement."""
+def going_live(user: Any) -> list[Onboarding]:
+    """What waits to go live for this person's agreement: of what they prepared nothing."""
     seen = Onboarding.objects.visible_to(user, roles=access.APPROVERS).filter(state=Onboarding.State.PROPOSED)
-    return seen.exclude(proposed_by=user.pk).select_related("entity", "source", "proposed_by").order_by("pk")
+    found = seen.exclude(proposed_by=user.pk).select_related("entity", "source", "proposed_by").order_by("pk")[:SHOWN]
+    return [one for one in found if not onboarding.why_not(one, user)]
 
 
 def proposals(user: Any) -> QuerySet[Proposal]:
@@ -91,7 +93,7 @@ def _invoices(user: Any) -> Iterator[Waiting]:
 
 
 def _live(user: Any) -> Iterator[Waiting]:
-    for one in going_live(user)[:SHOWN]:
+    for one in going_live(user):
         when = figures.moment(one.proposed_at) if one.proposed_at else ""
         yield Waiting(
             f"{one} goes live", reverse("onboarding", args=[one.pk]), _line(one.proposed_by, when, one.proposed_because),

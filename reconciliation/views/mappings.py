@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from django import forms
+from django.contrib import messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -47,6 +48,7 @@ from reconciliation.mappings import Choice
 from reconciliation.models import ChangeLine, ChangeSet, Mapping
 
 State = Mapping.State
+AT_ONCE = 1_000  # records in one change
 TONES = {State.UNMAPPED: "warn", State.THEIRS: "info", State.MAPPED: "good", State.SCHEDULED: "info", State.ENDED: ""}
 FLAGS = {
     "is_ambiguous": "Ambiguous",
@@ -167,8 +169,9 @@ class MapAsSuggested(Action):
     reason = forms.CharField(max_length=300, widget=forms.TextInput(attrs={"autofocus": True}))
 
     def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
-        """Draft it; what is in doubt is left out and counted."""
-        rows = list(queryset.select_related("connection")[:1000])
+        """Draft it; what is in doubt is left out and counted, and so is what is beyond one change."""
+        rows = list(queryset.select_related("connection")[:AT_ONCE])
+        beyond = queryset.count() - len(rows) if len(rows) == AT_ONCE else 0
         found = mappings.suggest(rows)
         sure = {row.pk: next((one for one in found.get(row.pk, ()) if one.is_sure), None) for row in rows}
         choices: dict[tuple[str, str, int], Choice] = {}
@@ -186,9 +189,34 @@ class MapAsSuggested(Action):
             raise Refused(str(refusal)) from refusal
         left = len(rows) - len(choices)
         words = f"{len(choices):,} mappings are drafted" + (f"; {left:,} are in doubt and left out" if left else "")
+        words += f"; {beyond:,} more were not looked at, map them with another change" if beyond else ""
         return Outcome(
             f"{words}. A second person agrees before they hold.", url=reverse("change_set", args=[change_set.pk])
         )
+
+
+class DismissMatch(Action):
+    """The nearest match of every chosen row is none."""
+
+    name, label, button = "dismiss", "Dismiss the match", "Dismiss"
+    sentence = "Dismiss the likeliest match of {count} records"
+    roles = access.OPERATORS
+    reason = forms.CharField(
+        max_length=300, widget=forms.TextInput(attrs={"autofocus": True}),
+        help_text="It is suggested again when the code, the name or the tax number of one of both changes.",
+    )  # fmt: skip
+
+    def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
+        """Say so of each; a row without a match is left out."""
+        rows = list(queryset.select_related("connection")[:AT_ONCE])
+        found = mappings.suggest(rows)
+        chosen = [(row, found[row.pk][0]) for row in rows if found.get(row.pk)]
+        if not chosen:
+            raise Refused("None of these has a suggested match.")
+        for row, match in chosen:
+            mappings.dismiss(row, match, by=user, reason=self.cleaned_data["reason"])
+        count = len(chosen)
+        return Outcome(f"{count:,} {'match is' if count == 1 else 'matches are'} dismissed until one of both changes.")
 
 
 class MappingList(ListScreen):
@@ -200,7 +228,7 @@ class MappingList(ListScreen):
     queryset = Mapping.objects.select_related("connection", "entity").order_by("-entries", "kind", "code")
     filterset = MappingFilter
     table = MappingTable
-    actions = (MapAsSuggested,)
+    actions = (MapAsSuggested, DismissMatch)
     primary = ("system", "kind", "text")
     tabs = (
         Tab("unmapped", "Unmapped", lambda _user: Q(state=State.UNMAPPED)),
@@ -328,25 +356,59 @@ class MappingPage(Screen):
         return self.show(ConfirmForm())
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Draft the change set, or say what is wrong."""
+        """Draft the change set, dismiss a match or have it offered again; or say what is wrong."""
         access.require(request.user, access.OPERATORS, self.row.entity_id)
+        if request.POST.get("action") == "offer":
+            return self.offer()
         form = ConfirmForm(request.POST)
         if form.is_valid():
             try:
-                change_set = mappings.confirm(
-                    [self.choice(form.cleaned_data)], by=cast("User", request.user), reason=form.cleaned_data["reason"]
-                )
-            except ChangeRefused as refusal:
+                where = self.dismiss(form) if request.POST.get("action") == "dismiss" else self.confirm(form)
+            except (ChangeRefused, mappings.NotDismissed) as refusal:
                 form.add_error(None, str(refusal))
             else:
-                where = reverse("change_set", args=[change_set.pk])
-                beside = getattr(request, "htmx", None)
-                return (
-                    HttpResponseClientRedirect(where)
-                    if beside
-                    else HttpResponseRedirect(where, status=HTTPStatus.SEE_OTHER)
-                )
+                return self.go(where)
         return self.show(form, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+    def go(self, where: str) -> HttpResponse:
+        """On to where it leads, beside a list too."""
+        if getattr(self.request, "htmx", None):
+            return HttpResponseClientRedirect(where)
+        return HttpResponseRedirect(where, status=HTTPStatus.SEE_OTHER)
+
+    def confirm(self, form: ConfirmForm) -> str:
+        """The change set that maps it."""
+        said, person = form.cleaned_data, cast("User", self.request.user)
+        return reverse("change_set", args=[mappings.confirm([self.choice(said)], by=person, reason=said["reason"]).pk])
+
+    def dismiss(self, form: ConfirmForm) -> str:
+        """The chosen match is none."""
+        given = form.cleaned_data["match"]
+        match = next((one for one, value in self.matches() if value == given), None)
+        if match is None:
+            raise mappings.NotDismissed("Choose the match that is none; it may not be suggested any more.")
+        mappings.dismiss(self.row, match, by=cast("User", self.request.user), reason=form.cleaned_data["reason"])
+        messages.success(self.request, f"{match.words} is not suggested for it any more.")
+        return reverse("mapping", args=[self.row.pk])
+
+    def offer(self) -> HttpResponse:
+        """Suggest a dismissed match again."""
+        wanted = next(
+            (one for one in mappings.dismissed_of(self.row) if str(one.pk) == self.request.POST.get("dismissed")), None
+        )
+        if wanted is None:
+            return self.show(ConfirmForm(), HTTPStatus.UNPROCESSABLE_ENTITY, "It is not dismissed any more.")
+        try:
+            person = cast("User", self.request.user)
+            mappings.offer_again(wanted, by=person, reason=self.request.POST.get("because", ""))
+        except mappings.NotDismissed as refusal:
+            return self.show(ConfirmForm(), HTTPStatus.UNPROCESSABLE_ENTITY, str(refusal))
+        return self.go(reverse("mapping", args=[self.row.pk]))
+
+    def matches(self) -> list[tuple[mappings.Match, str]]:
+        """What is suggested, each with the value that the form names it by."""
+        found = mappings.suggest([self.row]).get(self.row.pk, [])
+        return [(one, str(one.internal_id) if self.row.state == State.THEIRS else one.external_id) for one in found]
 
     def choice(self, said: dict[str, Any]) -> Choice:
         """What was chosen. Raises ChangeRefused where it means nothing that the person sees."""
@@ -361,10 +423,9 @@ class MappingPage(Screen):
             raise ChangeRefused(f"“{given}” is the code of no {row.get_kind_display().lower()} that you see.")
         return Choice(row, found, row.external_id or "", **more)
 
-    def show(self, form: ConfirmForm, status: int = HTTPStatus.OK) -> HttpResponse:
-        """The page with its matches."""
-        row = self.row
-        matches = mappings.suggest([row]).get(row.pk, [])
+    def show(self, form: ConfirmForm, status: int = HTTPStatus.OK, refusal: str = "") -> HttpResponse:
+        """The page with its matches, and with those that were dismissed."""
+        row, matches = self.row, self.matches()
         name = name_of_kind(row.kind)
         context = self.context(
             title=str(row),
@@ -372,7 +433,9 @@ class MappingPage(Screen):
             tone=TONES[State(row.state)],
             flags=[words for field, words in FLAGS.items() if getattr(row, field)],
             worth=_worth(row.money),
-            matches=[(one, str(one.internal_id) if row.state == State.THEIRS else one.external_id) for one in matches],
+            matches=matches,
+            dismissed=mappings.still_hidden(mappings.dismissed_of(row), [one for one, _ in matches]),
+            refusal=refusal,
             form=form,
             may=self.may,
             record_url=address_of(self.request.user, name, str(row.internal_id or "")) if name else "",

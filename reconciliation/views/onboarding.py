@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.dateparse import parse_datetime
 from django_htmx.http import HttpResponseClientRedirect
 
 from portal import access
@@ -40,7 +41,7 @@ STANDING = ~Q(state=Onboarding.State.LIVE)
 
 def badge(user: Any) -> Badge | None:
     """How many wait for this person to let them go live."""
-    count = inbox.going_live(user).count()
+    count = len(inbox.going_live(user))
     return Badge("Entities that wait for you to go live", count, "warn") if count else None
 
 
@@ -247,7 +248,8 @@ class OnboardingPage(Screen):
         return self.done("A second person is asked to let it go live.")
 
     def approve(self, found: Onboarding) -> HttpResponseBase:
-        """Let it go live."""
+        """Let it go live, as it was proposed when the person looked at it."""
+        found.proposed_at = parse_datetime(self.request.POST.get("proposed_at", ""))
         onboarding.approve(found, by=self.person, comment=self.request.POST.get("comment", ""))
         return self.done(f"{found} is live. What is owed since the cut-over is being posted.")
 
@@ -294,6 +296,7 @@ class OnboardingPage(Screen):
             missing=[] if is_live else onboarding.what_is_missing(found),
             may_propose=is_preparing and may_configure,
             may_decide=going_live.may_decide(found, self.person),
+            why_not=going_live.why_not(found, self.person) if found.state == Onboarding.State.PROPOSED else "",
             is_own=found.proposed_by_id == self.person.pk,
         )
         return self.page(context, status=status)

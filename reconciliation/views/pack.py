@@ -1,4 +1,4 @@
-"""What finance's desk puts into an auditor's pack: causes with how they ended, what was decided on them, and comparisons."""
+"""What finance's desk puts into an auditor's pack: causes and how they ended, comparisons, certificates, what went live."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from django.db.models import Count, Q
 
 from portal.export import Cell
 from portal.packs import Part, Range
-from reconciliation.models import ExceptionCase, Hold, ReconciliationRun
+from reconciliation.models import (
+    Certificate,
+    CutOver,
+    ExceptionCase,
+    Hold,
+    Onboarding,
+    ReconciliationRun,
+    RehearsedLine,
+)
 from reconciliation.rules import BY_CODE
 
 _CHUNK = 2_000
@@ -75,6 +83,44 @@ def comparisons(of: Range) -> Iterator[Sequence[Cell]]:
             )
 
 
+def certificates(of: Range) -> Iterator[Sequence[Cell]]:
+    """Every certificate that stood in these days: who prepared and who signed it, what it said, and how and why it ended."""
+    stood = Certificate.objects.visible_to(of.person).filter(
+        Q(ended_at=None) | Q(ended_at__gte=of.begins), period__entity__in=of.ids, prepared_at__lt=of.ends
+    )
+    people = ("period__entity", "prepared_by", "certified_by", "ended_by")
+    for one in stood.select_related(*people).order_by("pk").iterator(chunk_size=_CHUNK):
+        ended = (one.ended_by.get_username() if one.ended_by else "by itself") if one.ended_at else ""
+        yield (
+            one.pk, one.period.entity.code, one.period.code, one.get_state_display(), one.books, one.run_id,
+            one.prepared_by.get_username(), _at(one.prepared_at), one.certified_by.get_username() if one.certified_by else "",
+            _at(one.certified_at), one.differing, one.note, _at(one.ended_at), ended, one.why, " ".join(one.changes),
+            _json(one.totals),
+        )  # fmt: skip
+
+
+def going_live(of: Range) -> Iterator[Sequence[Cell]]:
+    """Every entity and source that went live or was on its way in these days: on which rehearsal, by whom, from which days."""
+    stood = Onboarding.objects.visible_to(of.person).filter(
+        Q(decided_at=None) | Q(decided_at__gte=of.begins), entity__in=of.ids, started_at__lt=of.ends
+    )
+    people = ("entity", "source", "started_by", "proposed_by", "decided_by", "rehearsal__period")
+    for one in stood.select_related(*people).order_by("pk").iterator(chunk_size=_CHUNK):
+        days = CutOver.objects.filter(entity=one.entity_id).select_related("source")
+        if one.source_id:
+            days = days.filter(source=one.source_id)
+        lines = RehearsedLine.objects.filter(rehearsal=one.rehearsal_id).exclude(outcome=RehearsedLine.Outcome.AGREES)
+        who = sorted(set(lines.exclude(decided_by=None).values_list("decided_by__username", flat=True)))
+        yield (
+            one.pk, one.entity.code, one.source.code if one.source else "every source", one.get_state_display(),
+            one.started_by.get_username(), _at(one.started_at), one.reason,
+            one.rehearsal.period.code if one.rehearsal else "", lines.count() if one.rehearsal_id else None, ", ".join(who),
+            one.proposed_by.get_username() if one.proposed_by else "", _at(one.proposed_at), one.proposed_because,
+            one.decided_by.get_username() if one.decided_by else "", _at(one.decided_at), one.comment,
+            "; ".join(f"{day.source.code} {day.kind} from {day.first_day}" for day in days),
+        )  # fmt: skip
+
+
 def _at(moment: datetime | None) -> str:
     return moment.isoformat(sep=" ", timespec="seconds") if moment is not None else ""
 
@@ -98,5 +144,17 @@ PARTS = (
         "comparisons", "Comparisons of periods",
         ("run", "entity", "period", "state", "started", "asked_by", "leg", "matched", "open", "differing", "totals", "failure"),
         comparisons, 50,
+    ),
+    Part(
+        "certificates", "Certificates and their drops",
+        ("certificate", "entity", "period", "state", "books", "run", "prepared_by", "prepared", "certified_by", "certified",
+         "open_items", "note", "ended", "ended_by", "why", "changed", "totals"),
+        certificates, 55,
+    ),
+    Part(
+        "going_live", "Going live",
+        ("onboarding", "entity", "source", "state", "begun_by", "begun", "reason", "rehearsed", "differences", "decided_by",
+         "proposed_by", "proposed", "because", "let_live_by", "let_live", "comment", "cut_overs"),
+        going_live, 60,
     ),
 )  # fmt: skip

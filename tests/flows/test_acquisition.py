@@ -4,6 +4,7 @@ posts. Then its tracker is changed from Harvest to Clockify by configuration alo
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
@@ -323,7 +324,8 @@ def test_a_company_is_rehearsed_goes_live_posts_its_first_week_and_changes_its_t
     proposed = cleo.post(page, {"action": "propose", "comment": "It ties out"})
     assert proposed.status_code == 303, proposed.content.decode()
     assert cleo.post(page, {"action": "approve", "comment": "me too"}).status_code == 422
-    assert carl.post(page, {"action": "approve", "comment": "seen"}).status_code == 303
+    (seen,) = re.findall(r'name="proposed_at" value="([^"]+)"', carl.get(page).content.decode())
+    assert carl.post(page, {"action": "approve", "comment": "seen", "proposed_at": seen}).status_code == 303
 
     # its first approved week posts, and nothing of its history
     work.revalidate()

@@ -8,16 +8,20 @@ from decimal import Decimal
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, IntegrityError, transaction
+from django.utils import timezone
 from django.utils.timezone import localdate
 
 from portal.models import AccountingPeriod, AuditEvent, GrantRole, Notification, StatementLine, User
+from portal.packs import Range
 from portal.sql import now
 from reconciliation import certifying, matching, pairing
 from reconciliation.models import Certificate, Match, MatchingRule, ReconciliationResult, ReconciliationRun
+from reconciliation.views.pack import PARTS
 from tests import world
 from tests.bills import Erp, bill, line_of, posted
 from tests.reconciliation.firm import Firm, build
 
+CERTIFICATES = next(part for part in PARTS if part.name == "certificates")
 pytestmark = pytest.mark.django_db
 
 
@@ -88,8 +92,23 @@ def test_two_people_certify_and_one_changed_hour_takes_it_back_with_what_changed
     told = Notification.objects.filter(subject__contains="dropped").values_list("person__username", flat=True)
     assert set(told) == {"ana", "cleo"}
     assert AuditEvent.objects.filter(action="certificate.drop").count() == 1
+    told_to_auditors = dict(zip(CERTIFICATES.columns, next(iter(CERTIFICATES.rows(_today(firm, cleo)))), strict=True))
+    said = {
+        name: told_to_auditors[name] for name in ("entity", "state", "prepared_by", "certified_by", "ended_by", "why")
+    }
+    assert said == {
+        "entity": "US", "state": "Dropped", "prepared_by": "ana", "certified_by": "cleo", "ended_by": "by itself",
+        "why": certified.why,
+    }  # fmt: skip
+    assert told_to_auditors["changed"] == " ".join(certified.changes) != ""
+    assert not list(CERTIFICATES.rows(_today(firm, world.user("gus", GrantRole.AUDITOR, world.entity("GB", "GBP")))))
     with pytest.raises(DatabaseError, match="stays as it ended"), transaction.atomic():
         Certificate.objects.filter(pk=certified.pk).update(why="no")
+
+
+def _today(firm: Firm, person: User) -> Range:
+    today = timezone.now().date()
+    return Range(person, [firm.entity], today, today)
 
 
 def test_the_database_refuses_one_person_twice_and_open_items_without_a_reason(

@@ -151,13 +151,26 @@ def test_two_columns_are_not_the_same_one(firm: Firm, fay: User, client: Client)
     assert "Two columns are code" in answer.content.decode()
 
 
-def test_a_row_of_an_entity_that_the_person_does_not_see_is_not_taken(firm: Firm, client: Client) -> None:
+def test_a_file_tells_nobody_which_codes_another_entity_has(firm: Firm, client: Client) -> None:
     gb = world.entity("GB", "GBP")
     client.force_login(world.user("gus", GrantRole.ANALYST, gb))
-    made = upload(client, "code,name,currency\nACME,Mine now,USD\n")
-    page = client.get(reverse("import", args=[made.pk])).content.decode()
-    assert "belongs to an entity in which you hold no role" in page
-    assert "Acme Inc." not in page
+
+    def said(text: str, kind: str = "customer") -> list[str]:
+        made = upload(client, text, kind, f"{kind}.csv")
+        return [row.problems[0][2] for row in imports.check(made, made.uploaded_by).rows]
+
+    mine = said("code,name,currency\nACME,Mine now,USD\n")
+    assert mine == ["cannot be written by you as a customer; take another key."]
+    header = "code,name,currency,entity,parent\n"
+    unseen, unknown = said(f"{header}B,Beta,GBP,GB,ACME\n"), said(f"{header}B,Beta,GBP,GB,NOPE\n")
+    assert unseen == unknown == ["is not known as a customer."]
+    Customer.objects.create(code="HAND", name="Hand Ltd", currency="GBP", entity=gb)
+    header = "code,name,customer,entity,currency,shares\n"
+    answers = {
+        other: said(header + f'K,Kay,HAND,GB,GBP,"{{""HAND"": ""60"", ""{other}"": ""40""}}"\n', "contract")
+        for other in ("ACME", "NOPE")
+    }
+    assert answers["ACME"] == answers["NOPE"] == ["is not known as a customer."]
 
 
 def test_a_file_is_seen_by_who_uploaded_it_and_by_nobody_beside(firm: Firm, fay: User, client: Client) -> None:

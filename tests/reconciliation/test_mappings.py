@@ -7,13 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from portal.models import (
     Alias,
+    AuditEvent,
     Connection,
     Contract,
     Crosswalk,
@@ -28,7 +29,8 @@ from portal.models import (
 from portal.records import Reference
 from portal.sql import now
 from reconciliation import changes, mappings
-from reconciliation.models import ChangeSet, Mapping, MappingsKept, Route
+from reconciliation.models import ChangeSet, DismissedMatch, Mapping, MappingsKept, Route
+from reconciliation.views.mappings import MapAsSuggested
 from tests import world
 from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import Firm, build, state
@@ -221,6 +223,75 @@ def test_many_are_confirmed_as_suggested_in_one_change_and_what_is_in_doubt_is_l
     )
     assert answer.status_code == 303
     assert [line.values["external_id"] for line in ChangeSet.objects.get().lines.all()] == ["992"]
+
+
+def test_a_dismissed_match_stays_away_until_one_of_both_says_something_else(
+    firm: Firm, fay: User, client: Client
+) -> None:
+    project = unmapped(firm, "ACM-2", "Assignment number two")
+    theirs = foreign(firm.target, "992", "project", name="Assignment number two", code="ACM-2")
+    (ours,), (other,) = rows(state="unmapped"), rows(state="theirs", external_id="992")
+    page = reverse("mapping", args=[ours.pk])
+
+    def offered() -> tuple[list[str], list[int | None]]:
+        rows()
+        found = mappings.suggest([Mapping.objects.get(pk=ours.pk), Mapping.objects.get(pk=other.pk)])
+        return [one.external_id for one in found[ours.pk]], [one.internal_id for one in found[other.pk]]
+
+    assert offered() == (["992"], [project.pk])
+    said = {"action": "dismiss", "match": "992", "reason": ""}
+    assert client.post(page, said).status_code == 422
+    assert client.post(page, {**said, "match": "4711", "reason": "x"}).status_code == 422
+    assert client.post(page, {**said, "reason": "Theirs is the internal one."}).status_code == 303
+    assert offered() == ([], []), "from both sides"
+    text = client.get(page).content.decode()
+    assert "Theirs is the internal one." in text
+    assert 'value="992"' not in text
+    firm.project.name = "Nothing to do with it"
+    firm.project.save()
+    assert offered() == ([], [])
+    theirs.name = "Assignment number two, external"
+    theirs.save()
+    assert offered() == (["992"], [project.pk]), "another evidence is another match"
+    assert "what one of both says has changed since" in client.get(page).content.decode()
+    theirs.name = "Assignment number two"
+    theirs.save()
+    assert offered() == ([], [])
+    (dismissed,) = DismissedMatch.objects.all()
+    again = {"action": "offer", "dismissed": dismissed.pk, "because": "It is the same after all."}
+    assert client.post(page, {**again, "because": " "}).status_code == 422
+    assert client.post(page, again).status_code == 303
+    assert offered() == (["992"], [project.pk])
+    events = AuditEvent.objects.filter(object_type="dismissedmatch").order_by("pk")
+    assert [(event.action, event.actor, event.entity, event.reason) for event in events] == [
+        ("match.dismissed", fay, firm.entity, "Theirs is the internal one."),
+        ("match.offered-again", fay, firm.entity, "It is the same after all."),
+    ]
+    listed = reverse("mappings")
+    asked = client.post(listed, {"action": "dismiss", "selected": [ours.pk]})
+    told = {"action": "dismiss", "selected": [ours.pk], "confirmed": asked.context["confirmed"], "reason": "Still not."}
+    assert client.post(listed, told).status_code == 303
+    assert offered() == ([], [])
+    with pytest.raises(IntegrityError, match="a_dismissal_says_why"), transaction.atomic():
+        DismissedMatch.objects.update(reason="")
+    client.force_login(world.user("otto", GrantRole.AUDITOR, firm.entity))
+    assert client.post(page, {**said, "reason": "I may not."}).status_code == 403
+
+
+def test_more_than_one_change_holds_is_said_and_not_cut_without_a_word(
+    firm: Firm, fay: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, name in (("2", "Assignment number two"), ("3", "Quarterly review")):
+        unmapped(firm, f"ACM-{number}", name)
+        foreign(firm.target, f"99{number}", "project", name=name, code=f"ACM-{number}")
+    rows()
+    asked = Mapping.objects.filter(state="unmapped").order_by("code")
+    monkeypatch.setattr("reconciliation.views.mappings.AT_ONCE", 1)
+    said = MapAsSuggested({"reason": "As suggested."}, queryset=asked, user=fay)
+    assert said.is_valid()
+    outcome = said.apply(asked, fay)
+    assert outcome.message.startswith("1 mappings are drafted; 1 more were not looked at")
+    assert [line.values["code"] for line in ChangeSet.objects.get().lines.all()] == ["ACM-2"]
 
 
 def test_nobody_sees_or_maps_what_is_of_another_entity(firm: Firm, client: Client) -> None:

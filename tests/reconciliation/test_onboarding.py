@@ -377,8 +377,8 @@ def test_the_checklist_asks_as_often_for_many_projects_as_for_one(newcomer: Newc
 
 
 def live(newcomer: Newcomer) -> Onboarding:
-    onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="October ties out")
-    return onboarding.approve(newcomer.onboarding, by=newcomer.carl, comment="seen")
+    proposed = onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="October ties out")
+    return onboarding.approve(proposed, by=newcomer.carl, comment="seen")
 
 
 def tied_out(newcomer: Newcomer) -> None:
@@ -430,16 +430,52 @@ def test_a_rate_or_a_key_that_changed_since_has_it_rehearsed_again_and_another_e
 
 def test_who_proposed_does_not_decide_and_the_database_holds_it(newcomer: Newcomer) -> None:
     tied_out(newcomer)
-    proposed = onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="October ties out")
+    cora = world.user("cora", GrantRole.CONTROLLER, newcomer.firm.entity)
+    proposed = onboarding.propose(newcomer.onboarding, by=cora, reason="October ties out")
     with pytest.raises(onboarding.NotYet, match="somebody else decides"):
-        onboarding.approve(proposed, by=newcomer.cleo, comment="me too")
+        onboarding.approve(proposed, by=cora, comment="me too")
     with pytest.raises(IntegrityError, match="a_second_person_let_it_go_live"), transaction.atomic():
-        Onboarding.objects.filter(pk=proposed.pk).update(state="live", decided_by=newcomer.cleo)
+        Onboarding.objects.filter(pk=proposed.pk).update(state="live", decided_by=cora)
     with pytest.raises(IntegrityError, match="a_second_person_let_it_go_live"), transaction.atomic():
         Onboarding.objects.filter(pk=proposed.pk).update(state="live")
     analyst = world.user("ana2", GrantRole.ANALYST, newcomer.firm.entity)
     with pytest.raises(PermissionDenied):
         onboarding.approve(proposed, by=analyst, comment="")
+
+
+def test_who_decided_on_its_differences_or_said_its_cut_over_does_not_let_it_go_live_and_the_database_holds_it(
+    newcomer: Newcomer,
+) -> None:
+    newcomer.take(MONTH)
+    (line,) = newcomer.rehearse().lines.all()
+    onboarding.decide([line.pk], "accepted", by=newcomer.carl, reason="it was forgotten by hand")
+    proposed = onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="now")
+    with pytest.raises(onboarding.NotYet, match="You decided on differences"):
+        onboarding.approve(proposed, by=newcomer.carl, comment="")
+    live_by = Onboarding.objects.filter(pk=proposed.pk)
+    with pytest.raises(IntegrityError, match="prepared it"), transaction.atomic():
+        live_by.update(state="live", decided_by=newcomer.carl)
+    for change in ({"decision": "", "decided_by": None}, {"reason": "another one"}):
+        with pytest.raises(DatabaseError, match="are decided"), transaction.atomic():
+            RehearsedLine.objects.filter(pk=line.pk).update(**change)
+    with pytest.raises(DatabaseError, match="are decided"), transaction.atomic():
+        RehearsedLine.objects.filter(pk=line.pk).delete()
+    cora, late = (world.user(name, GrantRole.CONTROLLER, newcomer.firm.entity) for name in ("cora", "late"))
+    with pytest.raises(onboarding.NotYet, match="are decided"):
+        onboarding.decide([line.pk], "accepted", by=late, reason="I came too late")
+    onboarding.send_back(proposed, by=cora, comment="wait")
+    cut_over(newcomer.onboarding, newcomer.firm.source, cora, date(2026, 11, 2))
+    newcomer.rehearse()
+    (line,) = RehearsedLine.objects.filter(rehearsal__onboarding=proposed).order_by("-pk")[:1]
+    onboarding.decide([line.pk], "accepted", by=newcomer.carl, reason="it was forgotten by hand")
+    proposed = onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="once more")
+    with pytest.raises(onboarding.NotYet, match="You said its cut-over"):
+        onboarding.approve(proposed, by=cora, comment="")
+    with pytest.raises(IntegrityError, match="prepared it"), transaction.atomic():
+        live_by.update(state="live", decided_by=cora)
+    with pytest.raises(IntegrityError, match="as it was proposed"), transaction.atomic():
+        live_by.update(state="live", decided_by=late, proposed_by=newcomer.carl)
+    assert onboarding.approve(proposed, by=late, comment="seen").state == "live"
 
 
 def test_once_live_the_cut_over_holds_and_history_is_never_posted_again(newcomer: Newcomer) -> None:

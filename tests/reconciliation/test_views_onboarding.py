@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+import re
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -11,11 +12,15 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from portal import sql
 from portal.models import AccountingPeriod, AuditEvent, GrantRole, LedgerEntry, User
+from portal.packs import Range
 from reconciliation import onboarding, validation
 from reconciliation.models import CutOver, Onboarding, Rehearsal, RehearsedLine
 from reconciliation.onboarding import rehearsing
+from reconciliation.views import pack
 from tests import world
 from tests.reconciliation.firm import build
 from tests.reconciliation.newcomer import MONTH, Newcomer, bring_in, finish, on_27_november, weekdays
@@ -39,7 +44,9 @@ def text_of(answer: Any) -> str:
     return str(answer.content.decode())
 
 
-def test_an_entity_is_brought_in_from_the_first_form_to_its_first_posting_by_two_people() -> None:
+def test_an_entity_is_brought_in_from_the_first_form_to_its_first_posting_by_two_people(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     firm = build()
     cleo, carl = (world.user(name, GrantRole.CONTROLLER, firm.entity) for name in ("cleo", "carl"))
     hers, his = as_person(cleo), as_person(carl)
@@ -90,22 +97,35 @@ def test_an_entity_is_brought_in_from_the_first_form_to_its_first_posting_by_two
     own = hers.post(page, {"action": "approve", "comment": "me too"})
     assert own.status_code == 422
     assert "somebody else decides" in text_of(own)
+    seen = {"action": "approve", "comment": "seen", "proposed_at": proposed_at(his.get(page))}
+    assert hers.post(page, {"action": "send-back", "comment": "a moment"}).status_code == 303
+    monkeypatch.setattr(sql, "now", lambda: datetime(2026, 11, 27, 12, 1, tzinfo=UTC))
+    assert hers.post(page, {"action": "propose", "comment": "It ties out now"}).status_code == 303
+    for stale in (seen, {"action": "approve", "comment": "seen"}):
+        assert "It was proposed anew since you looked at it" in text_of(his.post(page, stale))
     assert not LedgerEntry.objects.exists()
-    assert his.post(page, {"action": "approve", "comment": "seen"}).status_code == 303
+    assert his.post(page, {**seen, "proposed_at": proposed_at(his.get(page))}).status_code == 303
     validation.follow_changes()
     assert sorted(LedgerEntry.objects.values_list("document_id", flat=True)) == sorted(week)
     assert "let live by carl" in text_of(his.get(page))
     assert [event.action for event in AuditEvent.objects.filter(object_type="onboarding").order_by("pk")] == [
         "onboarding.begun", "onboarding.cut-over", "rehearsal.asked", "rehearsal.accepted", "onboarding.submitted",
-        "onboarding.live",
+        "onboarding.sent-back", "onboarding.submitted", "onboarding.live",
     ]  # fmt: skip
+    (told,) = pack.going_live(Range(carl, [firm.entity], date(2020, 1, 1), timezone.now().date()))
+    assert (told[3], told[7], told[8], told[9], told[13], told[15]) == ("Live", "2026-10", 1, "cleo", "carl", "seen")
+    assert f"{firm.source.code} time from 2026-11-01" in str(told[-1])
+
+
+def proposed_at(page: Any) -> str:
+    """Of which proposal a page tells."""
+    (found,) = re.findall(r'name="proposed_at" value="([^"]+)"', text_of(page))
+    return str(found)
 
 
 def decide(client: Client, address: str, action: str, pk: int, reason: str) -> Any:
     """Confirm an action as the dialog does: with the stamp of what it showed."""
     form = client.post(address, {"action": action, "selected": pk})
-    import re
-
     hidden = dict(re.findall(r'<input type="hidden" name="([a-z_]+)" value="([^"]*)"', text_of(form)))
     return client.post(address, {**hidden, "action": action, "selected": pk, "reason": reason})
 

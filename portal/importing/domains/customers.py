@@ -52,7 +52,7 @@ def _contracts(load: Load, rows: Sequence[Row]) -> None:
     known |= {row.values["code"] for row in load.rows.get("customers", []) if not row.is_bad}
     for row in rows:
         for code_ in sorted(set(row.sets.get("shares") or {}) - known):
-            load.problem(row, "shares", code_, "is not a customer that is known.")
+            load.problem(row, "shares", code_, "is not known as a customer.")
     judge(load, rows, quality.contracts)
 
 
@@ -131,6 +131,7 @@ CONTRACTS = Table(
         Column(
             name="shares",
             sets="shares",
+            mentions="customers",
             parse=_shares,
             empty={},
             help='who pays how many per cent, as {"ACME": "60", "BETA": "40"}; the customer all of it where empty',
