@@ -9,6 +9,7 @@ records; `map` translates them later and is pure, so a mapping bug is mended by 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -338,9 +339,16 @@ class Biller(Protocol):
         ...
 
 
+_KEY = re.compile(r"[0-9a-f]{32}")
+
 Receiver = Target | Recipient | Biller  # whatever the outbox speaks to
 Said = Posting | Publication | BillDraft  # what it says
 Found = StatementLine | Held | HeldDraft  # what is held of it
+
+
+def is_ours(text: str) -> bool:
+    """Whether a text may be a key of ours: those of the ledger are 32 digits of base sixteen."""
+    return _KEY.fullmatch(text) is not None
 
 
 def one_outcome_each(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from integrations.protocol import SourceRecord
 from portal.records import NOTHING, MasterKind, MasterRecord, Reference
 
 Row = Mapping[str, Any]
+STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"  # in UTC; the greater text is the later moment
 Translate = TypeVar("Translate", bound=Callable[..., Any])
 
 
@@ -60,6 +61,11 @@ def day(row: Row, name: str, *, empty: Sequence[str] = ()) -> date | None:
         raise Malformed(f"{name} is {row.get(name)!r}, not a day.") from None
 
 
+def amount(row: Row, name: str) -> Decimal:
+    """A number that is nothing where it is empty. Raises Malformed."""
+    return number(row, name) or Decimal(0)
+
+
 def number(row: Row, name: str) -> Decimal | None:
     """A field as a number; None where it is empty. Raises Malformed."""
     value = row.get(name)
@@ -98,6 +104,24 @@ def moment(row: Row, name: str) -> datetime:
     except ValueError:
         raise Malformed(f"{name} is “{written}”, not a moment.") from None
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def stamp(row: Row, name: str) -> str:
+    """A field as a moment that is compared as a text. Raises Malformed."""
+    return moment(row, name).strftime(STAMP)
+
+
+def rewound(cursor: str, overlap: timedelta) -> datetime:
+    """The moment from which a pull starts whose cursor is such a text: so much before it. Raises Malformed."""
+    try:
+        return datetime.strptime(cursor, STAMP).replace(tzinfo=UTC) - overlap
+    except ValueError:
+        raise Malformed(f"The cursor {cursor[:60]!r} is no moment.") from None
+
+
+def to_the_millisecond(moment: datetime) -> str:
+    """A moment in UTC as most filters take it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
 
 
 def master(

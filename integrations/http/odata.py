@@ -18,6 +18,9 @@ from integrations.http.refusals import Said
 __all__ = ["Row", "any_of", "day", "number", "of_a_look", "pages", "quoted", "rows", "said", "text", "whole"]
 
 
+KEYS_AT_ONCE = 40  # in one filter, which is part of an address
+
+
 def pages(
     http: Http, path: str, params: Mapping[str, Any], size: int, *, vendor: str, prefer: str = ""
 ) -> Iterator[tuple[list[Row], Response, bool]]:

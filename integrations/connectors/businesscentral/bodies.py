@@ -5,7 +5,6 @@ Time is a line of type Resource, an expense one of type G/L Account. What the bo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -16,11 +15,10 @@ from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import Malformed, Rejected
 from integrations.http import plain
 from integrations.http.odata import day, number
-from integrations.protocol import Account
+from integrations.protocol import Account, is_ours
 from portal.records import DocumentKind, Posting, StatementLine
 
 HOURS_TOLERANCE = Decimal("0.00001")
-_OURS = re.compile(r"[0-9a-f]{32}")
 
 
 def fields(account: Account) -> dict[str, str]:
@@ -66,7 +64,7 @@ def memo(posting: Posting) -> str:
 
 def objection(posting: Posting, account: Account) -> Rejected | None:
     """Why a posting cannot be said in a journal line, or None. Checked before anything is sent."""
-    if not _OURS.fullmatch(posting.key):
+    if not is_ours(posting.key):
         return Rejected(f"The key {posting.key!r} is none of ours.")
     if len(memo(posting)) > assumptions.MEMO_LIMIT:
         return Rejected(
@@ -103,7 +101,7 @@ def booked(row: Mapping[str, Any], account: Account) -> StatementLine:
     key = _key(row, names)
     return StatementLine(
         number=str(row.get(names["entry"]) or ""),
-        key=key if _OURS.fullmatch(key) else "",
+        key=key if is_ours(key) else "",
         kind=DocumentKind.TIME if is_time else DocumentKind.EXPENSE,
         work_date=_day(row, names["day"]),
         resource=str(row.get(names["number"]) or "") if is_time else "",
@@ -119,9 +117,9 @@ def booked(row: Mapping[str, Any], account: Account) -> StatementLine:
     )
 
 
-def is_ours(row: Mapping[str, Any], account: Account) -> bool:
+def bears_our_key(row: Mapping[str, Any], account: Account) -> bool:
     """Whether a line or an entry bears a key of ours."""
-    return bool(_OURS.fullmatch(_key(row, fields(account))))
+    return is_ours(_key(row, fields(account)))
 
 
 def _key(row: Mapping[str, Any], names: Mapping[str, str]) -> str:

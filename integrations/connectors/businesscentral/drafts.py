@@ -24,7 +24,6 @@ DRAFTING = Drafting(
     lines=assumptions.INVOICE_LINES, line_text=assumptions.MEMO_LIMIT, memo=assumptions.MEMO_LIMIT - 30, quantity_places=5,
     price_places=5,
 )  # fmt: skip
-KEYS_AT_ONCE = 40  # in one filter, which is part of an address
 _CENT = Decimal("0.01")
 
 
@@ -121,8 +120,8 @@ class SalesInvoices:
         """What the company holds under our keys, drafts and posted ones."""
         keys = [draft.key for draft in drafts]
         found: dict[str, HeldDraft] = {}
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            for row in self._rows(keys[start : start + KEYS_AT_ONCE]):
+        for start in range(0, len(keys), odata.KEYS_AT_ONCE):
+            for row in self._rows(keys[start : start + odata.KEYS_AT_ONCE]):
                 found[str(row["externalDocumentNumber"]).lower()] = held(row, self._account)
         return found
 

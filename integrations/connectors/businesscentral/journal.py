@@ -24,7 +24,6 @@ from integrations.protocol import Account
 from portal.records import Posting, Receipt, StatementLine
 
 Outcome = Receipt | ConnectorError
-KEYS_AT_ONCE = 40  # in one filter, which is part of an address
 CLOSED = "period-closed"
 _STOPS = (InDoubt, Unavailable, Unauthorised)  # the journal may still be at work, or takes no other
 
@@ -50,8 +49,8 @@ class Journal:
     def held(self, keys: Sequence[str]) -> dict[str, StatementLine]:
         """What the ledger holds under our keys."""
         found: dict[str, StatementLine] = {}
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            wanted = odata.any_of(self._names["key"], keys[start : start + KEYS_AT_ONCE])
+        for start in range(0, len(keys), odata.KEYS_AT_ONCE):
+            wanted = odata.any_of(self._names["key"], keys[start : start + odata.KEYS_AT_ONCE])
             for row in self._read(assumptions.ENTRIES, {"$filter": wanted}):
                 line = bodies.booked(row, self._account)
                 found[line.key] = line
@@ -113,7 +112,7 @@ class Journal:
         """Take out what an earlier call of ours left unposted. Raises Unavailable where others write into the journal."""
         wanted = f"{self._names['journal']} eq {odata.quoted(self._code)}"
         lines = list(self._read(assumptions.LINES, {"$filter": wanted}))
-        foreign = [line for line in lines if not bodies.is_ours(line, self._account)]
+        foreign = [line for line in lines if not bodies.bears_our_key(line, self._account)]
         if foreign:
             raise Unavailable(
                 f"The project journal {self._code} holds {len(foreign)} lines that are not ours. Post or delete them in "

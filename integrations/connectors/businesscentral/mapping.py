@@ -6,7 +6,6 @@ out.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
@@ -16,7 +15,7 @@ from integrations.connectors.businesscentral import assumptions
 from integrations.errors import Malformed
 from integrations.http import fields
 from integrations.http.fields import Row, flag, text
-from integrations.protocol import Account, SourceRecord
+from integrations.protocol import Account, SourceRecord, is_ours
 from portal.records import (
     NOTHING,
     Application,
@@ -34,7 +33,6 @@ from portal.records import (
     SettledBy,
 )
 
-_OURS = re.compile(r"[0-9a-f]{32}")
 NO_DAY, NO_ID = "0001-01-01", "00000000-0000-0000-0000-000000000000"
 
 
@@ -101,7 +99,7 @@ def _resource(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
 def _invoice(record: SourceRecord, row: Row, account: Account) -> BillRecord:
     """A sales invoice. One that is open with less than its total left is paid in part."""
     status = _status(record, row)
-    total, left = _amount(row, "totalAmountIncludingTax"), _amount(row, "remainingAmount")
+    total, left = fields.amount(row, "totalAmountIncludingTax"), fields.amount(row, "remainingAmount")
     if status is BillStatus.OPEN and left < total:
         status = BillStatus.PAID if left == 0 else BillStatus.PART_PAID
     return _bill(record, row, account, BillKind.INVOICE, status, balance=None if status is BillStatus.DRAFT else left)
@@ -119,7 +117,7 @@ def _bill(
 ) -> BillRecord:
     prefix = "invoice" if kind is BillKind.INVOICE else "creditMemo"
     lines = row.get("salesInvoiceLines" if kind is BillKind.INVOICE else "salesCreditMemoLines") or ()
-    total, net = _amount(row, "totalAmountIncludingTax"), _amount(row, "totalAmountExcludingTax")
+    total, net = fields.amount(row, "totalAmountIncludingTax"), fields.amount(row, "totalAmountExcludingTax")
     applied = _applied(more.get("credits", ""), total) if kind is BillKind.CREDIT_NOTE else ()
     return BillRecord(
         external_id=record.external_id,
@@ -132,7 +130,7 @@ def _bill(
         booked_on=_day(row, "postingDate") or _day(row, f"{prefix}Date"),
         due_on=_day(row, "dueDate"),
         net=net,
-        tax=_amount(row, "totalTaxAmount"),
+        tax=fields.amount(row, "totalTaxAmount"),
         total=total,
         purchase_order=text(row, "customerPurchaseOrderReference"),
         memo=text(row, "externalDocumentNumber"),
@@ -154,11 +152,11 @@ def _payment(record: SourceRecord, row: Row, account: Account) -> PaymentRecord:
         number=text(row, "documentNumber"),
         currency=_currency(row, account),
         booked_on=_day(row, "postingDate"),
-        amount=abs(_amount(row, "amount")),
-        unapplied=abs(_amount(row, "remainingAmount")),
+        amount=abs(fields.amount(row, "amount")),
+        unapplied=abs(fields.amount(row, "remainingAmount")),
         reference=text(row, "externalDocumentNumber"),
         applications=tuple(
-            Application(bill=text(part, "invoiceId"), amount=abs(_amount(part, "amount"))) for part in parts
+            Application(bill=text(part, "invoiceId"), amount=abs(fields.amount(part, "amount"))) for part in parts
         ),
     )
 
@@ -172,15 +170,15 @@ def _line(row: Row) -> BillLine:
     key = text(row, assumptions.LINE_KEY).lower()
     return BillLine(
         key=text(row, "sequence") or text(row, "id"),
-        posting_key=key if _OURS.fullmatch(key) else "",
+        posting_key=key if is_ours(key) else "",
         project=NOTHING,
         description=text(row, "description"),
-        quantity=_amount(row, "quantity"),
-        unit_price=_amount(row, "unitPrice"),
-        net=_amount(row, "netAmount"),
+        quantity=fields.amount(row, "quantity"),
+        unit_price=fields.amount(row, "unitPrice"),
+        net=fields.amount(row, "netAmount"),
         tax_code=text(row, "taxCode"),
-        tax_rate=_amount(row, "taxPercent"),
-        tax=_amount(row, "netTaxAmount"),
+        tax_rate=fields.amount(row, "taxPercent"),
+        tax=fields.amount(row, "netTaxAmount"),
     )
 
 
@@ -214,10 +212,6 @@ def _inner(payload: Row) -> Row:
 
 def _day(row: Row, name: str) -> date | None:
     return fields.day(row, name, empty=(NO_DAY,))
-
-
-def _amount(row: Row, name: str) -> Decimal:
-    return fields.number(row, name) or Decimal(0)
 
 
 _STREAMS: Mapping[str, Callable[[SourceRecord, Row, Account], CanonicalRecord]] = {

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from integrations.errors import InDoubt, Unavailable
 from integrations.http import Http, Response, odata
-from integrations.http.odata import Row, any_of, quoted
+from integrations.http.odata import KEYS_AT_ONCE, Row, any_of, quoted
 
-__all__ = ["BATCH", "VENDOR", "Answer", "Request", "Row", "any_of", "batch", "pages", "quoted", "rows"]
+__all__ = ["BATCH", "KEYS_AT_ONCE", "VENDOR", "Answer", "Request", "Row", "any_of", "batch", "pages", "quoted", "rows"]
 
 VENDOR = "Business Central"
 BATCH = 100

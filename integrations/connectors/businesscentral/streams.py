@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from integrations.connectors.businesscentral import assumptions, odata
@@ -18,10 +18,10 @@ from integrations.connectors.businesscentral.odata import Row
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import Malformed, Rejected
 from integrations.http import Http, fields, plain
+from integrations.http.fields import STAMP
 from integrations.protocol import Account, Page, SourceRecord
 
 ROOT = "/api/v2.0"
-STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
 CHANGED = "lastModifiedDateTime"
 INVOICES = "sales_invoices"
 _OPEN = "Open"
@@ -109,14 +109,15 @@ class Reader:
             return
         params = {**stream.params, "$orderby": CHANGED, "$count": "true"}
         if cursor.stamp:
-            params["$filter"] = f"{CHANGED} ge {_rewound(cursor.stamp)}"
+            after = fields.rewound(cursor.stamp, assumptions.OVERLAP)
+            params["$filter"] = f"{CHANGED} ge {fields.to_the_millisecond(after)}"
         total: int | None = None
         for rows, answer, more in odata.pages(self._http, self.path(stream), params, self._size):
             closed_at = answer.answered_at.strftime(STAMP)
             total = answer.body.get("@odata.count", total)
             moment = cursor.moment_after(closed_at)
             records = [record(stream, row, moment=_moved(row, cursor, moment)) for row in rows]
-            reached = max((min(_stamp(row), closed_at) for row in rows), default="")
+            reached = max((min(fields.stamp(row, CHANGED), closed_at) for row in rows), default="")
             cursor = replace(cursor, stamp=max(cursor.stamp, reached))
             if stream.is_watched:  # every page carries how they look, for a walk that is cut goes on from any of them
                 cursor = replace(cursor, open=_still_open(cursor.open, rows)).looked(moment, records)
@@ -187,7 +188,8 @@ class Reader:
             record(stream, row, {"row": row, "next": (after or {}).get("startingDate")})
             for row, after in zip(rows, following, strict=True)
         ]
-        yield Page(records=records, cursor=Cursor(max(map(_stamp, rows), default="")).text(), last=True)
+        latest = max((fields.stamp(row, CHANGED) for row in rows), default="")
+        yield Page(records=records, cursor=Cursor(latest).text(), last=True)
 
     def _open_bills(self, stream: Stream, cursor: Cursor, now: str) -> tuple[list[SourceRecord], dict[str, str]]:
         """Open invoices or credit memos that differ from how they were last seen, and how all of them look now.
@@ -214,7 +216,7 @@ def stream_of(name: str) -> Stream:
 
 def record(stream: Stream, row: Row, payload: Any = None, *, moment: str = "") -> SourceRecord:
     """A row as the inbox files it. With `moment` it was found to differ although its stamp did not move."""
-    revision = f"{_stamp(row)} reread {moment}" if moment else _stamp(row)
+    revision = f"{fields.stamp(row, CHANGED)} reread {moment}" if moment else fields.stamp(row, CHANGED)
     if payload is not None and stream.name == "periods":
         revision = f"{revision} {payload['next'] or ''}"  # when the calendar goes on, its last period ends otherwise
     return SourceRecord(
@@ -239,16 +241,3 @@ def _key(stream: Stream, row: Row) -> str:
         return "/".join(str(row[name]) for name in stream.key)
     except KeyError as missing:
         raise Malformed(f"A row of {stream.path} has no {missing}.") from None
-
-
-def _stamp(row: Row) -> str:
-    return fields.moment(row, CHANGED).strftime(STAMP)
-
-
-def _rewound(stamp: str) -> str:
-    """The moment from which a pull starts, as a filter writes it. Raises Malformed."""
-    try:
-        parsed = datetime.strptime(stamp, STAMP).replace(tzinfo=UTC)
-    except ValueError:
-        raise Malformed(f"The cursor's stamp {stamp!r} is no moment.") from None
-    return (parsed - assumptions.OVERLAP).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from integrations.connectors.dynamicsfinance import assumptions, bodies
-from integrations.connectors.dynamicsfinance.entities import KEYS_AT_ONCE, Entities, by, is_yes
+from integrations.connectors.dynamicsfinance.entities import Entities, by, is_yes
 from integrations.connectors.dynamicsfinance.memory import shown
+from integrations.http import odata
 from integrations.http.fields import Row, text
 from integrations.protocol import Account
 
@@ -69,8 +70,8 @@ class Bills:
     def _lines(self, identifiers: Sequence[str]) -> dict[str, list[Row]]:
         """The lines of some invoices, by the identifier, which is a number."""
         found: dict[str, list[Row]] = defaultdict(list)
-        for start in range(0, len(identifiers), KEYS_AT_ONCE):
-            wanted = " or ".join(f"ParentRecId eq {one}" for one in identifiers[start : start + KEYS_AT_ONCE])
+        for start in range(0, len(identifiers), odata.KEYS_AT_ONCE):
+            wanted = " or ".join(f"ParentRecId eq {one}" for one in identifiers[start : start + odata.KEYS_AT_ONCE])
             for row in self._entities.rows(LINES, wanted, orderby="ParentRecId,LineNumber"):
                 found[text(row, "ParentRecId")].append(row)
         return found

@@ -5,7 +5,6 @@ Our key begins the text of a line, or stands in a field of its own. What the ven
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -15,11 +14,10 @@ from integrations.connectors.dynamicsfinance.settings import SETTINGS
 from integrations.errors import Malformed, Rejected
 from integrations.http import plain
 from integrations.http.fields import Row, day, number, text
-from integrations.protocol import Account
+from integrations.protocol import Account, is_ours
 from portal.records import DocumentKind, Posting, StatementLine
 
 TIME, EXPENSE = "time", "expense"
-_OURS = re.compile(r"[0-9a-f]{32}")
 
 
 def own_field(account: Account, kind: str) -> str:
@@ -87,7 +85,7 @@ def expense(posting: Posting, account: Account) -> dict[str, Any]:
 
 def objection(posting: Posting, account: Account) -> Rejected | None:
     """Why a posting cannot be said in the vendor's words, or None. Checked before anything is sent."""
-    if not _OURS.fullmatch(posting.key):
+    if not is_ours(posting.key):
         return Rejected(f"The key {posting.key!r} is none of ours.")
     is_time = posting.kind is DocumentKind.TIME
     if is_time and posting.hours is None:
@@ -187,9 +185,9 @@ def _apart(row: Row, account: Account, kind: str) -> tuple[str, str]:
     written = text(row, assumptions.KEY_FIELDS[kind])
     if field := own_field(account, kind):
         key = text(row, field)
-        return (key if _OURS.fullmatch(key) else ""), written
+        return (key if is_ours(key) else ""), written
     key, _, memo = written.partition(" ")
-    return (key, memo) if _OURS.fullmatch(key) else ("", written)
+    return (key, memo) if is_ours(key) else ("", written)
 
 
 def _texts(posting: Posting, account: Account, kind: str, limit: int) -> dict[str, str]:

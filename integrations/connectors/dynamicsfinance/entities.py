@@ -17,7 +17,6 @@ from integrations.protocol import Account
 
 VENDOR = "Dynamics 365 Finance"
 ROOT = "/data"
-KEYS_AT_ONCE = 40  # in one filter, which is part of an address
 
 
 class Entities:
@@ -65,8 +64,8 @@ class Entities:
 
     def among(self, name: str, field: str, values: Sequence[str], *, orderby: str = "") -> Iterator[Row]:
         """The rows of which a field, which is a text, has one of some values; none is asked for without values."""
-        for start in range(0, len(values), KEYS_AT_ONCE):
-            yield from self.rows(name, odata.any_of(field, values[start : start + KEYS_AT_ONCE]), orderby=orderby)
+        for start in range(0, len(values), odata.KEYS_AT_ONCE):
+            yield from self.rows(name, odata.any_of(field, values[start : start + odata.KEYS_AT_ONCE]), orderby=orderby)
 
 
 def is_yes(row: Row, field: str) -> bool:

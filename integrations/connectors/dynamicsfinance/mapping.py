@@ -6,7 +6,6 @@ left out.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
@@ -15,8 +14,8 @@ from typing import Any
 from integrations.connectors.dynamicsfinance import assumptions, bills
 from integrations.connectors.dynamicsfinance.entities import is_yes, unescaped
 from integrations.errors import Malformed
-from integrations.http.fields import Row, day, number, text, translator
-from integrations.protocol import Account, SourceRecord
+from integrations.http.fields import Row, amount, day, master, number, text, translator
+from integrations.protocol import Account, SourceRecord, is_ours
 from portal.records import (
     NOTHING,
     Application,
@@ -33,8 +32,6 @@ from portal.records import (
     Reference,
 )
 
-_OURS = re.compile(r"[0-9a-f]{32}")
-
 
 def records(record: SourceRecord, account: Account) -> Iterable[CanonicalRecord]:
     """The records of one row. Raises Malformed naming the field that cannot be read."""
@@ -42,26 +39,12 @@ def records(record: SourceRecord, account: Account) -> Iterable[CanonicalRecord]
     return [translate(record, row, account)]
 
 
-def _made(
-    record: SourceRecord, kind: MasterKind, *, code: str = "", name: str, is_active: bool = True, **attributes: Any
-) -> MasterRecord:
-    return MasterRecord(
-        external_id=record.external_id,
-        revision=record.revision,
-        kind=kind,
-        code=code or record.external_id,
-        name=name or code or record.external_id,
-        is_active=is_active,
-        attributes={key: value for key, value in attributes.items() if value not in (None, "")},
-    )
-
-
 def _period(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
     starts_on = _day(row, "StartDate")
     if starts_on is None:
         raise Malformed(f"Period {record.external_id}: StartDate is missing.")
     name = text(row, "PeriodName")
-    return _made(
+    return master(
         record,
         MasterKind.PERIOD,
         code=f"{starts_on:%Y-%m}",
@@ -72,7 +55,7 @@ def _period(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
 
 
 def _cost_centre(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
-    return _made(
+    return master(
         record,
         MasterKind.COST_CENTRE,
         name=text(row, "Description"),
@@ -85,7 +68,7 @@ def _cost_centre(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
 def _customer(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
     """A customer. One that is on hold for everything may no longer be sold to."""
     person = " ".join(part for part in (text(row, "PersonFirstName"), text(row, "PersonLastName")) if part)
-    return _made(
+    return master(
         record,
         MasterKind.CUSTOMER,
         name=text(row, "OrganizationName") or person,
@@ -96,7 +79,7 @@ def _customer(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
 
 
 def _project(record: SourceRecord, row: Row, account: Account) -> MasterRecord:
-    return _made(
+    return master(
         record,
         MasterKind.PROJECT,
         name=text(row, "ProjectName"),
@@ -122,13 +105,13 @@ def _status(record: SourceRecord, row: Row, account: Account) -> str:
 
 
 def _task(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
-    return _made(
+    return master(
         record, MasterKind.TASK, code=text(row, "TaskId"), name=text(row, "TaskName"), project=text(row, "ProjectId")
     )
 
 
 def _resource(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
-    return _made(
+    return master(
         record,
         MasterKind.RESOURCE,
         name=text(row, "Name"),
@@ -143,11 +126,11 @@ def _invoice(record: SourceRecord, payload: Row, account: Account) -> BillRecord
     header = _part(payload, "header")
     lines = [line for line in payload.get("lines") or () if isinstance(line, Mapping)]
     posted = payload.get("posted")
-    net, tax = sum((_amount(line, "TransactionCurrencyAmount") for line in lines), Decimal(0)), Decimal(0)
-    tax = sum((_amount(line, "SalesTaxAmount") for line in lines), tax)
+    net, tax = sum((amount(line, "TransactionCurrencyAmount") for line in lines), Decimal(0)), Decimal(0)
+    tax = sum((amount(line, "SalesTaxAmount") for line in lines), tax)
     if isinstance(posted, Mapping):
-        tax = _amount(posted, "TotalTaxAmount")
-        net = _amount(posted, "TotalInvoiceAmount") - tax
+        tax = amount(posted, "TotalTaxAmount")
+        net = amount(posted, "TotalInvoiceAmount") - tax
     sign = -1 if net + tax < 0 else 1
     total = sign * (net + tax)
     status, balance = _settlement(header, payload, total, sign)
@@ -182,7 +165,7 @@ def _settlement(header: Row, payload: Row, total: Decimal, sign: int) -> tuple[B
     settled = [line for line in payload.get("settled") or () if isinstance(line, Mapping)]
     if any(_is_foreign(line, text(header, "CurrencyCode")) for line in settled):
         return BillStatus.OPEN, None
-    paid = sign * sum((_amount(line, "CreditAmount") - _amount(line, "DebitAmount") for line in settled), Decimal(0))
+    paid = sign * sum((amount(line, "CreditAmount") - amount(line, "DebitAmount") for line in settled), Decimal(0))
     left = total - paid
     if paid <= 0:
         return BillStatus.OPEN, left
@@ -196,23 +179,23 @@ def _line(row: Row, hours: Mapping[str, Any], sign: int) -> BillLine:
     quantity = number(row, "Quantity")
     project = text(row, "ProjectID")
     return BillLine(
-        key=f"{_amount(row, 'LineNumber').normalize():f}",
+        key=f"{amount(row, 'LineNumber').normalize():f}",
         posting_key=text(named, "key") or _line_key(row),
         posting_number=text(named, "number"),
         project=Reference(project, project) if project else NOTHING,
         description=text(row, "Description"),
         quantity=abs(quantity) if quantity is not None else None,
         unit_price=number(row, "UnitPrice"),
-        net=sign * _amount(row, "TransactionCurrencyAmount"),
+        net=sign * amount(row, "TransactionCurrencyAmount"),
         tax_code=text(row, "SalesTaxItemGroupId"),
-        tax=sign * _amount(row, "SalesTaxAmount"),
+        tax=sign * amount(row, "SalesTaxAmount"),
     )
 
 
 def _line_key(row: Row) -> str:
     """The key that we put on a line of a draft; empty on every other line."""
     written = text(row, assumptions.DRAFT_KEY)
-    return written if _OURS.fullmatch(written) else ""
+    return written if is_ours(written) else ""
 
 
 def _payment(record: SourceRecord, payload: Row, account: Account) -> PaymentRecord:
@@ -221,25 +204,25 @@ def _payment(record: SourceRecord, payload: Row, account: Account) -> PaymentRec
     What it settles of one in another currency is not told by its line, so that part is neither applied nor called free.
     """
     row = _part(payload, "line")
-    amount = _amount(row, "CreditAmount") - _amount(row, "DebitAmount")
+    paid = amount(row, "CreditAmount") - amount(row, "DebitAmount")
     customer = unescaped(text(row, "AccountDisplayValue"))
     bill, is_foreign = text(payload, "bill"), _is_foreign(row, text(payload, "bill_currency"))
-    free = Decimal(0) if text(row, "MarkedInvoice") else abs(amount)
+    free = Decimal(0) if text(row, "MarkedInvoice") else abs(paid)
     return PaymentRecord(
         external_id=record.external_id,
         revision=record.revision,
         kind=PaymentKind.PAYMENT,
-        status=PaymentStatus.RECEIVED if amount >= 0 else PaymentStatus.BOUNCED,
+        status=PaymentStatus.RECEIVED if paid >= 0 else PaymentStatus.BOUNCED,
         entity=Reference(key=account.realm, code=account.realm),
         customer=Reference(customer, customer, text(row, "CustomerName")),
         number=text(row, "Voucher"),
         currency=text(row, "CurrencyCode").upper(),
         booked_on=_day(row, "TransactionDate"),
-        amount=abs(amount),
+        amount=abs(paid),
         unapplied=None if is_foreign else free,
         reference=text(row, "PaymentReference"),
         memo=text(row, "TransactionText"),
-        applications=(Application(bill=bill, amount=amount),) if bill and amount > 0 and not is_foreign else (),
+        applications=(Application(bill=bill, amount=paid),) if bill and paid > 0 and not is_foreign else (),
     )
 
 
@@ -257,10 +240,6 @@ def _part(payload: Row, name: str) -> Row:
 
 def _day(row: Row, name: str) -> date | None:
     return day(row, name, empty=assumptions.NO_DAYS)
-
-
-def _amount(row: Row, name: str) -> Decimal:
-    return number(row, name) or Decimal(0)
 
 
 _STREAMS: Mapping[str, Callable[[SourceRecord, Row, Account], CanonicalRecord]] = {

@@ -29,18 +29,8 @@ def _made(
 ) -> list[MasterRecord]:
     if not code:
         raise Malformed(f"{record.stream} {record.external_id} has no code or name.")
-    return [
-        MasterRecord(
-            external_id=record.external_id,
-            revision=record.revision,
-            kind=kind,
-            code=code,
-            name=name or code,
-            parent=Reference(key=parent) if parent else NOTHING,
-            is_active=not _flag(row, "isinactive"),
-            attributes={key: value for key, value in attributes.items() if value not in (None, "")},
-        )
-    ]
+    above, is_active = Reference(key=parent) if parent else NOTHING, not _flag(row, "isinactive")
+    return [fields.master(record, kind, code=code, name=name, parent=above, is_active=is_active, **attributes)]
 
 
 def _text(row: Row, *names: str) -> str:

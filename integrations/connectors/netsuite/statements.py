@@ -6,7 +6,6 @@ asked for by REST before it counts as absent, because an absent key is sent agai
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -17,11 +16,11 @@ from integrations.connectors.netsuite import assumptions, bodies, refusals
 from integrations.connectors.netsuite.suiteql import DAY, Row, by_id
 from integrations.errors import ConnectorError, Malformed, Rejected, Unavailable
 from integrations.http import Http, fields
+from integrations.protocol import is_ours
 from portal.records import DocumentKind, StatementLine
 
 RECORD_PATH = "/services/rest/record/v1"
 CHUNK = 200  # keys in one query
-_OURS = re.compile(r"[0-9a-f]{32}")
 
 _TIME = (
     "SELECT tb.id, tb.externalid, TO_CHAR(tb.trandate, 'YYYY-MM-DD') AS trandate, tb.employee, tb.customer, "
@@ -95,7 +94,7 @@ def _sources(*, expenses: bool) -> list[tuple[str, str, tuple[str, ...], Any]]:
 
 
 def _key(text: Any) -> str:
-    return text if isinstance(text, str) and _OURS.fullmatch(text) else ""
+    return text if isinstance(text, str) and is_ours(text) else ""
 
 
 def _hours(row: Row) -> Decimal | None:

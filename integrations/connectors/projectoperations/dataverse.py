@@ -15,7 +15,6 @@ from integrations.protocol import Account
 VENDOR = "Project Operations"
 ROOT = f"/api/data/{assumptions.VERSION}"
 HEADERS = {"OData-Version": "4.0", "OData-MaxVersion": "4.0"}
-KEYS_AT_ONCE = 40  # in one filter, which is part of an address
 
 
 class Tables:
@@ -45,8 +44,8 @@ class Tables:
         self, name: str, field: str, values: Sequence[str], *, texts: bool = False, select: str = ""
     ) -> Iterator[Row]:
         """The rows of which a field, which is a GUID or a text, has one of some values."""
-        for start in range(0, len(values), KEYS_AT_ONCE):
-            chosen = values[start : start + KEYS_AT_ONCE]
+        for start in range(0, len(values), odata.KEYS_AT_ONCE):
+            chosen = values[start : start + odata.KEYS_AT_ONCE]
             wanted = odata.any_of(field, chosen) if texts else " or ".join(f"{field} eq {value}" for value in chosen)
             yield from self.rows(name, wanted, select=select)
 

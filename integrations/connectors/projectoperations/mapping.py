@@ -12,7 +12,7 @@ from typing import Any
 from integrations.connectors.projectoperations import assumptions
 from integrations.connectors.projectoperations.dataverse import integer, lookup
 from integrations.errors import Malformed
-from integrations.http.fields import Row, day, number, text, translator
+from integrations.http.fields import Row, amount, day, master, number, text, translator
 from integrations.protocol import Account, SourceRecord
 from portal.records import (
     NOTHING,
@@ -37,26 +37,9 @@ def records(record: SourceRecord, account: Account) -> Iterable[CanonicalRecord]
     return [translate(record, row, payload)]
 
 
-def _made(
-    record: SourceRecord,
-    kind: MasterKind,
-    row: Row,
-    *,
-    code: str = "",
-    name: str,
-    parent: Reference = NOTHING,
-    **more: Any,
-) -> MasterRecord:
-    return MasterRecord(
-        external_id=record.external_id,
-        revision=record.revision,
-        kind=kind,
-        code=code or name or record.external_id,
-        name=name or code or record.external_id,
-        parent=parent,
-        is_active=(integer(row, "statecode") or 0) == 0,
-        attributes={key: value for key, value in more.items() if value not in (None, "")},
-    )
+def _made(record: SourceRecord, kind: MasterKind, row: Row, *, code: str = "", name: str, **more: Any) -> MasterRecord:
+    is_active = (integer(row, "statecode") or 0) == 0
+    return master(record, kind, code=code or name, name=name, is_active=is_active, **more)
 
 
 def _customer(record: SourceRecord, row: Row, payload: Row) -> MasterRecord:
@@ -101,7 +84,7 @@ def _resource(record: SourceRecord, row: Row, payload: Row) -> MasterRecord:
 
 def _invoice(record: SourceRecord, row: Row, payload: Row) -> BillRecord:
     """A project invoice; a negative one is a credit note. What is left of it is told only where nothing or all is."""
-    total, tax = _amount(row, "totalamount"), _amount(row, "totaltax")
+    total, tax = amount(row, "totalamount"), amount(row, "totaltax")
     sign = -1 if total < 0 else 1
     status = _status(record, row)
     customer = lookup(row, "customerid")
@@ -127,7 +110,7 @@ def _invoice(record: SourceRecord, row: Row, payload: Row) -> BillRecord:
 
 
 def _line(row: Row, sign: int) -> BillLine:
-    net = _amount(row, "extendedamount") - _amount(row, "tax")
+    net = amount(row, "extendedamount") - amount(row, "tax")
     quantity = number(row, "quantity")
     project = lookup(row, "msdyn_project")
     return BillLine(
@@ -137,7 +120,7 @@ def _line(row: Row, sign: int) -> BillLine:
         quantity=abs(quantity) if quantity is not None else None,
         unit_price=number(row, "priceperunit"),
         net=sign * net,
-        tax=sign * _amount(row, "tax"),
+        tax=sign * amount(row, "tax"),
     )
 
 
@@ -151,10 +134,6 @@ def _status(record: SourceRecord, row: Row) -> BillStatus:
     if status is BillStatus.PAID and integer(row, "statuscode") == assumptions.PARTLY:
         return BillStatus.PART_PAID
     return status
-
-
-def _amount(row: Row, name: str) -> Decimal:
-    return number(row, name) or Decimal(0)
 
 
 _STREAMS: Mapping[str, Callable[[SourceRecord, Row, Row], CanonicalRecord]] = {

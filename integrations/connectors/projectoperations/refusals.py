@@ -5,13 +5,13 @@ Microsoft: Web service error codes. A plug-in's refusal has one code for all (0x
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from integrations.errors import ConnectorError
-from integrations.http.refusals import Pattern, Said, narrowed, own_patterns, patterns
+from integrations.http.odata import said
+from integrations.http.refusals import Pattern, narrowed, own_patterns, patterns
 
-__all__ = ["Pattern", "exists_already", "narrow", "own_patterns", "read"]
+__all__ = ["Pattern", "exists_already", "narrow", "own_patterns"]
 
 # Read from the top; the text matched is "code message".
 PATTERNS = patterns(
@@ -38,18 +38,9 @@ PATTERNS = patterns(
 )
 
 
-def read(body: Any) -> Said:
-    """The words of an error body; empty when it is none of Dataverse's."""
-    error = body.get("error") if isinstance(body, Mapping) else None
-    if not isinstance(error, Mapping):
-        return Said()
-    code, message = str(error.get("code") or ""), str(error.get("message") or "")
-    return Said(code, message, f"{code} {message}")
-
-
 def narrow(error: ConnectorError, own: Sequence[Pattern] = (), *, writes: bool = True) -> ConnectorError:
     """The same error, named by what Dataverse said."""
-    return narrowed(error, read(error.body), (*own, *PATTERNS), writes=writes)
+    return narrowed(error, said(error.body), (*own, *PATTERNS), writes=writes)
 
 
 def exists_already(error: ConnectorError) -> bool:

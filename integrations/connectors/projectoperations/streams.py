@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from integrations.connectors.projectoperations import assumptions, refusals
 from integrations.connectors.projectoperations.dataverse import Tables, lookup
 from integrations.errors import Malformed
-from integrations.http import Http, plain
-from integrations.http.fields import Row, text
+from integrations.http import Http, fields, plain
+from integrations.http.fields import STAMP, Row, text
 from integrations.protocol import Account, Page, SourceRecord
 
-STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
 CHANGED = "modifiedon"
 INVOICES = "invoices"
 
@@ -78,7 +76,9 @@ class Reader:
     def pull(self, name: str, since: str | None) -> Iterator[Page]:
         """Pages of what changed at or after a cursor, which is a stamp, oldest first."""
         stream, stamp = stream_of(name), since or ""
-        after = f"{CHANGED} ge {_rewound(stamp)}" if stamp else ""
+        after = ""
+        if stamp:
+            after = f"{CHANGED} ge {fields.rewound(stamp, assumptions.OVERLAP):%Y-%m-%dT%H:%M:%SZ}"
         wanted = " and ".join(part for part in (f"({stream.wanted})" if stream.wanted else "", after) if part)
         total: int | None = None
         for rows, answer, more in self._tables.pages(
@@ -87,7 +87,7 @@ class Reader:
             counted = answer.body.get("@odata.count")
             total = counted if counted is not None and counted < assumptions.COUNTED else total
             closed_at = answer.answered_at.strftime(STAMP)
-            stamp = max(stamp, max((min(_stamp(row), closed_at) for row in rows), default=""))
+            stamp = max(stamp, max((min(fields.stamp(row, CHANGED), closed_at) for row in rows), default=""))
             yield Page(records=self._records(stream, rows), cursor=stamp, last=not more, total=total)
 
     def one(self, name: str, key: str) -> list[SourceRecord]:
@@ -112,7 +112,7 @@ class Reader:
             SourceRecord(
                 stream=stream.name,
                 external_id=_key(stream, row),
-                revision=_stamp(row),
+                revision=fields.stamp(row, CHANGED),
                 payload=plain({"row": row, **beside.get(_key(stream, row), {})}),
             )
             for row in rows
@@ -160,21 +160,3 @@ def _key(stream: Stream, row: Row) -> str:
     if not found:
         raise Malformed(f"A row of {stream.path} has no {stream.key}.")
     return found
-
-
-def _stamp(row: Row) -> str:
-    written = text(row, CHANGED)
-    try:
-        parsed = datetime.fromisoformat(written)
-    except ValueError:
-        raise Malformed(f"{CHANGED} is “{written}”, not a moment.") from None
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC).strftime(STAMP)
-
-
-def _rewound(stamp: str) -> str:
-    """The moment from which a pull starts, as a filter writes it. Raises Malformed."""
-    try:
-        parsed = datetime.strptime(stamp, STAMP).replace(tzinfo=UTC)
-    except ValueError:
-        raise Malformed(f"The cursor {stamp[:60]!r} of a Project Operations stream is no moment.") from None
-    return (parsed - assumptions.OVERLAP).strftime("%Y-%m-%dT%H:%M:%SZ")

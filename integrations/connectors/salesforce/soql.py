@@ -11,10 +11,10 @@ from typing import Any
 from integrations.connectors.salesforce import assumptions, refusals
 from integrations.connectors.salesforce.settings import SETTINGS
 from integrations.errors import ConnectorError, Malformed, Unavailable
-from integrations.http import Http, plain
+from integrations.http import Http, fields, plain
+from integrations.http.fields import STAMP
 from integrations.protocol import Account, Page, SourceRecord
 
-STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
 CHANGED = "SystemModstamp"
 _ID = re.compile(r"[A-Za-z0-9]{15,18}")
 _USAGE = re.compile(r"(?<![\w-])api-usage=(?P<used>\d+)/(?P<of>\d+)")
@@ -82,7 +82,10 @@ class Reader:
     def pull(self, name: str, since: str | None) -> Iterator[Page]:
         """Pages of what changed at or after a cursor, oldest first."""
         stream = self.stream(name)
-        where = f" WHERE {CHANGED} >= {_rewound(since)}" if since else ""
+        where = ""
+        if since:
+            after = fields.rewound(since, assumptions.OVERLAP)
+            where = f" WHERE {CHANGED} >= {fields.to_the_millisecond(after)}"
         cursor = since
         for rows, total, last in self._pages(f"{stream.select}{where} ORDER BY {CHANGED}, Id"):
             records = [record(stream, row) for row in rows]
@@ -166,12 +169,3 @@ def _stamp(row: Row, stream: Stream) -> str:
         return datetime.fromisoformat(str(row.get(CHANGED))).astimezone(UTC).strftime(STAMP)
     except ValueError:
         raise Malformed(f"{stream.object} {row.get('Id')}: {CHANGED} is “{row.get(CHANGED)}”, not a moment.") from None
-
-
-def _rewound(cursor: str) -> str:
-    """The moment from which a pull starts, as SOQL writes it. Raises Malformed."""
-    try:
-        moment = datetime.strptime(cursor, STAMP).replace(tzinfo=UTC) - assumptions.OVERLAP
-    except ValueError:
-        raise Malformed(f"The cursor {cursor!r} of a Salesforce stream is no moment.") from None
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"

@@ -5,7 +5,6 @@ A line's uuid is our key. It has an employee, a day, a work, a duration and a de
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -16,6 +15,7 @@ from integrations.connectors.tryton.works import Place, origin
 from integrations.errors import Malformed, Rejected
 from integrations.http import plain
 from integrations.http.fields import Row, text
+from integrations.protocol import is_ours
 from portal.records import DocumentKind, Posting, StatementLine
 
 HOURS_TOLERANCE = Decimal("0.000001")  # Tryton keeps microseconds
@@ -24,7 +24,6 @@ FIELDS = (
     "create_date",
 )  # fmt: skip
 SECONDS = Decimal(3600)
-_OURS = re.compile(r"[0-9a-f]{32}")
 
 
 def line(posting: Posting) -> dict[str, Any]:
@@ -47,7 +46,7 @@ def memo(posting: Posting) -> str:
 
 def objection(posting: Posting, company: int) -> Rejected | None:
     """Why a posting cannot be said in a line, or None. Checked before anything is sent."""
-    if not _OURS.fullmatch(posting.key):
+    if not is_ours(posting.key):
         return Rejected(f"The key {posting.key!r} is none of ours.")
     if posting.kind is not DocumentKind.TIME:
         return Rejected("Tryton's time sheets take no expenses.", code="amount-invalid")
@@ -87,7 +86,7 @@ def booked(row: Row, places: Mapping[str, Place]) -> StatementLine:
     place = places.get(text(within(row, "work"), "origin"), Place())
     return StatementLine(
         number=str(row["id"]),
-        key=key if _OURS.fullmatch(key) else "",
+        key=key if is_ours(key) else "",
         kind=DocumentKind.TIME,
         work_date=spent_on,
         entity=text(row, "company"),

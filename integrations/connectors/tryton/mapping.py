@@ -6,13 +6,12 @@ Every record is known by its id. What Tryton does not state, such as what a cust
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from integrations.connectors.tryton import assumptions, billing
 from integrations.connectors.tryton.rpc import amount, day, several, within
 from integrations.connectors.tryton.settings import SETTINGS
 from integrations.errors import Malformed
-from integrations.http.fields import Row, text
+from integrations.http.fields import Row, master, text
 from integrations.protocol import Account, SourceRecord
 from portal.records import CanonicalRecord, MasterKind, MasterRecord
 
@@ -32,23 +31,9 @@ def records(record: SourceRecord, account: Account) -> Iterable[CanonicalRecord]
     return [translate(record, row, account)]
 
 
-def _made(
-    record: SourceRecord, kind: MasterKind, *, code: str, name: str, is_active: bool = True, **attributes: Any
-) -> MasterRecord:
-    return MasterRecord(
-        external_id=record.external_id,
-        revision=record.revision,
-        kind=kind,
-        code=code or record.external_id,
-        name=name or code or record.external_id,
-        is_active=is_active,
-        attributes={key: value for key, value in attributes.items() if value not in (None, "")},
-    )
-
-
 def _company(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
     party = within(row, "party")
-    return _made(
+    return master(
         record, MasterKind.ENTITY, code=text(party, "code"), name=text(party, "rec_name"),
         currency=text(within(row, "currency"), "code"), zone=text(row, "timezone"),
     )  # fmt: skip
@@ -59,14 +44,14 @@ def _period(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
     starts_on, ends_on = day(row, "start_date"), day(row, "end_date")
     if starts_on is None or ends_on is None:
         raise Malformed(f"Period {record.external_id}: start_date or end_date is missing.")
-    return _made(
+    return master(
         record, MasterKind.PERIOD, code=text(row, "name"), name=text(row, "name"), starts_on=starts_on, ends_on=ends_on,
         closed=text(row, "state") != "open", entity=text(row, "company"),
     )  # fmt: skip
 
 
 def _customer(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
-    return _made(
+    return master(
         record, MasterKind.CUSTOMER, code=text(row, "code"), name=text(row, "name"), is_active=bool(row.get("active", True)),
         tax_number=text(within(row, "tax_identifier"), "code"), merged_into=text(row, "replaced_by"),
     )  # fmt: skip
@@ -74,7 +59,7 @@ def _customer(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
 
 def _project(record: SourceRecord, row: Row, account: Account) -> MasterRecord:
     ends = [day(sheet, "timesheet_end_date") for sheet in several(row, "timesheet_works")]
-    return _made(
+    return master(
         record, MasterKind.PROJECT, code=text(row, "number"), name=text(row, "name"), customer=text(row, "party"),
         entity=text(row, "company"), status=_status(row, account),
         billing_model=assumptions.BILLING_MODELS.get(text(row, "project_invoice_method"), ""),
@@ -83,7 +68,7 @@ def _project(record: SourceRecord, row: Row, account: Account) -> MasterRecord:
 
 
 def _task(record: SourceRecord, row: Row, account: Account) -> MasterRecord:
-    return _made(
+    return master(
         record, MasterKind.TASK, code=text(row, "number"), name=text(row, "name"),
         project=text(record.payload, "project"), closed=_status(row, account) == "closed",
     )  # fmt: skip
@@ -91,7 +76,7 @@ def _task(record: SourceRecord, row: Row, account: Account) -> MasterRecord:
 
 def _employee(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
     party = within(row, "party")
-    return _made(
+    return master(
         record, MasterKind.RESOURCE, code=text(party, "code"), name=text(party, "rec_name"), email=text(party, "email"),
         entity=text(row, "company"), hired_on=day(row, "start_date"), released_on=day(row, "end_date"),
     )  # fmt: skip

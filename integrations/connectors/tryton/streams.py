@@ -7,8 +7,6 @@ watched: each reading compares how they look, and says of one that is gone that 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +19,7 @@ from integrations.connectors.tryton.rpc import Domain, Rpc, stamp, written_momen
 from integrations.connectors.tryton.settings import SETTINGS
 from integrations.errors import Malformed
 from integrations.http import plain
-from integrations.http.fields import Row, text
+from integrations.http.fields import Row, digest, text
 from integrations.protocol import Account, Page, SourceRecord
 
 Payload = Mapping[str, Any]
@@ -186,8 +184,7 @@ def _key(payload: Payload) -> str:
 def _digest(payload: Payload) -> str:
     total = payload["row"].get("total_amount")
     is_credit = isinstance(total, Mapping) and str(total.get("decimal", "")).startswith("-")
-    digest = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()[:16]
-    return f"{_CREDIT if is_credit else ''}{digest}"
+    return f"{_CREDIT if is_credit else ''}{digest(payload)}"
 
 
 def _stamp(stream: Stream, row: Row) -> str:

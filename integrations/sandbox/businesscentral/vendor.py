@@ -14,15 +14,15 @@ for a data upgrade), `custom_page` (whether it is installed), `backwards` (a bat
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
-from integrations.sandbox import outgoing
+from integrations.sandbox import entra, outgoing
 from integrations.sandbox.businesscentral.errors import error, refusal
 from integrations.sandbox.businesscentral.invoices import SalesInvoices
 from integrations.sandbox.businesscentral.journal import PostingDates, ProjectJournal, Refused
+from integrations.sandbox.entra import Entra
 from integrations.sandbox.odata import BadFilter, page, predicate
 from integrations.sandbox.store import Store
 from integrations.sandbox.vendor import Request, Response, Route, Vendor, Window
@@ -58,21 +58,19 @@ class BusinessCentralSandbox(Vendor):
     name = "businesscentral"
 
     def __init__(self, store: Store) -> None:
+        self.entra = Entra(CLIENT_ID, CLIENT_SECRET)
         self.dates = PostingDates()
         self.journal = ProjectJournal(store, self._stamp, self.dates)
         self.invoices = SalesInvoices(store, self._stamp, self.dates)
         super().__init__(store)
-        self._tokens: dict[str, float] = {}
         self._defaults()
 
     def _defaults(self) -> None:
-        self.secrets = {CLIENT_ID: CLIENT_SECRET}
-        self.token_seconds = 3600.0
+        self.entra.defaults()
         self.window = Window(6000, 300.0)
         self.upgrade = ""
         self.custom_page = True
         self.backwards = False
-        self._tokens.clear()
         self.dates.defaults()
         self.journal.requires_dimension = False
         self.invoices.defaults()
@@ -82,7 +80,7 @@ class BusinessCentralSandbox(Vendor):
         custom = f"{_API}/{'/'.join(CUSTOM)}"
         company = f"companies({COMPANY})"
         return [
-            Route("POST", f"/{TENANT}/oauth2/v2.0/token", self._token),
+            Route("POST", f"/{TENANT}{entra.TOKEN_PATH}", self.entra.token),
             Route("GET", f"{_API}/v2.0/companies", self._companies),
             Route("GET", f"{_API}/v2.0/subscriptions", self._subscriptions),
             Route("POST", f"{_API}/v2.0/subscriptions", self._subscribe),
@@ -102,10 +100,9 @@ class BusinessCentralSandbox(Vendor):
 
     def authenticate(self, request: Request) -> Response | None:
         """A token of Entra's; then the speed limit, the upgrade, and whether the custom page is there."""
-        if request.path.endswith("/oauth2/v2.0/token"):
+        if entra.asks(request):
             return None
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or self._tokens.get(token, 0.0) < time.monotonic():
+        if not self.entra.admits(request):
             return error(401, "Authentication_InvalidCredentials", "The server has rejected the client credentials.")
         if self.window.refuses("app") is not None:
             return self.error(429, request)
@@ -123,17 +120,6 @@ class BusinessCentralSandbox(Vendor):
     def limit(self, in_flight: int, request: Request) -> Response | None:
         """More connections than there are places in the queue are refused."""
         return self.error(429, request) if in_flight > CONCURRENT else None
-
-    def _token(self, request: Request) -> Response:
-        form = dict(parse_qsl(request.body.decode()))
-        good = form.get("grant_type") == "client_credentials" and form.get("scope", "").endswith("/.default")
-        if not good or self.secrets.get(form.get("client_id", "")) != form.get("client_secret"):
-            return Response(
-                401, {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret."}
-            )
-        token = secrets.token_hex(24)
-        self._tokens[token] = time.monotonic() + self.token_seconds
-        return Response(body={"token_type": "Bearer", "expires_in": int(self.token_seconds), "access_token": token})
 
     def _companies(self, request: Request) -> Response:
         del request
@@ -316,13 +302,10 @@ class BusinessCentralSandbox(Vendor):
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Take the settings named at the top of this module."""
         rest = dict(settings)
-        self.secrets = dict(rest.pop("secrets", self.secrets))
-        self.token_seconds = float(rest.pop("token_seconds", self.token_seconds))
+        self.entra.configure(rest)
         self.upgrade = str(rest.pop("upgrade", self.upgrade))
         self.custom_page = bool(rest.pop("custom_page", self.custom_page))
         self.backwards = bool(rest.pop("backwards", self.backwards))
-        if rest.pop("forget_tokens", False):
-            self._tokens.clear()
         if "rate" in rest:
             calls, seconds = rest.pop("rate")
             self.window = Window(int(calls), float(seconds))

@@ -12,15 +12,14 @@ that a caller of low priority is told to wait; empty: nobody is), `mapped` (whet
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl
 
+from integrations.sandbox import entra
 from integrations.sandbox.dynamicsfinance.books import Books, Refused
 from integrations.sandbox.dynamicsfinance.errors import infolog, refusal
 from integrations.sandbox.dynamicsfinance.invoices import Invoices
+from integrations.sandbox.entra import Entra
 from integrations.sandbox.odata import BadFilter, batched, page, predicate
 from integrations.sandbox.store import Store
 from integrations.sandbox.vendor import Request, Response, Route, Vendor
@@ -54,24 +53,22 @@ class DynamicsFinanceSandbox(Vendor):
     name = "dynamicsfinance"
 
     def __init__(self, store: Store) -> None:
+        self.entra = Entra(CLIENT_ID, CLIENT_SECRET)
         self.books = Books(store)
         self.invoices = Invoices(store)
         super().__init__(store)
-        self._tokens: dict[str, float] = {}
         self._defaults()
 
     def _defaults(self) -> None:
-        self.secrets = {CLIENT_ID: CLIENT_SECRET}
-        self.token_seconds = 3600.0
+        self.entra.defaults()
         self.busy = ""
         self.mapped = True
-        self._tokens.clear()
         self.books.closed = set()
 
     def routes(self) -> Sequence[Route]:
         """What the documents describe and a connection needs."""
         return [
-            Route("POST", f"/{TENANT}/oauth2/v2.0/token", self._token),
+            Route("POST", f"/{TENANT}{entra.TOKEN_PATH}", self.entra.token),
             *(Route("GET", f"/data/{name}", self._list) for name in _SETS),
             Route("POST", "/data/JournalTables", self._write),
             Route("POST", "/data/JournalTrans", self._write),
@@ -83,10 +80,9 @@ class DynamicsFinanceSandbox(Vendor):
 
     def authenticate(self, request: Request) -> Response | None:
         """A token of Entra's, a user for the application, and whether the system is busy."""
-        if request.path.endswith("/oauth2/v2.0/token"):
+        if entra.asks(request):
             return None
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or self._tokens.get(token, 0.0) < time.monotonic():
+        if not self.entra.admits(request):
             return refusal(401)
         if not self.mapped:
             return refusal(403)
@@ -100,20 +96,6 @@ class DynamicsFinanceSandbox(Vendor):
         """The documented error body."""
         del request
         return refusal(status)
-
-    def _token(self, request: Request) -> Response:
-        form = dict(parse_qsl(request.body.decode()))
-        scope = form.get("scope", "")
-        good = (
-            form.get("grant_type") == "client_credentials" and scope.endswith("/.default") and "//.default" not in scope
-        )
-        if not good or self.secrets.get(form.get("client_id", "")) != form.get("client_secret"):
-            return Response(
-                401, {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret."}
-            )
-        token = secrets.token_hex(24)
-        self._tokens[token] = time.monotonic() + self.token_seconds
-        return Response(body={"token_type": "Bearer", "expires_in": int(self.token_seconds), "access_token": token})
 
     def _list(self, request: Request) -> Response:
         """A set: of the user's own company alone, unless all are asked for."""
@@ -213,13 +195,10 @@ class DynamicsFinanceSandbox(Vendor):
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Take the settings named at the top of this module."""
         rest = dict(settings)
-        self.secrets = dict(rest.pop("secrets", self.secrets))
-        self.token_seconds = float(rest.pop("token_seconds", self.token_seconds))
+        self.entra.configure(rest)
         self.busy = str(rest.pop("busy", self.busy))
         self.mapped = bool(rest.pop("mapped", self.mapped))
         self.books.closed = set(rest.pop("closed", self.books.closed))
-        if rest.pop("forget_tokens", False):
-            self._tokens.clear()
         super().configure(rest)
 
     def reset(self) -> None:

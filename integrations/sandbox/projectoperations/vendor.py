@@ -13,13 +13,12 @@ Settings: `secrets` (client id → secret), `token_seconds`, `forget_tokens`, `r
 
 from __future__ import annotations
 
-import secrets
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl
 
+from integrations.sandbox import entra
+from integrations.sandbox.entra import Entra
 from integrations.sandbox.odata import BadFilter, batched, page, predicate
 from integrations.sandbox.projectoperations.errors import error, refusal
 from integrations.sandbox.store import Store
@@ -77,21 +76,19 @@ class ProjectOperationsSandbox(Vendor):
     name = "projectoperations"
 
     def __init__(self, store: Store) -> None:
+        self.entra = Entra(CLIENT_ID, CLIENT_SECRET)
         super().__init__(store)
-        self._tokens: dict[str, float] = {}
         self._defaults()
 
     def _defaults(self) -> None:
-        self.secrets = {CLIENT_ID: CLIENT_SECRET}
-        self.token_seconds = 3600.0
+        self.entra.defaults()
         self.window = Window(6000, 300.0)
         self.concurrent = CONCURRENT
-        self._tokens.clear()
 
     def routes(self) -> Sequence[Route]:
         """What the documents describe and a connection needs."""
         return [
-            Route("POST", f"/{TENANT}/oauth2/v2.0/token", self._token),
+            Route("POST", f"/{TENANT}{entra.TOKEN_PATH}", self.entra.token),
             Route("GET", f"{_API}/WhoAmI", self._who),
             *(Route("GET", f"{_API}/{name}", self._list) for name in _TABLES),
             *(Route("PATCH", f"{_API}/{name}({{id}})", self._upsert) for name in _MADE),
@@ -100,10 +97,9 @@ class ProjectOperationsSandbox(Vendor):
 
     def authenticate(self, request: Request) -> Response | None:
         """A token of Entra's; then service protection."""
-        if request.path.endswith("/oauth2/v2.0/token"):
+        if entra.asks(request):
             return None
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or self._tokens.get(token, 0.0) < time.monotonic():
+        if not self.entra.admits(request):
             return refusal(401)
         wait = self.window.refuses("app")
         if wait is None:
@@ -125,17 +121,6 @@ class ProjectOperationsSandbox(Vendor):
         """The documented error body."""
         del request
         return refusal(status)
-
-    def _token(self, request: Request) -> Response:
-        form = dict(parse_qsl(request.body.decode()))
-        good = form.get("grant_type") == "client_credentials" and form.get("scope", "").endswith("/.default")
-        if not good or self.secrets.get(form.get("client_id", "")) != form.get("client_secret"):
-            return Response(
-                401, {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret."}
-            )
-        token = secrets.token_hex(24)
-        self._tokens[token] = time.monotonic() + self.token_seconds
-        return Response(body={"token_type": "Bearer", "expires_in": int(self.token_seconds), "access_token": token})
 
     def _who(self, request: Request) -> Response:
         del request
@@ -283,11 +268,8 @@ class ProjectOperationsSandbox(Vendor):
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Take the settings named at the top of this module."""
         rest = dict(settings)
-        self.secrets = dict(rest.pop("secrets", self.secrets))
-        self.token_seconds = float(rest.pop("token_seconds", self.token_seconds))
+        self.entra.configure(rest)
         self.concurrent = int(rest.pop("concurrent", self.concurrent))
-        if rest.pop("forget_tokens", False):
-            self._tokens.clear()
         if "rate" in rest:
             calls, seconds = rest.pop("rate")
             self.window = Window(int(calls), float(seconds))
