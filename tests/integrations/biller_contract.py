@@ -74,6 +74,15 @@ class BillerContract:
         assert held.status == BillStatus.DRAFT
         assert held.total is not None
 
+    @pytest.mark.case(72)
+    def test_a_draft_of_many_lines_is_held_whole_and_its_lines_add_up(self) -> None:
+        draft = self.draft(*(line(number) for number in range(30)))
+        self.biller().make_draft(draft)
+        held = self.held(draft)
+        assert held is not None
+        assert drafts.differences(draft, held) == {}
+        assert held.net == 30 * Decimal("1087.50")
+
     def test_an_amount_that_is_not_quantity_times_price_is_held_to_the_cent(self) -> None:
         draft = self.draft(line(quantity=Decimal("0.3333"), unit_price=Decimal("145.55"), net=Decimal("48.52")))
         self.biller().make_draft(draft)

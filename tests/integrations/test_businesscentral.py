@@ -549,7 +549,7 @@ ERRORS: list[tuple[int, str, str, type[ConnectorError], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.case(68)
+@pytest.mark.case(68, 73)
 @pytest.mark.parametrize(
     ("status", "code", "message", "kind", "ours"),
     ERRORS,

@@ -195,6 +195,7 @@ class TestDynamicsFinance(BillerContract):
             self.biller(revenue_account="").make_draft(self.draft())
         assert self.headers() == []
 
+    @pytest.mark.case(74)
     def test_the_invoice_that_comes_back_says_which_hours_its_lines_bill_and_what_we_call_it(self) -> None:
         draft = self.draft(line(), part=2, parts=3)
         number = self.biller().make_draft(draft)

@@ -587,7 +587,7 @@ ERRORS: list[tuple[int, str, type[ConnectorError], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.case(68)
+@pytest.mark.case(68, 73)
 @pytest.mark.parametrize(
     ("status", "message", "kind", "ours"), ERRORS, ids=[f"{s}-{o or k.__name__}-{m[-24:]}" for s, m, k, o in ERRORS]
 )

@@ -372,6 +372,7 @@ def test_a_month_that_a_snapshot_names_and_leaves_empty_has_no_rows(tmp_path: Pa
 
 
 @LOCAL
+@pytest.mark.case(132)
 def test_a_missing_folder_is_unavailable_and_a_foreign_address_malformed(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="does not exist"):
         Folder(tmp_path / "nowhere").connector.check()

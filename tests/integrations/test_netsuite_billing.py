@@ -28,6 +28,7 @@ def pulled(connector: NetSuiteConnector, stream: str) -> list[Any]:
     return [one for record in records for one in connector.map(record)]
 
 
+@pytest.mark.case(74)
 def test_an_invoice_names_the_time_bills_that_it_bills_with_its_figures_as_booked(netsuite: Bench) -> None:
     first, second = pulled(source(netsuite), "invoices")
     assert (first.external_id, first.number, first.status, first.currency) == (

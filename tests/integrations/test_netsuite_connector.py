@@ -376,6 +376,7 @@ class TestRefusals:
         with pytest.raises(Unauthorised):
             netsuite.build().check()
 
+    @pytest.mark.case(68, 73)
     @pytest.mark.parametrize(
         ("code", "detail", "kind", "means"),
         [

@@ -390,6 +390,7 @@ def error_body(kind: str = "invalid_request_error", code: str = "", message: str
     ],
     ids=lambda value: str(value) if isinstance(value, int | str) else "",
 )  # fmt: skip
+@pytest.mark.case(68)
 def test_every_error_is_named_by_what_we_do_next(
     status: int, body: Any, error: type[ConnectorError], code: str
 ) -> None:

@@ -185,6 +185,7 @@ def test_what_stripe_cannot_hold_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.case(84, 87, 89)
+@pytest.mark.case(74)
 def test_a_line_is_hours_times_price_or_one_piece_with_its_hours_beside_it_and_comes_back_as_it_went(
     office: Office,
 ) -> None:

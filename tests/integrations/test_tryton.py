@@ -105,6 +105,7 @@ def test_what_it_cannot_do_is_said_and_that_it_would_book_twice_is_not(office: O
 
 
 class TestMasterData:
+    @pytest.mark.case(22)
     def test_it_is_named_by_ids_and_says_what_tryton_says(self, office: Office) -> None:
         ids = office.server.ids
         customers = office.read("customers")
@@ -280,6 +281,7 @@ class TestBills:
         assert (bill.status, bill.balance) == (BillStatus.PART_PAID, Decimal(100))
         assert bill.revision > page.records[0].revision
 
+    @pytest.mark.case(74)
     def test_a_credit_note_names_its_invoice_and_the_hours_that_it_takes_back(
         self, office: Office, work: dict[str, int]
     ) -> None:
@@ -513,7 +515,7 @@ def said(words: str, description: str = "") -> list[Any]:
     ],
     ids=range(22),
 )
-@pytest.mark.case(62, 111)
+@pytest.mark.case(62, 68, 73, 111)
 def test_every_word_for_no_is_a_thing_that_we_do_next(error: list[Any], kind: type[ConnectorError], code: str) -> None:
     refused = refusals.of_answer({"id": 1, "error": error}, Redactor(()))
     assert refused is not None

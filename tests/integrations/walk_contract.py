@@ -162,6 +162,23 @@ class Walks(WalkPromises):
             self.walked(stream)
         return len(exchanges)
 
+    @pytest.mark.case(132)
+    def test_a_test_of_the_account_that_is_refused_at_any_of_its_calls_says_so(self) -> None:
+        self.bench.build().check()  # signed in
+        with recording() as exchanges:
+            well = self.bench.build(read_timeout="20").check()
+        for number in range(len(exchanges)):
+            self.bench.fault({}, kind="status", status=403, after=number)
+            told: object = None
+            try:
+                told = self.bench.build(read_timeout="20").check()
+            except Unauthorised as refused:
+                told = refused
+            self.bench.clear()
+            assert told != well, f"call {number} is for nothing"
+        assert {exchange.method for exchange in exchanges} <= {"GET", "POST"}
+
+    @pytest.mark.case(66, 67)
     def test_a_fault_at_any_call_of_a_walk_is_named_by_what_we_do_next_and_the_walk_goes_on_without_loss(self) -> None:
         faults = cycle(WALK_FAULTS)
         for stream in self.streams:
@@ -194,7 +211,7 @@ class Walks(WalkPromises):
         for stream, whole, inbox in self._mangled("row_twice"):
             assert (inbox.now(), inbox.copies()) == (whole.now(), whole.copies()), stream
 
-    @pytest.mark.case(12, 120)
+    @pytest.mark.case(12)
     def test_a_list_that_skips_a_row_is_noticed_or_read_again_or_found_by_the_night(self) -> None:
         for where, whole, inbox in self._mangled("row_missing"):
             source, stream = self.narrow(), inbox.stream
@@ -215,6 +232,7 @@ class Walks(WalkPromises):
                 assert inbox.read(self.narrow()), (stream, call)
                 yield f"{stream}, call {call}", whole, inbox
 
+    @pytest.mark.case(120)
     def test_what_changes_while_a_walk_is_cut_is_filed_as_it_is_then(self) -> None:
         for stream in self.streams:
             whole = self.walked(stream)

@@ -89,6 +89,7 @@ class BusinessCentralSandbox(Vendor):
             *(Route("GET", f"{_API}/v2.0/{company}/{name}", self._list) for name in _SETS),
             *(Route("GET", f"{_API}/v2.0/{company}/{name}({{id}})", self._one) for name in _SETS),
             *(Route("GET", f"{custom}/{company}/{name}", self._list) for name in _CUSTOM_SETS),
+            *(Route("GET", f"{custom}/{company}/{name}({{id}})", self._one) for name in _CUSTOM_SETS),
             Route("POST", f"{custom}/$batch", self._batch),
             Route("POST", f"{_API}/v2.0/$batch", self._batch),
             Route("POST", f"{_API}/v2.0/{company}/salesInvoices({{id}})/Microsoft.NAV.post", self._post_invoice),
