@@ -133,6 +133,7 @@ class Capabilities:
     reversal: bool = True  # takes negative postings
     expenses: bool = True
     statement: bool = True
+    push_within: float = 0.0  # seconds after which a push of several steps begins no further one; 0: it is one call
     upstream_timeout: float = 300.0  # seconds after which a call that we lost can no longer be booked
     books_within: float = 0.0  # seconds between taking a posting and booking it, where the target books later
     memo_limit: int = 4000  # characters

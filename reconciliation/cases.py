@@ -217,6 +217,7 @@ class Refusal:
 
 
 # Which of our records explains a refusal; 400 refusals of one inactive project are one case.
+NO_OPPOSITE = "no-opposite"  # the code of a target that takes no negative postings
 _REFUSED_SUBJECT = {
     "period-closed": ("period", 6),
     "project-inactive": ("project", 3),
@@ -228,6 +229,7 @@ _REACTIVATE = {
     "project-inactive": "re-activate it there for posting, then re-post",
     "resource-inactive": "re-activate the person there for posting, then re-post; the hours are not given to somebody else",
     "period-closed": "open it there, or post in the next open period",
+    NO_OPPOSITE: "take it back there, then say so here",
 }
 
 
@@ -248,7 +250,7 @@ def raise_rejections(refusals: Sequence[Refusal], *, connection_id: int, connect
         holds.append(
             NewHold(
                 entry_id=refusal.entry_id,
-                rule="period-closed" if refusal.code == "period-closed" and record_id else "rejected-by-target",
+                rule=_rule_of(refusal, record_id),
                 entity_id=entry[1],
                 subject_type=subject,
                 subject_key=key if subject in ("period", "refusal") else f"{refusal.code}:{key}",
@@ -265,6 +267,12 @@ def raise_rejections(refusals: Sequence[Refusal], *, connection_id: int, connect
             )
         )
     return open_holds(holds, reason="refused by the target")
+
+
+def _rule_of(refusal: Refusal, record_id: int | None) -> str:
+    if refusal.code == NO_OPPOSITE:
+        return "not-taken-back"
+    return "period-closed" if refusal.code == "period-closed" and record_id else "rejected-by-target"
 
 
 def waive(hold_ids: Sequence[int], *, by: User, reason: str, told: bool = False) -> list[int]:

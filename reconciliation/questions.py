@@ -11,9 +11,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from django.db import transaction
+from django.db.models import F
 
 from portal import audit, ledger
-from portal.models import LedgerEntry, State, User
+from portal.models import BillingBalance, LedgerEntry, State, User
 from reconciliation import corrections
 from reconciliation.facts import Standing, standing_entry
 from reconciliation.facts.load import drafts_of
@@ -27,6 +28,7 @@ from reconciliation.validation.rechecking import recheck
 KEY_REUSED = "key-reused"
 SHOWN_ABSENT = ("not-persisted", "gone-in-target", KEY_REUSED)  # what a first look-up, or the key itself, gave rise to
 IN_BOOKS = (State.ACCEPTED, State.POSTED, State.RECONCILED)
+NOT_SENT = (State.HELD, State.READY, State.REJECTED)
 IfAbsent = TargetQuestion.IfAbsent
 Answer = TargetQuestion.Answer
 
@@ -104,6 +106,38 @@ def _must_be_decidable(given: Sequence[Standing], if_absent: str) -> None:
             raise NotAskable(f"Entry {entry.id} takes another one back, so it is not left out; book it again instead.")
 
 
+def taken_back_there(reversal_ids: Sequence[int], *, by: User, reason: str) -> list[int]:
+    """A target that takes no opposites was told by its own people: have it asked about what refused reversals were to take back.
+
+    What it then does not hold leaves the ledger together with its reversal, and what waited for that goes. The entries asked
+    about. Raises NotAskable naming the entry, ValueError without a reason.
+    """
+    if not reason.strip():
+        raise ValueError("Say who took it back there, and how.")
+    with transaction.atomic():
+        documents.lock({row[1] for row in documents.entries(reversal_ids)})
+        reversals = [standing_entry(row) for row in documents.entries(reversal_ids, lock=True)]
+        for reversal in reversals:
+            if reversal.reverses_id is None or reversal.state != State.REJECTED:
+                raise NotAskable(f"Entry {reversal.id} is no reversal that its target refused.")
+        originals = sorted({reversal.reverses_id for reversal in reversals if reversal.reverses_id is not None})
+        billed = (
+            BillingBalance.objects.filter(entry__in=originals, invoiced__gt=F("credited")).order_by("entry_id").first()
+        )
+        if billed is not None:
+            raise NotAskable(
+                f"Entry {billed.entry_id} stands on an invoice; credit that first, or call its reversal back."
+            )
+        sql.ask(originals, by.pk, reason, IfAbsent.TAKEN_BACK)
+        ledger.look_up_now(originals)
+    return originals
+
+
+def expected_gone(entry_ids: Sequence[int]) -> set[int]:
+    """Which of these entries a person said were taken back in the target, so that their absence surprises nobody."""
+    return sql.asked_with(entry_ids, IfAbsent.TAKEN_BACK) if entry_ids else set()
+
+
 def holds(entry_ids: Sequence[int]) -> None:
     """The target shows these entries: whatever was decided for their absence is void."""
     sql.answer(entry_ids, Answer.HOLDS)
@@ -132,6 +166,8 @@ def absent(looked: Sequence[tuple[int, int]]) -> list[int]:
                 sql.answer([entry.id for entry in found], Answer.ABSENT)
             elif if_absent == IfAbsent.LEAVE_OUT:
                 _leave_out(found, actor, reason)
+            elif if_absent == IfAbsent.TAKEN_BACK:
+                _take_off_with_reversal(found, actor, reason)
             else:
                 made += _book_again(found, actor, reason)
     return made
@@ -139,6 +175,20 @@ def absent(looked: Sequence[tuple[int, int]]) -> list[int]:
 
 def _leave_out(entries: Sequence[Standing], actor: str, reason: str) -> None:
     gone = cancel(entries, actor=actor, reason=f"{documents.LEFT_OUT}the target does not hold it; {reason}")
+    sql.answer(gone, Answer.ABSENT)
+    _follow(entries, actor)
+
+
+def _take_off_with_reversal(entries: Sequence[Standing], actor: str, reason: str) -> None:
+    """The target's people took entries back: they and the reversals that it refused are owed no more."""
+    standing = standing_of([entry.document_id for entry in entries])
+    reversals = [reversal for there in standing.values() for reversal in there.reversals]
+    on_its_way = {reversal.reverses_id for reversal in reversals if reversal.state not in NOT_SENT}
+    taken = [entry for entry in entries if entry.id not in on_its_way]  # the others are asked about again
+    ids = {entry.id for entry in taken}
+    refused = [reversal for reversal in reversals if reversal.reverses_id in ids]
+    cancel(refused, actor=actor, reason=f"the target's people took it back: {reason}")
+    gone = cancel(taken, actor=actor, reason=f"{documents.LEFT_OUT}taken back in the target; {reason}")
     sql.answer(gone, Answer.ABSENT)
     _follow(entries, actor)
 

@@ -10,14 +10,16 @@ from integrations.http.addresses import ForbiddenAddress
 from integrations.http.bearer import Bearer
 from integrations.http.client import Auth, Http, TokenCache
 from integrations.http.outcomes import Response, plain
-from integrations.http.pacing import Rate
+from integrations.http.pacing import PUSH_SECONDS, Deadline, Rate
 from integrations.http.recording import Exchange, recording
 from integrations.http.signatures import check_shared_secret
 from integrations.http.transport import Outgoing
 
 __all__ = [
+    "PUSH_SECONDS",
     "Auth",
     "Bearer",
+    "Deadline",
     "Exchange",
     "ForbiddenAddress",
     "Http",

@@ -53,6 +53,7 @@ class Http:
         self.connect_timeout = float(account.settings.get("connect_timeout") or CONNECT_SECONDS)
         self.read_timeout = float(account.settings.get("read_timeout") or READ_SECONDS)
         self.total_timeout = float(account.settings.get("total_timeout") or TOTAL_SECONDS)
+        self.ahead = 0.0  # seconds by which the vendor's clock is ahead of ours, as its last answer said
         self.redact = recording.Redactor(account.secrets.values())
 
     def request(
@@ -116,9 +117,10 @@ class Http:
 
     @cached_property
     def identity(self) -> str:
-        """A fingerprint of the account's address and credentials: the key under which its tokens may be kept."""
+        """A fingerprint of the account's address, settings and credentials: the key under which its tokens may be kept."""
         digest = hashlib.sha256()
-        for part in (self.account.code, self.base_url, *(f"{k}={v}" for k, v in sorted(self.account.secrets.items()))):
+        given = {**self.account.settings, **self.account.secrets}  # a tenant and a client's id are settings
+        for part in (self.account.code, self.base_url, *(f"{k}={v}" for k, v in sorted(given.items()))):
             digest.update(part.encode() + b"\0")
         return digest.hexdigest()
 
@@ -193,6 +195,7 @@ class Http:
             except outcomes.UnreadableError as error:
                 unreadable = "" if raw else str(error)
         answer = Response(status=got.status, headers=got.headers, content=got.content, body=body, url=request.url)
+        self.ahead = answer.ahead
         return answer, self.judged(answer, writes=writes, unreadable=unreadable)
 
     def _reason(self, error: Exception, call: Call) -> str:

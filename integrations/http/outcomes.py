@@ -42,6 +42,11 @@ class Response:
     url: str = ""
 
     @property
+    def ahead(self) -> float:
+        """Seconds by which the vendor's clock is ahead of ours."""
+        return (self.answered_at - datetime.now(UTC)).total_seconds()
+
+    @property
     def answered_at(self) -> datetime:
         """When the vendor answered, by its own clock; by ours where it names none."""
         try:

@@ -18,6 +18,21 @@ class Rate(NamedTuple):
     seconds: float
 
 
+PUSH_SECONDS = 60.0  # for how long a push of several steps begins another one
+
+
+class Deadline:
+    """When a push of several steps begins no further one, so that its answer comes while it is still waited for."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + PUSH_SECONDS
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time for further steps is over."""
+        return time.monotonic() >= self._until
+
+
 class _Window:
     def __init__(self) -> None:
         self.lock = threading.Lock()

@@ -27,6 +27,7 @@ ACTOR = "outbox"
 DIED = "The worker ended before it could write the answer."
 MOST_CLAIMS = 5
 MOST_DEATHS = 3
+_STEP_CALLS = 4  # calls that the last step of a push may need after its time is over
 _SUSPECT = 2  # claims without a result after which an entry goes alone
 
 
@@ -38,9 +39,15 @@ class Claimed:
     looked_at: int
 
 
-def lease_of(target_deadline: float) -> float:
-    """Seconds that an entry may be on its way: always longer than one call may take."""
-    return max(timing.scaled(timing.LEASE), 2 * target_deadline)
+def lease_of(longest: float) -> float:
+    """Seconds that an entry may be on its way: always longer than it may take to answer."""
+    return max(timing.scaled(timing.LEASE), 2 * longest)
+
+
+def longest_push(target: Receiver, deadline: float) -> float:
+    """Seconds that a push may take at most: one call, or some steps of several calls."""
+    within = target.capabilities.push_within
+    return within + _STEP_CALLS * deadline if within else deadline
 
 
 def pushes(connection: Connection, target: Receiver, limit: int, deadline: float, *, idle: bool) -> Claimed:
@@ -57,7 +64,8 @@ def pushes(connection: Connection, target: Receiver, limit: int, deadline: float
         built = speaking.build([claim.entry_id for claim in going])
         hashes = {entry_id: postings.digest(speaking.body(target, said)) for entry_id, said in built.items()}
         failpoints.pass_by("before-intent")
-        seconds = lease_of(deadline)
+        longest = longest_push(target, deadline)
+        seconds = lease_of(longest)
         sent = ledger.send(
             [(c.entry_id, c.fence, hashes[c.entry_id]) for c in going], lease_seconds=seconds, actor=ACTOR
         )
@@ -76,7 +84,7 @@ def pushes(connection: Connection, target: Receiver, limit: int, deadline: float
     if fallen:  # in a transaction of its own, because validation locks documents before entries
         with transaction.atomic():
             validation.recheck(fallen, actor=ACTOR, reason="checked again before it was sent")
-    send_by = time.monotonic() + seconds - deadline
+    send_by = time.monotonic() + seconds - longest
     calls = [
         Call(
             attempt_id=attempt_id,

@@ -320,5 +320,6 @@ def _absent_in_books(connection: Connection, absent: Sequence[Standing]) -> None
     gone = [entry for entry in absent if entry.state != State.ACCEPTED or entry.look_ups + 1 >= len(timing.READ_BACKS)]
     if gone:
         sql.write_read_backs([(entry.entry_id, False, "{}", "{}") for entry in gone])
-        causes.not_persisted(connection, gone)
+        expected = questions.expected_gone([entry.entry_id for entry in gone])
+        causes.not_persisted(connection, [entry for entry in gone if entry.entry_id not in expected])
         causes.not_held(connection, gone)

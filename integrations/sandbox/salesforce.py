@@ -9,9 +9,10 @@ Seed: rows by object (`{"Account": [..], "Opportunity": [..], "User": [..], ..}`
     {"do": "delete|edit", "object": .., "ids": [..], "changes": {..}}
     {"do": "flow", "url": .., "secret": .., "id": .., "records": [{"object": .., "id": ..}]}
 
-Settings: `clients` (consumer key → secret), `forget_tokens`, `page` (rows in a page), `locators_end` (the next page is no longer
-known), `daily` (calls left today), `refuse` (an errorCode with its status for every query), `package` (whether our objects are
-installed), `locked` (external ids that cannot be written once), `required` (fields by object).
+Settings: `clients` (consumer key → secret), `forget_tokens`, `page` (rows in a page), `locators_end` (the next page is no
+longer known), `daily` (calls left today), `concurrent` (calls at once), `refuse` (an errorCode with its status for every
+query), `package` (whether our objects are installed), `locked` (external ids that cannot be written once), `required` (fields
+by object).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import jwt
+from jwt.types import Options
 
 from integrations.sandbox import outgoing
 from integrations.sandbox.salesforce_events import DELIVERIES, Events
@@ -33,6 +35,8 @@ from integrations.sandbox.vendor import Request, Response, Route, Vendor
 
 CLIENT_ID, CLIENT_SECRET = "sf-sandbox-client", "sf-sandbox-secret"
 DAILY = 15_000
+CONCURRENT = 25
+LONGEST_ASSERTION = 300  # seconds until a JWT may end
 _JWT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _QUERY = re.compile(
     r"SELECT (?P<fields>.+?) FROM (?P<object>\w+)"
@@ -65,6 +69,7 @@ class SalesforceSandbox(Vendor):
         self.page = 2000
         self.locators_end = False
         self.daily = DAILY
+        self.concurrent = CONCURRENT
         self.refuse: tuple[str, int] | None = None
         self.records.defaults()
         self.events.defaults()
@@ -102,6 +107,12 @@ class SalesforceSandbox(Vendor):
         self.daily -= 1
         return None
 
+    def limit(self, in_flight: int, request: Request) -> Response | None:
+        """Too many calls at once are refused; asking for a token is not one of them."""
+        if request.path.endswith("/oauth2/token") or in_flight <= self.concurrent:
+            return None
+        return self.error(429, request)
+
     def error(self, status: int, request: Request) -> Response:
         """The documented error body."""
         del request
@@ -123,10 +134,12 @@ class SalesforceSandbox(Vendor):
         try:
             claims = jwt.decode(assertion, options={"verify_signature": False})
             key = self.store.collection("jwt_keys")[str(claims["iss"])]["public_key"]
-            jwt.decode(assertion, key, algorithms=["RS256"], audience="https://login.salesforce.com")
+            dated: Options = {"verify_exp": False, "require": ["exp"]}  # PyJWT knows no clock but ours
+            jwt.decode(assertion, key, algorithms=["RS256"], audience="https://login.salesforce.com", options=dated)
         except (jwt.InvalidTokenError, KeyError):
             return False
-        return True
+        now = self.now().timestamp()
+        return bool(now < claims["exp"] <= now + LONGEST_ASSERTION)
 
     def _limits(self, request: Request) -> Response:
         del request
@@ -236,6 +249,7 @@ class SalesforceSandbox(Vendor):
         self.page = int(rest.pop("page", self.page))
         self.locators_end = bool(rest.pop("locators_end", self.locators_end))
         self.daily = int(rest.pop("daily", self.daily))
+        self.concurrent = int(rest.pop("concurrent", self.concurrent))
         if "refuse" in rest:
             given = rest.pop("refuse")
             self.refuse = (str(given[0]), int(given[1])) if given else None

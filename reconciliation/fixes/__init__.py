@@ -28,6 +28,7 @@ from reconciliation.fixes.decisions import (
     Reverse,
     ReverseAndRebook,
     SameWork,
+    TakenBackThere,
     Waive,
 )
 from reconciliation.fixes.editing import EditEntries
@@ -46,6 +47,7 @@ FIXES: dict[str, type[Fix]] = {
         SameWork,
         ReverseAndRebook,
         Reverse,
+        TakenBackThere,
         CallBackReversal,
         PutBack,
         BookAgain,

@@ -87,6 +87,7 @@ ASKED = {
     "nothing": "The target is asked now; what it holds is adopted, and nothing is sent.",
     "book_again": "The target is asked once more; if it holds nothing, it goes again under a new key.",
     "leave_out": "The target is asked once more; if it holds nothing, it is left out for good.",
+    "taken_back": "The target is asked now; if it holds the record no more, the entry and its reversal leave the ledger.",
 }  # what an open question to the target means for its entry, by what is decided for its absence
 
 
@@ -116,7 +117,9 @@ def outcomes(entry_ids: Sequence[int]) -> dict[int, RowOutcome]:
                  SELECT 1 FROM (SELECT id FROM portal_ledgerentry WHERE reverses_id = n.id OFFSET 0) r
                   CROSS JOIN LATERAL (SELECT state FROM portal_ledgerstate WHERE entry_id = r.id OFFSET 0) rs
                   WHERE rs.state <> 'cancelled'),
-               (SELECT q.if_absent FROM reconciliation_targetquestion q WHERE q.entry_id = e.id AND q.answered_at IS NULL),
+               (SELECT q.if_absent FROM reconciliation_targetquestion q
+                 WHERE q.answered_at IS NULL AND (q.entry_id = e.id OR q.entry_id = e.reverses_id AND q.if_absent = 'taken_back')
+                 LIMIT 1),
                coalesce(p.code, '')
           FROM portal_ledgerentry e
           LEFT JOIN LATERAL (

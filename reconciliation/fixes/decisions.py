@@ -165,6 +165,23 @@ class CallBackReversal(Fix):
         corrections.withdraw_reversal(entry_ids, by=work.user, reason=work.reason, told=True)
 
 
+class TakenBackThere(Fix):
+    """The target takes no opposite, and its people took the record back themselves."""
+
+    code = "taken-back-there"
+    label = "Taken back there"
+    help = (
+        "Looks now whether the target still holds what was to be taken back. Once it does not, the entry and its reversal "
+        "leave the ledger, and what is right goes."
+    )
+    states = frozenset({State.REJECTED})
+    leaves_held = True
+
+    def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
+        """Keep the decision and ask about what stands; the outbox looks."""
+        questions.taken_back_there(entry_ids, by=work.user, reason=work.reason)
+
+
 class PutBack(Fix):
     """The entry was reversed by mistake."""
 

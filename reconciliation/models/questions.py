@@ -18,6 +18,7 @@ class TargetQuestion(models.Model):
         NOTHING = "nothing", "Only look"
         BOOK_AGAIN = "book_again", "Book again under a new key"
         LEAVE_OUT = "leave_out", "Leave out"
+        TAKEN_BACK = "taken_back", "It was taken back there"
 
     class Answer(models.TextChoices):
         HOLDS = "holds", "The target holds it"

@@ -27,6 +27,10 @@ OUTSIDE: tuple[Rule, ...] = (
         ("re-post", "move-project", "hand-back", "call-back-reversal"), (46, 62, 68), frozenset({State.REJECTED}),
     ),
     _cause(
+        "not-taken-back", "The target takes nothing back by an opposite", "refusal",
+        ("taken-back-there", "call-back-reversal"), (108,), frozenset({State.REJECTED}),
+    ),
+    _cause(
         "connection-unauthorised", "Connection is not authorised", "connection", ("renew-credentials",), (67,), _NOWHERE
     ),
     _cause(

@@ -46,6 +46,16 @@ def missed(entry_ids: Sequence[int], rules: Sequence[str]) -> set[int]:
     }
 
 
+def asked_with(entry_ids: Sequence[int], if_absent: str) -> set[int]:
+    """Entries with an open question for whose absence this was decided."""
+    found = rows(
+        "SELECT entry_id FROM reconciliation_targetquestion"
+        " WHERE answered_at IS NULL AND if_absent = %s AND entry_id = ANY(%s)",
+        [if_absent, list(entry_ids)],
+    )
+    return {row[0] for row in found}
+
+
 def asked_before(looked: Sequence[tuple[int, int]]) -> dict[int, Asked]:
     """Open questions that these (entry, attempt) answer: those asked before the attempt began."""
     return {

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from integrations import inbox, registry, streams, work
+from integrations import inbox, registry, statements, streams, work
 from integrations.models import Run, Stream
 from integrations.sandbox.businesscentral.vendor import CLIENT_SECRET
 from integrations.sandbox.harvest import ACCOUNT_ID
@@ -19,9 +19,19 @@ from integrations.sandbox.harvest import TOKEN as HARVEST_TOKEN
 from integrations.sandbox.server import control, sandbox_server
 from integrations.sandbox.tempo import TOKEN as TEMPO_TOKEN
 from portal import changes_watch
-from portal.models import Connection, Crosswalk, LedgerEntry, LedgerState, Project, Resource, State, TimeEntry
+from portal.models import (
+    AccountingPeriod,
+    Connection,
+    Crosswalk,
+    LedgerEntry,
+    LedgerState,
+    Project,
+    Resource,
+    State,
+    TimeEntry,
+)
 from reconciliation import corrections, validation
-from reconciliation.models import Route
+from reconciliation.models import ReconciliationRun, Route
 from tests import world
 from tests.integrations import bc_account, netsuite_account, outbound, test_harvest
 from tests.integrations.tempo_account import Site, worklog
@@ -63,6 +73,14 @@ def connect(code: str, connector: str, account: Any, credentials: dict[str, str]
     Connection.objects.filter(pk=made.pk).update(base_url=account.base_url)
     made.refresh_from_db()
     return made
+
+
+def ties_out(source: Connection) -> bool:
+    """Whether October of the source's entity balances, on all legs that are compared."""
+    october = AccountingPeriod.objects.get(entity=source.entity, code="2026-10")
+    run = statements.reconcile(outbound.entity_of(source), october)
+    assert run.state == ReconciliationRun.State.BALANCED, list(run.results.values_list("leg", "outcome", "reason"))
+    return True
 
 
 class TestTheErp:
@@ -129,7 +147,8 @@ class TestTheErp:
         self.deliver(netsuite, bc)
 
         posted = LedgerEntry.objects.filter(state_row__state=State.POSTED)
-        assert posted.count() == 20
+        posted_ids = set(posted.values_list("pk", flat=True))
+        assert len(posted_ids) == 20
         at_old, at_new = self.booked(vendors)
         assert at_old == Counter(e.idempotency_key.hex for e in posted.filter(target=netsuite))
         assert at_new == Counter(e.idempotency_key.hex for e in posted.filter(target=bc))
@@ -137,6 +156,9 @@ class TestTheErp:
         assert all(e.post_on >= CUT_OVER for e in posted.filter(target=bc))
         assert Counter(e.document_id for e in posted) == Counter(set(posted.values_list("document_id", flat=True)))
         assert set(outbound.states([*early, *late]).values()) == {State.POSTED}
+
+        assert ties_out(source), "the month is compared with the statements of both"
+        assert set(outbound.states(list(posted_ids)).values()) == {State.RECONCILED}
         assert_all_hold()
 
     @pytest.mark.case(57, 114)
@@ -174,6 +196,7 @@ class TestTheErp:
         assert (sum(at_old.values()), sum(at_new.values())) == (2, 1), (
             "hour and reversal in one, the correction in the other"
         )
+        assert ties_out(source)
         assert_all_hold()
 
 
@@ -233,6 +256,7 @@ class TestTheTracker:
         while LedgerState.objects.filter(state__in=[State.READY, State.ACCEPTED]).exists():
             work.deliver(books.pk)
         assert LedgerEntry.objects.filter(state_row__state=State.POSTED).count() == 6
+        assert ties_out(source), "what both trackers hold of the month is in the books once"
         assert_all_hold()
 
     def know(self, harvest: Connection, tempo: Connection) -> None:

@@ -36,8 +36,8 @@ from portal.models import (
     State,
     Task,
 )
-from reconciliation import corrections
-from reconciliation.models import ExceptionCase, Operation, ReconciliationRun, Route
+from reconciliation import corrections, questions
+from reconciliation.models import ExceptionCase, Hold, Operation, ReconciliationRun, Route
 from tests import world
 from tests.conftest import free_port
 from tests.integrations import fake_source, tryton_account
@@ -300,8 +300,42 @@ def test_an_invoiced_line_stays_as_it_is_and_taking_it_back_is_a_case(firm: Firm
     [reversal] = made.reversals.values()
     assert LedgerState.objects.get(entry=reversal).state == State.REJECTED
     number = Receipt.objects.get(entry=firm.entry(1)).number
-    cause = ExceptionCase.objects.get(state="open", rule__startswith="rejected")
-    assert f"Delete line {number} in Tryton" in f"{cause.sentence} {cause.detail}"
+    cause = ExceptionCase.objects.get(state="open", rule="not-taken-back")
+    assert f"Delete line {number} in Tryton" in Hold.objects.get(case=cause).sentence
+    fay = world.user("fay", "analyst", firm.entity)
+    with pytest.raises(questions.NotAskable, match="stands on an invoice; credit that first"):
+        questions.taken_back_there([reversal], by=fay, reason="deleted")
     assert firm.line(1) == before
     assert list(firm.stands().values()) == [1]
+    assert_all_hold()
+
+
+@pytest.mark.case(16, 108)
+def test_a_line_that_is_deleted_in_tryton_leaves_with_its_reversal_and_the_correction_is_booked(
+    firm: Firm, client: Client
+) -> None:
+    firm.approve(1, "2026-10-05", "4")
+    firm.deliver()
+    first = firm.entry(1)
+    firm.approve(1, "2026-10-05", "3", revision=2)
+    corrected = firm.entry(1)
+    fay = world.user("fay", "analyst", firm.entity)
+    [reversal] = corrections.reverse_standing([corrected.pk], by=fay, reason="three hours").reversals.values()
+    firm.deliver()
+    cause = ExceptionCase.objects.get(state="open")
+    assert (cause.rule, LedgerState.objects.get(entry=reversal).state) == ("not-taken-back", State.REJECTED)
+
+    firm.tryton.call("model.timesheet.line.delete", [int(Receipt.objects.get(entry=first).number)])
+    client.force_login(fay)
+    client.post(reverse("fix", args=[cause.pk, "taken-back-there"]), {"reason": "Deleted in Tryton."})
+    operation = Operation.objects.get()
+    client.post(reverse("operation", args=[operation.pk]), {"action": "confirm", "reason": "Deleted in Tryton."})
+    work.operation(operation.pk)
+    firm.deliver()
+    firm.deliver()
+    assert LedgerState.objects.get(entry=first).state == State.CANCELLED
+    assert LedgerState.objects.get(entry=reversal).state == State.CANCELLED
+    assert LedgerState.objects.get(entry=corrected).state == State.POSTED
+    assert firm.stands() == {corrected.idempotency_key.hex: 1}
+    assert not ExceptionCase.objects.filter(state="open").exists()
     assert_all_hold()

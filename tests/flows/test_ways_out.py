@@ -150,6 +150,16 @@ def a_refused_reversal(source: Connection, erp: Connection, books: Books) -> lis
     return list(made.reversals.values())
 
 
+def not_taken_back(source: Connection, erp: Connection, books: Books) -> list[int]:
+    """The reversal of a booked entry at a target that takes no negative postings, which its people deleted there."""
+    ids = posted(source, erp, books)
+    made = corrections.reverse(ids, by=None, reason="by mistake")
+    books.faults.append(lambda _, sent: [Rejected("none below zero", code="no-opposite") for _ in sent])
+    outbox.deliver(erp.pk)
+    books.records.clear()
+    return list(made.reversals.values())
+
+
 def doubtful(source: Connection, erp: Connection, books: Books) -> list[int]:
     """Entries that got no answer, for longer than anybody waits."""
     ids = outbound.entries(source)
@@ -197,6 +207,7 @@ def off_balance(source: Connection, erp: Connection, books: Books) -> list[int]:
 Situation = Callable[[Connection, Connection, Books], list[int]]
 SITUATIONS: dict[str, Situation] = {
     "rejected-by-target": refused,
+    "not-taken-back": not_taken_back,
     "in-doubt-too-long": doubtful,
     "not-persisted": not_persisted,
     "not-booked": not_booked,
@@ -254,7 +265,8 @@ def test_every_way_out_can_be_gone_from_where_its_cause_leaves_the_entries(
     rule: str, fix: str, desk: Client, source: Connection, erp: Connection, books: Books
 ) -> None:
     second_project(erp, source)
-    situation = a_refused_reversal if fix == "call-back-reversal" else SITUATIONS[rule]
+    refusal = (rule, fix) == ("rejected-by-target", "call-back-reversal")
+    situation = a_refused_reversal if refusal else SITUATIONS[rule]
     ids = situation(source, erp, books)
     assert {str(state) for state in outbound.states(ids).values()} <= {str(state) for state in BY_CODE[rule].leaves}
     operation = take(desk, rule, fix)
@@ -544,6 +556,72 @@ def on_entry(desk: Client, entry_id: int, fix: str) -> None:
     operations.run(operation.pk)
     operation.refresh_from_db()
     assert operation.done == 1, list(operation.rows.values_list("message", flat=True))
+
+
+@pytest.mark.case(16, 108)
+def test_what_a_target_without_opposites_shows_no_more_leaves_with_its_reversal_and_the_new_version_goes(
+    desk: Client, source: Connection, erp: Connection, books: Books
+) -> None:
+    [entry] = posted(source, erp, books)
+    [held] = outbound.take_in(source, [outbound.record(source, 0, 2, hours=Decimal(6))]).held
+    take(desk, "changed-after-posting", "reverse-and-rebook")
+    reversal = LedgerEntry.objects.get(reverses=entry)
+    books.faults.append(lambda _, sent: [Rejected("none below zero", code="no-opposite") for _ in sent])
+    outbox.deliver(erp.pk)
+    states = {entry: "posted", reversal.pk: "rejected", held: "ready"}
+    assert outbound.states(list(states)) == states
+
+    operation = take(desk, "not-taken-back", "taken-back-there", reason="Deleted in the ERP.")
+    assert "holds the record no more" in operation.rows.get().promised, "nothing changes before the target has answered"
+    outbox.deliver(erp.pk)
+    assert outbound.states(list(states)) == states, "the target still holds the record"
+    assert TargetQuestion.objects.get(entry=entry).answer == "holds"
+    assert case_of("not-taken-back").open_holds == 1
+
+    books.records.clear()
+    take(desk, "not-taken-back", "taken-back-there", reason="Deleted now.")
+    outbox.deliver(erp.pk)
+    outbox.deliver(erp.pk)
+    assert outbound.states(list(states)) == {entry: "cancelled", reversal.pk: "cancelled", held: "posted"}
+    assert [line.hours for line in books.records] == [6]
+    assert not ExceptionCase.objects.exclude(rule__in=("not-taken-back", "changed-after-posting")).exists(), (
+        "the absence of what was taken back surprises nobody"
+    )
+    assert not ExceptionCase.objects.filter(state="open").exists()
+    assert_all_hold()
+
+
+@pytest.mark.case(108)
+def test_what_is_taken_back_there_and_booked_again_unchanged_goes_under_a_new_key(
+    desk: Client, source: Connection, erp: Connection, books: Books
+) -> None:
+    [entry] = differing(source, erp, books)
+    take(desk, "divergent-read-back", "reverse-and-rebook")
+    reversal, again = LedgerEntry.objects.exclude(pk=entry).order_by("pk")
+    books.faults.append(lambda _, sent: [Rejected("none below zero", code="no-opposite") for _ in sent])
+    outbox.deliver(erp.pk)
+    books.alter = None
+    books.records.clear()
+    on_entry(desk, reversal.pk, "taken-back-there")
+    outbox.deliver(erp.pk)
+    outbox.deliver(erp.pk)
+    assert outbound.states([entry, reversal.pk, again.pk]) == {
+        entry: "cancelled", reversal.pk: "cancelled", again.pk: "posted",
+    }  # fmt: skip
+    assert [line.key for line in books.records] == [again.idempotency_key.hex]
+    assert_all_hold()
+
+
+@pytest.mark.case(108)
+def test_only_a_refused_reversal_is_said_to_be_taken_back_there(
+    ana: User, source: Connection, erp: Connection, books: Books
+) -> None:
+    [entry] = posted(source, erp, books)
+    with pytest.raises(questions.NotAskable, match="no reversal that its target refused"):
+        questions.taken_back_there([entry], by=ana, reason="deleted")
+    with pytest.raises(ValueError, match="who took it back"):
+        questions.taken_back_there([entry], by=ana, reason=" ")
+    assert not TargetQuestion.objects.exists()
 
 
 @pytest.mark.case(16)

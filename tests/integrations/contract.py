@@ -337,7 +337,10 @@ class TargetContract:
         assert posting.hours is not None
         reversal = replace(posting, key=other.key, hours=-posting.hours, reverses=receipt.number)
         if not self.target().capabilities.reversal:
-            assert isinstance(self.target().push([reversal])[0], Rejected)
+            [refused] = self.target().push([reversal])
+            assert isinstance(refused, Rejected)
+            assert refused.code == "no-opposite"
+            assert receipt.number in refused.detail, "its people are told what to take back"
             assert self.target().find([reversal.key]) == {}
             return
         assert self.receipt(reversal).number != receipt.number

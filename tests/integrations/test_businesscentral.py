@@ -7,17 +7,19 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from integrations import payloads, postings
-from integrations.connectors.businesscentral import BusinessCentralConnector, assumptions, refusals
+from integrations.connectors.businesscentral import BusinessCentralConnector, refusals
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
-from integrations.http import Http, Response, outcomes, recording
+from integrations.http import Http, Response, outcomes, pacing, recording
 from integrations.http.recording import HIDDEN
 from integrations.protocol import Hint, Page, SubscribedSource
 from integrations.sandbox.businesscentral.vendor import CLIENT_SECRET, COMPANY
 from portal.records import (
+    BillKind,
     BillRecord,
     BillStatus,
     CanonicalRecord,
@@ -28,6 +30,8 @@ from portal.records import (
 )
 from tests.integrations.bc_account import INVOICE, SEED, expense_posting, guid, invoice, time_posting, time_postings
 from tests.integrations.contract import Bench
+
+SALES_INVOICES = f"/api/v2.0/companies({COMPANY})/salesInvoices"
 
 
 class Company:
@@ -147,15 +151,18 @@ class TestPosting:
             assert isinstance(outcome, Receipt if posting.work_date >= date(2026, 9, 11) else Rejected)
         assert company.entries() == {posting.key: 1 for posting in postings[10:]}
 
-    def test_a_push_tries_a_limited_number_of_journals_and_says_what_it_did_not_come_to(self, company: Company) -> None:
+    def test_a_push_begins_no_journal_once_its_time_is_over_and_says_what_it_did_not_come_to(
+        self, company: Company, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pacing, "PUSH_SECONDS", 0.0)
         company.act("block", set="projects", number="J20")
         postings = [time_posting(project="J20", task="J20/100") for _ in range(40)]
         outcomes = company.push(*postings)
-        assert len(company.calls("NAV.post")) == assumptions.JOURNALS_AT_ONCE
-        kinds = {type(outcome) for outcome in outcomes}
-        assert kinds == {Rejected, Unavailable}
-        again = [p for p, outcome in zip(postings, outcomes, strict=True) if isinstance(outcome, Unavailable)]
-        assert Rejected in {type(outcome) for outcome in company.push(*again)}, "it gets on"
+        kinds = [type(outcome) for outcome in outcomes]
+        assert (kinds.count(Rejected), kinds.count(Unavailable)) == (1, 39), "each push gets on"
+        assert len(company.calls("NAV.post")) == 6
+        monkeypatch.setattr(pacing, "PUSH_SECONDS", 60.0)
+        assert {type(outcome) for outcome in company.push(*postings)} == {Rejected}
         assert company.entries() == {}
 
     def test_no_journal_is_begun_after_one_that_is_in_doubt(self, company: Company) -> None:
@@ -449,6 +456,43 @@ class TestInvoices:
         assert (waits.status, waits.applications, applied.status) == (BillStatus.OPEN, (), BillStatus.PAID)
         assert [one.amount for one in applied.applications] == [119]
         assert applied.revision > waits.revision
+
+    def test_a_draft_that_was_deleted_is_told_once_and_nothing_else_is(self, company: Company) -> None:
+        draft = company.bill(2)
+        assert draft is not None
+        company.connector.http.request("DELETE", f"{SALES_INVOICES}({INVOICE.format(2)})")
+        gone = company.bill(2)
+        assert gone is not None
+        assert (gone.kind, gone.status) == (BillKind.INVOICE, BillStatus.DELETED)
+        assert gone.revision > draft.revision
+        assert company.bill(1) is not None
+        assert company.bill(2) is None
+
+    def test_a_draft_that_posting_gave_a_new_id_is_void_and_the_new_one_stands_in_its_place(
+        self, company: Company
+    ) -> None:
+        company.configure(posting_gives_new_id=True)
+        key = uuid4().hex.upper()
+        company.seed(salesInvoices=[invoice(5, status="Draft", externalDocumentNumber=key)])
+        assert company.bill(5) is not None
+        company.connector.http.request("POST", f"{SALES_INVOICES}({INVOICE.format(5)})/Microsoft.NAV.post")
+        read = company.read("sales_invoices")
+        before = read[INVOICE.format(5)]
+        assert isinstance(before, BillRecord)
+        assert before.status == BillStatus.VOIDED
+        bills = [bill for bill in read.values() if isinstance(bill, BillRecord)]
+        assert [bill.status for bill in bills if bill.memo == key] == [BillStatus.OPEN]
+
+    def test_a_deleted_draft_is_not_taken_for_posted_because_another_bill_has_its_number(
+        self, company: Company
+    ) -> None:
+        same = [invoice(n, status="Draft", externalDocumentNumber="PO-7") for n in (5, 6)]
+        company.seed(salesInvoices=same)
+        company.read("sales_invoices")
+        company.connector.http.request("DELETE", f"{SALES_INVOICES}({INVOICE.format(5)})")
+        gone = company.bill(5)
+        assert gone is not None
+        assert gone.status == BillStatus.DELETED, "the number is the customer's, and no key of ours"
 
 
 class TestWebhooks:

@@ -11,6 +11,8 @@ from integrations import hints, inbox, streams, subscriptions, webhooks
 from integrations.models import InboxMessage, RefusedDelivery, Run, Stream
 from integrations.sandbox.businesscentral.vendor import CLIENT_SECRET
 from portal.models import Connection, Invoice, InvoiceVersion, Payment, PaymentAllocation
+from reconciliation import billing
+from reconciliation.models import ExceptionCase
 from tests import world
 from tests.integrations.bc_account import INVOICE, SEED, guid
 from tests.integrations.contract import Bench
@@ -127,3 +129,24 @@ def test_a_payment_of_the_custom_page_settles_its_invoice_and_one_that_is_revers
     assert read(connection, "payments") == []
     assert Payment.objects.get().current.status == "voided"
     assert sum(settled.values_list("amount", flat=True)) == 0
+
+
+@pytest.mark.case(80)
+def test_a_draft_that_is_deleted_there_is_a_case_until_two_people_say_that_it_stays_so(
+    connection: Connection, businesscentral: Bench
+) -> None:
+    assert read(connection, "sales_invoices") == []
+    draft = Invoice.objects.get(external_id=INVOICE.format(2))
+    company = f"/api/v2.0/companies({businesscentral.account.realm})"
+    businesscentral.build().http.request("DELETE", f"{company}/salesInvoices({INVOICE.format(2)})")
+    assert read(connection, "sales_invoices") == []
+    draft.refresh_from_db()
+    assert (draft.current.status, draft.current.number) == ("deleted", "PS-INV100002"), "what was known of it stays"
+    assert ExceptionCase.objects.get(state="open").rule == "bill-deleted"
+
+    entity = connection.entity
+    ana, cora = world.user("ana", "analyst", entity), world.user("cora", "controller", entity)
+    billing.approve(billing.adopt(draft, by=ana, reason="made by mistake"), by=cora)
+    assert not ExceptionCase.objects.filter(state="open").exists()
+    assert read(connection, "sales_invoices") == []
+    assert not ExceptionCase.objects.filter(state="open").exists(), "it is told once"

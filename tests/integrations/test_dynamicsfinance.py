@@ -15,7 +15,7 @@ from integrations.connectors.dynamicsfinance import DynamicsFinanceConnector, re
 from integrations.connectors.dynamicsfinance.journals import Journals, Open
 from integrations.connectors.dynamicsfinance.memory import Memory
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
-from integrations.http import Http, Response, outcomes, recording
+from integrations.http import Http, Response, outcomes, pacing, recording
 from integrations.protocol import Hint, Page
 from portal.records import (
     BillKind,
@@ -172,6 +172,15 @@ class TestPosting:
         assert isinstance(outcome, Unavailable)
         assert "taken meanwhile" in outcome.detail
         assert company.held() == {other.key: 1}
+
+    def test_a_push_begins_no_journal_once_its_time_is_over(
+        self, company: Company, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pacing, "PUSH_SECONDS", 0.0)
+        sent = [time_posting(work_date=date(2026, month, 7)) for month in (8, 9, 10)]
+        outcomes = company.push(*sent)
+        assert [type(outcome) for outcome in outcomes] == [Receipt, Unavailable, Unavailable]
+        assert company.held() == {sent[0].key: 1}
 
     @pytest.mark.case(57)
     @pytest.mark.parametrize("kind", ["timeout_after", "reset_after", "garbage"])
@@ -485,6 +494,20 @@ class TestBills:
             BillKind.INVOICE, BillStatus.DRAFT, "", None,
         )  # fmt: skip
         assert (found.net, found.tax, found.total) == (500, 50, 550)
+
+    def test_a_draft_that_was_deleted_is_told_once_and_what_is_only_not_read_is_not(self, company: Company) -> None:
+        bills = [bill for bill in company.read("invoices").values() if isinstance(bill, BillRecord)]
+        [draft] = [bill.external_id for bill in bills if bill.status is BillStatus.DRAFT]
+        company.having(bills_from="2027-01-01")
+        assert company.read("invoices") == {}, "what is not read any more is not gone"
+        company.having(bills_from="")
+        before = company.revisions("invoices")
+        header = f"/data/FreeTextInvoiceHeaders(dataAreaId='{company.bench.account.realm}',InvoiceIdentifier={draft})"
+        company.connector.http.request("DELETE", header)
+        gone = company.bill(int(draft))
+        assert (gone.kind, gone.status) == (BillKind.INVOICE, BillStatus.DELETED)
+        assert gone.revision > before[draft]
+        assert draft not in company.read("invoices")
 
     @pytest.mark.case(91)
     def test_a_posted_one_has_booked_totals_and_is_paid_as_payments_that_mark_it_are_posted(

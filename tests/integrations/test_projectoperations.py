@@ -413,6 +413,18 @@ class TestInvoices:
             environment.seed(actions=[change])
             assert (environment.bill(OPEN_INVOICE).status, environment.bill(OPEN_INVOICE).balance) == (status, None)
 
+    def test_a_draft_that_was_deleted_is_told_once_and_one_that_was_confirmed_is_not(
+        self, environment: Environment
+    ) -> None:
+        draft = environment.bill(DRAFT_INVOICE)
+        environment.having(page_size=1)
+        environment.seed(actions=[{"do": "delete", "table": "invoices", "id": DRAFT_INVOICE}])
+        gone = environment.read("invoices")[DRAFT_INVOICE]
+        assert isinstance(gone, BillRecord)
+        assert (gone.kind, gone.status) == (BillKind.INVOICE, BillStatus.DELETED)
+        assert gone.revision > draft.revision
+        assert DRAFT_INVOICE not in environment.read("invoices")
+
     def test_a_state_that_nobody_knows_is_not_guessed(self, environment: Environment) -> None:
         fields = {"statecode": 9}
         environment.seed(actions=[{"do": "change", "table": "invoices", "id": OPEN_INVOICE, "fields": fields}])

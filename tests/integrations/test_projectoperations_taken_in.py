@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
-from integrations import inbox, registry, streams, work
+from integrations import inbox, registry, statements, streams, work
 from integrations.models import InboxMessage, Run, Stream
 from integrations.sandbox.projectoperations.vendor import CLIENT_SECRET
-from portal.models import AttemptLine, Connection, Customer, GrantRole, InvoiceVersion, Project, State
-from reconciliation.models import ExceptionCase
+from portal.models import AccountingPeriod, AttemptLine, Connection, Customer, GrantRole, InvoiceVersion, Project, State
+from reconciliation import corrections, questions
+from reconciliation.models import ExceptionCase, Hold
 from tests import world
 from tests.integrations import outbound
 from tests.integrations.contract import Bench
@@ -99,6 +101,49 @@ def test_an_entry_that_its_approver_returns_is_a_cause_in_those_words_and_ends_w
     deliver(target, entry)
     case.refresh_from_db()
     assert (case.state, outbound.state_of(entry).state) == ("resolved", State.POSTED)
+
+
+@pytest.mark.case(16, 108)
+def test_what_must_be_taken_back_is_recalled_and_deleted_there_and_its_correction_goes_then(
+    projectoperations: Bench, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    target = connect(projectoperations, monkeypatch, settings, is_target=True)
+    source = outbound.firm(target, keys={"project": ROLLOUT, "resource": JULIA})
+    [entry] = outbound.entries(source)
+    deliver(target, entry)
+    act(projectoperations, "approve", "make_actuals")
+    deliver(target, entry)
+    assert outbound.state_of(entry).state == State.POSTED
+    [corrected] = outbound.take_in(source, [outbound.record(source, 0, 2, hours=Decimal(6))]).held
+
+    ana = world.user("ana", GrantRole.ANALYST, source.entity)
+    made = corrections.reverse_standing([corrected], by=ana, reason="six hours")
+    [reversal] = made.reversals.values()
+    deliver(target, reversal)
+    case = ExceptionCase.objects.get(state="open")
+    number = outbound.state_of(entry).receipt_number
+    assert (case.rule, case.sentence) == ("not-taken-back", "Po: The target takes no negative postings.")
+    assert f"Have record {number} recalled there and delete it" in Hold.objects.get(case=case).sentence
+    assert outbound.states([entry, reversal, corrected]) == {
+        entry: State.POSTED, reversal: State.REJECTED, corrected: State.READY,
+    }  # fmt: skip
+
+    record = {"table": "msdyn_timeentries", "id": number}
+    gone = [{"do": "recall", **record}, {"do": "delete", **record}]
+    projectoperations.control("projectoperations/seed", {"actions": gone})
+    questions.taken_back_there([reversal], by=ana, reason="recalled and deleted")
+    deliver(target, corrected)
+    act(projectoperations, "approve", "make_actuals")
+    deliver(target, corrected)
+    assert outbound.states([entry, reversal, corrected]) == {
+        entry: State.CANCELLED, reversal: State.CANCELLED, corrected: State.POSTED,
+    }  # fmt: skip
+    run = statements.reconcile(
+        outbound.entity_of(source), AccountingPeriod.objects.get(entity=source.entity, code="2026-10")
+    )
+    assert run.state == "balanced", list(run.results.values_list("outcome", "reason"))
+    assert not ExceptionCase.objects.filter(state="open").exists()
+    assert_all_hold()
 
 
 def test_tables_come_in_as_master_data_and_an_invoice_as_a_bill(

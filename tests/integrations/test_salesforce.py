@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
@@ -148,11 +149,19 @@ def test_a_deleted_account_is_gone(org: Org) -> None:
 
 
 def test_an_opportunity_becomes_a_project_once_it_is_won(org: Org) -> None:
-    assert set(org.read("projects")) == {opportunity(1)["Id"]}
+    first = org.read("projects")
+    assert {key for key, made in first.items() if not made.deleted} == {opportunity(1)["Id"]}
     org.act("edit", object="Opportunity", ids=[opportunity(2)["Id"]], changes={"IsWon": True})
     made = org.read("projects")[opportunity(2)["Id"]]
     assert (made.kind, made.name) == (MasterKind.PROJECT, "Rollout 2")
     assert dict(made.attributes) == {"customer": account_row(1)["Id"], "manager": "005000000000001AAA"}
+
+
+def test_a_deal_that_is_opened_again_is_no_project_any_more(org: Org) -> None:
+    org.read("projects")
+    org.act("edit", object="Opportunity", ids=[opportunity(1)["Id"]], changes={"IsWon": False})
+    gone = org.read("projects")[opportunity(1)["Id"]]
+    assert (gone.deleted, gone.is_active) == (True, False)
 
 
 def test_a_firm_may_keep_its_projects_in_an_object_of_its_own(org: Org) -> None:
@@ -233,6 +242,43 @@ def test_a_jwt_signed_by_our_key_signs_in(org: Org) -> None:
     org.account = replace(org.account, code="sf-bad", secrets={"private_key": netsuite_account.keys()["ES256"][0]})
     with pytest.raises(Unauthorised, match="RS256"):
         org.connector.check()
+
+
+@pytest.mark.parametrize("skew", [-600.0, 600.0])
+def test_a_jwt_ends_by_the_orgs_clock_where_it_is_ten_minutes_off(org: Org, skew: float) -> None:
+    private, public = netsuite_account.keys()["PS256"]
+    org.seed(jwt_keys={CLIENT_ID: public})
+    org.configure(clock_skew=skew)
+    org.account = replace(org.account, code=f"sf-skew{skew}", secrets={"private_key": private})
+    org.having(auth="jwt", username="integration@example.com")
+    assert org.connector.check().startswith("Salesforce answers")
+
+
+def test_a_token_of_another_client_is_not_used_for_this_one(org: Org) -> None:
+    org.connector.check()
+    org.having(client_id="another")
+    with pytest.raises(Unauthorised, match="gave us no token"):
+        org.connector.check()
+
+
+def test_while_few_calls_are_left_a_reading_still_gets_past_what_it_reads_again(org: Org) -> None:
+    rows = [account_row(n, SystemModstamp=f"2026-09-02T08:00:{n:02}.000+0000") for n in range(10, 16)]
+    org.seed(Account=rows)
+    org.read("customers")
+    since = org.cursors["customers"]
+    org.seed(Account=[account_row(16, SystemModstamp="2026-09-02T08:01:00.000+0000")])
+    org.configure(page=2, daily=100)
+    seen: set[str] = set()
+    for page in _until_it_waits(org, since):
+        seen |= {one.external_id for one in page.records}
+    assert account_row(16)["Id"] in seen, "the pages before it hold only what was read already"
+
+
+def _until_it_waits(org: Org, since: str | None) -> Iterator[Page]:
+    try:
+        yield from org.connector.pull("customers", since)
+    except Unavailable:
+        return
 
 
 def test_wrong_or_missing_credentials_are_unauthorised(org: Org) -> None:

@@ -243,6 +243,34 @@ def test_one_odd_worklog_waits_alone_and_is_read_once_it_is_mended(
     assert site.read(mended).status is SourceStatus.DRAFT
 
 
+ODD_ROWS = [
+    ("log", {"status": {"key": "APPROVED", "updatedAt": days_ago(1)}, "user": {"accountId": "ada"}}, "approval log"),
+    ("log", {"status": "APPROVED", "period": {"from": "2026-01-05", "to": "2026-01-11"}}, "approval log"),
+    (
+        "log",
+        {"status": {"updatedAt": days_ago(1)}, "period": {"from": "soon", "to": "later"}, "user": {"accountId": "a"}},
+        "approval log",
+    ),
+    ("trail", {"entityType": "worklog", "action": "Deleted", "entityId": "7"}, "paper trail"),
+]
+
+
+@pytest.mark.parametrize(("name", "row", "says"), ODD_ROWS)
+def test_a_row_of_a_log_that_says_too_little_waits_alone_and_what_comes_after_it_is_read(
+    site: Site, name: str, row: dict[str, Any], says: str
+) -> None:
+    site.seed(worklog(1), worklog(2, author="bob"))
+    control(site.base, "POST", "tempo/seed", {"actions": [{"do": "log", "name": name, "row": row}]})
+    site.decide("approve", by="lead", at=days_ago(1))
+    found = site.take()
+    [odd] = set(found) - {"1", "2"}
+    with pytest.raises(Malformed, match=says):
+        site.read(found[odd])
+    assert site.read(found["1"]).status is SourceStatus.APPROVED
+    again = site.take()
+    assert odd not in again or again[odd].revision == found[odd].revision, "it is no news"
+
+
 @pytest.mark.parametrize(
     ("broken", "names"),
     [

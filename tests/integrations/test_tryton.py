@@ -14,7 +14,7 @@ import pytest
 from integrations import payloads, postings, standing
 from integrations.connectors.tryton import TrytonConnector, refusals
 from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised, Unavailable
-from integrations.http import Http, recording
+from integrations.http import Http, pacing, recording
 from integrations.http.recording import Redactor
 from integrations.protocol import Hint, SourceRecord
 from portal.records import (
@@ -368,7 +368,7 @@ class TestPosting:
             (lambda ids: {"resource": "99999"}, "resource-inactive"),
             (lambda ids: {"resource": "Ana"}, "resource-inactive"),
             (lambda ids: {"entity": "7"}, "dimension-missing"),
-            (lambda ids: {"hours": Decimal("-7.5"), "reverses": "12"}, "amount-invalid"),
+            (lambda ids: {"hours": Decimal("-7.5"), "reverses": "12"}, "no-opposite"),
             (lambda ids: {"hours": None}, "amount-invalid"),
             (lambda ids: {"memo": "x" * 1001}, "text-invalid"),
         ],
@@ -383,6 +383,15 @@ class TestPosting:
         assert 0 < len(refused.detail) <= 500
         assert len(json.dumps(refused.body)) < 1500, "what is stored of Tryton's answer is short"
         assert office.connector().find([sent.key]) == {}
+
+    def test_a_push_divides_no_list_once_its_time_is_over_and_still_gets_on(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pacing, "PUSH_SECONDS", 0.0)
+        wrong = [posting(office.server, resource="999999") for _ in range(8)]
+        kinds = [type(outcome) for outcome in office.connector().push(wrong)]
+        assert (kinds.count(Rejected), kinds.count(Unavailable)) == (1, 7)
+        assert office.connector().find([one.key for one in wrong]) == {}
 
     @pytest.mark.case(23)
     def test_a_line_that_was_invoiced_is_not_changed_by_the_same_key(self, office: Office) -> None:

@@ -57,9 +57,6 @@ FIELDS = {
 }
 TIME_TYPE, EXPENSE_TYPE = "Resource", "G/L Account"
 
-# Journals that one push tries, some five calls each: an entry is waited for three minutes. What is left comes with the next push.
-JOURNALS_AT_ONCE = 12
-
 # A description of a journal line, and what BC keeps of hours.
 MEMO_LIMIT = 100
 # Stamps come from several servers; a change that was committed late is read again.

@@ -18,7 +18,7 @@ from integrations.connectors.businesscentral.auth import RESOURCE, check_state
 from integrations.connectors.businesscentral.journal import Journal
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised
-from integrations.http import Http, Rate, entra, plain
+from integrations.http import PUSH_SECONDS, Http, Rate, entra, plain
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord, one_outcome_each
 from portal.records import BillDraft, CanonicalRecord, HeldDraft, Posting, Receipt, StatementLine
 
@@ -40,7 +40,7 @@ class BusinessCentralConnector:
     tombstones = True  # nothing that it tells has a work date, so there is nothing to sweep
     deletions_untold = (
         "It does not tell what was deleted there. What has entries can only be blocked; "
-        "anything else, such as a draft invoice, stays here as it was last read."
+        "a bill that is gone is noticed with the next reading, anything else stays here as it was last read."
     )
     drafting = drafts.DRAFTING
     why_untold = "Business Central gives us master data and takes no message about it."
@@ -57,6 +57,7 @@ class BusinessCentralConnector:
             concurrency=1,  # one writer for each journal
             upsert=False,
             expenses=bool(account.setting("expenses", SETTINGS)),
+            push_within=PUSH_SECONDS,
             upstream_timeout=assumptions.UPSTREAM_TIMEOUT,
             memo_limit=assumptions.MEMO_LIMIT,
             hours_tolerance=bodies.HOURS_TOLERANCE,

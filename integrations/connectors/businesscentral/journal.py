@@ -5,7 +5,7 @@ for its key; the journal is ours alone, and what an earlier call left in it is t
 under one key; and what was sent without an answer is looked up and never sent again. A journal posts as a whole and holds lines
 of one month, so that a closed one stops no other. Where one line is refused, the others go in smaller journals, until that line
 stands alone with its refusal; a closed day is refused with all its lines, and the days between two closed ones with them. One
-push begins a limited number of journals, so that its answer comes while it is still waited for.
+push begins journals for a limited time, so that its answer comes while it is still waited for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from integrations.connectors.businesscentral import assumptions, bodies, odata, 
 from integrations.connectors.businesscentral.odata import Request, Row
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import ConnectorError, InDoubt, Rejected, Unauthorised, Unavailable
-from integrations.http import Http
+from integrations.http import Deadline, Http
 from integrations.http.odata import of_a_look
 from integrations.protocol import Account
 from portal.records import Posting, Receipt, StatementLine
@@ -66,18 +66,18 @@ class Journal:
     def book(self, postings: Sequence[Posting]) -> dict[str, Outcome]:
         """Book postings that the ledger does not hold; one outcome each, by key. What is raised holds for all of them.
 
-        What it does not come to, because enough journals were tried or one of them may not be over, is Unavailable: not sent.
+        What it does not come to, because its time is over or one of its journals may not be, is Unavailable: not sent.
         """
         outcomes: dict[str, Outcome] = {}
         closed: dict[date, Rejected] = {}
         ahead = _months(postings)
-        tried, later = 0, f"Not sent: {assumptions.JOURNALS_AT_ONCE} journals were tried before its turn came."
-        while ahead and tried < assumptions.JOURNALS_AT_ONCE:
+        later = "Not sent: the time of one push was over before its turn came."
+        deadline = Deadline()
+        while ahead and not (outcomes and deadline.is_over):  # each push gets on
             part = ahead.pop(0)
             if (refused := _between_closed(part, closed)) is not None:
                 outcomes |= _for_all(part, refused)
                 continue
-            tried += 1
             try:
                 told, written, failed = self._at_one_go(part)
             except ConnectorError as error:

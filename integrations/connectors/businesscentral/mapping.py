@@ -39,7 +39,19 @@ NO_DAY, NO_ID = "0001-01-01", "00000000-0000-0000-0000-000000000000"
 def records(record: SourceRecord, account: Account) -> Iterable[CanonicalRecord]:
     """The records of one row. Raises Malformed naming the field that cannot be read."""
     translate, row = fields.translator(record, _STREAMS, "Business Central")
+    if row.get("gone"):
+        return [_gone(record, row)]
     return [translate(record, row, account)]
+
+
+def _gone(record: SourceRecord, row: Row) -> BillRecord:
+    """A bill that is not there any more: deleted, or a draft that posting made another bill of, which stands in its place."""
+    return BillRecord(
+        external_id=record.external_id,
+        revision=record.revision,
+        kind=BillKind.INVOICE if record.stream == "sales_invoices" else BillKind.CREDIT_NOTE,
+        status=BillStatus.VOIDED if text(row, "became") else BillStatus.DELETED,
+    )
 
 
 def _period(record: SourceRecord, payload: Row, _: Account) -> MasterRecord:

@@ -1,8 +1,8 @@
 """Master data and sales invoices by OData: which set each stream reads, and how changes are read since a cursor.
 
-Deletions are not told. A customer, a project or a person with entries cannot be deleted in Business Central, only blocked. An
-open invoice is looked at with every reading, because a payment may leave its stamp as it was; the cursor remembers how each
-looked. A set says how many rows it has, which is how one that is cut short is noticed.
+Deletions are not told. A customer, a project or a person with entries cannot be deleted in Business Central, only blocked. Drafts
+and open bills are looked at with every reading, because a payment may leave a stamp as it was and a draft may be deleted; the
+cursor remembers how each looked. A set says how many rows it has, which is how one that is cut short is noticed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import Malformed, Rejected
 from integrations.http import Http, fields, plain
 from integrations.http.fields import STAMP
-from integrations.protocol import Account, Page, SourceRecord
+from integrations.protocol import Account, Page, SourceRecord, is_ours
 
 ROOT = "/api/v2.0"
 CHANGED = "lastModifiedDateTime"
 INVOICES = "sales_invoices"
-_OPEN = "Open"
+_LOOKED_AT = ("Open", "Draft")  # the statuses that a look asks for
+_WATCHED = ("", "draft", "in review", "open")  # those of which the cursor remembers how a bill looked
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Stream:
     key: tuple[str, ...] = ("number",)
     params: Mapping[str, str] = field(default_factory=dict)
     is_whole: bool = False  # small sets are read whole with every reading
-    is_watched: bool = False  # what is open is looked at with every reading: being settled may leave its stamp alone
+    is_watched: bool = False  # drafts and open ones are looked at with every reading: see above
 
 
 _PEOPLE = (
@@ -60,7 +61,7 @@ STREAMS: Mapping[str, Stream] = {
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The latest stamp that was read, the digest of every bill that is open, by id, and when these were last looked at."""
+    """The latest stamp that was read, how each draft and open bill looked, by id, and when these were last looked at."""
 
     stamp: str = ""
     open: Mapping[str, str] = field(default_factory=dict)
@@ -102,7 +103,7 @@ class Reader:
         self._size = int(account.setting("page_size", SETTINGS))
 
     def pull(self, name: str, since: str | None) -> Iterator[Page]:
-        """Pages of what changed at or after a cursor, oldest first; open bills that look otherwise come with the last."""
+        """Pages of what changed at or after a cursor, oldest first; watched bills that look otherwise come with the last."""
         stream, cursor = stream_of(name), Cursor.of(since)
         if stream.is_whole:
             yield from self._whole(stream)
@@ -192,19 +193,29 @@ class Reader:
         yield Page(records=records, cursor=Cursor(latest).text(), last=True)
 
     def _open_bills(self, stream: Stream, cursor: Cursor, now: str) -> tuple[list[SourceRecord], dict[str, str]]:
-        """Open invoices or credit memos that differ from how they were last seen, and how all of them look now.
+        """Watched bills that differ from how they were last seen, and how all of them look now.
 
-        One that was open and no longer is has another status, which may have left its stamp alone as well: it is asked for.
+        One that was watched and is not among them has another status, which may have left its stamp alone, or is gone.
         """
-        params = {**stream.params, "$filter": f"status eq '{_OPEN}'"}
+        params = {**stream.params, "$filter": odata.any_of("status", _LOOKED_AT)}
         found = {str(row["id"]): row for row in odata.rows(self._http, self.path(stream), params, self._size)}
-        digests = {key: fields.digest(row) for key, row in found.items()}
-        again = [row for key, row in found.items() if cursor.open.get(key) != digests[key]]
-        closed = [key for key in cursor.open if key not in found]
-        records = [record(stream, row, moment=now) for row in again]
-        for key in closed:
-            records += [replace(one, revision=f"{one.revision} reread {now}") for one in self._by_id(stream, key)]
-        return records, digests
+        looks = {key: _look(row) for key, row in found.items()}
+        records = [record(stream, row, moment=now) for key, row in found.items() if cursor.open.get(key) != looks[key]]
+        for key in (key for key in cursor.open if key not in found):
+            again = self._by_id(stream, key)
+            records += [replace(one, revision=f"{one.revision} reread {now}") for one in again]
+            looks |= _still_open({}, [one.payload for one in again])
+            if not again:
+                told = {"gone": key, "became": self._became(stream, key, cursor.open[key])}
+                records.append(SourceRecord(stream=stream.name, external_id=key, revision=now, payload=told))
+        return records, looks
+
+    def _became(self, stream: Stream, key: str, look: str) -> str:
+        """The id of the bill that a draft of ours became, where posting gave it a new one; empty for one that was deleted."""
+        number = look.partition("|")[2]
+        params = {**stream.params, "$filter": f"externalDocumentNumber eq {odata.quoted(number)}"}
+        rows = odata.rows(self._http, self.path(stream), params, self._size) if number else ()
+        return next((str(row["id"]) for row in rows if str(row["id"]) != key), "")
 
 
 def stream_of(name: str) -> Stream:
@@ -225,15 +236,27 @@ def record(stream: Stream, row: Row, payload: Any = None, *, moment: str = "") -
 
 
 def _still_open(known: Mapping[str, str], rows: Sequence[Row]) -> dict[str, str]:
-    """The open bills with their digests, once some rows were seen."""
+    """The watched bills with how they look, once some rows were seen."""
     seen = {str(row["id"]): row for row in rows}
-    kept = {key: digest for key, digest in known.items() if key not in seen}
-    return kept | {key: fields.digest(row) for key, row in seen.items() if row.get("status") == _OPEN}
+    kept = {key: look for key, look in known.items() if key not in seen}
+    return kept | {key: _look(row) for key, row in seen.items() if _status(row) in _WATCHED}
+
+
+def _status(row: Row) -> str:
+    return str(row.get("status") or "").strip().lower()
+
+
+def _look(row: Row) -> str:
+    """How a bill looks: a digest, and of a draft of ours the key by which it is found once it is posted."""
+    number = str(row.get("externalDocumentNumber") or "")
+    return (
+        f"{fields.digest(row)}|{number}" if is_ours(number.lower()) and _status(row) != "open" else fields.digest(row)
+    )
 
 
 def _moved(row: Row, cursor: Cursor, now: str) -> str:
-    """When an invoice that was open was seen to look otherwise; empty for every other row."""
-    return now if cursor.open.get(str(row.get("id"))) not in (None, fields.digest(row)) else ""
+    """When a bill that was watched was seen to look otherwise; empty for every other row."""
+    return now if cursor.open.get(str(row.get("id"))) not in (None, _look(row)) else ""
 
 
 def _key(stream: Stream, row: Row) -> str:

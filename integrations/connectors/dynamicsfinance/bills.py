@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from integrations.connectors.dynamicsfinance import assumptions, bodies
 from integrations.connectors.dynamicsfinance.entities import Entities, by, is_yes
 from integrations.connectors.dynamicsfinance.memory import shown
 from integrations.http import odata
-from integrations.http.fields import Row, text
+from integrations.http.fields import Row, amount, text
 from integrations.protocol import Account
 
 HEADERS, LINES = "FreeTextInvoiceHeaders", "FreeTextInvoiceLines"
@@ -104,6 +105,25 @@ class Bills:
             key = bodies.found_key(row, self._account, bodies.TIME)
             found[text(row, "TransactionID")] = {"key": key, "number": bodies.line_number(row)}
         return found
+
+
+def totals(payload: Mapping[str, Any]) -> tuple[Decimal, Decimal]:
+    """Net and tax of an invoice, below zero of a credit note: what was booked, else what its lines add up to."""
+    posted = payload.get("posted")
+    if isinstance(posted, Mapping):
+        tax = amount(posted, "TotalTaxAmount")
+        return amount(posted, "TotalInvoiceAmount") - tax, tax
+    lines = [line for line in payload.get("lines") or () if isinstance(line, Mapping)]
+    net, tax = (
+        sum((amount(line, name) for line in lines), Decimal(0))
+        for name in ("TransactionCurrencyAmount", "SalesTaxAmount")
+    )
+    return net, tax
+
+
+def is_credit(payload: Mapping[str, Any]) -> bool:
+    """Whether an invoice is a credit note."""
+    return sum(totals(payload)) < 0
 
 
 def is_posted(header: Row | Mapping[str, Any]) -> bool:

@@ -125,6 +125,7 @@ def booked_hours(row: Row, account: Account, *, is_posted: bool) -> StatementLin
         entity=text(row, "dataAreaId"),
         resource=text(row, "ResourceId"),
         project=text(row, "ProjectID"),
+        task=_task(row),
         hours=number(row, "Hours"),
         rate=number(row, "SalesPrice") if is_billable else None,
         currency=text(row, "CurrencyId"),
@@ -147,6 +148,7 @@ def booked_expense(row: Row, account: Account) -> StatementLine:
         entity=text(row, "dataAreaId"),
         resource=text(row, "EmployeePersonnelNumber"),
         project=text(row, "ProjectID"),
+        task=_task(row),
         amount=number(row, "TransactionAmount"),
         currency=text(row, "Currency"),
         billable=text(row, "Billable") == _names(account)["billable"],
@@ -201,6 +203,12 @@ def _texts(posting: Posting, account: Account, kind: str, limit: int) -> dict[st
 def _activity(posting: Posting) -> str:
     """The activity: the task's id within its project."""
     return posting.task.removeprefix(f"{posting.project}/")
+
+
+def _task(row: Row) -> str:
+    """The task as the stream names it: the ids of tasks are told apart by their project only."""
+    activity = text(row, "ActivityNumber")
+    return f"{text(row, 'ProjectID')}/{activity}" if activity else ""
 
 
 def _line_property(posting: Posting, account: Account) -> str:

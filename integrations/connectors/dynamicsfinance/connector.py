@@ -15,7 +15,7 @@ from integrations.connectors.dynamicsfinance.entities import Entities
 from integrations.connectors.dynamicsfinance.journals import Journals
 from integrations.connectors.dynamicsfinance.settings import SETTINGS
 from integrations.errors import ConnectorError, Unauthorised
-from integrations.http import Http, entra, plain
+from integrations.http import PUSH_SECONDS, Deadline, Http, entra, plain
 from integrations.http.fields import text
 from integrations.http.odata import quoted
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord, one_outcome_each
@@ -33,7 +33,7 @@ class DynamicsFinanceConnector:
     tombstones = True  # nothing that it tells has a work date, so there is nothing to sweep
     deletions_untold = (
         "It does not tell what was deleted there. What has transactions cannot be deleted; "
-        "anything else, such as a draft invoice, stays here as it was last read."
+        "a draft invoice that is gone is noticed with the next reading, anything else stays here as it was last read."
     )
     drafting = drafts.DRAFTING
     why_untold = "Dynamics 365 Finance gives us master data and takes no message about it."
@@ -50,6 +50,7 @@ class DynamicsFinanceConnector:
             concurrency=1,  # one writer, so that a key which was looked for is not written meanwhile
             upsert=False,
             expenses=bool(account.setting("expenses", SETTINGS)),
+            push_within=PUSH_SECONDS,
             upstream_timeout=assumptions.UPSTREAM_TIMEOUT,
             books_within=3600.0 * float(account.setting("posts_within_hours", SETTINGS)),
             memo_limit=bodies.memo_limit(account),
@@ -109,7 +110,8 @@ class DynamicsFinanceConnector:
     def _write(self, postings: Sequence[Posting]) -> Mapping[str, Receipt | ConnectorError]:
         time = [posting for posting in postings if posting.kind is DocumentKind.TIME]
         expenses = [posting for posting in postings if posting.kind is DocumentKind.EXPENSE]
-        return {**self._journals.write_hours(time), **self._journals.write_expenses(expenses)}
+        deadline = Deadline()
+        return {**self._journals.write_hours(time, deadline), **self._journals.write_expenses(expenses, deadline)}
 
     def find(self, keys: Sequence[str]) -> Mapping[str, StatementLine]:
         """What stands under our keys, posted or not."""

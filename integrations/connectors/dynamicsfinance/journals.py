@@ -18,7 +18,7 @@ from integrations.connectors.dynamicsfinance import assumptions, bodies, refusal
 from integrations.connectors.dynamicsfinance.entities import ROOT, Entities, by, is_yes
 from integrations.connectors.dynamicsfinance.settings import SETTINGS
 from integrations.errors import ConnectorError, InDoubt, Rejected, Unavailable
-from integrations.http import Http, Response, multipart, plain
+from integrations.http import Deadline, Http, Response, multipart, plain
 from integrations.http.fields import Row, number, text
 from integrations.http.odata import of_a_look, quoted
 from integrations.protocol import Account
@@ -90,8 +90,11 @@ class Journals:
             if actual is not None and actual.number not in told:
                 yield actual
 
-    def write_hours(self, postings: Sequence[Posting]) -> dict[str, Outcome]:
-        """Write lines into journals, a journal for each month; one outcome each, by key. What breaks holds for the rest."""
+    def write_hours(self, postings: Sequence[Posting], deadline: Deadline) -> dict[str, Outcome]:
+        """Write lines into journals, a journal for each month; one outcome each, by key.
+
+        What breaks holds for the rest of a month; what the push does not come to is Unavailable.
+        """
         outcomes: dict[str, Outcome] = {}
         months: dict[str, list[Posting]] = defaultdict(list)
         for posting in postings:
@@ -99,6 +102,9 @@ class Journals:
         for month, all_of_it in months.items():
             left = all_of_it
             while left:
+                if outcomes and deadline.is_over:
+                    outcomes |= _not_come_to(left)
+                    break
                 try:
                     journal = self._open(month)
                     chosen = left[: min(journal.room, self._batch)]
@@ -109,10 +115,12 @@ class Journals:
                 left = left[len(chosen) :]
         return outcomes
 
-    def write_expenses(self, postings: Sequence[Posting]) -> dict[str, Outcome]:
+    def write_expenses(self, postings: Sequence[Posting], deadline: Deadline) -> dict[str, Outcome]:
         """Write expenses; one outcome each, by key."""
         outcomes: dict[str, Outcome] = {}
         for start in range(0, len(postings), self._batch):
+            if outcomes and deadline.is_over:
+                return outcomes | _not_come_to(postings[start:])
             chosen = postings[start : start + self._batch]
             told = [bodies.expense(posting, self._account) for posting in chosen]
             for posting, answer in zip(chosen, self._sent(EXPENSES, told), strict=True):
@@ -204,6 +212,11 @@ class Journals:
             yield from self._entities.rows(name, wanted, orderby=orderby)
         except ConnectorError as error:
             raise of_a_look(error, "Dynamics 365 Finance") from None
+
+
+def _not_come_to(postings: Sequence[Posting]) -> dict[str, Outcome]:
+    later = Unavailable("Not sent: the time of one push was over before its turn came.")
+    return dict.fromkeys((posting.key for posting in postings), later)
 
 
 def _within(field: str, start: date, end: date) -> str:

@@ -123,14 +123,14 @@ def _resource(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
 
 def _invoice(record: SourceRecord, payload: Row, account: Account) -> BillRecord:
     """A free text invoice, or with a negative amount a credit note. Booked totals win over what its lines add up to."""
+    if payload.get("gone"):
+        kind = BillKind.CREDIT_NOTE if payload.get("credit") else BillKind.INVOICE
+        return BillRecord(
+            external_id=record.external_id, revision=record.revision, kind=kind, status=BillStatus.DELETED
+        )
     header = _part(payload, "header")
     lines = [line for line in payload.get("lines") or () if isinstance(line, Mapping)]
-    posted = payload.get("posted")
-    net, tax = sum((amount(line, "TransactionCurrencyAmount") for line in lines), Decimal(0)), Decimal(0)
-    tax = sum((amount(line, "SalesTaxAmount") for line in lines), tax)
-    if isinstance(posted, Mapping):
-        tax = amount(posted, "TotalTaxAmount")
-        net = amount(posted, "TotalInvoiceAmount") - tax
+    net, tax = bills.totals(payload)
     sign = -1 if net + tax < 0 else 1
     total = sign * (net + tax)
     status, balance = _settlement(header, payload, total, sign)

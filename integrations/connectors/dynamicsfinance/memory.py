@@ -63,7 +63,7 @@ class Reading:
         moment = now.strftime(STAMP)
         if moment <= before.moment:  # the vendor's clock went back
             moment = (datetime.strptime(before.moment, STAMP) + timedelta(microseconds=1)).strftime(STAMP)  # noqa: DTZ007
-        self._moment = moment
+        self.moment = moment
         self._rows: dict[str, tuple[str, str]] = {}
         self._met = 0
 
@@ -71,21 +71,27 @@ class Reading:
         """So many more rows of the set are behind, whether or not they are filed."""
         self._met += rows
 
-    def saw(self, key: str, payload: Any) -> str:
-        """The revision of a row: since when it looks as it does."""
+    def saw(self, key: str, payload: Any, mark: str = "") -> str:
+        """The revision of a row: since when it looks as it does. `mark` is remembered with it."""
         digest = hashlib.sha256(json.dumps(payload, sort_keys=True, default=str).encode()).digest()[:9]
-        told = base64.b64encode(digest).decode()
+        told = mark + base64.b64encode(digest).decode()
         known, since = self._before.rows.get(key, ("", ""))
-        revision = since if known == told else self._moment
+        revision = since if known == told else self.moment
         self._rows[key] = (told, revision)
         return revision
+
+    def missed(self) -> dict[str, str]:
+        """What was there before and was not met by a reading in one go: the digests by key, each behind its mark."""
+        if self._before.done:
+            return {}
+        return {key: digest for key, (digest, _) in self._before.rows.items() if key not in self._rows}
 
     def memory(self, *, more: bool = False) -> Memory:
         """What is known now. Of a reading in one go that came to its end, what was not met is forgotten: it is gone."""
         before = self._before
         is_partial = more or before.done > 0
         rows = {**before.rows, **self._rows} if is_partial else self._rows
-        moment = before.moment if rows == before.rows and before.moment else self._moment
+        moment = before.moment if rows == before.rows and before.moment else self.moment
         return Memory(moment, rows, before.done + self._met if more else 0)
 
 

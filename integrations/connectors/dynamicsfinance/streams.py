@@ -3,14 +3,15 @@
 Sets have no time of change that could be asked for, so each reading reads one whole, in the order of its keys, and says with the
 size that the set itself states how much there is. What differs from the last reading has a later revision; the rest keeps the one
 that it has.
-Deletions are not told: what has transactions cannot be deleted there.
+
+Deletions are not told: what has transactions cannot be deleted there. A draft invoice can: one that was there and is missed is
+asked for by its key, and told when it is gone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from integrations.connectors.dynamicsfinance import bills, refusals
@@ -79,6 +80,9 @@ class Reader:
             left_out += len(rows) - len(payloads)
             total = None if counted is None else max(0, counted - before.done - left_out)
             records = [record(stream, row, payload, reading) for row, payload in payloads]
+            if name == INVOICES and not more:
+                gone = self._gone(stream, reading)
+                records, total = [*records, *gone], None if total is None else total + len(gone)
             yield Page(records=records, cursor=reading.memory(more=more).text(), last=not more, total=total)
 
     def one(self, name: str, key: str) -> list[SourceRecord]:
@@ -92,10 +96,9 @@ class Reader:
             for field, part in zip(stream.key, parts, strict=True)
         )
         both = " and ".join(part for part in (self._wanted(stream), wanted) if part)
-        reading = Reading(Memory(), datetime.now(UTC))
         return [
-            record(stream, row, payload, reading)
-            for rows, _, _ in self._pages(stream, both)
+            record(stream, row, payload, Reading(Memory(), answer.answered_at))
+            for rows, answer, _ in self._pages(stream, both)
             for row, payload in self._payloads(stream, rows)
         ]
 
@@ -104,6 +107,19 @@ class Reader:
         stream = stream_of(name)
         for rows, _, _ in self._pages(stream, self._wanted(stream)):
             yield from (key_of(stream, row) for row in rows)
+
+    def _gone(self, stream: Stream, reading: Reading) -> list[SourceRecord]:
+        """Invoices that were there before and are in no company's set any more, whatever of it is read."""
+        return [
+            SourceRecord(
+                stream=stream.name,
+                external_id=key,
+                revision=reading.moment,
+                payload={"gone": key, "credit": digest.startswith(_CREDIT)},
+            )
+            for key, digest in reading.missed().items()
+            if not any(rows for rows, _, _ in self._pages(stream, f"{stream.key[0]} eq {key}"))
+        ]
 
     def _pages(
         self, stream: Stream, wanted: str, *, counted: bool = False, skip: int = 0
@@ -144,6 +160,7 @@ class Reader:
 
 
 _NUMBERS = ("InvoiceIdentifier", "LineNumber")
+_CREDIT = "-"  # how what is remembered of a credit note begins
 
 
 def stream_of(name: str) -> Stream:
@@ -156,7 +173,8 @@ def stream_of(name: str) -> Stream:
 def record(stream: Stream, row: Row, payload: Any, reading: Reading) -> SourceRecord:
     """A row as the inbox files it."""
     key, stored = key_of(stream, row), plain(payload)
-    return SourceRecord(stream=stream.name, external_id=key, revision=reading.saw(key, stored), payload=stored)
+    mark = _CREDIT if stream.name == INVOICES and bills.is_credit(payload) else ""
+    return SourceRecord(stream=stream.name, external_id=key, revision=reading.saw(key, stored, mark), payload=stored)
 
 
 def key_of(stream: Stream, row: Row) -> str:

@@ -9,6 +9,7 @@ environments may differ, a setting of the connection replaces the value. Some re
   `msdyn_transaction`, both by their GUIDs as text.
 - The application's user is in the time zone UTC, so that a day is not moved.
 - An actual of time is counted in hours.
+- What is recalled once approved gets actuals of the opposite quantity, whose origin names the same entry, and can be deleted.
 - A change of an invoice's line moves the stamp of the invoice.
 """
 

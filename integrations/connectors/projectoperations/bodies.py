@@ -6,6 +6,8 @@ refused.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -81,7 +83,7 @@ def _time_objection(posting: Posting) -> Rejected | None:
     if posting.hours is None:
         return Rejected("The posting has no hours.", code="amount-invalid")
     if posting.hours < 0:
-        return Rejected("Project Operations takes no negative hours; correct the entry there.", code="amount-invalid")
+        return _no_opposite(posting, "hours")
     if abs(minutes(posting.hours) / assumptions.MINUTES - posting.hours) > assumptions.HOURS_TOLERANCE:
         return Rejected(
             f"{posting.hours} h is not a whole number of minutes, and Project Operations keeps minutes. "
@@ -95,9 +97,7 @@ def _expense_objection(posting: Posting, account: Account) -> Rejected | None:
     if posting.amount is None:
         return Rejected("The posting has no amount.", code="amount-invalid")
     if posting.amount < 0:
-        return Rejected(
-            "Project Operations takes no negative expenses; correct the expense there.", code="amount-invalid"
-        )
+        return _no_opposite(posting, "expenses")
     if posting.currency not in _currencies(account):
         return Rejected(
             f"The connection names no GUID for {posting.currency or 'an empty currency'}. Add it to currencies.",
@@ -106,6 +106,15 @@ def _expense_objection(posting: Posting, account: Account) -> Rejected | None:
     if not (posting.item or account.settings.get("expense_category")):
         return Rejected("The expense names no category. Map it, or set expense_category.")
     return None
+
+
+def _no_opposite(posting: Posting, what: str) -> Rejected:
+    """Why a reversal is not sent, and what is done there instead."""
+    return Rejected(
+        f"Project Operations takes no negative {what}. Have record {posting.reverses or '(unknown)'} recalled there and delete "
+        "it, as long as it is not invoiced; what is invoiced is corrected there, and its reversal called back.",
+        code="no-opposite",
+    )
 
 
 def minutes(hours: Decimal) -> int:
@@ -156,6 +165,22 @@ def actual(row: Row, origin: str) -> StatementLine | None:
         amount=None if is_time else number(row, "msdyn_amount"),
         raw=plain(dict(row)),
     )
+
+
+def together(lines: Iterable[StatementLine]) -> Iterator[StatementLine]:
+    """The actuals of each entry as one line. Those of one that was recalled take each other back and are none."""
+    found: dict[str, list[StatementLine]] = {}
+    for line in lines:
+        found.setdefault(line.number, []).append(line)
+    for some in found.values():
+        hours, amount = _sum(line.hours for line in some), _sum(line.amount for line in some)
+        if len(some) == 1 or hours or amount:
+            yield replace(some[-1], hours=hours, amount=amount)
+
+
+def _sum(figures: Iterable[Decimal | None]) -> Decimal | None:
+    known = [figure for figure in figures if figure is not None]
+    return sum(known, Decimal(0)) if known else None
 
 
 def _currencies(account: Account) -> dict[str, str]:

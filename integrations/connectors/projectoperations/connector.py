@@ -33,7 +33,7 @@ class ProjectOperationsConnector:
     tombstones = True  # nothing that it tells has a work date, so there is nothing to sweep
     deletions_untold = (
         "It does not tell what was deleted there. What has entries is deactivated; "
-        "anything else, such as a draft invoice, stays here as it was last read."
+        "a draft invoice that is gone is noticed with the next reading, anything else stays here as it was last read."
     )
     why_untold = "Project Operations gives us master data and takes no message about it."
 
@@ -46,7 +46,7 @@ class ProjectOperationsConnector:
         self.capabilities = Capabilities(
             batch_size=max(1, min(int(account.setting("batch_size", SETTINGS)), 1000)),
             concurrency=max(1, min(int(account.setting("concurrency", SETTINGS)), 50)),
-            upsert=True,  # the same id is one record however often it is sent
+            unique_key=True,  # the same id is one record however often it is sent, and what stands is not overwritten
             reversal=False,
             expenses=bool(account.setting("expenses", SETTINGS)),
             upstream_timeout=assumptions.UPSTREAM_TIMEOUT,

@@ -72,7 +72,7 @@ class Entries:
         return found
 
     def booked(self, start: date, end: date) -> Iterator[StatementLine]:
-        """Every actual of cost with a document date in the closed range, ours or not."""
+        """Actuals of cost with a document date in the closed range, ours or not, those of one entry together."""
         wanted = (
             f"msdyn_transactiontypecode eq {assumptions.COST} and msdyn_documentdate ge {start.isoformat()}T00:00:00Z "
             f"and msdyn_documentdate le {end.isoformat()}T23:59:59Z"
@@ -86,10 +86,8 @@ class Entries:
             }
         except ConnectorError as error:
             raise of_a_look(error, VENDOR) from None
-        for row, guid in zip(rows, ids, strict=True):
-            line = bodies.actual(row, origins.get(guid, ""))
-            if line is not None:
-                yield line
+        told = (bodies.actual(row, origins.get(guid, "")) for row, guid in zip(rows, ids, strict=True))
+        yield from bodies.together(line for line in told if line is not None)
 
     def _outcome(self, posting: Posting, answer: Response | ConnectorError) -> Outcome:
         number = guid_of(posting.key)

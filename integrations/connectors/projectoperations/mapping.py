@@ -31,10 +31,18 @@ def records(record: SourceRecord, account: Account) -> Iterable[CanonicalRecord]
     """The records of one row. Raises Malformed naming the field that cannot be read."""
     del account
     translate, payload = translator(record, _STREAMS, "Project Operations")
+    if payload.get("gone"):
+        return [_gone(record, payload)]
     row = payload.get("row")
     if not isinstance(row, Mapping):
         raise Malformed(f"A row of {record.stream} is not an object.")
     return [translate(record, row, payload)]
+
+
+def _gone(record: SourceRecord, payload: Row) -> BillRecord:
+    """A draft invoice that was deleted."""
+    kind = BillKind.CREDIT_NOTE if payload.get("credit") else BillKind.INVOICE
+    return BillRecord(external_id=record.external_id, revision=record.revision, kind=kind, status=BillStatus.DELETED)
 
 
 def _made(record: SourceRecord, kind: MasterKind, row: Row, *, code: str = "", name: str, **more: Any) -> MasterRecord:

@@ -1,21 +1,23 @@
 """Master data and project invoices by OData: which table each stream reads, and how changes are read since a cursor.
 
 Changes are read by `modifiedon` with an overlap. A table says how many rows it has, up to five thousand; one that is cut short
-leaves the cursor. Deletions are not told: what has entries is deactivated there and not deleted.
+leaves the cursor. Deletions are not told: what has entries is deactivated there and not deleted. A draft invoice can be: the
+cursor remembers which drafts there are, and one that is missed is asked for by its id.
 """
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from integrations.connectors.projectoperations import assumptions, refusals
-from integrations.connectors.projectoperations.dataverse import Tables, lookup
+from integrations.connectors.projectoperations.dataverse import Tables, integer, lookup
 from integrations.errors import Malformed
 from integrations.http import Http, fields, plain
-from integrations.http.fields import STAMP, Row, text
+from integrations.http.fields import STAMP, Row, amount, text
 from integrations.protocol import Account, Page, SourceRecord
 
 CHANGED = "modifiedon"
@@ -66,6 +68,30 @@ STREAMS: Mapping[str, Stream] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The latest stamp that was read; of invoices also which drafts there are, by id, and whether each is a credit note."""
+
+    stamp: str = ""
+    drafts: Mapping[str, bool] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, text: str | None) -> Cursor:
+        """Read a cursor; raises Malformed when it is none of ours."""
+        if not text or not text.startswith("{"):
+            return cls(text or "")
+        try:
+            data: dict[str, Any] = json.loads(text)
+            return cls(str(data["stamp"]), {str(key): bool(credit) for key, credit in dict(data["drafts"]).items()})
+        except (ValueError, KeyError, TypeError) as error:
+            raise Malformed(f"The cursor {text[:60]!r} of a Project Operations stream cannot be read.") from error
+
+    def text(self) -> str:
+        """The cursor as it is stored."""
+        told = {"stamp": self.stamp, "drafts": dict(self.drafts)}
+        return json.dumps(told, separators=(",", ":")) if self.drafts else self.stamp
+
+
 class Reader:
     """The streams of one environment."""
 
@@ -74,11 +100,11 @@ class Reader:
         self._tables = Tables(account, http, own)
 
     def pull(self, name: str, since: str | None) -> Iterator[Page]:
-        """Pages of what changed at or after a cursor, which is a stamp, oldest first."""
-        stream, stamp = stream_of(name), since or ""
+        """Pages of what changed at or after a cursor, oldest first; drafts that are gone come with the last."""
+        stream, cursor = stream_of(name), Cursor.of(since)
         after = ""
-        if stamp:
-            after = f"{CHANGED} ge {fields.rewound(stamp, assumptions.OVERLAP):%Y-%m-%dT%H:%M:%SZ}"
+        if cursor.stamp:
+            after = f"{CHANGED} ge {fields.rewound(cursor.stamp, assumptions.OVERLAP):%Y-%m-%dT%H:%M:%SZ}"
         wanted = " and ".join(part for part in (f"({stream.wanted})" if stream.wanted else "", after) if part)
         total: int | None = None
         for rows, answer, more in self._tables.pages(
@@ -87,8 +113,18 @@ class Reader:
             counted = answer.body.get("@odata.count")
             total = counted if counted is not None and counted < assumptions.COUNTED else total
             closed_at = answer.answered_at.strftime(STAMP)
-            stamp = max(stamp, max((min(fields.stamp(row, CHANGED), closed_at) for row in rows), default=""))
-            yield Page(records=self._records(stream, rows), cursor=stamp, last=not more, total=total)
+            reached = max((min(fields.stamp(row, CHANGED), closed_at) for row in rows), default="")
+            cursor = replace(cursor, stamp=max(cursor.stamp, reached))
+            records = self._records(stream, rows)
+            if name == INVOICES:  # every page carries its drafts, for a walk that is cut goes on from any of them
+                cursor = replace(cursor, drafts={**cursor.drafts, **_drafts(stream, rows)})
+            if more or name != INVOICES:
+                yield Page(records=records, cursor=cursor.text(), last=not more, total=total)
+                continue
+            missed, drafts = self._drafts(stream, cursor, closed_at)
+            cursor = replace(cursor, drafts=drafts)
+            whole = None if total is None else total + len(missed)
+            yield Page(records=[*records, *missed], cursor=cursor.text(), last=True, total=whole)
 
     def one(self, name: str, key: str) -> list[SourceRecord]:
         """One record as it is now; empty when it is gone, and for what is no GUID."""
@@ -104,6 +140,18 @@ class Reader:
         stream = stream_of(name)
         for row in self._tables.rows(stream.path, stream.wanted, select=f"{stream.key},{CHANGED}"):
             yield text(row, stream.key)
+
+    def _drafts(self, stream: Stream, cursor: Cursor, now: str) -> tuple[list[SourceRecord], dict[str, bool]]:
+        """What became of drafts that are none any more, which may be that they are gone; and those that there are."""
+        statuses = " or ".join(f"msdyn_projectinvoicestatus eq {status}" for status in assumptions.DRAFTS)
+        rows = list(self._tables.rows(stream.path, statuses, select=_select(stream)))
+        drafts = _drafts(stream, rows)
+        records: list[SourceRecord] = []
+        for key in (key for key in cursor.drafts if key not in drafts):
+            found = self.one(stream.name, key)
+            told = {"gone": key, "credit": cursor.drafts[key]}
+            records += found or [SourceRecord(stream=stream.name, external_id=key, revision=now, payload=told)]
+        return records, drafts
 
     def _records(self, stream: Stream, rows: Sequence[Row]) -> list[SourceRecord]:
         """Rows as the inbox files them, each with what belongs to it and stands elsewhere."""
@@ -149,6 +197,15 @@ def stream_of(name: str) -> Stream:
     if name not in STREAMS:
         raise Malformed(f"Project Operations has no stream “{name}”; its streams are {', '.join(STREAMS)}.")
     return STREAMS[name]
+
+
+def _drafts(stream: Stream, rows: Sequence[Row]) -> dict[str, bool]:
+    """The drafts among some invoices, and whether each is a credit note."""
+    return {
+        _key(stream, row): amount(row, "totalamount") < 0
+        for row in rows
+        if integer(row, "msdyn_projectinvoicestatus") in assumptions.DRAFTS
+    }
 
 
 def _select(stream: Stream) -> str:

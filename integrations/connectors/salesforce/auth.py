@@ -28,7 +28,7 @@ def sign_in(account: Account, http: Http) -> None:
 
     def form() -> Mapping[str, str]:
         if account.setting("auth", SETTINGS) == "jwt":
-            return {"grant_type": _JWT, "assertion": _assertion(account)}
+            return {"grant_type": _JWT, "assertion": _assertion(account, http.ahead)}
         secret = account.secrets.get("client_secret", "")
         if not secret:
             raise Unauthorised(f"Connection {account.code} has no client_secret for Salesforce.")
@@ -38,12 +38,13 @@ def sign_in(account: Account, http: Http) -> None:
     Bearer.sign_in(http, "Salesforce", TOKEN_PATH, form)
 
 
-def _assertion(account: Account) -> str:
+def _assertion(account: Account, ahead: float) -> str:
+    """What our key signs. It ends by Salesforce's clock, which is so many seconds ahead of ours."""
     claims = {
         "iss": str(account.settings.get("client_id") or ""),
         "sub": str(account.settings.get("username") or ""),
         "aud": str(account.setting("audience", SETTINGS)),
-        "exp": int(time.time()) + _JWT_SECONDS,
+        "exp": int(time.time() + ahead) + _JWT_SECONDS,
     }
     try:
         pem = account.secrets.get("private_key", "").replace("\\n", "\n")  # as environment variables carry it

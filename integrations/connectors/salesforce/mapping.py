@@ -35,10 +35,8 @@ def _customer(record: SourceRecord, row: Row, account: Account) -> list[MasterRe
 
 
 def _project(record: SourceRecord, row: Row, account: Account) -> list[MasterRecord]:
-    """A project; nothing for an opportunity that is not won. One that was deleted is gone."""
+    """A project. An opportunity that is not won is none: where its deal was opened again, it is gone like a deleted one."""
     names = soql.project_fields(account)
-    if not flag(row, "IsDeleted") and "won" in names and not flag(row, names["won"]):
-        return []
 
     def of(word: str) -> str:
         return text(row, names[word]) if names.get(word) else ""
@@ -46,7 +44,7 @@ def _project(record: SourceRecord, row: Row, account: Account) -> list[MasterRec
     def on(word: str) -> date | None:
         return fields.day(row, names[word]) if names.get(word) else None
 
-    gone = flag(row, "IsDeleted")
+    gone = flag(row, "IsDeleted") or ("won" in names and not flag(row, names["won"]))
     return [
         fields.master(
             record, MasterKind.PROJECT, code=of("code"), name=of("name") or record.external_id, is_active=not gone, deleted=gone,

@@ -169,8 +169,8 @@ class SalesforceStatuses:
         if not result or not isinstance(answers, list) or not answers:
             return InDoubt("Salesforce did not say what became of a payment.")
         if result.get("isSuccessful") is True:
-            first = answers[0].get("body") or {}
-            return str(first.get("id") or "")
+            number = str((answers[0].get("body") or {}).get("id") or "")
+            return number or InDoubt("Salesforce kept a payment and did not say its number.")
         said = [one.get("body") for one in answers if int(one.get("httpStatusCode") or 0) >= 400]
         cause = next(
             (body for body in said if refusals.read(body).code not in refusals.ROLLED_BACK), said[0] if said else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -87,7 +87,8 @@ class Reader:
             after = fields.rewound(since, assumptions.OVERLAP)
             where = f" WHERE {CHANGED} >= {fields.to_the_millisecond(after)}"
         cursor = since
-        for rows, total, last in self._pages(f"{stream.select}{where} ORDER BY {CHANGED}, Id"):
+        gets_on = lambda: cursor != since  # noqa: E731 - else the next reading would begin with the same page
+        for rows, total, last in self._pages(f"{stream.select}{where} ORDER BY {CHANGED}, Id", may_end=gets_on):
             records = [record(stream, row) for row in rows]
             cursor = max(filter(None, [cursor, *(one.revision for one in records)]), default=None)
             yield Page(records=records, cursor=cursor, last=last, total=total)
@@ -118,8 +119,13 @@ class Reader:
             raise Malformed(f"Salesforce has no stream “{name}”; its streams are {', '.join(known)}.")
         return known[name]
 
-    def _pages(self, query: str, verb: str = "queryAll") -> Iterator[tuple[list[Row], int | None, bool]]:
-        """The pages of a query: rows, how many the whole has, and whether it is the last."""
+    def _pages(
+        self, query: str, verb: str = "queryAll", may_end: Callable[[], bool] = lambda: True
+    ) -> Iterator[tuple[list[Row], int | None, bool]]:
+        """The pages of a query: rows, how many the whole has, and whether it is the last.
+
+        It ends after a page when few calls are left, and `may_end` says that nothing is lost by it.
+        """
         path, params = f"{self.root}/{verb}", {"q": query}
         seen: set[str] = set()
         while True:
@@ -134,7 +140,8 @@ class Reader:
             yield body["records"], body.get("totalSize"), not following
             if not following:
                 return
-            self._keep_calls(answer.headers)
+            if may_end():
+                self._keep_calls(answer.headers)
             if following in seen:
                 raise Unavailable("Salesforce shows the same page again and never ends.")
             seen.add(following)

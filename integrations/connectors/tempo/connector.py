@@ -7,6 +7,7 @@ asked for by name. No event tells of an approval: the log is polled.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -99,7 +100,10 @@ class TempoConnector:
         cursor = TempoCursor.of(since)
         closed_at = self._server_time()
         read: set[PeriodKey] = set()
-        for approvals in _some(self._decided(cursor, closed_at), PERIODS_AT_ONCE):
+        decided, odd = self._decided(cursor, closed_at)
+        if odd:
+            yield Page(records=[_unread("approval", row) for row in odd], cursor=cursor.text(), last=False)
+        for approvals in _some(decided, PERIODS_AT_ONCE):
             records = [record for approval in approvals for record in self._of_period(approval, closed_at)]
             read.update(_period_key(approval) for approval in approvals)
             reached = max(stamp_of(approval["status"], "approval") for approval in approvals)
@@ -113,10 +117,11 @@ class TempoConnector:
             cursor = replace(cursor, worklogs=latest(cursor.worklogs, *stamps))
             yield Page(records=records, cursor=cursor.text(), last=False)
         hints: Sequence[Hint] = ()
+        lost: Sequence[SourceRecord] = ()
         if self._reads_deletions:
-            hints, gone_at = self._deleted(cursor, closed_at)
+            hints, lost, gone_at = self._deleted(cursor, closed_at)
             cursor = replace(cursor, deletions=latest(cursor.deletions, gone_at and min(gone_at, closed_at)))
-        yield Page(records=(), cursor=cursor.text(), last=True, hints=hints)
+        yield Page(records=lost, cursor=cursor.text(), last=True, hints=hints)
 
     def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
         """One worklog as it is now, with the approval of its period; nothing when Tempo says that it is gone."""
@@ -166,8 +171,8 @@ class TempoConnector:
         """One worklog as a document. Raises Malformed naming the field that cannot be read."""
         return [mapping.document(record, self.account)]
 
-    def _decided(self, cursor: TempoCursor, now: datetime) -> list[Mapping[str, Any]]:
-        """The last word of the approval log on every period that it names since the cursor, oldest first."""
+    def _decided(self, cursor: TempoCursor, now: datetime) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+        """The approval log's last word on every period that it names since the cursor, oldest first; and rows that name none."""
         since = self._floor(cursor.approvals, now)
         rows = paging.by_token(
             self.http,
@@ -176,11 +181,16 @@ class TempoConnector:
             self._page_size,
         )
         last: Approvals = {}
+        odd: list[Mapping[str, Any]] = []
         for row in rows:
-            key = _period_key(row)
-            if key not in last or stamp_of(row["status"], "approval") >= stamp_of(last[key]["status"], "approval"):
+            try:
+                key, stamp = _period_key(row), stamp_of(mapping.status_of(row), "approval")
+            except Malformed:
+                odd.append(row)
+                continue
+            if key not in last or stamp >= stamp_of(last[key]["status"], "approval"):
                 last[key] = row
-        return sorted(last.values(), key=lambda row: stamp_of(row["status"], "approval"))
+        return sorted(last.values(), key=lambda row: stamp_of(row["status"], "approval")), odd
 
     def _of_period(self, approval: Mapping[str, Any], now: datetime) -> list[SourceRecord]:
         """Every worklog of one person and period."""
@@ -231,14 +241,21 @@ class TempoConnector:
             raise Unavailable(f"Tempo answered something that is not the approval of {user} from {start}.")
         return body
 
-    def _deleted(self, cursor: TempoCursor, now: datetime) -> tuple[list[Hint], datetime | None]:
-        """What the paper trail says was deleted since the cursor, and when the last of it was."""
-        hints, stamps = [], []
+    def _deleted(self, cursor: TempoCursor, now: datetime) -> tuple[list[Hint], list[SourceRecord], datetime | None]:
+        """What the paper trail says was deleted since the cursor, rows of it that cannot be read, and when the last of it was."""
+        hints, lost, stamps = [], [], []
         for row in self._trail(self._floor(cursor.deletions, now), now):
-            stamps.append(stamp_of(row, "paper trail", "timestamp"))
+            try:
+                stamp = stamp_of(row, "paper trail", "timestamp")
+            except Malformed:
+                stamp = None
+            if stamp is None or not row.get("entityId"):
+                lost.append(_unread("deletion", row))
+                continue
+            stamps.append(stamp)
             because = f"deleted at {row.get('timestamp')}"
-            hints.append(Hint(stream=STREAM, external_id=str(row.get("entityId")), because=because))
-        return hints, latest(*stamps)
+            hints.append(Hint(stream=STREAM, external_id=str(row["entityId"]), because=because))
+        return hints, lost, latest(*stamps)
 
     def _trail(self, since: datetime, now: datetime) -> Iterator[Mapping[str, Any]]:
         until = now + timedelta(days=1)  # what happens while it is read is not cut off
@@ -303,12 +320,20 @@ def _some(items: Sequence[Mapping[str, Any]], size: int) -> Iterator[Sequence[Ma
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
+def _unread(what: str, row: Mapping[str, Any]) -> SourceRecord:
+    """A row of one of Tempo's logs that says too little to be followed; it is filed as it is and waits alone."""
+    payload = plain({what: row})
+    digest = hashlib.sha256(json.dumps(payload, sort_keys=True, default=str).encode()).hexdigest()[:24]
+    return SourceRecord(stream=STREAM, external_id=f"{what}-{digest}", revision=digest, payload=payload)
+
+
 def _period_key(approval: Mapping[str, Any]) -> PeriodKey:
     """Whose period an approval is about: the person, and its first and last day."""
     try:
         period = approval["period"]
-        return str(approval["user"]["accountId"]), str(period["from"]), str(period["to"])
-    except (KeyError, TypeError) as error:
+        days = str(date.fromisoformat(str(period["from"]))), str(date.fromisoformat(str(period["to"])))
+        return str(approval["user"]["accountId"]), *days
+    except (KeyError, TypeError, ValueError) as error:
         raise Malformed(f"A row of Tempo's approval log has no {error}.") from None
 
 

@@ -6,6 +6,7 @@ which of them is billed is the connection's to say, and until it does the worklo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
@@ -19,6 +20,7 @@ from integrations.protocol import Account, SourceRecord
 from portal.records import NOTHING, Reference, SourceStatus, TimeEntryRecord
 
 PLACES = Decimal("0.0001")
+_LOGS = {"approval": "approval log", "deletion": "paper trail"}
 PARTLY_BILLABLE = ("refuse", "billable", "worked")
 
 
@@ -26,6 +28,10 @@ def document(record: SourceRecord, account: Account) -> TimeEntryRecord:
     """One vendor record as a document. Raises Malformed naming the field that cannot be read."""
     payload = record.payload
     worklog = payload.get("worklog") if isinstance(payload, Mapping) else None
+    if isinstance(payload, Mapping) and (what := next((name for name in _LOGS if name in payload), "")) and not worklog:
+        raise Malformed(
+            f"A row of Tempo's {_LOGS[what]} cannot be followed: {json.dumps(payload[what], default=str)[:300]}"
+        )
     if not isinstance(worklog, Mapping):
         raise Malformed(f"Tempo {record.stream} {record.external_id} is not a worklog with its approval.")
     stamp_of(worklog, f"worklog {_id(worklog)}")
@@ -75,6 +81,12 @@ def day_of(worklog: Mapping[str, Any]) -> date | None:
         return work_day(worklog)
     except Malformed:
         return None
+
+
+def status_of(approval: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was decided of a period, and when; empty where the row does not say."""
+    status = approval.get("status")
+    return status if isinstance(status, Mapping) else {}
 
 
 def author_of(worklog: Mapping[str, Any]) -> str:

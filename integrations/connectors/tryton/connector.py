@@ -19,7 +19,7 @@ from integrations.connectors.tryton.settings import SETTINGS
 from integrations.connectors.tryton.sheet import MODEL, Sheet
 from integrations.connectors.tryton.streams import Reader
 from integrations.errors import ConnectorError, Malformed, Unauthorised
-from integrations.http import Http, plain
+from integrations.http import PUSH_SECONDS, Http, plain
 from integrations.http.fields import text
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord, one_outcome_each
 from portal.records import CanonicalRecord, Posting, Receipt, StatementLine
@@ -45,6 +45,7 @@ class TrytonConnector:
             batch_size=max(1, int(account.setting("batch_size", SETTINGS))),
             concurrency=4,
             unique_key=True,
+            push_within=PUSH_SECONDS,
             reversal=False,
             expenses=False,
             memo_limit=assumptions.MEMO_LIMIT,

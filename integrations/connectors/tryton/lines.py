@@ -55,8 +55,8 @@ def objection(posting: Posting, company: int) -> Rejected | None:
     if posting.hours < 0:
         return Rejected(
             f"Tryton's time sheets take no negative hours. Delete line {posting.reverses or '(unknown)'} in Tryton, as long as "
-            "it is not invoiced, and have Tieout look at its entry; what is invoiced is credited there.",
-            code="amount-invalid",
+            "it is not invoiced; what is invoiced is credited there, and its reversal called back.",
+            code="no-opposite",
         )
     if posting.entity and posting.entity != str(company):
         return Rejected(

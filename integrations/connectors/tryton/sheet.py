@@ -14,8 +14,8 @@ from typing import Any
 from integrations.connectors.tryton import lines
 from integrations.connectors.tryton.rpc import Rpc, within, written_day
 from integrations.connectors.tryton.works import origin, places, sheets
-from integrations.errors import ConnectorError, InDoubt, Rejected
-from integrations.http import plain
+from integrations.errors import ConnectorError, InDoubt, Rejected, Unavailable
+from integrations.http import Deadline, plain
 from integrations.http.fields import Row, text
 from portal.records import Posting, Receipt, StatementLine
 
@@ -56,15 +56,25 @@ class Sheet:
             else:
                 bodies[posting.key] = {**body, "work": work, "company": self._rpc.company}
         tasks = {posting.key: posting.task for posting in postings}
-        return outcomes | self._write(bodies, tasks)
+        return outcomes | self._write(bodies, tasks, Deadline())
 
-    def _write(self, bodies: Mapping[str, Mapping[str, Any]], tasks: Mapping[str, str]) -> dict[str, Outcome]:
+    def _write(
+        self,
+        bodies: Mapping[str, Mapping[str, Any]],
+        tasks: Mapping[str, str],
+        deadline: Deadline,
+        *,
+        is_first: bool = True,
+    ) -> dict[str, Outcome]:
+        """Write lines as one list; what the push does not come to is Unavailable."""
         if not bodies:
             return {}
+        if deadline.is_over and not is_first:
+            return dict.fromkeys(bodies, Unavailable("Not sent: the time of one push was over before its turn came."))
         try:
             made = self._rpc.write(f"model.{MODEL}.create", [dict(body) for body in bodies.values()])
         except Rejected as refused:
-            return self._refused(bodies, tasks, refused)
+            return self._refused(bodies, tasks, refused, deadline)
         except ConnectorError as error:
             return dict.fromkeys(bodies, error)
         if not isinstance(made, list) or len(made) != len(bodies):
@@ -76,7 +86,7 @@ class Sheet:
         }
 
     def _refused(
-        self, bodies: Mapping[str, Mapping[str, Any]], tasks: Mapping[str, str], refused: Rejected
+        self, bodies: Mapping[str, Mapping[str, Any]], tasks: Mapping[str, str], refused: Rejected, deadline: Deadline
     ) -> dict[str, Outcome]:
         """A list that was refused: what stands there is receipted, the rest goes in halves."""
         try:
@@ -90,9 +100,10 @@ class Sheet:
         if len(left) == len(bodies) == 1:
             return {left[0]: _named(refused, tasks[left[0]])}
         if held:
-            return outcomes | self._write({key: bodies[key] for key in left}, tasks)
-        for part in (left[: len(left) // 2], left[len(left) // 2 :]):
-            outcomes |= self._write({key: bodies[key] for key in part}, tasks)
+            return outcomes | self._write({key: bodies[key] for key in left}, tasks, deadline)
+        half = len(left) // 2
+        outcomes |= self._write({key: bodies[key] for key in left[:half]}, tasks, deadline)  # so that each push gets on
+        outcomes |= self._write({key: bodies[key] for key in left[half:]}, tasks, deadline, is_first=False)
         return outcomes
 
     def _lines(self, domain: Sequence[Any]) -> list[StatementLine]:

@@ -7,7 +7,8 @@ Seed: by the name of a set, a list of its rows (`_SETS` below), and `"actions"`,
     {"do": "pay", "invoice": number, "amount": .., "on": day, "currency": "USD"}  a payment journal of one line, posted
 
 Settings: `secrets` (client id → secret), `token_seconds`, `forget_tokens`, `closed` (months that are not open), `busy` (seconds
-that a caller of low priority is told to wait; empty: nobody is), `mapped` (whether the application is mapped to a user).
+that a caller of low priority is told to wait; empty: nobody is), `rate` ([calls, seconds]), `mapped` (whether the application
+is mapped to a user).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from integrations.sandbox.dynamicsfinance.invoices import Invoices
 from integrations.sandbox.entra import Entra
 from integrations.sandbox.odata import BadFilter, batched, page, predicate
 from integrations.sandbox.store import Store
-from integrations.sandbox.vendor import Request, Response, Route, Vendor
+from integrations.sandbox.vendor import Request, Response, Route, Vendor, Window
 
 TENANT, COMPANY = "contoso.example", "usmf"
 CLIENT_ID, CLIENT_SECRET = "fo-sandbox-client", "fo-sandbox-secret"
@@ -62,6 +63,7 @@ class DynamicsFinanceSandbox(Vendor):
     def _defaults(self) -> None:
         self.entra.defaults()
         self.busy = ""
+        self.window = Window(6000, 300.0)
         self.mapped = True
         self.books.closed = set()
 
@@ -86,11 +88,13 @@ class DynamicsFinanceSandbox(Vendor):
             return refusal(401)
         if not self.mapped:
             return refusal(403)
-        if self.busy:
-            busy = refusal(429)
-            busy.headers["Retry-After"] = self.busy
-            return busy
-        return None
+        wait = self.window.refuses("app")
+        told = self.busy or ("" if wait is None else str(max(1, round(wait))))
+        if not told:
+            return None
+        busy = refusal(429)
+        busy.headers["Retry-After"] = told
+        return busy
 
     def error(self, status: int, request: Request) -> Response:
         """The documented error body."""
@@ -197,6 +201,9 @@ class DynamicsFinanceSandbox(Vendor):
         rest = dict(settings)
         self.entra.configure(rest)
         self.busy = str(rest.pop("busy", self.busy))
+        if "rate" in rest:
+            calls, seconds = rest.pop("rate")
+            self.window = Window(int(calls), float(seconds))
         self.mapped = bool(rest.pop("mapped", self.mapped))
         self.books.closed = set(rest.pop("closed", self.books.closed))
         super().configure(rest)

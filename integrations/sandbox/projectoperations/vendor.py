@@ -223,10 +223,8 @@ class ProjectOperationsSandbox(Vendor):
             case "journalize":
                 for key in list(self.store.collection("msdyn_actuals")):
                     self._set("msdyn_actuals", key, {"msdyn_isjournalized": True})
-            case "status":
-                self._set(how["table"], how["id"], {_STATUS[how["table"]]: how["value"]})
-            case "change":
-                self._set(how["table"], how["id"], how["fields"])
+            case "recall" | "delete" | "status" | "change":
+                self._treat(do, how["table"], how["id"], how)
             case _:
                 raise ValueError(f"Project Operations has no action {do!r}")
 
@@ -261,6 +259,34 @@ class ProjectOperationsSandbox(Vendor):
                 "msdyn_transactionoriginid": origin, "msdyn_origin": key, "msdyn_origintype": name,
                 "msdyn_transaction": actual, "msdyn_transactiontype": "msdyn_actual", "modifiedon": self._stamp(),
             }  # fmt: skip
+
+    def _treat(self, do: str, name: str, key: str, how: Mapping[str, Any]) -> None:
+        match do:
+            case "recall":
+                self._recall(name, key)
+            case "delete":
+                self._delete(name, key)
+            case "status":
+                self._set(name, key, {_STATUS[name]: how["value"]})
+            case _:
+                self._set(name, key, how["fields"])
+
+    def _recall(self, name: str, key: str) -> None:
+        """An entry is a draft again, and each of its actuals gets one of the opposite figures."""
+        actuals, origins = (self.store.collection(one) for one in ("msdyn_actuals", "msdyn_transactionorigins"))
+        for origin in [one for one in origins.values() if one["msdyn_origin"] == key]:
+            before, opposite, named = actuals[origin["msdyn_transaction"]], str(uuid.uuid4()), str(uuid.uuid4())
+            turned = {field: -before[field] for field in ("msdyn_quantity", "msdyn_amount")}
+            actuals[opposite] = {**before, "msdyn_actualid": opposite, **turned, "modifiedon": self._stamp()}
+            origins[named] = {**origin, "msdyn_transactionoriginid": named, "msdyn_transaction": opposite}
+        self._set(name, key, {_STATUS[name]: _DRAFT})
+
+    def _delete(self, name: str, key: str) -> None:
+        """What is approved cannot be deleted."""
+        rows = self.store.collection(name)
+        if name in _STATUS and rows[key][_STATUS[name]] == _APPROVED:
+            raise ValueError("An approved entry is recalled before it is deleted.")
+        del rows[key]
 
     def _stamp(self) -> str:
         return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
