@@ -186,6 +186,9 @@ def bench(base_url: str, **settings: Any) -> Bench:
     """What the contract suite needs of this account."""
 
     def change(stream: str, key: str, at: datetime) -> None:
+        if stream == "deleted":
+            control(base_url, "POST", "netsuite/seed", {"delete": [{"type": "job", "id": key.partition("/")[2]}]})
+            return
         kind, field = _SAYS[stream]
         [record] = [one for one in SEED["records"][kind] if one["id"] == key]
         said = {field: f"Changed at {at}", "lastModifiedDate": f"{at:%Y-%m-%dT%H:%M:%SZ}"}

@@ -23,7 +23,9 @@ class TestNetSuiteSource(SourceContract):
         "invoices",
         "credit-memos",
         "payments",
+        "deleted",
     )
+    of_the_gone = frozenset({"deleted"})
 
     @pytest.fixture(autouse=True)
     def _bench(self, netsuite: Bench) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from integrations import payloads
-from integrations.connectors.salesforce import SalesforceConnector, refusals
+from integrations.connectors.salesforce import SalesforceConnector, events, refusals
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Response, outcomes
 from integrations.protocol import Account, Hint, Page
@@ -116,6 +116,7 @@ def org(sandbox: str) -> Org:
 
 class TestContract(SourceContract):
     streams = ("customers", "projects", "employees")
+    of_hints = frozenset({events.STREAM})
 
     @pytest.fixture(autouse=True)
     def _bench(self, org: Org) -> None:

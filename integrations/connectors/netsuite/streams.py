@@ -151,11 +151,12 @@ def pull(http: Http, name: str, since: str | None, size: int = PAGE) -> Iterator
 
 def one(http: Http, name: str, identity: str) -> list[SourceRecord]:
     """A record as it is now; empty when it is gone."""
-    if not identity.isdigit():
+    number = identity.rpartition("/")[2]  # what is deleted is named by its type as well
+    if not number.isdigit():
         return []
     chosen = stream(name)
-    page = query(http, _filtered(chosen, [f"{chosen.key} = ?"]), (int(identity),))
-    return list(_records(http, chosen, page.rows))
+    page = query(http, _filtered(chosen, [f"{chosen.key} = ?"]), (int(number),))
+    return [found for found in _records(http, chosen, page.rows) if found.external_id == identity]
 
 
 def identities(http: Http, name: str) -> Iterator[str]:

@@ -1,0 +1,101 @@
+"""The page of each connector agrees with its code, and nothing but its folder knows the vendor.
+
+What a connector declares decides what its page must say: streams, settings, what it is told and bills, and what it cannot do.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integrations import registry
+from integrations.protocol import Biller, Recipient, Source, Target
+from tests.integrations.test_every_connector import SAMPLES, connector
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = sorted(registry.CONNECTORS)
+
+
+def page_of(name: str) -> Mapping[str, str]:
+    """The sections of a connector's page, by their headings."""
+    _, *parts = re.split(r"^## (.+)\n", (ROOT / "docs" / "connectors" / f"{name}.md").read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_names_every_stream_and_setting_and_none_that_is_not_there(name: str, tmp_path: Path) -> None:
+    sections, built = page_of(name), connector(name, tmp_path=tmp_path)
+    whole = "\n".join(sections.values())
+    assert isinstance(built, Source)
+    listed = re.findall(r"`([\w-]+)`", sections["Streams"])
+    assert [stream for stream in built.streams if stream not in listed] == []
+    settings = {setting.name for setting in built.settings}
+    assert [setting for setting in sorted(settings) if f"`{setting}`" not in whole] == []
+    rows = re.findall(r"^\| (?:secrets? )?((?:`\w+`(?:, (?:secrets? )?)?)+)", sections["Connection"], re.MULTILINE)
+    told = {one for row in rows for one in re.findall(r"`(\w+)`", row)}
+    assert told - settings == set()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_says_what_the_connector_takes_and_in_its_own_place_what_it_cannot_do(name: str, tmp_path: Path) -> None:
+    sections, built = page_of(name), connector(name, tmp_path=tmp_path)
+    whole, cannot = "\n".join(sections.values()).lower(), sections["What it cannot do"].lower()
+    assert "- " in cannot
+    if isinstance(built, Target):
+        can = built.capabilities
+        assert "Posting" in sections
+        assert can.reversal or "negative" in cannot
+        assert can.expenses or "expense" in cannot
+        assert can.statement or "statement" in cannot
+        assert not can.books_within or "accepted" in whole
+        assert not can.requires_task or "task" in whole
+    if isinstance(built, Biller):
+        assert "Invoice drafts" in sections
+    if isinstance(built, Recipient):
+        assert [kind for kind in built.publishes if str(kind).replace("_", " ") not in whole] == []
+    if getattr(built, "deletions_untold", ""):
+        assert "deletions are not told" in cannot
+    if not built.tombstones:
+        assert re.search(r"night|sweep", whole)
+    if name in SAMPLES:
+        assert re.search(r"webhook|hint", whole)
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"files"}))  # whose vendor is whoever writes the file
+def test_what_is_assumed_of_a_vendor_stands_in_one_named_place_and_its_page_lists_it(name: str) -> None:
+    place = f"integrations/connectors/{name}/assumptions.py"
+    assert f"`{place}`" in page_of(name)["Assumptions"]
+    doc = ast.get_docstring(ast.parse((ROOT / place).read_text()))
+    assert doc
+    for module in (ROOT / "integrations" / "connectors" / name).glob("*.py"):
+        if module.name != "assumptions.py":
+            assert not re.search(r"unsourced|\bis assumed|\bwe assume", module.read_text(), re.IGNORECASE), module.name
+
+
+def test_a_connector_is_its_folder_and_one_line_for_nothing_else_asks_which_vendor_it_is() -> None:
+    """Help texts may have one as an example; code that compares with a name may not. Files are our own upload as well."""
+    own = (
+        "integrations/connectors/",
+        "integrations/sandbox/",
+        "integrations/demo/",
+        "integrations/bench/",
+        "integrations/registry.py",
+    )
+    found: list[Any] = []
+    for app in ("portal", "reconciliation", "integrations"):
+        for path in sorted((ROOT / app).rglob("*.py")):
+            where = path.relative_to(ROOT).as_posix()
+            if where.startswith(own) or "/migrations/" in where:
+                continue
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant) and node.value in NAMES and node.value != "files":
+                    found.append((where, node.lineno, node.value))
+                vendor = re.match(r"integrations\.connectors\.(?!files\b)", getattr(node, "module", None) or "")
+                if isinstance(node, ast.ImportFrom) and vendor:
+                    found.append((where, node.lineno, node.module))
+    assert found == []
