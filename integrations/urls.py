@@ -33,6 +33,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("ledger/<int:pk>/comment/", entries.CommentScreen.as_view(), name="entry_comment"),
     path("ledger/<int:pk>/settle/", entries.SettleScreen.as_view(), name="entry_settle"),
     path("ledger/<int:pk>/attempts/<int:attempt>/", entries.AttemptPage.as_view(), name="entry_attempt"),
+    path("milestones/<int:pk>/", entries.MilestonePage.as_view(), name="milestone_thread"),
     path("inbox/", inbox.InboxScreen.as_view(), name="inbox"),
     path("inbox/<int:pk>/", inbox.MessageScreen.as_view(), name="inbox_message"),
     path("published/", published.PublishedScreen.as_view(), name="published"),

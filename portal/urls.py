@@ -56,6 +56,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("exports/<int:pk>/file/", exports.ExportFileScreen.as_view(), name="export_file"),
     path("styleguide/", styleguide.StyleguideScreen.as_view(), name="styleguide"),
     path("api/v1/", include("reconciliation.api_urls")),
+    path("api/v1/", include("integrations.api_urls")),
     path("", include("reconciliation.urls")),
     path("", include("integrations.urls")),
     path("accounts/", include("allauth.account.urls")),

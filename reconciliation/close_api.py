@@ -1,4 +1,4 @@
-"""The read API of the close, version 1: certificates of periods, and the matches that explain what differs."""
+"""The read API of the close, version 1: comparisons, certificates, the matches that explain what differs, and rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import django_filters as filters
 from rest_framework import serializers
 
 from portal.api import Endpoint
-from reconciliation.models import Certificate, Match
+from reconciliation import pairing
+from reconciliation.models import Certificate, Match, MatchingRule, ReconciliationRun
 
 
 class CertificateFilter(filters.FilterSet):  # type: ignore[misc]
@@ -98,3 +99,106 @@ class Matches(Endpoint):
     rows = Match.objects.select_related("period__entity", "rule", "decided_by")
     filterset_class = MatchFilter
     serializer_class = MatchRow
+
+
+class RunFilter(filters.FilterSet):  # type: ignore[misc]
+    """What comparisons are found by."""
+
+    entity = filters.CharFilter("entity__code", label="Entity")
+    period = filters.CharFilter("period__code", label="Period")
+    state = filters.MultipleChoiceFilter(choices=ReconciliationRun.State.choices, label="State")
+
+    class Meta:
+        model = ReconciliationRun
+        fields: list[str] = []
+
+
+class RunRow(serializers.Serializer[Any]):
+    """One comparison of the four legs of an entity and period, with its totals as they stood then, leg by leg."""
+
+    id = serializers.IntegerField()
+    entity = serializers.CharField(source="entity.code")
+    period = serializers.CharField(source="period.code")
+    state = serializers.CharField()
+    requested_by = serializers.CharField(source="requested_by.username", default=None)
+    started_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    statement_read_at = serializers.DateTimeField(allow_null=True)
+    compared = serializers.IntegerField(allow_null=True)
+    waits_for = serializers.CharField()
+    failure = serializers.CharField()
+    totals = serializers.JSONField()
+
+
+class Runs(Endpoint):
+    """Comparisons of periods."""
+
+    rows = ReconciliationRun.objects.select_related("entity", "period", "requested_by")
+    filterset_class = RunFilter
+    serializer_class = RunRow
+
+
+class RuleFilter(filters.FilterSet):  # type: ignore[misc]
+    """What matching rules are found by."""
+
+    entity = filters.CharFilter("entity__code", label="Entity")
+    leg = filters.CharFilter("leg", label="Leg")
+    state = filters.MultipleChoiceFilter(choices=MatchingRule.State.choices, label="State")
+
+    class Meta:
+        model = MatchingRule
+        fields: list[str] = []
+
+
+class RuleRow(serializers.Serializer[Any]):
+    """One rule that says which open items belong together, with what it found in the past and in the last thirty days."""
+
+    id = serializers.IntegerField()
+    entity = serializers.CharField(source="entity.code")
+    leg = serializers.CharField()
+    name = serializers.CharField()
+    position = serializers.IntegerField()
+    state = serializers.CharField()
+    criteria = serializers.ListField(child=serializers.CharField())
+    hours_tolerance = _figure()
+    amount_tolerance = _figure()
+    is_automatic = serializers.BooleanField()
+    tested = serializers.JSONField()
+    tested_at = serializers.DateTimeField(allow_null=True)
+    made_by = serializers.CharField(source="made_by.username")
+    activated_by = serializers.CharField(source="activated_by.username", default=None)
+    found = serializers.SerializerMethodField()
+    confirmed = serializers.SerializerMethodField()
+    refused = serializers.SerializerMethodField()
+
+    def get_found(self, rule: MatchingRule) -> int:
+        """Groups found in the last thirty days."""
+        return self._of(rule)[0]
+
+    def get_confirmed(self, rule: MatchingRule) -> int:
+        """Of these, confirmed."""
+        return self._of(rule)[1]
+
+    def get_refused(self, rule: MatchingRule) -> int:
+        """Of these, refused or taken apart by people."""
+        return self._of(rule)[2]
+
+    def _of(self, rule: MatchingRule) -> tuple[int, int, int]:
+        found: tuple[int, int, int] = self.context.get("hits", {}).get(rule.pk, (0, 0, 0))
+        return found
+
+
+class Rules(Endpoint):
+    """Matching rules."""
+
+    rows = MatchingRule.objects.select_related("entity", "made_by", "activated_by")
+    filterset_class = RuleFilter
+    serializer_class = RuleRow
+
+    def get_serializer(self, *args: Any, **options: Any) -> serializers.BaseSerializer[Any]:
+        """The page's rules with how they fare, found in one query."""
+        if args:
+            rows = args[0] if options.get("many") else [args[0]]
+            hits = pairing.hit_rates([rule.pk for rule in rows])
+            options["context"] = {**self.get_serializer_context(), "hits": hits}
+        return super().get_serializer(*args, **options)

@@ -1,7 +1,8 @@
 """The hole detector: what should have arrived and did not. Silence is an exception too.
 
 The rule here: whoever is engaged is expected on every working day of the entity's calendar, up to yesterday. A day of which a
-source says nothing at all is a hole; a source with holes is one cause, whose page names people and days.
+source says nothing at all is a hole; time that nobody approved yet, and work that is not owed, was told of. A source with holes
+is one cause, whose page names people and days.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from django.utils.timezone import localdate
 from portal.models import AccountingPeriod
 from reconciliation import cases
 from reconciliation.facts.workdays import calendar_of
+from reconciliation.models import ExceptionCase
 from reconciliation.sql.holes import PersonDays, person_days
 from reconciliation.sql.matching import open_keys
 
@@ -39,8 +41,19 @@ def of_period(period: AccountingPeriod) -> list[PersonDays]:
 def look() -> int:
     """For every period that is not closed: one cause per source that is silent of somebody; how many causes stand."""
     today = localdate()
+    _let_go()
     begun = AccountingPeriod.objects.filter(state__in=OPEN, starts_on__lt=today).select_related("entity")
     return sum(tell(period) for period in begun.filter(ends_on__gte=today - timedelta(days=_STILL_LOOKED_AT)))
+
+
+def _let_go() -> None:
+    """Of a period that was closed, nothing is expected any more: its causes end."""
+    open_ones = ExceptionCase.objects.filter(rule=RULE, state=ExceptionCase.State.OPEN)
+    standing = {case.subject_key: int(case.subject_key.partition(":")[0]) for case in open_ones}
+    over = AccountingPeriod.objects.filter(pk__in=set(standing.values())).exclude(state__in=OPEN).in_bulk()
+    for key, period_id in standing.items():
+        if period_id in over:
+            cases.resolve(RULE, "silence", key, entity_id=over[period_id].entity_id, reason="the period is closed")
 
 
 def tell(period: AccountingPeriod) -> int:

@@ -21,6 +21,7 @@ def totals_of(period_id: int, compared: Sequence[str]) -> dict[str, dict[str, An
     for leg in compared:
         found[leg] = {
             "outcomes": {}, "standing": dict.fromkeys(Standing.values, 0), "matched": 0, "open": 0, "differing": 0, "digest": 0,
+            "engine": legs.ENGINE,
         }  # fmt: skip
     for (
         leg,

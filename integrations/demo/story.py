@@ -1,4 +1,4 @@
-"""What happens in the demo firm after its month was taken in: late approvals, changes after posting, and its bills.
+"""What happens in the demo firm after its month was taken in: late approvals, changes after posting, its bills, and the close.
 
 The rule here: people act in their own tools (the sandbox's control plane plays them), and Tieout learns of it as it always does,
 by webhook, by poll and by the sweep of ids. Each act is played once; a restart goes on with the next one.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -17,21 +18,24 @@ from django.db.models.functions import Now
 from integrations import wake
 from integrations.demo import bills, firm, month, vendors
 from integrations.demo.firm import Month
-from integrations.demo.load import SECRETS, of
+from integrations.demo.load import SECRETS, hand_in_workbook, of
 from integrations.models import Stream
 from integrations.sandbox.server import control
-from portal.models import Heartbeat, Invoice, LedgerState, State
+from portal.models import AccountingPeriod, Heartbeat, Invoice, LedgerState, State, User
+from reconciliation import certifying, matching
+from reconciliation.models import ReconciliationRun
 
 NAME = "demo story"
 ENOUGH = 120  # posted entries that make a month
 PATIENCE = 300.0  # seconds to wait for the month to be posted before the story goes on
 EVENT = "APPROVAL_REQUEST_STATUS_UPDATED"
+OPEN_ITEMS = "What is not posted has no rate yet; what is not invoiced is billed next month, by its day."
 WEBHOOK = "66f000000000000000000001"
 
 
 def play(demo_month: Month, sandbox: str, site: str, say: Callable[[str], None], *, pause: float = 2.0) -> None:
     """Play the acts that were not played yet. `site` is where Tieout answers, `pause` seconds lie between approvals."""
-    for number, act in enumerate((approvals_come_in, things_change, bills_are_written, bills_change), start=1):
+    for number, act in enumerate(ACTS, start=1):
         if number > _played():
             act(demo_month, sandbox, site, say, pause)
             Heartbeat.objects.update_or_create(name=NAME, defaults={"at": Now(), "detail": {"act": number}})
@@ -110,6 +114,61 @@ def bills_change(demo_month: Month, sandbox: str, site: str, say: Callable[[str]
     control(sandbox, "POST", "netsuite/seed", {"delete": [{"type": "invoice", "id": written["CRN-4100"][0]["id"]}]})
     _read_bills()
     say("Demo: one invoice was credited in part, one voided and billed again, four paid, one changed and one deleted.")
+
+
+def singapore_is_certified(
+    demo_month: Month, sandbox: str, site: str, say: Callable[[str], None], pause: float
+) -> None:
+    """Singapore's month is compared, its analyst names what is open and signs it, and its controller certifies it."""
+    del sandbox, site, pause
+    _wait_until_posted()
+    period = AccountingPeriod.objects.select_related("entity").get(entity__code="SG", starts_on=demo_month.first)
+    analyst, controller = User.objects.get(username="analyst"), User.objects.get(username="controller")
+    try:
+        try:
+            prepared = certifying.prepare(period, analyst, OPEN_ITEMS)
+        except certifying.NotCertifiable:
+            _compare(period, analyst)
+            prepared = certifying.prepare(period, analyst, OPEN_ITEMS)
+        certifying.certify(prepared, controller)
+    except certifying.NotCertifiable as refusal:
+        say(f"Demo: {period.entity} {period.code} was not certified. {refusal}")
+    else:
+        say(f"Demo: {period.entity} {period.code} was certified by two people.")
+
+
+def an_hour_changes(demo_month: Month, sandbox: str, site: str, say: Callable[[str], None], pause: float) -> None:
+    """Wong takes two hours off a day that was certified, and her analyst hands the sheet in anew: the certificate drops."""
+    del sandbox, site, pause
+    rows = of(month.worked(demo_month), "SG")
+    place = next(number for number, item in enumerate(rows) if item.person == "wong")
+    rows[place] = replace(rows[place], hours=rows[place].hours - 2)
+    hand_in_workbook(rows)
+    for source in Stream.objects.filter(connection__code="files-sg").values_list("connection", flat=True).distinct():
+        wake.up("take_in", source)
+    say("Demo: an hour of Singapore's certified month was changed, and its certificate drops.")
+
+
+ACTS = (
+    approvals_come_in,
+    things_change,
+    bills_are_written,
+    bills_change,
+    singapore_is_certified,
+    an_hour_changes,
+)
+
+
+def _compare(period: AccountingPeriod, analyst: User) -> None:
+    """Ask for a comparison, and wait until a worker has answered."""
+    run = matching.request(period.entity, period, analyst)
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        run.refresh_from_db()
+        if run.state != ReconciliationRun.State.RUNNING:
+            return
+        close_old_connections()
+        time.sleep(1)
 
 
 def _book(sandbox: str, records: list[tuple[str, dict[str, Any]]]) -> None:

@@ -6,8 +6,16 @@ sentence about an entry is written once: the page, the terminal and the comparis
 
 from integrations.thread.comparison import side_by_side
 from integrations.thread.doubt import Doubt, doubt_of
-from integrations.thread.finding import EntryThread, Thread, find, of
+from integrations.thread.finding import EntryThread, Thread, documents_named, find, of, of_documents
 from integrations.thread.lineage import lineage
+from integrations.thread.milestones import (
+    MilestoneThread,
+    milestone_lineage,
+    milestones_named,
+    milestones_told,
+    of_milestones,
+)
+from integrations.thread.proposals import proposals_told
 from integrations.thread.stations import Station
 from integrations.thread.telling import told
 from integrations.thread.versions import changes, compared
@@ -16,15 +24,23 @@ from reconciliation.amounts import explained
 __all__ = [
     "Doubt",
     "EntryThread",
+    "MilestoneThread",
     "Station",
     "Thread",
     "changes",
     "compared",
+    "documents_named",
     "doubt_of",
     "explained",
     "find",
     "lineage",
+    "milestone_lineage",
+    "milestones_named",
+    "milestones_told",
     "of",
+    "of_documents",
+    "of_milestones",
+    "proposals_told",
     "side_by_side",
     "told",
 ]

@@ -6,7 +6,7 @@ in the words that its project's readiness uses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from django.urls import reverse
@@ -22,12 +22,19 @@ def stations(entry: LedgerEntry, billed: Sequence[Allocation], settled: Sequence
     """Invoice, credit where there is one, and payment."""
     if entry.reverses_id is not None:
         return []
+    return line_of(billed, settled, lambda: why_not_billed(entry).words, in_hours=entry.kind == "time")
+
+
+def line_of(
+    billed: Sequence[Allocation], settled: Sequence[PaymentAllocation], why: Callable[[], str], *, in_hours: bool
+) -> list[Station]:
+    """The same of anything that is billed; `why` says why nothing of it is on a bill."""
     standing = [one for one in billed if one.takes_back_id is None and left_of(one, billed) > 0]
-    found = [_invoice(entry, standing)]
+    found = [_invoice(standing, in_hours) if standing else Station("invoice", "Invoice", "", f"none: {_lower(why())}")]
     undone = {one.takes_back_id for one in billed if one.takes_back_id is not None}  # credits whose note is void
     given = [one for one in billed if one.takes_back_id is not None and one.quantity <= 0 and one.amount <= 0]
     if back := [one for one in given if one.pk not in undone]:
-        found.append(_credit(entry, back))
+        found.append(_credit(back, in_hours))
     if standing:
         found.append(_payment([_bill(one) for one in standing], settled))
     return found
@@ -45,15 +52,13 @@ def _bill(allocation: Allocation) -> InvoiceVersion:
     return current
 
 
-def _quantity(entry: LedgerEntry, quantity: Decimal) -> str:
-    return f"{figures.hours(quantity)} h, " if entry.kind == "time" and quantity else ""
+def _quantity(quantity: Decimal, in_hours: bool) -> str:
+    return f"{figures.hours(quantity)} h, " if in_hours and quantity else ""
 
 
-def _invoice(entry: LedgerEntry, standing: Sequence[Allocation]) -> Station:
-    if not standing:
-        return Station("invoice", "Invoice", "", f"none: {_lower(why_not_billed(entry).words)}")
+def _invoice(standing: Sequence[Allocation], in_hours: bool) -> Station:
     words = [
-        f"{_bill(one).number or 'a draft without a number'}: {_quantity(entry, one.quantity)}"
+        f"{_bill(one).number or 'a draft without a number'}: {_quantity(one.quantity, in_hours)}"
         f"{figures.amount(one.amount, one.currency)} {one.currency}"
         for one in standing
     ]
@@ -62,12 +67,13 @@ def _invoice(entry: LedgerEntry, standing: Sequence[Allocation]) -> Station:
     return Station("invoice", "Invoice", "" if drafts else "lit", "; ".join(words), standing[0].recorded_at, url)
 
 
-def _credit(entry: LedgerEntry, back: Sequence[Allocation]) -> Station:
+def _credit(back: Sequence[Allocation], in_hours: bool) -> Station:
     words = []
     for one in back:
         amount = f"{figures.amount(-one.amount, one.currency)} {one.currency}"
         by = one.cause.number or str(one.cause.invoice_id)
-        words.append(f"{by} gave back {_quantity(entry, -one.quantity) or 'of the price '}{amount}")
+        price = "of the price " if in_hours else ""
+        words.append(f"{by} gave back {_quantity(-one.quantity, in_hours) or price}{amount}")
     url = reverse("bill", args=[back[-1].cause.invoice_id])
     return Station("credit", "Credit", "lit", "; ".join(words), back[-1].recorded_at, url)
 

@@ -9,15 +9,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from integrations.models import InboxMessage
+from portal import keys
 from portal.models import (
     Allocation,
     AttemptLine,
     Document,
     Expense,
-    Invoice,
     LedgerEntry,
     LedgerTransition,
     PaymentAllocation,
@@ -27,11 +27,16 @@ from portal.models import (
     StatementLine,
     TimeEntry,
 )
+from portal.models.documents import OURS
+from reconciliation import naming
 from reconciliation.models import Hold, ReconciliationResult
 
 _KEY = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
-
-
+_WITH = (
+    "entity", "source", "target", "document", "project__manager", "project__contract", "project__customer", "billing_balance",
+    "contract", "customer", "task", "resource", "role", "cost_centre", "purchase_order", "period", "rate_used__card", "state_row",
+    "reverses",
+)  # fmt: skip
 LOOKED = ("unbooked", "found", "different", "absent")  # outcomes of a look at the target that it answered
 
 
@@ -75,68 +80,52 @@ class Thread:
 
 
 def find(name: str) -> list[Document]:
+    """The documents that an id leads to, in the order in which they came."""
+    return list(documents_named(name).select_related("connection", "entity").order_by("pk"))
+
+
+def documents_named(name: str) -> QuerySet[Document]:
     """The documents that an id leads to: their own, an entry's, a receipt's, an idempotency key, a bill's or a payment's.
 
-    A bill is known by its number or its system's id, a payment by these or its reference; it leads to every hour on it.
+    A bill is known by its number or its system's id, a payment by these or its reference, a proposal by its number or that of its
+    draft; each leads to every hour and expense on it.
     """
     name = name.strip()
-    documents: dict[int, Document] = {}
-    found: list[QuerySet[Document]] = [
-        Document.objects.filter(external_id=name),
-        Document.objects.filter(entries__receipt__number=name),
+    bills, proposals = naming.on_bills(name)
+    of_entries: list[QuerySet[LedgerEntry]] = [
+        LedgerEntry.objects.filter(pk__in=Receipt.objects.filter(number=name).values("entry")),
+        *([naming.entries_of(bills, proposals)] if bills or proposals else []),
+        *([LedgerEntry.objects.filter(pk=number)] if (number := keys.key(name)) is not None else []),
+        *([LedgerEntry.objects.filter(idempotency_key=UUID(name))] if _KEY.fullmatch(name) else []),
     ]
-    bills = Invoice.objects.filter(Q(external_id=name) | Q(versions__number=name)).values("pk")
-    paid = PaymentAllocation.objects.filter(
-        Q(payment_version__payment__external_id=name)
-        | Q(payment_version__number=name)
-        | Q(payment_version__reference=name)
-    )
-    on_bills = (
-        Q(line__version__invoice__in=bills)
-        | Q(cause__invoice__in=bills)
-        | Q(line__version__invoice__in=paid.values("invoice"))
-    )
-    found.append(Document.objects.filter(entries__in=Allocation.objects.filter(on_bills).values("entry")))
-    if name.isdecimal():
-        found.append(Document.objects.filter(entries__pk=int(name)))
-    if _KEY.fullmatch(name):
-        found.append(Document.objects.filter(entries__idempotency_key=UUID(name)))
-    for query in found:
-        documents |= {document.pk: document for document in query.select_related("connection", "entity").distinct()}
-    return list(documents.values())
+    found: list[QuerySet[Any]] = [entries.values("document") for entries in of_entries]
+    ids = Document.objects.filter(external_id=name).values("pk").union(*found)
+    return Document.objects.filter(pk__in=ids).exclude(kind__in=OURS)
 
 
 def of(document: Document) -> Thread:
     """Everything that is known of one document; a fixed number of queries."""
-    model: Any = TimeEntry if document.kind == "time" else Expense
-    versions = list(model.objects.filter(document=document).select_related("author").order_by("version"))
-    messages = InboxMessage.objects.filter(
-        pk__in=[version.message_id for version in versions if version.message_id is not None]
-    )
-    entries = LedgerEntry.objects.filter(document=document).select_related(
-        "entity",
-        "source",
-        "target",
-        "document",
-        "project__manager",
-        "project__contract",
-        "project__customer",
-        "billing_balance",
-        "contract",
-        "customer",
-        "task",
-        "resource",
-        "role",
-        "cost_centre",
-        "purchase_order",
-        "period",
-        "rate_used__card",
-        "state_row",
-        "reverses",
-    )
-    thread = Thread(document=document, messages=list(messages.order_by("pk")), versions=versions)
-    thread.entries = list(_entries(list(entries.order_by("version", "pk"))))
-    return thread
+    return of_documents([document])[0]
+
+
+def of_documents(documents: Sequence[Document]) -> list[Thread]:
+    """Everything that is known of some documents, in their order; a fixed number of queries."""
+    versions: list[Any] = []
+    for model in (TimeEntry, Expense):
+        kept: Any = model.objects.filter(document__in=documents)
+        versions += kept.select_related("author").order_by("version")
+    told = {version.message_id: version.document_id for version in versions if version.message_id is not None}
+    messages = list(InboxMessage.objects.filter(pk__in=told).order_by("pk"))
+    found = LedgerEntry.objects.filter(document__in=documents).select_related(*_WITH).order_by("version", "pk")
+    entries = list(_entries(list(found)))
+    return [
+        Thread(
+            document=document, messages=[one for one in messages if told[one.pk] == document.pk],
+            versions=[one for one in versions if one.document_id == document.pk],
+            entries=[one for one in entries if one.entry.document_id == document.pk],
+        )
+        for document in documents
+    ]  # fmt: skip
 
 
 def _entries(entries: Sequence[LedgerEntry]) -> Iterator[EntryThread]:

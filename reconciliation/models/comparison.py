@@ -158,10 +158,13 @@ class ReconciliationResult(models.Model):
 class MatchedBucket(models.Model):
     """What matched of a few neighbouring things of one leg: how many, what they add up to, and a hash of all of it.
 
-    `bucket` is the ids of the left side without their last three bits, so a run that looks at one of eight looks at all eight.
+    `bucket` is the ids of the left side without their last bits, so a run that looks at one of them looks at all. Only a
+    comparison writes it, in many thousands of rows and with its run and period in hand, so the database does not look these up.
     """
 
-    period = models.ForeignKey("portal.AccountingPeriod", models.PROTECT, related_name="+", db_index=False)
+    period = models.ForeignKey(
+        "portal.AccountingPeriod", models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     leg = models.CharField(max_length=20, choices=ReconciliationResult.Leg.choices)
     bucket = models.BigIntegerField()
     currency = models.CharField(max_length=3, blank=True)
@@ -171,7 +174,7 @@ class MatchedBucket(models.Model):
     amount_left = models.DecimalField(max_digits=20, decimal_places=4)
     amount_right = models.DecimalField(max_digits=20, decimal_places=4)
     digest = models.DecimalField(max_digits=24, decimal_places=0)
-    run = models.ForeignKey(ReconciliationRun, models.PROTECT, related_name="+", db_index=False)
+    run = models.ForeignKey(ReconciliationRun, models.PROTECT, related_name="+", db_index=False, db_constraint=False)
 
     scope = Scope("period__entity")
     objects = ScopedQuerySet.as_manager()

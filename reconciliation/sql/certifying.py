@@ -8,6 +8,8 @@ from portal import sql
 
 _WITHIN = "BETWEEN %(start)s AND %(end)s"
 
+_WHO = "coalesce(nullif({0}.resource_name, ''), nullif({0}.resource_code, ''), {0}.resource_key)"
+
 _TOUCHED = f"""
 SELECT EXISTS (
     SELECT 1 FROM portal_timeentry v JOIN portal_document d ON d.id = v.document_id
@@ -19,7 +21,8 @@ SELECT EXISTS (
        AND EXISTS (SELECT 1 FROM portal_expense o WHERE o.document_id = d.id AND o.work_date {_WITHIN})
 ) OR EXISTS (
     SELECT 1 FROM portal_ledgertransition t JOIN portal_ledgerentry e ON e.id = t.entry_id
-     WHERE t.at >= %(since)s AND e.entity_id = %(entity)s AND (e.work_date {_WITHIN} OR e.post_on {_WITHIN})
+     WHERE t.at >= %(since)s AND t.to_state <> 'reconciled' AND e.entity_id = %(entity)s
+       AND (e.work_date {_WITHIN} OR e.post_on {_WITHIN})
 ) OR EXISTS (
     SELECT 1 FROM portal_statementline l LEFT JOIN portal_receipt p ON p.connection_id = l.connection_id AND p.number = l.number
       LEFT JOIN portal_ledgerentry e ON e.id = p.entry_id
@@ -41,7 +44,7 @@ SELECT EXISTS (
 )"""  # noqa: S608
 
 _CHANGED = f"""
-SELECT 'Time entry ' || d.external_id || ' of ' || was.resource_name || ': '
+SELECT 'Time entry ' || d.external_id || ' of ' || {_WHO.format("was")} || ': '
        || round(was.hours, 2) || ' h on ' || was.work_date || ', ' || was.status || CASE WHEN was.project_code = now_.project_code THEN '' ELSE
           ' (' || was.project_code || ')' END || ' → ' || round(now_.hours, 2) || ' h on ' || now_.work_date || ', ' || now_.status
        || CASE WHEN was.project_code = now_.project_code THEN '' ELSE ' (' || now_.project_code || ')' END
@@ -51,7 +54,7 @@ SELECT 'Time entry ' || d.external_id || ' of ' || was.resource_name || ': '
                  ORDER BY o.version DESC LIMIT 1) was ON true
  WHERE d.entity_id = %(entity)s AND now_.recorded_at >= %(since)s AND (was.work_date {_WITHIN} OR now_.work_date {_WITHIN})
 UNION ALL
-SELECT 'Time entry ' || d.external_id || ' of ' || v.resource_name || ' came: ' || round(v.hours, 2) || ' h on ' || v.work_date
+SELECT 'Time entry ' || d.external_id || ' of ' || {_WHO.format("v")} || ' came: ' || round(v.hours, 2) || ' h on ' || v.work_date
   FROM portal_timeentry v JOIN portal_document d ON d.id = v.document_id
  WHERE v.recorded_at >= %(since)s AND v.version = 1 AND d.entity_id = %(entity)s AND v.work_date {_WITHIN}
 UNION ALL
@@ -68,7 +71,7 @@ SELECT CASE WHEN ended_run_id IS NULL THEN 'Found since: ' ELSE 'No longer: ' EN
 
 
 def is_touched(entity_id: int, start: date, end: date, since: datetime) -> bool:
-    """Whether anything that a period's comparison rests on was written since a moment."""
+    """Whether anything that a period's comparison rests on was written since a moment; its own moves change no result."""
     told = {"entity": entity_id, "start": start, "end": end, "since": since}
     return bool(sql.rows(_TOUCHED, told)[0][0])
 

@@ -246,8 +246,11 @@ class OpenItemsScreen(ListScreen):
         return "Choose what belongs together on both sides; what is left over must be zero, or small and explained."
 
     def buttons(self) -> Sequence[tuple[str, str]]:
-        """Back to the period."""
-        return [("The period", reverse("reconciliation_period", args=[self.period.pk]))]
+        """Both sides beside each other, and back to the period."""
+        return [
+            ("Two sides", reverse("matching_panes", args=[self.period.pk, ReconciliationResult.Leg.LEDGER_TARGET])),
+            ("The period", reverse("reconciliation_period", args=[self.period.pk])),
+        ]
 
     def nothing(self) -> Empty:
         """Nothing open is good news."""

@@ -23,15 +23,15 @@ from portal.models import (
     Customer,
     Document,
     Expense,
-    Invoice,
     LedgerEntry,
-    Payment,
     Project,
+    Receipt,
     Resource,
     TimeEntry,
 )
 from portal.screens import Screen
 from portal.tables import STATE_TONES, name_of
+from reconciliation import naming
 from reconciliation.models import ExceptionCase, Operation
 from reconciliation.tables import short_title_of, tone_of
 from reconciliation.validation import owing
@@ -76,6 +76,7 @@ class SearchScreen(Screen):
         yield from self._entries(words)
         yield from self._documents(words)
         yield from self._bills(words)
+        yield from self._proposals(words)
         yield from self._causes(words)
         yield from self._operations(words)
         yield from self._records(words)
@@ -85,7 +86,7 @@ class SearchScreen(Screen):
         return found
 
     def _entries(self, words: str) -> Iterator[Hit]:
-        named = Q(document__external_id=words) | Q(receipt__number=words)
+        named = Q(pk__in=_entries_named(words))
         number = keys.key(words)
         if number is not None:
             named |= Q(pk=number)
@@ -95,7 +96,7 @@ class SearchScreen(Screen):
         found = self._seen(LedgerEntry.objects).filter(named).select_related(
             "resource", "project", "state_row", "source", "document"
         )  # fmt: skip
-        for entry in found.order_by("-pk").distinct()[:SHOWN]:
+        for entry in found.order_by("-pk")[:SHOWN]:
             note = (
                 f"entry {entry.pk} · {entry.source} {entry.document.external_id} v{entry.version} · {entry.work_date}"
             )
@@ -124,20 +125,35 @@ class SearchScreen(Screen):
 
     def _bills(self, words: str) -> Iterator[Hit]:
         """Invoices, credit notes and payments by number, by their system's id, and payments by their reference."""
-        named = Q(external_id=words) | Q(versions__number=words)
-        for bill in self._seen(Invoice.objects).filter(named).select_related("current", "entity").distinct()[:SHOWN]:
+        for bill in self._seen(naming.bills(words)).select_related("current", "entity")[:SHOWN]:
             now = bill.current
             note = (
                 f"{bill.entity.code} · {figures.amount(now.total, now.currency)} {now.currency} · {now.customer_name}"
             )
             url = reverse("bill", args=[bill.pk])
             yield Hit("Bills", str(bill), note, url, now.get_status_display(), is_exact=True)
-        paid = self._seen(Payment.objects).filter(named | Q(versions__reference=words))
-        for payment in paid.select_related("current", "entity").distinct()[:SHOWN]:
+        for payment in self._seen(naming.payments(words)).select_related("current", "entity")[:SHOWN]:
             last = payment.current
             note = f"{payment.entity.code} · {figures.amount(last.amount, last.currency)} {last.currency} · {last.customer_name}"
             url = reverse("payment", args=[payment.pk])
             yield Hit("Payments", str(payment), note, url, last.get_status_display(), is_exact=True)
+
+    def _proposals(self, words: str) -> Iterator[Hit]:
+        """Proposals by their number or that of their draft, and milestones by their code."""
+        found = self._seen(naming.proposals(words)).select_related("entity", "project", "customer")
+        for proposal in found[:SHOWN]:
+            amount = f"{figures.amount(proposal.net, proposal.currency)} {proposal.currency}"
+            note = f"{proposal.entity.code} · {amount} · {proposal.customer.name}"
+            url = reverse("invoice_proposal", args=[proposal.pk])
+            title = f"{proposal} · {proposal.project.name}"
+            yield Hit("Invoice proposals", title, note, url, proposal.get_state_display(), is_exact=True)
+        signed = self._seen(naming.milestones(words)).select_related("project__entity").order_by("due_on", "pk")
+        for milestone in signed[:SHOWN]:
+            amount = f"{figures.amount(milestone.amount, milestone.currency)} {milestone.currency}"
+            note = f"{milestone.project.entity.code} · {milestone.project.code} · {amount}"
+            url = reverse("milestone_thread", args=[milestone.pk])
+            state = "Signed" if milestone.signed_on else "Not signed"
+            yield Hit("Milestones", f"{milestone.code} · {milestone.name}", note, url, state, is_exact=True)
 
     def _causes(self, words: str) -> Iterator[Hit]:
         number = keys.key(words.upper().removeprefix("EX-"))
@@ -197,6 +213,12 @@ class SearchScreen(Screen):
     def _named(self, model: Any, words: str) -> QuerySet[Any]:
         near = Q(code__icontains=words) | Q(name__icontains=words)
         return self._seen(model.objects).filter(near).order_by("code").distinct()[:SHOWN]
+
+
+def _entries_named(words: str) -> QuerySet[LedgerEntry, dict[str, int]]:
+    """By the record of their source, or by the number that their target gave them."""
+    theirs: QuerySet[LedgerEntry, Any] = LedgerEntry.objects.filter(document__external_id=words).values("pk")
+    return theirs.union(Receipt.objects.filter(number=words).values("entry"))
 
 
 def _key(words: str) -> UUID | None:

@@ -43,8 +43,8 @@ from portal.models import (
     TimeEntry,
     User,
 )
-from reconciliation import invoicing, operations
-from reconciliation.models import ExceptionCase, Operation, ReconciliationRun
+from reconciliation import invoicing, matching, operations
+from reconciliation.models import Certificate, ExceptionCase, Operation, ReconciliationResult, ReconciliationRun
 from tests.invariants import assert_all_hold
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -212,6 +212,58 @@ def test_the_month_is_billed_and_what_happens_to_the_bills_ends_in_named_items(
         number: status for number, status in stands.items() if "ACM" in number
     }
     assert_all_hold()
+    assert_the_four_legs_end_in_named_items()
+    assert_a_certificate_drops_when_an_hour_changes(demo)
+
+
+def assert_the_four_legs_end_in_named_items() -> None:
+    """What is left open after the month was billed: what is held, what nobody billed, and which bills are not paid."""
+    left: dict[str, set[str]] = {leg: set() for leg in ReconciliationResult.Leg.values}
+    for code in ("US", "GB", "DE", "SG"):
+        entity = LegalEntity.objects.get(code=code)
+        period = AccountingPeriod.objects.get(entity=entity, code="2026-10")
+        run = statements.reconcile(entity, period, User.objects.get(username="analyst"))
+        assert set(run.totals) == set(ReconciliationResult.Leg.values)
+        standing = ReconciliationResult.objects.standing().filter(period=period).exclude(outcome="matched")
+        for item in standing.select_related("entry__project", "bill__current"):
+            assert item.reason
+            left[item.leg].add(_about(item))
+    assert left == {
+        "tracker_ledger": {"open"},  # what is held, each with its rule
+        "ledger_target": set(),
+        "target_invoice": {
+            "ACM-2213",
+            "THM-3302",
+            "ORC-7100",
+        },  # half a day that was credited, and what nobody billed yet
+        "invoice_payment": {"ACM-2213-2610-1", "ACM-2240-2610-1A", "THM-3301-2610-1", "NRD-5100-2610-1"},
+    }
+
+
+def _about(item: ReconciliationResult) -> str:
+    """What is open: on the first leg how, else the bill or the project."""
+    if item.leg == ReconciliationResult.Leg.TRACKER_LEDGER or item.entry is None:
+        return str(item.bill.current.number if item.bill else item.outcome)
+    return item.entry.project.code if item.entry.project else "no project"
+
+
+def assert_a_certificate_drops_when_an_hour_changes(demo: str) -> None:
+    """Singapore's month is signed by two people; one hour of it changes, and its certificate says which."""
+    story.singapore_is_certified(MONTH, demo, "", lambda _: None, 0)
+    certificate = Certificate.objects.get(period__entity__code="SG")
+    assert (certificate.state, certificate.prepared_by.username) == ("certified", "analyst")
+    assert matching.watch() == 0
+    story.an_hour_changes(MONTH, demo, "", lambda _: None, 0)
+    move()
+    assert matching.watch() == 1
+    certificate.refresh_from_db()
+    assert certificate.state == "dropped"
+    assert certificate.delta["legs"]["tracker_ledger"]["hours"][0]["left"] == "522.0000"
+    assert certificate.delta["legs"]["tracker_ledger"]["hours"][1]["left"] == "520.0000"
+    changed = [item for item in certificate.delta["items"] if " of wong: " in item]
+    assert len(changed) == 1
+    assert changed[0].startswith("Time entry SG-")
+    assert " → " in changed[0]
 
 
 @pytest.mark.case(1, 16, 50, 51, 117, 118)

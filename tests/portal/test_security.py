@@ -29,6 +29,7 @@ from portal.models import (
     InvoiceLine,
     InvoiceProposal,
     LedgerEntry,
+    Milestone,
     Notification,
     Payment,
     Project,
@@ -48,6 +49,7 @@ from reconciliation.models import (
     Mapping,
     MasterImport,
     Match,
+    MatchingRule,
     Onboarding,
     Operation,
     ProjectMonth,
@@ -207,6 +209,22 @@ def _mapping_of(entity: Any) -> int:
     return int(Mapping.objects.filter(entity=entity, kind="project").order_by("pk")[0].pk)
 
 
+def _milestone(firm: Any) -> Milestone:
+    """A milestone of the first entity."""
+    project = Project.objects.filter(entity=firm.us)[0]
+    made, _ = Milestone.objects.get_or_create(
+        project=project, code="SECRET-1", defaults={"name": "Secret", "due_on": date(2026, 9, 30), "amount": 1, "currency": "USD"}
+    )  # fmt: skip
+    return made
+
+
+def _rule(firm: Any) -> MatchingRule:
+    """A matching rule of the first entity."""
+    return MatchingRule.objects.create(
+        entity=firm.us, leg="ledger_target", name="Secret", criteria=["day"], made_by=firm.analyst
+    )
+
+
 ROWS: dict[str, Arguments] = {
     "audit_event": lambda s: {"pk": s.event.pk},
     "cause": lambda s: {"pk": s.case.pk},
@@ -246,6 +264,8 @@ ROWS: dict[str, Arguments] = {
     "reconciliation_period": lambda s: {"pk": s.period.pk},
     "open_items": lambda s: {"pk": s.period.pk},
     "holes": lambda s: {"pk": s.period.pk},
+    "matching_panes": lambda s: {"pk": s.period.pk, "leg": "ledger_target"},
+    "milestone_thread": lambda s: {"pk": _milestone(s).pk},
     "rate_card": lambda s: {"pk": RateCard.objects.filter(contract__entity=s.us)[0].pk},
     "rate_compare": lambda s: {"pk": s.later_card.pk},
     "rate_change": lambda s: {"pk": RateCard.objects.filter(contract__entity=s.us)[0].pk},
@@ -285,6 +305,11 @@ API_ROWS: dict[str, Callable[[Any], int]] = {
             period=s.period, leg="ledger_target", state="confirmed", items=0, made_at=sql.now(), decided_by=s.analyst
         ).pk
     ),
+    "api_run-detail": lambda s: s.comparison.pk,
+    "api_matching_rule-detail": lambda s: _rule(s).pk,
+    "api_readiness-detail": lambda s: ProjectMonth.objects.filter(project__entity=s.us)[0].pk,
+    "api_close_board-detail": lambda s: s.period.pk,
+    "api_holes-detail": lambda s: s.period.pk,
     "api_certificate-detail": lambda s: certifying.prepare(s.period, s.analyst, "accepted").pk,
     "api_result-detail": lambda s: ReconciliationResult.objects.filter(run=s.comparison)[0].pk,
 }

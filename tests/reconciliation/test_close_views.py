@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -125,3 +126,45 @@ def test_money_that_is_not_known_is_no_zero_on_the_board(client: Client, firm: O
     assert (stand.held_amount, stand.held_unpriced) == (None, stand.held)
     client.force_login(firm.analyst)
     assert "without a price" in client.get("/reconciliation/close/").content.decode()
+
+
+def test_both_sides_are_matched_beside_each_other_down_to_nothing(client: Client, firm: Operations) -> None:
+    left, right = (
+        ReconciliationResult.objects.standing().filter(period=firm.period, standing="unmatched").order_by("pk")
+    )
+    ReconciliationResult.objects.filter(pk=left.pk).update(
+        hours_left=8, hours_right=0, amount_left=960, amount_right=0, currency="USD"
+    )
+    ReconciliationResult.objects.filter(pk=right.pk).update(
+        leg=left.leg, hours_left=0, hours_right=8, amount_left=0, amount_right="959.99", currency="USD"
+    )
+    address = f"/reconciliation/periods/{firm.period.pk}/match/{left.leg}/"
+    client.force_login(firm.analyst)
+    page = client.get(address)
+    panes = {pane["name"]: [row["item"].pk for row in pane["rows"]] for pane in page.context["panes"]}
+    assert panes == {"left": [left.pk], "right": [right.pk]}
+    assert "Nothing is chosen." in page.content.decode()
+    both = {"selected": [left.pk, right.pk]}
+    weighed = client.post(address, {**both, "do": "weigh"})
+    assert weighed.context["weighed"]["sides"].amount == Decimal("0.01")
+    assert "Small enough to be matched with a reason" in weighed.content.decode()
+    assert "Too much is left over" in client.post(address, {"selected": [left.pk], "do": "weigh"}).content.decode()
+    refused = client.post(address, {**both, "do": "match"})
+    assert refused.status_code == 422
+    assert "Something is left over; say what it is and why." in refused.content.decode()
+    assert not Match.objects.exists()
+    done = client.post(
+        address, {**both, "do": "match", "code": "rounding", "reason": "A cent of the bank."}, follow=True
+    )
+    assert "2 items are matched." in done.content.decode()
+    made = Match.objects.get()
+    assert (made.code, made.items, made.amount_left - made.amount_right) == ("rounding", 2, Decimal("0.01"))
+    assert "Nothing has more on the left." in client.get(address).content.decode()
+    client.force_login(firm.auditor)
+    assert 'name="selected"' not in client.get(address).content.decode()
+    more = ReconciliationResult.objects.exclude(pk__in=[left.pk, right.pk]).filter(period=firm.period)[:1]
+    assert client.post(address, {"selected": [one.pk for one in more], "do": "match"}).status_code in (403, 422)
+    assert Match.objects.count() == 1
+    client.force_login(firm.stranger)
+    assert client.get(address).status_code == 404
+    assert client.get(address.replace(left.leg, "target_invoice")).status_code == 404

@@ -7,7 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from portal.models import AccountingPeriod, Engagement
+from portal import sql
+from portal.models import AccountingPeriod, Engagement, SubmittedTime
+from portal.records import SourceStatus
 from reconciliation import holes
 from reconciliation.models import ExceptionCase
 from tests import world
@@ -53,3 +55,30 @@ def test_hours_for_another_entity_hide_no_hole_and_show_no_source(firm: Firm) ->
     Engagement.objects.create(resource=here.resource, entity=other, role=here.role, valid_from=date(2026, 9, 15))
     [ana] = holes.of_period(AccountingPeriod.objects.get(entity=other, code="2026-09"))
     assert (ana.person, ana.source, ana.arrived, len(ana.silent)) == ("Ana Consultant", "", 0, 12)
+
+
+def test_what_nobody_approved_yet_and_what_is_not_owed_has_arrived_all_the_same(firm: Firm) -> None:
+    source, ana = firm.source, firm.ana
+    SubmittedTime.objects.create(
+        connection=source, entity=firm.entity, external_id="s1", revision="1", resource_name=ana.name.upper(), message_id=1,
+        work_date=date(2026, 9, 15), hours=Decimal("7.5"), seen_at=sql.now(),
+    )  # fmt: skip
+    firm.admit(
+        firm.time("d1", work_date=date(2026, 9, 16), hours=Decimal(6), status=SourceStatus.REJECTED),
+        firm.time("p1", work_date=date(2026, 9, 17), hours=Decimal(8)),
+    )
+    period = AccountingPeriod.objects.get(entity=firm.entity, code="2026-09")
+    ana_days = next(row for row in holes.of_period(period) if row.person == ana.name)
+    assert not {date(2026, 9, 15), date(2026, 9, 16), date(2026, 9, 17)} & set(ana_days.silent)
+    assert (ana_days.arrived, ana_days.submitted) == (Decimal(8), Decimal("13.5"))
+
+
+def test_nothing_is_expected_any_more_of_a_period_that_was_closed(firm: Firm) -> None:
+    period = AccountingPeriod.objects.get(entity=firm.entity, code="2026-09")
+    assert holes.tell(period) > 0
+    period.state = "closed"
+    period.save()
+    holes.look()
+    assert not ExceptionCase.objects.filter(
+        rule="nothing-arrived", state="open", subject_key__startswith=f"{period.pk}:"
+    ).exists()

@@ -1,4 +1,4 @@
-"""`manage.py explain ID`: the thread of one document, from its source to what the target says of it."""
+"""`manage.py explain ID`: the thread of one document or milestone, from its source to what the target and its bills say of it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,35 @@ from integrations import standing, thread
 
 
 class Command(BaseCommand):
-    """Tell what became of one hour or expense."""
+    """Tell what became of one hour, expense or milestone."""
 
-    help = "Prints everything known of a document, found by any id: its own, an entry's, a receipt's, a key, a bill or a payment."
+    help = (
+        "Prints everything known of a document or milestone, found by any id: its own, an entry's, a receipt's, a key, a bill, "
+        "a payment, a proposal or a draft."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Any id."""
         parser.add_argument(
-            "id", help="external id, entry id, receipt number, idempotency key, number of a bill or a payment"
+            "id",
+            help="external id, entry id, receipt number, idempotency key, code of a milestone, "
+            "number of a bill, a payment, a proposal or its draft",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Find and print."""
         documents = thread.find(options["id"])
-        if not documents:
+        milestones = thread.of_milestones(list(thread.milestones_named(options["id"])))
+        proposals = list(thread.proposals_told(options["id"]))
+        if not documents and not milestones and not proposals:
             raise CommandError(
-                f"Nothing is known under {options['id']!r}; give a document's external id, an entry's id, "
-                "a receipt number, an idempotency key, or the number of a bill or a payment."
+                f"Nothing is known under {options['id']!r}; give a document's external id, an entry's id, a receipt number, an "
+                "idempotency key, the code of a milestone, or the number of a bill, a payment, a proposal or its draft."
             )
+        for line in proposals:
+            self.stdout.write(line)
         for document in documents:
             for line in thread.told(thread.of(document), standing.capabilities):
                 self.stdout.write(line)
+        for line in thread.milestones_told(milestones):
+            self.stdout.write(line)

@@ -8,9 +8,33 @@ from decimal import Decimal
 from typing import cast
 
 from portal import sql
-from reconciliation.sql.legs.keeping import forget, statement
-from reconciliation.sql.legs.touched import Scope
+from reconciliation.sql.legs.keeping import forget, statement, sum_what_is_equal
+from reconciliation.sql.legs.touched import SHIFT, Scope
 from reconciliation.sql.legs.tracker import RECEIPTED
+
+# Both sides of what is equal without a word. An entry's figures never change once it was sent, so a pair is told by its two ids.
+_PAIRS = """
+WITH entries AS (
+    SELECT e.id, e.target_id, e.kind, s.receipt_number, e.hours, e.amount, e.rate, e.currency, e.post_on, e.target_keys, s.state, s.fence
+      FROM portal_ledgerstate s
+      JOIN portal_ledgerentry e ON e.id = s.entry_id
+     WHERE s.entity_id = %(entity)s AND s.target_id = ANY(%(targets)s) AND s.state = ANY(%(receipted)s)
+       AND e.kind IN ('time', 'expense')
+       AND e.post_on BETWEEN %(start)s AND %(end)s {left}
+), lines AS (
+    SELECT id, connection_id, kind, number, hours, amount, rate, currency, work_date, project_key
+      FROM portal_statementline
+     WHERE entity_id = %(entity)s AND connection_id = ANY(%(targets)s) AND work_date BETWEEN %(start)s AND %(end)s AND gone_at IS NULL {right}
+), pairs AS (
+    SELECT e.id >> {shift} AS bucket, coalesce(e.currency, '') AS currency, e.hours, e.amount AS amount_left, e.amount AS amount_right,
+           e.id AS left_id, l.id AS right_id, hashint8extended(l.id, e.id) AS digest, CASE WHEN e.state = 'posted' THEN e.fence END AS fence,
+           coalesce(e.state <> 'accepted' AND l.work_date = e.post_on AND l.currency IN ('', e.currency)
+               AND (l.hours = e.hours OR l.hours IS NULL AND e.hours IS NULL)
+               AND (l.amount = e.amount OR l.amount IS NULL AND (l.rate = e.rate OR l.rate IS NULL OR e.rate IS NULL))
+               AND (l.project_key = '' OR coalesce(e.target_keys ->> 'project', '') IN ('', l.project_key)), false) AS is_equal
+      FROM entries e
+      FULL JOIN lines l ON l.connection_id = e.target_id AND l.kind = e.kind AND l.number = e.receipt_number OFFSET 0
+)"""  # noqa: E501 -- OFFSET 0 keeps `is_equal` from being worked out once for each sum of it
 
 _LEDGER_TARGET = """
 WITH entries AS (
@@ -108,19 +132,25 @@ def compare_ledger_with_target(
     `targets` are ids, each with the hours that the target's own unit cannot tell apart.
     """
     leg = "ledger_target"
-    left, right = "AND e.id IN (SELECT id FROM scope_left)", "AND id IN (SELECT id FROM scope_right)"
+    told = {
+        "run": run_id, "leg": leg, "period": scope.period_id, "entity": scope.entity_id, "targets": list(targets),
+        "start": start, "end": end, "receipted": RECEIPTED,
+        "tolerances": sql.as_json({str(target): tolerance for target, tolerance in targets.items()}),
+    }  # fmt: skip
     if not scope.is_whole:
         scope.of_target()
     forget(leg, scope.period_id, scope)
-    head = _LEDGER_TARGET.format(left="" if scope.is_whole else left, right="" if scope.is_whole else right)
-    sql.execute(
-        statement(head, settles=True),
-        {
-            "run": run_id, "leg": leg, "period": scope.period_id, "entity": scope.entity_id, "targets": list(targets),
-            "start": start, "end": end, "receipted": RECEIPTED,
-            "tolerances": sql.as_json({str(target): tolerance for target, tolerance in targets.items()}),
-        },
-    )  # fmt: skip
+    left, right = "AND e.id IN (SELECT id FROM {}_left)", "AND id IN (SELECT id FROM {}_right)"
+    if sum_what_is_equal(
+        _PAIRS.format(
+            shift=SHIFT,
+            left="" if scope.is_whole else left.format("scope"),
+            right="" if scope.is_whole else right.format("scope"),
+        ),
+        told,
+    ):
+        head = _LEDGER_TARGET.format(left=left.format("rest"), right=right.format("rest"))
+        sql.execute(statement(head, settles=True), told)
 
 
 def targets_of(entity_id: int, start: date, end: date) -> list[int]:
@@ -130,8 +160,8 @@ def targets_of(entity_id: int, start: date, end: date) -> list[int]:
         for row in sql.rows(
             "SELECT target_id FROM reconciliation_route WHERE kind <> 'invoice' AND entity_id = %(entity)s"
             " AND valid_from <= %(end)s AND (valid_to IS NULL OR valid_to >= %(start)s)"
-            " UNION SELECT DISTINCT target_id FROM portal_ledgerentry WHERE entity_id = %(entity)s"
-            " AND post_on BETWEEN %(start)s AND %(end)s ORDER BY 1",
+            " UNION SELECT c.id FROM portal_connection c WHERE EXISTS (SELECT 1 FROM portal_ledgerentry e"
+            " WHERE e.target_id = c.id AND e.entity_id = %(entity)s AND e.post_on BETWEEN %(start)s AND %(end)s) ORDER BY 1",
             {"entity": entity_id, "start": start, "end": end},
         )
     ]

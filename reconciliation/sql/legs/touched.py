@@ -15,7 +15,8 @@ from typing import cast
 
 from portal import sql
 
-ENGINE = 2  # another number makes every period be compared as a whole once more
+SHIFT = 5  # bits of an id that a bucket of neighbours leaves out
+ENGINE = 3  # another number makes every period be compared as a whole once more
 
 _TABLES = (
     "CREATE TEMPORARY TABLE IF NOT EXISTS touched (entry_id bigint, document_id bigint) ON COMMIT DELETE ROWS",
@@ -119,7 +120,9 @@ class Scope:
         self._whole_buckets()
         sql.execute(
             f"INSERT INTO scope_right SELECT l.id FROM scope_left s JOIN portal_receipt p ON p.entry_id = s.id"  # noqa: S608
-            f" JOIN portal_statementline l ON l.connection_id = p.connection_id AND l.number = p.number {_AGAIN}"
+            f" JOIN portal_statementline l ON l.connection_id = p.connection_id AND l.number = p.number"
+            f" WHERE l.entity_id = %(entity)s {_AGAIN}",
+            self._told,
         )
         sql.execute("ANALYZE scope_right")
 
@@ -177,7 +180,7 @@ class Scope:
     def _whole_buckets(self) -> None:
         """What was summed together is compared together."""
         self.looked_at += sql.execute(
-            f"INSERT INTO scope_left SELECT (b.bucket << 3) + n FROM (SELECT DISTINCT id >> 3 AS bucket FROM scope_left) b"  # noqa: S608
-            f" CROSS JOIN generate_series(0, 7) AS n {_AGAIN}"
+            f"INSERT INTO scope_left SELECT (b.bucket << {SHIFT}) + n FROM (SELECT DISTINCT id >> {SHIFT} AS bucket"  # noqa: S608
+            f" FROM scope_left) b CROSS JOIN generate_series(0, (1 << {SHIFT}) - 1) AS n {_AGAIN}"
         )
         sql.execute("ANALYZE scope_left")

@@ -1,0 +1,155 @@
+"""The read API of the thread, version 1: from any id to the whole line of each hour, expense and milestone that it leads to.
+
+The rule here: the same words as on the page and in the terminal, of what the token's user may see and of nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from integrations import thread
+from portal.api import Endpoint
+from portal.models import Document, LedgerEntry, Milestone
+
+MOST = 20  # things of one answer
+_ASKED = frozenset({"id", "after", "format"})
+
+
+class StationRow(serializers.Serializer[Any]):
+    """One station of the line: reached (lit), in doubt, broken or, when empty, not reached; and what the rows say of it."""
+
+    key = serializers.CharField()
+    name = serializers.CharField()
+    light = serializers.CharField()
+    words = serializers.CharField()
+    at = serializers.DateTimeField(allow_null=True)
+
+
+class EntryLineRow(serializers.Serializer[Any]):
+    """One ledger entry and its line."""
+
+    entry = serializers.IntegerField()
+    version = serializers.IntegerField()
+    state = serializers.CharField()
+    target = serializers.CharField()
+    key = serializers.UUIDField()
+    receipt = serializers.CharField(allow_null=True)
+    reverses = serializers.IntegerField(allow_null=True)
+    stations = StationRow(many=True)
+
+
+class DocumentLineRow(serializers.Serializer[Any]):
+    """One hour or expense, and its entries."""
+
+    id = serializers.IntegerField()
+    kind = serializers.CharField()
+    entity = serializers.CharField()
+    connection = serializers.CharField()
+    external_id = serializers.CharField()
+    current_version = serializers.IntegerField()
+    entries = EntryLineRow(many=True)
+
+
+class MilestoneLineRow(serializers.Serializer[Any]):
+    """One milestone and its line."""
+
+    id = serializers.IntegerField()
+    entity = serializers.CharField()
+    project = serializers.CharField()
+    code = serializers.CharField()
+    amount = serializers.DecimalField(max_digits=18, decimal_places=4)
+    currency = serializers.CharField()
+    stations = StationRow(many=True)
+
+
+class ThreadRow(serializers.Serializer[Any]):
+    """What an id leads to; `next` is what to send as `after` for the documents that follow, null at the end."""
+
+    documents = DocumentLineRow(many=True)
+    milestones = MilestoneLineRow(many=True)
+    next = serializers.IntegerField(allow_null=True)
+
+
+class ThreadOf(APIView):
+    """The thread behind any id: a record's, an entry's, a receipt's, a bill's, a payment's, a proposal's, a milestone's."""
+
+    authentication_classes = Endpoint.authentication_classes
+    permission_classes = Endpoint.permission_classes
+    throttle_classes = Endpoint.throttle_classes
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("id", str, required=True, description="Any id that a person may have in hand."),
+            OpenApiParameter("after", int, description="Documents after this one."),
+        ],
+        responses=ThreadRow,
+    )
+    def get(self, request: Request) -> Response:
+        """At most twenty documents at a time, in the order in which they came, and twenty milestones with the first of them."""
+        name, after = self._asked(request)
+        named = thread.documents_named(name).values("pk")
+        seen = Document.objects.visible_to(request.user).filter(pk__in=named, pk__gt=after)
+        documents = list(seen.select_related("connection", "entity").order_by("pk")[: MOST + 1])
+        shown = documents[:MOST]
+        milestones: list[Milestone] = []
+        if not after:
+            signed = thread.milestones_named(name).order_by().values("pk")
+            some = Milestone.objects.visible_to(request.user).filter(pk__in=signed)
+            milestones = list(some.select_related("project__entity").order_by("due_on", "pk")[:MOST])
+        said = {
+            "documents": list(self._documents(shown)),
+            "milestones": [_milestone(told) for told in thread.of_milestones(milestones)],
+            "next": shown[-1].pk if len(documents) > MOST else None,
+        }
+        return Response(ThreadRow(said).data)
+
+    def _asked(self, request: Request) -> tuple[str, int]:
+        if unknown := set(request.query_params) - _ASKED:
+            raise ValidationError(dict.fromkeys(unknown, "Unknown; expected id and after."))
+        name = request.query_params.get("id", "").replace("\x00", "").strip()[:200]
+        if not name:
+            raise ValidationError({"id": "Say an id."})
+        after = request.query_params.get("after", "0")
+        if not after.isdecimal() or len(after) > 18:
+            raise ValidationError({"after": "A number."})
+        return name, int(after)
+
+    def _documents(self, documents: list[Document]) -> Iterator[dict[str, Any]]:
+        visible = set(
+            LedgerEntry.objects.visible_to(self.request.user)
+            .filter(document__in=documents)
+            .values_list("pk", flat=True)
+        )
+        for told in thread.of_documents(documents):
+            document = told.document
+            yield {
+                "id": document.pk, "kind": document.kind, "entity": document.entity.code,
+                "connection": document.connection.code, "external_id": document.external_id,
+                "current_version": document.current_version,
+                "entries": [_entry(told, one) for one in told.entries if one.entry.pk in visible],
+            }  # fmt: skip
+
+
+def _entry(whole: thread.Thread, told: thread.EntryThread) -> dict[str, Any]:
+    entry = told.entry
+    return {
+        "entry": entry.pk, "version": entry.version, "state": entry.state_row.state, "target": entry.target.code,
+        "key": entry.idempotency_key, "receipt": told.receipt.number if told.receipt else None, "reverses": entry.reverses_id,
+        "stations": thread.lineage(whole, told),
+    }  # fmt: skip
+
+
+def _milestone(told: thread.MilestoneThread) -> dict[str, Any]:
+    one = told.milestone
+    return {
+        "id": one.pk, "entity": one.project.entity.code, "project": one.project.code, "code": one.code, "amount": one.amount,
+        "currency": one.currency, "stations": thread.milestone_lineage(told),
+    }  # fmt: skip

@@ -1,0 +1,88 @@
+"""What a name that a person has in hand stands for: bills, payments and proposals, and by them hours and milestones.
+
+The rule here: a name leads to everything that bears it, by one index each, whoever asks; who shows it
+shows only what may be seen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from django.db.models import Q, QuerySet
+
+from portal.models import (
+    Allocation,
+    Invoice,
+    InvoiceDraft,
+    InvoiceProposal,
+    InvoiceVersion,
+    LedgerEntry,
+    Milestone,
+    Payment,
+    PaymentAllocation,
+    PaymentVersion,
+    ProposalPart,
+)
+
+_PROPOSAL = re.compile(r"p-0*([1-9]\d{0,17})", re.IGNORECASE)
+
+
+def bills(name: str) -> QuerySet[Invoice]:
+    """Invoices and credit notes of this number, in any version, or of this id in their system, as a bill or as our draft."""
+    named = Invoice.objects.filter(external_id=name).values("pk")
+    numbered = InvoiceVersion.objects.filter(number=name).values("invoice")
+    drafted = _drafts(name).filter(invoice__isnull=False).values("invoice")
+    return Invoice.objects.filter(pk__in=named.union(numbered, drafted))
+
+
+def payments(name: str) -> QuerySet[Payment]:
+    """Payments and write-offs of this number or reference, in any version, or of this id in their system."""
+    named = Payment.objects.filter(external_id=name).values("pk")
+    numbered = PaymentVersion.objects.filter(number=name).values("payment")
+    referred = PaymentVersion.objects.filter(reference=name).values("payment")
+    return Payment.objects.filter(pk__in=named.union(numbered, referred))
+
+
+def proposals(name: str) -> QuerySet[InvoiceProposal]:
+    """The proposal of this number (P-000123), or those that were handed over as a draft of this number or id."""
+    found = InvoiceProposal.objects.filter(pk__in=_drafts(name).values("proposal"))
+    number = _PROPOSAL.fullmatch(name)
+    return found | InvoiceProposal.objects.filter(pk=int(number[1])) if number else found
+
+
+def milestones(name: str) -> QuerySet[Milestone]:
+    """Milestones of this code."""
+    return Milestone.objects.filter(code=name)
+
+
+def on_bills(name: str) -> tuple[list[int], list[int]]:
+    """The bills that a name leads to, those that its payments settle among them, and the proposals."""
+    settled = PaymentAllocation.objects.filter(
+        payment_version__payment__in=list(payments(name).values_list("pk", flat=True))
+    )
+    found = {*bills(name).values_list("pk", flat=True), *settled.values_list("invoice", flat=True)} - {None}
+    return sorted(found), list(proposals(name).values_list("pk", flat=True))
+
+
+def entries_of(bill_ids: Sequence[int], proposal_ids: Sequence[int]) -> QuerySet[LedgerEntry]:
+    """The entries on some bills, those that a credit note gave back among them, and in some proposals."""
+    return LedgerEntry.objects.filter(pk__in=_of("entry", bill_ids, proposal_ids))
+
+
+def milestones_of(bill_ids: Sequence[int], proposal_ids: Sequence[int]) -> QuerySet[Milestone]:
+    """The milestones on some bills and in some proposals."""
+    return Milestone.objects.filter(pk__in=_of("milestone", bill_ids, proposal_ids))
+
+
+def _of(what: str, bill_ids: Sequence[int], proposal_ids: Sequence[int]) -> QuerySet[Allocation, dict[str, int]]:
+    some = {f"{what}__isnull": False}
+    billed = Allocation.objects.filter(line__version__invoice__in=bill_ids, **some).values(what)
+    credited = Allocation.objects.filter(cause__invoice__in=bill_ids, **some).values(what)
+    proposed = ProposalPart.objects.filter(line__proposal__in=proposal_ids, **some).values(what)
+    found: QuerySet[Allocation, dict[str, int]] = billed.union(credited, proposed)
+    return found
+
+
+def _drafts(name: str) -> QuerySet[InvoiceDraft]:
+    return InvoiceDraft.objects.filter(Q(number=name) | Q(bill_number=name))
