@@ -140,6 +140,7 @@ class Capabilities:
     memo_forbidden: str = ""  # characters the target does not take
     requires_task: bool = False
     hours_tolerance: Decimal = Decimal(0)  # hours that the target's own unit cannot tell apart; read-back allows for it
+    limits: tuple[str, ...] = ()  # what else it cannot do, in sentences that the connection's page shows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +263,25 @@ class Target(Protocol):
     def statement(self, start: date, end: date, entity: str = "") -> Iterator[StatementLine]:
         """Everything the target has booked with a work date in the closed range, ours or not."""
         ...
+
+
+@runtime_checkable
+class KeylessTarget(Protocol):
+    """A target whose records bear no key of ours, or bear none as its connection is set up. It is asked in this way instead."""
+
+    def find_like(self, postings: Sequence[Posting], numbers: Mapping[str, str]) -> Mapping[str, StatementLine]:
+        """What the target holds of postings, by our key: by the number of its receipt where `numbers` has one, else by likeness.
+
+        Likeness proves something only where the connector refuses to keep two that are alike; it says so in its `limits`.
+        """
+        ...
+
+
+def held_of(target: Target, postings: Sequence[Posting], numbers: Mapping[str, str]) -> Mapping[str, StatementLine]:
+    """What a target holds of postings, by our key, asked in the way that it can be asked; `numbers` are those of its receipts."""
+    if isinstance(target, KeylessTarget):
+        return target.find_like(postings, numbers)
+    return target.find([posting.key for posting in postings])
 
 
 @runtime_checkable

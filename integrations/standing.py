@@ -246,6 +246,7 @@ def _target_cannot(can: Capabilities) -> Iterable[str]:
         yield "It needs a task on every posting; an hour without one is held."
     if can.batch_size == 1:
         yield "It takes one posting a call."
+    yield from can.limits
 
 
 @dataclass(frozen=True, slots=True)

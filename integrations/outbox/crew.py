@@ -65,7 +65,8 @@ def make(call: Call, target: Receiver) -> Answer:
                 answer.outcomes = list(speaking.push(target, call.postings))
             else:
                 in_doubt = call.purpose == Attempt.Purpose.FIND
-                answer.found = dict(speaking.find(target, call.postings, in_doubt=in_doubt))
+                numbers = {entry.key: entry.receipt for entry in call.entries if entry.receipt}
+                answer.found = dict(speaking.find(target, call.postings, in_doubt=in_doubt, numbers=numbers))
         except ConnectorError as error:
             answer.error = error
         except Exception as error:  # a connector's own fault must not leave the entry without an answer

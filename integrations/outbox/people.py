@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from integrations import postings
-from integrations.outbox import causes, door
+from integrations.outbox import causes, door, speaking
 from integrations.outbox.claim import ACTOR
 from integrations.outbox.shift import Plan, work
 from integrations.protocol import Capabilities, Target
@@ -113,8 +113,8 @@ def _record(target: Target, posting: Posting, number: str) -> StatementLine:
         raise NotConfirmed(
             "This target can neither be asked by our key nor says what it has booked; two people settle it."
         )
-    held = target.find([posting.key]).get(posting.key) if can.find_by_key else None
-    if held is not None:
+    held = speaking.find(target, [posting], in_doubt=True).get(posting.key) if can.find_by_key else None
+    if isinstance(held, StatementLine):
         if held.number != number:
             raise NotConfirmed(f"The target holds this entry as {held.number}, not as {number}.")
         return held

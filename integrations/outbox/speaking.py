@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from integrations import drafts, postings, publications
 from integrations.errors import ConnectorError, InDoubt, Unauthorised, Unavailable
-from integrations.protocol import BatchRecipient, Biller, Found, Receiver, Recipient, Said, Target
+from integrations.protocol import BatchRecipient, Biller, Found, Receiver, Recipient, Said, Target, held_of
 from integrations.sql import outbound as sql
 from portal.models.documents import INVOICE, MASTER, OURS
 from portal.records import BillDraft, Held, HeldDraft, Posting, Publication, Receipt, StatementLine
@@ -111,18 +111,20 @@ def number_in(receipt_number: str) -> tuple[str, bool]:
     return rest.rpartition("#")[0], not kind.endswith(".")
 
 
-def find(receiver: Receiver, said: Sequence[Said], *, in_doubt: bool) -> Mapping[str, Found]:
-    """What the receiver holds under our keys.
+def find(
+    receiver: Receiver, said: Sequence[Said], *, in_doubt: bool, numbers: Mapping[str, str] | None = None
+) -> Mapping[str, Found]:
+    """What the receiver holds under our keys; `numbers` are those of its receipts, by key, for one that keeps no key.
 
     In doubt a record counts as found only when it holds what this version says: an older state of it proves nothing. A draft
     has one version, and is found whatever it says; its figures are compared when it is read back.
     """
     told = [item for item in said if isinstance(item, Publication)]
     handed = [item for item in said if isinstance(item, BillDraft)]
-    booked = [item.key for item in said if isinstance(item, Posting)]
+    booked = [item for item in said if isinstance(item, Posting)]
     found: dict[str, Found] = {}
     if booked:
-        found.update(cast("Target", receiver).find(booked))
+        found.update(held_of(cast("Target", receiver), booked, numbers or {}))
     if handed:
         for key, draft in cast("Biller", receiver).drafted(handed).items():
             found[key] = replace(draft, number=f"{_DRAFT}{draft.number}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -136,6 +137,21 @@ def bench(base: str, **settings: Any) -> Bench:
         read={"method": "GET", "path": "/customers"},
         write={"method": "POST", "path": "Microsoft.NAV.post"},
         change=change,
+    )
+
+
+def mirror_bench(found: Bench) -> Bench:
+    """The same company, whose time goes into time sheets."""
+    told = replace(found.account, code="bc-sheets", settings={**found.account.settings, "time_by": "time sheets"})
+    return replace(found, account=told, write={"method": "POST", "path": "/timeRegistrationEntries"})
+
+
+def mirrored(found: Bench, posting: Posting) -> int:
+    """How many entries of time sheets say what a posting says."""
+    wanted = (posting.resource, posting.project, posting.work_date.isoformat(), float(posting.hours or 0))
+    rows = found.control("businesscentral/inspect")["time_entries"]
+    return [(one["employeeNumber"], one["jobNumber"], one["date"], float(one["quantity"])) for one in rows].count(
+        wanted
     )
 
 

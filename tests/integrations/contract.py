@@ -17,9 +17,9 @@ import pytest
 
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Exchange, Http, recording
-from integrations.protocol import Account, Capabilities, Hint, Page, Source, SourceRecord, Target
+from integrations.protocol import Account, Capabilities, Hint, Page, Source, SourceRecord, Target, held_of
 from integrations.sandbox.server import control
-from portal.records import CanonicalRecord, Posting, Receipt
+from portal.records import CanonicalRecord, Posting, Receipt, StatementLine
 from tests.integrations.walk_contract import WalkPromises, Walks
 
 # Faults that any call may meet, and what a read makes of them.
@@ -253,6 +253,10 @@ class TargetContract:
         assert len(outcomes) == 1
         return outcomes[0]
 
+    def found(self, *postings: Posting) -> Mapping[str, StatementLine]:
+        """What the target holds of postings, asked as the outbox asks it before it knows their numbers."""
+        return held_of(self.target(), postings, {})
+
     def receipt(self, posting: Posting) -> Receipt:
         outcome = self.push_one(posting)
         assert isinstance(outcome, Receipt), outcome
@@ -296,7 +300,7 @@ class TargetContract:
     def test_what_is_booked_is_found_equal_and_what_is_not_is_absent(self) -> None:
         posting, absent = self.postings(2)
         receipt = self.receipt(posting)
-        found = self.target().find([posting.key, absent.key])
+        found = self.found(posting, absent)
         assert set(found) == {posting.key}
         line = found[posting.key]
         assert (line.number, line.key, line.work_date) == (receipt.number, posting.key, posting.work_date)
@@ -322,7 +326,7 @@ class TargetContract:
         (posting,) = self.postings(1)
         receipt = self.receipt(posting)
         if not self.target().capabilities.books_within:
-            held = self.target().find([posting.key])[posting.key]
+            held = self.found(posting)[posting.key]
             assert (held.number, held.is_booked) == (receipt.number, True)
             return
         day = posting.work_date
@@ -346,7 +350,7 @@ class TargetContract:
             assert isinstance(refused, Rejected)
             assert refused.code == "no-opposite"
             assert receipt.number in refused.detail, "its people are told what to take back"
-            assert self.target().find([reversal.key]) == {}
+            assert self.found(reversal) == {}
             return
         assert self.receipt(reversal).number != receipt.number
         line = self.target().find([reversal.key])[reversal.key]
@@ -378,7 +382,7 @@ class TargetContract:
             assert outcome.retry_after == float(fault["retry_after"])
         self.bench.clear()
         assert self.booked(posting.key) == int(books)
-        assert set(self.target().find([posting.key])) == ({posting.key} if books else set())
+        assert set(self.found(posting)) == ({posting.key} if books else set())
         if not books:
             self.receipt(posting)
         assert self.booked(posting.key) == 1
@@ -403,7 +407,7 @@ class TargetContract:
         for fault, _ in READ_FAULTS:
             self.bench.fault({}, times=None, **fault)
             with pytest.raises(ConnectorError) as raised:
-                self.target().find([posting.key])
+                self.found(posting)
             assert not isinstance(raised.value, InDoubt | Rejected)
             self.bench.clear()
 
@@ -435,6 +439,6 @@ class TargetContract:
         (posting,) = self.postings(1)
         with recording() as exchanges:
             self.receipt(posting)
-            self.target().find([posting.key])
+            self.found(posting)
         assert any(exchange.method in ("PUT", "POST") for exchange in exchanges)
         assert_no_secret(self.bench, exchanges)

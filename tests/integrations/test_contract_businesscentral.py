@@ -38,6 +38,23 @@ class TestBusinessCentralTarget(TargetContract):
         return count
 
 
+class TestBusinessCentralTimeSheets(TestBusinessCentralTarget):
+    """The same promises where time goes into time sheets, whose entries bear no key: they are counted by what they say."""
+
+    @pytest.fixture(autouse=True)
+    def _bench(self, businesscentral: Bench) -> None:
+        self.bench = bc_account.mirror_bench(businesscentral)
+        self.made: dict[str, Posting] = {}
+
+    def postings(self, count: int) -> list[Posting]:
+        made = bc_account.time_postings(count)
+        self.made |= {posting.key: posting for posting in made}
+        return made
+
+    def booked(self, key: str) -> int:
+        return bc_account.mirrored(self.bench, self.made[key]) if key in self.made else 0
+
+
 class TestBusinessCentralTargetOneByOne(TestBusinessCentralTarget):
     @pytest.fixture(autouse=True)
     def _bench(self, businesscentral: Bench) -> None:

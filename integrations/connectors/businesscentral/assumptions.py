@@ -17,6 +17,8 @@ environments may differ, a setting of the connection replaces the value. Some re
 - An external document number is a Code of 35, which is kept in capitals; the second description of a line is a text of 50.
 - A posted invoice is found by the external document number of its draft.
 - API v2.0 shows no posted payment. The custom page may bring them (`PAYMENTS`) with the invoices that each is applied to.
+- Time registration entries behave as the product's published source has it: any number of them for one day, made Open, each found
+  again under its id until its sheet is archived, in the base unit of the resource.
 - The texts of refusals are those of an environment in English.
 """
 
@@ -29,6 +31,8 @@ CUSTOM_API = "tieout/finance/v1.0"
 JOURNALS, LINES, ENTRIES, TASKS = (
     "projectJournals", "projectJournalLines", "projectLedgerEntries", "projectTasks",
 )  # fmt: skip
+JOURNAL, SHEETS = "project journal", "time sheets"  # where time goes
+SHEETS_SPAN = timedelta(days=69)  # between the first and the last day of a list of time registration entries
 PAYMENTS, APPLIED = "customerPaymentEntries", "applications"
 POST = "Microsoft.NAV.post"
 

@@ -13,11 +13,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from integrations.connectors.businesscentral import assumptions, bodies, drafts, mapping, odata, refusals, streams
+from integrations.connectors.businesscentral import (
+    assumptions,
+    bodies,
+    drafts,
+    mapping,
+    mirror,
+    odata,
+    refusals,
+    streams,
+)
 from integrations.connectors.businesscentral.auth import RESOURCE, check_state
 from integrations.connectors.businesscentral.journal import Journal
 from integrations.connectors.businesscentral.settings import SETTINGS
-from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised
+from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import PUSH_SECONDS, Http, Rate, entra, plain
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord, one_outcome_each
 from portal.records import BillDraft, CanonicalRecord, HeldDraft, Posting, Receipt, StatementLine
@@ -26,6 +35,14 @@ _RESOURCE = re.compile(r"companies\((?P<company>[0-9a-f-]+)\)/(?P<set>\w+)(?:\((
 
 
 _SUBSCRIPTIONS = f"{streams.ROOT}/subscriptions"
+_MIRROR = Capabilities(
+    reversal=False,
+    expenses=False,
+    push_within=PUSH_SECONDS,
+    upstream_timeout=assumptions.UPSTREAM_TIMEOUT,
+    hours_tolerance=bodies.HOURS_TOLERANCE,
+    limits=mirror.LIMITS,
+)
 
 
 class BusinessCentralConnector:
@@ -52,20 +69,31 @@ class BusinessCentralConnector:
         self._reader = streams.Reader(account, http)
         self._journal = Journal(account, http, self._own)
         self._invoices = drafts.SalesInvoices(account, http, self._own)
-        self.capabilities = Capabilities(
-            batch_size=max(1, min(int(account.setting("batch_size", SETTINGS)), odata.BATCH)),
+        self._sheets = self._mirrors(account, http)
+        self.capabilities = _MIRROR if self._sheets else self._posts()
+        entra.sign_in(account, http, RESOURCE)
+
+    def _posts(self) -> Capabilities:
+        """What the project journal can do."""
+        return Capabilities(
+            batch_size=max(1, min(int(self.account.setting("batch_size", SETTINGS)), odata.BATCH)),
             concurrency=1,  # one writer for each journal
             upsert=False,
-            expenses=bool(account.setting("expenses", SETTINGS)),
+            expenses=bool(self.account.setting("expenses", SETTINGS)),
             push_within=PUSH_SECONDS,
             upstream_timeout=assumptions.UPSTREAM_TIMEOUT,
             memo_limit=assumptions.MEMO_LIMIT,
             hours_tolerance=bodies.HOURS_TOLERANCE,
         )
-        entra.sign_in(account, http, RESOURCE)
+
+    def _mirrors(self, account: Account, http: Http) -> mirror.TimeSheets | None:
+        """The time sheets, where time goes there and not into the project journal."""
+        if account.setting("time_by", SETTINGS) != assumptions.SHEETS:
+            return None
+        return mirror.TimeSheets(account, http, self._own)
 
     def check(self) -> str:
-        """Find the company, and the project journal behind the custom page."""
+        """Find the company, and the project journal behind the custom page or the time sheets."""
         companies = list(odata.rows(self.http, f"{streams.ROOT}/companies", {}, 100))
         found = next((row for row in companies if str(row.get("id")) == self.account.realm), None)
         if found is None:
@@ -73,8 +101,11 @@ class BusinessCentralConnector:
             raise Unauthorised(
                 f"There is no company {self.account.realm or '(no realm)'}; this application sees {known}."
             )
-        self._journal.look()
         name = found.get("displayName") or found.get("name")
+        if self._sheets:
+            self._sheets.look()
+            return f"Business Central answers for {name}, with its time sheets."
+        self._journal.look()
         return f"Business Central answers for {name}, with the project journal {self.account.setting('journal', SETTINGS)}."
 
     def pull(self, stream: str, since: str | None) -> Iterator[Page]:
@@ -151,23 +182,33 @@ class BusinessCentralConnector:
         return mapping.records(record, self.account)
 
     def body(self, posting: Posting) -> Any:
-        """The journal line that a posting becomes."""
-        return plain(bodies.line(posting, self.account))
+        """The journal line, or the time registration entry, that a posting becomes."""
+        return plain(mirror.body(posting) if self._sheets else bodies.line(posting, self.account))
 
     def push(self, postings: Sequence[Posting]) -> Sequence[Receipt | ConnectorError]:
         """Book postings in one journal, after a look into the ledger: what stands there already is not sent."""
+        if self._sheets:
+            return [mirror.objection(posting) or self._sheets.keep(posting) for posting in postings]
         return one_outcome_each(
             postings, lambda posting: bodies.objection(posting, self.account), self._journal.book, self._journal.held
         )
 
     def find(self, keys: Sequence[str]) -> Mapping[str, StatementLine]:
         """What the project ledger holds under our keys. A line that still stands in the journal is not booked."""
+        if self._sheets:
+            raise Unavailable("Entries of time sheets bear no key of ours; they are found by what they say.")
         return self._journal.held(keys)
 
+    def find_like(self, postings: Sequence[Posting], numbers: Mapping[str, str]) -> Mapping[str, StatementLine]:
+        """What the company holds of postings: by key in the project ledger, by number or likeness in time sheets."""
+        if self._sheets:
+            return self._sheets.held(postings, numbers)
+        return self._journal.held([posting.key for posting in postings])
+
     def statement(self, start: date, end: date, entity: str = "") -> Iterator[StatementLine]:
-        """Every entry of the project ledger in the closed range. The company is the entity."""
+        """Every entry of the project ledger, or of time sheets, in the closed range. The company is the entity."""
         del entity
-        return self._journal.booked(start, end)
+        return self._sheets.booked(start, end) if self._sheets else self._journal.booked(start, end)
 
     def draft_body(self, draft: BillDraft) -> Any:
         """The sales invoice that a draft becomes."""

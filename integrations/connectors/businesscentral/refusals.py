@@ -31,11 +31,13 @@ PATTERNS = patterns(
     ("task-invalid", r"field (Job|Project) Task No\.|(Job|Project) Task\b"),
     (
         "project-inactive",
-        r"field (Job|Project) No\.|\b(Job|Project) \S+ is blocked|Blocked must be equal to [^.]*(Job|Project)",
+        r"\"job(Number|Id)\" does not match"
+        r"|field (Job|Project) No\.|\b(Job|Project) \S+ is blocked|Blocked must be equal to [^.]*(Job|Project)",
     ),
     (
         "resource-inactive",
-        r"field No\. of table (Job|Project) Journal Line|Blocked must be equal to [^.]*Resource|Resource\b",
+        r"\"employee(Number|Id)\" does not match"
+        r"|field No\. of table (Job|Project) Journal Line|Blocked must be equal to [^.]*Resource|Resource\b",
     ),
     ("amount-invalid", r"field (Currency Code|Unit Price|Unit Cost|Quantity)|exchange rate"),
     (

@@ -8,7 +8,8 @@ invoices with their `salesInvoiceLines`); and `"actions"`, played in order:
 
 Settings: `secrets` (client id → secret), `token_seconds`, `forget_tokens`, `posting_from`, `posting_to` (the allowed posting
 dates), `requires_dimension`, `posting_gives_new_id`, `drafts_stay` (they cannot be deleted), `upgrade` (a text: the page waits
-for a data upgrade), `custom_page` (whether it is installed), `backwards` (a batch is answered from its last member on).
+for a data upgrade), `custom_page` (whether it is installed), `sheet_unit` (what time sheets
+count in), `backwards` (a batch is answered from its last member on).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from integrations.sandbox import entra, outgoing
 from integrations.sandbox.businesscentral.errors import error, refusal
 from integrations.sandbox.businesscentral.invoices import SalesInvoices
 from integrations.sandbox.businesscentral.journal import PostingDates, ProjectJournal, Refused
+from integrations.sandbox.businesscentral.timesheets import TimeSheets
 from integrations.sandbox.entra import Entra
 from integrations.sandbox.odata import BadFilter, page, predicate
 from integrations.sandbox.store import Store
@@ -62,6 +64,7 @@ class BusinessCentralSandbox(Vendor):
         self.dates = PostingDates()
         self.journal = ProjectJournal(store, self._stamp, self.dates)
         self.invoices = SalesInvoices(store, self._stamp, self.dates)
+        self.sheets = TimeSheets(store, self._stamp)
         super().__init__(store)
         self._defaults()
 
@@ -74,6 +77,7 @@ class BusinessCentralSandbox(Vendor):
         self.dates.defaults()
         self.journal.requires_dimension = False
         self.invoices.defaults()
+        self.sheets.unit = "HOUR"
 
     def routes(self) -> Sequence[Route]:
         """What the documents describe and a connection needs."""
@@ -90,6 +94,8 @@ class BusinessCentralSandbox(Vendor):
             *(Route("GET", f"{_API}/v2.0/{company}/{name}({{id}})", self._one) for name in _SETS),
             *(Route("GET", f"{custom}/{company}/{name}", self._list) for name in _CUSTOM_SETS),
             *(Route("GET", f"{custom}/{company}/{name}({{id}})", self._one) for name in _CUSTOM_SETS),
+            Route("GET", f"{_API}/v2.0/{company}/timeRegistrationEntries", self._list_sheets),
+            Route("POST", f"{_API}/v2.0/{company}/timeRegistrationEntries", self._register),
             Route("POST", f"{custom}/$batch", self._batch),
             Route("POST", f"{_API}/v2.0/$batch", self._batch),
             Route("POST", f"{_API}/v2.0/{company}/salesInvoices({{id}})/Microsoft.NAV.post", self._post_invoice),
@@ -199,6 +205,19 @@ class BusinessCentralSandbox(Vendor):
     def _delete_invoice(self, request: Request) -> Response:
         return _done(lambda: self.invoices.delete(request.params["id"]))
 
+    def _list_sheets(self, request: Request) -> Response:
+        try:
+            self.sheets.check(request.query.get("$filter", ""))
+        except Refused as refused:
+            return error(refused.status, refused.code, str(refused))
+        return self._list(request)
+
+    def _register(self, request: Request) -> Response:
+        try:
+            return Response(201, self.sheets.write(request.json()))
+        except Refused as refused:
+            return error(refused.status, refused.code, str(refused))
+
     def _write_line(self, request: Request) -> Response:
         try:
             return Response(201, self.journal.write(request.json()))
@@ -250,7 +269,7 @@ class BusinessCentralSandbox(Vendor):
 
     def seed(self, data: Mapping[str, Any]) -> None:
         """Take rows by set, then play the actions."""
-        known = {"companies", "actions", *_SETS, *_CUSTOM_SETS}
+        known = {"companies", "actions", "timeRegistrationEntries", *_SETS, *_CUSTOM_SETS}
         if unknown := set(data) - known:
             raise ValueError(f"Business Central has no {min(unknown)!r}")
         for name in known - {"actions"}:
@@ -307,6 +326,7 @@ class BusinessCentralSandbox(Vendor):
         self.upgrade = str(rest.pop("upgrade", self.upgrade))
         self.custom_page = bool(rest.pop("custom_page", self.custom_page))
         self.backwards = bool(rest.pop("backwards", self.backwards))
+        self.sheets.unit = str(rest.pop("sheet_unit", self.sheets.unit))
         if "rate" in rest:
             calls, seconds = rest.pop("rate")
             self.window = Window(int(calls), float(seconds))
@@ -325,6 +345,7 @@ class BusinessCentralSandbox(Vendor):
         return {
             "entries_by_key": self.journal.by_key("projectLedgerEntries"),
             "lines_by_key": self.journal.by_key("projectJournalLines"),
+            "time_entries": [dict(row) for row in self.store.collection("timeRegistrationEntries").values()],
             "sales_invoices": [dict(row) for row in self.store.collection("salesInvoices").values()],
             "subscriptions": [dict(row) for row in self.store.collection("subscriptions").values()],
             "notified": [row["status"] for row in self.store.collection("notified").values()],

@@ -1,0 +1,181 @@
+"""Approved hours as time registration entries: a mirror in Business Central's own time sheets, without the custom page.
+
+An entry bears no key, rate, price or text of ours. What holds that nothing is kept twice: before one is made the day is looked
+at, and as many hours of the same person on the same project and day are refused, ours or not; so an entry that is like what was
+sent without an answer is the one that was sent. Once its number is known an entry is found by it.
+
+Microsoft: APIV2 Time Registr. Entries (page 30041) and the buffer behind it. Entries are made Open, each on a line of its own for
+its day; a list wants a filter of at most 70 days; the number of a task is answered and not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from integrations.connectors.businesscentral import assumptions, odata, refusals
+from integrations.connectors.businesscentral.odata import Row
+from integrations.connectors.businesscentral.settings import SETTINGS
+from integrations.connectors.businesscentral.streams import ROOT
+from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unavailable
+from integrations.http import Deadline, Http, plain
+from integrations.http.odata import day, number, of_a_look
+from integrations.protocol import Account
+from portal.records import DocumentKind, Posting, Receipt, StatementLine
+
+LIMITS = (
+    "Its time sheets keep person, project, day and hours: no rate, no text, no cost centre, and of a task nothing that can be "
+    "read again. What they say of money is Business Central's own.",
+    "An hour is kept as an open entry of a time sheet. Approving and posting it is done in Business Central and is not seen "
+    "here; once a sheet is archived, its entries are no longer shown.",
+    "An entry bears no key of ours. A second one of the same person, project, day and number of hours is refused, ours or not, "
+    "because nobody could tell the two apart.",
+)
+Outcome = Receipt | ConnectorError
+
+
+class TimeSheets:
+    """The time registration entries of one company."""
+
+    def __init__(self, account: Account, http: Http, own: Sequence[refusals.Pattern]) -> None:
+        self._http = http
+        self._own = own
+        self._size = int(account.setting("page_size", SETTINGS))
+        self._unit = str(account.setting("hour_unit", SETTINGS))
+        self._path = f"{ROOT}/companies({account.realm})/timeRegistrationEntries"
+
+    def look(self) -> None:
+        """See that entries may be read; raises what stands against it."""
+        next(self._rows(date(2000, 1, 1), date(2000, 1, 1)), None)
+
+    def keep(self, posting: Posting) -> Outcome:
+        """Make the entry of a posting, unless one like it stands there already or looking for it took too long."""
+        deadline = Deadline()
+        if next(self._like(posting, self._rows(posting.work_date, posting.work_date)), None) is not None:
+            return Rejected(
+                f"Business Central's time sheets already hold {posting.hours:f} h of {posting.resource} on {posting.project} on "
+                f"{posting.work_date}. An entry there bears no key, so a second one like it could not be told apart: join the "
+                "two at their source, or leave this one out."
+            )
+        if deadline.is_over:
+            return Unavailable("Not sent: looking for an entry like it took too long.")
+        try:
+            answer = self._http.request("POST", self._path, json=body(posting))
+        except ConnectorError as error:
+            named = refusals.narrow(error, self._own)
+            if isinstance(named, Rejected):
+                return named
+            raise named from None
+        made = answer.body if isinstance(answer.body, Mapping) else {}
+        if not made.get("id"):
+            raise InDoubt(
+                "Business Central made a time registration entry and did not say which.", status=answer.status
+            )
+        return Receipt(key=posting.key, number=str(made["id"]).lower(), raw=plain(dict(made)))
+
+    def held(self, postings: Sequence[Posting], numbers: Mapping[str, str]) -> dict[str, StatementLine]:
+        """What stands there of some postings: by its number where that is known, else by what is the same about it."""
+        found: dict[str, StatementLine] = {}
+        for span in _spans(posting.work_date for posting in postings):
+            rows = {str(row.get("id")).lower(): row for row in self._rows(*span)}
+            for posting in postings:
+                if not span[0] <= posting.work_date <= span[1]:
+                    continue
+                row = rows.get(numbers.get(posting.key, ""))
+                if row is None and posting.key not in numbers:
+                    row = next(self._like(posting, iter(rows.values())), None)
+                if row is not None:
+                    found[posting.key] = self._line(row, posting.key)
+        return found
+
+    def booked(self, start: date, end: date) -> Iterator[StatementLine]:
+        """Every entry with a date in the closed range, ours or not."""
+        while start <= end:
+            last = min(end, start + assumptions.SHEETS_SPAN)
+            yield from (self._line(row) for row in self._rows(start, last))
+            start = last + timedelta(days=1)
+
+    def _like(self, posting: Posting, rows: Iterator[Row]) -> Iterator[Row]:
+        """The entries that say of person, project, day and hours what a posting says, in the order of their numbers."""
+        wanted = (posting.resource, posting.project, posting.work_date, posting.hours)
+        alike = [
+            row
+            for row in rows
+            if (_text(row, "employeeNumber"), _text(row, "jobNumber"), _on(row), _hours(row)) == wanted
+        ]
+        return iter(sorted(alike, key=lambda row: str(row.get("id"))))
+
+    def _rows(self, start: date, end: date) -> Iterator[Row]:
+        wanted = {"$filter": f"date ge {start.isoformat()} and date le {end.isoformat()}"}
+        try:
+            yield from odata.rows(self._http, self._path, wanted, self._size)
+        except ConnectorError as error:
+            raise of_a_look(refusals.narrow(error, self._own, writes=False), odata.VENDOR) from None
+
+    def _line(self, row: Row, key: str = "") -> StatementLine:
+        """An entry as a statement line. Where it is not kept in hours it is not what was sent, and says so."""
+        unit = _text(row, "unitOfMeasureCode")
+        is_hours = unit.upper() == self._unit.upper()
+        return StatementLine(
+            number=str(row.get("id") or "").lower(),
+            key=key,
+            kind=DocumentKind.TIME,
+            work_date=_on(row),
+            resource=_text(row, "employeeNumber"),
+            project=_text(row, "jobNumber"),
+            hours=_hours(row) if is_hours else None,
+            is_booked=is_hours,
+            waits="" if is_hours else f"The time sheet counts in {unit or 'no unit'} and not in {self._unit}.",
+            raw=plain(dict(row)),
+        )
+
+
+def body(posting: Posting) -> dict[str, Any]:
+    """The entry that a posting becomes."""
+    told: dict[str, Any] = {
+        "employeeNumber": posting.resource, "jobNumber": posting.project, "date": posting.work_date.isoformat(),
+        "quantity": posting.hours,
+    }  # fmt: skip
+    task = posting.task.removeprefix(f"{posting.project}/")
+    return {**told, "jobTaskNumber": task} if task else told
+
+
+def objection(posting: Posting) -> Rejected | None:
+    """Why a posting cannot be an entry of a time sheet, or None. Checked before anything is sent."""
+    if posting.kind is not DocumentKind.TIME:
+        return Rejected("Time sheets take no expenses; send them to a connection with a project journal.")
+    if not posting.hours:
+        return Rejected("The posting has no hours.", code="amount-invalid")
+    if posting.hours < 0:
+        return Rejected(
+            f"A time sheet takes nothing back. Delete entry {posting.reverses or '(unknown)'} in Business Central, as long as its "
+            "sheet is open; what is approved is corrected there, and its reversal called back.",
+            code="no-opposite",
+        )
+    return None
+
+
+def _spans(days: Any) -> Iterator[tuple[date, date]]:
+    """Ranges that hold all of some days, none longer than one list may be."""
+    left = sorted(set(days))
+    while left:
+        inside = [one for one in left if one - left[0] <= assumptions.SHEETS_SPAN]
+        yield inside[0], inside[-1]
+        left = left[len(inside) :]
+
+
+def _text(row: Row, name: str) -> str:
+    return str(row.get(name) or "")
+
+
+def _on(row: Row) -> date:
+    found = day(row, "date")
+    if found is None:
+        raise Malformed("date of a time registration entry is empty, not a day.")
+    return found
+
+
+def _hours(row: Row) -> Decimal:
+    return number(row, "quantity") or Decimal(0)
