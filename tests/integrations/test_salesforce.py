@@ -229,6 +229,15 @@ def test_a_limit_of_the_day_is_waited_for_and_is_no_question_of_credentials(org:
     assert told.value.retry_after == 900
 
 
+@pytest.mark.case(66)
+def test_too_many_calls_at_once_are_waited_out_shortly_and_not_for_the_days_limit(org: Org) -> None:
+    org.connector.check()
+    org.configure(concurrent=0)
+    with pytest.raises(Unavailable, match="ConcurrentRequests") as told:
+        org.pages("customers")
+    assert (told.value.status, told.value.retry_after) == (429, None)
+
+
 def test_the_sentence_says_how_many_calls_are_left(org: Org) -> None:
     org.configure(daily=100)
     assert org.connector.check() == "Salesforce answers, with 99 of 15000 calls left today."

@@ -43,10 +43,12 @@ def read(body: Any) -> Said:
 
 
 def narrow(error: ConnectorError, own: Sequence[Pattern] = (), *, writes: bool = False) -> ConnectorError:
-    """The same error, named by what Salesforce said. A limit that is used up says when to come again."""
-    named = narrowed(error, read(error.body), (*own, *PATTERNS), writes=writes)
-    if isinstance(named, Unavailable) and named.retry_after is None and "REQUEST_LIMIT" in read(error.body).matched:
-        named.retry_after, named.status = assumptions.LIMIT_AGAIN, 429  # we are told to wait, whatever the status
+    """The same error, named by what Salesforce said. The day's limit is waited for; that of calls at once is soon over."""
+    said = read(error.body)
+    named = narrowed(error, said, (*own, *PATTERNS), writes=writes)
+    if isinstance(named, Unavailable) and named.retry_after is None and "REQUEST_LIMIT" in said.matched:
+        named.status = 429  # we are told to wait, whatever the status
+        named.retry_after = None if "Concurrent" in said.matched else assumptions.LIMIT_AGAIN
     return named
 
 
