@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ def _digest(previous: str, event: AuditEvent) -> str:
         "before": event.before,
         "after": event.after,
         "request": event.request_id,
-        **{name: value for name, value in (("roles", event.roles), ("address", event.address)) if value},
+        **{name: value for name in ("roles", "address", "entities") if (value := getattr(event, name))},
     }
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
@@ -60,6 +61,7 @@ def record(
     subject: models.Model,
     *,
     entity: LegalEntity | int | None = None,
+    entities: Collection[int | None] = (),
     reason: str = "",
     before: Any = None,
     after: Any = None,
@@ -67,10 +69,14 @@ def record(
 ) -> AuditEvent:
     """Append one decision about `subject`, with the request that it came from and the roles that the person held there.
 
+    `entities` are those of a decision that touches more than one, None among them standing for all.
     Joins the open transaction: without the decision there is no event.
     """
     asked = origin.current()
     entity_id = entity if isinstance(entity, int) or entity is None else entity.pk
+    several = [] if None in entities else sorted(one for one in {*entities} if one is not None)
+    if len(several) == 1:
+        entity_id, several = several[0], []
     with transaction.atomic():
         sql.rows("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         last, roles = sql.rows(_BEFORE, {"actor": actor.pk if actor else None, "entity": entity_id})[0]
@@ -83,6 +89,7 @@ def record(
             object_id=str(subject.pk),
             object_name=str(subject)[:300],
             entity_id=entity_id,
+            entities=several,
             reason=reason,
             before=_plain(before),
             after=_plain(after),

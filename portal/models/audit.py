@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from portal.models.access import Scope, ScopedQuerySet
+from portal.models.access import Scope, ScopedQuerySet, entities_held
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -25,12 +26,13 @@ class AuditQuerySet(ScopedQuerySet["AuditEvent"]):
     """Decisions of entities, and of what all of them share."""
 
     def shared_with(self, user: AbstractBaseUser | AnonymousUser) -> Q:
-        """One's own decisions, and those about what all entities share, but for how it is configured.
+        """One's own decisions, those about what all entities share, but for how it is configured, and those of several held.
 
-        Any other decision without an entity touches several of them and may name the projects, people and rates of each.
+        A decision of several entities may name the projects, people and rates of each, so who sees it holds a role in them all.
         """
+        of_several = Q(entities__contained_by=entities_held(user, None)) & ~Q(entities=[])
         configured = Q(action__endswith=".configured")  # names settings, and where credentials lie
-        return Q(actor=user.pk) | (Q(object_type__in=SHARED) & ~configured)
+        return Q(actor=user.pk) | of_several | (Q(object_type__in=SHARED) & ~configured)
 
 
 class AuditEvent(models.Model):
@@ -47,6 +49,7 @@ class AuditEvent(models.Model):
     object_id = models.CharField(max_length=60)
     object_name = models.CharField(max_length=300)
     entity = models.ForeignKey("portal.LegalEntity", models.PROTECT, null=True, blank=True, related_name="+")
+    entities = ArrayField(models.BigIntegerField(), default=list, db_default=[], blank=True)  # of a decision of several
     reason = models.TextField(blank=True)
     before = models.JSONField(null=True, blank=True)
     after = models.JSONField(null=True, blank=True)

@@ -16,7 +16,7 @@ from simple_history.utils import get_history_manager_for_model
 
 from portal.access import roles_in
 from portal.export import Cell
-from portal.models import AuditEvent, LedgerTransition
+from portal.models import AuditEvent, LedgerTransition, LegalEntity
 from portal.models.access import Scope
 from portal.packs import Part, Range
 from portal.views.governed import SPECIAL, governed, visible
@@ -39,10 +39,12 @@ def _of_entities(rows: QuerySet[Any], of: Range) -> QuerySet[Any]:
 def decisions(of: Range) -> Iterator[Sequence[Cell]]:
     """Every decision, in the order of the chain, with its digest."""
     seen = _of_entities(AuditEvent.objects.visible_to(of.person), of).select_related("entity")
+    codes = dict(LegalEntity.objects.values_list("pk", "code"))
     for event in seen.filter(at__gte=of.begins, at__lt=of.ends).order_by("pk").iterator(chunk_size=_CHUNK):
+        several = " ".join(codes.get(pk, str(pk)) for pk in event.entities)
         yield (
             event.pk, event.at.isoformat(sep=" ", timespec="seconds"), event.actor_name, event.action, event.object_type,
-            event.object_id, event.object_name, event.entity.code if event.entity else "", event.reason,
+            event.object_id, event.object_name, event.entity.code if event.entity else several, event.reason,
             _json(event.before), _json(event.after), event.request_id, event.roles, event.address, event.previous_digest,
             event.digest,
         )  # fmt: skip
