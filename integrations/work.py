@@ -20,7 +20,7 @@ from portal import digests
 from portal.health import heard_from, is_silent
 from portal.models import Connection, User
 from portal.screens import exporting
-from reconciliation import changes, invoicing, operations, publishing, suggestions, triage, validation
+from reconciliation import changes, invoicing, operations, proposals, publishing, suggestions, triage, validation
 from reconciliation.rates import booking
 
 SECONDS = 60.0  # after which a stage lets others have their turn
@@ -174,6 +174,7 @@ def change_set(change_set_id: int) -> None:
 
     if changes.run(change_set_id, goes_on=goes_on):
         wake.up("change_set", change_set_id)
+    proposals.follow_all()
     _wake_targets()
 
 

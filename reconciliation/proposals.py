@@ -1,12 +1,12 @@
 """Fix once, remember: what was fixed by hand becomes a rule when somebody else agrees.
 
-The rule here: a proposal changes nothing. Approved by a person who did not propose it, it is a change set of one dated alias:
-written by who proposed it, agreed to by who approves, applied at once. The second same fix proposes by itself.
+The rule here: a proposal changes nothing. It becomes a change set of one dated alias in the name of who proposed it, whose
+dry-run another person sees and agrees to; the proposal follows what becomes of it. The second same fix proposes by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,10 +22,12 @@ from portal.models import Alias, Connection, EntityGrant, NotificationKind, Task
 from reconciliation import changes
 from reconciliation.changes import Action, Line
 from reconciliation.fixes.mapping import MODELS, MapCode, causes_of, code_of, kind_of
-from reconciliation.models import ExceptionCase, Operation, Proposal
+from reconciliation.models import ChangeSet, ExceptionCase, Operation, Proposal
 from reconciliation.sql import proposals as proposals_sql
 
 TIMES = 2  # how often the same is fixed by hand before it is proposed
+UNDER_WAY = (ChangeSet.State.APPROVED, ChangeSet.State.SCHEDULED, ChangeSet.State.APPLYING)
+AT_ONCE = 1_000  # entries that are validated again while the person who approved waits; more are left to a worker
 
 
 class ProposalRefused(Exception):
@@ -121,26 +123,106 @@ def approvers(entity_id: int) -> list[int]:
 
 def may_decide(proposal: Proposal, user: Any) -> bool:
     """Whether a person may approve or reject: a controller of the entity, and of all where the connection is shared."""
-    if proposal.state != Proposal.State.PROPOSED or proposal.proposed_by_id == user.pk:
+    if proposal.state != Proposal.State.PROPOSED or proposal.proposed_by_id == user.pk or is_under_way(proposal):
         return False
     return all(access.may(user, access.APPROVERS, entity_id) for entity_id in _entities(proposal))
 
 
-def approve(proposal: Proposal, *, user: User, comment: str = "", signed_in_again: bool = False) -> Proposal:
-    """Make the alias, by a change set.
+def is_under_way(proposal: Proposal) -> bool:
+    """Whether its change set is approved and a worker applies it."""
+    return proposal.change_set is not None and proposal.change_set.state in UNDER_WAY
 
-    Raises PermissionDenied without the right, ProposalRefused for who proposed it or where it was decided or cannot hold, and
-    changes.SignInAgain above the limit unless the person has just signed in.
+
+def waiting_change(proposal: Proposal) -> ChangeSet | None:
+    """Its change set while that waits with, or for, its dry-run."""
+    found = proposal.change_set
+    return found if found is not None and found.state == ChangeSet.State.SUBMITTED else None
+
+
+def stands_already(proposal: Proposal) -> bool:
+    """Whether the code stands for the record by now, so that approving changes nothing."""
+    try:
+        return isinstance(_lines(proposal), Alias)
+    except ProposalRefused:
+        return False
+
+
+def look(proposal: Proposal, *, user: User) -> Proposal:
+    """Write and submit the change set of the alias, with its dry-run; or make the dry-run of the one that waits once more.
+
+    It is written in the name of who proposed it, since whoever looks is to decide on it. Raises PermissionDenied,
+    ProposalRefused.
     """
     with transaction.atomic():
         locked = _to_decide(proposal, user)
         lines = _lines(locked)
-        locked.alias = (
-            lines if isinstance(lines, Alias) else _by_change_set(locked, lines, user, comment, signed_in_again)
-        )
-        _decide(locked, user, Proposal.State.APPROVED, comment)
+        if isinstance(lines, Alias):
+            raise ProposalRefused("The code stands for this record already; approving it changes nothing.")
+        try:
+            waits = waiting_change(locked)
+            if waits is not None and _says(waits, lines):
+                changes.preview(waits)
+            else:
+                locked.change_set = _write(locked, lines, user)
+                locked.save(update_fields=["change_set"])
+        except PermissionDenied as refusal:
+            raise ProposalRefused(
+                f"{locked.proposed_by} may not propose this any more; map the code yourself."
+            ) from refusal
+        except changes.ChangeRefused as refusal:
+            raise ProposalRefused(str(refusal)) from refusal
     proposal.refresh_from_db()
     return proposal
+
+
+def approve(proposal: Proposal, *, user: User, comment: str = "", signed_in_again: bool = False) -> Proposal:
+    """Agree to its change set as the person saw it, in `proposal.change_set`; the proposal is approved once that made the alias.
+
+    Raises PermissionDenied without the right, ProposalRefused for who proposed it or where it was decided, not seen, seen
+    otherwise or cannot hold, and changes.SignInAgain above the limit unless the person has just signed in.
+    """
+    seen, moved = proposal.change_set, ""
+    with transaction.atomic():
+        locked = _to_decide(proposal, user)
+        lines = _lines(locked)
+        if isinstance(lines, Alias):
+            locked.alias = lines
+            _decide(locked, user, Proposal.State.APPROVED, comment)
+        elif seen is None or seen.pk != locked.change_set_id or not _says(locked.change_set, lines):
+            raise ProposalRefused("Look at what it would do, then decide.")
+        else:
+            moved = _agree(seen, user, comment, signed_in_again)
+    if moved:
+        raise ProposalRefused(moved)
+    if seen is not None:
+        follow(seen)
+    proposal.refresh_from_db()
+    return proposal
+
+
+def follow(change_set: ChangeSet) -> None:
+    """Decide the proposal of a change set as that was decided, by the same person; nothing where it still waits."""
+    decided = ChangeSet.objects.select_related("decided_by").get(pk=change_set.pk)
+    made = [line.made for line in decided.lines.filter(action=Action.ADD) if line.made is not None]
+    with transaction.atomic():
+        waiting = Proposal.objects.select_for_update(of=("self",)).filter(
+            change_set=change_set, state=Proposal.State.PROPOSED
+        )
+        for locked in waiting.select_related("proposed_by"):
+            if decided.state in (ChangeSet.State.APPLYING, ChangeSet.State.APPLIED) and decided.decided_by is not None:
+                locked.alias = Alias.objects.get(pk=made[0])
+                _decide(locked, decided.decided_by, Proposal.State.APPROVED, decided.comment)
+            elif decided.state == ChangeSet.State.REJECTED and decided.decided_by is not None:
+                _decide(locked, decided.decided_by, Proposal.State.REJECTED, decided.comment)
+            elif decided.state == ChangeSet.State.WITHDRAWN:
+                _decide(locked, locked.proposed_by, Proposal.State.WITHDRAWN, decided.comment)
+
+
+def follow_all() -> None:
+    """The same for every proposal whose change set a worker has seen to."""
+    decided = (ChangeSet.State.APPLYING, ChangeSet.State.APPLIED, ChangeSet.State.REJECTED, ChangeSet.State.WITHDRAWN)
+    for change_set in ChangeSet.objects.filter(proposals__state=Proposal.State.PROPOSED, state__in=decided):
+        follow(change_set)
 
 
 def reject(proposal: Proposal, *, user: User, comment: str) -> Proposal:
@@ -148,7 +230,10 @@ def reject(proposal: Proposal, *, user: User, comment: str) -> Proposal:
     if not comment.strip():
         raise ProposalRefused("Say why: whoever proposed it reads it.")
     with transaction.atomic():
-        _decide(_to_decide(proposal, user), user, Proposal.State.REJECTED, comment)
+        locked = _to_decide(proposal, user)
+        if (waits := waiting_change(locked)) is not None:
+            _refusing(changes.reject, waits, user, comment)
+        _decide(locked, user, Proposal.State.REJECTED, comment)
     proposal.refresh_from_db()
     return proposal
 
@@ -159,6 +244,8 @@ def withdraw(proposal: Proposal, *, user: User, comment: str = "") -> Proposal:
         locked = Proposal.objects.select_for_update().get(pk=proposal.pk)
         if locked.state != Proposal.State.PROPOSED or locked.proposed_by_id != user.pk:
             raise ProposalRefused("Only who proposed it takes it back, and only before it is decided.")
+        if (waits := waiting_change(locked)) is not None:
+            _refusing(changes.withdraw, waits, user, comment)
         _decide(locked, user, Proposal.State.WITHDRAWN, comment)
     proposal.refresh_from_db()
     return proposal
@@ -180,6 +267,8 @@ def _to_decide(proposal: Proposal, user: User) -> Proposal:
         raise ProposalRefused("You proposed this yourself; somebody else decides.")
     if locked.state != Proposal.State.PROPOSED:
         raise ProposalRefused(f"This was decided before: {locked.get_state_display().lower()}.")
+    if is_under_way(locked):
+        raise ProposalRefused("It is approved, and a worker applies it.")
     return locked
 
 
@@ -197,31 +286,43 @@ def _decide(proposal: Proposal, user: User, state: str, comment: str) -> None:
     )  # fmt: skip
 
 
-def _by_change_set(proposal: Proposal, lines: Sequence[Line], user: User, comment: str, signed_in_again: bool) -> Alias:
-    """Write, agree to and apply the change set; the alias that it made."""
+def _write(proposal: Proposal, lines: Sequence[Line], user: User) -> ChangeSet:
+    """Submit the change set of a proposal in the name of who proposed it; one that says something else is taken back."""
+    by, before = proposal.proposed_by, proposal.change_set
+    if before is not None and before.state in (ChangeSet.State.DRAFT, ChangeSet.State.SUBMITTED):
+        changes.withdraw(before, by, "It was written anew.")
+    asked = f"Written in the name of {by}, who proposed it, when {user} looked at the proposal."
+    change_set = changes.draft(
+        by=by, title=str(proposal), reason=f"{proposal.reason} (proposal {proposal.pk})", lines=lines, note=asked
+    )
+    return changes.submit(change_set, by, note=asked)
+
+
+def _says(change_set: ChangeSet | None, lines: Sequence[Line]) -> bool:
+    """Whether a change set says just this."""
+    return change_set is not None and changes.lines_of(list(change_set.lines.order_by("position"))) == list(lines)
+
+
+def _agree(seen: ChangeSet, user: User, comment: str, signed_in_again: bool) -> str:
+    """Approve the change set, and apply it where that is little; why nothing was decided, where its dry-run moved."""
     try:
-        change_set = changes.draft(
-            by=proposal.proposed_by,
-            title=str(proposal),
-            reason=f"{proposal.reason} (proposal {proposal.pk})",
-            lines=lines,
-        )
-        changes.submit(change_set, proposal.proposed_by)
-        changes.approve(change_set, user, comment, signed_in_again=signed_in_again)
-        changes.apply(change_set)
-    except PermissionDenied as refusal:
-        raise ProposalRefused(
-            f"{proposal.proposed_by} may not propose this any more; map the code yourself."
-        ) from refusal
+        changes.approve(seen, user, comment, signed_in_again=signed_in_again)
     except changes.SignInAgain:
         raise
+    except changes.Moved as moved:
+        return str(moved)  # the new dry-run is kept
     except changes.ChangeRefused as refusal:
         raise ProposalRefused(str(refusal)) from refusal
-    made = change_set.lines.get(action=Action.ADD).made
-    if made is None:
-        raise ProposalRefused(change_set.problem)
-    proposal.change_set = change_set
-    return Alias.objects.get(pk=made)
+    if seen.preview.get("entries", 0) <= AT_ONCE:
+        changes.apply(seen)
+    return ""
+
+
+def _refusing(do: Callable[[ChangeSet, User, str], ChangeSet], change_set: ChangeSet, user: User, comment: str) -> None:
+    try:
+        do(change_set, user, comment)
+    except changes.ChangeRefused as refusal:
+        raise ProposalRefused(str(refusal)) from refusal
 
 
 def _lines(proposal: Proposal) -> list[Line] | Alias:

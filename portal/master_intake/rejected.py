@@ -1,13 +1,14 @@
 """Values that were not taken: each kept with what stands, once while it is open, and told to those who decide.
 
 The rule here: the same value said again is the same rejected value; another value supersedes it; a system that comes to say what
-stands settles it. What a person decided to keep is not asked again for the same value.
+stands settles it. What a person decided to keep is not asked again for the same value; what was proposed as a change is, once
+that is not to come.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,9 @@ def keep(connection: Connection, rejections: Sequence[Rejection], looked_at: Map
             ended.append(before)
         made.append(_row(connection, each, now))
         news[each.kind, each.row.pk].append(each)
-    for (kind, pk, _), row in opened.items():
+    said = {(each.kind, each.row.pk, each.field) for each in rejections}
+    proposed = {place: row for place, row in kept.items() if row.state == State.PROPOSED and place not in said}
+    for (kind, pk, _), row in (*opened.items(), *proposed.items()):
         if (kind, pk) in looked_at:
             row.state, row.last_at = State.SETTLED, now
             ended.append(row)
@@ -125,6 +128,29 @@ def _tell(made: Sequence[RejectedValue]) -> None:
         for row in made
         for person_id in {person for person, entity_id in grants if entity_id in (None, row.entity_id)}
     ])  # fmt: skip
+
+
+def reopen(rows: Iterable[RejectedValue], *, by: User | None, reason: str) -> int:
+    """Ask again about values whose proposed change is not to come; how many. Where another was said since, one is over."""
+    with transaction.atomic():
+        locked = RejectedValue.objects.select_for_update(of=("self",)).filter(
+            pk__in=[row.pk for row in rows], state=State.PROPOSED
+        )
+        found = list(locked.order_by("pk"))
+        asked = set(
+            RejectedValue.objects.filter(
+                state=State.OPEN, internal_id__in=[row.internal_id for row in found]
+            ).values_list("connection", "kind", "internal_id", "field")
+        )
+        for row in found:
+            is_asked = (row.connection_id, row.kind, row.internal_id, row.field) in asked
+            row.state = State.SUPERSEDED if is_asked else State.OPEN
+            row.decided_by, row.decided_at, row.decision = None, None, ""
+            audit.record(
+                by, "rejected-value.reopened", row, entity=row.entity_id, reason=reason, after={row.field: row.said}
+            )
+        RejectedValue.objects.bulk_update(found, ["state", "decided_by", "decided_at", "decision"])
+    return len(found)
 
 
 def decide(rows: Sequence[RejectedValue], state: str, *, by: User, reason: str) -> int:

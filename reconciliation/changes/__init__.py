@@ -6,14 +6,16 @@ with its dry-run by `submit`, decided by somebody who edited none of it, applied
 
 from __future__ import annotations
 
-from reconciliation.changes.applying import apply, due, run
+from reconciliation.changes.applying import apply, due, kept_promise, run
 from reconciliation.changes.attaching import attach, detach, read
 from reconciliation.changes.deciding import (
     Moved,
     SignInAgain,
+    above_the_limit,
     approve,
     declare_emergency,
     may_decide,
+    may_declare,
     may_review,
     over_limit,
     preview,
@@ -24,7 +26,7 @@ from reconciliation.changes.deciding import (
 )
 from reconciliation.changes.drafting import draft, edit, is_editor, may_write, roll_back, submit, withdraw
 from reconciliation.changes.kinds import BY_CODE, KINDS, Kind
-from reconciliation.changes.lines import Action, ChangeRefused, Line, lines_of
+from reconciliation.changes.lines import Action, ChangeRefused, Line, frozen_lines, lines_of
 from reconciliation.changes.writing import names_of, record_cells
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "Line",
     "Moved",
     "SignInAgain",
+    "above_the_limit",
     "apply",
     "approve",
     "attach",
@@ -44,9 +47,12 @@ __all__ = [
     "draft",
     "due",
     "edit",
+    "frozen_lines",
     "is_editor",
+    "kept_promise",
     "lines_of",
     "may_decide",
+    "may_declare",
     "may_review",
     "may_write",
     "names_of",

@@ -13,12 +13,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal import audit, sql
+from portal.importing.load import only_one_at_a_time
 from portal.importing.problems import Refused
 from portal.models import User
 from reconciliation.changes import measuring, telling
-from reconciliation.changes.deciding import refuse_another_base
-from reconciliation.changes.drafting import entity_of, hash_of, is_due, look
-from reconciliation.changes.lines import ChangeRefused, lines_of
+from reconciliation.changes.deciding import conclude, refuse_another_base
+from reconciliation.changes.drafting import hash_of, is_due, look, reached
+from reconciliation.changes.lines import ChangeRefused, frozen_lines
 from reconciliation.changes.measuring import Stock, Stood
 from reconciliation.changes.writing import Written, write
 from reconciliation.models import ChangeReach, ChangeSet
@@ -63,6 +64,8 @@ def _step(change_set_id: int) -> bool:
         if locked.state == State.SUBMITTED and locked.previewed_at is None:
             _look(locked)
             return False
+        if locked.state == State.SUBMITTED and locked.agreed_by is not None:
+            return _agree(locked)
         if locked.state in (State.APPROVED, State.SCHEDULED) and is_due(locked):
             return _begin(locked)
         return locked.state == State.APPLYING and _validate_some(locked)
@@ -77,17 +80,27 @@ def _look(locked: ChangeSet) -> None:
         locked.save(update_fields=["preview", "previewed_at", "fingerprint"])
 
 
+def _agree(locked: ChangeSet) -> bool:
+    """Look again for somebody who agreed to what reaches too many entries to be looked at at once; whether it may go on."""
+    try:
+        return conclude(locked)
+    except ChangeRefused as refusal:
+        _send_back(locked, str(refusal))
+        return False
+
+
 def _begin(locked: ChangeSet) -> bool:
     """Write the master data. Whether entries are left for further transactions."""
     if hash_of(locked) != locked.content_hash:
         _send_back(locked, "What is written in it is not what was agreed to; look at it and submit it again.")
         return False
+    lines = frozen_lines(locked)
     try:
         with transaction.atomic():
-            written = write(
-                lines_of(list(locked.lines.order_by("position"))), reason=_reason(locked), actor=_actor(locked),
-                starts_on=locked.effective_on,
-            )  # fmt: skip
+            only_one_at_a_time()
+            concerned = measuring.booked_beforehand(lines, starts_on=locked.effective_on)
+            before = measuring.otherwise(concerned.entry_ids)
+            written = write(lines, reason=_reason(locked), actor=_actor(locked), starts_on=locked.effective_on)
             refuse_another_base(locked, written)
             stock = _freeze_reach(locked, written)
             at_once = len(stock.entries) <= AT_ONCE or written.removes
@@ -96,6 +109,7 @@ def _begin(locked: ChangeSet) -> bool:
             locked.result = {
                 "admitted": measuring.validate([], written, reason=_reason(locked)),
                 "causes_before": sorted(stock.causes), "last_entry": stock.last_entry,
+                "booked": measuring.reversible(concerned, before, measuring.otherwise(concerned.entry_ids)),
             }  # fmt: skip
             measuring.settle_constraints()
     except (Refused, ChangeRefused) as refusal:
@@ -103,14 +117,10 @@ def _begin(locked: ChangeSet) -> bool:
         return False
     measuring.weigh(written)
     _keep_what_was_made(locked, written)
-    locked.state, locked.applied_at, locked.applied_by = (
-        State.APPLYING,
-        sql.now(),
-        locked.decided_by or locked.created_by,
-    )
+    locked.state, locked.applied_at, locked.applied_by = State.APPLYING, sql.now(), _actor(locked)
     locked.save()
     audit.record(
-        locked.applied_by, "change.applied", locked, entity=entity_of(locked), reason=locked.reason,
+        locked.applied_by, "change.applied", locked, entities=reached(locked), reason=locked.reason,
         before=[line.before for line in locked.lines.order_by("position")],
         after=[line.after for line in locked.lines.order_by("position")],
     )  # fmt: skip
@@ -173,12 +183,20 @@ def _finish(locked: ChangeSet) -> None:
     began: dict[str, Any] = locked.result
     rows = locked.reach.order_by("entry_id").values_list("entry_id", "document_id", "state", "amount", "currency")
     stock = Stock([Stood(*row, 0) for row in rows], set(began["causes_before"]), began["last_entry"])
-    locked.result = {
-        **measuring.tell(stock), "admitted": began["admitted"], "booked": locked.preview.get("booked", {}),
-    }  # fmt: skip
+    locked.result = {**measuring.tell(stock), "admitted": began["admitted"], "booked": began.get("booked", {})}
     locked.state, locked.finished_at = State.APPLIED, sql.now()
     locked.save(update_fields=["state", "finished_at", "result", "done"])
+    if not kept_promise(locked):
+        audit.record(
+            None, "change.came-otherwise", locked, entities=reached(locked), before=locked.preview, after=locked.result,
+            reason="What came of it is not what its dry-run had said: entries or master data moved in between.",
+        )  # fmt: skip
     telling.to_editors(locked, "Applied", None)
+
+
+def kept_promise(change_set: ChangeSet) -> bool:
+    """Whether what came of an applied change set is what its dry-run said."""
+    return measuring.same_figures(change_set.preview, change_set.result)
 
 
 def _keep_what_was_made(locked: ChangeSet, written: Written) -> None:
@@ -193,10 +211,10 @@ def _keep_what_was_made(locked: ChangeSet, written: Written) -> None:
 def _send_back(locked: ChangeSet, why: str) -> None:
     """To its editors: what was approved cannot be written any more. Nothing was changed, and nothing counts as decided."""
     locked.refresh_from_db()
-    audit.record(None, "change.sent-back", locked, entity=entity_of(locked), reason=why)
+    audit.record(None, "change.sent-back", locked, entities=reached(locked), reason=why)
     locked.state, locked.content_hash, locked.problem = State.DRAFT, "", why
     locked.submitted_by = locked.submitted_at = locked.decided_by = locked.decided_at = None
-    locked.comment = ""
+    locked.agreed_by, locked.comment = None, ""
     locked.total = locked.done = 0
     locked.result = {}
     locked.save()

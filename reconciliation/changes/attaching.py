@@ -14,7 +14,7 @@ from django.db import transaction
 
 from portal import audit, sql
 from portal.models import User
-from reconciliation.changes.drafting import entity_of, lock, require_writer
+from reconciliation.changes.drafting import lock, reached, require_writer
 from reconciliation.changes.lines import ChangeRefused
 from reconciliation.models import ChangeEditor, ChangeFile, ChangeSet
 
@@ -85,6 +85,6 @@ def _tell(change_set: ChangeSet, by: User, action: str, found: ChangeFile) -> No
         by,
         action,
         change_set,
-        entity=entity_of(change_set),
+        entities=reached(change_set),
         after={"name": found.name, "sha256": found.digest, "bytes": found.size},
     )

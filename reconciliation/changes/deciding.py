@@ -6,29 +6,33 @@ either moved, nobody has agreed to anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from portal import access, audit, figures, sql
 from portal.importing.problems import Refused
+from portal.master_intake import rejected
 from portal.models import LegalEntity, User
 from reconciliation import policies
 from reconciliation.changes import measuring, telling
 from reconciliation.changes.drafting import (
-    entity_of,
+    fits,
     freeze,
     hash_of,
     is_due,
     is_editor,
     lock,
     look,
+    reached,
     require_writer,
     told,
 )  # fmt: skip
 from reconciliation.changes.kinds import BY_CODE
-from reconciliation.changes.lines import ChangeRefused, lines_of
+from reconciliation.changes.lines import ChangeRefused, frozen_lines
 from reconciliation.changes.writing import Written
 from reconciliation.models import ChangeSet
 
@@ -65,33 +69,73 @@ def why_not(change_set: ChangeSet, user: Any) -> str:
 def approve(change_set: ChangeSet, by: User, comment: str = "", *, signed_in_again: bool = False) -> ChangeSet:
     """Agree to what was seen: `change_set` as the person read it, its hash and its fingerprint. It is applied on its day.
 
-    Raises ChangeRefused for who may not or where the content is another by now, Moved where the dry-run is (the new one is
-    kept), SignInAgain above the limit unless the person has just signed in.
+    Where entries moved and they are too many to be looked at while the person waits, they have agreed: a worker looks, and
+    approves in their name what says the same. Raises ChangeRefused for who may not or where the content is another by now, Moved
+    where the dry-run is (the new one is kept), SignInAgain above the limit unless the person has just signed in.
     """
     moved = ""
     with transaction.atomic():
         locked = _to_decide(change_set, by)
-        if locked.previewed_at is None:
-            raise ChangeRefused("Its dry-run is not made yet; wait for it.")
-        if change_set.fingerprint != locked.fingerprint:
-            raise Moved("The dry-run was made again since you looked at it. Nothing was decided; look at it again.")
+        _refuse_what_was_not_seen(locked, change_set)
         over = over_limit(locked)
         if over and not signed_in_again:
             raise SignInAgain(over)
-        moved = _look_again(locked)
-        if not moved:
-            locked.state = State.APPROVED if is_due(locked) else State.SCHEDULED
-            locked.decided_by, locked.decided_at, locked.comment = by, sql.now(), comment.strip()
-            audit.record(
-                by, "change.approved", locked, entity=entity_of(locked), reason=locked.comment,
-                after={"hash": locked.content_hash, "fingerprint": locked.fingerprint, "preview": locked.preview},
-            )  # fmt: skip
-            telling.to_editors(locked, "Approved", by)
+        locked.comment = comment.strip()
+        written = _moved_since(locked)
+        if written is not None and not fits(written):
+            locked.agreed_by = by
+        else:
+            moved = _moved_figures(locked) if written is not None else ""
+            if not moved:
+                _let_go(locked, by)
         locked.save()
     change_set.refresh_from_db()
     if moved:
         raise Moved(moved)
     return change_set
+
+
+def conclude(locked: ChangeSet) -> bool:
+    """Look again at what somebody agreed to, and approve it in their name where it says the same; whether it was.
+
+    Raises ChangeRefused where it cannot be written any more.
+    """
+    by = locked.agreed_by
+    if by is None:
+        return False
+    locked.agreed_by = None
+    moved = why_not(locked, by)
+    if not moved and _moved_since(locked) is not None:
+        moved = _moved_figures(locked)
+    if moved:
+        locked.comment = ""
+        locked.save()
+        telling.to_look_again(locked, by, moved)
+        return False
+    _let_go(locked, by)
+    locked.save()
+    return True
+
+
+def _refuse_what_was_not_seen(locked: ChangeSet, seen: ChangeSet) -> None:
+    """Raise ChangeRefused where there is no dry-run yet, Moved where it is not the one that a page showed."""
+    if locked.previewed_at is None:
+        raise ChangeRefused("Its dry-run is not made yet; wait for it.")
+    if locked.agreed_by is not None:
+        raise ChangeRefused(f"{locked.agreed_by} has agreed to it; its dry-run is being made once more.")
+    if seen.fingerprint != locked.fingerprint:
+        raise Moved("The dry-run was made again since you looked at it. Nothing was decided; look at it again.")
+
+
+def _let_go(locked: ChangeSet, by: User) -> None:
+    """It is approved, and takes effect on its day."""
+    locked.state = State.APPROVED if is_due(locked) else State.SCHEDULED
+    locked.decided_by, locked.decided_at = by, sql.now()
+    audit.record(
+        by, "change.approved", locked, entities=reached(locked), reason=locked.comment,
+        after={"hash": locked.content_hash, "fingerprint": locked.fingerprint, "preview": locked.preview},
+    )  # fmt: skip
+    telling.to_editors(locked, "Approved", by)
 
 
 def reject(change_set: ChangeSet, by: User, comment: str) -> ChangeSet:
@@ -101,9 +145,10 @@ def reject(change_set: ChangeSet, by: User, comment: str) -> ChangeSet:
     with transaction.atomic():
         locked = _to_decide(change_set, by)
         locked.state, locked.decided_by, locked.decided_at = State.REJECTED, by, sql.now()
-        locked.comment = comment.strip()
+        locked.agreed_by, locked.comment = None, comment.strip()
         locked.save()
-        audit.record(by, "change.rejected", locked, entity=entity_of(locked), reason=locked.comment)
+        audit.record(by, "change.rejected", locked, entities=reached(locked), reason=locked.comment)
+        rejected.reopen(locked.takes_up.all(), by=by, reason=f"Change set {locked.pk} was rejected: {locked.comment}")
         telling.to_editors(locked, "Rejected", by, held=True)
     change_set.refresh_from_db()
     return change_set
@@ -112,36 +157,66 @@ def reject(change_set: ChangeSet, by: User, comment: str) -> ChangeSet:
 def declare_emergency(change_set: ChangeSet, by: User, *, signed_in_again: bool = False) -> ChangeSet:
     """One person lets an emergency go at once: everybody who could have decided is told, and one of them reviews it.
 
-    Raises SignInAgain unless the person has just signed in, whatever the money; ChangeRefused where it has a later day, changes
-    the person's own rights, or would be reviewed by nobody.
+    One that reaches too many entries to be looked at while the person waits is submitted only: a worker makes its dry-run, and
+    the person lets it go as its page showed it, unless somebody approved it before. Raises SignInAgain unless the person has just
+    signed in, whatever the money; ChangeRefused where it has a later day, changes the person's own rights, or would be reviewed
+    by nobody.
     """
     if not signed_in_again:
         raise SignInAgain("An emergency change needs a sign-in of this moment.")
     with transaction.atomic():
         locked = lock(change_set)
-        if locked.state != State.DRAFT or not locked.is_emergency:
-            raise ChangeRefused("Only a draft that was written as an emergency is applied without a second person.")
-        require_writer(by, locked)
-        roles = telling.deciding_roles(locked)
-        for entity_id in locked.entities.values_list("pk", flat=True):
-            access.require(by, roles, entity_id)
-        if locked.is_shared:
-            access.require(by, roles, None)
-        if not is_due(locked):
-            raise ChangeRefused("An emergency takes effect at once; what has a later day can wait for a second person.")
-        freeze(locked, by)
+        _refuse_no_emergency(locked, by)
+        if locked.state == State.DRAFT:
+            freeze(locked, by)
+        elif locked.content_hash != change_set.content_hash:
+            raise ChangeRefused("It is not what you looked at any more; read it again.")
+        else:
+            _refuse_what_was_not_seen(locked, change_set)
         if by.get_username() in telling.whose_rights(locked):
             raise ChangeRefused("It changes your own rights; somebody else declares it.")
         if not telling.deciders(locked):
             raise ChangeRefused(
                 "Nobody else may decide on it, so nobody could review it; ask an admin for a second person."
             )
-        locked.state = State.APPROVED
-        locked.save(update_fields=["state"])
-        audit.record(by, "change.emergency", locked, entity=entity_of(locked), reason=locked.reason, after=told(locked))
-        telling.alarm(locked, by)
+        if locked.previewed_at is None:
+            telling.to_decide(locked, by)
+        else:
+            locked.state, locked.submitted_by = State.APPROVED, by
+            locked.save(update_fields=["state", "submitted_by"])
+            audit.record(
+                by, "change.emergency", locked, entities=reached(locked), reason=locked.reason, after=told(locked)
+            )
+            telling.alarm(locked, by)
     change_set.refresh_from_db()
     return change_set
+
+
+def may_declare(change_set: ChangeSet, user: Any) -> bool:
+    """Whether a person may let an emergency go at once, as its page shows it."""
+    if change_set.state == State.SUBMITTED and change_set.previewed_at is None:
+        return False
+    try:
+        _refuse_no_emergency(change_set, user)
+    except (ChangeRefused, PermissionDenied):
+        return False
+    return True
+
+
+def _refuse_no_emergency(locked: ChangeSet, by: User) -> None:
+    """Raise ChangeRefused or PermissionDenied where one person may not let it go alone."""
+    if locked.state not in (State.DRAFT, State.SUBMITTED) or not locked.is_emergency:
+        raise ChangeRefused("Only a draft that was written as an emergency is applied without a second person.")
+    require_writer(by, locked)
+    if locked.state == State.SUBMITTED and not is_editor(locked, by):
+        raise ChangeRefused("Who did not write it decides on it as on any other.")
+    roles = telling.deciding_roles(locked)
+    for entity_id in locked.entities.values_list("pk", flat=True):
+        access.require(by, roles, entity_id)
+    if locked.is_shared:
+        access.require(by, roles, None)
+    if not is_due(locked):
+        raise ChangeRefused("An emergency takes effect at once; what has a later day can wait for a second person.")
 
 
 def may_review(change_set: ChangeSet, user: Any) -> bool:
@@ -164,17 +239,26 @@ def review(change_set: ChangeSet, by: User, comment: str) -> ChangeSet:
             raise ChangeRefused(why_not(locked, by) or "There is nothing to review here.")
         locked.reviewed_by, locked.reviewed_at, locked.review = by, sql.now(), comment.strip()
         locked.save(update_fields=["reviewed_by", "reviewed_at", "review"])
-        audit.record(by, "change.reviewed", locked, entity=entity_of(locked), reason=locked.review)
+        audit.record(by, "change.reviewed", locked, entities=reached(locked), reason=locked.review)
         telling.to_editors(locked, "Reviewed", by)
     change_set.refresh_from_db()
     return change_set
 
 
 def preview(change_set: ChangeSet) -> dict[str, Any]:
-    """The dry-run of what is written now, in figures; kept until it is decided. Raises ChangeRefused."""
+    """The dry-run of what is written now, in figures; kept until it is decided.
+
+    Where it reaches too many entries, that of what is submitted is left to a worker. Raises ChangeRefused.
+    """
     with transaction.atomic():
         locked = lock(change_set)
-        look(locked)
+        is_small = fits(_bound(locked).written)
+        if not is_small and locked.state == State.DRAFT:
+            raise ChangeRefused(
+                "It touches more open entries than are looked at while you wait. Submit it: a worker makes the dry-run, and "
+                "nothing changes until somebody agrees to what it shows."
+            )
+        look(locked, inline=is_small)
         if locked.state in (State.DRAFT, State.SUBMITTED):
             locked.save(update_fields=["preview", "previewed_at", "fingerprint"])
     change_set.refresh_from_db()
@@ -198,10 +282,17 @@ def over_limit(change_set: ChangeSet) -> str:
         if moved := [name for name in guarded if (line.before or {}).get(name) != (line.after or {}).get(name)]:
             names = " and ".join(name.replace("_", " ") for name in moved)
             return f"It changes the {names} of {line.record}, which a session alone does not decide."
-    weights = weights_of(change_set.preview)
-    if not weights:
-        return ""
+    if change_set.preview.get("booked", {}).get("is_cut"):
+        return (
+            f"More than {measuring.MOST_BOOKED:,} booked entries may say something else, and the older ones were not counted: a "
+            "session alone does not decide that."
+        )
     entities = change_set.entities.all() if not change_set.is_shared else LegalEntity.objects.all()
+    return above_the_limit(weights_of(change_set.preview), entities)
+
+
+def above_the_limit(weights: Mapping[str, Decimal], entities: Iterable[LegalEntity]) -> str:
+    """Why money by currency is more than a session alone may decide in some entity, in a sentence; empty where it is not."""
     for entity in entities:
         limits = policies.merged(entity.policy).step_up_amount
         for currency, weight in sorted(weights.items()):
@@ -229,17 +320,22 @@ def _to_decide(change_set: ChangeSet, by: User) -> ChangeSet:
     return locked
 
 
-def _look_again(locked: ChangeSet) -> str:
-    """What the dry-run says otherwise by now, in a sentence; the new one is put on the row. Empty where it holds."""
+def _moved_since(locked: ChangeSet) -> Written | None:
+    """What the lines touch, where the dry-run was not made on it as it stands now; None where it was. Raises ChangeRefused."""
+    bound = _bound(locked)
+    refuse_another_base(locked, bound.written)
+    return None if bound.fingerprint == locked.fingerprint else bound.written
+
+
+def _bound(locked: ChangeSet) -> measuring.Looked:
     try:
-        bound = measuring.bind(
-            lines_of(list(locked.lines.all())), content=locked.content_hash, starts_on=locked.effective_on
-        )
+        return measuring.bind(frozen_lines(locked), content=locked.content_hash, starts_on=locked.effective_on)
     except Refused as refusal:
         raise ChangeRefused.by(refusal) from refusal
-    refuse_another_base(locked, bound.written)
-    if bound.fingerprint == locked.fingerprint:
-        return ""
+
+
+def _moved_figures(locked: ChangeSet) -> str:
+    """What the dry-run says otherwise by now, in a sentence; the new one is put on the row. Empty where it says the same."""
     shown = locked.preview
     look(locked)
     return _moved(shown, locked.preview)
@@ -258,7 +354,7 @@ def refuse_another_base(locked: ChangeSet, written: Written) -> None:
 
 
 def _moved(shown: dict[str, Any], now: dict[str, Any]) -> str:
-    if _without_names(shown) == _without_names(now):
+    if measuring.same_figures(shown, now):
         return ""
     words = []
     for name, verb in (
@@ -276,8 +372,3 @@ def _moved(shown: dict[str, Any], now: dict[str, Any]) -> str:
 
 def _past(verb: str) -> str:
     return {"pass": "passed", "fail": "failed", "get another price": "got another price"}.get(verb, "needed a reversal")
-
-
-def _without_names(preview: dict[str, Any]) -> dict[str, Any]:
-    causes = {key: value for key, value in preview.get("causes", {}).items() if key in ("close", "open")}
-    return {**preview, "causes": causes}

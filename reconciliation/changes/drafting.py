@@ -18,11 +18,12 @@ from django.utils import timezone
 
 from portal import access, audit, sql
 from portal.importing.problems import Refused
+from portal.master_intake import rejected
 from portal.models import User
 from portal.models.access import entities_held
 from reconciliation.changes import measuring, telling
 from reconciliation.changes.kinds import BY_CODE, EVERY
-from reconciliation.changes.lines import Action, ChangeRefused, Line, lines_of
+from reconciliation.changes.lines import Action, ChangeRefused, Line, frozen_lines, lines_of
 from reconciliation.changes.writing import Written, write
 from reconciliation.models import ChangeEditor, ChangeLine, ChangeSet
 
@@ -33,9 +34,12 @@ INLINE = 20_000  # entries that a dry-run validates while a person waits; more a
 
 def draft(
     *, by: User, title: str, reason: str, lines: Sequence[Line] = (), effective_on: date | None = None,
-    emergency: bool = False, rolls_back: ChangeSet | None = None,
+    emergency: bool = False, rolls_back: ChangeSet | None = None, note: str = "",
 ) -> ChangeSet:  # fmt: skip
-    """Write a change set that changes nothing yet. Raises ChangeRefused naming every line that cannot stand, PermissionDenied."""
+    """Write a change set that changes nothing yet; `note` goes into the audit trail with it.
+
+    Raises ChangeRefused naming every line that cannot stand, PermissionDenied.
+    """
     if not title.strip() or not reason.strip():
         raise ChangeRefused("A change set says what it changes, and why.")
     with transaction.atomic():
@@ -46,7 +50,12 @@ def draft(
         )  # fmt: skip
         _store(change_set, by, lines, written)
         audit.record(
-            by, "change.drafted", change_set, entity=entity_of(change_set), reason=reason, after=told(change_set)
+            by,
+            "change.drafted",
+            change_set,
+            entities=reached(change_set),
+            reason=_noted(reason, note),
+            after=told(change_set),
         )
     return change_set
 
@@ -63,7 +72,7 @@ def edit(
         locked = lock(change_set)
         if locked.state not in EDITABLE:
             raise ChangeRefused(f"This is {locked.get_state_display().lower()}; write a new change set.")
-        before, reached = told(locked), _reached(locked)
+        before, reached_before = told(locked), reached(locked)
         day = locked.effective_on if isinstance(effective_on, str) else effective_on
         require_writer(by, locked)
         written = _rehearse(lines, by, day, locked.rolls_back)
@@ -77,11 +86,12 @@ def edit(
         locked.problem, locked.preview, locked.previewed_at, locked.fingerprint = "", {}, None, ""
         locked.save()
         _store(locked, by, lines, written)
+        _give_back_left_out(locked, by)
         audit.record(
             by,
             "change.edited",
             locked,
-            entity=_only(reached | _reached(locked)),
+            entities=reached_before | reached(locked),
             reason=locked.reason,
             before=before,
             after=told(locked),
@@ -90,8 +100,8 @@ def edit(
     return change_set
 
 
-def submit(change_set: ChangeSet, by: User) -> ChangeSet:
-    """Freeze it with its dry-run, and ask those who may decide. Raises ChangeRefused, PermissionDenied."""
+def submit(change_set: ChangeSet, by: User, *, note: str = "") -> ChangeSet:
+    """Freeze it with its dry-run, and ask those who may decide; `note` as in `draft`. Raises ChangeRefused, PermissionDenied."""
     with transaction.atomic():
         locked = lock(change_set)
         if locked.state != State.DRAFT:
@@ -99,13 +109,13 @@ def submit(change_set: ChangeSet, by: User) -> ChangeSet:
         require_writer(by, locked)
         if locked.is_emergency:
             raise ChangeRefused("An emergency is not submitted; a controller applies it at once.")
-        freeze(locked, by)
+        freeze(locked, by, note=note)
         telling.to_decide(locked, by)
     change_set.refresh_from_db()
     return change_set
 
 
-def freeze(locked: ChangeSet, by: User) -> None:
+def freeze(locked: ChangeSet, by: User, *, note: str = "") -> None:
     """Keep every line with its record before and after, take the hash of all, and dry-run. For a draft that is locked."""
     lines = lines_of(list(locked.lines.all()))
     if not lines:
@@ -117,12 +127,17 @@ def freeze(locked: ChangeSet, by: User) -> None:
     _store(locked, by, lines, written)
     locked.submitted_by, locked.submitted_at, locked.state = by, sql.now(), State.SUBMITTED
     locked.problem, locked.content_hash = "", hash_of(locked)
-    look(locked, inline=len(written.entries) <= INLINE)
+    look(locked, inline=fits(written))
     locked.save()
     audit.record(
-        by, "change.submitted", locked, entity=entity_of(locked), reason=locked.reason,
+        by, "change.submitted", locked, entities=reached(locked), reason=_noted(locked.reason, note),
         after={**told(locked), "hash": locked.content_hash, "preview": locked.preview},
     )  # fmt: skip
+
+
+def fits(written: Written) -> bool:
+    """Whether few enough entries are touched to dry-run them while a person waits."""
+    return len(written.entries) <= INLINE
 
 
 def look(locked: ChangeSet, *, inline: bool = True) -> None:
@@ -131,9 +146,7 @@ def look(locked: ChangeSet, *, inline: bool = True) -> None:
         locked.preview, locked.previewed_at, locked.fingerprint = {}, None, ""
         return
     try:
-        looked = measuring.dry_run(
-            lines_of(list(locked.lines.all())), content=locked.content_hash, starts_on=locked.effective_on
-        )
+        looked = measuring.dry_run(frozen_lines(locked), content=locked.content_hash, starts_on=locked.effective_on)
     except Refused as refusal:
         raise ChangeRefused.by(refusal) from refusal
     locked.preview, locked.fingerprint, locked.previewed_at = looked.preview, looked.fingerprint, sql.now()
@@ -147,9 +160,12 @@ def withdraw(change_set: ChangeSet, by: User, comment: str = "") -> ChangeSet:
             raise ChangeRefused(f"This is {locked.get_state_display().lower()}; roll it back by a new change set.")
         if not is_editor(locked, by):
             raise ChangeRefused("Only who wrote it takes it back; somebody else rejects it.")
-        locked.state, locked.comment = State.WITHDRAWN, comment.strip()
-        locked.save(update_fields=["state", "comment"])
-        audit.record(by, "change.withdrawn", locked, entity=entity_of(locked), reason=locked.comment)
+        locked.state, locked.comment, locked.agreed_by = State.WITHDRAWN, comment.strip(), None
+        locked.save(update_fields=["state", "comment", "agreed_by"])
+        audit.record(by, "change.withdrawn", locked, entities=reached(locked), reason=locked.comment)
+        rejected.reopen(
+            locked.takes_up.all(), by=by, reason=f"Change set {locked.pk} was withdrawn. {locked.comment}".strip()
+        )
     change_set.refresh_from_db()
     return change_set
 
@@ -227,14 +243,22 @@ def _rehearse(lines: Sequence[Line], by: User, starts_on: date | None, rolls_bac
     except Refused as refusal:
         raise ChangeRefused.by(refusal) from refusal
     entities = {entity for entity in written.entities if entity is not None}
-    _may_write(by, [line.model for line in lines], entities, is_shared=EVERY in written.entities)
+    try:
+        _may_write(by, [line.model for line in lines], entities, is_shared=EVERY in written.entities)
+    except PermissionDenied as denied:
+        if any(line.model != "crosswalk" for line in lines) or not by.roles() & access.OPERATORS:
+            raise
+        raise ChangeRefused(
+            "Other entities work in the same account or know the record by this key, so it is theirs as well: somebody with a "
+            "role in each of them proposes it."
+        ) from denied
     return written
 
 
 def _back_to_draft(locked: ChangeSet) -> None:
     locked.state, locked.content_hash = State.DRAFT, ""
     locked.submitted_by = locked.submitted_at = locked.decided_by = locked.decided_at = None
-    locked.comment = ""
+    locked.agreed_by, locked.comment = None, ""
     locked.save()
 
 
@@ -252,6 +276,17 @@ def _store(change_set: ChangeSet, by: User, lines: Sequence[Line], written: Writ
     change_set.entities.set([entity for entity in written.entities if entity is not None])
     change_set.is_shared = EVERY in written.entities or not lines
     change_set.save(update_fields=["is_shared"])
+
+
+def _give_back_left_out(locked: ChangeSet, by: User) -> None:
+    """Values of other systems that the lines do not propose any more are asked about again."""
+    proposed = {(line.model, line.key): line.values for line in locked.lines.all()}
+    gone = [
+        one for one in locked.takes_up.all()
+        if str(proposed.get((one.kind, one.internal_id), {}).get(one.field)) != one.said
+    ]  # fmt: skip
+    rejected.reopen(gone, by=by, reason=f"Change set {locked.pk} does not propose it any more.")
+    locked.takes_up.remove(*gone)
 
 
 def hash_of(change_set: ChangeSet) -> str:
@@ -282,19 +317,14 @@ def told(change_set: ChangeSet) -> dict[str, Any]:
     }
 
 
-def entity_of(change_set: ChangeSet) -> int | None:
-    """The one entity that a decision about it belongs to; None where it touches several or all."""
-    return _only(_reached(change_set))
-
-
-def _reached(change_set: ChangeSet) -> set[int | None]:
+def reached(change_set: ChangeSet) -> set[int | None]:
     """The entities that its lines touch as they stand; of a draft without lines none."""
-    reached: set[int | None] = {*change_set.entities.values_list("pk", flat=True)}
-    return reached | {EVERY} if change_set.is_shared and change_set.lines.exists() else reached
+    found: set[int | None] = {*change_set.entities.values_list("pk", flat=True)}
+    return found | {EVERY} if change_set.is_shared and change_set.lines.exists() else found
 
 
-def _only(reached: set[int | None]) -> int | None:
-    return next(iter(reached)) if len(reached) == 1 else None
+def _noted(reason: str, note: str) -> str:
+    return f"{reason} [{note}]" if note else reason
 
 
 def lock(change_set: ChangeSet) -> ChangeSet:

@@ -28,6 +28,7 @@ from portal.importing.domains import (
 from portal.importing.tables import Column, Table
 from portal.models import Alias, CostCentre, Crosswalk, Customer, GrantRole, Project, Resource, Task
 from reconciliation.changes import tables
+from reconciliation.sql import changes as changes_sql
 
 EVERY: int | None = None  # stands for all entities: a record that belongs to none is shared
 ADMINS = frozenset({GrantRole.ADMIN})
@@ -41,13 +42,15 @@ Entities = Callable[[Collection[int]], Touched]
 class Kind:
     """One kind of record. `ends` is the column that an end sets, empty where a record is not ended but removed or kept.
 
-    `since` and `until` are the columns between which a record holds, empty for one that always does.
+    `entities` are those that a change of one touches, `seen_in` those whose people see it. `since` and `until` are the columns
+    between which a record holds, empty for one that always does.
     """
 
     code: str
     label: str
     table: Table
     entities: Entities
+    seen_in: Entities
     ends: str = ""
     is_removable: bool = False
     since: str = ""
@@ -103,6 +106,17 @@ def _named(model: type[models.Model], *more: str) -> Entities:
     return entities
 
 
+_KEYS = _named(Crosswalk)
+
+
+def _ruled_by_keys(ids: Collection[int]) -> Touched:
+    """The entities of the records that keys mean, and those in whose accounts the keys are: whose words they rule."""
+    touched = _KEYS(ids)
+    for pk, entity_id in changes_sql.whose_keys(ids):
+        touched[pk].add(entity_id)
+    return touched
+
+
 def _grants(ids: Collection[int]) -> Touched:
     model = tables.GRANTS.model
     return {pk: {entity} for pk, entity in model._base_manager.filter(pk__in=ids).values_list("pk", "entity_id")}
@@ -110,6 +124,7 @@ def _grants(ids: Collection[int]) -> Touched:
 
 def _kind(code: str, label: str, table: Table, *paths: str, **more: Any) -> Kind:
     entities = more.pop("entities", None) or _over(table.model, *paths)
+    more.setdefault("seen_in", entities)
     if "valid_to" in {column.name for column in table.columns}:
         more = {"ends": "valid_to", "since": "valid_from", "until": "valid_to", **more}
     return Kind(code=code, label=label, table=table, entities=entities, **more)
@@ -149,8 +164,8 @@ KINDS: tuple[Kind, ...] = (
     ),
     _kind("exchange_rate", "Exchange rate", currencies.EXCHANGE_RATES),
     _kind("intercompany", "Intercompany relation", groups.INTERCOMPANY, "provider_id", "receiver_id"),
-    _kind("crosswalk", "Crosswalk", mappings.CROSSWALKS, entities=_named(Crosswalk)),
-    _kind("alias", "Alias", mappings.ALIASES, entities=_named(Alias, "connection__entity_id")),
+    _kind("crosswalk", "Crosswalk", mappings.CROSSWALKS, entities=_ruled_by_keys, seen_in=_KEYS),
+    _kind("alias", "Alias", mappings.ALIASES, entities=_named(Alias, "connection__entity_id"), seen_in=_named(Alias)),
     _kind("route", "Route", ROUTES, "entity_id"),
     _kind("grant", "Grant", tables.GRANTS, entities=_grants, proposers=ADMINS, approvers=ADMINS),
 )  # fmt: skip

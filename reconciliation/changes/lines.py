@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from portal.importing.problems import Problem, Refused
-from reconciliation.models import ChangeLine
+from reconciliation.changes.kinds import BY_CODE
+from reconciliation.models import ChangeLine, ChangeSet
 
 Action = ChangeLine.Action
 
@@ -63,3 +64,16 @@ class WrittenLine:
 def lines_of(rows: Sequence[ChangeLine]) -> list[Line]:
     """Stored lines as they were asked."""
     return [Line(row.model, row.key, row.action, row.values) for row in rows]
+
+
+def frozen_lines(change_set: ChangeSet) -> list[Line]:
+    """The lines in their order as they are decided on: once they are submitted, what ends does so on the day that was shown."""
+    rows = list(change_set.lines.order_by("position"))
+    if not change_set.content_hash:
+        return lines_of(rows)
+    return [Line(row.model, row.key, row.action, {**row.values, **_end_shown(row)}) for row in rows]
+
+
+def _end_shown(row: ChangeLine) -> dict[str, Any]:
+    ends = BY_CODE[row.model].ends
+    return {ends: row.after[ends]} if row.action == Action.END and row.after else {}

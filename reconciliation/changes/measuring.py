@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -29,7 +29,7 @@ from reconciliation.sql import changes as sql
 from reconciliation.validation import admit_unrouted, booked_otherwise, recheck
 
 BATCH = 2000
-MOST_BOOKED = 20_000  # booked entries that a dry-run looks at, the latest first
+MOST_BOOKED = 20_000  # booked entries that are looked at, the latest first; that there are more is said
 NAMED = 20  # causes and entries that a dry-run names
 STOPPED = frozenset({"held", "rejected"})
 _FIELDS = ("project_id", "task_id", "resource_id", "customer_id", "rate", "amount", "currency", "is_billable")
@@ -90,8 +90,9 @@ def dry_run(lines: Sequence[Line], *, content: str, starts_on: date | None = Non
         admitted = validate(stock.ids, written, reason="dry-run")
         settle_constraints()
         preview = {**tell(stock), "admitted": admitted}
-        booked = _booked(lines, written)
-    preview["booked"] = _reversible(booked)
+        concerned = booked_under(lines, written)
+        after = otherwise(concerned.entry_ids)
+    preview["booked"] = reversible(concerned, otherwise(sorted(after)), after)
     return Looked(written, preview, fingerprint_of(content, word, stock))
 
 
@@ -109,7 +110,7 @@ def take_stock(entry_ids: Sequence[int]) -> Stock:
     return Stock(entries, sql.causes_of([one.entry_id for one in entries]), sql.last_entry())
 
 
-def fingerprint_of(content: str, word: int, stock: Stock) -> str:
+def fingerprint_of(content: str, word: str, stock: Stock) -> str:
     """What was looked at: the content, the latest word of changed master data, and the entries with their fences."""
     seen = [content, word, [(one.entry_id, one.fence) for one in stock.entries]]
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
@@ -217,31 +218,55 @@ def _plain(money: dict[str, dict[str, Decimal]]) -> dict[str, dict[str, str]]:
     }
 
 
+def same_figures(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two dry-runs, or a dry-run and its result, say the same; how causes are worded does not count."""
+    return _without_names(one) == _without_names(other)
+
+
+def _without_names(told: Mapping[str, Any]) -> dict[str, Any]:
+    causes = {key: value for key, value in told.get("causes", {}).items() if key in ("close", "open")}
+    return {**told, "causes": causes}
+
+
 # What is booked already
 
 
 Booked = dict[int, tuple[Any, Any]]
 
 
-def _booked(lines: Sequence[Line], written: Written) -> Booked:
-    """Booked entries that would say something else now that the lines stand; to be asked once more when they do not."""
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """Booked entries that lines may make say something else, the latest first, and whether older ones are not looked at."""
+
+    entry_ids: list[int]
+    is_cut: bool
+
+
+def booked_under(lines: Sequence[Line], written: Written) -> Concerned:
+    """What is booked under the records that lines wrote."""
     since = first_day(lines, written) or date.min
-    candidates: set[int] = set()
+    found: set[int] = set()
     for kind, ids in written.concerns.items():
-        candidates.update(affected_sql.booked_entries(kind, ids, since, MOST_BOOKED))
-    latest = sorted(candidates, reverse=True)[:MOST_BOOKED]
+        found.update(affected_sql.booked_entries(kind, ids, since, MOST_BOOKED + 1))
+    return Concerned(sorted(found, reverse=True)[:MOST_BOOKED], len(found) > MOST_BOOKED)
+
+
+def booked_beforehand(lines: Sequence[Line], *, starts_on: date | None) -> Concerned:
+    """The same of lines that are about to be written. Raises Refused."""
+    with rolled_back():
+        return booked_under(lines, write(lines, reason="counted", actor=None, starts_on=starts_on))
+
+
+def otherwise(entry_ids: Sequence[int]) -> Booked:
+    """Those of booked entries that would say something else as the master data stands now."""
     found: Booked = {}
-    for start in range(0, len(latest), BATCH):
-        found.update(booked_otherwise(latest[start : start + BATCH]))
+    for start in range(0, len(entry_ids), BATCH):
+        found.update(booked_otherwise(entry_ids[start : start + BATCH]))
     return found
 
 
-def _reversible(after: Booked) -> dict[str, Any]:
-    """The figures of what is booked and would need a reversal or a credit, but for what needed the same before the change."""
-    ids = sorted(after)
-    before: Booked = {}
-    for start in range(0, len(ids), BATCH):
-        before.update(booked_otherwise(ids[start : start + BATCH]))
+def reversible(concerned: Concerned, before: Booked, after: Booked) -> dict[str, Any]:
+    """The figures of what is booked and needs a reversal or a credit, but for what needed the same before the change."""
     money: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     moved = []
     for entry_id, (entry, figures) in after.items():
@@ -251,7 +276,10 @@ def _reversible(after: Booked) -> dict[str, Any]:
         money[entry.currency]["before"] += entry.amount or Decimal(0)
         money[figures.currency]["after"] += figures.amount or Decimal(0)
     billed = {one.entry_id for one in billing_sql.billed_of(moved)} if moved else set()
-    return {"entries": len(moved), "billed": len(billed), "money": _plain(money), "named": sorted(moved)[:NAMED]}
+    return {
+        "entries": len(moved), "billed": len(billed), "money": _plain(money), "named": sorted(moved)[:NAMED],
+        "looked_at": len(concerned.entry_ids), "is_cut": concerned.is_cut,
+    }  # fmt: skip
 
 
 def _said(figures: Any) -> tuple[Any, ...]:

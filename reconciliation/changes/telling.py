@@ -57,15 +57,22 @@ def to_editors(change_set: ChangeSet, what: str, by: User | None, *, held: bool 
     _tell(editors, NotificationKind.HELD if held else NotificationKind.FINISHED, what, change_set, by)
 
 
+def to_look_again(change_set: ChangeSet, person: User, why: str) -> None:
+    """Tell who agreed that nothing was decided, since it says something else by now."""
+    _tell([person.pk], NotificationKind.HELD, "Look again", change_set, None, note=why)
+
+
 def alarm(change_set: ChangeSet, by: User) -> None:
     """Tell everybody who could have decided that one person did not wait for them, and that a review is due."""
     _tell(deciders(change_set), NotificationKind.ESCALATED, "Emergency change, review it", change_set, by)
 
 
-def _tell(people: Iterable[int], kind: NotificationKind, what: str, change_set: ChangeSet, by: User | None) -> None:
+def _tell(
+    people: Iterable[int], kind: NotificationKind, what: str, change_set: ChangeSet, by: User | None, *, note: str = ""
+) -> None:
     ids = list(change_set.entities.values_list("pk", flat=True)[:2])
     notifications.notify(
         people, kind, f"{what}: {change_set.title}", by=by, url=reverse("change_set", args=[change_set.pk]),
-        entity=ids[0] if ids else None, note=change_set.problem or change_set.comment or change_set.reason,
+        entity=ids[0] if ids else None, note=note or change_set.problem or change_set.comment or change_set.reason,
         key=f"change:{change_set.pk}:{what}:{change_set.content_hash[:8]}",
     )  # fmt: skip

@@ -20,7 +20,7 @@ from portal.importing.constraints import in_words
 from portal.importing.load import Load, only_one_at_a_time
 from portal.importing.problems import Problem, Refused
 from portal.importing.tables import Row
-from portal.models import User
+from portal.models import Connection, User
 from portal.models.access import entities_held
 from reconciliation.changes.kinds import BY_CODE, EVERY, KINDS, POINTED_AT, Kind, Touched
 from reconciliation.changes.lines import Action, Line, LinePlace, WrittenLine
@@ -145,7 +145,7 @@ def _seen(kind: Kind, keys: Sequence[int], viewer: User | None) -> set[int]:
     held = None if viewer is None else {*entities_held(viewer, None)}
     if held is None or None in held:
         return set(keys)
-    return {pk for pk, entities in kind.entities(keys).items() if EVERY in entities or entities & held}
+    return {pk for pk, entities in kind.seen_in(keys).items() if EVERY in entities or entities & held}
 
 
 def record_cells(kind: Kind, pk: int, viewer: User) -> Cells | None:
@@ -212,6 +212,16 @@ def refuse_unseen(load: Load, viewer: User | None) -> None:
         for pk in places.keys() - seen - made:
             for row, field_name in places[pk]:
                 load.problem(row, field_name, row.values[field_name], f"is not known as {table.noun}.")
+    _refuse_unseen_accounts(load, viewer)
+
+
+def _refuse_unseen_accounts(load: Load, viewer: User | None) -> None:
+    """A person names keys in the accounts of connections that they see; no other account is known to them."""
+    seen = set(_visible(Connection, viewer).values_list("connector", "realm"))
+    for row in load.rows.get("crosswalks", []):
+        account = (row.values.get("system") or "", row.values.get("realm") or "")
+        if not row.is_bad and account not in seen:
+            load.problem(row, "realm", " ".join(account).strip(), "is not known as an account of a connection.")
 
 
 def _remove(asked: Sequence[_Asked], reason: str, actor: User | None) -> None:

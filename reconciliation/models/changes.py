@@ -68,6 +68,9 @@ class ChangeSet(models.Model):
     preview = models.JSONField(default=dict, blank=True)  # what the dry-run found, in figures
     previewed_at = models.DateTimeField(null=True, blank=True)
     fingerprint = models.CharField(max_length=64, blank=True)  # of what the dry-run looked at
+    agreed_by = models.ForeignKey(
+        "portal.User", models.PROTECT, null=True, blank=True, related_name="+"
+    )  # waits for a look
     decided_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
     decided_at = models.DateTimeField(null=True, blank=True)
     comment = models.TextField(blank=True)  # of who decided
@@ -81,6 +84,9 @@ class ChangeSet(models.Model):
     reviewed_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
     reviewed_at = models.DateTimeField(null=True, blank=True)
     review = models.TextField(blank=True)
+    takes_up = models.ManyToManyField(
+        "portal.RejectedValue", related_name="change_sets", blank=True
+    )  # which it proposes
     rolls_back = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="roll_backs")
 
     scope = Scope("entities", shared=True, many=True)
@@ -109,6 +115,9 @@ class ChangeSet(models.Model):
             models.CheckConstraint(
                 condition=Q(decided_by=None, decided_at=None) | Q(decided_by__isnull=False, decided_at__isnull=False),
                 name="a_decided_change_set_has_a_person_and_a_moment",
+            ),
+            models.CheckConstraint(
+                condition=Q(agreed_by=None) | Q(state="submitted"), name="only_what_waits_is_agreed_to_and_looked_at_again"
             ),
             models.CheckConstraint(
                 condition=~Q(state="rejected") | (Q(decided_by__isnull=False) & ~Q(comment="")),

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from django.db import transaction
+from django.db.models import Sum
 from django.urls import reverse
 
 from portal import access, audit, canonical, notifications, sql
-from portal.models import NotificationKind, User
-from reconciliation import billing, corrections, validation
+from portal.models import LegalEntity, NotificationKind, User
+from reconciliation import billing, changes, corrections, validation
 from reconciliation.facts import Standing
 from reconciliation.models import BundleRow, ChangeSet, RateBundle
 from reconciliation.rates import planning
@@ -41,8 +42,11 @@ def due() -> list[tuple[int, float]]:
     return rates_sql.bundles_due()
 
 
-def approve(bundle: RateBundle, *, by: User) -> RateBundle:
-    """Agree to a later plan: by a controller of every entity that it touches, who did not plan it. Raises NotPlannable."""
+def approve(bundle: RateBundle, *, by: User, signed_in_again: bool = False) -> RateBundle:
+    """Agree to a later plan: by a controller of every entity that it touches, who did not plan it.
+
+    Raises NotPlannable, and changes.SignInAgain above the limit unless the person has just signed in.
+    """
     with transaction.atomic():
         locked = RateBundle.objects.select_for_update().select_related("change_set").get(pk=bundle.pk)
         if locked.state != State.PLANNED or locked.round == 1:
@@ -50,9 +54,24 @@ def approve(bundle: RateBundle, *, by: User) -> RateBundle:
         refusal = why_not(locked, by)
         if refusal:
             raise NotPlannable(refusal)
+        over = over_limit(locked)
+        if over and not signed_in_again:
+            raise changes.SignInAgain(over)
         _let_go(locked, by)
     bundle.refresh_from_db()
     return bundle
+
+
+def over_limit(bundle: RateBundle) -> str:
+    """Why whoever agrees to a later plan signs in again, in a sentence; empty below the limits of its entities."""
+    planned = bundle.rows.exclude(way=Way.LEFT)
+    weights: dict[str, Decimal] = defaultdict(Decimal)
+    for currency, before, after in (
+        planned.order_by().values_list("currency").annotate(before=Sum("amount_before"), after=Sum("amount_after"))
+    ):
+        weights[currency] = max(abs(before or Decimal(0)), abs(after or Decimal(0)))
+    entities = LegalEntity.objects.filter(pk__in=planned.order_by().values("entity_id").distinct())
+    return changes.above_the_limit(weights, entities.order_by("code"))
 
 
 def why_not(bundle: RateBundle, user: User) -> str:
@@ -123,14 +142,19 @@ def _let_go(locked: RateBundle, approver: User) -> None:
         for bill in locked.bills.select_related("invoice__current")
     }
     audit.record(
-        approver, "rates.rebooked", locked, entity=_entity_of(locked), reason=locked.change_set.reason,
+        approver, "rates.rebooked", locked, entities=_entities_of(locked), reason=locked.change_set.reason,
         after={"rows": locked.total, "rebook": locked.rows.filter(way=Way.REBOOK).count(), "bills": bills},
     )  # fmt: skip
     _propose(locked)
 
 
+def _entities_of(bundle: RateBundle) -> list[int]:
+    """The entities whose entries it books anew or leaves."""
+    return list(bundle.rows.order_by().values_list("entity_id", flat=True).distinct())
+
+
 def _entity_of(bundle: RateBundle) -> int | None:
-    ids = list(bundle.rows.order_by().values_list("entity_id", flat=True).distinct()[:2])
+    ids = _entities_of(bundle)
     return ids[0] if len(ids) == 1 else None
 
 

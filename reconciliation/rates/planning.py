@@ -143,7 +143,7 @@ def plan(bundle: RateBundle) -> None:
 
 def _otherwise(change_set: ChangeSet) -> Iterator[Otherwise]:
     """The booked entries that say something else than they would with the change, by today's facts and the real rules."""
-    lines = changes.lines_of(list(change_set.lines.order_by("position")))
+    lines = changes.frozen_lines(change_set)
     is_applied = change_set.applied_at is not None
     with measuring.rolled_back():
         cards, since = cards_of(change_set), date.min

@@ -52,18 +52,42 @@ def causes(case_ids: Collection[int]) -> list[tuple[Any, ...]]:
     )
 
 
-def last_word() -> int:
-    """The latest word of changed master data; whoever compares it sees whether anything changed meanwhile."""
-    return int(rows("SELECT coalesce(max(id), 0) FROM portal_masterchange")[0][0])
+def last_word() -> str:
+    """The latest words of changed master data; whoever compares them sees whether anything changed meanwhile.
+
+    The highest number and how many of those before it are there: a word with a lower number may be committed later.
+    """
+    found = rows(
+        "SELECT coalesce(max(id), 0), count(*) FROM portal_masterchange"
+        " WHERE id > (SELECT coalesce(max(id), 0) FROM portal_masterchange) - 10000"
+    )
+    return ":".join(str(part) for part in found[0])
+
+
+def whose_keys(crosswalk_ids: Collection[int]) -> list[tuple[int, int]]:
+    """(crosswalk, entity) of the entities that work in the account of a key, and of the one whose record it is there.
+
+    An account's connections that all entities share name none: whose a key is there, the system itself says.
+    """
+    return rows(
+        "SELECT k.id, c.entity_id FROM portal_crosswalk k"
+        " JOIN portal_connection c ON c.connector = k.system AND c.realm = k.realm"
+        " WHERE k.id = ANY(%(keys)s::bigint[]) AND c.entity_id IS NOT NULL"
+        " UNION SELECT k.id, r.entity_id FROM portal_crosswalk k"
+        " JOIN portal_foreignrecord r ON r.system = k.system AND r.realm = k.realm AND r.kind = k.kind"
+        "  AND r.external_id = k.external_id"
+        " WHERE k.id = ANY(%(keys)s::bigint[]) AND r.entity_id IS NOT NULL",
+        {"keys": list(crosswalk_ids)},
+    )
 
 
 def due(today: date) -> list[tuple[int, float]]:
-    """Change sets that wait for a worker: a dry-run to make, an effective day that came, entries to validate; with seconds."""
+    """Change sets that wait for a worker: a dry-run to make (again), a day that came, entries to validate; with seconds."""
     found = rows(
         "SELECT id, extract(epoch FROM now() - coalesce(applied_at, decided_at, submitted_at, created_at))"
         "  FROM reconciliation_changeset"
         " WHERE (state IN ('approved', 'scheduled') AND (effective_on IS NULL OR effective_on <= %s))"
-        "    OR state = 'applying' OR (state = 'submitted' AND previewed_at IS NULL) ORDER BY id",
+        "    OR state = 'applying' OR (state = 'submitted' AND (previewed_at IS NULL OR agreed_by_id IS NOT NULL)) ORDER BY id",
         [today],
     )
     return [(pk, float(seconds)) for pk, seconds in found]

@@ -39,9 +39,11 @@ from portal.screens.base import roles_of
 from portal.screens.panels import Line, Panel
 from portal.views.governed import address_of
 from reconciliation import changes, proposals
+from reconciliation.changes.measuring import MOST_BOOKED
 from reconciliation.filters import OperationFilter, ProposalFilter
 from reconciliation.models import ChangeSet, Operation, Proposal
 from reconciliation.views import change_tables, inbox, step_up
+from reconciliation.views.changes import figures_of
 
 SHOWN = 8  # on a person's first page
 AWAITING = Q(state=Operation.State.AWAITING)
@@ -201,7 +203,7 @@ class ProposalPage(Screen):
         """The proposal of this address, where the person may see its entity."""
         found = Proposal.objects.visible_to(self.request.user)
         return get_object_or_404(
-            found.select_related("entity", "connection", "proposed_by", "decided_by", "case", "alias"),
+            found.select_related("entity", "connection", "proposed_by", "decided_by", "case", "alias", "change_set"),
             pk=self.kwargs["pk"],
         )
 
@@ -213,6 +215,7 @@ class ProposalPage(Screen):
         """Approve, reject or take back."""
         proposal = self.proposal()
         steps: dict[str, Callable[..., Proposal]] = {
+            "look": _look,
             "approve": proposals.approve,
             "reject": proposals.reject,
             "withdraw": proposals.withdraw,
@@ -221,20 +224,31 @@ class ProposalPage(Screen):
         if action not in steps:
             raise BadRequest(f"There is no action “{action}” here.")
         again = {"signed_in_again": sessions.signed_in_just_now(request)} if action == "approve" else {}
+        if proposal.change_set is not None:  # what the form showed, and not what stands by now
+            proposal.change_set.content_hash = request.POST.get("hash", "")
+            proposal.change_set.fingerprint = request.POST.get("fingerprint", "")
         try:
             steps[action](proposal, user=request.user, comment=request.POST.get("comment", ""), **again)
         except changes.SignInAgain as limit:
             return _lead(request, step_up.lead(request, str(limit), reverse("proposal", args=[proposal.pk])))
         except proposals.ProposalRefused as refusal:
-            return self.tell(proposal, refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
+            return self.tell(self.proposal(), refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        if action == "look":
+            return _lead(request, reverse("proposal", args=[proposal.pk]))
         words = {"approve": "Approved. The alias holds, and the entries it touches are validated again.",
                  "reject": "Rejected. Nothing is remembered.", "withdraw": "Withdrawn. Nothing is remembered."}  # fmt: skip
+        if proposal.state == Proposal.State.PROPOSED:
+            words["approve"] = (
+                "You have agreed. It touches many entries, so a worker goes on; the alias holds once that is done."
+            )
         messages.success(request, words[action])
         return _lead(request, reverse("proposals"))
 
     def tell(self, proposal: Proposal, *, refusal: str = "", status: int = HTTPStatus.OK) -> HttpResponse:
         """The page, with why a decision was not taken."""
         made = Operation.objects.filter(pk__in=proposal.operations).select_related("created_by").order_by("pk")
+        can_decide = proposals.may_decide(proposal, self.request.user)
+        seen = proposals.waiting_change(proposal) if can_decide else None
         context = self.context(
             title=str(proposal),
             proposal=proposal,
@@ -243,7 +257,13 @@ class ProposalPage(Screen):
             hours=Decimal(proposal.evidence.get("hours", 0)),
             operations=made,
             closed=_closed_months(proposal),
-            can_decide=proposals.may_decide(proposal, self.request.user),
+            can_decide=can_decide,
+            change_set=seen,
+            is_under_way=proposals.is_under_way(proposal),
+            stands=can_decide and proposals.stands_already(proposal),
+            figures=figures_of(seen.preview, done=False) if seen and seen.previewed_at else [],
+            most_booked=MOST_BOOKED,
+            step_up=changes.over_limit(seen) if seen and seen.previewed_at else "",
             is_own=proposal.proposed_by_id == self.request.user.pk,
             alias_url=address_of(self.request.user, Alias._meta.model_name or "", str(proposal.alias_id or "")),
         )
@@ -255,6 +275,11 @@ def _lead(request: HttpRequest, url: str) -> HttpResponse:
     if getattr(request, "htmx", None):
         return HttpResponseClientRedirect(url)
     return HttpResponseRedirect(url, status=HTTPStatus.SEE_OTHER)
+
+
+def _look(proposal: Proposal, *, user: Any, comment: str) -> Proposal:
+    """What is said in the form besides is of no matter here."""
+    return proposals.look(proposal, user=user)
 
 
 def _closed_months(proposal: Proposal) -> list[str]:

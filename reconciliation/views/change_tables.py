@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Count, Prefetch, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -23,7 +23,7 @@ from portal.screens import (
     WhenColumn,
 )
 from portal.screens.tables import Column
-from reconciliation.models import ChangeEditor, ChangeLine, ChangeSet
+from reconciliation.models import ChangeEditor, ChangeLine, ChangeSet, Proposal
 
 State = ChangeSet.State
 TONES: dict[str, str] = {
@@ -105,8 +105,9 @@ def own(user: Any) -> Q:
 
 
 def waiting_for(user: Any) -> QuerySet[ChangeSet]:
-    """Those that wait for this person's decision or review, as far as roles say."""
+    """Those that wait for this person's decision or review, as far as roles say; that of a proposal is decided with it."""
     rows = ChangeSet.objects.visible_to(user, roles=access.CONFIGURERS).filter(WAITING | TO_REVIEW).exclude(own(user))
+    rows = rows.exclude(Exists(Proposal.objects.filter(change_set=OuterRef("pk"), state=Proposal.State.PROPOSED)))
     if GrantRole.ADMIN not in user.roles():
         rows = rows.exclude(pk__in=ChangeLine.objects.filter(model="grant").values("change_set"))
     return rows

@@ -27,8 +27,9 @@ from portal.screens import Empty, ListScreen, Screen, Tab
 from portal.screens.facets import Facet
 from portal.views.audit import Change, changes_of, in_words
 from portal.views.governed import address_of
-from reconciliation import changes
+from reconciliation import changes, proposals
 from reconciliation.changes import attaching
+from reconciliation.changes.measuring import MOST_BOOKED
 from reconciliation.filters import ChangeSetFilter
 from reconciliation.models import ChangeFile, ChangeLine, ChangeSet, RateBundle
 from reconciliation.views import rate_bundle, step_up
@@ -43,7 +44,7 @@ from reconciliation.views.change_tables import (
 )
 
 State = ChangeSet.State
-ALONE = 1_000  # entries that are validated again while the person who approved waits; more are left to a worker
+ALONE = 1_000  # entries that are looked at while the person who approved waits; more are left to a worker
 
 
 class ChangeSetList(ListScreen):
@@ -150,15 +151,16 @@ _FIGURES = (
 )
 
 
-def figures_of(found: dict[str, Any], *, done: bool) -> list[Figure]:
-    """The figures that are not zero, the first two always."""
+def figures_of(found: dict[str, Any], *, done: bool, is_planned: bool = False) -> list[Figure]:
+    """The figures that are not zero, the first two always; `is_planned` where it is planned what becomes of what is booked."""
     told = []
     for name, past, future, tone, note in _FIGURES:
         one = found.get(name) or {"entries": 0, "money": {}}
         if not one["entries"] and name not in ("passes", "fails"):
             continue
+        words = "as planned below" if name == "booked" and is_planned else note
         sums = [(code, Decimal(pair["before"]), Decimal(pair["after"])) for code, pair in one["money"].items()]
-        told.append(Figure(past if done else future, one["entries"], sums, tone if one["entries"] else "", note))
+        told.append(Figure(past if done else future, one["entries"], sums, tone if one["entries"] else "", words))
     return told
 
 
@@ -190,6 +192,7 @@ class ChangeSetPage(Screen):
         except changes.ChangeRefused as refusal:
             change_set.refresh_from_db()
             return self.tell(change_set, refusal=refusal, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        proposals.follow(change_set)
         return self.go(where or reverse("change_set", args=[change_set.pk]))
 
     def go(self, url: str) -> HttpResponse:
@@ -206,6 +209,7 @@ class ChangeSetPage(Screen):
         done = change_set.state == State.APPLIED
         why_not = changes.why_not(change_set, user)
         is_writer = changes.may_write(change_set, user)
+        plan = rate_bundle.agreed_with(change_set, user)
         context = self.context(
             title=change_set.title,
             change_set=change_set,
@@ -217,9 +221,14 @@ class ChangeSetPage(Screen):
             lines=told(change_set, user),
             files=list(change_set.files.defer("content").select_related("added_by")),
             kinds=",".join(attaching.KINDS),
-            figures=figures_of(change_set.preview, done=False) if change_set.previewed_at else [],
+            plan=plan,
+            figures=figures_of(change_set.preview, done=False, is_planned=plan is not None)
+            if change_set.previewed_at
+            else [],
             results=figures_of(change_set.result, done=True) if done else [],
-            kept_promise=done and change_set.result == change_set.preview,
+            kept_promise=done and changes.kept_promise(change_set),
+            most_booked=MOST_BOOKED,
+            may_declare=changes.may_declare(change_set, user),
             editors=[one.user for one in change_set.editors.select_related("user")],
             events=[(in_words(one.action), one) for one in _events(change_set, user)],
             refusal=refusal,
@@ -230,6 +239,7 @@ class ChangeSetPage(Screen):
             why_not=why_not,
             step_up=changes.over_limit(change_set) if change_set.state == State.SUBMITTED else "",
             may_roll_back=done and may_propose(user),
+            proposals=change_set.proposals.visible_to(user),
             roll_backs=change_set.roll_backs.visible_to(user),
         )
         return self.page(context, status=status)
@@ -257,7 +267,12 @@ def _approve(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
     )
     if change_set.state == State.SCHEDULED:
         messages.success(request, f"Approved. It takes effect on {change_set.effective_on:%d %b %Y}.")
-    elif change_set.preview.get("entries", 0) <= ALONE:
+    elif change_set.state == State.SUBMITTED:
+        messages.success(
+            request,
+            "You have agreed. Entries moved since the dry-run, so a worker makes it once more and approves what says the same.",
+        )
+    elif _weighs(change_set) <= ALONE:
         changes.apply(change_set)
         messages.success(request, _applied(change_set))
     else:
@@ -265,9 +280,17 @@ def _approve(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
     return ""
 
 
+def _weighs(change_set: ChangeSet) -> int:
+    """How many entries are looked at when it is applied."""
+    told = change_set.preview
+    return int(told.get("entries", 0)) + int(told.get("booked", {}).get("looked_at", 0))
+
+
 def _applied(change_set: ChangeSet) -> str:
     if change_set.state == State.DRAFT:
         return "It could not be applied and went back to who wrote it; the page says why."
+    if change_set.state in (State.APPROVED, State.SCHEDULED):
+        return "Approved. A worker is applying it; the page shows what came of it."
     if not change_set.total:
         return "Approved and applied; no open entry is touched."
     entries = "1 entry was" if change_set.total == 1 else f"{change_set.total:,} entries were"
@@ -302,9 +325,17 @@ def _roll_back(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
 
 
 def _emergency(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
+    if change_set.state == State.SUBMITTED:
+        change_set.content_hash, change_set.fingerprint = _seen(request, "hash"), _seen(request, "fingerprint")
     changes.declare_emergency(change_set, user, signed_in_again=sessions.signed_in_just_now(request))
-    changes.apply(change_set)
-    messages.success(request, "Applied. Everybody who could have decided was told, and one of them reviews it.")
+    if change_set.state == State.SUBMITTED:
+        messages.success(
+            request, "It touches many entries, so a worker makes its dry-run first. Apply it once you see that here."
+        )
+        return ""
+    if _weighs(change_set) <= ALONE:
+        changes.apply(change_set)
+    messages.success(request, "It goes at once. Everybody who could have decided was told, and one of them reviews it.")
     return ""
 
 
@@ -318,7 +349,10 @@ def _preview(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
     if not changes.may_write(change_set, user) and not changes.may_decide(change_set, user):
         raise PermissionDenied("The dry-run is made again by who writes it or decides on it.")
     changes.preview(change_set)
-    messages.success(request, "This is the dry-run of now.")
+    is_made = change_set.previewed_at is not None
+    messages.success(
+        request, "This is the dry-run of now." if is_made else "A worker makes the dry-run; the page shows it then."
+    )
     return ""
 
 
@@ -377,10 +411,12 @@ class DecisionScreen(ChangeSetPage):
         if step not in self.words:
             raise BadRequest(f"There is no decision “{step}” here.")
         verb, label = self.words[step]
+        plan = rate_bundle.agreed_with(change_set, request.user)
         context = self.context(
             title=f"{verb}: {change_set.title}", change_set=change_set, step=step, verb=verb, label=label,
             needed=step in ("reject", "review"), lines=told(change_set, request.user)[:6],
-            more=max(0, change_set.lines.count() - 6), figures=figures_of(change_set.preview, done=False),
+            more=max(0, change_set.lines.count() - 6), plan=plan, most_booked=MOST_BOOKED,
+            figures=figures_of(change_set.preview, done=False, is_planned=plan is not None) if change_set.previewed_at else [],
             step_up=changes.over_limit(change_set) if step == "approve" else "",
         )  # fmt: skip
         return self.page(context)

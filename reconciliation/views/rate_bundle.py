@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, cast
@@ -15,15 +16,16 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from portal import access, figures, keys
+from portal import access, figures, keys, sessions
 from portal.export import Cell
 from portal.models import User
 from portal.screens import Tile
 from reconciliation import changes
-from reconciliation.models import BundleRow, ChangeSet, RateBundle
+from reconciliation.models import BillDifference, BundleRow, ChangeSet, RateBundle
 from reconciliation.rates import booking, planning
 from reconciliation.rates.planning import NotPlannable
 from reconciliation.sql import rates as rates_sql
+from reconciliation.views import step_up
 from reconciliation.views.rates import CardScreen
 
 State, Way, Result = RateBundle.State, BundleRow.Way, BundleRow.Result
@@ -64,6 +66,9 @@ class BundlePage(CardScreen):
             raise BadRequest("There is no such action here.")
         try:
             after = step(request, bundle, cast("User", request.user))
+        except changes.SignInAgain as limit:
+            here = reverse("rate_bundle", args=[bundle.pk])
+            return HttpResponseRedirect(step_up.lead(request, str(limit), here), status=HTTPStatus.SEE_OTHER)
         except NotPlannable as refusal:
             return self.tell(bundle, refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
         return HttpResponseRedirect(reverse("rate_bundle", args=[after.pk]), status=HTTPStatus.SEE_OTHER)
@@ -85,7 +90,7 @@ class BundlePage(CardScreen):
                 title=str(bundle),
                 bundle=bundle,
                 tone=TONES.get(State(bundle.state), ""),
-                tiles=self.tiles(bundle, rows),
+                tiles=tiles_of(bundle, rows),
                 bills=self.bills(bundle),
                 rows=list(listed[:SHOWN]),
                 more=max(0, listed.count() - SHOWN),
@@ -98,36 +103,11 @@ class BundlePage(CardScreen):
                 may_plan=may_plan(bundle.change_set, user),
                 waits=waits,
                 why_not=booking.why_not(bundle, user) if waits else "",
+                step_up=booking.over_limit(bundle) if waits else "",
                 others=RateBundle.objects.filter(change_set=bundle.change_set_id).order_by("round"),
             ),
             status=status,
         )
-
-    def tiles(self, bundle: RateBundle, rows: QuerySet[BundleRow]) -> list[Tile]:
-        """Per way: how many, and from which money to which."""
-        found = []
-        for way, label, note in (
-            (Way.REBOOK, "Booked anew", "taken back by a reversal each"),
-            (Way.BILL, "On bills", "the posted entries stay"),
-            (Way.LEFT, "Left", "each with its reason"),
-        ):
-            some = rows.filter(way=way)
-            sums = some.order_by("currency").values("currency").annotate(
-                n=Count("pk"), before=Sum("amount_before"), after=Sum("amount_after")
-            )  # fmt: skip
-            money = [_moves(row) for row in sums if way != Way.LEFT]
-            count = sum(row["n"] for row in sums)
-            found.append(
-                Tile(
-                    label,
-                    figures.number(count),
-                    unit="entry" if count == 1 else "entries",
-                    note=" · ".join(money) or note,
-                )
-            )
-        if bundle.total:
-            found.append(Tile("Ended", figures.number(bundle.done), unit=f"of {figures.number(bundle.total)}"))
-        return found
 
     def bills(self, bundle: RateBundle) -> list[dict[str, Any]]:
         """Every bill with what was billed, what it would be, the net, and what was credited since it was proposed."""
@@ -165,6 +145,48 @@ class BundlePage(CardScreen):
             ]  # fmt: skip
 
 
+def tiles_of(bundle: RateBundle, rows: QuerySet[BundleRow]) -> list[Tile]:
+    """Per way: how many, and from which money to which."""
+    found = []
+    for way, label, note in (
+        (Way.REBOOK, "Booked anew", "taken back by a reversal each"),
+        (Way.BILL, "On bills", "the posted entries stay"),
+        (Way.LEFT, "Left", "each with its reason"),
+    ):
+        some = rows.filter(way=way)
+        sums = some.order_by("currency").values("currency").annotate(
+            n=Count("pk"), before=Sum("amount_before"), after=Sum("amount_after")
+        )  # fmt: skip
+        money = [_moves(row) for row in sums if way != Way.LEFT]
+        count = sum(row["n"] for row in sums)
+        unit = "entry" if count == 1 else "entries"
+        found.append(Tile(label, figures.number(count), unit=unit, note=" · ".join(money) or note))
+    if bundle.started_at and bundle.total:
+        found.append(Tile("Ended", figures.number(bundle.done), unit=f"of {figures.number(bundle.total)}"))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """The plan that is agreed to with its change set: its figures as on its own page, and whether it is of what is written."""
+
+    bundle: RateBundle
+    tiles: list[Tile]
+    bills: list[BillDifference]
+    is_current: bool
+
+
+def agreed_with(change_set: ChangeSet, user: Any) -> Agreed | None:
+    """The plan that whoever approves this change set agrees to as well; None where there is none, or it has begun."""
+    bundle = RateBundle.objects.filter(change_set=change_set, round=1, started_at=None).first()
+    if bundle is None:
+        return None
+    rows = BundleRow.objects.filter(bundle=bundle).visible_to(user)
+    bills = bundle.bills.visible_to(user).select_related("invoice__current")
+    is_current = bundle.planned_at is not None and bundle.content_hash == planning.content_of(change_set)
+    return Agreed(bundle, tiles_of(bundle, rows), list(bills), is_current)
+
+
 def _moves(row: Any) -> str:
     before, after, code = row["before"] or Decimal(0), row["after"] or Decimal(0), row["currency"]
     net = after - before
@@ -199,7 +221,7 @@ def _plan(request: HttpRequest, bundle: RateBundle, user: User) -> RateBundle:
 
 
 def _approve(request: HttpRequest, bundle: RateBundle, user: User) -> RateBundle:
-    booking.approve(bundle, by=user)
+    booking.approve(bundle, by=user, signed_in_again=sessions.signed_in_just_now(request))
     messages.success(request, "Approved. It is booked now; you can leave this page.")
     return bundle
 

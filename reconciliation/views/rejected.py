@@ -40,6 +40,7 @@ from portal.views.governed import address_of, name_of_kind
 from reconciliation import changes
 from reconciliation.changes import BY_CODE
 from reconciliation.filters import RejectedValueFilter
+from reconciliation.models import ChangeSet
 
 State = RejectedValue.State
 TONES: dict[str, str] = {State.OPEN: "warn", State.PROPOSED: "info", State.SETTLED: "good"}
@@ -130,6 +131,7 @@ class ProposeTheChange(Action):
                     reason=reason,
                     lines=[changes.Line(kind, key, "change", said) for (kind, key), said in values.items()],
                 )
+                change_set.takes_up.set(rows)
                 rejected.decide(rows, State.PROPOSED, by=user, reason=f"{reason} (change {change_set.pk})")
         except changes.ChangeRefused as refusal:
             raise Refused(str(refusal)) from refusal
@@ -193,6 +195,7 @@ class RejectedPage(DetailScreen):
             **more,
             tone=TONES.get(row.state, ""),
             owner=FieldOwners().in_words(row.kind, row.field, row.entity_id),
+            change_sets=ChangeSet.objects.visible_to(self.request.user).filter(takes_up=row).order_by("-pk"),
             others=others.exclude(pk=row.pk).select_related("connection")[:20],
             record_url=address_of(self.request.user, name_of_kind(row.kind), str(row.internal_id)),
         )

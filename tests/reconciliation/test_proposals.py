@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Any
 
@@ -11,10 +12,12 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 from django.urls import reverse
 
+from integrations import work
 from portal.models import Alias, AuditEvent, GrantRole, LedgerState, User
 from portal.records import Reference
 from reconciliation import operations, proposals, triage, validation
-from reconciliation.models import ExceptionCase, Operation, Proposal
+from reconciliation.changes import drafting
+from reconciliation.models import ChangeSet, ExceptionCase, Operation, Proposal
 from tests import world
 from tests.reconciliation import desk
 from tests.reconciliation import firm as firms
@@ -49,6 +52,12 @@ def mapped(user: User, record: int | None = None, **parameters: Any) -> Operatio
     operations.run(operations.confirm(operation, user=user).pk)
     operation.refresh_from_db()
     return operation
+
+
+def agreed(proposal: Proposal, user: User, comment: str = "") -> Proposal:
+    """Looked at with its dry-run, and approved as it was shown."""
+    proposals.look(proposal, user=user)
+    return proposals.approve(proposal, user=user, comment=comment)
 
 
 def twice(firm: Firm, user: User) -> Proposal:
@@ -101,7 +110,7 @@ def test_causes_that_were_merged_are_remembered_each_by_its_own_code(firm: Firm,
     made = {one.code: one for one in Proposal.objects.all()}
     assert {code: one.evidence["entries"] for code, one in made.items()} == {desk.MISTYPED: 3, "ACMSUPPORT": 2}
     assert {one.internal_id for one in made.values()} == {desk.near_id()}
-    proposals.approve(made["ACMSUPPORT"], user=cleo)
+    agreed(made["ACMSUPPORT"], cleo)
     assert firm.admit(firm.time("new", project=Reference("", "ACMSUPPORT", ""), work_date=date(2026, 11, 2))).ready
     assert firm.admit(firm.time("old", project=Reference("", desk.MISTYPED, ""), work_date=date(2026, 11, 2))).held
 
@@ -114,7 +123,7 @@ def test_approved_it_is_a_dated_alias_with_history_and_exactly_what_it_touches_i
     waiting = desk.mistyped(firm, 2, start=2500)
     other = desk.mistyped(firm, 1, start=2600, code="LOST-1")
     early = firm.admit(firm.time("early", project=Reference("", desk.MISTYPED, ""), work_date=date(2026, 9, 30))).held
-    proposals.approve(proposal, user=cleo, comment="agreed with the PM")
+    agreed(proposal, cleo, "agreed with the PM")
     alias = Alias.objects.get()
     assert (alias.code, alias.internal_id, alias.valid_from, alias.valid_to) == (
         desk.MISTYPED, desk.near_id(), date(2026, 10, 1), None,
@@ -139,7 +148,7 @@ def test_a_code_that_is_used_again_means_one_record_before_the_day_and_another_f
     old = firms.alias("project", desk.MISTYPED, firm.project.pk, firm.source, valid_to=date(2026, 10, 4))
     firm.admit(firm.time("1", project=Reference("", desk.MISTYPED, ""), work_date=date(2026, 10, 9)))
     mapped(fay, remember=True, valid_from="2026-10-05")
-    proposals.approve(Proposal.objects.get(), user=cleo)
+    agreed(Proposal.objects.get(), cleo)
     old.refresh_from_db()
     assert old.valid_to == date(2026, 10, 4)
     assert Alias.objects.get(valid_from=date(2026, 10, 5)).internal_id == desk.near_id()
@@ -171,7 +180,7 @@ def test_a_shared_sources_code_is_decided_only_by_who_controls_every_entity(firm
     with pytest.raises(PermissionDenied):
         proposals.approve(proposal, user=cleo)
     everywhere = world.user("max", GrantRole.CONTROLLER, everywhere=True)
-    assert proposals.approve(proposal, user=everywhere).state == "approved"
+    assert agreed(proposal, everywhere).state == "approved"
 
 
 def test_rejecting_needs_words_and_remembers_nothing(firm: Firm, fay: User, cleo: User) -> None:
@@ -189,6 +198,96 @@ def test_who_proposed_it_takes_it_back(firm: Firm, fay: User, cleo: User) -> Non
     with pytest.raises(proposals.ProposalRefused):
         proposals.withdraw(proposal, user=cleo)
     assert proposals.withdraw(proposal, user=fay).state == "withdrawn"
+
+
+def test_its_change_set_is_written_in_the_name_of_who_proposed_it_and_the_trail_says_who_looked(
+    firm: Firm, fay: User, cleo: User
+) -> None:
+    proposal = twice(firm, fay)
+    with pytest.raises(proposals.ProposalRefused, match="Look at what it would do"):
+        proposals.approve(proposal, user=cleo)
+    with pytest.raises(PermissionDenied):
+        proposals.look(proposal, user=fay)
+    agreed(proposal, cleo)
+    for action in ("change.drafted", "change.submitted"):
+        told = AuditEvent.objects.get(action=action)
+        assert told.actor == fay
+        assert "[Written in the name of fay, who proposed it, when cleo looked at the proposal.]" in told.reason
+    assert AuditEvent.objects.get(action="change.approved").actor == cleo
+
+
+def test_what_it_would_do_is_looked_at_again_where_that_moved_and_written_anew_where_another_alias_came(
+    firm: Firm, fay: User, cleo: User
+) -> None:
+    proposal = twice(firm, fay)
+    desk.mistyped(firm, 2, start=2500)
+    proposals.look(proposal, user=cleo)
+    first: Any = proposal.change_set
+    assert first.preview["passes"]["entries"] == 2
+    desk.mistyped(firm, 1, start=2600)
+    with pytest.raises(proposals.ProposalRefused, match="2 entries would have passed, 3 would now"):
+        proposals.approve(proposal, user=cleo)
+    proposal = Proposal.objects.get(pk=proposal.pk)
+    seen: Any = proposal.change_set
+    assert (seen.pk, seen.preview["passes"]["entries"]) == (first.pk, 3)  # what it says now is kept, to be looked at
+    firms.alias("project", desk.MISTYPED, firm.project.pk, firm.source, valid_from=date(2026, 12, 1))
+    with pytest.raises(proposals.ProposalRefused, match="Look at what it would do"):
+        proposals.approve(proposal, user=cleo)
+    assert agreed(proposal, cleo).state == "approved"
+    first.refresh_from_db()
+    assert first.state == "withdrawn"
+    assert Alias.objects.get(internal_id=desk.near_id()).valid_to == date(2026, 11, 30)
+
+
+def test_one_that_reaches_far_is_looked_at_by_a_worker_and_approved_as_the_worker_ends(
+    firm: Firm, fay: User, cleo: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proposal = twice(firm, fay)
+    waiting = desk.mistyped(firm, 3, start=2500)
+    monkeypatch.setattr(drafting, "INLINE", 1)
+    monkeypatch.setattr(proposals, "AT_ONCE", 1)
+    proposals.look(proposal, user=cleo)
+    change_set: Any = proposal.change_set
+    with pytest.raises(proposals.ProposalRefused, match="dry-run is not made yet"):
+        proposals.approve(proposal, user=cleo)
+    work.change_set(change_set.pk)
+    proposal = Proposal.objects.get(pk=proposal.pk)
+    proposals.approve(proposal, user=cleo, comment="agreed")
+    assert (proposal.state, proposals.is_under_way(proposal)) == ("proposed", True)
+    with pytest.raises(proposals.ProposalRefused, match="a worker applies it"):
+        proposals.look(proposal, user=cleo)
+    work.change_set(change_set.pk)
+    proposal.refresh_from_db()
+    assert (proposal.state, proposal.decided_by, proposal.comment) == ("approved", cleo, "agreed")
+    assert {state(entry) for entry in waiting} == {"ready"}
+
+
+def test_it_follows_its_change_set_whoever_decides_on_that_page(
+    firm: Firm, client: Client, fay: User, cleo: User
+) -> None:
+    proposal = twice(firm, fay)
+    proposals.look(proposal, user=cleo)
+    change_set: Any = proposal.change_set
+    client.force_login(cleo)
+    address = reverse("change_set", args=[change_set.pk])
+    assert "code to remember" in client.get(address).content.decode()
+    said = {"action": "reject", "hash": change_set.content_hash, "comment": "the tracker is put right"}
+    assert client.post(address, said).status_code == 303
+    proposal.refresh_from_db()
+    assert (proposal.state, proposal.decided_by, proposal.comment) == ("rejected", cleo, "the tracker is put right")
+
+
+def test_rejected_or_taken_back_its_change_set_goes_with_it(firm: Firm, fay: User, cleo: User) -> None:
+    proposal = twice(firm, fay)
+    proposals.look(proposal, user=cleo)
+    proposals.reject(proposal, user=cleo, comment="no")
+    assert (proposal.state, ChangeSet.objects.get().state) == ("rejected", "rejected")
+    desk.mistyped(firm, 1, start=4000)
+    mapped(fay)
+    again = Proposal.objects.get(state="proposed")
+    proposals.look(again, user=cleo)
+    proposals.withdraw(again, user=fay)
+    assert (again.state, ChangeSet.objects.latest("pk").state) == ("withdrawn", "withdrawn")
 
 
 def test_entries_that_name_nothing_propose_nothing(firm: Firm, fay: User) -> None:
@@ -215,7 +314,16 @@ def test_the_screens_of_a_proposal_show_its_evidence_and_take_the_decision(
     assert "2,640.00" in text
     assert "Map “ACM-2231” to ACM-2213: 3 entries" in text
     assert client.post(address, {"action": "reject", "comment": ""}).status_code == 422
-    assert client.post(address, {"action": "approve", "comment": "yes"}).status_code == 303
+    assert 'value="approve"' not in text  # nobody agrees to what they have not seen
+    assert client.post(address, {"action": "approve"}).status_code == 422
+    desk.mistyped(firm, 2, start=2500)
+    assert client.post(address, {"action": "look"}).status_code == 303
+    text = client.get(address).content.decode()
+    assert 'Would pass</span><span class="value good">2</span>' in text
+    assert client.get(reverse("approvals")).content.decode().count(f"“{desk.MISTYPED}” stands for") == 1
+    assert client.post(address, {"action": "approve", "hash": "x", "fingerprint": "y"}).status_code == 422
+    seen = dict(re.findall(r'<input type="hidden" name="(hash|fingerprint)" value="(\w*)">', text))
+    assert client.post(address, {"action": "approve", "comment": "yes", **seen}).status_code == 303
     assert "Approved by cleo" in client.get(address).content.decode()
     client.force_login(world.user("gus", GrantRole.CONTROLLER, world.entity("GB", "GBP")))
     assert client.get(address).status_code == 404

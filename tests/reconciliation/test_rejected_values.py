@@ -94,3 +94,67 @@ def test_what_was_said_is_proposed_as_a_change_and_holds_once_another_agrees(
     changes.approve(change_set, world.user("cleo", GrantRole.CONTROLLER, entity), "Yes.", signed_in_again=True)
     changes.run(change_set.pk)
     assert Customer.objects.get(code="ACME").name == "ACME Holding"
+
+
+def says(value: RejectedValue, name: str) -> None:
+    """The CRM states its customer once more."""
+    revision = str(RejectedValue.objects.count() + value.times + 2)
+    said = MasterRecord(kind=MasterKind.CUSTOMER, external_id="c1", revision=revision, code="C1", name=name)
+    master_intake.take_in(value.connection, [(0, said)])
+
+
+def proposed(client: Client, value: RejectedValue) -> ChangeSet:
+    address = reverse("rejected_value", args=[value.pk])
+    asked = client.post(address, {"action": "propose"})
+    client.post(address, {"action": "propose", "confirmed": asked.context["confirmed"], "reason": "Renamed."})
+    value.refresh_from_db()
+    assert value.state == "proposed"
+    return ChangeSet.objects.latest("pk")
+
+
+@pytest.mark.case(31)
+def test_a_value_whose_change_is_rejected_withdrawn_or_left_out_is_asked_about_again(
+    client: Client, value: RejectedValue, entity: LegalEntity
+) -> None:
+    carla = person(client, GrantRole.CONTROLLER, entity)
+    cleo = world.user("cleo", GrantRole.CONTROLLER, entity)
+    change_set = changes.submit(proposed(client, value), carla)
+    changes.reject(change_set, cleo, "The register says otherwise.")
+    value.refresh_from_db()
+    assert (value.state, value.decided_by, value.decision) == ("open", None, "")
+    page = client.get(reverse("rejected_value", args=[value.pk])).content.decode()
+    assert "is rejected (“The register says otherwise.”)" in page
+    assert "Keep what stands</button>" in page
+    told = AuditEvent.objects.get(action="rejected-value.reopened")
+    assert (told.actor, told.reason) == (cleo, f"Change set {change_set.pk} was rejected: The register says otherwise.")
+
+    changes.withdraw(proposed(client, value), carla)
+    value.refresh_from_db()
+    assert value.state == "open"
+
+    change_set = proposed(client, value)
+    customer = Customer.objects.get(code="ACME")
+    changes.edit(change_set, carla, [changes.Line("customer", customer.pk, "change", {"name": "ACME SE"})])
+    value.refresh_from_db()
+    assert (value.state, change_set.takes_up.count()) == ("open", 0)
+    says(value, "ACME Holding")
+    value.refresh_from_db()
+    assert (RejectedValue.objects.count(), value.times, value.state) == (1, 2, "open")
+
+
+def test_a_proposed_value_is_superseded_by_a_later_one_and_settles_once_it_holds(
+    client: Client, value: RejectedValue, entity: LegalEntity
+) -> None:
+    carla = person(client, GrantRole.CONTROLLER, entity)
+    change_set = proposed(client, value)
+    says(value, "ACME Group")
+    later = RejectedValue.objects.exclude(pk=value.pk).get()
+    changes.withdraw(change_set, carla)
+    value.refresh_from_db()
+    assert (value.state, later.state) == ("superseded", "open")
+    change_set = changes.submit(proposed(client, later), carla)
+    changes.approve(change_set, world.user("cleo", GrantRole.CONTROLLER, entity), signed_in_again=True)
+    changes.apply(change_set)
+    says(value, "ACME Group")
+    later.refresh_from_db()
+    assert later.state == "settled"
