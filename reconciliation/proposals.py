@@ -27,7 +27,6 @@ from reconciliation.sql import proposals as proposals_sql
 
 TIMES = 2  # how often the same is fixed by hand before it is proposed
 UNDER_WAY = (ChangeSet.State.APPROVED, ChangeSet.State.SCHEDULED, ChangeSet.State.APPLYING)
-AT_ONCE = 1_000  # entries that are validated again while the person who approved waits; more are left to a worker
 
 
 class ProposalRefused(Exception):
@@ -313,7 +312,7 @@ def _agree(seen: ChangeSet, user: User, comment: str, signed_in_again: bool) -> 
         return str(moved)  # the new dry-run is kept
     except changes.ChangeRefused as refusal:
         raise ProposalRefused(str(refusal)) from refusal
-    if seen.preview.get("entries", 0) <= AT_ONCE:
+    if changes.is_little(seen):
         changes.apply(seen)
     return ""
 
@@ -344,7 +343,9 @@ def _lines(proposal: Proposal) -> list[Line] | Alias:
         else:
             last = (start - timedelta(days=1)).isoformat()
             earlier.append(Line("alias", other.pk, Action.CHANGE, {"valid_to": last}))
-    record = MODELS[proposal.kind].objects.get(pk=proposal.internal_id)
+    record = MODELS[proposal.kind].objects.filter(pk=proposal.internal_id).first()
+    if record is None:
+        raise ProposalRefused(f"{proposal.record} is not there any more; reject this.")
     values = {
         "connection": proposal.connection.code if proposal.connection else "", "kind": proposal.kind, "alias": proposal.code,
         "within": record.project.code if isinstance(record, Task) else "", "code": record.code, "valid_from": start.isoformat(),

@@ -6,7 +6,7 @@ with its dry-run by `submit`, decided by somebody who edited none of it, applied
 
 from __future__ import annotations
 
-from reconciliation.changes.applying import apply, due, kept_promise, run
+from reconciliation.changes.applying import apply, due, is_little, kept_promise, run
 from reconciliation.changes.attaching import attach, detach, read
 from reconciliation.changes.deciding import (
     Moved,
@@ -49,6 +49,7 @@ __all__ = [
     "edit",
     "frozen_lines",
     "is_editor",
+    "is_little",
     "kept_promise",
     "lines_of",
     "may_decide",

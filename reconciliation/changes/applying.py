@@ -194,6 +194,12 @@ def _finish(locked: ChangeSet) -> None:
     telling.to_editors(locked, "Applied", None)
 
 
+def is_little(change_set: ChangeSet) -> bool:
+    """Whether few enough entries are looked at when it is applied for the person who let it go to wait; else it is a worker's."""
+    told = change_set.preview
+    return int(told.get("entries", 0)) + int(told.get("booked", {}).get("looked_at", 0)) <= AT_ONCE
+
+
 def kept_promise(change_set: ChangeSet) -> bool:
     """Whether what came of an applied change set is what its dry-run said."""
     return measuring.same_figures(change_set.preview, change_set.result)

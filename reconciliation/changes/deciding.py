@@ -342,7 +342,12 @@ def _moved_figures(locked: ChangeSet) -> str:
 
 
 def refuse_another_base(locked: ChangeSet, written: Written) -> None:
-    """Raise ChangeRefused where a record is not what it was when this was submitted."""
+    """Raise ChangeRefused where a record is not what it was when this was submitted, or entities are touched that were not."""
+    if not locked.is_shared and written.entities - {*locked.entities.values_list("pk", flat=True)}:
+        raise ChangeRefused(
+            "By now it touches other entities than when it was submitted; edit it and submit it again, so that people there "
+            "decide."
+        )
     for line, did in zip(locked.lines.order_by("position"), written.lines, strict=True):
         if line.before != did.before or line.after != did.after:
             now = did.before or {}

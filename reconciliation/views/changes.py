@@ -44,7 +44,6 @@ from reconciliation.views.change_tables import (
 )
 
 State = ChangeSet.State
-ALONE = 1_000  # entries that are looked at while the person who approved waits; more are left to a worker
 
 
 class ChangeSetList(ListScreen):
@@ -272,18 +271,12 @@ def _approve(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
             request,
             "You have agreed. Entries moved since the dry-run, so a worker makes it once more and approves what says the same.",
         )
-    elif _weighs(change_set) <= ALONE:
+    elif changes.is_little(change_set):
         changes.apply(change_set)
         messages.success(request, _applied(change_set))
     else:
         messages.success(request, "Approved. It is applied now, and what it touches is validated again.")
     return ""
-
-
-def _weighs(change_set: ChangeSet) -> int:
-    """How many entries are looked at when it is applied."""
-    told = change_set.preview
-    return int(told.get("entries", 0)) + int(told.get("booked", {}).get("looked_at", 0))
 
 
 def _applied(change_set: ChangeSet) -> str:
@@ -333,7 +326,7 @@ def _emergency(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
             request, "It touches many entries, so a worker makes its dry-run first. Apply it once you see that here."
         )
         return ""
-    if _weighs(change_set) <= ALONE:
+    if changes.is_little(change_set):
         changes.apply(change_set)
     messages.success(request, "It goes at once. Everybody who could have decided was told, and one of them reviews it.")
     return ""

@@ -89,6 +89,20 @@ def test_a_key_in_an_account_of_two_entities_is_proposed_and_agreed_to_by_people
         drafted(gil, Line("crosswalk", made.pk, "change", {"valid_to": "2026-12-31"}))
 
 
+def test_who_came_into_the_account_since_it_was_submitted_is_asked_too(firm: Firm, gb: LegalEntity) -> None:
+    fay, cleo = desk.analyst(firm), world.user("cleo", GrantRole.CONTROLLER, firm.entity)
+    change_set = changes.submit(drafted(fay, key_of("")), fay)
+    late = world.connection("harvest-gb-2", "harvest", gb, is_source=True)
+    with pytest.raises(ChangeRefused, match="touches other entities than when it was submitted"):
+        changes.approve(change_set, cleo)
+    late.delete()
+    changes.approve(change_set, cleo)
+    world.connection("harvest-gb-3", "harvest", gb, is_source=True)
+    changes.apply(change_set)
+    assert (change_set.state, "so that people there decide" in change_set.problem) == ("draft", True)
+    assert not Crosswalk.objects.filter(external_id="k-1").exists()
+
+
 def test_what_a_shared_system_says_is_another_entitys_is_theirs_to_agree_to(firm: Firm, gb: LegalEntity) -> None:
     shared = world.connection("crm", "salesforce", None, is_source=True, realm="org-1")
     ForeignRecord.objects.create(

@@ -16,7 +16,7 @@ from integrations import work
 from portal.models import Alias, AuditEvent, GrantRole, LedgerState, User
 from portal.records import Reference
 from reconciliation import operations, proposals, triage, validation
-from reconciliation.changes import drafting
+from reconciliation.changes import applying, drafting
 from reconciliation.models import ChangeSet, ExceptionCase, Operation, Proposal
 from tests import world
 from tests.reconciliation import desk
@@ -245,7 +245,7 @@ def test_one_that_reaches_far_is_looked_at_by_a_worker_and_approved_as_the_worke
     proposal = twice(firm, fay)
     waiting = desk.mistyped(firm, 3, start=2500)
     monkeypatch.setattr(drafting, "INLINE", 1)
-    monkeypatch.setattr(proposals, "AT_ONCE", 1)
+    monkeypatch.setattr(applying, "AT_ONCE", 1)
     proposals.look(proposal, user=cleo)
     change_set: Any = proposal.change_set
     with pytest.raises(proposals.ProposalRefused, match="dry-run is not made yet"):

@@ -17,8 +17,10 @@ from portal.models import AccountingPeriod, Alias, ApprovalStep, AuditEvent, Ent
 from reconciliation import changes
 from reconciliation.changes import Line
 from reconciliation.models import ChangeFile, ChangeSet
+from reconciliation.views import change_forms
 from tests import world
 from tests.reconciliation import desk
+from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import Firm, build
 
 pytestmark = pytest.mark.django_db
@@ -131,6 +133,22 @@ def test_a_change_is_written_seen_submitted_approved_and_rolled_back(firm: Firm)
     back = ChangeSet.objects.latest("pk")
     assert answer["Location"] == reverse("change_set", args=[back.pk])
     assert "It undoes" in page(fay, back)
+
+
+def test_a_record_is_found_however_many_of_other_entities_are_newer(
+    firm: Firm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change_forms, "LOOKED_AT", 2)
+    gb = world.entity("GB", "GBP")
+    for number in range(5):
+        their_role = world.connection(f"harvest-gb-{number}", "harvest", gb, is_source=True, realm=f"gb-{number}")
+        firms.key(their_role, "resource", firms.person(f"gb-{number}", f"Gil {number}", gb, firm.role).pk)
+    fay = signed_in(desk.analyst(firm))
+    change_set = write(fay, firm)
+    found = fay.get(reverse("change_line_new", args=[change_set.pk]), {"model": "crosswalk", "find": "netsuite"})
+    assert "netsuite" in found.content.decode().split("the latest that match")[1]
+    others = fay.get(reverse("change_line_new", args=[change_set.pk]), {"model": "crosswalk", "find": "harvest"})
+    assert "None that you may see" in others.content.decode()
 
 
 def test_the_form_is_made_from_the_kind_and_says_what_cannot_stand_at_its_field(firm: Firm) -> None:

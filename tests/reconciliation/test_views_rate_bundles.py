@@ -20,6 +20,7 @@ from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import Firm, state
 
 pytestmark = pytest.mark.django_db
+PASSWORD = "a long one for tests"
 
 
 @pytest.fixture
@@ -81,6 +82,16 @@ def test_a_rate_of_the_past_is_changed_by_two_people_and_every_entry_and_bill_is
     assert "What follows in the books" in text(writer.get(address))
     writer.post(address, {"action": "submit"})
     change_set.refresh_from_db()
+    dialog = text(other.get(reverse("change_decide", args=[change_set.pk, "approve"])))
+    for said in (
+        "1,920.00 to 2,080.00 USD, net +160.00",
+        "Approving the change set agrees to this too.",
+        "as planned below",
+    ):
+        assert said in dialog
+    assert "INV-501" in dialog
+    assert "stay as they are" not in dialog
+    assert "1,920.00 to 2,080.00 USD, net +160.00" in text(other.get(address))
     seen = {"hash": change_set.content_hash, "fingerprint": change_set.fingerprint}
     other.post(address, {"action": "approve", **seen, "comment": "read the letter"})
     change_set.refresh_from_db()
@@ -94,6 +105,20 @@ def test_a_rate_of_the_past_is_changed_by_two_people_and_every_entry_and_bill_is
     lines = b"".join(writer.get(answer["Location"], {"export": "csv"}).streaming_content).decode().splitlines()  # type: ignore[attr-defined]
     assert len([line for line in lines if ",Taken back and booked anew," in line and ",80.00,USD,Done," in line]) == 2
     assert len([line for line in lines if ",Stands on a bill,INV-501," in line]) == 1
+
+
+def test_who_approves_reads_that_a_plan_of_other_lines_books_nothing(firm: Firm, fay: User, cleo: User) -> None:
+    bills.posted(firm, 1)
+    writer = signed_in(fay)
+    writer.post(f"/rates/{firm.card.pk}/change/", asked(firm))
+    change_set = ChangeSet.objects.get()
+    lines = changes.lines_of(list(change_set.lines.order_by("position")))
+    changes.edit(
+        change_set, fay, [*lines, changes.Line("contract", firm.contract.pk, "change", {"cap_amount": "9000"})]
+    )
+    changes.submit(change_set, fay)
+    dialog = text(signed_in(cleo).get(reverse("change_decide", args=[change_set.pk, "approve"])))
+    assert "It was planned on other lines than these, so nothing of it is booked." in dialog
 
 
 def test_what_cannot_be_read_or_changes_nothing_is_asked_again(firm: Firm, fay: User) -> None:
@@ -142,7 +167,19 @@ def test_a_change_set_that_nobody_planned_is_planned_from_its_page_and_agreed_to
     assert (made.status_code, made["Location"], bundle.round) == (303, f"/rates/bundles/{bundle.pk}/", 2)
     assert "You planned it yourself; somebody else agrees." in text(writer.get(made["Location"]))
     assert "planned it yourself" in text(writer.post(made["Location"], {"action": "approve"}), 422)
-    assert signed_in(cleo).post(made["Location"], {"action": "approve"}).status_code == 303
+    cleo.set_password(PASSWORD)
+    cleo.save()
+    firm.entity.policy = {"step_up_amount": {"*": "100"}}
+    firm.entity.save()
+    other = Client()
+    other.post(reverse("account_login"), {"login": "cleo", "password": PASSWORD})
+    assert "more than the 100.00 USD that a session alone may decide in US" in text(other.get(made["Location"]))
+    again: Any = other.post(made["Location"], {"action": "approve"})
+    assert again["Location"].startswith(reverse("account_reauthenticate"))
+    bundle.refresh_from_db()
+    assert bundle.state == "planned"
+    assert other.post(again["Location"], {"password": PASSWORD}).status_code == 302
+    assert other.post(made["Location"], {"action": "approve"})["Location"] == made["Location"]
     booking.run(bundle.pk)
     row = bundle.rows.get()
     assert (row.entry_id, row.result, row.amount_after) == (posted, "done", Decimal(1040))
