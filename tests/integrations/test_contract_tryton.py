@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(900)  # the first of a machine installs the ser
 class TestTrytonSource(SourceContract):
     streams = ("customers", "companies", "periods", "projects", "tasks", "employees", "invoices", "payments")
     small = {"page_size": 5}
-    faults_a_stream = 3
+    faults_a_stream = 2
 
     @pytest.fixture(autouse=True)
     def _bench(self, tryton: Bench, tryton_server: Tryton, billed: None) -> None:

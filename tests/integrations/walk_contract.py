@@ -164,14 +164,14 @@ class Walks(WalkPromises):
 
     @pytest.mark.case(132)
     def test_a_test_of_the_account_that_is_refused_at_any_of_its_calls_says_so(self) -> None:
-        self.bench.build().check()  # signed in
+        self.narrow().check()  # signed in
         with recording() as exchanges:
-            well = self.bench.build(read_timeout="20").check()
+            well = self.narrow().check()
         for number in range(len(exchanges)):
             self.bench.fault({}, kind="status", status=403, after=number)
             told: object = None
             try:
-                told = self.bench.build(read_timeout="20").check()
+                told = self.narrow().check()
             except Unauthorised as refused:
                 told = refused
             self.bench.clear()
