@@ -16,7 +16,7 @@ SELECT c.id, r.id FROM portal_rejectedvalue r
 class Migration(migrations.Migration):
     dependencies = [
         ("portal", "0026_what_was_touched_since"),
-        ("reconciliation", "0035_a_match_may_be_dismissed"),
+        ("reconciliation", "0037_sums_are_not_looked_up"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
