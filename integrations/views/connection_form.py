@@ -100,11 +100,11 @@ class ConnectionForm(forms.Form):
             ),
             "base_url": forms.CharField(
                 label="Address", max_length=500, required=False, initial=stands.base_url if stands else _address(self.kind),
-                help_text="Where the vendor answers, or the folder.",
+                help_text=str(getattr(self.kind, "address_help", "Where the vendor answers, or the folder.")),
             ),
             "realm": forms.CharField(
                 label="Account at the vendor", max_length=120, required=False, initial=stands.realm if stands else "",
-                help_text="The account, company or workspace; mappings belong to it.",
+                help_text=f"{getattr(self.kind, 'realm_help', 'The account, company or workspace.')} Mappings belong to it.",
             ),
             "zone": forms.CharField(label="Time zone", max_length=60, initial=stands.zone if stands else "UTC"),
             "cut_over_on": forms.CharField(

@@ -85,6 +85,9 @@ def test_a_form_becomes_a_change_set_and_the_approved_connection_reads_with_the_
     assert "Personal access token" in page
     assert 'type="password"' in page
 
+    page = text_of(client.get(reverse("connection_new", args=["dynamicsfinance"])))
+    assert "its dataAreaId, such as usmf. Mappings belong to it." in page
+
     response = connect(client, ada)
     change_set = ChangeSet.objects.get()
     assert response["Location"] == reverse("change_set", args=[change_set.pk])

@@ -53,6 +53,8 @@ class BusinessCentralConnector:
     hosts = ("api.businesscentral.dynamics.com",)
     rate = Rate(6000, 300.0)
     settings = SETTINGS
+    address_help = "https://api.businesscentral.dynamics.com/v2.0/ with the tenant and the environment behind it."
+    realm_help = "The id of the company."
     streams = tuple(streams.STREAMS)
     tombstones = True  # nothing that it tells has a work date, so there is nothing to sweep
     deletions_untold = (

@@ -150,8 +150,8 @@ def objection(posting: Posting) -> Rejected | None:
         return Rejected("The posting has no hours.", code="amount-invalid")
     if posting.hours < 0:
         return Rejected(
-            f"A time sheet takes nothing back. Delete entry {posting.reverses or '(unknown)'} in Business Central, as long as its "
-            "sheet is open; what is approved is corrected there, and its reversal called back.",
+            f"A time sheet takes nothing back. Delete entry {posting.reverses or '(unknown)'} in Business Central, as long as "
+            "its sheet is open; what is approved is corrected there, and its reversal called back.",
             code="no-opposite",
         )
     return None

@@ -29,6 +29,8 @@ class DynamicsFinanceConnector:
     title = "Dynamics 365 Finance"
     hosts = ("operations.dynamics.com", "cloudax.dynamics.com")
     settings = SETTINGS
+    address_help = "The environment, as https://contoso.operations.dynamics.com."
+    realm_help = "The company: its dataAreaId, such as usmf."
     streams = tuple(streams.STREAMS)
     tombstones = True  # nothing that it tells has a work date, so there is nothing to sweep
     deletions_untold = (

@@ -29,6 +29,8 @@ class ProjectOperationsConnector:
     hosts = ("dynamics.com",)
     rate = Rate(6000, 300.0)
     settings = SETTINGS
+    address_help = "The environment, as https://contoso.crm4.dynamics.com."
+    realm_help = "The id of the environment's organisation."
     streams = tuple(streams.STREAMS)
     tombstones = True  # nothing that it tells has a work date, so there is nothing to sweep
     deletions_untold = (

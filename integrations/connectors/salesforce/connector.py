@@ -30,6 +30,8 @@ class SalesforceConnector:
     name = "salesforce"
     hosts = ("my.salesforce.com",)
     settings = SETTINGS
+    address_help = "The org's My Domain, as https://acme.my.salesforce.com."
+    realm_help = "The org, by a name of your own."
     streams = ("customers", "projects", "employees", events.STREAM)
     hint_streams = (events.STREAM,)
     tombstones = True

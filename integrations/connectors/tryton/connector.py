@@ -31,6 +31,8 @@ class TrytonConnector:
     name = "tryton"
     hosts: tuple[str, ...] = ()  # it runs wherever a firm runs it
     settings = SETTINGS
+    address_help = "The server, as https://erp.acme.example; its host is named in TIEOUT_VENDOR_HOSTS."
+    realm_help = "The id of the company, a number."
     streams = tuple(STREAMS)
     tombstones = True  # what has lines cannot be deleted there; drafts and payments that go are watched
     why_untold = "Tryton gives us master data and takes no message about it."
