@@ -18,8 +18,8 @@ import pytest
 
 from integrations import registry
 from integrations.connectors.files.connector import FilesConnector
-from integrations.errors import Malformed, Unauthorised
-from integrations.http import Http
+from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
+from integrations.http import Http, Response, outcomes
 from integrations.protocol import Account, Biller, Delivery, Recipient, Source, Target
 from integrations.sandbox import VENDORS
 from portal.records import FIGURES
@@ -201,3 +201,39 @@ def test_nothing_asks_for_what_a_person_earns_or_for_their_bank(name: str) -> No
     text = "\n".join(one.read_text().lower() for one in sorted(folder.glob("*.py")))
     asked = [word for word in PRIVATE if word in text.replace('"""', "").replace("no bank accounts", "")]
     assert asked == [], asked
+
+
+# What the cards say that trackers answer whose refusals have no words of their own; a status says what is done next.
+SAID: tuple[tuple[str, int, Any, type[ConnectorError]], ...] = (
+    (
+        "harvest",
+        401,
+        {"error": "invalid_token", "error_description": "The access token provided is expired."},
+        Unauthorised,
+    ),
+    ("harvest", 403, {"message": "You are not authorized to perform this action."}, Unauthorised),
+    ("harvest", 404, {"status": 404, "error": "Not Found"}, Rejected),
+    ("harvest", 422, {"message": "Per page must be less than or equal to 2000"}, Rejected),
+    ("harvest", 429, {"message": "You have been throttled."}, Unavailable),
+    ("harvest", 503, {"message": "You have been throttled."}, Unavailable),
+    ("clockify", 400, {"message": "TIMEENTRY with id 1 doesn't belong to Workspace", "code": 501}, Rejected),
+    (
+        "clockify",
+        401,
+        {"message": "Full authentication is required to access this resource", "code": 1000},
+        Unauthorised,
+    ),
+    ("clockify", 403, {"message": "Access is denied", "code": 403}, Unauthorised),
+    ("clockify", 429, {"message": "Too many requests"}, Unavailable),
+    ("clockify", 500, {"message": "Internal server error"}, InDoubt),
+)
+
+
+@pytest.mark.parametrize(("name", "status", "body", "kind"), SAID, ids=[f"{n}-{s}" for n, s, _, _ in SAID])
+def test_what_a_tracker_answers_to_a_write_is_named_by_what_we_do_next(
+    name: str, status: int, body: Any, kind: type[ConnectorError]
+) -> None:
+    del name  # whose words they are; the table is one, because outcomes are decided once
+    text = json.dumps(body)
+    answer = Response(status=status, headers={"content-type": "application/json"}, content=text.encode(), body=body)
+    assert type(outcomes.judge(answer, writes=True, unreadable="", excerpt=text)) is kind
