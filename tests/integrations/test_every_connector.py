@@ -20,7 +20,7 @@ from integrations import registry
 from integrations.connectors.files.connector import FilesConnector
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, Response, outcomes
-from integrations.protocol import Account, Biller, Delivery, Recipient, Source, Target
+from integrations.protocol import Account, Biller, Delivery, Recipient, Source, Target, holds_hints
 from integrations.sandbox import VENDORS
 from portal.records import FIGURES
 
@@ -171,6 +171,16 @@ def test_a_call_is_a_hint_that_names_a_record_and_is_never_believed(name: str) -
     said = connector(name, {sample.secret: "s3cret"}).receive(*sample.call("s3cret", "a"))
     assert isinstance(said, Delivery)
     assert [(hint.stream, hint.external_id) for hint in said.hints] == [sample.names]
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_what_a_call_names_is_read_by_schedule_as_well_so_that_a_call_that_never_came_costs_time_alone(
+    name: str,
+) -> None:
+    stream, _ = SAMPLES[name].names
+    built = connector(name, {SAMPLES[name].secret: "s3cret"})
+    assert stream in built.streams
+    assert not holds_hints(built, stream)
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
