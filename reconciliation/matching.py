@@ -146,9 +146,9 @@ def _compare(found: ReconciliationRun, targets: Mapping[int, Decimal] | None, wh
     entity_id, start, end = found.entity_id, found.period.starts_on, found.period.ends_on
     last = _latest(found.period_id)
     if targets is None:
-        targets = dict.fromkeys(legs.targets_of(entity_id, start, end), Decimal(0))
-        if last is not None:
-            targets |= {int(target): Decimal(hours) for target, hours in last.tolerances.items()}
+        known = {int(target): Decimal(hours) for target, hours in last.tolerances.items()} if last is not None else {}
+        since = last.seen_until if last is not None and known else None
+        targets = dict.fromkeys(legs.targets_of(entity_id, start, end, since=since), Decimal(0)) | known
     found.tolerances = {str(target): str(hours) for target, hours in targets.items()}
     if found.statement_read_at is None:
         found.statement_read_at = legs.statement_read_at(entity_id, list(targets), start, end)

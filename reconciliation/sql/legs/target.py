@@ -140,7 +140,7 @@ def compare_ledger_with_target(
     if not scope.is_whole:
         scope.of_target()
     forget(leg, scope.period_id, scope)
-    left, right = "AND e.id IN (SELECT id FROM {}_left)", "AND id IN (SELECT id FROM {}_right)"
+    left, right = "AND e.id IN (SELECT id FROM {}_left)", "AND id = ANY(ARRAY(SELECT id FROM {}_right))"
     if sum_what_is_equal(
         _PAIRS.format(
             shift=SHIFT,
@@ -153,16 +153,17 @@ def compare_ledger_with_target(
         sql.execute(statement(head, settles=True), told)
 
 
-def targets_of(entity_id: int, start: date, end: date) -> list[int]:
-    """The targets that the entity's entries or routes of the range lead to."""
+def targets_of(entity_id: int, start: date, end: date, *, since: datetime | None = None) -> list[int]:
+    """The targets that the entity's routes of the range lead to, and its entries; or its entries that moved since a moment."""
+    moved = " AND id = ANY(ARRAY(SELECT entry_id FROM portal_ledgertransition WHERE at >= %(since)s))"
     return [
         row[0]
         for row in sql.rows(
-            "SELECT target_id FROM reconciliation_route WHERE kind <> 'invoice' AND entity_id = %(entity)s"
+            "SELECT target_id FROM reconciliation_route WHERE kind <> 'invoice' AND entity_id = %(entity)s"  # noqa: S608
             " AND valid_from <= %(end)s AND (valid_to IS NULL OR valid_to >= %(start)s)"
-            " UNION SELECT c.id FROM portal_connection c WHERE EXISTS (SELECT 1 FROM portal_ledgerentry e"
-            " WHERE e.target_id = c.id AND e.entity_id = %(entity)s AND e.post_on BETWEEN %(start)s AND %(end)s) ORDER BY 1",
-            {"entity": entity_id, "start": start, "end": end},
+            " UNION SELECT DISTINCT target_id FROM portal_ledgerentry WHERE entity_id = %(entity)s"
+            f" AND post_on BETWEEN %(start)s AND %(end)s{'' if since is None else moved} ORDER BY 1",
+            {"entity": entity_id, "start": start, "end": end, "since": since},
         )
     ]
 
