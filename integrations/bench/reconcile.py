@@ -184,5 +184,8 @@ def _check(periods: list[AccountingPeriod], count: int, changed: int) -> None:
     compared = sum(sum(run.totals["ledger_target"]["outcomes"].values()) for run in runs)
     if compared != count:
         raise RuntimeError(f"{compared} of {count} entries were compared.")
-    if any(run.compared is None for run in runs) or sum(run.compared or 0 for run in runs) > 9 * changed:
+    if (
+        any(run.compared is None for run in runs)
+        or sum(run.compared or 0 for run in runs) > ((1 << legs.SHIFT) + 1) * changed
+    ):
         raise RuntimeError(f"The second run looked at {[run.compared for run in runs]} things after {changed} changes.")
