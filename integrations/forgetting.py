@@ -1,6 +1,7 @@
 """A person asks to be forgotten: pseudonymised for good by two people, while money, keys and digests stay as proof.
 
-The rule here: nobody is forgotten while their work is on its way, and nothing but names goes. What the chain of decisions says
+The rule here: nobody is forgotten while their work is on its way, nothing but names goes, and what is carried out is what the
+second person was shown. What the chain of decisions says
 stays as it was said: it is kept to establish and to defend claims, and every change of it would break the proof.
 """
 
@@ -11,14 +12,21 @@ from django.db import transaction
 from integrations.sql import forgetting as sql
 from portal import access, audit
 from portal.history import bulk_update_with_reason
-from portal.models import Alias, Engagement, Erasure, Resource, User
+from portal.models import Alias, Engagement, Erasure, ErasureRequest, Resource, User
 from portal.sql import now
+from reconciliation.changes import SignInAgain
+from reconciliation.changes.measuring import rolled_back
 
+Asked = ErasureRequest.State
 EVERYWHERE: list[int | None] = [None]  # where a person without an engagement is known
 
 
 class NotForgotten(Exception):
     """Why a person cannot be forgotten now; the sentence says what stands in the way."""
+
+
+class EffectMoved(NotForgotten):
+    """It would do something else by now than was shown; the new effect is kept for the next look."""
 
 
 def forget(resource: Resource, *, by: User, agreed_by: User, reason: str) -> Erasure:
@@ -28,30 +36,178 @@ def forget(resource: Resource, *, by: User, agreed_by: User, reason: str) -> Era
     if by == agreed_by:
         raise NotForgotten("Two people do this: one asks, another agrees.")
     with transaction.atomic():
-        locked = Resource.objects.select_for_update(no_key=True).get(pk=resource.pk)
-        entities: list[int] = sorted(
-            set(Engagement.objects.filter(resource=locked).values_list("entity_id", flat=True))
-        )
+        locked = _locked(resource)
+        entities = _entities(locked)
         for person in (by, agreed_by):
-            for entity_id in entities or EVERYWHERE:
-                access.require(person, access.CONFIGURERS, entity_id)
+            _require(person, entities)
+        return _carry_out(locked, entities, by=by, agreed_by=agreed_by, reason=reason.strip())
+
+
+def ask(resource: Resource, *, by: User, reason: str) -> ErasureRequest:
+    """Ask that a person be forgotten, with what it would do counted by doing it and undoing all of it. Audited.
+
+    Raises NotForgotten, PermissionDenied.
+    """
+    if not reason.strip():
+        raise NotForgotten("Say on what request; it is kept with the record that it was done.")
+    with transaction.atomic():
+        locked = _locked(resource)
+        entities = _entities(locked)
+        _require(by, entities)
+        if ErasureRequest.objects.filter(resource=locked, state=Asked.WAITING).exists():
+            raise NotForgotten("A request of this person waits for a second person already.")
         _refuse_what_is_not_over(locked)
-        pseudonym = f"P-{locked.pk:06d}"
-        names = sql.Names(locked.pk, locked.code, locked.name, locked.email, pseudonym, entities)
-        counts = _take_out(locked, names, by, reason.strip())
-        made = Erasure.objects.create(
+        made = ErasureRequest.objects.create(
             resource=locked,
-            pseudonym=pseudonym,
-            asked_by=by,
-            agreed_by=agreed_by,
+            entities=entities,
             reason=reason.strip(),
-            at=now(),
-            counts=counts,
+            shown=effect(locked, by),
+            asked_by=by,
+            asked_at=now(),
         )
-        audit.record(
-            by, "person.forgotten", locked, entity=entities[0] if len(entities) == 1 else None, reason=reason.strip(),
-            after={"pseudonym": pseudonym, "agreed_by": agreed_by.get_username(), **counts},
-        )  # fmt: skip
+        audit.record(by, "forgetting.asked", made, entity=_only(entities), reason=reason.strip(), after=made.shown)
+    return made
+
+
+def effect(resource: Resource, by: User) -> dict[str, int]:
+    """How much would be pseudonymised, counted by doing it in a transaction that is rolled back."""
+    with rolled_back():
+        person = Resource.objects.get(pk=resource.pk)
+        return _take_out(person, _names(person, _entities(person)), by, "dry-run")
+
+
+def agree(request: ErasureRequest, *, by: User, comment: str = "", signed_in_again: bool = False) -> Erasure:
+    """Agree to a request as the person read it, and carry it out. Cannot be undone. Audited.
+
+    Raises SignInAgain unless the person has just signed in, NotForgotten, EffectMoved where it would do something else than was
+    shown, PermissionDenied.
+    """
+    moved = False
+    with transaction.atomic():
+        locked = _to_decide(request, by)
+        if locked.shown != request.shown:
+            raise EffectMoved("What it does was counted anew since you looked at it; look at it again.")
+        if not signed_in_again:
+            raise SignInAgain("Nobody can undo it.")
+        resource = _locked(locked.resource)
+        _refuse_what_is_not_over(resource)
+        counted = effect(resource, by)
+        moved = counted != locked.shown
+        if moved:
+            locked.shown = counted
+            locked.save(update_fields=["shown"])
+        else:
+            locked.erasure = _carry_out(
+                resource, locked.entities, by=locked.asked_by, agreed_by=by, reason=locked.reason, of=locked
+            )
+            _decided(locked, Asked.DONE, by, comment)
+    request.refresh_from_db()
+    if moved:
+        raise EffectMoved("It would do something else by now than was shown. Nothing was done; look at it again.")
+    return Erasure.objects.get(request=request)
+
+
+def refuse(request: ErasureRequest, *, by: User, comment: str) -> None:
+    """Do not agree, and say why. Audited. Raises NotForgotten, PermissionDenied."""
+    if not comment.strip():
+        raise NotForgotten("Say why; whoever asked reads it.")
+    with transaction.atomic():
+        locked = _to_decide(request, by)
+        _decided(locked, Asked.REFUSED, by, comment)
+        audit.record(by, "forgetting.refused", locked, entity=_only(locked.entities), reason=comment.strip())
+    request.refresh_from_db()
+
+
+def take_back(request: ErasureRequest, *, by: User, comment: str) -> None:
+    """Whoever asked takes it back. Audited. Raises NotForgotten."""
+    with transaction.atomic():
+        locked = _waiting(request)
+        if locked.asked_by_id != by.pk:
+            raise NotForgotten("Only who asked takes it back.")
+        _decided(locked, Asked.WITHDRAWN, by, comment)
+        audit.record(by, "forgetting.withdrawn", locked, entity=_only(locked.entities), reason=comment.strip())
+    request.refresh_from_db()
+
+
+def why_not(request: ErasureRequest, user: User) -> str:
+    """Why a person may not decide on a request that waits, in a sentence; empty where they may."""
+    if request.asked_by_id == user.pk:
+        return "You asked for it; somebody else decides."
+    if not ErasureRequest.objects.to_decide(user, access.CONFIGURERS).filter(pk=request.pk).exists():
+        return "An admin or controller of every entity in which the person worked decides."
+    return ""
+
+
+def may_ask(resource: Resource, user: User) -> bool:
+    """Whether a person may ask that this one be forgotten."""
+    return all(access.may(user, access.CONFIGURERS, entity_id) for entity_id in _entities(resource) or EVERYWHERE)
+
+
+def _to_decide(request: ErasureRequest, by: User) -> ErasureRequest:
+    locked = _waiting(request)
+    if locked.asked_by_id == by.pk:
+        raise NotForgotten("Two people do this: one asks, another agrees.")
+    _require(by, locked.entities)
+    return locked
+
+
+def _waiting(request: ErasureRequest) -> ErasureRequest:
+    locked = ErasureRequest.objects.select_for_update(of=("self",), no_key=True).select_related("resource", "asked_by")
+    found = locked.get(pk=request.pk)
+    if found.state != Asked.WAITING:
+        raise NotForgotten(f"It does not wait any more: {found.get_state_display().lower()}.")
+    return found
+
+
+def _decided(locked: ErasureRequest, state: str, by: User, comment: str) -> None:
+    locked.state, locked.decided_by, locked.decided_at, locked.comment = state, by, now(), comment.strip()
+    locked.save()
+
+
+def _locked(resource: Resource) -> Resource:
+    return Resource.objects.select_for_update(no_key=True).get(pk=resource.pk)
+
+
+def _entities(resource: Resource) -> list[int]:
+    return sorted(set(Engagement.objects.filter(resource=resource).values_list("entity_id", flat=True)))
+
+
+def _only(entities: list[int]) -> int | None:
+    return entities[0] if len(entities) == 1 else None
+
+
+def _require(person: User, entities: list[int]) -> None:
+    for entity_id in entities or EVERYWHERE:
+        access.require(person, access.CONFIGURERS, entity_id)
+
+
+def _names(resource: Resource, entities: list[int]) -> sql.Names:
+    return sql.Names(resource.pk, resource.code, resource.name, resource.email, f"P-{resource.pk:06d}", entities)
+
+
+def _carry_out(
+    locked: Resource, entities: list[int], *, by: User, agreed_by: User, reason: str, of: ErasureRequest | None = None
+) -> Erasure:
+    """Take the names out, and keep who asked, who agreed and how much it was. The person is locked."""
+    _refuse_what_is_not_over(locked)
+    names = _names(locked, entities)
+    counts = _take_out(locked, names, by, reason)
+    made = Erasure.objects.create(
+        resource=locked,
+        pseudonym=names.pseudonym,
+        asked_by=by,
+        agreed_by=agreed_by,
+        reason=reason,
+        at=now(),
+        counts=counts,
+    )
+    audit.record(
+        agreed_by if of else by, "person.forgotten", locked, entity=_only(entities), reason=reason,
+        after={
+            "pseudonym": names.pseudonym, "asked_by": by.get_username(), "agreed_by": agreed_by.get_username(),
+            **({"request": of.pk} if of else {}), **counts,
+        },
+    )  # fmt: skip
     return made
 
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from integrations import standing, webhooks
-from integrations.views import connecting, connections, doors, entries, inbox, lateness, published, runs, uploads, work
+from integrations.views import (
+    connecting,
+    connections,
+    doors,
+    entries,
+    forgetting,
+    inbox,
+    lateness,
+    published,
+    runs,
+    uploads,
+    work,
+)
 from portal.screens import NavItem
 
 NAVIGATION = (
@@ -46,6 +58,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("connections/new/<slug:connector>/", connecting.ConnectScreen.as_view(), name="connection_new"),
     path("connections/<slug:code>/edit/", connecting.ReconnectScreen.as_view(), name="connection_edit"),
     path("connections/<slug:code>/", connections.ConnectionScreen.as_view(), name="connection"),
+    path("people/forgotten/", forgetting.ErasureList.as_view(), name="erasures"),
+    path("people/forgotten/<int:pk>/", forgetting.ErasurePage.as_view(), name="erasure"),
+    path("people/<int:pk>/forget/", forgetting.AskScreen.as_view(), name="forget"),
     path("uploads/", uploads.UploadsScreen.as_view(), name="uploads"),
     path("uploads/new/", uploads.NewUploadScreen.as_view(), name="upload_new"),
     path("uploads/<int:pk>/", uploads.UploadScreen.as_view(), name="upload"),

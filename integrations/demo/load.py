@@ -235,9 +235,11 @@ def _connections(sandbox: str, folder: Path) -> list[dict[str, Any]]:
         },
         {
             "code": "salesforce-us", "name": "Salesforce US", "connector": "salesforce", "entity": "US",
-            "roles": ["recipient"], "base_url": f"{sandbox}/salesforce", "zone": "America/New_York",
-            "settings": {"client_id": salesforce.CLIENT_ID, "currency": "USD", "subscribes": ["invoice", "payment"]},
+            "roles": ["source", "recipient"], "base_url": f"{sandbox}/salesforce", "zone": "America/New_York",
+            "settings": {"client_id": salesforce.CLIENT_ID, "currency": "USD", "subscribes": ["invoice", "payment"],
+                         "owns": ["customer.merged_into"]},  # what it says of names is heard and not taken
             "credentials": {"client_secret": secret("salesforce")},
+            "streams": [{"name": "customers", "every_seconds": 900}],
         },
     ]  # fmt: skip
 

@@ -114,8 +114,9 @@ def salesforce(month: Month) -> dict[str, Any]:
     """The Americans' CRM: the accounts that learn how their bills stand."""
     return {
         "Account": [
-            {"Id": firm.account_id(item), "Name": item.name, "ParentId": None, "MasterRecordId": None,
-             "AccountNumber": item.code, "CurrencyIsoCode": "USD", "SystemModstamp": f"{month.first}T06:00:00.000+0000"}
+            {"Id": firm.account_id(item), "Name": firm.CRM_NAMES.get(item.code, item.name), "ParentId": None,
+             "MasterRecordId": None, "AccountNumber": item.code, "CurrencyIsoCode": "USD",
+             "SystemModstamp": f"{month.first}T06:00:00.000+0000"}
             for item in firm.CUSTOMERS
             if item.entity == "US"
         ],

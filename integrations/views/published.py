@@ -6,7 +6,7 @@ person agrees. Sending again and accepting a difference are decisions with a rea
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import django_filters as filters
 from django import forms
@@ -14,13 +14,14 @@ from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import localdate
 
 from integrations import told
 from integrations.filters import seen_connections
+from integrations.views import adopting
 from portal.access import OPERATORS
 from portal.models import (
     AttemptLine,
-    Contract,
     Customer,
     LedgerEntry,
     Project,
@@ -31,7 +32,6 @@ from portal.models import (
     Task,
 )
 from portal.models.published import PUBLISHED_CHOICES
-from portal.records import PublishedKind
 from portal.screens import (
     Action,
     DetailScreen,
@@ -48,19 +48,13 @@ from portal.screens import (
     WhenColumn,
 )
 from reconciliation import changes, publishing
-from reconciliation.models import ExceptionCase
+from reconciliation.models import ExceptionCase, Hold
 
 SHOWN = 12  # entries and attempts on a record's page
 STOPPED = Q(state__in=[State.HELD, State.REJECTED])
 WAY = Q(state__in=[State.READY, State.SENDING, State.IN_DOUBT, State.ACCEPTED])
-DRIFTS = ~Q(drift={}) & Q(accepted={})
-ADOPTED = {
-    PublishedKind.CUSTOMER: ("name", "currency"),
-    PublishedKind.PROJECT: ("name",),
-    PublishedKind.TASK: ("name", "is_billable", "is_active"),
-    PublishedKind.CONTRACT: ("cap_amount", "starts_on", "ends_on"),
-}  # what a change set can take over as it is; a rate and a person on a project are agreed in more than one place
-_PLAIN = {"yes": "true", "no": "false", "nothing": ""}
+OPEN_DRIFT = Hold.objects.filter(rule=publishing.DRIFT, closed_at=None).values("entry__document")
+DRIFTS = ~Q(drift={}) & (Q(accepted={}) | Q(pk__in=OPEN_DRIFT))
 _MODELS: dict[str, Any] = {"customer": Customer, "project": Project, "task": Task}
 
 
@@ -73,7 +67,7 @@ class WithReason(Action):
 
     def one(self, queryset: QuerySet[Any]) -> Published:
         """The record, with its system."""
-        row: Published = queryset.select_related("connection", "document", "entity").get()
+        row: Published = queryset.select_related("connection", "document", "entity", "resource").get()
         return row
 
 
@@ -113,50 +107,76 @@ class ConfirmTwin(WithReason):
         )
 
 
-class AdoptDrift(WithReason):
+class OfFigures(WithReason):
+    """A decision about some of the figures in which a system differs."""
+
+    figures = forms.MultipleChoiceField(
+        label="Which figures", widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one figure."},
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.row = self.one(self.queryset)
+        chosen, left = self.offered()
+        field = cast("forms.MultipleChoiceField", self.fields["figures"])
+        field.choices = [(name, f"{told.said(name)}: {self.row.drift[name][1]}") for name in chosen]
+        field.initial, field.help_text = (
+            chosen,
+            " ".join(f"{told.said(name).capitalize()}: {why}" for name, why in left),
+        )
+        self.order_fields(["figures", "reason"])
+
+    def offered(self) -> tuple[list[str], list[tuple[str, str]]]:
+        """The figures that may be chosen, and the others with why not."""
+        return publishing.drifting(self.row), []
+
+
+class AdoptDrift(OfFigures):
     """What the system holds becomes ours, by a change set."""
 
     name, label, button = "adopt", "Adopt here", "Draft the change"
     sentence = "Take what the system holds as ours"
 
+    def offered(self) -> tuple[list[str], list[tuple[str, str]]]:
+        """What can be taken over, also of what was accepted there."""
+        found = adopting.adopted(self.row, list(self.row.drift), localdate())
+        return [one.name for one in found if one.lines], [(one.name, one.why_not) for one in found if not one.lines]
+
     def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
-        """A change set with what differs."""
-        row = self.one(queryset)
-        kind = PublishedKind(row.kind)
-        differing = {name: theirs for name, (_, theirs) in row.drift.items()}
-        if not differing:
-            raise Refused("Nothing differs any more.")
-        if outside := [told.said(name) for name in differing if name not in ADOPTED.get(kind, ())]:
-            raise Refused(
-                f"{', '.join(outside).capitalize()} cannot be taken over as it stands; agree it here, or send ours again."
-            )
-        key = row.internal_id
-        if kind is PublishedKind.CONTRACT:
-            key = Contract.objects.values_list("pk", flat=True).get(projects=row.internal_id)
-        values = {name: _PLAIN.get(theirs, theirs) for name, theirs in differing.items()}
-        line = changes.Line(str(kind), key, "change", values)
-        return _drafted(user, f"{row.title} as {row.connection} has it", self.cleaned_data["reason"], line)
+        """A change set with what was chosen."""
+        row = self.row
+        lines = adopting.together(adopting.adopted(row, self.cleaned_data["figures"], localdate()))
+        return _drafted(user, f"{row.title} as {row.connection} has it", self.cleaned_data["reason"], *lines)
 
 
-class AcceptDrift(WithReason):
+class AcceptDrift(OfFigures):
     """The system keeps what it has."""
 
     name, label, button = "accept", "Accept as it is", "Accept it"
     sentence = "Leave the system as it is"
 
     def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
-        """Not a case any more, until the system holds something else again."""
-        row = self.one(queryset)
+        """Not a case any more once all is accepted, until the system holds something else again."""
+        row = self.row
         try:
-            publishing.accept(row, by=user, reason=self.cleaned_data["reason"])
+            left = publishing.accept(row, self.cleaned_data["figures"], by=user, reason=self.cleaned_data["reason"])
         except ValueError as refusal:
             raise Refused(str(refusal)) from refusal
+        if left:
+            return Outcome(f"Accepted; {', '.join(map(told.said, left))} still differs.", url=address(row))
         return Outcome(f"{row.connection} keeps what it has of {row.title}.", url=address(row))
 
 
-def _drafted(user: Any, title: str, reason: str, line: changes.Line) -> Outcome:
+def _kept_there(row: Published) -> list[tuple[str, str]]:
+    """The differing figures that are not taken over from here, and why."""
+    found = adopting.adopted(row, list(row.drift), localdate())
+    return [(told.said(one.name), one.why_not) for one in found if one.why_not]
+
+
+def _drafted(user: Any, title: str, reason: str, *lines: changes.Line) -> Outcome:
     try:
-        change_set = changes.draft(by=user, title=title, reason=reason, lines=[line])
+        change_set = changes.draft(by=user, title=title, reason=reason, lines=lines)
     except changes.ChangeRefused as refusal:
         raise Refused(str(refusal)) from refusal
     return Outcome("Drafted; submit it, and another person agrees.", url=reverse("change_set", args=[change_set.pk]))
@@ -214,7 +234,7 @@ class PublishedTable(Table):
     def value_drift(self, record: Any) -> str:
         """The same for a file."""
         found = told.drift_of(record)
-        return f"accepted: {found}" if found and record.accepted else found
+        return f"accepted: {found}" if found and not publishing.drifting(record) else found
 
     def render_not_taken(self, record: Any) -> str:
         """The figures that the system cannot take."""
@@ -267,12 +287,11 @@ class PublishedPage(DetailScreen):
     def permitted(self, roles: frozenset[str]) -> list[type[Action]]:
         """A twin and a drift are offered while there is one."""
         row = self.object
-        drifts = bool(row.drift) and not row.accepted
         offered: dict[type[Action], bool] = {
             SendAgain: True,
             ConfirmTwin: bool(row.twin),
-            AdoptDrift: drifts,
-            AcceptDrift: drifts,
+            AdoptDrift: any(one.lines for one in adopting.adopted(row, list(row.drift), localdate())),
+            AcceptDrift: bool(publishing.drifting(row)),
         }
         return [action for action in super().permitted(roles) if offered[action]]
 
@@ -301,6 +320,8 @@ class PublishedPage(DetailScreen):
                  told.TONES[entry.state_row.state])
                 for entry in entries
             ],
+            drifting=publishing.drifting(row),
+            kept_there=_kept_there(row),
             tried=list(tried),
             cases=list(cases.distinct().order_by("pk")),
             drift=told.drift_of(row),

@@ -19,7 +19,7 @@ from portal.models.connections import Connection
 from portal.models.currencies import ExchangeRate
 from portal.models.documents import Document, Expense, SubmittedTime, TimeEntry
 from portal.models.exports import Export
-from portal.models.governance import Erasure, ForeignRecord, RejectedValue
+from portal.models.governance import Erasure, ErasureRequest, ForeignRecord, RejectedValue
 from portal.models.invoicing import (
     Grouping,
     InvoiceDraft,
@@ -90,6 +90,7 @@ __all__ = [
     "Engagement",
     "EntityGrant",
     "Erasure",
+    "ErasureRequest",
     "ExchangeRate",
     "Expense",
     "Export",

@@ -5,17 +5,19 @@ The rule here: neither is master data. They are kept so that a person can say wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
-from portal.models.access import Scope, ScopedQuerySet
+from portal.models.access import GrantRole, Scope, ScopedQuerySet, entities_held
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
 
+REQUEST_READERS = frozenset({GrantRole.ADMIN, GrantRole.CONTROLLER, GrantRole.AUDITOR})
 SHARED_KINDS = ("customer", "role")  # kinds of which a record without an entity belongs to every entity
 
 
@@ -131,3 +133,72 @@ class Erasure(models.Model):
 
     def __str__(self) -> str:
         return self.pseudonym
+
+
+class ErasureRequests(models.QuerySet["ErasureRequest"]):
+    """Requests, seen by those who configure or audit an entity in which the person worked; else by those of all entities."""
+
+    def visible_to(self, user: AbstractBaseUser | AnonymousUser, *, roles: frozenset[str] | None = None) -> Self:
+        """Those of a person who worked in an entity in which the user holds one of the roles."""
+        held = entities_held(user, roles if roles is not None else REQUEST_READERS)
+        if None in held:
+            return self
+        return self.filter(entities__overlap=held) if held else self.none()
+
+    def to_decide(self, user: AbstractBaseUser | AnonymousUser, roles: frozenset[str]) -> Self:
+        """Those that wait for this user: asked by somebody else, and the user holds a role wherever the person worked."""
+        held = entities_held(user, roles)
+        waiting = self.filter(state=ErasureRequest.State.WAITING).exclude(asked_by=user.pk)
+        if None in held:
+            return waiting
+        return waiting.filter(entities__contained_by=held, entities__len__gt=0) if held else self.none()
+
+
+class ErasureRequest(models.Model):
+    """That a person asks to be forgotten: who took it up, what it would do, and who agreed. What was decided stays (a trigger).
+
+    `shown` is what the dry-run counted; what is carried out is that, or it is looked at again.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waits for a second person"
+        DONE = "done", "Forgotten"
+        REFUSED = "refused", "Refused"
+        WITHDRAWN = "withdrawn", "Taken back"
+
+    resource = models.ForeignKey("portal.Resource", models.PROTECT, related_name="erasure_requests")
+    entities = ArrayField(models.BigIntegerField(), default=list)  # where the person worked
+    reason = models.TextField()
+    shown = models.JSONField(default=dict)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    asked_by = models.ForeignKey("portal.User", models.PROTECT, related_name="+")
+    asked_at = models.DateTimeField()
+    decided_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
+    decided_at = models.DateTimeField(null=True, blank=True)
+    comment = models.TextField(blank=True)
+    erasure = models.OneToOneField(Erasure, models.PROTECT, null=True, blank=True, related_name="request")
+
+    scope = Scope("resource__engagements__entity", many=True)
+    objects = ErasureRequests.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["resource"], condition=Q(state="waiting"), name="one_request_to_forget_a_person_at_a_time"
+            ),
+            models.CheckConstraint(condition=~Q(reason=""), name="a_request_to_forget_says_why"),
+            models.CheckConstraint(
+                condition=Q(state="waiting", decided_by=None)
+                | Q(state="withdrawn", decided_by__isnull=False, decided_at__isnull=False)
+                | (Q(decided_by__isnull=False, decided_at__isnull=False) & ~Q(decided_by=F("asked_by"))),
+                name="who_decides_to_forget_did_not_ask",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="done", erasure__isnull=False) | (~Q(state="done") & Q(erasure=None)),
+                name="forgotten_means_carried_out",
+            ),
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"Request {self.pk} to forget a person"

@@ -16,7 +16,7 @@ from simple_history.utils import get_history_manager_for_model
 
 from portal.access import roles_in
 from portal.export import Cell
-from portal.models import AuditEvent, LedgerTransition, LegalEntity
+from portal.models import AuditEvent, Erasure, LedgerTransition, LegalEntity, Resource
 from portal.models.access import Scope
 from portal.packs import Part, Range
 from portal.views.governed import SPECIAL, governed, visible
@@ -174,6 +174,17 @@ def moves(of: Range) -> Iterator[Sequence[Cell]]:
         yield (row[0].isoformat(sep=" ", timespec="microseconds"), *row[1:-1], str(row[-1]))
 
 
+def forgotten(of: Range) -> Iterator[Sequence[Cell]]:
+    """Every person who was forgotten in these days, by pseudonym: on what request, by which two people, and how much went."""
+    worked = Resource.objects.filter(engagements__entity__in=of.ids).values("pk")
+    done = Erasure.objects.filter(resource__in=worked, at__gte=of.begins, at__lt=of.ends)
+    for one in done.select_related("asked_by", "agreed_by").order_by("pk").iterator(chunk_size=_CHUNK):
+        yield (
+            one.pseudonym, one.reason, one.asked_by.get_username(), one.agreed_by.get_username(),
+            one.at.isoformat(sep=" ", timespec="seconds"), _json(one.counts),
+        )  # fmt: skip
+
+
 PARTS = (
     Part(
         "decisions", "Decisions",
@@ -190,5 +201,8 @@ PARTS = (
         ("at", "entry", "move", "from", "to", "who", "reason", "entity", "source", "source_id", "version", "target", "project",
          "person", "work_date", "hours", "rate", "rate_version", "amount", "currency", "receipt", "key"),
         moves, 30,
+    ),
+    Part(
+        "forgotten", "People forgotten", ("pseudonym", "request", "asked_by", "agreed_by", "at", "counts"), forgotten, 70,
     ),
 )  # fmt: skip

@@ -8,17 +8,20 @@ changed and never made a second time; a record there of the same name is a perso
 """
 
 from reconciliation.publishing.owing import follow, owe, owe_everything
-from reconciliation.publishing.proving import accept, compared, gone
+from reconciliation.publishing.proving import accept, compared, drifting, gone
 from reconciliation.publishing.standing import Refusal, recheck, refused, send_again, stands, taken
+from reconciliation.publishing.stopping import DRIFT
 from reconciliation.publishing.wanted import KINDS, PROVISIONED, SUBSCRIBED, told_to
 
 __all__ = [
+    "DRIFT",
     "KINDS",
     "PROVISIONED",
     "SUBSCRIBED",
     "Refusal",
     "accept",
     "compared",
+    "drifting",
     "follow",
     "gone",
     "owe",

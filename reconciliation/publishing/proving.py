@@ -35,7 +35,11 @@ def compared(connection: Connection, equal: Sequence[int], different: Sequence[t
         row = rows[entry_id]
         row.read_at, row.drift = moment, {name: list(pair) for name, pair in differing.items()}
         row.drifted_at = row.drifted_at or moment
-        if is_accepted(row):
+        drifts = drifting(row)
+        row.accepted = {
+            name: theirs for name, theirs in row.accepted.items() if name in row.drift and name not in drifts
+        }
+        if not drifts:
             settled.append(entry_id)
             continue
         told = "; ".join(f"{_said(name)} “{theirs}” there, “{ours}” here" for name, (ours, theirs) in differing.items())
@@ -64,28 +68,39 @@ def gone(entry_ids: Sequence[int]) -> None:
         row.save(update_fields=["read_at", "drift", "drifted_at"])
 
 
-def is_accepted(row: Published) -> bool:
-    """Whether everything in which the system differs is what people accepted."""
-    return bool(row.drift) and all(row.accepted.get(name) == theirs for name, (_, theirs) in row.drift.items())
+def drifting(row: Published) -> list[str]:
+    """The figures in which the system differs and which nobody accepted as they are there."""
+    return [name for name, (_, theirs) in row.drift.items() if row.accepted.get(name) != theirs]
 
 
-def accept(published: Published, *, by: User, reason: str) -> None:
-    """A person leaves the record in the system as it is. Audited; a later difference is drift again."""
+def accept(published: Published, names: Sequence[str], *, by: User, reason: str) -> list[str]:
+    """A person leaves figures of a record in the system as they are; what differs still. Audited.
+
+    A later difference is drift again.
+    """
     access.require(by, access.OPERATORS, published.entity_id)
     if not reason.strip():
         raise ValueError("Accepting what a system holds needs a reason.")
     with transaction.atomic():
         row = Published.objects.select_for_update().get(pk=published.pk)
-        if not row.drift:
-            raise ValueError(f"{row.title} does not differ any more.")
-        row.accepted = {name: theirs for name, (_, theirs) in row.drift.items()}
+        chosen = [name for name in names if name in drifting(row)]
+        if not chosen:
+            raise ValueError(f"{row.title} does not differ in that any more.")
+        if any(row.drift[name] != published.drift.get(name) for name in chosen):
+            raise ValueError(
+                f"{row.title} was read again since you looked at it, and differs otherwise; look at it again."
+            )
+        accepted = {name: row.drift[name][1] for name in chosen}
+        row.accepted = {**row.accepted, **accepted}
         row.save(update_fields=["accepted"])
-        entries = list(row.document.entries.values_list("pk", flat=True))
-        cases.close_holds(entries, [DRIFT], cases.WITHDRAWN, by=by, reason=reason)
+        if not drifting(row):
+            entries = list(row.document.entries.values_list("pk", flat=True))
+            cases.close_holds(entries, [DRIFT], cases.WITHDRAWN, by=by, reason=reason)
         audit.record(
             by, "drift-accepted", row.document, entity=row.entity_id, reason=reason,
-            before={name: ours for name, (ours, _) in row.drift.items()}, after=row.accepted,
+            before={name: row.drift[name][0] for name in chosen}, after=accepted,
         )  # fmt: skip
+    return drifting(row)
 
 
 def _said(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What waits for one person's agreement besides fixes: change sets, later plans of what follows in the books, going live, codes.
+"""What waits for one person's agreement besides fixes: change sets, later plans, invoices, going live, codes, people to forget.
 
 The rule here: whatever takes a second person is found in the one inbox, by those who may be that person.
 """
@@ -15,6 +15,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from portal import access, figures
+from portal.models import ErasureRequest
 from reconciliation import onboarding
 from reconciliation.models import ChangeSet, Onboarding, Proposal, RateBundle
 from reconciliation.rates import booking
@@ -57,7 +58,7 @@ def later_plans(user: Any) -> list[RateBundle]:
 
 def waiting(user: Any) -> list[Waiting]:
     """Everything of the kinds above, the oldest of each kind first."""
-    return [*_changes(user), *_plans(user), *_invoices(user), *_live(user), *_codes(user)]
+    return [*_changes(user), *_plans(user), *_invoices(user), *_live(user), *_codes(user), *_people(user)]
 
 
 def _changes(user: Any) -> Iterator[Waiting]:
@@ -67,7 +68,8 @@ def _changes(user: Any) -> Iterator[Waiting]:
         to_review = one.state != ChangeSet.State.SUBMITTED
         if not to_review and one.preview:
             passes, repriced = (one.preview.get(name, {}).get("entries", 0) for name in ("passes", "repriced"))
-            note = _line(note, f"{passes:,} pass, {repriced:,} with another amount")
+            touches = f"{passes:,} pass, {repriced:,} with another amount"
+            note = _line(note, touches if one.preview.get("entries") else "touches no open entry")
         yield Waiting(
             one.title,
             reverse("change_set", args=[one.pk]),
@@ -105,6 +107,13 @@ def _codes(user: Any) -> Iterator[Waiting]:
     for one in proposals(user)[:SHOWN]:
         note = _line(one.proposed_by, figures.moment(one.proposed_at), one.entity.code)
         yield Waiting(str(one), reverse("proposal", args=[one.pk]), note, "Code to remember")
+
+
+def _people(user: Any) -> Iterator[Waiting]:
+    asked = ErasureRequest.objects.to_decide(user, access.CONFIGURERS).select_related("resource", "asked_by")
+    for one in asked.order_by("pk")[:SHOWN]:
+        note = _line(one.asked_by, figures.moment(one.asked_at))
+        yield Waiting(f"Forget {one.resource}", reverse("erasure", args=[one.pk]), note, "Person to forget")
 
 
 def _line(*parts: Any) -> SafeString:

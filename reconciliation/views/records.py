@@ -23,7 +23,8 @@ from portal import access
 from portal.export import Sheet
 from portal.field_owners import FIELDS, FieldOwners
 from portal.master_intake.base import entity_of
-from portal.models import LedgerEntry, RejectedValue, State
+from portal.models import Erasure, LedgerEntry, RejectedValue, Resource, State
+from portal.models.governance import REQUEST_READERS
 from portal.records import MasterKind
 from portal.screens import Content, Screen, Table, TextColumn
 from portal.screens.exporting import ROWS
@@ -99,10 +100,16 @@ class MasterList(MasterScreen):
 
     def buttons(self) -> list[tuple[str, str]]:
         """Importing and adding, for those who may."""
-        kind = kind_for(self.kwargs["model"])
-        if kind is None or not self.request.user.roles() & kind.proposers:  # type: ignore[union-attr]
-            return []
+        kind, roles = kind_for(self.kwargs["model"]), self.request.user.roles()  # type: ignore[union-attr]
+        asked = (
+            [("To be forgotten", reverse("erasures"))]
+            if kind and kind.model is Resource and roles & REQUEST_READERS
+            else []
+        )
+        if kind is None or not roles & kind.proposers:
+            return asked
         return [
+            *asked,
             ("Import", f"{reverse('import_new')}?kind={kind.code}"),
             (
                 "New",
@@ -168,6 +175,7 @@ class RecordPage(Screen):
             versions=_versions(kind_of_model, pk),
             propose=_propose(kind, record, request.user),
             ending=_ending(kind),
+            forget=_forget(kind, record, request.user),
         )
         return self.page(context)
 
@@ -294,6 +302,14 @@ def _ending(kind: Kind | None) -> tuple[str, str]:
     if kind is not None and kind.ends:
         return Action.END, "End it"
     return (Action.REMOVE, "Take it out") if kind is not None and kind.is_removable else ("", "")
+
+
+def _forget(kind: Kind | None, record: Any, user: Any) -> str:
+    """Where it is asked that a person be forgotten; empty for who may not ask, and of who is forgotten already."""
+    if not isinstance(record, Resource) or kind is None or Erasure.objects.filter(resource=record).exists():
+        return ""
+    may = all(access.may(user, access.CONFIGURERS, one) for one in kind.entities([record.pk])[record.pk])
+    return reverse("forget", args=[record.pk]) if may else ""
 
 
 def _propose(kind: Kind | None, record: Any, user: Any) -> str:

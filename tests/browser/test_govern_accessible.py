@@ -10,12 +10,15 @@ import pytest
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, expect
 
+from integrations import forgetting
 from portal import audit
 from portal.history import update_each_with_reason
+from portal.models import Engagement
 from reconciliation import onboarding
 from reconciliation.onboarding import rehearsing
 from tests.browser.test_desk_accessible import FITS, SMALL
 from tests.browser.test_screen_kit import violations
+from tests.reconciliation.firm import person
 from tests.reconciliation.newcomer import MONTH, Newcomer, bring_in, on_27_november, weekdays
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -39,11 +42,16 @@ def screens(on_27_november: None) -> tuple[Any, dict[str, str]]:
     )  # fmt: skip
     audit.prove(cleo)
     where, running, done = an_entity_on_its_way(newcomer)
+    gone = person("gone", "Gone Away", firm.entity, firm.ana.engagements.get().role)
+    Engagement.objects.filter(resource=gone).update(valid_to=MONTH)
+    request = forgetting.ask(gone, by=newcomer.carl, reason="letter of 2 November")
     return cleo, {
         "onboardings": "/onboarding/", "bringing in": "/onboarding/new/", "onboarding": where, "rehearsal running": running,
         "rehearsal": done, "rehearsal, all": f"{done}?tab=all",
         "audit": "/audit/", "event": f"/audit/{event.pk}/", "proof": "/audit/verify/", "pack": "/audit/pack/",
         "history": f"/history/project/{firm.project.pk}/",
+        "people to forget": "/people/forgotten/", "person to forget": f"/people/forgotten/{request.pk}/",
+        "asking to forget": f"/people/{firm.ana.pk}/forget/",
     }  # fmt: skip
 
 

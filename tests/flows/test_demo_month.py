@@ -29,16 +29,19 @@ from portal.models import (
     AccountingPeriod,
     BillingBalance,
     Connection,
+    Customer,
     Document,
     EntityGrant,
     Invoice,
     LedgerEntry,
     LedgerState,
     LegalEntity,
+    Notification,
     Project,
     ProposalPart,
     ProposalState,
     Published,
+    RejectedValue,
     State,
     TimeEntry,
     User,
@@ -159,6 +162,12 @@ def test_a_planned_project_is_in_the_tracker_before_its_first_hour(demo: str) ->
     told = Published.objects.get(kind="project", title="ACM-2300 Acme data room")
     assert told.number == str(theirs["id"])
     assert len([client for client in records["clients"] if client["name"] == "Acme Industrial"]) == 1
+    [renamed] = RejectedValue.objects.all()  # sales renamed a customer in the CRM, which owns no names
+    assert (renamed.connection.code, renamed.field, renamed.stands, renamed.said, renamed.state) == (
+        "salesforce-us", "name", "Bluewater Health", "Bluewater Healthcare Group", "open",
+    )  # fmt: skip
+    assert Customer.objects.get(code="BLU").name == "Bluewater Health"
+    assert Notification.objects.filter(person__username="controller", url__contains="/rejected/").exists()
 
 
 @pytest.mark.case(19, 127)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, IntegrityError, transaction
+from django.test import Client
+from django.urls import reverse
 
 from integrations import forgetting
 from integrations.models import InboxMessage
@@ -21,6 +25,7 @@ from portal.models import (
     Document,
     Engagement,
     Erasure,
+    ErasureRequest,
     GrantRole,
     LedgerEntry,
     Resource,
@@ -28,8 +33,10 @@ from portal.models import (
     TimeEntry,
     User,
 )
+from portal.packs import Range
 from portal.records import Reference
 from portal.sql import now, rows
+from portal.views.pack_parts import forgotten
 from reconciliation import validation
 from reconciliation.models import ExceptionCase
 from tests import world
@@ -155,3 +162,113 @@ def test_the_digest_that_stays_of_a_message_is_that_of_what_it_said(firm: Firm, 
     forgetting.forget(firm.ana, by=two[0], agreed_by=two[1], reason="her letter")
     message.refresh_from_db()
     assert message.payload["sha256"] == hashlib.sha256(said.encode()).hexdigest()
+
+
+# On screen
+
+
+def as_person(person: User) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def test_a_second_person_agrees_on_screen_to_what_was_counted_and_the_evidence_stays(
+    firm: Firm, two: tuple[User, User]
+) -> None:
+    cleo, carl = two
+    carl.set_password("a long enough one")
+    carl.save()
+    hers, his = as_person(cleo), as_person(carl)
+    worked(firm)
+    post([LedgerEntry.objects.get().pk])
+    form = reverse("forget", args=[firm.ana.pk])
+    assert form in hers.get(reverse("master_record", args=["resource", firm.ana.pk])).content.decode()
+    early = hers.post(form, {"reason": "letter of 2 November"})
+    assert early.status_code == 422
+    assert "an engagement that is not over" in early.content.decode()
+    left(firm)
+    asked = hers.post(form, {"reason": "letter of 2 November"})
+    request = ErasureRequest.objects.get()
+    page = reverse("erasure", args=[request.pk])
+    assert (asked.status_code, asked["Location"]) == (303, page)
+    assert "Ana Consultant" in hers.get(form).content.decode(), "nothing was done by counting it"
+    assert "waits for a second person already" in hers.post(form, {"reason": "once more"}).content.decode()
+    assert page in his.get("/approvals/").content.decode()
+    assert page not in hers.get("/approvals/").content.decode()
+
+    def agree(client: Client) -> Any:
+        (seen,) = re.findall(r'name="seen" value="([0-9a-f]+)"', client.get(page).content.decode())
+        return client.post(page, {"action": "agree", "seen": seen})
+
+    assert "one asks, another agrees" in agree(hers).content.decode()
+    assert agree(his)["Location"].startswith(reverse("account_reauthenticate"))
+    assert Resource.objects.get(pk=firm.ana.pk).name == "Ana Consultant"
+    assert his.post(reverse("account_reauthenticate"), {"password": "a long enough one"}).status_code == 302
+    InboxMessage.objects.create(
+        connection=firm.source, stream="users", external_id="77", revision="1", received_at=now(), state="done",
+        payload={"user": {"name": "Ana Consultant", "email": ""}},
+    )  # fmt: skip
+    firms.alias("resource", "A. Consultant", firm.ana.pk, firm.source)
+    stale = his.post(page, {"action": "agree", "seen": "0" * 16})
+    assert "look at it again" in stale.content.decode()
+    moved = agree(his)
+    request.refresh_from_db()
+    if moved.status_code == 422:
+        assert "It would do something else by now" in moved.content.decode()
+        assert request.state == "waiting"
+        moved = agree(his)
+    assert moved.status_code == 303
+    request.refresh_from_db()
+    erasure = Erasure.objects.get()
+    assert (request.state, request.decided_by, request.erasure) == ("done", carl, erasure)
+    assert (erasure.asked_by, erasure.agreed_by, erasure.counts) == (cleo, carl, request.shown)
+    assert Resource.objects.get(pk=firm.ana.pk).name == erasure.pseudonym
+    shown = his.get(page).content.decode()
+    assert "Ana Consultant" not in shown
+    assert f"asked by {cleo}, agreed by {carl}" in shown
+    decided = AuditEvent.objects.filter(action__in=["forgetting.asked", "person.forgotten"]).order_by("pk")
+    assert list(decided.values_list("action", "actor__username")) == [
+        ("forgetting.asked", "cleo"), ("person.forgotten", "carl"),
+    ]  # fmt: skip
+    assert audit.verify() == []
+    today = now().date()
+    (told,) = forgotten(Range(carl, [firm.entity], today, today))
+    assert told[:4] == (erasure.pseudonym, "letter of 2 November", "cleo", "carl")
+    with pytest.raises(DatabaseError), transaction.atomic():
+        ErasureRequest.objects.filter(pk=request.pk).update(comment="no")
+
+
+def test_a_request_is_refused_or_taken_back_with_a_word_and_is_nobodys_business_elsewhere(
+    firm: Firm, two: tuple[User, User]
+) -> None:
+    cleo, carl = two
+    left(firm)
+    request = forgetting.ask(firm.ana, by=cleo, reason="a letter")
+    page = reverse("erasure", args=[request.pk])
+    stranger = as_person(world.user("gus", GrantRole.CONTROLLER, world.entity("GB", "GBP")))
+    assert stranger.get(page).status_code == 404
+    assert "Ana" not in stranger.get(reverse("erasures")).content.decode()
+    assert stranger.post(reverse("forget", args=[firm.ana.pk]), {"reason": "x"}).status_code == 404
+    auditor = as_person(world.user("otto", GrantRole.AUDITOR, firm.entity))
+    assert auditor.get(page).status_code == 200
+    both = as_person(world.user("greta", GrantRole.AUDITOR, everywhere=True))
+    for code, is_listed in (("US", True), ("GB", False)):
+        listed = both.get(reverse("erasures"), {"entities": code}).content.decode()
+        assert ("Ana Consultant" in listed) == is_listed
+    assert auditor.post(page, {"action": "refuse", "comment": "I may not"}).status_code == 403
+    assert as_person(world.user("ann", GrantRole.ANALYST, firm.entity)).get(page).status_code == 404
+    his, hers = as_person(carl), as_person(cleo)
+    assert his.post(page, {"action": "refuse", "comment": ""}).status_code == 422
+    assert "Only who asked takes it back" in his.post(page, {"action": "take-back"}).content.decode()
+    assert his.post(page, {"action": "refuse", "comment": "The dispute goes on."}).status_code == 303
+    assert "The dispute goes on." in hers.get(page).content.decode()
+    again = forgetting.ask(firm.ana, by=cleo, reason="a letter")
+    assert hers.post(reverse("erasure", args=[again.pk]), {"action": "take-back"}).status_code == 303
+    assert list(ErasureRequest.objects.order_by("pk").values_list("state", flat=True)) == ["refused", "withdrawn"]
+    assert Resource.objects.get(pk=firm.ana.pk).name == "Ana Consultant"
+    third = forgetting.ask(firm.ana, by=cleo, reason="a letter")
+    with pytest.raises(IntegrityError, match="who_decides_to_forget_did_not_ask"), transaction.atomic():
+        ErasureRequest.objects.filter(pk=third.pk).update(state="refused", decided_by=cleo, decided_at=now())
+    with pytest.raises(IntegrityError, match="forgotten_means_carried_out"), transaction.atomic():
+        ErasureRequest.objects.filter(pk=third.pk).update(state="done", decided_by=carl, decided_at=now())

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.timezone import localdate
 
 from integrations import outbox, registry
 from portal.models import AuditEvent, LedgerEntry, LedgerState, Project, Published, User
 from portal.records import PublishedKind
+from reconciliation import changes, publishing
 from reconciliation.models import ChangeLine, ChangeSet, ExceptionCase, Hold
 from tests import world
 from tests.integrations.memory_recipient import Records
@@ -62,12 +65,13 @@ def drifted(project: Project) -> tuple[Any, Records, Published]:
     return system, records, Published.objects.get()
 
 
-def act(desk: Client, row: Published, name: str, reason: str = "agreed with the team") -> Any:
-    """Ask for an action, and confirm it with a reason."""
+def act(desk: Client, row: Published, name: str, *figures: str) -> Any:
+    """Ask for an action, and confirm it with a reason and the figures that it is about."""
     address = reverse("published_record", args=[row.pk])
     asked = desk.post(address, {"action": name})
     assert asked.status_code == 200, asked.content.decode()
-    return desk.post(address, {"action": name, "confirmed": asked.context["confirmed"], "reason": reason})
+    said = {"confirmed": asked.context["confirmed"], "reason": "agreed with the team", "figures": figures}
+    return desk.post(address, {"action": name, **said})
 
 
 def test_the_list_says_what_was_told_taken_read_back_and_not_taken(project: Project, desk: Client) -> None:
@@ -149,7 +153,7 @@ def test_sending_again_puts_it_right_and_closes_the_case(project: Project, desk:
 
 def test_accepting_closes_the_case_until_the_system_holds_something_else_again(project: Project, desk: Client) -> None:
     system, records, row = drifted(project)
-    assert act(desk, row, "accept").status_code == 303
+    assert act(desk, row, "accept", "name").status_code == 303
     assert ExceptionCase.objects.get().state == "resolved"
     read_again(system)
     assert not Hold.objects.filter(closed_at=None).exists()
@@ -157,11 +161,71 @@ def test_accepting_closes_the_case_until_the_system_holds_something_else_again(p
     read_again(system)
     assert Hold.objects.filter(closed_at=None).count() == 1
     assert AuditEvent.objects.filter(action="drift-accepted").count() == 1
+    assert "ACME Acme" in desk.get(reverse("published"), {"tab": "drift"}).content.decode()
+    assert act(desk, row, "accept", "name").status_code == 303, "there is a way out of the new difference too"
+    desk.get(reverse("published"))  # which says that it was done
+    assert "ACME Acme" not in desk.get(reverse("published"), {"tab": "drift"}).content.decode()
+
+
+def test_of_several_differences_each_is_accepted_or_adopted_for_itself(project: Project, desk: Client) -> None:
+    system, records = published(project, Kind.CUSTOMER)
+    next(iter(records.held[Kind.CUSTOMER].values())).update({"name": "ACME Inc.", "is_active": False, "code": "AC"})
+    read_again(system)
+    row = Published.objects.get()
+    page = desk.get(reverse("published_record", args=[row.pk])).content.decode()
+    assert "Code is not taken over from there: Our codes name our records; send ours again." in page
+    assert act(desk, row, "accept").status_code == 422, "no figure was chosen"
+    assert act(desk, row, "accept", "code").status_code == 303
+    row.refresh_from_db()
+    assert set(publishing.drifting(row)) == {"name", "is_active"}
+    assert Hold.objects.filter(closed_at=None).count() == 1
+    assert act(desk, row, "adopt", "code").status_code == 422, "it is no choice"
+    assert act(desk, row, "adopt", "name", "is_active").status_code == 303
+    yesterday = (localdate() - timedelta(days=1)).isoformat()
+    line = ChangeLine.objects.get()
+    assert (line.action, line.values) == ("change", {"name": "ACME Inc.", "active_to": yesterday})
+    assert act(desk, row, "accept", "name", "is_active").status_code == 303
+    assert not Hold.objects.filter(closed_at=None).exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "theirs", "actions"),
+    [
+        (Kind.PROJECT, "is_active", False, [("project_status", "end"), ("project_status", "add")]),
+        (Kind.ASSIGNMENT, "is_active", False, [("assignment", "end")]),
+        (Kind.RATE, "amount", "195", [("rate", "add")]),
+    ],
+)
+def test_what_a_system_holds_of_a_project_its_people_and_rates_is_adopted_and_applied(
+    project: Project, desk: Client, analyst: User, kind: Kind, name: str, theirs: Any, actions: list[tuple[str, str]]
+) -> None:
+    system, records = published(project)
+    held = next(iter(records.held[kind].values()))
+    assert held[name] != theirs
+    held[name] = theirs
+    read_again(system)
+    row = Published.objects.exclude(drift={}).get()
+    assert (row.kind, set(row.drift)) == (kind.value, {name})
+    answer = act(desk, row, "adopt", name)
+    assert answer.status_code == 303, answer.content.decode()
+    change_set = ChangeSet.objects.get()
+    assert sorted((line.model, line.action) for line in change_set.lines.all()) == sorted(actions)
+    changes.submit(change_set, analyst)
+    carla = world.user("carla", "controller", project.entity)
+    changes.approve(change_set, carla, "as the tracker has it", signed_in_again=True)
+    changes.run(change_set.pk)
+    change_set.refresh_from_db()
+    assert change_set.state == "applied"
+    follow("project", project.pk)
+    deliver(system)
+    read_again(system)
+    row.refresh_from_db()
+    assert (row.drift, Hold.objects.filter(closed_at=None).count()) == ({}, 0)
 
 
 def test_adopting_drafts_a_change_set_and_changes_nothing_by_itself(project: Project, desk: Client) -> None:
     _, _, row = drifted(project)
-    answer = act(desk, row, "adopt")
+    answer = act(desk, row, "adopt", "name")
     change_set = ChangeSet.objects.get()
     assert answer["Location"] == reverse("change_set", args=[change_set.pk])
     line = ChangeLine.objects.get()

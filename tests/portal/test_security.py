@@ -24,11 +24,13 @@ from portal.models import (
     AuditEvent,
     Contract,
     Customer,
+    ErasureRequest,
     Export,
     Invoice,
     InvoiceLine,
     InvoiceProposal,
     LedgerEntry,
+    LegalEntity,
     Milestone,
     Notification,
     Payment,
@@ -36,6 +38,7 @@ from portal.models import (
     ProposalLine,
     RateCard,
     RejectedValue,
+    Resource,
     TimeEntry,
     User,
 )
@@ -225,6 +228,21 @@ def _rule(firm: Any) -> MatchingRule:
     )
 
 
+def _worker(us: LegalEntity) -> Resource:
+    return Resource.objects.filter(engagements__entity=us).earliest("pk")
+
+
+def _erasure(us: LegalEntity, asked_by: User) -> int:
+    """A request to forget somebody of an entity."""
+    made, _ = ErasureRequest.objects.get_or_create(
+        resource=_worker(us),
+        entities=[us.pk],
+        reason="a letter",
+        defaults={"asked_by": asked_by, "asked_at": sql.now()},
+    )
+    return int(made.pk)
+
+
 ROWS: dict[str, Arguments] = {
     "audit_event": lambda s: {"pk": s.event.pk},
     "cause": lambda s: {"pk": s.case.pk},
@@ -257,6 +275,8 @@ ROWS: dict[str, Arguments] = {
     "published_record": lambda s: {"pk": s.published.pk},
     "connection": lambda s: {"code": s.source.code},
     "connection_edit": lambda s: {"code": s.source.code},
+    "erasure": lambda s: {"pk": _erasure(s.us, s.analyst)},
+    "forget": lambda s: {"pk": _worker(s.us).pk},
     "upload": lambda s: {"pk": s.upload.pk},
     "upload_file": lambda s: {"pk": s.upload.pk},
     "reconciliation_run": lambda s: {"pk": s.comparison.pk},
