@@ -17,7 +17,7 @@ from django.conf import settings
 from integrations import vault
 from integrations.errors import Unauthorised
 from integrations.http import Http
-from integrations.protocol import Account, Biller, ConnectorType, Receiver, Recipient, Source, Target
+from integrations.protocol import Account, Biller, ConnectorType, Drafting, Receiver, Recipient, Source, Target
 from portal.models import Connection
 
 CONNECTORS: dict[str, str] = {
@@ -52,6 +52,11 @@ def connector_type(name: str) -> ConnectorType:
             f"There is no connector {name!r}; the connectors are {', '.join(sorted(CONNECTORS))}."
         ) from None
     return cast("ConnectorType", getattr(import_module(module), attribute))
+
+
+def lines_on_a_bill(connector: str) -> int:
+    """How many lines the system of a connector takes on one invoice draft, as the connector declares it."""
+    return cast("Drafting", getattr(connector_type(connector), "drafting", Drafting())).lines
 
 
 def source(connection: Connection) -> Source:

@@ -227,9 +227,16 @@ def _handed_over_as_approved() -> list[str]:
         + breaches(
             """
         SELECT i.id, i.net, coalesce(d.net, 0) FROM portal_invoiceproposal i
-          LEFT JOIN (SELECT proposal_id, sum(net) AS net FROM portal_invoicedraft GROUP BY 1) d ON d.proposal_id = i.id
+          LEFT JOIN (SELECT proposal_id, sum(net) AS net FROM portal_proposalline WHERE draft_id IS NOT NULL GROUP BY 1) d
+            ON d.proposal_id = i.id
          WHERE i.state IN ('handed_over', 'billed') AND i.net <> coalesce(d.net, 0)""",
-            "Proposal {0} was approved over {1}, and its drafts come to {2}.",
+            "Proposal {0} was approved over {1}, and what was handed over of it comes to {2}.",
+        )
+        + breaches(
+            """
+        SELECT d.document_id, d.net, coalesce(sum(l.net), 0) FROM portal_invoicedraft d
+          LEFT JOIN portal_proposalline l ON l.draft_id = d.document_id GROUP BY 1, 2 HAVING d.net <> coalesce(sum(l.net), 0)""",
+            "Draft {0} comes to {1}, and its lines to {2}.",
         )
         + breaches(
             """

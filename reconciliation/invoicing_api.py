@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from portal.api import Endpoint
@@ -77,7 +78,13 @@ class InvoiceProposalRow(serializers.Serializer[Any]):
     approved_by = serializers.CharField(source="approved_by.username", default=None)
     approved_at = serializers.DateTimeField(allow_null=True)
     lines = ProposalLineRow(many=True)
-    drafts = InvoiceDraftRow(many=True)
+    drafts = serializers.SerializerMethodField()
+
+    @extend_schema_field(InvoiceDraftRow(many=True))
+    def get_drafts(self, proposal: InvoiceProposal) -> Any:
+        """The drafts on which its lines stand, each once."""
+        drafts = {line.draft.pk: line.draft for line in proposal.lines.all() if line.draft is not None}
+        return InvoiceDraftRow(sorted(drafts.values(), key=lambda one: (one.proposal_id, one.part)), many=True).data
 
 
 class InvoiceProposals(Endpoint):
@@ -85,6 +92,6 @@ class InvoiceProposals(Endpoint):
 
     rows = InvoiceProposal.objects.select_related(
         "entity", "project", "customer", "contract", "purchase_order", "released_by", "approved_by"
-    ).prefetch_related("lines__parts", "drafts__connection")
+    ).prefetch_related("lines__parts", "lines__draft__connection")
     filterset_class = InvoiceProposalFilter
     serializer_class = InvoiceProposalRow

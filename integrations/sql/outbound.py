@@ -438,7 +438,12 @@ def drafted_by(entry_ids: Sequence[int]) -> list[Drafted]:
         for row in sql.rows(
             """
             SELECT e.id, replace(e.idempotency_key::text, '-', ''), e.target_keys::text, d.proposal_id, d.part, d.parts,
-                   p.currency, d.dated_on, d.due_on, coalesce(o.number, ''), p.memo
+                   p.currency, d.dated_on, d.due_on, coalesce(o.number, ''), coalesce((
+                       SELECT string_agg(m.memo, E'\\n' ORDER BY j.code) FROM portal_invoiceproposal m
+                         JOIN portal_project j ON j.id = m.project_id
+                        WHERE m.memo <> '' AND m.id IN (SELECT l.proposal_id FROM portal_proposalline l
+                                                         WHERE l.draft_id = d.document_id)
+                   ), '')
               FROM portal_ledgerentry e JOIN portal_invoicedraft d ON d.document_id = e.document_id
               JOIN portal_invoiceproposal p ON p.id = d.proposal_id
               LEFT JOIN portal_purchaseorder o ON o.id = p.purchase_order_id
@@ -449,18 +454,25 @@ def drafted_by(entry_ids: Sequence[int]) -> list[Drafted]:
 
 
 def draft_lines(entry_ids: Sequence[int]) -> dict[int, list[Line]]:
-    """The lines of invoice drafts in their order, by the entry that owes each draft, with the receipts of what they bill."""
+    """The lines of invoice drafts in their order, by the entry that owes each draft, with the receipts of what they bill.
+
+    On an invoice over several projects each line says its project.
+    """
     found: dict[int, list[Line]] = {}
     for row in sql.rows(
         """
-        SELECT e.id, replace(l.key::text, '-', ''), l.description, l.quantity, l.unit_price, l.net, l.tax_code,
+        SELECT e.id, replace(l.key::text, '-', ''),
+               CASE WHEN EXISTS (SELECT 1 FROM portal_proposalline x
+                                  WHERE x.draft_id = l.draft_id AND x.proposal_id <> l.proposal_id)
+                    THEN j.name || ': ' ELSE '' END || l.description, l.quantity, l.unit_price, l.net, l.tax_code,
                coalesce(max(m.code), ''), coalesce(array_agg(s.receipt_number ORDER BY p.id)
                                                    FILTER (WHERE s.receipt_number <> ''), '{}')
           FROM portal_ledgerentry e JOIN portal_proposalline l ON l.draft_id = e.document_id
+          JOIN portal_invoiceproposal i ON i.id = l.proposal_id JOIN portal_project j ON j.id = i.project_id
           JOIN portal_proposalpart p ON p.line_id = l.id
           LEFT JOIN portal_milestone m ON m.id = p.milestone_id
           LEFT JOIN portal_ledgerstate s ON s.entry_id = p.entry_id
-         WHERE e.id = ANY(%s) GROUP BY e.id, l.id ORDER BY e.id, l.position""",
+         WHERE e.id = ANY(%s) GROUP BY e.id, l.id, j.id ORDER BY e.id, j.code, l.proposal_id, l.position""",
         [list(entry_ids)],
     ):
         found.setdefault(row[0], []).append(Line(*row[1:]))

@@ -7,6 +7,7 @@ it. Who approves a proposal neither released nor edited it. What was approved st
 from __future__ import annotations
 
 import uuid
+from typing import Self
 
 from django.db import models
 from django.db.models import F, Q
@@ -179,10 +180,20 @@ class ProposalPart(models.Model):
         return f"{self.quantity} on line {self.line_id}"
 
 
+class DraftQuerySet(ScopedQuerySet["InvoiceDraft"]):
+    """Invoice drafts, also by the proposals whose lines stand on them."""
+
+    def of(self, *proposals: InvoiceProposal) -> Self:
+        """The drafts on which lines of these proposals stand, in their order."""
+        lines = ProposalLine.objects.filter(proposal__in=proposals, draft__isnull=False)
+        return self.filter(pk__in=lines.values("draft")).order_by("proposal", "part")
+
+
 class InvoiceDraft(models.Model):
     """One invoice draft owed to the system that bills: a document with one version, its content the proposal's lines.
 
-    A proposal with more lines than the system takes becomes several drafts (`part` of `parts`). `number` is the system's own
+    A proposal with more lines than the system takes becomes several drafts (`part` of `parts`); where a contract asks for one
+    invoice over its projects, their proposals share drafts, of which `proposal` is the first. `number` is the system's own
     key of the record, `bill_number` what people call it. `tax` and `total` are as the system worked them out, never forced;
     `drift` is {field: [ours, theirs]} where it holds something else than it was handed. `invoice` is the bill that came of it.
     """
@@ -206,7 +217,7 @@ class InvoiceDraft(models.Model):
         "portal.Invoice", models.PROTECT, null=True, blank=True, related_name="invoice_draft"
     )
 
-    objects = ScopedQuerySet.as_manager()
+    objects = DraftQuerySet.as_manager()
 
     class Meta:
         constraints = [

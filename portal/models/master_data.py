@@ -217,6 +217,7 @@ class Contract(Invoiced):
     shares = models.JSONField(
         default=dict, blank=True, db_default=models.Value({}, models.JSONField())
     )  # who pays how much, in per cent, where several customers do: {"ACME": "60", "BETA": "40"}
+    one_invoice = models.BooleanField(default=False, db_default=False)  # all its projects stand on one invoice
     starts_on = models.DateField(null=True, blank=True)
     ends_on = models.DateField(null=True, blank=True)
 

@@ -17,7 +17,8 @@ from reconciliation.invoicing.deciding import (
     withdraw,
     word,
 )
-from reconciliation.invoicing.limits import Blocker, biller_of, blockers, taken_by_others, tax_variance
+from reconciliation.invoicing.handing_over import together, waited_for
+from reconciliation.invoicing.limits import Blocker, Limit, biller_of, blockers, limits_of, tax_variance
 from reconciliation.invoicing.preparing import PREPARERS, NotProposable, may, prepare, run_due
 from reconciliation.invoicing.standing import compared, recheck, refused, stands, taken
 
@@ -26,6 +27,7 @@ __all__ = [
     "PREPARERS",
     "RELEASERS",
     "Blocker",
+    "Limit",
     "NotProposable",
     "approve",
     "biller_of",
@@ -33,6 +35,7 @@ __all__ = [
     "compared",
     "hand_over_again",
     "hold",
+    "limits_of",
     "may",
     "prepare",
     "recheck",
@@ -43,9 +46,10 @@ __all__ = [
     "send_back",
     "stands",
     "taken",
-    "taken_by_others",
     "tax_variance",
+    "together",
     "unhold",
+    "waited_for",
     "withdraw",
     "word",
 ]

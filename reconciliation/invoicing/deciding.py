@@ -143,7 +143,10 @@ def send_again(proposal: InvoiceProposal, *, by: User, reason: str) -> list[int]
 
 
 def withdraw(proposal: InvoiceProposal, *, by: User, reason: str) -> InvoiceProposal:
-    """Give the work of a proposal back. One whose draft may be in the system that bills is voided there instead."""
+    """Give the work of a proposal back. One whose draft may be in the system that bills is voided there instead.
+
+    What stands on one invoice with it is withdrawn with it.
+    """
     if not reason.strip():
         raise NotProposable("A proposal is withdrawn for a reason: say which.")
     with transaction.atomic():
@@ -164,12 +167,21 @@ def withdraw(proposal: InvoiceProposal, *, by: User, reason: str) -> InvoiceProp
         for state, refs in by_state([(entry, state, fence) for _, _, entry, state, fence, _ in found]).items():
             moved = ledger.cancel(refs, state, actor=by.get_username(), reason=reason)
             cases.close_holds(moved, outcome=cases.WITHDRAWN, reason=reason)
-        sql.give_back(proposal_id=locked.pk)
-        locked.state, locked.reason = ProposalState.WITHDRAWN, reason.strip()[:500]
-        locked.save(update_fields=["state", "reason"])
-        audit.record(by, "proposal.withdrawn", locked, entity=locked.entity_id, reason=reason, after=_figures(locked))
-        telling.decided(locked, f"was withdrawn: {locked.reason}", by)
+        for one in [locked, *_on_its_drafts(locked)]:
+            sql.give_back(proposal_id=one.pk)
+            one.state, one.reason = ProposalState.WITHDRAWN, reason.strip()[:500]
+            one.save(update_fields=["state", "reason"])
+            audit.record(by, "proposal.withdrawn", one, entity=one.entity_id, reason=reason, after=_figures(one))
+            telling.decided(one, f"was withdrawn: {one.reason}", by)
     return locked
+
+
+def _on_its_drafts(proposal: InvoiceProposal) -> list[InvoiceProposal]:
+    """The proposals of other projects that were handed over on the same drafts, locked: one does not go without the other."""
+    drafts = ProposalLine.objects.filter(proposal=proposal, draft__isnull=False).values("draft")
+    others = ProposalLine.objects.filter(draft__in=drafts).exclude(proposal=proposal).values("proposal")
+    found = InvoiceProposal.objects.filter(pk__in=others, state=ProposalState.HANDED_OVER).order_by("pk")
+    return list(found.select_for_update(of=("self",)).select_related("project__manager", "released_by"))
 
 
 _PAST = (ProposalState.APPROVED, ProposalState.HANDED_OVER, ProposalState.BILLED)

@@ -1,7 +1,7 @@
 """What stops a proposal before it becomes a draft, each in a sentence with what is left and the way out.
 
 The rule here: a limit is asked before the draft and not after it. What a proposal takes counts against the limit while it is
-open, so that two proposals never use the same rest.
+open, so that two proposals never use the same rest. A limit counts what is in its own currency and says what stands beside.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from django.db.models import Sum
 from django.utils import timezone
 
 from portal import figures
-from portal.models import Connection, Customer, InvoiceProposal, ProposalState
+from portal.models import Connection, Contract, Customer, InvoiceProposal, ProposalState
 from reconciliation.sql import invoicing as sql
 from reconciliation.sql import publishing as keys_sql
 
@@ -33,7 +34,7 @@ class Blocker:
 
 def blockers(proposal: InvoiceProposal) -> list[Blocker]:
     """Everything that stops a proposal from being released or approved; a fixed number of statements."""
-    return [*_content(proposal), *_order(proposal), *_maximum(proposal), *_customer(proposal)]
+    return [*_content(proposal), *_order(proposal), *_passed(proposal), *_customer(proposal)]
 
 
 def _content(proposal: InvoiceProposal) -> Iterator[Blocker]:
@@ -49,11 +50,7 @@ def _order(proposal: InvoiceProposal) -> Iterator[Blocker]:
     contract, order = proposal.contract, proposal.purchase_order
     if order is None:
         if contract is not None and contract.requires_purchase_order:
-            yield Blocker(
-                "PO_REQUIRED",
-                f"Contract {contract.code} needs a purchase order and none is on this work. Ask the customer for one and add it.",
-                "finance",
-            )
+            yield Blocker("PO_REQUIRED", _no_order(contract, proposal), "finance")
         return
     if order.currency != proposal.currency:
         yield Blocker(
@@ -61,39 +58,119 @@ def _order(proposal: InvoiceProposal) -> Iterator[Blocker]:
             f"Purchase order {order.number} is in {order.currency}, the invoice in {proposal.currency}. Ask for another order.",
             "finance",
         )
-        return
-    _, billed = sql.billed_under(None, order.pk)
-    left = order.amount - billed - taken_by_others(proposal, purchase_order=order)
-    if proposal.net > left:
+    for count, first, last in sql.outside_order(proposal.pk):
+        until = f" to {figures.day(order.valid_to)}" if order.valid_to else " on"
+        days = figures.day(first) if first == last else f"{figures.day(first)} to {figures.day(last)}"
         yield Blocker(
-            "PO_EXCEEDED",
-            f"{_money(proposal, proposal.net)} pass purchase order {order.number}, of which {_money(proposal, max(left, ZERO))} "
-            f"of {_money(proposal, order.amount)} are left. Ask for a higher order, or hold lines.",
+            "PO_EXPIRED",
+            f"Purchase order {order.number} is valid from {figures.day(order.valid_from)}{until}, and "
+            f"{'1 thing' if count == 1 else f'{count:,} things'} on the invoice {'is' if count == 1 else 'are'} of {days}. "
+            "Ask the customer to prolong it, or hold the lines.",
             "finance",
         )
 
 
-def _maximum(proposal: InvoiceProposal) -> Iterator[Blocker]:
-    contract = proposal.contract
-    if contract is None or contract.cap_amount is None or contract.currency != proposal.currency:
-        return
-    billed, _ = sql.billed_under(contract.pk, None)
-    left = contract.cap_amount - billed - taken_by_others(proposal, contract=contract)
-    if proposal.net > left:
-        yield Blocker(
-            "CAP_EXCEEDED",
-            f"{_money(proposal, proposal.net)} pass the not-to-exceed amount of contract {contract.code}, of which "
-            f"{_money(proposal, max(left, ZERO))} of {_money(proposal, contract.cap_amount)} are left. Agree a change, or hold "
-            "lines.",
-            "the project's manager",
-        )
+def _no_order(contract: Contract, proposal: InvoiceProposal) -> str:
+    last = contract.purchase_orders.filter(currency=proposal.currency).order_by("-valid_from").first()
+    known = ""
+    if last is not None and last.valid_to is not None and last.valid_to < timezone.localdate():
+        known = f" Order {last.number} expired on {figures.day(last.valid_to)}."
+    return (
+        f"Contract {contract.code} needs a purchase order in {proposal.currency} and none is on this work.{known} Ask the "
+        "customer for one, add it and prepare the proposal anew."
+    )
 
 
-def taken_by_others(proposal: InvoiceProposal, **of: object) -> Decimal:
-    """What other proposals that no bill has come of yet take of the same limit."""
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit that a proposal counts against, in the currency in which it was agreed: other currencies never add up to it.
+
+    `others` is what other proposals that no bill has come of yet take of it, `beside` what stands under it in other currencies.
+    """
+
+    code: str
+    name: str
+    words: str
+    agreed: Decimal
+    currency: str
+    billed: Decimal
+    others: Decimal
+    takes: Decimal  # by the proposal itself
+    way_out: str = ""
+    who: str = ""
+    beside: str = ""
+
+    @property
+    def left(self) -> Decimal:
+        """What is left before the proposal."""
+        return self.agreed - self.billed - self.others
+
+    @property
+    def rest(self) -> Decimal:
+        """What is left after it."""
+        return self.left - self.takes
+
+
+def limits_of(proposal: InvoiceProposal) -> list[Limit]:
+    """The purchase order and the not-to-exceed amount that a proposal counts against."""
+    contract, order = proposal.contract, proposal.purchase_order
+    agreed_on = order.contract_id if order is not None else contract.pk if contract is not None else None
+    if agreed_on is None:
+        return []
+    billed = sql.billed_under(agreed_on, order.pk if order is not None else None)
+    found: list[Limit] = []
+    if order is not None:
+        others = _taken_by_others(proposal, purchase_order=order)
+        found.append(
+            _limit(
+                proposal, order.currency, {key: of_order for key, (_, of_order) in billed.items()}, others,
+                code="PO_EXCEEDED", name=f"Order {order.number}", words=f"purchase order {order.number}", agreed=order.amount,
+                way_out="Ask for a higher order, or hold lines.", who="finance",
+            )
+        )  # fmt: skip
+    if contract is not None and contract.cap_amount is not None:
+        others = _taken_by_others(proposal, contract=contract)
+        found.append(
+            _limit(
+                proposal, contract.currency, {key: of_contract for key, (of_contract, _) in billed.items()}, others,
+                code="CAP_EXCEEDED", name="Not to exceed", words=f"the not-to-exceed amount of contract {contract.code}",
+                agreed=contract.cap_amount, way_out="Agree a change, or hold lines.", who="the project's manager",
+            )
+        )  # fmt: skip
+    return found
+
+
+def _limit(
+    proposal: InvoiceProposal, currency: str, billed: dict[str, Decimal], others: dict[str, Decimal], **said: Any
+) -> Limit:
+    takes = {proposal.currency: proposal.net} if proposal.state in TAKING else {}
+    beside = {
+        key: billed.get(key, ZERO) + others.get(key, ZERO) + takes.get(key, ZERO) for key in {*billed, *others, *takes}
+    }
+    told = [f"{figures.amount(sum_, key)} {key}" for key, sum_ in sorted(beside.items()) if sum_ and key != currency]
+    return Limit(
+        currency=currency, billed=billed.get(currency, ZERO), others=others.get(currency, ZERO),
+        takes=takes.get(currency, ZERO), beside=" and ".join(told), **said,
+    )  # fmt: skip
+
+
+def _taken_by_others(proposal: InvoiceProposal, **of: object) -> dict[str, Decimal]:
+    """What other proposals that no bill has come of yet take of the same limit, by currency."""
     others = InvoiceProposal.objects.filter(state__in=TAKING, **of).exclude(pk=proposal.pk)
-    total: Decimal = others.aggregate(net=Sum("net", default=ZERO))["net"]
-    return total
+    return dict(others.order_by().values_list("currency").annotate(net=Sum("net")))
+
+
+def _passed(proposal: InvoiceProposal) -> Iterator[Blocker]:
+    for limit in limits_of(proposal):
+        if limit.takes > limit.left:
+            left = f"{figures.amount(max(limit.left, ZERO), limit.currency)} {limit.currency}"
+            beside = f" Beside it stand {limit.beside}, which do not count." if limit.beside else ""
+            yield Blocker(
+                limit.code,
+                f"{_money(proposal, proposal.net)} pass {limit.words}, of which {left} of "
+                f"{figures.amount(limit.agreed, limit.currency)} {limit.currency} are left.{beside} {limit.way_out}",
+                limit.who,
+            )
 
 
 def _customer(proposal: InvoiceProposal) -> Iterator[Blocker]:

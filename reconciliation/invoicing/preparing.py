@@ -6,7 +6,6 @@ people held; what was released or approved is left as it is.
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -39,8 +38,6 @@ from reconciliation.invoicing import grouping, telling
 from reconciliation.invoicing.content import content_hash
 from reconciliation.readiness.agreements import billing_model_of, terms_of
 from reconciliation.sql import invoicing as sql
-
-logger = logging.getLogger(__name__)
 
 PREPARERS = access.FIXERS | {GrantRole.PROJECT_MANAGER}
 ZERO = Decimal(0)
@@ -258,11 +255,11 @@ def run_due(today: date | None = None) -> list[InvoiceProposal]:
 
 
 def _or_later(project: Project, through: date) -> list[InvoiceProposal]:
-    """Propose the invoices of one project; what cannot be proposed now is met again by the next run, and noted in the log."""
+    """Propose the invoices of one project; what cannot be proposed now is met again by the next run, and people are told why."""
     try:
         return prepare(project, through, by=None)
     except NotProposable as refusal:
-        logger.warning("The invoice run left %s out: %s", project.code, refusal)
+        telling.left_out(project, through, str(refusal))
         return []
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from portal import ledger
 from portal import sql as portal_sql
-from portal.models import Connection, InvoiceDraft, ProposalState, State
+from portal.models import Connection, InvoiceDraft, ProposalLine, ProposalState, State
 from portal.records import HeldDraft
 from reconciliation import cases
 from reconciliation.facts import Standing
@@ -56,10 +56,11 @@ def recheck(entries: Sequence[Standing], *, actor: str, reason: str) -> list[int
 
 
 def _handed_over(entries: Sequence[Standing]) -> set[int]:
-    """The documents whose proposal still wants them to go."""
+    """The documents whose proposals still want them to go."""
     documents_ = {entry.document_id for entry in entries}
+    others = ProposalLine.objects.filter(draft__in=documents_).exclude(proposal__state=ProposalState.HANDED_OVER)
     found = InvoiceDraft.objects.filter(pk__in=documents_, proposal__state=ProposalState.HANDED_OVER)
-    return set(found.values_list("pk", flat=True))
+    return set(found.exclude(pk__in=others.values("draft")).values_list("pk", flat=True))
 
 
 def _stopped(entry_id: int, draft: InvoiceDraft, what: str) -> cases.NewHold:

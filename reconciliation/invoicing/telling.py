@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from datetime import date
+from urllib.parse import quote
 
 from django.urls import reverse
 
 from portal import access, figures, notifications
-from portal.models import InvoiceProposal, NotificationKind, User
+from portal.models import InvoiceProposal, NotificationKind, Project, User
 
 
 def prepared(proposals: Sequence[InvoiceProposal], by: User | None) -> None:
@@ -26,6 +29,16 @@ def decided(proposal: InvoiceProposal, word: str, by: User) -> None:
     """Finance decided: whoever released it is told."""
     people = [person for person in (proposal.released_by, proposal.project.manager) if person is not None]
     _tell(people, proposal, word, by)
+
+
+def left_out(project: Project, through: date, why: str) -> None:
+    """The invoice run left a project out: its manager and finance are told why, once for each run and reason."""
+    people = {*access.holders(access.FIXERS, project.entity_id), *([project.manager] if project.manager else [])}
+    notifications.notify(
+        people, NotificationKind.BILLING, f"The invoice run left {project.code} out: {why}",
+        url=f"{reverse('readiness')}?text={quote(project.code)}", entity=project.entity_id,
+        key=f"invoice-run:{project.pk}:{through.isoformat()}:{hashlib.sha256(why.encode()).hexdigest()[:12]}",
+    )  # fmt: skip
 
 
 def _tell(people: Sequence[User], proposal: InvoiceProposal, word: str, by: User | None) -> None:

@@ -82,7 +82,8 @@ class ReconciliationResult(models.Model):
     """What comparisons found of one thing in one leg, from the run that found it first until the one that found otherwise.
 
     What matched and needs no word is not here but counted in `MatchedBucket`. `subject` is the id of what is compared: of the
-    left side's record, or, where only the right side has one, of that record with a minus sign. `stamp` is a hash of all that
+    left side's record, or, where only the right side has one, of that record with a minus sign; a milestone's is above 2**60.
+    `stamp` is a hash of all that
     was found, by which a later run tells whether it is the same still.
     """
 
@@ -126,6 +127,7 @@ class ReconciliationResult(models.Model):
     bill = models.ForeignKey("portal.Invoice", models.PROTECT, null=True, blank=True, related_name="+")
     bill_line = models.ForeignKey("portal.InvoiceLine", models.PROTECT, null=True, blank=True, related_name="+")
     payment = models.ForeignKey("portal.Payment", models.PROTECT, null=True, blank=True, related_name="+")
+    milestone = models.ForeignKey("portal.Milestone", models.PROTECT, null=True, blank=True, related_name="+")
     hours_left = models.DecimalField(max_digits=12, decimal_places=4, null=True, blank=True)
     hours_right = models.DecimalField(max_digits=12, decimal_places=4, null=True, blank=True)
     amount_left = models.DecimalField(max_digits=18, decimal_places=4, null=True, blank=True)
@@ -142,7 +144,7 @@ class ReconciliationResult(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(document__isnull=False) | Q(entry__isnull=False) | Q(line__isnull=False)
-                | Q(bill__isnull=False) | Q(payment__isnull=False),
+                | Q(bill__isnull=False) | Q(payment__isnull=False) | Q(milestone__isnull=False),
                 name="a_result_is_about_something",
             ),
             models.UniqueConstraint(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from django.db import models
 
 from portal.models.access import Scope, ScopedQuerySet
@@ -12,7 +14,8 @@ class ProjectMonth(models.Model):
 
     Amounts are billable and in `currency`, the contract's or else the customer's; what is in another one, or has no rate yet,
     is counted beside them (`in_other_currency`, `unpriced_hours`). Every amount stands in exactly one of `blocked`,
-    `under_way`, `ready` and `invoiced`. Work that its contract bills by milestones counts in hours only.
+    `under_way`, `ready` and `invoiced`. Work that its contract bills by milestones counts in hours only. A milestone stands in
+    the period in which it was signed, and until then in that in which it is due, as an instalment of a retainer does.
     """
 
     id = models.BigIntegerField(primary_key=True)  # the project's key shifted by 32 bits, and the period's
@@ -29,8 +32,14 @@ class ProjectMonth(models.Model):
     stopped = models.IntegerField()  # entries that are held, refused or in doubt
     unpriced_hours = models.DecimalField(max_digits=18, decimal_places=4)
     in_other_currency = models.IntegerField()
-    milestones = models.DecimalField(max_digits=18, decimal_places=4)  # due in the period, in `currency`
+    milestones = models.DecimalField(max_digits=18, decimal_places=4)  # of the period, in `currency`
     unsigned = models.IntegerField()  # milestones due by the period's end that nobody signed
+    milestones_ready = models.DecimalField(
+        max_digits=18, decimal_places=4
+    )  # of `milestones`, delivered and not invoiced
+    milestones_invoiced = models.DecimalField(
+        max_digits=18, decimal_places=4
+    )  # of `milestones`, less what was credited
 
     scope = Scope("project__entity")
     objects = ScopedQuerySet.as_manager()
@@ -42,3 +51,18 @@ class ProjectMonth(models.Model):
 
     def __str__(self) -> str:
         return f"{self.project.code} {self.period.code}"
+
+    @property
+    def to_bill(self) -> Decimal:
+        """All that is to be billed of it, hours and milestones."""
+        return self.amount + self.milestones
+
+    @property
+    def all_ready(self) -> Decimal:
+        """What of it may be billed now, hours and milestones."""
+        return self.ready + self.milestones_ready
+
+    @property
+    def all_invoiced(self) -> Decimal:
+        """What of it is invoiced, hours and milestones."""
+        return self.invoiced + self.milestones_invoiced

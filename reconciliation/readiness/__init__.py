@@ -8,17 +8,20 @@ from reconciliation.readiness.agreements import billing_model_of, manager_of, te
 from reconciliation.readiness.blockers import Blocker, first_blockers
 from reconciliation.readiness.checks import CHECKS, Check, Verdict, checklist
 from reconciliation.readiness.explaining import Why, why_not_billed
+from reconciliation.readiness.milestones import Stone, milestones_of
 
 __all__ = [
     "CHECKS",
     "Blocker",
     "Check",
+    "Stone",
     "Verdict",
     "Why",
     "billing_model_of",
     "checklist",
     "first_blockers",
     "manager_of",
+    "milestones_of",
     "terms_of",
     "why_not_billed",
     "with_whom",

@@ -11,11 +11,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal import figures
-from portal.models import AccountingPeriod, Customer, ExchangeRate, Milestone, PurchaseOrder, State
+from portal.models import AccountingPeriod, BillingModel, Customer, ExchangeRate, Milestone, PurchaseOrder, State
 from reconciliation.models import ExceptionCase, ProjectMonth
-from reconciliation.readiness.agreements import manager_of, terms_of, with_whom
+from reconciliation.readiness.agreements import billing_model_of, manager_of, terms_of, with_whom
 from reconciliation.readiness.blockers import in_number
 from reconciliation.rules import theme_of
+from reconciliation.sql import master_data
 from reconciliation.sql import readiness as sql
 
 
@@ -171,12 +172,12 @@ class _Asked:
         )
         if self.contract.cap_amount is None and not orders and not self.contract.requires_purchase_order:
             return self.check("budget", Verdict.NONE, "Neither a maximum nor a purchase order is agreed.")
-        by_order = sql.spent_by_order(self.contract.pk)
-        spent = sum(by_order.values(), Decimal(0))
         left = []
         if self.contract.cap_amount is not None:
-            rest = self.contract.cap_amount - spent
+            spent = master_data.spent_under_contracts([self.contract.pk], [])
+            rest = self.contract.cap_amount - spent.get(self.contract.pk, Decimal(0))
             left.append(f"{figures.amount(rest, self.contract.currency)} {self.contract.currency} of the maximum")
+        by_order = master_data.spent_under_purchase_orders([order.pk for order in orders], [])
         for order in orders:
             rest = order.amount - by_order.get(order.pk, Decimal(0))
             left.append(f"{figures.amount(rest, order.currency)} {order.currency} of order {order.number}")
@@ -188,6 +189,8 @@ class _Asked:
         due = list(Milestone.objects.filter(project=self.project, due_on__lte=self.period.ends_on).order_by("due_on"))
         if not due:
             return self.check("milestones", Verdict.NONE, "None is due.")
+        if billing_model_of(self.project) == BillingModel.RETAINER:
+            return self.check("milestones", Verdict.NONE, f"{len(due)} instalments are due; they need no signature.")
         waiting = [one for one in due if one.signed_on is None]
         if not waiting:
             return self.check("milestones", Verdict.PASS, f"All {len(due)} are signed.")

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
 from portal import figures
-from portal.models import BillingModel, LedgerEntry, ProposalPart, ProposalState, State
+from portal.models import InvoiceSchedule, LedgerEntry, Project, ProposalPart, ProposalState, State
 from reconciliation.models import Hold
-from reconciliation.readiness.agreements import billing_model_of, manager_of, terms_of, with_whom
+from reconciliation.readiness.agreements import manager_of, terms_of, with_whom
 from reconciliation.schedules import Terms
 from reconciliation.sql import readiness as sql
 
@@ -73,14 +74,14 @@ _PROPOSED = {
 }
 
 
-def _proposed(entry: LedgerEntry) -> Why | None:
-    """The proposal that an entry sits in: held there, or on its way."""
-    part = (
-        ProposalPart.objects.filter(entry=entry, released_at=None, line__proposal__state__in=_PROPOSED)
-        .select_related("line__proposal__project__manager", "line__held_by").order_by("pk").first()
-    )  # fmt: skip
-    if part is None:
-        return None
+def proposed_parts(**of: Any) -> QuerySet[ProposalPart]:
+    """The parts of living proposals that take some work, the oldest first."""
+    found = ProposalPart.objects.filter(released_at=None, line__proposal__state__in=_PROPOSED, **of)
+    return found.select_related("line__proposal__project__manager", "line__held_by").order_by("pk")
+
+
+def on_proposal(part: ProposalPart) -> Why:
+    """The proposal that work sits in: held there, or on its way."""
     proposal, line = part.line.proposal, part.line
     url = reverse("invoice_proposal", args=[proposal.pk])
     if line.held_by is not None:
@@ -98,7 +99,7 @@ def _proposed(entry: LedgerEntry) -> Why | None:
 def _posted(entry: LedgerEntry, state: Any, today: date) -> Why:
     balance = getattr(entry, "billing_balance", None)
     if balance is not None and balance.invoiced - balance.credited >= balance.delivered:
-        numbers = sql.invoices_of(entry.pk)
+        numbers = sql.invoices_of("entry_id", [entry.pk]).get(entry.pk, [])
         return Why(words=f"It is on invoice {' and '.join(numbers)}.", since=state.moved_at, is_billed=True)
     if others := sql.billed_as_another(entry.pk):
         on = " and ".join(sorted({number for _, number in others}))
@@ -106,22 +107,21 @@ def _posted(entry: LedgerEntry, state: Any, today: date) -> Why:
             words=f"It waits for a credit: entry {others[0][0]}, which it replaces, still stands on invoice {on}.",
             who="finance", since=state.moved_at,
         )  # fmt: skip
-    if (proposed := _proposed(entry)) is not None:
-        return proposed
-    credited = " A credit note gave it back." if balance is not None and balance.credited else ""
-    project = entry.project
+    if (part := proposed_parts(entry=entry).first()) is not None:
+        return on_proposal(part)
+    return waits(entry.project, "It is posted", balance is not None and balance.credited > 0, state.moved_at, today)
+
+
+def waits(project: Project | None, stands: str, is_credited: bool, since: Any, today: date) -> Why:
+    """Why work that could be billed is on no proposal: its run is still to come, or nobody said when there is one."""
+    credited = " A credit note gave it back." if is_credited else ""
     terms = terms_of(project) if project is not None else Terms()
-    if (
-        project is not None
-        and billing_model_of(project) == BillingModel.TIME_AND_MATERIAL
-        and (runs := terms.runs(today))
-    ):
-        words = f"It is posted and ready: the next invoice run of {project.customer.name} is {figures.day(runs[0])}."
-        return Why(words=words + credited, who=manager_of(project), since=state.moved_at)
-    if terms.is_invoiced and not terms.is_known:
+    if project is not None and (runs := terms.runs(today)):
+        words = f"{stands} and ready: the next invoice run of {project.customer.name} is {figures.day(runs[0])}."
+        return Why(words=words + credited, who=manager_of(project), since=since)
+    if terms.is_invoiced and not terms.is_known and terms.schedule != InvoiceSchedule.MILESTONE:
         return Why(
-            words=f"It is posted and ready, and nobody said when the customer is invoiced.{credited}", who="finance",
-            since=state.moved_at,
+            words=f"{stands} and ready, and nobody said when the customer is invoiced.{credited}", who="finance", since=since
         )  # fmt: skip
-    return Why(words=f"It is posted and waits for its invoice.{credited}", who=manager_of(project) if project else "finance",
-               since=state.moved_at)  # fmt: skip
+    who = manager_of(project) if project else "finance"
+    return Why(words=f"{stands} and waits for its invoice.{credited}", who=who, since=since)

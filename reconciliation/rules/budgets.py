@@ -107,17 +107,24 @@ BUDGETS = (purchase_order_exceeded, cap_exceeded)
 
 def left_for(entry: Draft, facts: Facts) -> Decimal | None:
     """How much of the entry's amount fits into every limit that holds for it; None where none does."""
+    contract, order = entry.contract, entry.purchase_order
     limits = []
-    if entry.is_billable and entry.contract is not None and entry.contract.cap_amount is not None:
-        limits.append(facts.left_of_contract[entry.contract.id])
-    if entry.is_billable and entry.purchase_order is not None and entry.purchase_order.currency == entry.currency:
-        limits.append(facts.left_of_purchase_order[entry.purchase_order.id])
+    if (
+        entry.is_billable
+        and contract is not None
+        and contract.cap_amount is not None
+        and contract.currency == entry.currency
+    ):
+        limits.append(facts.left_of_contract[contract.id])
+    if entry.is_billable and order is not None and order.currency == entry.currency:
+        limits.append(facts.left_of_purchase_order[order.id])
     return max(min(limits), Decimal(0)) if limits else None
 
 
 def take(entry: Draft, facts: Facts, amount: Decimal) -> None:
-    """Count an amount that goes against the limits that hold for the entry."""
-    if entry.contract is not None and entry.contract.id in facts.left_of_contract:
-        facts.left_of_contract[entry.contract.id] -= amount
-    if entry.purchase_order is not None and entry.purchase_order.id in facts.left_of_purchase_order:
-        facts.left_of_purchase_order[entry.purchase_order.id] -= amount
+    """Count an amount that goes against the limits that hold for the entry, where they are in its currency."""
+    contract, order = entry.contract, entry.purchase_order
+    if contract is not None and contract.id in facts.left_of_contract and contract.currency == entry.currency:
+        facts.left_of_contract[contract.id] -= amount
+    if order is not None and order.id in facts.left_of_purchase_order and order.currency == entry.currency:
+        facts.left_of_purchase_order[order.id] -= amount

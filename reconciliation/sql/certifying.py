@@ -35,6 +35,13 @@ SELECT EXISTS (
      WHERE v.recorded_at >= %(since)s AND i.entity_id = %(entity)s
        AND EXISTS (SELECT 1 FROM portal_invoiceversion o WHERE o.invoice_id = i.id AND o.booked_on {_WITHIN})
 ) OR EXISTS (
+    SELECT 1 FROM portal_milestone m JOIN portal_project p ON p.id = m.project_id
+     WHERE p.entity_id = %(entity)s
+       AND (EXISTS (SELECT 1 FROM portal_historicalmilestone h WHERE h.history_date >= %(since)s AND h.id = m.id
+                       AND (h.signed_on {_WITHIN} OR h.due_on {_WITHIN} OR m.signed_on {_WITHIN} OR m.due_on {_WITHIN}))
+            OR (m.signed_on {_WITHIN} OR m.due_on {_WITHIN})
+               AND EXISTS (SELECT 1 FROM portal_allocation a WHERE a.milestone_id = m.id AND a.recorded_at >= %(since)s))
+) OR EXISTS (
     SELECT 1 FROM portal_paymentallocation a LEFT JOIN portal_invoice i ON i.id = a.invoice_id
       LEFT JOIN portal_invoiceversion v ON v.id = i.current_id
      WHERE a.recorded_at >= %(since)s AND a.entity_id = %(entity)s AND (a.invoice_id IS NULL OR v.booked_on {_WITHIN})

@@ -31,29 +31,31 @@ WITH worked AS (
       JOIN portal_timeentry v ON v.document_id = d.id AND v.version = d.current_version
      WHERE d.entity_id = %(entity)s AND d.kind = 'time' AND v.status = 'approved' AND v.work_date BETWEEN %(start)s AND %(end)s
 ), entries AS (
-    SELECT e.id, e.hours, e.amount, e.is_billable AND NOT e.is_cost_only AS is_billed, s.state,
+    SELECT e.id, e.hours, e.amount, e.currency, e.is_billable AND NOT e.is_cost_only AS is_billed, s.state,
            coalesce(b.invoiced - b.credited, 0) / nullif(e.hours, 0) AS share
       FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
       LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
      WHERE e.entity_id = %(entity)s AND e.kind = 'time' AND e.reverses_id IS NULL AND s.state NOT IN ('cancelled', 'reversed')
-       AND e.work_date BETWEEN %(start)s AND %(end)s AND (e.currency = %(currency)s OR e.currency = '')
+       AND e.work_date BETWEEN %(start)s AND %(end)s
 ), paid AS (
-    SELECT a.entry_id, sum(a.amount * least(1, coalesce(w.paid, 0) / nullif(v.net + v.tax, 0))) AS amount
-      FROM portal_allocation a
+    SELECT a.entry_id, sum(CASE WHEN a.currency = n.currency THEN a.amount ELSE n.amount * a.quantity / nullif(n.hours, 0) END
+                           * least(1, coalesce(w.paid, 0) / nullif(v.net + v.tax, 0))) AS amount
+      FROM entries n JOIN portal_allocation a ON a.entry_id = n.id
       JOIN portal_invoiceline l ON l.id = a.line_id JOIN portal_invoiceversion o ON o.id = l.version_id
       JOIN portal_invoice i ON i.id = o.invoice_id JOIN portal_invoiceversion v ON v.id = i.current_id
       LEFT JOIN LATERAL (SELECT sum(p.amount) AS paid FROM portal_paymentallocation p
                           WHERE p.invoice_id = i.id AND p.by = 'cash') w ON true
-     WHERE a.entry_id IN (SELECT id FROM entries WHERE share <> 0) GROUP BY a.entry_id
+     WHERE n.share <> 0 GROUP BY a.entry_id
 )
-SELECT (SELECT coalesce(sum(hours), 0) FROM worked),
-       coalesce(sum(hours), 0), coalesce(sum(hours) FILTER (WHERE state IN ('posted', 'reconciled')), 0),
-       coalesce(sum(hours) FILTER (WHERE state IN ('posted', 'reconciled') AND is_billed), 0),
-       coalesce(sum(amount) FILTER (WHERE is_billed), 0),
-       coalesce(sum(amount) FILTER (WHERE is_billed AND state IN ('posted', 'reconciled')), 0),
-       coalesce(sum(amount * share) FILTER (WHERE is_billed AND state IN ('posted', 'reconciled')), 0),
-       coalesce((SELECT sum(amount) FROM paid), 0)
-  FROM entries"""
+SELECT w.worked, x.* FROM (SELECT coalesce(sum(hours), 0) AS worked FROM worked) w LEFT JOIN (
+    SELECT coalesce(n.currency, ''), coalesce(sum(n.hours), 0),
+           coalesce(sum(n.hours) FILTER (WHERE n.state IN ('posted', 'reconciled')), 0),
+           coalesce(sum(n.hours) FILTER (WHERE n.state IN ('posted', 'reconciled') AND n.is_billed), 0),
+           coalesce(sum(n.amount) FILTER (WHERE n.is_billed), 0),
+           coalesce(sum(n.amount) FILTER (WHERE n.is_billed AND n.state IN ('posted', 'reconciled')), 0),
+           coalesce(sum(n.amount * n.share) FILTER (WHERE n.is_billed AND n.state IN ('posted', 'reconciled')), 0),
+           coalesce(sum(p.amount), 0)
+      FROM entries n LEFT JOIN paid p ON p.entry_id = n.id GROUP BY 1 ORDER BY 1) x ON true"""
 
 _AGES = """
 SELECT leg, currency, CASE WHEN age < 15 THEN 0 WHEN age < 30 THEN 1 WHEN age < 60 THEN 2 WHEN age < 90 THEN 3 ELSE 4 END,
@@ -84,10 +86,10 @@ class Stand:
 
 
 @dataclass(frozen=True, slots=True)
-class Waterfall:
-    """One period from the worked hour to the paid amount, by work date; amounts in the entity's currency alone."""
+class Amounts:
+    """The hours of one period that are priced in one currency, and their money from the price to the payment."""
 
-    worked: Decimal
+    currency: str
     on_ledger: Decimal
     posted: Decimal
     billable: Decimal
@@ -97,15 +99,38 @@ class Waterfall:
     paid: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class Waterfall:
+    """One period from the worked hour to the paid amount, by work date: hours of all currencies, and the money of each."""
+
+    worked: Decimal
+    amounts: Sequence[Amounts]
+
+    @property
+    def on_ledger(self) -> Decimal:
+        """Hours on the ledger."""
+        return sum((one.on_ledger for one in self.amounts), Decimal(0))
+
+    @property
+    def posted(self) -> Decimal:
+        """Hours that stand in the books."""
+        return sum((one.posted for one in self.amounts), Decimal(0))
+
+    @property
+    def billable(self) -> Decimal:
+        """Hours in the books that are billed by the hour."""
+        return sum((one.billable for one in self.amounts), Decimal(0))
+
+
 def board(period_ids: Sequence[int]) -> list[Stand]:
     """Where periods stand, by currency; one statement."""
     return [Stand(*row) for row in sql.rows(_BOARD, [list(period_ids)])]
 
 
-def waterfall(entity_id: int, currency: str, start: date, end: date) -> Waterfall:
+def waterfall(entity_id: int, start: date, end: date) -> Waterfall:
     """How much of the work of some days came how far."""
-    told = {"entity": entity_id, "currency": currency, "start": start, "end": end}
-    return Waterfall(*sql.rows(_WATERFALL, told)[0])
+    found = sql.rows(_WATERFALL, {"entity": entity_id, "start": start, "end": end})
+    return Waterfall(found[0][0], [Amounts(*row[1:]) for row in found if row[1] is not None])
 
 
 def ages(period_ids: Sequence[int], today: date) -> list[tuple[str, str, int, int, Decimal]]:

@@ -99,13 +99,14 @@ class Billable(NamedTuple):
 def billables(project_id: int, through: date, *, instalments: bool) -> list[Billable]:
     """What of a project may be billed up to a day: posted hours and expenses, signed milestones, a retainer's instalments.
 
-    An instalment is due by its day and needs no signature (`instalments`); a milestone is billed when it is signed.
+    An instalment is due by its day and needs no signature (`instalments`); a milestone is billed when it is signed. What names
+    no purchase order itself is on the one that its contract has in its currency on its day.
     """
     found = rows(
         """
         SELECT e.id, NULL::bigint, e.source_id, d.delivered, coalesce(b.invoiced - b.credited, 0),
-               d.delivered - coalesce(b.invoiced - b.credited, 0) - t.taken, e.rate, e.amount, e.currency, e.purchase_order_id,
-               e.work_date, coalesce(r.name, ''), coalesce(o.name, ''), coalesce(k.name, ''),
+               d.delivered - coalesce(b.invoiced - b.credited, 0) - t.taken, e.rate, e.amount, e.currency,
+               coalesce(e.purchase_order_id, o.id), e.work_date, coalesce(r.name, ''), coalesce(n.name, ''), coalesce(k.name, ''),
                CASE WHEN e.kind = 'time' THEN e.memo ELSE concat_ws(': ', nullif(e.category, ''), nullif(e.memo, '')) END,
                e.tax_code, e.hours
           FROM portal_ledgerentry e
@@ -114,8 +115,10 @@ def billables(project_id: int, through: date, *, instalments: bool) -> list[Bill
          CROSS JOIN LATERAL (SELECT coalesce(sum(p.quantity), 0) AS taken FROM portal_proposalpart p
                               WHERE p.entry_id = e.id AND p.released_at IS NULL) t
           LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
-          LEFT JOIN portal_resource r ON r.id = e.resource_id LEFT JOIN portal_role o ON o.id = e.role_id
+          LEFT JOIN portal_resource r ON r.id = e.resource_id LEFT JOIN portal_role n ON n.id = e.role_id
           LEFT JOIN portal_task k ON k.id = e.task_id
+          LEFT JOIN portal_purchaseorder o ON o.contract_id = e.contract_id AND o.currency = e.currency
+               AND e.work_date BETWEEN o.valid_from AND coalesce(o.valid_to, 'infinity')
          WHERE e.project_id = %(project)s AND e.work_date <= %(through)s AND e.kind IN ('time', 'expense')
            AND e.reverses_id IS NULL AND e.is_billable AND NOT e.is_cost_only AND e.amount IS NOT NULL AND e.currency <> ''
            AND d.delivered - coalesce(b.invoiced - b.credited, 0) - t.taken > 0
@@ -126,12 +129,14 @@ def billables(project_id: int, through: date, *, instalments: bool) -> list[Bill
                               AND (y.version <> e.version OR y.part = e.part))
         UNION ALL
         SELECT NULL, m.id, NULL, m.amount, coalesce(b.invoiced - b.credited, 0),
-               m.amount - coalesce(b.invoiced - b.credited, 0) - t.taken, NULL, m.amount, m.currency, NULL,
+               m.amount - coalesce(b.invoiced - b.credited, 0) - t.taken, NULL, m.amount, m.currency, o.id,
                m.due_on, '', '', '', m.name || ' (' || m.code || ')', '', NULL
-          FROM portal_milestone m
+          FROM portal_milestone m JOIN portal_project j ON j.id = m.project_id
          CROSS JOIN LATERAL (SELECT coalesce(sum(p.quantity), 0) AS taken FROM portal_proposalpart p
                               WHERE p.milestone_id = m.id AND p.released_at IS NULL) t
           LEFT JOIN portal_billingbalance b ON b.milestone_id = m.id
+          LEFT JOIN portal_purchaseorder o ON o.contract_id = j.contract_id AND o.currency = m.currency
+               AND coalesce(m.signed_on, m.due_on) BETWEEN o.valid_from AND coalesce(o.valid_to, 'infinity')
          WHERE m.project_id = %(project)s AND m.amount > 0
            AND CASE WHEN %(instalments)s THEN m.due_on <= %(through)s ELSE m.signed_on <= %(through)s END
            AND m.amount - coalesce(b.invoiced - b.credited, 0) - t.taken > 0
@@ -173,6 +178,11 @@ def lock_project(project_id: int) -> None:
     rows("SELECT pg_advisory_xact_lock(%s, %s)", [0x70726F70, project_id % 2**31])
 
 
+def lock_contract(contract_id: int) -> None:
+    """One person at a time hands over invoices of a contract, so that what goes on one invoice is seen whole."""
+    rows("SELECT pg_advisory_xact_lock(%s, %s)", [0x636F6E74, contract_id % 2**31])
+
+
 def give_back(*, proposal_id: int | None = None, line_ids: Collection[int] = ()) -> int:
     """Give back what a proposal, or some lines, still take; how many parts."""
     return execute(
@@ -182,31 +192,55 @@ def give_back(*, proposal_id: int | None = None, line_ids: Collection[int] = ())
     )
 
 
-def billed_under(contract_id: int | None, order_id: int | None) -> tuple[Decimal, Decimal]:
-    """What stands billed under a contract, and on a purchase order; less what was credited."""
-    [(contract, order)] = rows(
+def billed_under(contract_id: int, order_id: int | None) -> dict[str, tuple[Decimal, Decimal]]:
+    """What stands billed under a contract, and on one of its purchase orders, by currency; less what was credited."""
+    found = rows(
         """
-        SELECT coalesce(sum(a.amount) FILTER (WHERE coalesce(e.contract_id, p.contract_id) = %(contract)s), 0),
-               coalesce(sum(a.amount) FILTER (WHERE e.purchase_order_id = %(order)s), 0)
-          FROM portal_allocation a
-          LEFT JOIN portal_ledgerentry e ON e.id = a.entry_id LEFT JOIN portal_milestone m ON m.id = a.milestone_id
-          LEFT JOIN portal_project p ON p.id = m.project_id
-         WHERE e.contract_id = %(contract)s OR e.purchase_order_id = %(order)s OR p.contract_id = %(contract)s""",
+        SELECT w.currency, sum(w.amount), coalesce(sum(w.amount) FILTER (WHERE w.order_id = %(order)s), 0) FROM (
+            SELECT a.currency, a.amount, coalesce(e.purchase_order_id, o.id) AS order_id
+              FROM portal_ledgerentry e JOIN portal_allocation a ON a.entry_id = e.id
+              LEFT JOIN portal_purchaseorder o ON o.contract_id = e.contract_id AND o.currency = e.currency
+                   AND e.work_date BETWEEN o.valid_from AND coalesce(o.valid_to, 'infinity')
+             WHERE e.contract_id = %(contract)s
+            UNION ALL
+            SELECT a.currency, a.amount, o.id
+              FROM portal_project p JOIN portal_milestone m ON m.project_id = p.id
+              JOIN portal_allocation a ON a.milestone_id = m.id
+              LEFT JOIN portal_purchaseorder o ON o.contract_id = p.contract_id AND o.currency = m.currency
+                   AND coalesce(m.signed_on, m.due_on) BETWEEN o.valid_from AND coalesce(o.valid_to, 'infinity')
+             WHERE p.contract_id = %(contract)s) w
+         GROUP BY w.currency ORDER BY w.currency""",
         {"contract": contract_id, "order": order_id},
     )
-    return contract, order
+    return {currency: (contract, order) for currency, contract, order in found}
 
 
-def drawn(project_id: int, through: date) -> tuple[Decimal, Decimal, Decimal]:
-    """Of a retainer: instalments due up to a day, hours worked, and what they are worth at their agreed rates."""
+def outside_order(proposal_id: int) -> list[tuple[int, date, date]]:
+    """Of what a proposal bills on a purchase order, what is of days on which the order is not valid: (parts, first, last)."""
+    return rows(
+        """
+        SELECT count(*), min(w.day), max(w.day) FROM portal_invoiceproposal i
+          JOIN portal_purchaseorder o ON o.id = i.purchase_order_id
+          JOIN portal_proposalline l ON l.proposal_id = i.id AND l.held_by_id IS NULL
+          JOIN portal_proposalpart p ON p.line_id = l.id
+          LEFT JOIN portal_ledgerentry e ON e.id = p.entry_id LEFT JOIN portal_milestone m ON m.id = p.milestone_id
+         CROSS JOIN LATERAL (SELECT coalesce(e.work_date, m.signed_on, m.due_on) AS day) w
+         WHERE i.id = %s AND w.day NOT BETWEEN o.valid_from AND coalesce(o.valid_to, 'infinity') HAVING count(*) > 0""",
+        [proposal_id],
+    )
+
+
+def drawn(project_id: int, currency: str, through: date) -> tuple[Decimal, Decimal, Decimal]:
+    """Of a retainer, in one currency: instalments due up to a day, what of them is billed, and the hours worked against it."""
     [row] = rows(
         """
-        SELECT (SELECT coalesce(sum(amount), 0) FROM portal_milestone WHERE project_id = %(project)s AND due_on <= %(through)s),
-               coalesce(sum(e.hours), 0), coalesce(sum(e.hours * e.rate), 0)
-          FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
-         WHERE e.project_id = %(project)s AND e.kind = 'time' AND e.work_date <= %(through)s AND e.reverses_id IS NULL
-           AND s.state NOT IN ('cancelled', 'reversed')""",
-        {"project": project_id, "through": through},
+        SELECT coalesce(sum(m.amount), 0), coalesce(sum(b.invoiced - b.credited), 0),
+               (SELECT coalesce(sum(e.hours), 0) FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
+                 WHERE e.project_id = %(project)s AND e.kind = 'time' AND e.work_date <= %(through)s AND e.reverses_id IS NULL
+                   AND s.state NOT IN ('cancelled', 'reversed'))
+          FROM portal_milestone m LEFT JOIN portal_billingbalance b ON b.milestone_id = m.id
+         WHERE m.project_id = %(project)s AND m.currency = %(currency)s AND m.due_on <= %(through)s""",
+        {"project": project_id, "currency": currency, "through": through},
     )
     return row[0], row[1], row[2]
 
@@ -253,11 +287,12 @@ def projects_with_work(day: date) -> list[int]:
 
 
 def entries_of(proposal_ids: Collection[int]) -> list[tuple[int, int, int, str, int, str]]:
-    """(proposal, document, entry, state, fence, body hash) of what the drafts of proposals have on the ledger, locked."""
+    """(proposal, document, entry, state, fence, body hash) of what drafts with lines of proposals have on the ledger, locked."""
     return rows(
         "SELECT d.proposal_id, d.document_id, s.entry_id, s.state, s.fence, s.body_hash FROM portal_invoicedraft d"
         " JOIN portal_ledgerentry e ON e.document_id = d.document_id JOIN portal_ledgerstate s ON s.entry_id = e.id"
-        " WHERE d.proposal_id = ANY(%s::bigint[]) ORDER BY s.entry_id FOR UPDATE OF s",
+        " WHERE d.document_id IN (SELECT draft_id FROM portal_proposalline WHERE proposal_id = ANY(%s::bigint[]))"
+        " ORDER BY s.entry_id FOR UPDATE OF s",
         [numbers(proposal_ids)],
     )
 
@@ -299,7 +334,8 @@ def came(pairs: Collection[tuple[int, int]]) -> None:
     )
     execute(
         "UPDATE portal_invoiceproposal p SET state = 'billed' WHERE p.state = 'handed_over'"
-        " AND p.id IN (SELECT proposal_id FROM portal_invoicedraft WHERE document_id = ANY(%s))"
-        " AND NOT EXISTS (SELECT 1 FROM portal_invoicedraft d WHERE d.proposal_id = p.id AND d.invoice_id IS NULL)",
+        " AND p.id IN (SELECT proposal_id FROM portal_proposalline WHERE draft_id = ANY(%s))"
+        " AND NOT EXISTS (SELECT 1 FROM portal_proposalline l JOIN portal_invoicedraft d ON d.document_id = l.draft_id"
+        " WHERE l.proposal_id = p.id AND d.invoice_id IS NULL)",
         [drafts],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from portal.sql import rows
@@ -283,21 +284,34 @@ def lock_budgets(contract_ids: Sequence[int], purchase_order_ids: Sequence[int])
         )
 
 
-_SPENT = """SELECT {column}, coalesce(sum(e.amount), 0) FROM portal_ledgerentry e
- JOIN portal_ledgerstate s ON s.entry_id = e.id
- WHERE {column} = ANY(%s::bigint[]) AND s.state NOT IN ('held', 'cancelled') AND e.is_billable
- AND NOT e.id = ANY(%s::bigint[]) GROUP BY 1"""
+# What counts against a limit is in the currency of the limit; a milestone counts once it is signed, or billed.
+_SPENT = """SELECT w.id, sum(w.amount) FROM (
+    SELECT l.id, e.amount FROM {limits} l JOIN portal_ledgerentry e ON e.{column} = l.id AND e.currency = l.currency
+      JOIN portal_ledgerstate s ON s.entry_id = e.id
+     WHERE l.id = ANY(%(limits)s::bigint[]) AND s.state NOT IN ('held', 'cancelled') AND e.is_billable
+       AND NOT e.id = ANY(%(without)s::bigint[])
+    UNION ALL
+    SELECT l.id, m.amount FROM {limits} l JOIN portal_project p ON p.contract_id = l.{contract}
+      JOIN portal_milestone m ON m.project_id = p.id AND m.currency = l.currency
+      LEFT JOIN portal_billingbalance b ON b.milestone_id = m.id
+     WHERE l.id = ANY(%(limits)s::bigint[]) AND (m.signed_on IS NOT NULL OR b.invoiced > b.credited) {within}) w
+ WHERE w.amount IS NOT NULL GROUP BY 1"""
+_OF_CONTRACTS = _SPENT.format(limits="portal_contract", column="contract_id", contract="id", within="")
+_OF_ORDERS = _SPENT.format(
+    limits="portal_purchaseorder", column="purchase_order_id", contract="contract_id",
+    within="AND coalesce(m.signed_on, m.due_on) BETWEEN l.valid_from AND coalesce(l.valid_to, 'infinity')",
+)  # fmt: skip
 
 
-def spent_under_contracts(contract_ids: Sequence[int], without: Sequence[int]) -> dict[int, Any]:
-    """What stands on the ledger under each contract, held and cancelled entries and those of `without` apart."""
-    if not contract_ids:
-        return {}
-    return dict(rows(_SPENT.format(column="e.contract_id"), [numbers(contract_ids), numbers(without)]))
+def spent_under_contracts(contract_ids: Sequence[int], without: Sequence[int]) -> dict[int, Decimal]:
+    """What counts against the maximum of each contract, held and cancelled entries and those of `without` apart."""
+    return _spent(_OF_CONTRACTS, contract_ids, without)
 
 
-def spent_under_purchase_orders(purchase_order_ids: Sequence[int], without: Sequence[int]) -> dict[int, Any]:
-    """What stands on the ledger under each purchase order, held and cancelled entries and those of `without` apart."""
-    if not purchase_order_ids:
-        return {}
-    return dict(rows(_SPENT.format(column="e.purchase_order_id"), [numbers(purchase_order_ids), numbers(without)]))
+def spent_under_purchase_orders(purchase_order_ids: Sequence[int], without: Sequence[int]) -> dict[int, Decimal]:
+    """What counts against each purchase order, held and cancelled entries and those of `without` apart."""
+    return _spent(_OF_ORDERS, purchase_order_ids, without)
+
+
+def _spent(statement: str, limits: Sequence[int], without: Sequence[int]) -> dict[int, Decimal]:
+    return dict(rows(statement, {"limits": numbers(limits), "without": numbers(without)})) if limits else {}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from portal.sql import rows
 
@@ -52,14 +52,17 @@ def stopped(months: Sequence[Any]) -> list[Stopped]:
 
 
 def last_invoices(projects: Sequence[int]) -> dict[int, tuple[str, date | None]]:
-    """The latest invoice on which work of each project stands: its number and day."""
+    """The latest invoice on which work or a milestone of each project stands: its number and day."""
     found = rows(
-        """SELECT DISTINCT ON (e.project_id) e.project_id, v.number, v.booked_on
-             FROM portal_allocation a JOIN portal_ledgerentry e ON e.id = a.entry_id
-             JOIN portal_invoiceline l ON l.id = a.line_id JOIN portal_invoiceversion v ON v.id = l.version_id
-            WHERE e.project_id = ANY(%s::bigint[]) AND a.takes_back_id IS NULL
-            ORDER BY e.project_id, v.booked_on DESC NULLS LAST, v.id DESC""",
-        [list(projects)],
+        """SELECT DISTINCT ON (w.project_id) w.project_id, v.number, v.booked_on
+             FROM (SELECT e.project_id, a.line_id FROM portal_ledgerentry e JOIN portal_allocation a ON a.entry_id = e.id
+                    WHERE e.project_id = ANY(%(projects)s::bigint[]) AND a.takes_back_id IS NULL
+                   UNION ALL
+                   SELECT m.project_id, a.line_id FROM portal_milestone m JOIN portal_allocation a ON a.milestone_id = m.id
+                    WHERE m.project_id = ANY(%(projects)s::bigint[]) AND a.takes_back_id IS NULL) w
+             JOIN portal_invoiceline l ON l.id = w.line_id JOIN portal_invoiceversion v ON v.id = l.version_id
+            ORDER BY w.project_id, v.booked_on DESC NULLS LAST, v.id DESC""",
+        {"projects": list(projects)},
     )
     return {project: (number, day) for project, number, day in found}
 
@@ -89,17 +92,6 @@ def waiting_for_approval(projects: Sequence[int], start: date, end: date) -> lis
         "SELECT count(*), coalesce(sum(v.hours), 0),"
         f" coalesce(array_agg(DISTINCT v.approver_name) FILTER (WHERE v.approver_name <> ''), '{{}}') {_WAITING}",
         told,
-    )
-
-
-def spent_by_order(contract_id: int) -> dict[int | None, Decimal]:
-    """What stands on the ledger under a contract by purchase order (None for what has none), held and cancelled entries apart."""
-    return dict(
-        rows(
-            "SELECT e.purchase_order_id, coalesce(sum(e.amount), 0) FROM portal_ledgerentry e JOIN portal_ledgerstate s ON"
-            " s.entry_id = e.id WHERE e.contract_id = %s AND s.state NOT IN ('held', 'cancelled') AND e.is_billable GROUP BY 1",
-            [contract_id],
-        )
     )
 
 
@@ -171,16 +163,30 @@ def parts(project_id: int, start: date, end: date, before: tuple[date, date] | N
 
 
 def unbilled(project_ids: Sequence[int], today: date) -> list[tuple[str, int, Decimal]]:
-    """(currency, bucket, amount) of posted work that no invoice has; buckets begin at 0, 15, 30, 60 and 90 days of age."""
+    """(currency, bucket, amount) of posted work and delivered milestones that no invoice has, by age.
+
+    Buckets begin at 0, 15, 30, 60 and 90 days since the work, the signature, or the day of a retainer's instalment.
+    """
     return rows(
-        f"""SELECT e.currency,
+        f"""SELECT w.currency,
                    CASE WHEN age < 15 THEN 0 WHEN age < 30 THEN 15 WHEN age < 60 THEN 30 WHEN age < 90 THEN 60 ELSE 90 END,
-                   sum(e.amount * (1 - coalesce((b.invoiced - b.credited) / nullif(b.delivered, 0), 0)))
-              FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
-              CROSS JOIN LATERAL (SELECT %(today)s::date - e.work_date AS age) a
-              LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
-             WHERE e.project_id = ANY(%(projects)s::bigint[]) AND s.state IN ('posted', 'reconciled') AND e.reverses_id IS NULL
-               AND {_BILLED} AND e.amount IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2""",  # noqa: S608
+                   sum(w.amount)
+              FROM (SELECT e.currency, e.work_date AS day,
+                           e.amount * (1 - coalesce((b.invoiced - b.credited) / nullif(b.delivered, 0), 0)) AS amount
+                      FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
+                      LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
+                     WHERE e.project_id = ANY(%(projects)s::bigint[]) AND s.state IN ('posted', 'reconciled')
+                       AND e.reverses_id IS NULL AND {_BILLED} AND e.amount IS NOT NULL
+                    UNION ALL
+                    SELECT m.currency, d.day, m.amount - coalesce(b.invoiced - b.credited, 0)
+                      FROM portal_milestone m JOIN portal_project p ON p.id = m.project_id
+                      LEFT JOIN portal_contract k ON k.id = p.contract_id
+                      LEFT JOIN portal_billingbalance b ON b.milestone_id = m.id
+                     CROSS JOIN LATERAL (SELECT CASE WHEN coalesce(nullif(p.billing_model, ''), k.billing_model) = 'retainer'
+                                                     THEN m.due_on ELSE m.signed_on END AS day) d
+                     WHERE m.project_id = ANY(%(projects)s::bigint[]) AND d.day <= %(today)s) w
+             CROSS JOIN LATERAL (SELECT %(today)s::date - w.day AS age) a
+             GROUP BY 1, 2 ORDER BY 1, 2""",  # noqa: S608
         {"projects": list(project_ids), "today": today},
     )
 
@@ -198,15 +204,16 @@ def billed_as_another(entry_id: int) -> list[tuple[int, str]]:
     )
 
 
-def invoices_of(entry_id: int) -> list[str]:
-    """The numbers of the invoices on which an entry stands, without what was given back whole."""
+def invoices_of(what: Literal["entry_id", "milestone_id"], ids: Sequence[int]) -> dict[int, list[str]]:
+    """The numbers of the invoices on which entries, or milestones, stand, without what was given back whole."""
     found = rows(
-        """SELECT DISTINCT v.number FROM portal_allocation a JOIN portal_invoiceline l ON l.id = a.line_id
+        f"""SELECT a.{what}, array_agg(DISTINCT v.number ORDER BY v.number)
+             FROM portal_allocation a JOIN portal_invoiceline l ON l.id = a.line_id
              JOIN portal_invoiceversion v ON v.id = l.version_id
-            WHERE a.entry_id = %s AND a.takes_back_id IS NULL AND a.quantity > coalesce(
+            WHERE a.{what} = ANY(%s::bigint[]) AND a.takes_back_id IS NULL AND a.quantity > coalesce(
                   (SELECT -sum(t.quantity + coalesce((SELECT sum(u.quantity) FROM portal_allocation u
                                                        WHERE u.takes_back_id = t.id), 0))
-                     FROM portal_allocation t WHERE t.takes_back_id = a.id), 0) ORDER BY 1""",
-        [entry_id],
+                     FROM portal_allocation t WHERE t.takes_back_id = a.id), 0) GROUP BY 1""",  # noqa: S608
+        [list(ids)],
     )
-    return [number for (number,) in found]
+    return dict(found)

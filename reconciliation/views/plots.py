@@ -19,9 +19,8 @@ Leg = ReconciliationResult.Leg
 
 
 def of_period(period: AccountingPeriod) -> list[tuple[str, SafeString]]:
-    """Both waterfalls, in hours and in the entity's money, and the ages of what is open; nothing where nothing was worked."""
-    currency = period.entity.currency
-    found = sql.waterfall(period.entity_id, currency, period.starts_on, period.ends_on)
+    """The waterfalls, in hours and in each currency, and the ages of what is open; nothing where nothing was worked."""
+    found = sql.waterfall(period.entity_id, period.starts_on, period.ends_on)
     drawn: list[tuple[str, SafeString]] = []
     if found.worked or found.on_ledger:
         title = "Hours, from the tracker to the ERP"
@@ -35,15 +34,18 @@ def of_period(period: AccountingPeriod) -> list[tuple[str, SafeString]]:
             )
         )  # fmt: skip
         drawn.append((title, chart))
-    if found.priced:
-        title = f"Amounts, from the priced hour to the payment, {currency}"
+    own = period.entity.currency
+    for one in sorted(found.amounts, key=lambda each: (each.currency != own, each.currency)):
+        if not one.priced:
+            continue
+        title = f"Amounts, from the priced hour to the payment, {one.currency}"
         chart = (
             charts.waterfall(
                 [
-                    charts.Bar("Priced", found.priced), charts.Bar("In the ERP", found.posted_amount),
-                    charts.Bar("Invoiced", found.invoiced), charts.Bar("Paid", found.paid),
+                    charts.Bar("Priced", one.priced), charts.Bar("In the ERP", one.posted_amount),
+                    charts.Bar("Invoiced", one.invoiced), charts.Bar("Paid", one.paid),
                 ],
-                title=title, unit=currency, places=2,
+                title=title, unit=one.currency, places=2,
             )
         )  # fmt: skip
         drawn.append((title, chart))

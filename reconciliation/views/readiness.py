@@ -13,7 +13,7 @@ from typing import Any
 
 import django_filters as filters
 from django.db import transaction
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 from django.http import QueryDict
 from django.urls import reverse
 from django.utils import timezone
@@ -174,7 +174,7 @@ def _unstopped(month: ProjectMonth) -> tuple[str, str]:
     """What is said of a month that nothing stops, and its look."""
     if not month.amount and not month.milestones:
         return "Nothing by the hour, no milestone due", "quiet"
-    if month.amount and month.invoiced >= month.amount:
+    if month.all_invoiced >= month.to_bill:
         return "Invoiced", "state good"
     if (proposal := getattr(month, "proposal", None)) is not None:
         return f"{proposal}: {PROPOSED[proposal.state]}", "state info"
@@ -182,8 +182,8 @@ def _unstopped(month: ProjectMonth) -> tuple[str, str]:
 
 
 def _percent(month: ProjectMonth) -> int | None:
-    """How much of what is billable is ready or invoiced; None where nothing is priced."""
-    return int((month.ready + month.invoiced) * 100 / month.amount) if month.amount else None
+    """How much of what is to be billed is ready or invoiced, hours and milestones; None where nothing is priced."""
+    return int((month.all_ready + month.all_invoiced) * 100 / month.to_bill) if month.to_bill else None
 
 
 PROPOSED: dict[str, str] = {
@@ -226,6 +226,7 @@ class PortfolioTable(Table):
     hours = HoursColumn(verbose_name="Hours")
     amount = MoneyColumn(verbose_name="Billable")
     currency = CurrencyColumn()
+    milestones = MoneyColumn(verbose_name="Milestones", strong=False)
     ready = NumberColumn(accessor="pk", orderable=False, verbose_name="Ready %")
     blocked = MoneyColumn(verbose_name="Blocked", strong=False)
     blocker = BlockerColumn()
@@ -282,7 +283,8 @@ class PortfolioFilter(filters.FilterSet):  # type: ignore[misc]
 
 
 def _is_ready() -> Q:
-    return Q(ready__gt=0, blocked=0, under_way=0, stopped=0, unsigned=0, unpriced_hours=0, in_other_currency=0)
+    nothing_stops = Q(blocked=0, under_way=0, stopped=0, unsigned=0, unpriced_hours=0, in_other_currency=0)
+    return nothing_stops & (Q(ready__gt=0) | Q(milestones_ready__gt=0))
 
 
 class Portfolio(ListScreen):
@@ -301,7 +303,7 @@ class Portfolio(ListScreen):
         "manager": Facet("project__manager__username"),
     }  # fmt: skip
     table = PortfolioTable
-    totals = {name: Sum(name, default=Decimal(0)) for name in ("hours", "amount")}
+    totals = {name: Sum(name, default=Decimal(0)) for name in ("hours", "amount", "milestones")}
     currency = "currency"
 
     @cached_property
@@ -349,9 +351,13 @@ class Portfolio(ListScreen):
 
     @cached_property
     def summed(self) -> list[dict[str, Any]]:
-        """What is ready, blocked and invoiced of the filter, by currency, the most first."""
-        sums = {name: Sum(name, default=Decimal(0)) for name in ("amount", "ready", "blocked", "invoiced")}
-        return list(self.filtered.order_by().values("currency").annotate(**sums).order_by("-amount", "currency"))
+        """What is ready, blocked and invoiced of the filter, hours and milestones, by currency, the most first."""
+        whole = {
+            "of_all": F("amount") + F("milestones"), "now": F("ready") + F("milestones_ready"), "held_up": F("blocked"),
+            "billed": F("invoiced") + F("milestones_invoiced"),
+        }  # fmt: skip
+        sums = {name: Sum(what, default=Decimal(0)) for name, what in whole.items()}
+        return list(self.filtered.order_by().values("currency").annotate(**sums).order_by("-of_all", "currency"))
 
     def tiles(self) -> Sequence[Tile]:
         """Ready now, blocked, waiting for approval, invoiced."""
@@ -361,15 +367,15 @@ class Portfolio(ListScreen):
         start, end = min(row[1] for row in ids), max(row[2] for row in ids)
         ((count, hours, _),) = readiness_sql.waiting_for_approval(sorted({row[0] for row in ids}), start, end)
         return [
-            self._tile("Ready now", "ready", "to-bill"),
-            self._tile("Blocked", "blocked", "held-up", tone="bad"),
+            self._tile("Ready now", "now", "to-bill"),
+            self._tile("Blocked", "held_up", "held-up", tone="bad"),
             Tile(
                 "Waiting for approval",
                 figures.hours(hours),
                 "h",
                 note="1 entry" if count == 1 else f"{count:,} entries",
             ),
-            self._tile("Invoiced", "invoiced"),
+            self._tile("Invoiced", "billed"),
         ]
 
     def _tile(self, label: str, name: str, tab: str = "", tone: str = "") -> Tile:
@@ -450,6 +456,7 @@ class ReadinessScreen(DetailScreen):
             failing=failing,
             percent=_percent(month),
             parts=[part for part in parts if part.entries],
+            stones=readiness.milestones_of(month),
             gone=[part for part in parts if not part.entries and part.before],
             totals=_totals(parts),
             before=before,
@@ -479,16 +486,19 @@ def _totals(parts: Sequence[readiness_sql.Part]) -> list[tuple[str, Decimal, Dec
     return [(code, *values) for code, values in sums.items()]  # type: ignore[misc]
 
 
-def ageing(project_ids: Sequence[int]) -> list[SafeString]:
-    """One chart a currency: posted work that no invoice has, by its age in days."""
+def ageing(project_ids: Sequence[int]) -> list[tuple[str, SafeString]]:
+    """One chart a currency: posted work and delivered milestones that no invoice has, by age in days."""
     sums: dict[str, dict[int, Decimal]] = {}
     for currency, bucket, amount in readiness_sql.unbilled(project_ids, timezone.localdate()):
         if amount:
             sums.setdefault(currency, {})[bucket] = amount
     return [
-        charts.bars(
-            [charts.Bar(words, found.get(bucket, Decimal(0))) for bucket, words in BUCKETS],
-            title=f"Posted and not invoiced, by age of the work, {currency}", unit=currency, places=2,
+        (
+            currency,
+            charts.bars(
+                [charts.Bar(words, found.get(bucket, Decimal(0))) for bucket, words in BUCKETS],
+                title=f"Delivered and not invoiced, by age in days, {currency}", unit=currency, places=2,
+            ),
         )
         for currency, found in sums.items()
     ]  # fmt: skip

@@ -50,7 +50,7 @@ from reconciliation.views.signing import Certify, Prepare, Withdraw
 State = ReconciliationRun.State
 Leg = ReconciliationResult.Leg
 DIFFERS = ~Q(standing__in=sorted(matching.SETTLED))
-ABOUT = ("document", "line", "bill__current", "bill_line__version__invoice", "payment__current")
+ABOUT = ("document", "line", "bill__current", "bill_line__version__invoice", "payment__current", "milestone__project")
 RUN_TONES = {State.RUNNING: "info", State.BALANCED: "good", State.OUT_OF_BALANCE: "bad", State.FAILED: "bad"}
 SHEET_ROWS = 200  # open items on the printed sheet; the export has every one
 
@@ -234,11 +234,13 @@ class PeriodScreen(DetailScreen):
 
 
 def result_name(result: Any) -> str:
-    """What a result is about: the document, else the target's line, the bill's line, the bill or the payment."""
+    """What a result is about: the document, else the target's line, the bill's line, the milestone, the bill or the payment."""
     if result.document is not None:
         return f"{result.document.get_kind_display()} {result.document.external_id}"
     if result.bill_line is not None:
-        return f"Line {result.bill_line.position + 1} of {result.bill_line.version.number}"
+        return f"Line {result.bill_line.position} of {result.bill_line.version.number}"
+    if result.milestone is not None:
+        return f"Milestone {result.milestone} of {result.milestone.project.code}"
     if result.bill is not None:
         return str(result.bill)
     if result.payment is not None:
@@ -247,13 +249,15 @@ def result_name(result: Any) -> str:
 
 
 def result_address(result: Any) -> str:
-    """The entry behind a result; without one its place in the run."""
+    """The entry, bill, payment or milestone behind a result; without one its place in the run."""
     if result.entry_id is not None:
         return reverse("entry", args=[result.entry_id])
     if result.bill_id is not None:
         return reverse("bill", args=[result.bill_id])
     if result.payment_id is not None:
         return reverse("payment", args=[result.payment_id])
+    if result.milestone_id is not None:
+        return reverse("milestone_thread", args=[result.milestone_id])
     return f"{reverse('reconciliation_run', args=[result.run_id])}?outcome={result.outcome}"
 
 

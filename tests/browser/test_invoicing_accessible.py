@@ -13,15 +13,25 @@ from django.urls import reverse
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from integrations import outbox, registry
-from portal.models import EntityGrant, GrantRole, LedgerState, Milestone, PurchaseOrder
+from portal.models import (
+    Contract,
+    EntityGrant,
+    GrantRole,
+    InvoiceProposal,
+    LedgerState,
+    Milestone,
+    Project,
+    PurchaseOrder,
+    User,
+)
 from reconciliation import invoicing
-from reconciliation.models import Route
+from reconciliation.models import ProjectMonth, Route
 from tests import world
 from tests.bills import posted
 from tests.browser.test_desk_accessible import FITS, SMALL
 from tests.browser.test_screen_kit import violations
 from tests.integrations.memory_biller import BILLS, biller
-from tests.reconciliation.firm import SINCE, build, key, project
+from tests.reconciliation.firm import SINCE, Firm, build, key, project
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 END = date(2026, 9, 30)
@@ -68,13 +78,45 @@ def screens(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, dict[str, str]]:
     [to_approve] = invoicing.prepare(other, END, by=None)
     invoicing.release(to_approve, by=mia, seen=to_approve.content_hash)
     line = open_one.lines.order_by("position")[0]
+    waiting = _on_one_invoice(firm, mia, fay)
+    months = ProjectMonth.objects.filter(period__code="2026-09", project__code__in=["ACM-2", "ACM-3"])
+    [stones, shared] = months.order_by("project__code").values_list("pk", flat=True)
     return mia, {
         "proposals": reverse("invoice_proposals"), "open proposal": reverse("invoice_proposal", args=[open_one.pk]),
         "released proposal": reverse("invoice_proposal", args=[to_approve.pk]),
         "handed over": reverse("invoice_proposal", args=[gone.pk]),
         "breakdown": reverse("invoice_parts", args=[open_one.pk]),
         "line": reverse("invoice_proposal_line", args=[open_one.pk, line.pk]),
+        "waits for another project": reverse("invoice_proposal", args=[waiting.pk]),
+        "a month with a milestone": reverse("readiness_project", args=[stones]),
+        "a month with milestones that are open": reverse("readiness_project", args=[shared]),
     }  # fmt: skip
+
+
+def _on_one_invoice(firm: Firm, mia: User, fay: User) -> InvoiceProposal:
+    """An approved proposal that waits for another project of its contract, which has one invoice."""
+    contract = Contract.objects.create(
+        code="K-ONE", name="Acme programme", customer=firm.customer, entity=firm.entity, currency="USD",
+        billing_model="milestone", one_invoice=True, cap_amount=Decimal(40000),
+    )  # fmt: skip
+    for code, amount, currency, signed in (
+        ("ACM-3", 4000, "USD", True), ("ACM-3", 900, "USD", False), ("ACM-3", 700, "EUR", True), ("ACM-4", 2500, "USD", True)
+    ):  # fmt: skip
+        one = Project.objects.filter(code=code).first() or project(
+            code, firm.entity, firm.customer, contract, manager=mia
+        )
+        Milestone.objects.create(
+            project=one, code=f"{code}-{amount}", name="Concept", due_on=date(2026, 9, 20), amount=Decimal(amount),
+            currency=currency, signed_on=date(2026, 9, 25) if signed else None,
+        )  # fmt: skip
+    made = [
+        proposal
+        for code in ("ACM-4", "ACM-3")
+        for proposal in invoicing.prepare(Project.objects.get(code=code), END, by=None)
+    ]
+    [first] = [one for one in made if one.project.code == "ACM-3" and one.currency == "USD"]
+    first = invoicing.release(first, by=mia, seen=first.content_hash)
+    return invoicing.approve(first, by=fay, seen=first.content_hash)
 
 
 @pytest.fixture(params=["light", "dark"])

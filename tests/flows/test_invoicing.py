@@ -10,10 +10,16 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from integrations import invariants, outbox, registry
 from integrations.errors import InDoubt, Rejected
+from integrations.protocol import Drafting
+from portal.importing.domains import KNOWN, TABLES
+from portal.importing.load import Load
+from portal.importing.problems import FilePlace, Refused
 from portal.models import (
     Allocation,
     AuditEvent,
@@ -26,6 +32,7 @@ from portal.models import (
     LedgerState,
     Milestone,
     Notification,
+    Project,
     ProposalLine,
     ProposalPart,
     ProposalState,
@@ -36,7 +43,8 @@ from portal.models import (
 from portal.records import BillLine, BillStatus, Reference
 from reconciliation import corrections, invoicing, schedules
 from reconciliation.billing import explained
-from reconciliation.invoicing import NotProposable
+from reconciliation.invoicing import NotProposable, handing_over
+from reconciliation.invoicing_api import InvoiceProposalRow, InvoiceProposals
 from reconciliation.models import ExceptionCase, Route
 from tests import world
 from tests.bills import Erp, causes, find, open_hours, posted
@@ -382,11 +390,9 @@ def test_only_the_projects_own_manager_acts_for_it_and_finance_where_it_may(firm
 
 @pytest.mark.case(72)
 def test_a_proposal_with_more_lines_than_the_system_takes_becomes_several_drafts_that_add_up_to_it(
-    firm: Firm, mia: User, cora: User
+    firm: Firm, mia: User, cora: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    billing = system()
-    billing.settings = {"lines_on_a_bill": 2}
-    billing.save()
+    monkeypatch.setattr("tests.integrations.memory_biller.MemoryBiller.drafting", Drafting(lines=2))
     posted(firm, 5)
     proposal = handed_over(propose(firm, how="entry"), mia, cora)
     deliver()
@@ -394,6 +400,14 @@ def test_a_proposal_with_more_lines_than_the_system_takes_becomes_several_drafts
     assert [(d.part, d.parts, len(d.lines)) for d in made] == [(1, 3, 2), (2, 3, 2), (3, 3, 1)]
     assert sum(d.net for d in made) == proposal.net == Decimal(4800)
     assert state_of(proposal) == [State.POSTED] * 3
+    # What a system takes is declared by its connector; a connection may ask for fewer lines, and not for more.
+    lines = [ProposalLine(position=n) for n in range(600)]
+    for connector, at_most in (("stripe", [250, 250, 100]), ("businesscentral", [500, 100]), ("netsuite", [600])):
+        for settings, parts in (({}, at_most), ({"lines_on_a_bill": 5000}, at_most), ({"lines_on_a_bill": 300}, None)):
+            most = handing_over.lines_at_most(Connection(connector=connector, settings=settings))
+            found = handing_over.split(lines, most)
+            assert [len(part) for part in found] == (parts or ([300, 300] if connector != "stripe" else at_most))
+            assert [line for part in found for line in part] == lines
 
 
 @pytest.mark.case(82)
@@ -418,6 +432,99 @@ def test_orders_and_maximum_stop_a_proposal_before_the_draft_and_say_what_is_lef
     firm.contract.cap_amount = Decimal(1500)
     firm.contract.save()
     assert [one.code for one in invoicing.blockers(InvoiceProposal.objects.get(pk=proposal.pk))] == ["CAP_EXCEEDED"]
+
+
+@pytest.mark.case(82)
+def test_a_limit_counts_its_own_currency_and_milestones_and_an_order_is_asked_for_its_days(
+    firm: Firm, mia: User, cora: User
+) -> None:
+    posted(firm, 1)  # before anybody asked for an order
+    firm.contract.requires_purchase_order = True
+    firm.contract.cap_amount = Decimal(9000)
+    firm.contract.save()
+    Milestone.objects.create(
+        project=firm.project, code="M1", name="Design", due_on=date(2026, 9, 20), amount=Decimal(5000), currency="USD",
+        signed_on=date(2026, 9, 25),
+    )  # fmt: skip
+    [proposal] = invoicing.prepare(firm.project, END, by=None)
+    assert [(one.code, "needs a purchase order in USD" in one.words) for one in invoicing.blockers(proposal)] == [
+        ("PO_REQUIRED", True)
+    ]
+    order = PurchaseOrder.objects.create(
+        contract=firm.contract, number="PO-7", amount=Decimal(6000), currency="USD", valid_from=SINCE,
+        valid_to=date(2026, 9, 30),
+    )  # fmt: skip
+    [proposal] = invoicing.prepare(firm.project, END, by=None)
+    assert (proposal.purchase_order, proposal.net) == (order, Decimal(5960))  # the hours and the milestone of its days
+    assert invoicing.blockers(proposal) == []
+    order.valid_to = date(2026, 9, 10)
+    order.save()
+    [expired] = invoicing.blockers(InvoiceProposal.objects.get(pk=proposal.pk))
+    assert expired.code == "PO_EXPIRED"
+    assert "valid from 1 Jan 2026 to 10 Sep 2026, and 1 thing on the invoice is of 25 Sep 2026." in expired.words
+    order.valid_to = None
+    order.save()
+    handed_over(proposal, mia, cora)
+    # What is signed counts when hours are admitted: 1,000.00 are left on the order, then 40.00.
+    firm.admit(firm.time("2", work_date=date(2026, 9, 4)))
+    firm.admit(firm.time("3", work_date=date(2026, 9, 5)))
+    holds = (
+        LedgerEntry.objects.filter(document__external_id__in=["2", "3"])
+        .order_by("pk")
+        .values_list("holds__rule", flat=True)
+    )
+    assert list(holds) == [None, None, "purchase-order-exceeded"]  # the last one is split at what is left
+    # In another currency nothing counts, and is said.
+    Milestone.objects.create(
+        project=firm.project, code="M2", name="Paris", due_on=date(2026, 9, 20), amount=Decimal(70000), currency="EUR",
+        signed_on=date(2026, 9, 25),
+    )  # fmt: skip
+    [other] = invoicing.prepare(firm.project, END, by=None)
+    assert [one.code for one in invoicing.blockers(other)] == ["PO_REQUIRED"]
+    [cap] = invoicing.limits_of(other)
+    assert (cap.left, cap.rest, cap.beside) == (Decimal(3040), Decimal(3040), "70,000.00 EUR")
+    assert_promises_hold()
+
+
+def test_a_milestone_that_changes_is_billed_with_what_is_new_and_never_lowered_below_what_is_billed(
+    firm: Firm, mia: User, cora: User
+) -> None:
+    milestone = Milestone.objects.create(
+        project=firm.project, code="M1", name="Design", due_on=date(2026, 9, 20), amount=Decimal(5000), currency="USD",
+        signed_on=date(2026, 9, 25),
+    )  # fmt: skip
+    handed_over(propose(firm), mia, cora)
+    deliver()
+    bills = Bills(firm)
+    bills.says(bills.bill("501", *lines_there()))
+    milestone.amount = Decimal(6000)
+    milestone.save()
+    assert BillingBalance.objects.get(milestone=milestone).delivered == Decimal(6000)
+    posted(firm, 1)
+    again = propose(firm)  # the hours of the project go on too
+    assert next((line.description, line.net) for line in again.lines.all()) == ("Design (M1)", Decimal(1000))
+    assert again.net == Decimal(1960)
+    milestone.amount = Decimal(5500)
+    milestone.save()
+    assert [one.code for one in invoicing.blockers(again)] == ["outdated"]
+    assert propose(firm).net == Decimal(1460)
+    for name, value, said in (
+        ("amount", Decimal(4999), "does not go below that"), ("currency", "EUR", "stays in that currency")
+    ):  # fmt: skip
+        row = Milestone.objects.get(pk=milestone.pk)
+        setattr(row, name, value)
+        with pytest.raises(IntegrityError, match=said), transaction.atomic():
+            row.save()
+    load = Load(TABLES, KNOWN)
+    place = FilePlace("milestones.csv", 2)
+    load.add("milestones", [(place, {
+        "project": firm.project.code, "code": "M1", "name": "Design", "due_on": "2026-09-20", "amount": "4000", "currency": "USD",
+    })])  # fmt: skip
+    with pytest.raises(Refused) as refusal:
+        load.check()
+    [problem] = refusal.value.problems
+    assert "is less than what is billed: 5000 USD of it are invoiced; have that credited first." in str(problem)
+    assert_promises_hold()
 
 
 @pytest.mark.case(88)
@@ -598,6 +705,98 @@ def test_the_invoice_run_proposes_what_is_due_once_through_the_day_of_the_schedu
     friday = schedules.Terms("weekly", 5)
     assert friday.last_run(date(2026, 11, 27)) == friday.through(date(2026, 11, 27)) == date(2026, 11, 27)
     assert friday.last_run(date(2026, 11, 26)) == date(2026, 11, 20)
+
+
+def test_a_contract_has_one_invoice_over_its_projects_each_released_by_its_own_manager(
+    firm: Firm, mia: User, cora: User
+) -> None:
+    firm.contract.one_invoice = True
+    firm.contract.save()
+    max_ = world.user("max", GrantRole.PROJECT_MANAGER, firm.entity)
+    other = Project.objects.create(
+        code="ACM-2",
+        name="Acme phase two",
+        entity=firm.entity,
+        customer=firm.customer,
+        contract=firm.contract,
+        manager=max_,
+    )
+
+    def stone(code: str, amount: int) -> Milestone:
+        return Milestone.objects.create(
+            project=other, code=code, name="Design", due_on=date(2026, 9, 20), amount=Decimal(amount), currency="USD",
+            signed_on=date(2026, 9, 25),
+        )  # fmt: skip
+
+    def approve(proposal: InvoiceProposal, by: User) -> InvoiceProposal:
+        handed_over(proposal, by, cora)
+        return InvoiceProposal.objects.get(pk=proposal.pk)
+
+    signed = stone("M1", 5000)
+    [entry] = posted(firm, 1)
+    first = propose(firm)
+    [second] = invoicing.prepare(other, END, by=None)
+    with pytest.raises(NotProposable, match="Only the project's manager releases it"):
+        invoicing.release(second, by=mia, seen=second.content_hash)
+    assert approve(first, mia).state == ProposalState.APPROVED
+    with pytest.raises(
+        NotProposable, match=f"has one invoice for its projects: {second} of ACM-2 is still to be approved"
+    ):
+        invoicing.hand_over_again(first, by=cora)
+    client = Client()
+    client.force_login(cora)
+    page = client.get(reverse("invoice_proposal", args=[first.pk])).content.decode()
+    assert "On one invoice with" in page
+    assert "still to be approved, or to be withdrawn from this invoice." in page
+    assert approve(second, max_).state == ProposalState.HANDED_OVER
+    first.refresh_from_db()
+    assert first.state == ProposalState.HANDED_OVER
+    deliver()
+    [(_, draft, _)] = BILLS["billing"].made
+    assert [(line.description.split(",")[0], line.net) for line in draft.lines] == [
+        ("Acm-1: Ana Consultant", Decimal(960)), ("Acme phase two: Design (M1)", Decimal(5000))
+    ]  # fmt: skip
+    assert (draft.net, draft.project, draft.parts) == (Decimal(5960), "", 1)
+    for proposal in (first, second):
+        page = client.get(reverse("invoice_proposal", args=[proposal.pk])).content.decode()
+        assert "In the system that bills" in page
+        told = InvoiceProposalRow(InvoiceProposals.rows.get(pk=proposal.pk)).data
+        assert [one["number"] for one in told["drafts"]] == ["501"]
+    bills = Bills(firm)
+    bills.says(bills.bill("501", *lines_there()))
+    assert set(InvoiceProposal.objects.values_list("state", flat=True)) == {ProposalState.BILLED}
+    assert open_hours([entry]) == {entry: Decimal(0)}
+    assert BillingBalance.objects.get(milestone=signed).invoiced == Decimal(5000)
+    # One does not go without the other: what is withdrawn takes along what stands on the same draft.
+    posted(firm, 1, first=2)
+    stone("M2", 700)
+    first, [second] = propose(firm), invoicing.prepare(other, END, by=None)
+    approve(second, max_)
+    approve(first, mia)
+    invoicing.withdraw(second, by=cora, reason="the customer wants two invoices")
+    states = InvoiceProposal.objects.filter(pk__in=[first.pk, second.pk]).values_list("state", flat=True)
+    assert list(states) == [ProposalState.WITHDRAWN] * 2
+    deliver()
+    assert len(BILLS["billing"].made) == 1
+    assert propose(firm).net == Decimal(960)
+    assert_promises_hold()
+
+
+def test_who_manages_a_project_and_finance_hear_why_the_invoice_run_left_it_out_and_once(
+    firm: Firm, mia: User, cora: User
+) -> None:
+    posted(firm, 1)
+    firm.contract.shares = {"ACME": "60", "GONE": "40"}
+    firm.contract.save()
+    assert invoicing.run_due(END) == []
+    assert invoicing.run_due(END) == []
+    told = Notification.objects.filter(subject__contains="The invoice run left").order_by("person__username")
+    assert [(one.person, one.subject) for one in told] == [
+        (person, f"The invoice run left {firm.project.code} out: The work is shared with GONE, which is no customer that is "
+                 "known here.")
+        for person in (cora, mia)
+    ]  # fmt: skip
+    assert told[0].url == f"/readiness/?text={firm.project.code}"
 
 
 def test_a_partial_credit_opens_only_its_hours_and_only_these_are_proposed_again(

@@ -20,7 +20,6 @@ from tests import world
 class Bills:
     """What one account holds, in the order in which it came. `faults` strike one call each, in order."""
 
-    drafting: Drafting = field(default_factory=Drafting)
     made: list[tuple[str, BillDraft, HeldDraft]] = field(default_factory=list)
     faults: deque[Callable[[Bills, BillDraft], None] | None] = field(default_factory=deque)
     alter: Callable[[HeldDraft], HeldDraft] | None = None
@@ -50,10 +49,10 @@ class MemoryBiller:
     settings: tuple[Setting, ...] = ()
     hosts: tuple[str, ...] = ()
     capabilities = Capabilities(concurrency=1, upstream_timeout=0.0)
+    drafting = Drafting()
 
     def __init__(self, account: Account, http: Http) -> None:
         self.bills = BILLS.setdefault(account.code, Bills())
-        self.drafting = self.bills.drafting
 
     def check(self) -> str:
         return "answers."
@@ -93,7 +92,7 @@ def altered(**changes: Any) -> Callable[[HeldDraft], HeldDraft]:
     return lambda held: replace(held, **changes)
 
 
-def biller(owner: LegalEntity, code: str = "billing", **drafting: Any) -> Connection:
-    """A system in memory that takes invoice drafts, with the limits that it is given."""
-    BILLS[code] = Bills(drafting=Drafting(**drafting))
+def biller(owner: LegalEntity, code: str = "billing") -> Connection:
+    """A system in memory that takes invoice drafts."""
+    BILLS[code] = Bills()
     return world.connection(code, "memory-biller", owner, is_biller=True, realm="bills")

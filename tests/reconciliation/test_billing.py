@@ -475,7 +475,7 @@ def test_an_hour_whose_credit_is_void_stands_on_its_invoice_again(firm: firms.Fi
     erp.says(erp.again(note, status=BillStatus.VOIDED))
     found = thread.stations(entry, list(entry.allocations.order_by("pk")), [])
     assert [one.key for one in found] == ["invoice", "payment"]
-    assert readiness_sql.invoices_of(entry_id) == ["INV-501"]
+    assert readiness_sql.invoices_of("entry_id", [entry_id]) == {entry_id: ["INV-501"]}
 
 
 def test_a_draft_in_another_currency_since_gives_back_what_it_billed_in_the_first(firm: firms.Firm, erp: Erp) -> None:

@@ -237,7 +237,7 @@ def test_the_page_of_a_project_shows_twelve_answers_and_the_lines_of_the_invoice
     assert text.count('id="check-') == 12
     assert "Ana Consultant" in text
     assert "What the customer would read" in text
-    assert "Posted and not invoiced, by age of the work, USD" in text
+    assert "Delivered and not invoiced, by age in days, USD" in text
 
 
 def test_a_project_of_another_entity_is_not_found_and_in_no_count(firm: Firm) -> None:

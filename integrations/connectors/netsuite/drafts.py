@@ -41,7 +41,7 @@ def objection(draft: BillDraft, settings: Mapping[str, Any]) -> Rejected | None:
         )
     if len(draft.lines) > DRAFTING.lines:
         return Rejected(
-            f"The draft has {len(draft.lines)} lines; NetSuite takes {DRAFTING.lines}. Split it: set lines_on_a_bill.",
+            f"The draft has {len(draft.lines)} lines; NetSuite takes {DRAFTING.lines}.",
             code="rejected",
         )
     if draft.currency not in settings.get("currencies", {}):

@@ -43,9 +43,7 @@ def objection(draft: BillDraft, account: Account) -> Rejected | None:
     if len(draft.purchase_order) > assumptions.CUSTOM_FIELD_LIMIT:
         return Rejected("The purchase order is longer than Stripe's custom fields.", code="text-invalid")
     if len(draft.lines) > DRAFTING.lines:
-        return Rejected(
-            f"The draft has {len(draft.lines)} lines; Stripe takes {DRAFTING.lines}. Split it: set lines_on_a_bill."
-        )
+        return Rejected(f"The draft has {len(draft.lines)} lines; Stripe takes {DRAFTING.lines}.")
     try:
         body(draft, account)
     except Rejected as refused:

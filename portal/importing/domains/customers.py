@@ -112,6 +112,7 @@ CONTRACTS = Table(
         ),
         amount("cap_amount", "not-to-exceed amount; none where empty"),
         flag("requires_purchase_order", "whether hours need a purchase order; false where empty", empty=False),
+        flag("one_invoice", "whether all its projects stand on one invoice; false where empty", empty=False),
         Column(
             name="rounding",
             sets="rounding",

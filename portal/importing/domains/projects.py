@@ -12,6 +12,7 @@ from portal.importing.tables import Column, Ranges, Row, Table
 from portal.models import (
     ApprovalStep,
     Assignment,
+    BillingBalance,
     BillingModel,
     MasterChange,
     Milestone,
@@ -151,6 +152,22 @@ TASKS = Table(
     concerns=(Kind.PROJECT, "project_id"),
 )
 
+
+def _keeps_what_is_billed(load: Load, rows: Sequence[Row]) -> None:
+    """A milestone is not lowered below what is billed of it, nor told in another currency; a credit comes first."""
+    standing = {row.pk: row for row in rows if row.standing is not None}
+    for balance in BillingBalance.objects.select_related("milestone").filter(milestone__in=standing):
+        row, billed = standing[balance.milestone_id or 0], balance.invoiced - balance.credited
+        if billed <= 0 or balance.milestone is None:
+            continue
+        said = f"{billed.normalize():f} {balance.milestone.currency} of it are invoiced; have that credited first."
+        amount_, currency_ = row.will_be("amount", Milestone), row.will_be("currency", Milestone)
+        if amount_ is not None and amount_ < billed:
+            load.problem(row, "amount", amount_, f"is less than what is billed: {said}")
+        if currency_ != balance.milestone.currency:
+            load.problem(row, "currency", currency_, f"is another currency than it is billed in: {said}")
+
+
 MILESTONES = Table(
     name="milestones",
     noun="a milestone",
@@ -167,5 +184,6 @@ MILESTONES = Table(
     ),
     key=("project", "code"),
     lookup=("project__code", "code"),
+    check=_keeps_what_is_billed,
     concerns=(Kind.PROJECT, "project_id"),
 )

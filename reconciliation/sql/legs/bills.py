@@ -1,7 +1,8 @@
 """The third leg, what the target has booked against what was invoiced, and the fourth, what was invoiced against what was paid.
 
 The rule here: the figures are those of the systems that keep the bills; what is invoiced of an hour is what the billing balance
-says, which the database keeps. What is not due yet waits, with the day by which it should be there.
+says, which the database keeps. What is not due yet waits, with the day by which it should be there. A milestone that was
+delivered stands here as booked work does.
 """
 
 from __future__ import annotations
@@ -10,32 +11,52 @@ from datetime import date
 
 from portal import sql
 from reconciliation.sql.legs.keeping import forget, statement
-from reconciliation.sql.legs.touched import Scope
+from reconciliation.sql.legs.touched import MILESTONES, Scope
 
 _NO_BILL = "('draft', 'voided', 'deleted')"
 
-# When an hour should be on a bill: by the contract's schedule, else the customer's; thirty days after the period's end where
-# neither says one.
+# When an hour or a milestone should be on a bill: by the contract's schedule, else the customer's; thirty days after the period's
+# end where neither says one.
 _EXPECTED = """CASE told.schedule
         WHEN 'none' THEN NULL
-        WHEN 'weekly' THEN e.post_on + 7
+        WHEN 'weekly' THEN {day} + 7
         WHEN 'monthly' THEN (SELECT min(day)::date FROM generate_series(%(end)s::date + 1, %(end)s::date + 62, INTERVAL '1 day') AS day
               WHERE extract(day FROM day) = least(told.day, extract(day FROM date_trunc('month', day) + INTERVAL '1 month - 1 day')))
         ELSE %(end)s::date + 30 END"""  # noqa: E501
+_TOLD = """CROSS JOIN LATERAL (
+        SELECT CASE WHEN coalesce(k.invoice_schedule, '') <> '' THEN k.invoice_schedule ELSE coalesce(u.invoice_schedule, '') END AS schedule,
+               CASE WHEN coalesce(k.invoice_schedule, '') <> '' THEN k.invoice_day ELSE u.invoice_day END AS day) told"""  # noqa: E501
+
+# A milestone is delivered when it is signed, an instalment of a retainer on its day. What is billed before counts by its due day.
+_STONES = f"""
+    SELECT m.id, m.code, m.amount AS delivered, m.currency, w.day, coalesce(w.day, m.due_on) AS dated,
+           coalesce(b.invoiced - b.credited, 0) AS billed, x.amount AS billed_amount, x.currency AS billed_in,
+           coalesce(x.is_price_credited, false) AS is_price_credited, {_EXPECTED.format(day="coalesce(w.day, m.due_on)")} AS due_on
+      FROM portal_milestone m
+      JOIN portal_project j ON j.id = m.project_id
+      JOIN portal_customer u ON u.id = j.customer_id
+      LEFT JOIN portal_contract k ON k.id = j.contract_id
+      LEFT JOIN portal_billingbalance b ON b.milestone_id = m.id
+      LEFT JOIN LATERAL (SELECT sum(a.amount) AS amount, min(a.currency) AS currency, bool_or(a.quantity = 0) AS is_price_credited
+                           FROM portal_allocation a WHERE a.milestone_id = m.id) x ON b.id IS NOT NULL
+     CROSS JOIN LATERAL (
+        SELECT CASE WHEN coalesce(nullif(j.billing_model, ''), k.billing_model) = 'retainer'
+                    THEN CASE WHEN m.due_on <= %(today)s THEN m.due_on END ELSE m.signed_on END AS day) w
+     {_TOLD}
+     WHERE j.entity_id = %(entity)s AND m.amount > 0 AND coalesce(w.day, m.due_on) BETWEEN %(start)s AND %(end)s
+       AND (w.day IS NOT NULL OR b.invoiced > b.credited) {{stones}}"""  # noqa: E501, S608
 
 _TARGET_INVOICE = f"""
 WITH entries AS (
     SELECT e.id, e.document_id, e.kind, e.hours, e.amount, e.currency, e.post_on, s.state, coalesce(b.invoiced - b.credited, 0) AS billed,
            CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END AS delivered,
-           {_EXPECTED} AS due_on
+           {_EXPECTED.format(day="e.post_on")} AS due_on
       FROM portal_ledgerentry e
       JOIN portal_ledgerstate s ON s.entry_id = e.id
       LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
       LEFT JOIN portal_contract k ON k.id = e.contract_id
       LEFT JOIN portal_customer u ON u.id = e.customer_id
-     CROSS JOIN LATERAL (
-        SELECT CASE WHEN coalesce(k.invoice_schedule, '') <> '' THEN k.invoice_schedule ELSE coalesce(u.invoice_schedule, '') END AS schedule,
-               CASE WHEN coalesce(k.invoice_schedule, '') <> '' THEN k.invoice_day ELSE u.invoice_day END AS day) told
+     {_TOLD}
      WHERE e.entity_id = %(entity)s AND e.post_on BETWEEN %(start)s AND %(end)s AND e.kind IN ('time', 'expense')
        AND e.reverses_id IS NULL AND e.is_billable AND NOT e.is_cost_only AND coalesce(e.amount, 0) <> 0
        AND (s.state IN ('posted', 'reconciled') OR b.invoiced > b.credited) {{left}}
@@ -52,7 +73,10 @@ WITH entries AS (
      WHERE i.entity_id = %(entity)s AND v.booked_on BETWEEN %(start)s AND %(end)s AND c.status NOT IN {_NO_BILL} AND l.net <> 0 {{right}}
        AND NOT EXISTS (SELECT 1 FROM portal_allocation a
                          JOIN portal_invoiceline al ON al.id = a.line_id AND al.key = l.key
-                         JOIN portal_invoiceversion av ON av.id = al.version_id AND av.invoice_id = i.id)
+                         JOIN portal_invoiceversion av ON av.id = al.version_id AND av.invoice_id = i.id
+                        WHERE NOT EXISTS (SELECT 1 FROM portal_allocation r WHERE r.line_id = a.line_id
+                                             AND (r.takes_back_id = a.id OR r.id = a.takes_back_id)))
+), stones AS ({_STONES}
 ), weighed AS (
     SELECT e.id AS subject, e.*, m.currency AS billed_in, m.amount AS billed_amount, coalesce(m.is_price_credited, false) AS is_price_credited,
            CASE WHEN e.state NOT IN ('posted', 'reconciled') THEN 'missing_left'
@@ -79,6 +103,28 @@ WITH entries AS (
                  ELSE 'Booked with ' || amount || ' ' || currency || ', invoiced with ' || coalesce(billed_amount, 0) || '.' END
             ELSE CASE WHEN is_price_credited THEN 'Credited in price; its hours stay invoiced.' ELSE '' END END AS reason
       FROM weighed
+    UNION ALL
+    SELECT {MILESTONES} + id, o.outcome, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+           CASE WHEN o.outcome <> 'missing_left' THEN delivered END,
+           CASE WHEN billed = 0 THEN 0 WHEN billed_in = currency THEN billed_amount END, currency, dated,
+           CASE WHEN o.outcome IN ('open', 'missing_right') OR billed < delivered THEN due_on END, 'milestone ' || id,
+           CASE o.outcome
+            WHEN 'missing_left' THEN 'Milestone ' || code || ' is invoiced, while it is not delivered: nobody signed it.'
+            WHEN 'open' THEN 'Milestone ' || code || ' is delivered since ' || day || CASE WHEN billed = 0 THEN ' and not invoiced yet' ELSE ' and invoiced in part' END
+                 || coalesce('; the bill is expected by ' || due_on, '; its contract says no day') || '.'
+            WHEN 'missing_right' THEN 'Milestone ' || code || ' is not invoiced, and the bill was expected by ' || due_on || '.'
+            WHEN 'amount_differs' THEN CASE
+                 WHEN billed < delivered THEN 'Milestone ' || code || ' comes to ' || delivered || ' ' || currency || ', of which ' || billed || ' are invoiced; the rest was expected by ' || due_on || '.'
+                 WHEN billed_in <> currency THEN 'Milestone ' || code || ' is agreed in ' || currency || ', invoiced in ' || billed_in || '.'
+                 ELSE 'Milestone ' || code || ' comes to ' || delivered || ' ' || currency || ', invoiced with ' || coalesce(billed_amount, 0) || '.' END
+            ELSE CASE WHEN is_price_credited THEN 'Credited in price; the milestone stays invoiced.' ELSE '' END END
+      FROM stones CROSS JOIN LATERAL (
+        SELECT CASE WHEN day IS NULL THEN 'missing_left'
+                    WHEN billed < delivered AND (due_on IS NULL OR due_on >= %(today)s) THEN 'open'
+                    WHEN billed = 0 THEN 'missing_right'
+                    WHEN billed < delivered OR billed_in <> currency THEN 'amount_differs'
+                    WHEN billed_amount <> delivered AND NOT is_price_credited THEN 'amount_differs'
+                    ELSE 'matched' END AS outcome) o
     UNION ALL
     SELECT -id, 'missing_left', NULL, NULL, NULL, bill_id, id, NULL, NULL, quantity, NULL, net, currency, booked_on, NULL, '',
            CASE WHEN kind = 'credit_note' THEN 'Line ' || position || ' of credit note ' || number || ' gives back nothing that is known here.'
@@ -141,13 +187,16 @@ def takes_in_bills(entity_id: int) -> bool:
 
 
 def compare_target_with_bills(run_id: int, scope: Scope, start: date, end: date) -> None:
-    """The third leg: what the target booked in the closed range against what is invoiced of it, and lines that bill nothing."""
+    """The third leg: what was booked or delivered in the closed range against what is invoiced, and lines that bill nothing."""
     leg = "target_invoice"
     left, right = "AND e.id IN (SELECT id FROM scope_left)", "AND l.id IN (SELECT id FROM scope_right)"
+    stones = f"AND {MILESTONES} + m.id IN (SELECT id FROM scope_left)"  # noqa: S608 -- a number of ours
     if not scope.is_whole:
-        scope.of_bills()
+        scope.of_bills(start, end)
+        head = _TARGET_INVOICE.format(left=left, right=right, stones=stones)
+    else:
+        head = _TARGET_INVOICE.format(left="", right="", stones="")
     forget(leg, scope.period_id, scope)
-    head = _TARGET_INVOICE.format(left="" if scope.is_whole else left, right="" if scope.is_whole else right)
     sql.execute(statement(head), _told(run_id, leg, scope, start, end))
 
 

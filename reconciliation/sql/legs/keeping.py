@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from portal import sql
-from reconciliation.sql.legs.touched import SHIFT, Scope
+from reconciliation.sql.legs.touched import MILESTONES, SHIFT, Scope
 
 _FIGURES = "hours_left, hours_right, amount_left, amount_right, currency"
 _ABOUT = "document_id, entry_id, line_id, bill_id, bill_line_id, payment_id"
@@ -131,8 +131,9 @@ def keep(leg: str, run_id: int, period_id: int, scope: Scope) -> tuple[int, int]
         told,
     )
     begun = sql.execute(
-        f"INSERT INTO reconciliation_reconciliationresult (run_id, period_id, leg, standing, {_FOUND})"  # noqa: S608
-        " SELECT %(run)s, %(period)s, f.leg, CASE f.outcome WHEN 'matched' THEN 'matched' WHEN 'open' THEN 'timing'"
+        f"INSERT INTO reconciliation_reconciliationresult (run_id, period_id, leg, milestone_id, standing, {_FOUND})"  # noqa: S608
+        f" SELECT %(run)s, %(period)s, f.leg, CASE WHEN f.subject > {MILESTONES} THEN f.subject - {MILESTONES} END,"
+        " CASE f.outcome WHEN 'matched' THEN 'matched' WHEN 'open' THEN 'timing'"
         f" ELSE 'unmatched' END, {', '.join('f.' + name.strip() for name in _FOUND.split(','))} FROM found f"
         " WHERE f.leg = %(leg)s AND NOT EXISTS (SELECT 1 FROM reconciliation_reconciliationresult r"
         f" WHERE {standing} AND r.subject = f.subject) ORDER BY f.subject",

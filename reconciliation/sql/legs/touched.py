@@ -16,7 +16,8 @@ from typing import cast
 from portal import sql
 
 SHIFT = 5  # bits of an id that a bucket of neighbours leaves out
-ENGINE = 3  # another number makes every period be compared as a whole once more
+ENGINE = 4  # another number makes every period be compared as a whole once more
+MILESTONES = 1 << 60  # the subject of a milestone is its id above this, so that it is never that of an entry
 
 _TABLES = (
     "CREATE TEMPORARY TABLE IF NOT EXISTS touched (entry_id bigint, document_id bigint) ON COMMIT DELETE ROWS",
@@ -50,7 +51,12 @@ def basis(entity_id: int, start: date, end: date, targets: Mapping[int, Decimal]
         " (SELECT count(*) FROM reconciliation_bookedbefore b JOIN portal_document d ON d.id = b.document_id"
         " WHERE d.entity_id = %(entity)s),"
         " (SELECT coalesce(string_agg(format('%%s %%s', id, cut_over_on), ',' ORDER BY id), '') FROM portal_connection"
-        " WHERE is_source AND (entity_id IS NULL OR entity_id = %(entity)s))",
+        " WHERE is_source AND (entity_id IS NULL OR entity_id = %(entity)s)),"
+        # when work and milestones are to be billed
+        " (SELECT md5(coalesce(string_agg(concat_ws(' ', p.id, p.billing_model, k.id, k.billing_model, k.invoice_schedule,"
+        " k.invoice_day, u.id, u.invoice_schedule, u.invoice_day), ',' ORDER BY p.id), '')) FROM portal_project p"
+        " LEFT JOIN portal_contract k ON k.id = p.contract_id JOIN portal_customer u ON u.id = p.customer_id"
+        " WHERE p.entity_id = %(entity)s)",
         {"entity": entity_id},
     )[0]
     said = (ENGINE, entity_id, start, end, sorted((key, str(value)) for key, value in targets.items()), bills, owed)
@@ -126,9 +132,22 @@ class Scope:
         )
         sql.execute("ANALYZE scope_right")
 
-    def of_bills(self) -> None:
-        """Entries that moved, were billed or credited, or should be billed by now, and lines of bills that came or changed."""
+    def of_bills(self, start: date, end: date) -> None:
+        """Entries that moved, were billed or credited, or should be billed by now, and lines of bills that came or changed.
+
+        Milestones are few: all of the period are looked at, those that changed since, and those that stood in it.
+        """
         self._empty()
+        sql.execute(
+            f"INSERT INTO scope_left SELECT {MILESTONES} + m.id FROM portal_milestone m"  # noqa: S608
+            " JOIN portal_project p ON p.id = m.project_id WHERE p.entity_id = %(entity)s"
+            " AND (m.signed_on BETWEEN %(start)s AND %(end)s OR m.due_on BETWEEN %(start)s AND %(end)s"
+            " OR m.id IN (SELECT id FROM portal_historicalmilestone WHERE history_date >= %(since)s)"
+            " OR m.id IN (SELECT milestone_id FROM portal_allocation WHERE recorded_at >= %(since)s))"
+            " UNION SELECT subject FROM reconciliation_reconciliationresult WHERE period_id = %(period)s"
+            f" AND leg = 'target_invoice' AND ended_run_id IS NULL AND milestone_id IS NOT NULL {_AGAIN}",
+            {**self._told, "start": start, "end": end},
+        )
         sql.execute(
             f"INSERT INTO scope_left SELECT entry_id FROM touched UNION SELECT a.entry_id FROM portal_allocation a"  # noqa: S608
             " WHERE a.recorded_at >= %(since)s AND a.entry_id IS NOT NULL"

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 
 from portal import figures
-from portal.models import BillingModel, InvoiceProposal, ProposalLine, ProposalState
+from portal.models import BillingModel, InvoiceDraft, InvoiceProposal, ProposalLine, ProposalState
 from portal.screens import Action, DetailScreen, Screen
 from portal.tables import STATE_TONES, name_of
 from reconciliation import amounts, invoicing, readiness
@@ -64,8 +64,8 @@ class ProposalPage(DetailScreen):
     def drafts(self) -> list[Any]:
         """Its drafts, each with where it stands."""
         found: list[Any] = list(
-            self.object.drafts.select_related("connection", "invoice__current", "document")
-            .prefetch_related("document__entries__state_row").order_by("part")
+            InvoiceDraft.objects.of(self.object).select_related("connection", "invoice__current", "document", "proposal")
+            .prefetch_related("document__entries__state_row")
         )  # fmt: skip
         for draft in found:
             entry = max(draft.document.entries.all(), key=lambda one: one.pk, default=None)
@@ -97,32 +97,43 @@ class ProposalPage(DetailScreen):
             hours=sum((line.quantity or ZERO for line in going if line.quantity is not None), ZERO),
             stops=stops,
             biller=biller,
+            waited_for=invoicing.waited_for(proposal) if proposal.state == ProposalState.APPROVED else "",
+            beside=_beside(proposal, user),
             drafts=self.drafts,
             open_cases=_cases(proposal, user),
             may_edit=is_open and invoicing.may(user, invoicing.PREPARERS, proposal.project),
-            limits=list(_limits(proposal)),
+            limits=invoicing.limits_of(proposal),
+            drawn=_drawn(proposal),
             model=dict(BillingModel.choices).get(readiness.billing_model_of(proposal.project), ""),
             needs_other=proposal.state == ProposalState.RELEASED and proposal.released_by_id == user.pk,
         )
 
 
-def _limits(proposal: InvoiceProposal) -> list[tuple[str, Decimal, Decimal, Decimal]]:
-    """(what, agreed, billed, left after this invoice and others on their way) of order, maximum and retainer."""
-    found: list[tuple[str, Decimal, Decimal, Decimal]] = []
-    contract, order = proposal.contract, proposal.purchase_order
-    of_contract, of_order = sql.billed_under(contract.pk if contract else None, order.pk if order else None)
-    taken = proposal.net if proposal.state not in (ProposalState.BILLED, ProposalState.WITHDRAWN) else ZERO
-    if order is not None:
-        others = invoicing.taken_by_others(proposal, purchase_order=order)
-        found.append((f"Order {order.number}", order.amount, of_order, order.amount - of_order - others - taken))
-    if contract is not None and contract.cap_amount is not None:
-        others = invoicing.taken_by_others(proposal, contract=contract)
-        left = contract.cap_amount - of_contract - others - taken
-        found.append(("Not to exceed", contract.cap_amount, of_contract, left))
-    if readiness.billing_model_of(proposal.project) == BillingModel.RETAINER:
-        due, _, worth = sql.drawn(proposal.project_id, proposal.through)
-        found.append(("Retainer, drawn", due, worth, due - worth))
-    return found
+def _beside(proposal: InvoiceProposal, user: Any) -> list[tuple[InvoiceProposal, str]]:
+    """The proposals of other projects that stand, or will stand, on one invoice with it, and how far they are."""
+    if proposal.state in (ProposalState.HANDED_OVER, ProposalState.BILLED):
+        on_drafts = ProposalLine.objects.filter(draft__lines__proposal=proposal).values("proposal")
+        found = InvoiceProposal.objects.filter(pk__in=on_drafts)
+    elif proposal.state != ProposalState.WITHDRAWN and proposal.contract is not None and proposal.contract.one_invoice:
+        found = InvoiceProposal.objects.filter(
+            contract=proposal.contract, entity=proposal.entity, customer=proposal.customer, currency=proposal.currency,
+            purchase_order=proposal.purchase_order, through__lte=proposal.through,
+            state__in=[ProposalState.OPEN, ProposalState.RELEASED, ProposalState.APPROVED],
+        )  # fmt: skip
+    else:
+        return []
+    rows = found.exclude(pk=proposal.pk).visible_to(user).select_related("project").order_by("project__code", "pk")
+    return [
+        (one, f"waits for {WAITS[one.state]}" if WAITS[one.state] else one.get_state_display().lower()) for one in rows
+    ]
+
+
+def _drawn(proposal: InvoiceProposal) -> dict[str, Decimal] | None:
+    """Of a retainer: what of its instalments is due and billed, and the hours that were worked against it."""
+    if readiness.billing_model_of(proposal.project) != BillingModel.RETAINER:
+        return None
+    due, billed, hours = sql.drawn(proposal.project_id, proposal.currency, proposal.through)
+    return {"due": due, "billed": billed, "hours": hours}
 
 
 def _cases(proposal: InvoiceProposal, user: Any) -> list[tuple[ExceptionCase, str]]:
