@@ -49,6 +49,7 @@ class Policy:
     day_hours_max: Decimal = Decimal(24)
     days_off: str = "accept"
     overlaps_allowed: bool = False
+    credits_applied_by_system: bool = False
     duplicates_within_source: bool = False
     authoritative_sources: Mapping[str, str] = field(default_factory=dict)
     approver_required: bool = False
@@ -239,6 +240,12 @@ SETTINGS: tuple[Setting, ...] = (
         "accept, hold or hold_billable",
         "What happens to work on a weekend or holiday of the calendar of the entity that employs the person: it goes, it waits "
         "for somebody's word, or only what is billed waits.",
+    ),
+    Setting(
+        "credits_applied_by_system",
+        _flag,
+        _YES_NO,
+        "Whether it is agreed that the system that keeps bills applies a customer's credit to other bills by itself.",
     ),
     Setting("overlaps_allowed", _flag, _YES_NO, "Whether intervals of one person may overlap."),
     Setting(

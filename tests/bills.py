@@ -21,6 +21,7 @@ from portal.models import (
     LedgerEntry,
     Payment,
     Receipt,
+    User,
 )
 from portal.records import (
     Application,
@@ -161,6 +162,13 @@ def line_of(entry_id: int, hours: str = "8", net: str = "", key: str = "", **mor
 def find(external_id: str, kind: str = BillKind.INVOICE) -> Invoice:
     """A bill by its id in the ERP."""
     return Invoice.objects.select_related("current", "agreed").get(external_id=external_id, kind=kind)
+
+
+def adopt(external_id: str, kind: str = BillKind.INVOICE, *, by: User, agreed_by: User) -> None:
+    """Go by what a bill's system says now; where that opens hours, a second person agrees."""
+    decision = billing.adopt(find(external_id, kind), by=by, reason="so it was agreed")
+    if decision.needs_approval:
+        billing.approve(decision, by=agreed_by)
 
 
 def causes(external_id: str = "", subject: str = "bill") -> set[str]:

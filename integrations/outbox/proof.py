@@ -27,7 +27,7 @@ from portal import ledger
 from portal import sql as portal_sql
 from portal.models import Attempt, Connection, State
 from portal.records import BillDraft, HeldDraft, Publication, Receipt, StatementLine
-from reconciliation import questions
+from reconciliation import billing, questions
 
 if TYPE_CHECKING:
     from integrations.outbox.settle import Told
@@ -304,6 +304,7 @@ def _compare(
     sql.write_read_backs(compared.rows)
     fresh = [entry for entry in compared.equal if entry.state == State.ACCEPTED]
     told.proved += len(ledger.prove([(entry.entry_id, entry.fence) for entry in fresh], actor=ACTOR))
+    billing.booked_anew([entry.entry_id for entry in fresh])
     ledger.prove_again([entry.entry_id for entry in compared.equal if entry.state != State.ACCEPTED])
     causes.equal_again([e.entry_id for e in compared.equal if e.state != State.ACCEPTED or e.look_ups])
     questions.holds([entry_id for entry_id, *_ in compared.rows])

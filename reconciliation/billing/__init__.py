@@ -7,26 +7,37 @@ never brought back by itself; hours are open again only when a bill was voided, 
 
 from __future__ import annotations
 
-from reconciliation.billing.deciding import NotDecidable, adopt, approve, choices, correct, restore
+from reconciliation.billing.deciding import Choice, NotDecidable, adopt, approve, choices, correct, opens_hours, restore
 from reconciliation.billing.explaining import explained
-from reconciliation.billing.following import Followed, follow, review, review_every, review_short, tell_of_rates
+from reconciliation.billing.following import (
+    Followed,
+    booked_anew,
+    follow,
+    review,
+    review_every,
+    review_short,
+    tell_of_rates,
+)
 from reconciliation.billing.picking import NotCreditable, credit_hours, credit_price
 from reconciliation.billing.planning import Part
 from reconciliation.billing.shortness import short_of
 
 __all__ = [
+    "Choice",
     "Followed",
     "NotCreditable",
     "NotDecidable",
     "Part",
     "adopt",
     "approve",
+    "booked_anew",
     "choices",
     "correct",
     "credit_hours",
     "credit_price",
     "explained",
     "follow",
+    "opens_hours",
     "restore",
     "review",
     "review_every",

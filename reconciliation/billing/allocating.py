@@ -22,6 +22,7 @@ UNKNOWN, TWICE, NO_HOURS, ABOVE = (
     "credit-without-hours",
     "credit-above-billed",
 )
+SOMETHING_ELSE = "the line says something else now"
 IN_BOOKS = ("posted", "reconciled")
 
 Entries = Mapping[tuple[int, str], sql.Entry]
@@ -78,7 +79,7 @@ def invoice(plan: Plan, bill: sql.Bill, lines: Sequence[sql.Line], entries: Entr
         if entry is None:
             _without_entry(plan, bill, line, held_here, over)
             continue
-        quantity = _quantity(line, entry)
+        quantity = _quantity(bill, line, entry)
         latest = max(held_here, key=lambda held: held.id, default=None)
         as_it_was = latest is not None and (
             latest.entry_id,
@@ -89,16 +90,21 @@ def invoice(plan: Plan, bill: sql.Bill, lines: Sequence[sql.Line], entries: Entr
             entry.id,
             quantity,
             line.net,
-            bill.currency,
+            bill.agreed_currency,
         )
+        moved: list[sql.Standing] = []
         for held in held_here:
-            if held is not latest or not as_it_was:
-                plan.release(bill, held, "the line says something else now")
+            if held is not latest:
+                plan.replace(bill, held, SOMETHING_ELSE)
+            elif not as_it_was:
+                moved = plan.replace(bill, held, SOMETHING_ELSE)
         if as_it_was:
             continue  # what was credited since then stays credited
-        refused = _objection(plan, bill, line, entry, quantity)
+        again = plan.credited_of(moved, Part(quantity, line.net), bill.agreed_currency)
+        refused = _objection(plan, bill, line, entry, quantity, again)
         if refused is None:
             plan.bill(bill, line, entry.id, None, Part(quantity, line.net))
+            plan.carry(bill, moved, SOMETHING_ELSE)
         else:
             plan.problems.append(refused)
 
@@ -114,13 +120,19 @@ def _without_entry(plan: Plan, bill: sql.Bill, line: sql.Line, held: Sequence[He
         )
 
 
-def _quantity(line: sql.Line, entry: sql.Entry) -> Decimal:
+def _quantity(bill: sql.Bill, line: sql.Line, entry: sql.Entry) -> Decimal:
+    """How much of an entry a line bills; an expense that is billed in another currency than it was paid in is billed whole."""
     if entry.kind == "time":
         return line.quantity if line.quantity is not None else entry.delivered
-    return min(line.net, entry.delivered) if line.net else entry.delivered
+    if not line.net or bill.agreed_currency != entry.currency:
+        return entry.delivered
+    return min(line.net, entry.delivered)
 
 
-def _objection(plan: Plan, bill: sql.Bill, line: sql.Line, entry: sql.Entry, quantity: Decimal) -> Problem | None:
+def _objection(  # noqa: PLR0917 -- what a line is judged by
+    plan: Plan, bill: sql.Bill, line: sql.Line, entry: sql.Entry, quantity: Decimal, again: Decimal
+) -> Problem | None:
+    """Why a line may not bill so much of an entry, of which credit notes take so much `again` at once."""
     where = f"Line {line.position} bills entry {entry.id}"
     if entry.entity_id != bill.entity_id:
         return Problem(bill.id, UNKNOWN, f"Line {line.position} bills an entry of another entity.", line)
@@ -136,11 +148,11 @@ def _objection(plan: Plan, bill: sql.Bill, line: sql.Line, entry: sql.Entry, qua
     if entry.state not in IN_BOOKS or entry.is_being_reversed:
         word = "being reversed" if entry.is_being_reversed else entry.state.replace("_", " ")
         return Problem(bill.id, UNKNOWN, f"{where}, which is {word} and not proved to stand in the books.", line)
-    if entry.other_billed:
+    if plan.stands_otherwise(entry):
         return Problem(bill.id, TWICE, f"{where}, while another version of its document stands billed.", line)
     left = plan.open.get(entry.id, ZERO)
-    if quantity > left:
-        unit = "h" if entry.kind == "time" else bill.currency
+    if quantity > left + again:
+        unit = "h" if entry.kind == "time" else bill.agreed_currency
         return Problem(
             bill.id, TWICE,
             f"{where} with {figures.exact(quantity)} {unit}, of which {figures.exact(left)} {unit} are open; "
@@ -199,13 +211,13 @@ def _credit_line(plan: Plan, bill: sql.Bill, line: sql.Line, billed: Sequence[He
     left_amount = sum((held.amount for held in billed), ZERO)
     if entry.kind != "time" and line.net == left_amount:
         quantity = left_quantity
+    unit = bill.agreed_currency
     if quantity > left_quantity or line.net > left_amount:
         plan.problems.append(
             Problem(
                 bill.id, ABOVE,
-                f"Line {line.position} credits {figures.exact(quantity)} and {figures.exact(line.net)} {bill.currency} of entry "
-                f"{entry.id}, of which {figures.exact(left_quantity)} and {figures.exact(left_amount)} {bill.currency} "
-                "stand billed.",
+                f"Line {line.position} credits {figures.exact(quantity)} and {figures.exact(line.net)} {unit} of entry "
+                f"{entry.id}, of which {figures.exact(left_quantity)} and {figures.exact(left_amount)} {unit} stand billed.",
                 line,
             )
         )  # fmt: skip
@@ -223,7 +235,7 @@ def _whole_or_ask(plan: Plan, bill: sql.Bill, line: sql.Line, net: Decimal) -> N
         plan.problems.append(
             Problem(
                 bill.id, NO_HOURS,
-                f"{figures.amount(net, bill.currency)} {bill.currency} are credited without naming hours; until somebody says "
-                "which, all of them stay billed.",
+                f"{figures.amount(net, bill.agreed_currency)} {bill.agreed_currency} are credited without naming hours; until "
+                "somebody says which, all of them stay billed.",
             )
         )  # fmt: skip

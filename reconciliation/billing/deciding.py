@@ -1,8 +1,8 @@
 """What a person decides about a bill that its system changed or deleted: adopt, restore or correct.
 
 The rule here: one decision a version, of the version that was looked at, by somebody who may fix in its entity, with a reason, in
-the audit trail. The hours of a deleted bill are open again only when a second person agrees, an approver, whichever way was
-chosen; nothing is made anew by itself.
+the audit trail. What opens hours that stand billed (a deleted bill, whichever way was chosen; an edit that bills less, or gives
+back more) holds only when a second person agrees, an approver; nothing is made anew by itself.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def choices(bill: Invoice) -> list[Choice]:
 def adopt(bill: Invoice, *, by: User, reason: str) -> BillingDecision:
     """Go by what the system says now: its lines are what is billed, and what is no longer on it is open again.
 
-    That a bill is deleted is adopted once a second person agrees. As in all decisions, `bill` is as it was seen: where its system
-    has stated another version since, nothing is decided.
+    Where hours are open to be billed again by it, a second person agrees first. As in all decisions, `bill` is as it was seen:
+    where its system has stated another version since, nothing is decided.
     """
     with transaction.atomic():
         decision = _decide(bill, Choice.ADOPT, by, reason)
@@ -72,7 +72,7 @@ def correct(bill: Invoice, *, by: User, reason: str) -> BillingDecision:
 
 
 def approve(decision: BillingDecision, *, by: User) -> None:
-    """Agree that the hours of a deleted bill are open to be billed again, on a new bill; a controller does, not who asked."""
+    """Agree that hours of a bill are open to be billed again; a controller does, not who asked."""
     with transaction.atomic():
         bill = Invoice.objects.select_for_update(of=("self",)).get(pk=decision.bill_id)
         held = BillingDecision.objects.select_for_update(of=("self",)).get(pk=decision.pk)
@@ -86,7 +86,8 @@ def approve(decision: BillingDecision, *, by: User) -> None:
             raise NotDecidable("Somebody else has to agree: you asked for it.")
         held.approved_by, held.approved_at = by, now()
         held.save(update_fields=["approved_by", "approved_at"])
-        audit.record(by, "bill-recreation.approved", bill, entity=bill.entity_id, reason=held.reason)
+        what = "bill-recreation" if bill.current.status == "deleted" else "bill-adoption"
+        audit.record(by, f"{what}.approved", bill, entity=bill.entity_id, reason=held.reason)
         _adopted(bill, by)
 
 
@@ -106,7 +107,7 @@ def _decide(bill: Invoice, choice: Choice, by: User, reason: str) -> BillingDeci
         raise NotDecidable("There is nothing of this kind to decide about the bill any more; look at it again.")
     decision = BillingDecision.objects.create(
         bill=held, version=held.current, choice=choice, reason=reason.strip(), by=by, at=now(),
-        needs_approval=choice != Choice.CORRECT and held.current.status == "deleted",
+        needs_approval=opens_hours(held, choice),
     )  # fmt: skip
     [row] = sql.bills([held.pk])
     audit.record(
@@ -115,6 +116,26 @@ def _decide(bill: Invoice, choice: Choice, by: User, reason: str) -> BillingDeci
         after={"version": row.version, "total": str(row.total), "number": row.number, "status": row.status},
     )  # fmt: skip
     return decision
+
+
+def opens_hours(bill: Invoice, choice: Choice) -> bool:
+    """Whether a choice opens hours that stand billed, so that a second person has to agree."""
+    if choice == Choice.CORRECT or bill.current.status == "deleted":
+        return choice != Choice.CORRECT
+    if choice != Choice.ADOPT:
+        return False
+    before, after = (
+        {line.key: line for line in found} for found in sql.lines([bill.agreed_id or 0, bill.current_id]).values()
+    )
+    less, more = (after, before) if bill.kind == "credit_note" else (before, after)
+    return any(
+        (line := more.get(key)) is None
+        or (was.posting_key, was.posting_number, was.milestone_key)
+        != (line.posting_key, line.posting_number, line.milestone_key)
+        or (was.quantity or 0) > (line.quantity or 0)
+        or was.net > line.net
+        for key, was in less.items()
+    )
 
 
 def _may(bill: Invoice, by: User) -> None:

@@ -48,6 +48,7 @@ class About:
     policy: Policy
     owed: Sequence[sql.Owed] = ()  # differences that somebody agreed to when rates changed in the past
     back: Sequence[TakenBack] = ()  # what of it the books take back
+    credits: Sequence[sql.AppliedCredit] = ()  # of other bills, that settle it
     customer: str = ""  # our code
 
 
@@ -72,7 +73,7 @@ def of_bill(bill: sql.Bill, about: About) -> Iterator[Finding]:
             bill,
             "bill-changed",
             f"{bill.name} was changed in its system: {'; '.join(about.differences)}. Adopt it, restore it or correct it by a "
-            f"credit note{_decided(about.decision)}.",
+            f"credit note{_decided(about.decision, is_gone=False)}.",
             differences=list(about.differences),
         )
     if bill.status in DEAD and bill.cash > 0:
@@ -85,6 +86,8 @@ def of_bill(bill: sql.Bill, about: About) -> Iterator[Finding]:
     if bill.status not in DEAD:
         yield from _figures(bill, about)
         yield from of_shortness(bill, about.policy, about.customer)
+        if about.credits and not about.policy.credits_applied_by_system:
+            yield _applied_elsewhere(bill, about.credits)
 
 
 def _figures(bill: sql.Bill, about: About) -> Iterator[Finding]:
@@ -149,6 +152,22 @@ def _sums(bill: sql.Bill, lines: Sequence[sql.Line], policy: Policy) -> Iterator
                 f"line {line.position} carries {_money(bill, line.tax)} of tax where {figures.exact(line.tax_rate)} % of "
                 f"{_money(bill, line.net)} are {_money(bill, due)}"
             )
+
+
+def _applied_elsewhere(bill: sql.Bill, found: Sequence[sql.AppliedCredit]) -> Finding:
+    """A credit that its system put on another bill than it was given for; nobody here decided that."""
+    said = " and ".join(
+        f"{_money(bill, one.amount)} of {one.credit}, "
+        + (f"which is a credit of {one.of}" if one.of else "which is the customer's balance")
+        for one in found[:5]
+    )
+    return _made(
+        bill,
+        "credit-applied-elsewhere",
+        f"{bill.name} is settled by {said}{_more(len(found) - 5) or '.'} Its system applied it by itself. Apply it to the bill "
+        "that it is of, or agree in the policy of the entity that the system applies credits.",
+        amount=str(sum((one.amount for one in found), Decimal(0))),
+    )
 
 
 def of_shortness(bill: sql.Bill, policy: Policy, customer: str) -> Iterator[Finding]:
@@ -246,8 +265,14 @@ def differences(bill: sql.Bill, lines: Mapping[int, Sequence[sql.Line]]) -> list
     said = []
     if bill.agreed_number and bill.number != bill.agreed_number:
         said.append(f"its number was {bill.agreed_number} and is {bill.number or 'none'}")
+    if bill.currency != bill.agreed_currency:
+        said.append(f"its currency was {bill.agreed_currency} and is {bill.currency}")
+    if bill.customer_key != bill.agreed_customer_key:
+        was, now = bill.agreed_customer or bill.agreed_customer_key, bill.customer or bill.customer_key
+        said.append(f"its customer was {was or 'none'} and is {now or 'none'}")
     if bill.total != bill.agreed_total:
-        said.append(f"its total was {_money(bill, bill.agreed_total)} and is {_money(bill, bill.total)}")
+        was = f"{figures.amount(bill.agreed_total, bill.agreed_currency)} {bill.agreed_currency}"
+        said.append(f"its total was {was} and is {_money(bill, bill.total)}")
     before = {line.key: content(line) for line in lines.get(bill.agreed_id, ())}
     after = {line.key: content(line) for line in lines.get(bill.current_id, ())}
     places = {
@@ -283,13 +308,17 @@ def _paid(payment: sql.PaymentRow, rule: str, sentence: str) -> Finding:
     return Finding(rule, ("payment", str(payment.id)), payment.entity_id, payment.connection_id, sentence, about)
 
 
-def _decided(decision: BillingDecision | None) -> str:
+def _decided(decision: BillingDecision | None, *, is_gone: bool = True) -> str:
     if decision is None:
         return ""
     words = {
         "restore": "asked to have it restored",
         "correct": "chose to correct it by a credit note",
-        "adopt": "asked to go by that it is gone" if decision.needs_approval else "adopted it",
+        "adopt": "asked to go by that it is gone"
+        if is_gone
+        else "asked to adopt it"
+        if decision.needs_approval
+        else "adopted it",
     }
     waits = (
         ", which a second person has to agree to" if decision.needs_approval and decision.approved_at is None else ""

@@ -60,6 +60,13 @@ def follow(bill_ids: Sequence[int], payment_ids: Sequence[int] = (), *, actor: s
     return Followed(len(bills), written, opened, closed)
 
 
+def booked_anew(entry_ids: Sequence[int]) -> None:
+    """What stands on a bill was reversed and the same is booked anew and proved: from now on the bill's line bills that."""
+    bill_ids = taken_back_sql.bills_booked_anew(entry_ids) if entry_ids else []
+    if bill_ids:
+        follow(bill_ids, actor="proof")
+
+
 def review_every(*, older_than_seconds: float = GRACE) -> None:
     """Compare the stated balances of every system that keeps bills, each in a transaction of its own.
 
@@ -132,7 +139,15 @@ def _agree(bills: Sequence[sql.Bill], changed: Mapping[int, Sequence[str]]) -> l
     if same:
         billing_intake.agree(same)
     return [
-        b._replace(agreed_id=b.current_id, agreed_status=b.status, agreed_number=b.number, agreed_total=b.total)
+        b._replace(
+            agreed_id=b.current_id,
+            agreed_status=b.status,
+            agreed_number=b.number,
+            agreed_total=b.total,
+            agreed_currency=b.currency,
+            agreed_customer=b.customer,
+            agreed_customer_key=b.customer_key,
+        )
         if b.id in same
         else b
         for b in bills
@@ -159,6 +174,12 @@ def _allocate(
     }
     known = {entry.id: entry for entry in (*back.values(), *entries.values(), *over.entries.values())}
     plan = started(actor, [bill.id for bill in bills if not bill.is_credit], known.values(), milestones.values())
+    plan.documents = sql.documents_of({held.entry_id for held in plan.held if held.entry_id is not None})
+    plan.documents |= {entry.id: entry.document_id for entry in known.values()}
+    plan.rewritten = edited
+    for bill in alive:
+        for row in credited.get(bill.id, ()):
+            plan.credits.setdefault(row.takes_back_id or 0, []).append(row)
     _release(plan, dead)
     invoices = sorted((bill for bill in alive if not bill.is_credit), key=lambda bill: (bill.id not in given, bill.id))
     for bill in invoices:
@@ -167,7 +188,11 @@ def _allocate(
         if bill.is_credit and bill.status != "draft":
             if bill.id in edited and not _undo_credit(plan, bill, credited[bill.id], back, "was changed"):
                 continue
-            rows = [row for row in credited[bill.id] if bill.id not in edited or plan.credited_from(row) is None]
+            rows = [
+                row
+                for row in credited[bill.id]
+                if row.id not in plan.undone and (bill.id not in edited or plan.credited_from(row) is None)
+            ]
             allocating.credit(plan, bill, lines.get(bill.agreed_id, ()), entries, rows, over)
     for bill in bills:
         if is_dead(bill) and bill.is_credit:
@@ -222,7 +247,7 @@ def _undo_credit(
             continue
         entry = entries.get(row.entry_id or 0)
         what = f"entry {row.entry_id}" if entry is not None else f"milestone {row.milestone_id}"
-        if row.quantity and (plan.room(row) < -row.quantity or (entry is not None and entry.other_billed)):
+        if row.quantity and (plan.room(row) < -row.quantity or (entry is not None and plan.stands_otherwise(entry))):
             said = f"The credit of {what} {because}, and what it gave back stands billed on another bill since then."
             plan.problems.append(Problem(bill.id, "void-credit-rebilled", said))
             whole = False
@@ -245,6 +270,7 @@ def _judge(
     others = sql.live_numbers([bill.id for bill in bills])
     owed = sql.owed_by_rates([bill.id for bill in bills])
     back = taken_back.owed([bill.id for bill in bills if not bill.is_credit])
+    applied = sql.credits_from_elsewhere([bill.id for bill in bills if not bill.is_credit])
     problems: dict[int, list[Problem]] = defaultdict(list)
     for problem in plan.problems:
         problems[problem.bill_id].append(problem)
@@ -264,6 +290,7 @@ def _judge(
                 policy=policy[bill.entity_id],
                 owed=owed.get(bill.id, ()),
                 back=back.get(bill.id, ()),
+                credits=applied.get(bill.id, ()),
                 customer=codes.get(bill.customer_id or 0, ""),
             ),
         )

@@ -17,6 +17,7 @@ from reconciliation.billing.planning import ZERO, Held, Part, Plan, Problem
 from reconciliation.sql import billing as sql
 from reconciliation.sql import invoicing as invoicing_sql
 
+SOMETHING_ELSE = "the line says something else now"
 UNKNOWN, TWICE = "billed-line-unknown", "hour-billed-twice"
 
 
@@ -56,7 +57,13 @@ def load(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]], key
         (bill.entity_id, line.milestone_key) for bill in bills for line in lines.get(bill.agreed_id, ()) if line.milestone_key
     })  # fmt: skip
     parts = [part for group in found.lines.values() for part in group]
-    found.entries = sql.entries_by_id({part.entry_id for part in parts if part.entry_id is not None})
+    found.entries = sql.entries_by_id({part.entry_id for part in parts if part.entry_id is not None}, is_anew=True)
+    for key, group in found.lines.items():
+        found.lines[key] = [
+            part._replace(entry_id=found.entries[part.entry_id].id) if part.entry_id in found.entries else part
+            for part in group
+        ]
+    found.entries = {entry.id: entry for entry in found.entries.values()}
     found.milestones = sql.milestones({part.milestone_id for part in parts if part.milestone_id is not None}, codes)
     by_code: dict[tuple[int, str], list[int]] = defaultdict(list)
     for milestone in found.milestones.values():
@@ -90,7 +97,7 @@ def bill_line(plan: Plan, bill: sql.Bill, line: sql.Line, held: Sequence[Held], 
                 )
             )  # fmt: skip
             return True
-        amounts = _amounts(line.net, [part.amount for part in parts], bill.currency)
+        amounts = _amounts(line.net, [part.amount for part in parts], bill.agreed_currency)
         wanted = [
             Wanted(part.entry_id, part.milestone_id, Part(part.quantity, amount))
             for part, amount in zip(parts, amounts, strict=True)
@@ -116,31 +123,40 @@ def _bring_in_line(  # noqa: PLR0917 -- what stands, what is wanted, and where
         one
         for one in wanted
         if (was := standing.get((one.entry_id, one.milestone_id))) is None
-        or (was.was_quantity, was.was_amount, was.currency) != (one.part.quantity, one.part.amount, bill.currency)
+        or (was.was_quantity, was.was_amount, was.currency)
+        != (one.part.quantity, one.part.amount, bill.agreed_currency)
     ]
     kept = {(one.entry_id, one.milestone_id) for one in wanted} - {(one.entry_id, one.milestone_id) for one in fresh}
+    moved: dict[tuple[int | None, int | None], list[sql.Standing]] = {}
     for row in held:
         if (row.entry_id, row.milestone_id) not in kept:
-            plan.release(bill, row, "the line says something else now")
+            document = plan.documents.get(row.entry_id or 0)
+            moved.setdefault((document, row.milestone_id), []).extend(plan.replace(bill, row, SOMETHING_ELSE))
     wrong = next((said for one in fresh if (said := _objection(plan, bill, line, one, over)) is not None), None)
     if wrong is not None:
         plan.problems.append(wrong)
         return
     for one in fresh:
         plan.bill(bill, line, one.entry_id, one.milestone_id, one.part)
+        document = plan.documents.get(one.entry_id or 0)
+        plan.carry(bill, moved.pop((document, one.milestone_id), ()), SOMETHING_ELSE)
 
 
 def _objection(plan: Plan, bill: sql.Bill, line: sql.Line, one: Wanted, over: HandedOver) -> Problem | None:
     if one.milestone_id is not None:
         milestone = over.milestones[one.milestone_id]
         left = plan.open_milestones.setdefault(milestone.id, milestone.delivered - milestone.billed)
-        what, unit = f"milestone {milestone.code}", bill.currency
-        if milestone.entity_id != bill.entity_id or milestone.currency != bill.currency or one.part.quantity <= 0:
+        what, unit = f"milestone {milestone.code}", bill.agreed_currency
+        if (
+            milestone.entity_id != bill.entity_id
+            or milestone.currency != bill.agreed_currency
+            or one.part.quantity <= 0
+        ):
             return Problem(bill.id, UNKNOWN, f"Line {line.position} bills {what} otherwise than it was agreed.", line)
     else:
         entry = over.entries[one.entry_id or 0]
         left = plan.open.setdefault(entry.id, entry.open)
-        what, unit = f"entry {entry.id}", "h" if entry.kind == "time" else bill.currency
+        what, unit = f"entry {entry.id}", "h" if entry.kind == "time" else bill.agreed_currency
         if entry.entity_id != bill.entity_id or not entry.may_be_billed or line.net < 0:
             return Problem(
                 bill.id, UNKNOWN, f"Line {line.position} bills {what}, which is not to be billed on it.", line
@@ -149,7 +165,7 @@ def _objection(plan: Plan, bill: sql.Bill, line: sql.Line, one: Wanted, over: Ha
             return Problem(
                 bill.id, UNKNOWN, f"Line {line.position} bills {what}, which is not proved to stand in the books.", line
             )
-        if entry.other_billed:
+        if plan.stands_otherwise(entry):
             return Problem(
                 bill.id,
                 TWICE,
@@ -199,14 +215,16 @@ def keep(over: HandedOver, plan: Plan, bills: Sequence[sql.Bill], lines: Mapping
     if not over.lines:
         return
     wrong = {(problem.bill_id, problem.line.key) for problem in plan.problems if problem.line is not None}
-    pairs: dict[int, int] = {}
+    drafts: dict[
+        int, list[int]
+    ] = {}  # of bills, in the order of their lines; people may put several drafts on one bill
     billed: list[int] = []
     for bill in bills:
         for line in lines.get(bill.agreed_id, ()):
             parts = over.of(bill, line)
             if parts and parts[0].draft_id is not None:
-                pairs.setdefault(parts[0].draft_id, bill.id)
+                drafts.setdefault(bill.id, []).append(parts[0].draft_id)
                 if (bill.id, line.key) not in wrong:
                     billed.append(parts[0].line_id)
     invoicing_sql.give_back(line_ids=billed)
-    invoicing_sql.came(list(pairs.items()))
+    invoicing_sql.came([(draft, bill) for bill, of in drafts.items() for draft in dict.fromkeys(of)])

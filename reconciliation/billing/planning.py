@@ -59,8 +59,17 @@ class Plan:
     held: list[Held] = field(default_factory=list)
     open: dict[int, Decimal] = field(default_factory=dict)  # entry → what is left to bill
     open_milestones: dict[int, Decimal] = field(default_factory=dict)
+    documents: dict[int, int] = field(default_factory=dict)  # entry → its document
     rows: list[list[Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    credits: dict[int, list[sql.Standing]] = field(
+        default_factory=dict
+    )  # what credit notes took, by what they took it from
+    rewritten: set[int] = field(
+        default_factory=set
+    )  # notes that say something else now: what they give back is asked anew
+    moves: dict[int, Decimal] = field(default_factory=dict)  # entry → how much more of it is open by this plan
+    undone: set[int] = field(default_factory=set)  # credits that were taken back, so that their notes give back anew
     _ids: list[int] = field(default_factory=list)
 
     @property
@@ -81,15 +90,26 @@ class Plan:
         number = self._id()
         self.rows.append(
             self._row(
-                number, bill, entry_id, milestone_id, line.id, None, *part, bill.currency, f"line {line.position}"
+                number,
+                bill,
+                entry_id,
+                milestone_id,
+                line.id,
+                None,
+                *part,
+                bill.agreed_currency,
+                f"line {line.position}",
             )
         )
-        self.held.append(Held(number, bill.id, line.id, line.key, entry_id, milestone_id, *part, bill.currency, *part))
+        self.held.append(
+            Held(number, bill.id, line.id, line.key, entry_id, milestone_id, *part, bill.agreed_currency, *part)
+        )
         self._move(entry_id, milestone_id, -part.quantity)
 
     def _move(self, entry_id: int | None, milestone_id: int | None, quantity: Decimal) -> None:
         """What is left to bill of something is so much more, or less."""
         if entry_id is not None:
+            self.moves[entry_id] = self.moves.get(entry_id, ZERO) + quantity
             self.open[entry_id] = self.open.get(entry_id, ZERO) + quantity
         elif milestone_id is not None and milestone_id in self.open_milestones:
             self.open_milestones[milestone_id] += quantity
@@ -99,6 +119,47 @@ class Plan:
         if held.quantity or held.amount:
             self._take(bill, held, held.line_id, Part(held.quantity, held.amount), reason)
         self.held.remove(held)
+
+    def replace(self, bill: sql.Bill, held: Held, reason: str) -> list[sql.Standing]:
+        """Release what stands billed because something else is billed in its place; what credit notes took of it goes over.
+
+        The credits are taken back with it and returned: `carry` takes them from what comes instead, or else their notes do anew.
+        """
+        moved = [row for row in self.credits.pop(held.id, ()) if row.quantity or row.amount]
+        for row in moved:
+            self.undo_credit(bill, row, held, reason)
+            self.undone.add(row.id)
+        self.release(bill, held, reason)
+        return moved
+
+    def stands_otherwise(self, entry: sql.Entry) -> bool:
+        """Whether another version of an entry's document still stands billed once the plan is written."""
+        return any(
+            billed > self.moves.get(other, ZERO)
+            for other, billed in zip(entry.other_ids, entry.other_billed, strict=True)
+        )
+
+    def credited_of(self, moved: Sequence[sql.Standing], part: Part, currency: str) -> Decimal:
+        """How much of it credit notes take at once from what is billed in the place of something else; zero where it is less."""
+        taken = self._taken(moved)
+        fits = taken.quantity <= part.quantity and taken.amount <= part.amount
+        return taken.quantity if fits and all(row.currency == currency for row in moved) else ZERO
+
+    def carry(self, bill: sql.Bill, moved: Sequence[sql.Standing], reason: str) -> None:
+        """Take what credit notes had taken from what was billed last; nothing where it is less than that."""
+        held, taken = self.held[-1], self._taken(moved)
+        if taken.quantity > held.quantity or taken.amount > held.amount:
+            return
+        for row in moved:
+            if row.bill_id in self.rewritten or row.currency != held.currency:
+                continue
+            self._take(bill, held, row.line_id, Part(-row.quantity, -row.amount), reason)
+            self.undone.discard(row.id)
+
+    def _taken(self, moved: Sequence[sql.Standing]) -> Part:
+        """What some credits gave back together, of notes that say the same as before."""
+        kept = [row for row in moved if row.bill_id not in self.rewritten]
+        return Part(-sum((row.quantity for row in kept), ZERO), -sum((row.amount for row in kept), ZERO))
 
     def credit(self, bill: sql.Bill, line_id: int, found: Sequence[Held], part: Part, reason: str) -> None:
         """Take back a quantity and an amount from what stands billed, the oldest first; the amount by quantity, to the cent."""
@@ -110,7 +171,7 @@ class Plan:
                 taken.append((held, hours))
             left -= hours
         weights = [hours if part.quantity else held.amount for held, hours in taken]
-        shares = _shares(part.amount, weights, [held.amount for held, _ in taken], bill.currency)
+        shares = _shares(part.amount, weights, [held.amount for held, _ in taken], bill.agreed_currency)
         for (held, hours), share in zip(taken, shares, strict=True):
             if hours or share:
                 self._take(bill, held, line_id, Part(hours, share), reason)

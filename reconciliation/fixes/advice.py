@@ -31,6 +31,7 @@ ADVICE: dict[str, str] = {
     "raise-cap": "Agree a higher limit with the customer and change the contract, by a change set.",
     "raise-purchase-order": "Ask the customer for a higher purchase order and record it, by a change set.",
     "propose-credit": "Credit these hours on the bill, in the system that keeps it; that ends this. Its bookkeeper may.",
+    "re-apply-credit": "Apply it to the bill that it is of, in the system that keeps both, or agree that it applies credits.",
     "read-again": "Nothing is lost: the cursor stands. Ask the vendor why it stops short; the stream is read again by itself.",
     "read-bills": "The part is kept. It is tied by itself once the bill is read; ask its system why it does not show it.",
     "read-payments": "Read the payments of this system again; a short payment is written off there, by its reason.",

@@ -160,6 +160,9 @@ def withdraw(proposal: InvoiceProposal, *, by: User, reason: str) -> InvoiceProp
         if locked.state in (ProposalState.BILLED, ProposalState.WITHDRAWN):
             raise NotProposable(f"It is {locked.get_state_display().lower()} and stays so.")
         found = sql.entries_of([locked.pk])
+        found = [
+            row for row in found if row[3] != State.CANCELLED
+        ]  # it was looked for and is gone there, or never went
         if any(state not in OPEN or (state != State.REJECTED and digest) for *_, state, _, digest in found):
             raise NotProposable(
                 "Its draft may be in the system that bills by now: void it there, and its hours are open again."

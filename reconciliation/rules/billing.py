@@ -28,7 +28,10 @@ BILLING: tuple[Rule, ...] = (
     _cause("bill-off-by-rate", "A bill is off since its rates changed", "bill", ("settle-difference",), (36,)),
     _cause("billed-work-taken-back", "A bill bills what is taken back", "bill", ("propose-credit",), (52, 107)),
     _cause("bill-overpaid", "More was paid than is owed", "bill", ("unapply-payment",), (95,)),
-    _cause("balance-differs", "A bill's balance and its payments differ", "bill", ("read-payments",), (96, 97, 99)),
+    _cause("balance-differs", "A bill's balance and its payments differ", "bill", ("read-payments",), (96, 97)),
+    _cause(
+        "credit-applied-elsewhere", "A credit settles another bill than it is of", "bill", ("re-apply-credit",), (99,)
+    ),
     _cause("short-within-tolerance", "A bill is short by what may be written off", "bill", ("write-off",), (96,)),
     _cause("held-back-is-due", "What a customer held back is due", "bill", ("ask-for-it",), (102,)),
     _cause("payment-of-unknown-bill", "A payment settles a bill that is not known", "payment", ("read-bills",), (92,)),

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from portal import sql
 from portal.sql import rows
+from reconciliation.sql.taken_back import BOOKED_ANEW
 
 
 class Bill(NamedTuple):
@@ -47,6 +48,10 @@ class Bill(NamedTuple):
     cash: Decimal
     written_off: Decimal
     previous_status: str
+    customer_key: str
+    agreed_currency: str
+    agreed_customer: str
+    agreed_customer_key: str
 
     @property
     def name(self) -> str:
@@ -84,12 +89,14 @@ class Entry(NamedTuple):
     document_id: int
     entity_id: int
     kind: str
+    currency: str
     delivered: Decimal
     billed: Decimal
     state: str
     may_be_billed: bool  # billable, no cost only, no reversal
     is_being_reversed: bool
-    other_billed: bool  # another version of its document stands billed
+    other_ids: list[int]  # other versions of its document that stand billed, and in whose place it is not
+    other_billed: list[Decimal]  # how much of each
 
     @property
     def open(self) -> Decimal:
@@ -131,7 +138,8 @@ _BILLS = """
            c.status, c.number, c.currency, c.customer_id, c.customer_name, c.net, c.tax, c.total, c.balance, c.booked_on,
            c.due_on,
            c.recorded_at, c.credits_key, a.version, a.status, a.number, a.total, s.settled, s.cash, s.written_off,
-           coalesce((SELECT p.status FROM portal_invoiceversion p WHERE p.invoice_id = i.id AND p.version = c.version - 1), '')
+           coalesce((SELECT p.status FROM portal_invoiceversion p WHERE p.invoice_id = i.id AND p.version = c.version - 1), ''),
+           c.customer_key, a.currency, a.customer_name, a.customer_key
       FROM portal_invoice i
       JOIN portal_invoiceversion c ON c.id = i.current_id
       JOIN portal_invoiceversion a ON a.id = i.agreed_id
@@ -210,6 +218,15 @@ def touched_by(bill_ids: Sequence[int], payment_ids: Sequence[int]) -> list[int]
                 JOIN portal_invoiceline l ON l.version_id = v.id JOIN portal_allocation c ON c.line_id = l.id
                 JOIN portal_allocation b ON b.id = c.takes_back_id JOIN portal_invoiceline m ON m.id = b.line_id
                 JOIN portal_invoiceversion w ON w.id = m.version_id
+        UNION SELECT w.invoice_id FROM portal_invoiceversion v JOIN given g ON g.id = v.invoice_id
+                JOIN portal_invoiceline l ON l.version_id = v.id JOIN portal_allocation b ON b.line_id = l.id
+                JOIN portal_allocation c ON c.takes_back_id = b.id JOIN portal_invoiceline m ON m.id = c.line_id
+                JOIN portal_invoiceversion w ON w.id = m.version_id
+        UNION SELECT w.invoice_id FROM portal_invoiceversion v JOIN given g ON g.id = v.invoice_id
+                JOIN portal_invoiceline l ON l.version_id = v.id JOIN portal_allocation b ON b.line_id = l.id
+                JOIN portal_ledgerstate s ON s.entry_id = b.entry_id AND s.state = 'reversed'
+                JOIN portal_allocation c ON c.entry_id = b.entry_id JOIN portal_invoiceline m ON m.id = c.line_id
+                JOIN portal_invoiceversion w ON w.id = m.version_id
         UNION SELECT a.invoice_id FROM portal_invoiceversion v JOIN given g ON g.id = v.invoice_id
                 JOIN portal_paymentallocation a ON a.credit_version_id = v.id WHERE a.invoice_id IS NOT NULL
         UNION SELECT c.subject_key::bigint FROM reconciliation_exceptioncase c
@@ -239,50 +256,78 @@ _LOCKED = """locked AS (
             SELECT d.id FROM portal_document d
              WHERE d.id IN (SELECT e.document_id FROM named n JOIN portal_ledgerentry e ON e.id = n.id)
              ORDER BY d.id FOR NO KEY UPDATE OF d)"""
-_ENTRY = """e.id, e.document_id, e.entity_id, e.kind,
+# What bills for an entry that was reversed and booked anew with the same to be billed: the latest such one that is in the books.
+# While something of it stands on a bill that is void or gone and not let go, all of it stays where it is.
+_INSTEAD = f"""coalesce((
+            SELECT max(n.id) FROM portal_ledgerentry e JOIN portal_ledgerstate es ON es.entry_id = e.id AND es.state = 'reversed'
+              JOIN portal_ledgerentry n ON {BOOKED_ANEW}
+              JOIN portal_ledgerstate ns ON ns.entry_id = n.id AND ns.state IN ('posted', 'reconciled')
+             WHERE e.id = w.id AND NOT EXISTS (
+                   SELECT 1 FROM portal_allocation a JOIN portal_invoiceline l ON l.id = a.line_id
+                     JOIN portal_invoiceversion v ON v.id = l.version_id JOIN portal_invoice i ON i.id = v.invoice_id
+                     JOIN portal_invoiceversion c ON c.id = i.current_id AND c.status IN ('voided', 'deleted')
+                    WHERE a.entry_id = e.id AND a.takes_back_id IS NULL AND NOT EXISTS (
+                          SELECT 1 FROM portal_allocation r WHERE r.takes_back_id = a.id AND r.line_id = a.line_id))), w.id)"""  # noqa: S608
+_BY_THIS = _INSTEAD.replace("w.id", "o.id")
+_ENTRY = f"""e.id, e.document_id, e.entity_id, e.kind, e.currency,
                coalesce(CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END, 0),
                coalesce((SELECT b.invoiced - b.credited FROM portal_billingbalance b WHERE b.entry_id = e.id), 0), s.state,
                e.is_billable AND NOT e.is_cost_only AND e.reverses_id IS NULL,
                EXISTS (SELECT 1 FROM portal_ledgerentry r JOIN portal_ledgerstate rs ON rs.entry_id = r.id
                         WHERE r.reverses_id = e.id AND rs.state <> 'cancelled'),
-               EXISTS (SELECT 1 FROM portal_billingbalance b JOIN portal_ledgerentry o ON o.id = b.entry_id
-                        WHERE b.document_id = e.document_id AND o.id <> e.id AND b.invoiced > b.credited
-                          AND (o.version <> e.version OR o.part = e.part))
+               coalesce(others.ids, ARRAY[]::bigint[]), coalesce(others.billed, ARRAY[]::numeric[])
           FROM named n JOIN portal_ledgerentry e ON e.id = n.id JOIN portal_ledgerstate s ON s.entry_id = e.id
-          JOIN locked l ON l.id = e.document_id"""
+          JOIN locked l ON l.id = e.document_id
+          LEFT JOIN LATERAL (
+               SELECT array_agg(o.id ORDER BY o.id) AS ids, array_agg(b.invoiced - b.credited ORDER BY o.id) AS billed
+                 FROM portal_billingbalance b JOIN portal_ledgerentry o ON o.id = b.entry_id
+                WHERE b.document_id = e.document_id AND o.id <> e.id AND b.invoiced > b.credited
+                  AND (o.version <> e.version OR o.part = e.part) AND {_BY_THIS} <> e.id) others ON true"""  # noqa: S608
 
 
 def entries(connection_ids: Sequence[int], keys: Sequence[str], numbers: Sequence[str]) -> dict[tuple[int, str], Entry]:
     """The entries behind keys and receipt numbers of some connections' systems, by (connection, key or number).
 
-    Their documents are locked, so that what is open stays open until the transaction ends.
+    Where one was reversed and the same was booked anew, that is what is billed. Their documents are locked, so that what is open
+    stays open until the transaction ends.
     """
     found = rows(
         f"""
         WITH asked AS (
             SELECT c.id AS connection_id, t.id AS target_id FROM portal_connection c
               JOIN portal_connection t ON t.id = c.id OR (t.connector = c.connector AND t.realm = c.realm AND c.realm <> '')
-             WHERE c.id = ANY(%s)), named AS (
+             WHERE c.id = ANY(%s)), worded AS (
             SELECT q.connection_id, replace(e.idempotency_key::text, '-', '') AS word, e.id FROM portal_ledgerentry e
               JOIN asked q ON q.target_id = e.target_id WHERE e.idempotency_key = ANY(%s::uuid[])
             UNION
             SELECT q.connection_id, r.number, r.entry_id FROM portal_receipt r
-              JOIN asked q ON q.target_id = r.connection_id WHERE r.number = ANY(%s)), {_LOCKED}
+              JOIN asked q ON q.target_id = r.connection_id WHERE r.number = ANY(%s)),
+        named AS (SELECT w.connection_id, w.word, {_INSTEAD} AS id FROM worded w), {_LOCKED}
         SELECT n.connection_id, n.word, {_ENTRY}""",  # noqa: S608
         [list(connection_ids), list(keys), list(numbers)],
     )
     return {(row[0], row[1]): Entry(*row[2:]) for row in found}
 
 
-def entries_by_id(ids: Collection[int]) -> dict[int, Entry]:
-    """Entries by id, their documents locked, as `entries` gives them."""
+def entries_by_id(ids: Collection[int], *, is_anew: bool = False) -> dict[int, Entry]:
+    """Entries by id, their documents locked; `is_anew` gives what was booked anew in the place of a reversed one."""
     if not ids:
         return {}
     found = rows(
-        f"WITH named AS (SELECT id FROM portal_ledgerentry WHERE id = ANY(%s::bigint[])), {_LOCKED} SELECT n.id, {_ENTRY}",  # noqa: S608
+        f"WITH named AS (SELECT w.id AS word, {_INSTEAD if is_anew else 'w.id'} AS id FROM portal_ledgerentry w"  # noqa: S608
+        f" WHERE w.id = ANY(%s::bigint[])), {_LOCKED} SELECT n.word, {_ENTRY}",
         [sorted(ids)],
     )
     return {row[0]: Entry(*row[1:]) for row in found}
+
+
+def documents_of(entry_ids: Collection[int]) -> dict[int, int]:
+    """The documents of entries."""
+    if not entry_ids:
+        return {}
+    return dict(
+        rows("SELECT id, document_id FROM portal_ledgerentry WHERE id = ANY(%s::bigint[])", [sorted(entry_ids)])
+    )
 
 
 def milestones(ids: Collection[int], codes: Collection[tuple[int, str]]) -> dict[int, Milestone]:
@@ -419,6 +464,36 @@ def payments(payment_ids: Sequence[int]) -> list[PaymentRow]:
         [list(payment_ids)],
     )
     return [PaymentRow(*row) for row in found]
+
+
+class AppliedCredit(NamedTuple):
+    """Part of an invoice that a credit settles which is of another bill, or of none."""
+
+    invoice_id: int
+    credit: str  # the note's number, or the payment's by which its system says so
+    of: str  # the bill that it is of; empty where it is the customer's balance
+    amount: Decimal
+
+
+def credits_from_elsewhere(bill_ids: Sequence[int]) -> dict[int, list[AppliedCredit]]:
+    """What of invoices is settled by credits of other bills, or by the customer's balance."""
+    found: dict[int, list[AppliedCredit]] = {}
+    for row in rows(
+        """
+        SELECT a.invoice_id, coalesce(nullif(nv.number, ''), n.external_id, nullif(pv.number, ''), p.external_id),
+               coalesce(nullif(ov.number, ''), o.external_id, ''), sum(a.amount)
+          FROM portal_paymentallocation a
+          LEFT JOIN portal_invoiceversion av ON av.id = a.credit_version_id LEFT JOIN portal_invoice n ON n.id = av.invoice_id
+          LEFT JOIN portal_invoiceversion nv ON nv.id = n.current_id
+          LEFT JOIN portal_invoice o ON o.id = n.credits_id LEFT JOIN portal_invoiceversion ov ON ov.id = o.current_id
+          LEFT JOIN portal_paymentversion bv ON bv.id = a.payment_version_id LEFT JOIN portal_payment p ON p.id = bv.payment_id
+          LEFT JOIN portal_paymentversion pv ON pv.id = p.current_id
+         WHERE a.invoice_id = ANY(%s) AND a.by = 'credit' AND (p.id IS NOT NULL OR n.credits_id <> a.invoice_id)
+         GROUP BY 1, 2, 3 HAVING sum(a.amount) > 0 ORDER BY 1, 2""",
+        [list(bill_ids)],
+    ):
+        found.setdefault(row[0], []).append(AppliedCredit(*row))
+    return found
 
 
 def payments_of(bill_ids: Sequence[int]) -> list[int]:

@@ -112,8 +112,10 @@ def billables(project_id: int, through: date, *, instalments: bool) -> list[Bill
           FROM portal_ledgerentry e
           JOIN portal_ledgerstate s ON s.entry_id = e.id AND s.state IN ('posted', 'reconciled')
          CROSS JOIN LATERAL (SELECT coalesce(CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END, 0) AS delivered) d
-         CROSS JOIN LATERAL (SELECT coalesce(sum(p.quantity), 0) AS taken FROM portal_proposalpart p
-                              WHERE p.entry_id = e.id AND p.released_at IS NULL) t
+         CROSS JOIN LATERAL (SELECT coalesce(sum(p.quantity), 0) AS taken FROM portal_ledgerentry x
+                               JOIN portal_proposalpart p ON p.entry_id = x.id AND p.released_at IS NULL
+                              WHERE x.document_id = e.document_id
+                                AND (x.id = e.id OR x.version <> e.version OR x.part = e.part)) t
           LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
           LEFT JOIN portal_resource r ON r.id = e.resource_id LEFT JOIN portal_role n ON n.id = e.role_id
           LEFT JOIN portal_task k ON k.id = e.task_id
@@ -323,19 +325,25 @@ def handed(keys: Collection[str]) -> list[Handed]:
 
 
 def came(pairs: Collection[tuple[int, int]]) -> None:
-    """The bill of a draft has come: (draft, bill). The draft names it, and a proposal whose drafts all have theirs is billed."""
+    """The bill of a draft has come: (draft, bill). The draft names it, and a proposal whose drafts all have theirs is billed.
+
+    Of several drafts on one bill the first names it; the others are billed once nothing of them is taken any more.
+    """
     if not pairs:
         return
     drafts = [draft for draft, _ in pairs]
     execute(
-        "UPDATE portal_invoicedraft d SET invoice_id = w.bill FROM unnest(%s::bigint[], %s::bigint[]) AS w(draft, bill)"
-        " WHERE d.document_id = w.draft AND d.invoice_id IS NULL",
+        "UPDATE portal_invoicedraft d SET invoice_id = w.bill FROM ("
+        "  SELECT DISTINCT ON (bill) bill, draft FROM unnest(%s::bigint[], %s::bigint[]) WITH ORDINALITY AS g(draft, bill, place)"
+        "    JOIN portal_invoicedraft f ON f.document_id = g.draft AND f.invoice_id IS NULL ORDER BY bill, place) w"
+        " WHERE d.document_id = w.draft AND NOT EXISTS (SELECT 1 FROM portal_invoicedraft o WHERE o.invoice_id = w.bill)",
         [drafts, [bill for _, bill in pairs]],
     )
     execute(
         "UPDATE portal_invoiceproposal p SET state = 'billed' WHERE p.state = 'handed_over'"
         " AND p.id IN (SELECT proposal_id FROM portal_proposalline WHERE draft_id = ANY(%s))"
         " AND NOT EXISTS (SELECT 1 FROM portal_proposalline l JOIN portal_invoicedraft d ON d.document_id = l.draft_id"
-        " WHERE l.proposal_id = p.id AND d.invoice_id IS NULL)",
+        "                   JOIN portal_proposalpart t ON t.line_id = l.id AND t.released_at IS NULL"
+        "                  WHERE l.proposal_id = p.id AND d.invoice_id IS NULL)",
         [drafts],
     )

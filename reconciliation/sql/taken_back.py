@@ -138,6 +138,22 @@ def on_bills(entry_ids: Collection[int]) -> tuple[int, list[OnBill]]:
     ]
 
 
+def bills_booked_anew(entry_ids: Collection[int]) -> list[int]:
+    """The bills on which stands what some entries were booked anew for: the same work in the place of what was reversed."""
+    found = rows(
+        f"""
+        SELECT DISTINCT v.invoice_id FROM portal_ledgerentry n
+          JOIN portal_billingbalance b ON b.document_id = n.document_id AND b.entry_id < n.id AND b.invoiced > b.credited
+          JOIN portal_ledgerentry e ON e.id = b.entry_id AND {BOOKED_ANEW}
+          JOIN portal_ledgerstate es ON es.entry_id = e.id AND es.state = 'reversed'
+          JOIN portal_allocation a ON a.entry_id = e.id AND a.takes_back_id IS NULL
+          JOIN portal_invoiceline l ON l.id = a.line_id JOIN portal_invoiceversion v ON v.id = l.version_id
+         WHERE n.id = ANY(%s::bigint[]) ORDER BY 1""",  # noqa: S608
+        [numbers(entry_ids)],
+    )
+    return [row[0] for row in found]
+
+
 def not_taken_whole(connection_id: int) -> list[int]:
     """Bills of a connection of which a line could not be taken, or that bill an entry in whose place the same was booked anew."""
     found = rows(

@@ -36,7 +36,7 @@ from reconciliation.billing.planning import Part
 from reconciliation.models import BillingDecision, ExceptionCase
 from reconciliation.sql import readiness as readiness_sql
 from tests import world
-from tests.bills import Erp, allocate, bill, causes, find, line_of, open_hours, posted
+from tests.bills import Erp, adopt, allocate, bill, causes, find, line_of, open_hours, posted
 from tests.reconciliation import firm as firms
 
 pytestmark = pytest.mark.django_db
@@ -170,6 +170,12 @@ def test_an_edit_in_the_erp_waits_for_one_of_three_choices(choice: str, firm: fi
     with pytest.raises(billing.NotDecidable):
         decide(find("501"), by=ana, reason="once more")
     if choice == "adopt":
+        assert open_hours([first, second]) == {first: ZERO, second: ZERO}
+        assert (
+            "asked to adopt it, which a second person has to agree to"
+            in ExceptionCase.objects.get(rule="bill-changed").sentence
+        )
+        billing.approve(BillingDecision.objects.get(), by=world.user("bob", "controller", firm.entity))
         assert open_hours([first, second]) == {first: Decimal(3), second: Decimal(8)}
         assert causes("501") == set()
         return
@@ -444,21 +450,22 @@ def test_of_two_void_credits_of_an_hour_one_is_billed_again_where_there_is_room_
 @pytest.mark.case(79)
 def test_an_edited_credit_note_that_is_adopted_gives_back_what_it_says_now(firm: firms.Firm, erp: Erp) -> None:
     first, second = posted(firm, 2)
-    ana = world.user("ana", "analyst", firm.entity)
+    ana, bob = world.user("ana", "analyst", firm.entity), world.user("bob", "controller", firm.entity)
     note = erp.credit("601", "501", line_of(first, "5"))
     erp.says(erp.bill("501", line_of(first), line_of(second)), note)
     for day, hours in ((first, "2"), (first, "6"), (second, "6")):
         line = line_of(day, hours, key="x")
         note = erp.again(note, lines=(line,), net=line.net, total=line.net)
         erp.says(note)
-        billing.adopt(find("601", BillKind.CREDIT_NOTE), by=ana, reason="so it was agreed")
+        adopt("601", BillKind.CREDIT_NOTE, by=ana, agreed_by=bob)
         assert open_hours([first, second]) == {first: ZERO, second: ZERO, day: Decimal(hours)}
         assert causes() == set()
     erp.says(erp.bill("502", line_of(second, "6")))
     line = line_of(second, "1", key="x")
     note = erp.again(note, lines=(line,), net=line.net, total=line.net)
     erp.says(note)
-    billing.adopt(find("601", BillKind.CREDIT_NOTE), by=ana, reason="so it was agreed")
+    adopt("601", BillKind.CREDIT_NOTE, by=ana, agreed_by=bob)
+    assert [one.needs_approval for one in BillingDecision.objects.order_by("pk")] == [True, True, True, False]
     assert open_hours([first, second]) == {first: ZERO, second: ZERO}
     assert causes("601") == {"void-credit-rebilled"}
 
@@ -490,6 +497,89 @@ def test_a_draft_in_another_currency_since_gives_back_what_it_billed_in_the_firs
     erp.says(erp.again(said, status=BillStatus.VOIDED))
     assert open_hours([entry]) == {entry: Decimal(8)}
     assert Allocation.objects.filter(currency="EUR").aggregate(Sum("amount"))["amount__sum"] == ZERO
+
+
+@pytest.mark.case(79)
+def test_another_customer_or_currency_is_a_change_that_somebody_adopts_knowing_it(firm: firms.Firm, erp: Erp) -> None:
+    [entry] = posted(firm)
+    said = erp.bill("501", line_of(entry))
+    erp.says(said)
+    ana = world.user("ana", "analyst", firm.entity)
+    erp.says(erp.again(said, customer=Reference("C2", "", "Beta Ltd"), currency="EUR"))
+    words = ExceptionCase.objects.get(rule="bill-changed").sentence
+    assert "its currency was USD and is EUR; its customer was Acme Inc. and is Beta Ltd" in words
+    assert set(Allocation.objects.values_list("currency", flat=True)) == {"USD"}
+    billing.adopt(find("501"), by=ana, reason="it was the wrong company")
+    assert causes("501") == set()
+    assert open_hours([entry]) == {entry: ZERO}
+    assert Allocation.objects.order_by("pk").last().currency == "EUR"  # type: ignore[union-attr]
+
+
+@pytest.mark.case(103)
+def test_what_was_credited_of_a_line_stays_credited_when_the_line_is_edited(firm: firms.Firm, erp: Erp) -> None:
+    [entry] = posted(firm)
+    ana, bob = world.user("ana", "analyst", firm.entity), world.user("bob", "controller", firm.entity)
+    said = erp.bill("501", line_of(entry))
+    erp.says(said, erp.credit("601", "501", line_of(entry, "3")))
+    assert open_hours([entry]) == {entry: Decimal(3)}
+    erp.says(erp.bill("502", line_of(entry, "3")))
+    said = erp.again(said, lines=(line_of(entry, "6"),), net=Decimal(720), total=Decimal(720))
+    erp.says(said)
+    adopt("501", by=ana, agreed_by=bob)
+    assert causes() == set()
+    assert open_hours([entry]) == {entry: Decimal(2)}, "six less three on the first bill, three on the second"
+    erp.says(erp.again(said, lines=(line_of(entry, "2"),), net=Decimal(240), total=Decimal(240)))
+    adopt("501", by=ana, agreed_by=bob)
+    assert causes() == {"credit-above-billed"}, "no more is credited than is billed"
+    assert open_hours([entry]) == {entry: Decimal(3)}
+
+
+def test_an_expense_that_is_billed_in_another_currency_is_billed_whole(firm: firms.Firm, erp: Erp) -> None:
+    [expense] = firm.admit(firm.expense()).ready
+    firms.post([expense])
+    line = replace(line_of(expense, "1", "101.15"), quantity=None, unit_price=None)
+    erp.says(erp.bill("501", line, currency="EUR"))
+    assert causes() == set()
+    balance = LedgerEntry.objects.get(pk=expense).billing_balance
+    assert (balance.invoiced, balance.credited, balance.delivered) == (Decimal(119), ZERO, Decimal(119))
+    erp.says(erp.credit("601", "501", line, currency="EUR"))
+    balance.refresh_from_db()
+    assert balance.credited == Decimal(119)
+
+
+@pytest.mark.case(99)
+def test_a_credit_that_its_system_applied_to_another_bill_by_itself_is_told_until_it_is_applied_or_agreed(
+    firm: firms.Firm, erp: Erp
+) -> None:
+    first, second = posted(firm, 2)
+    note = erp.credit(
+        "601",
+        "501",
+        line_of(first, "2"),
+        applications=(Application(bill="502", amount=Decimal(240), by=SettledBy.CREDIT),),
+    )
+    erp.says(erp.bill("501", line_of(first)), erp.bill("502", line_of(second)), note)
+    assert (causes("501"), causes("502")) == (set(), {"credit-applied-elsewhere"})
+    assert ExceptionCase.objects.get(rule="credit-applied-elsewhere").sentence == (
+        "Invoice INV-502 is settled by 240.00 USD of CM-601, which is a credit of INV-501. Its system applied it by itself. "
+        "Apply it to the bill that it is of, or agree in the policy of the entity that the system applies credits."
+    )
+    right = (Application(bill="501", amount=Decimal(240), by=SettledBy.CREDIT),)
+    note = erp.again(note, applications=right)
+    erp.says(note)
+    assert (settled("501"), settled("502"), causes()) == (Decimal(240), ZERO, set())
+    balance = erp.payment(
+        "p1", "100", applications=(Application(bill="502", amount=Decimal(100), by=SettledBy.CREDIT),)
+    )
+    erp.says(balance)
+    assert (
+        "100.00 USD of PAY-p1, which is the customer's balance"
+        in ExceptionCase.objects.get(rule="credit-applied-elsewhere", state="open").sentence
+    )
+    firm.entity.policy = {"credits_applied_by_system": True}
+    firm.entity.save()
+    erp.says(erp.again(balance, memo="read again"))
+    assert causes() == set()
 
 
 def test_a_credit_of_a_whole_bill_needs_to_name_no_hours(firm: firms.Firm, erp: Erp) -> None:

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from portal.models import GrantRole, LedgerEntry, Notification, Project, User
 from portal.records import BillStatus, Reference, SourceStatus
-from reconciliation import corrections, operations
+from reconciliation import billing, corrections, operations
 from reconciliation.models import ExceptionCase, Operation
 from reconciliation.readiness import why_not_billed
 from tests import world
@@ -155,6 +155,34 @@ def test_an_approval_that_is_revoked_after_invoicing_proposes_a_credit_and_ends_
     erp.says(erp.credit("602", "501", line_of(first, "5")))
     assert causes() == set()
     assert open_hours([second]) == {second: ZERO}
+
+
+@pytest.mark.case(110)
+@pytest.mark.case(106)
+def test_a_correction_of_what_is_not_billed_leaves_the_invoice_untouched_and_it_bills_the_new_version(
+    firm: Firm, erp: Erp, desk: Client
+) -> None:
+    [first] = posted(firm)
+    said = erp.bill("501", line_of(first))
+    erp.says(said, erp.credit("601", "501", line_of(first, "3")))
+    held = firm.admit(firm.time("1", work_date=entry(first).work_date, description="Workshop, second day")).held[0]
+    old_line = line_of(first, "5")
+    fixed(desk, "reverse-and-rebook", [held])
+    assert causes() == set(), "nothing is to be credited: the same is billed"
+    receipted(first)
+    firms.post([held])
+    billing.booked_anew([held])
+    assert causes() == set()
+    assert find("501").versions.count() == 1
+    assert open_hours([first, held]) == {first: Decimal(8), held: Decimal(3)}
+    assert why_not_billed(entry(held)).words.endswith("A credit note gave it back.")
+    erp.says(erp.bill("502", line_of(held, "3")), erp.again(said, memo="read again"))
+    assert causes() == set()
+    assert open_hours([held]) == {held: ZERO}
+    assert why_not_billed(entry(held)).is_billed
+    erp.says(erp.credit("602", "501", old_line))
+    assert causes() == set(), "the old number names the same work"
+    assert open_hours([held]) == {held: Decimal(5)}
 
 
 def test_a_reversal_that_is_called_back_and_a_void_end_the_proposal_too(firm: Firm, erp: Erp, ana: User) -> None:

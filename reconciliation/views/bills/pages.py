@@ -36,6 +36,7 @@ HELP = {
     "correct": "What was agreed stays billed until a credit note has come.",
 }
 ANEW = "The hours are to be billed on a new bill. A second person has to agree before they are open again."
+LESS = " A second person has to agree, because hours that stand billed are open again by it."
 GONE = "Go by that it is gone. A second person has to agree before its hours are open to be billed again."
 
 
@@ -295,8 +296,10 @@ def _label(bill: Invoice, choice: str) -> str:
     return {"adopt": "Adopt", "restore": "Restore", "correct": "Correct by a credit note"}[choice]
 
 
-def _help(bill: Invoice, choice: str) -> str:
-    return {"restore": ANEW, "adopt": GONE}[choice] if bill.current.status == "deleted" else HELP[choice]
+def _help(bill: Invoice, choice: billing.Choice) -> str:
+    if bill.current.status == "deleted":
+        return {"restore": ANEW, "adopt": GONE}[str(choice)]
+    return f"{HELP[choice]}{LESS if billing.opens_hours(bill, choice) else ''}"
 
 
 def _number(typed: str) -> int:
