@@ -41,11 +41,11 @@ from portal.models import (
     User,
 )
 from portal.records import BillLine, BillStatus, Reference
-from reconciliation import corrections, invoicing, schedules
+from reconciliation import corrections, invoicing, operations, schedules
 from reconciliation.billing import explained
 from reconciliation.invoicing import NotProposable, handing_over
 from reconciliation.invoicing_api import InvoiceProposalRow, InvoiceProposals
-from reconciliation.models import ExceptionCase, Route
+from reconciliation.models import ExceptionCase, Operation, Route
 from tests import world
 from tests.bills import Erp, causes, find, open_hours, posted
 from tests.integrations.memory_biller import BILLS, altered, biller, loses
@@ -110,6 +110,13 @@ def deliver(times: int = 3) -> None:
     for _ in range(times):
         LedgerState.objects.filter(target=system()).update(next_attempt_at="2020-01-01T00:00:00Z")
         outbox.deliver(system().pk)
+
+
+def withdrawn(client: Client, page: str, reason: str) -> Any:
+    """Somebody withdraws a proposal on its page, and confirms it."""
+    asked = client.post(page, {"action": "withdraw", "with_reason": reason})
+    said = {"action": "withdraw", "confirmed": asked.context["confirmed"], "reason": reason}
+    return client.post(page, said, follow=True)
 
 
 def state_of(proposal: InvoiceProposal) -> list[str]:
@@ -657,6 +664,44 @@ def test_hours_that_are_taken_back_after_approval_stop_the_draft_at_the_door_and
     assert state_of(proposal) == [State.CANCELLED]
     assert set(propose(firm).lines.get().parts.values_list("entry_id", flat=True)) == {second}
     assert not ExceptionCase.objects.filter(rule="draft-outdated", state="open").exists()
+
+
+@pytest.mark.case(80)
+def test_a_draft_that_its_system_lost_is_taken_off_and_its_proposal_withdrawn_gives_its_hours_back(
+    firm: Firm, mia: User, cora: User, client: Client
+) -> None:
+    entries = posted(firm, 2)
+    proposal = handed_over(propose(firm), mia, cora)
+    deliver()
+    BILLS["billing"].made = [("", *kept[1:]) for kept in BILLS["billing"].made]  # it answers to no key of ours any more
+    client.force_login(cora)
+    page = reverse("invoice_proposal", args=[proposal.pk])
+    assert ">Withdraw<" not in client.get(page).content.decode()
+    with pytest.raises(NotProposable, match="void it there"):
+        invoicing.withdraw(proposal, by=cora, reason="it is gone there")
+    [draft] = LedgerEntry.objects.filter(document__invoice_draft__proposal=proposal)
+    LedgerState.objects.filter(entry=draft).update(proved_at="2020-01-01T00:00:00Z")
+    proposal.drafts.update(read_at="2020-01-01T00:00:00Z")
+    outbox.read_back(system().pk, again=True)
+    case = ExceptionCase.objects.get(holds__entry=draft, state="open")
+    client.post(reverse("fix", args=[case.pk, "leave-out"]), {"reason": "deleted there"})
+    operation = Operation.objects.latest("pk")
+    client.post(reverse("operation", args=[operation.pk]), {"action": "confirm", "reason": "deleted there"})
+    operations.run(operation.pk)
+    deliver()
+    assert state_of(proposal) == [State.CANCELLED]
+    assert invoicing.prepare(firm.project, END, by=None) == []  # until somebody withdraws it, the work is taken
+    withdrawn(client, page, "it was deleted there")
+    proposal.refresh_from_db()
+    assert (proposal.state, proposal.reason) == (ProposalState.WITHDRAWN, "it was deleted there")
+    assert AuditEvent.objects.filter(action="proposal.withdrawn", actor=cora).count() == 1
+    again = propose(firm)
+    assert set(again.lines.get().parts.values_list("entry_id", flat=True)) == set(entries)
+    handed_over(again, mia, cora)
+    deliver()
+    assert state_of(again) == [State.POSTED]
+    assert not ExceptionCase.objects.filter(state="open").exists()
+    assert_promises_hold()
 
 
 def test_who_bills_is_a_route_and_without_one_an_approved_proposal_waits_and_says_what_is_missing(

@@ -49,7 +49,7 @@ class ProposalPage(DetailScreen):
         """What the person may do with it now."""
         proposal, user = self.object, self.request.user
         may = [action for action in OFFERED[proposal.state] if action.roles & roles]
-        went = any(draft.state not in ("held", "ready", "rejected") for draft in self.drafts)
+        went = any(draft.state not in ("held", "ready", "rejected", "cancelled") for draft in self.drafts)
         own = proposal.released_by_id == user.pk or proposal.editors.filter(user=user.pk).exists()
         refused = any(draft.state == "rejected" for draft in self.drafts)
         return [
