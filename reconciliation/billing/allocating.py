@@ -6,7 +6,7 @@ The rule here: what does not fit is left out whole and said, line by line; nothi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from uuid import UUID
 
@@ -28,20 +28,25 @@ IN_BOOKS = ("posted", "reconciled")
 Entries = Mapping[tuple[int, str], sql.Entry]
 
 
-def named(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]) -> dict[tuple[int, str], sql.Entry]:
+def named(
+    bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]], staying: Collection[int] = ()
+) -> dict[tuple[int, str], sql.Entry]:
     """The entries that the lines of bills name."""
     wanted = [line for bill in bills for line in lines.get(bill.agreed_id, ())]
     keys = sorted({line.posting_key for line in wanted if is_key(line.posting_key)})
     numbers = sorted({line.posting_number for line in wanted if line.posting_number})
     if not keys and not numbers:
         return {}
-    return sql.entries(sorted({bill.connection_id for bill in bills}), keys, numbers)
+    return sql.entries(sorted({bill.connection_id for bill in bills}), keys, numbers, staying=staying)
 
 
-def handed_over(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]) -> HandedOver:
+def handed_over(
+    bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]], staying: Collection[int] = ()
+) -> HandedOver:
     """What the lines of bills stand for that bear keys of handed-over lines, or codes of milestones."""
     wanted = [line for bill in bills for line in lines.get(bill.agreed_id, ())]
-    return handed.load(bills, lines, {line.posting_key.lower() for line in wanted if is_key(line.posting_key)})
+    keys = {line.posting_key.lower() for line in wanted if is_key(line.posting_key)}
+    return handed.load(bills, lines, keys, staying)
 
 
 def is_key(text: str) -> bool:

@@ -7,7 +7,7 @@ with a fixed number of statements, and can be done again at any time with the sa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -157,17 +157,50 @@ def _agree(bills: Sequence[sql.Bill], changed: Mapping[int, Sequence[str]]) -> l
 def _allocate(
     bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]], given: frozenset[int], actor: str
 ) -> Plan:
-    """What bills say now, brought in line; where hours do not do for all, those bills that were `given` come first."""
+    """What bills say now, brought in line; where hours do not do for all, those bills that were `given` come first.
+
+    Where what was booked anew would be billed while a line keeps what it took the place of (nobody knows which hours that line
+    bills, or its bill is not among these), the document stays where it is, and who names it otherwise is told.
+    """
+    staying: set[int] = set()
+    while True:
+        plan, over, known = _planned(bills, lines, given, actor, staying)
+        behind = plan.left_behind(known)
+        if behind <= staying:
+            break
+        staying |= behind
+    plan.write()
+    alive = [bill for bill in bills if bill.status not in DEAD and not bill.is_credit]
+    handed.keep(over, plan, [*alive, *_let_go(bills)], lines)
+    return plan
+
+
+def _let_go(bills: Sequence[sql.Bill]) -> list[sql.Bill]:
+    """Invoices that no longer count and on which no money stands."""
+    return [bill for bill in bills if is_dead(bill) and not bill.is_credit and bill.cash <= 0]
+
+
+def _planned(
+    bills: Sequence[sql.Bill],
+    lines: Mapping[int, Sequence[sql.Line]],
+    given: frozenset[int],
+    actor: str,
+    staying: Collection[int],
+) -> tuple[Plan, handed.HandedOver, list[sql.Entry]]:
+    """What is to be written, what lines stand for, and the entries that it is about.
+
+    Of documents that are `staying`, what was booked anew bills nothing in the place of what it replaces.
+    """
     alive = [bill for bill in bills if bill.status not in DEAD]
-    dead = [bill for bill in bills if is_dead(bill) and not bill.is_credit and bill.cash <= 0]
-    over = allocating.handed_over([*alive, *dead], lines)
-    entries = allocating.named(alive, lines)
+    dead = _let_go(bills)
+    over = allocating.handed_over([*alive, *dead], lines, staying)
+    entries = allocating.named(alive, lines, staying)
     credited: dict[int, list[sql.Standing]] = defaultdict(list)
     for row in sql.credited([bill.id for bill in bills if bill.is_credit]):
         credited[row.bill_id].append(row)
     edited = _edited([bill for bill in alive if bill.is_credit], lines, credited)
     void = [row for bill in bills if is_dead(bill) or bill.id in edited for row in credited[bill.id]]
-    back = sql.entries_by_id({row.entry_id for row in void if row.entry_id is not None})
+    back = sql.entries_by_id({row.entry_id for row in void if row.entry_id is not None}, staying=staying)
     milestones = {
         **sql.milestones({row.milestone_id for row in void if row.milestone_id is not None}, ()),
         **over.milestones,
@@ -181,25 +214,37 @@ def _allocate(
         for row in credited.get(bill.id, ()):
             plan.credits.setdefault(row.takes_back_id or 0, []).append(row)
     _release(plan, dead)
-    invoices = sorted((bill for bill in alive if not bill.is_credit), key=lambda bill: (bill.id not in given, bill.id))
-    for bill in invoices:
+    for bill in sorted((one for one in alive if not one.is_credit), key=lambda one: (one.id not in given, one.id)):
         allocating.invoice(plan, bill, lines.get(bill.agreed_id, ()), entries, over)
-    for bill in alive:
-        if bill.is_credit and bill.status != "draft":
-            if bill.id in edited and not _undo_credit(plan, bill, credited[bill.id], back, "was changed"):
-                continue
-            rows = [
-                row
-                for row in credited[bill.id]
-                if row.id not in plan.undone and (bill.id not in edited or plan.credited_from(row) is None)
-            ]
-            allocating.credit(plan, bill, lines.get(bill.agreed_id, ()), entries, rows, over)
+    _credit(plan, alive, lines, credited, entries, over, back)
     for bill in bills:
         if is_dead(bill) and bill.is_credit:
             _undo_credit(plan, bill, credited[bill.id], back, f"was {bill.status}")
-    plan.write()
-    handed.keep(over, plan, [*invoices, *dead], lines)
-    return plan
+    return plan, over, list(known.values())
+
+
+def _credit(  # noqa: PLR0917 -- what notes are judged by
+    plan: Plan,
+    alive: Sequence[sql.Bill],
+    lines: Mapping[int, Sequence[sql.Line]],
+    credited: Mapping[int, Sequence[sql.Standing]],
+    entries: allocating.Entries,
+    over: handed.HandedOver,
+    back: Mapping[int, sql.Entry],
+) -> None:
+    """Take back what live credit notes give back; one that says something else now gives back anew."""
+    for bill in alive:
+        if not bill.is_credit or bill.status == "draft":
+            continue
+        stood = credited.get(bill.id, ())
+        if bill.id in plan.rewritten and not _undo_credit(plan, bill, stood, back, "was changed"):
+            continue
+        rows = [
+            row
+            for row in stood
+            if row.id not in plan.undone and (bill.id not in plan.rewritten or plan.credited_from(row) is None)
+        ]
+        allocating.credit(plan, bill, lines.get(bill.agreed_id, ()), entries, rows, over)
 
 
 def _release(plan: Plan, dead: Sequence[sql.Bill]) -> None:

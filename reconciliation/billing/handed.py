@@ -7,7 +7,7 @@ system booked. Where its hours are others than were handed over, nobody knows wh
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
@@ -48,7 +48,9 @@ class HandedOver:
         return self.by_code.get((bill.entity_id, line.milestone_key), []) if line.milestone_key else []
 
 
-def load(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]], keys: Iterable[str]) -> HandedOver:
+def load(
+    bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]], keys: Iterable[str], staying: Collection[int]
+) -> HandedOver:
     """What was handed over under these keys, and the milestones that lines name; their documents are locked."""
     found = HandedOver()
     for part in invoicing_sql.handed(sorted(keys)):
@@ -57,7 +59,9 @@ def load(bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]], key
         (bill.entity_id, line.milestone_key) for bill in bills for line in lines.get(bill.agreed_id, ()) if line.milestone_key
     })  # fmt: skip
     parts = [part for group in found.lines.values() for part in group]
-    found.entries = sql.entries_by_id({part.entry_id for part in parts if part.entry_id is not None}, is_anew=True)
+    found.entries = sql.entries_by_id(
+        {part.entry_id for part in parts if part.entry_id is not None}, is_anew=True, staying=staying
+    )
     for key, group in found.lines.items():
         found.lines[key] = [
             part._replace(entry_id=found.entries[part.entry_id].id) if part.entry_id in found.entries else part

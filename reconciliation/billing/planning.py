@@ -139,6 +139,19 @@ class Plan:
             for other, billed in zip(entry.other_ids, entry.other_billed, strict=True)
         )
 
+    def left_behind(self, known: Iterable[sql.Entry]) -> set[int]:
+        """Documents of which the plan bills what was booked anew while something still stands billed in whose place that is."""
+        fresh = {row[2] for row in self.rows if row[2] is not None and row[7] > 0}
+        return {
+            entry.document_id
+            for entry in known
+            if entry.id in fresh
+            and entry.billed > self.moves.get(entry.id, ZERO)
+            and any(
+                billed > self.moves.get(was, ZERO) for was, billed in zip(entry.was_ids, entry.was_billed, strict=True)
+            )
+        }
+
     def credited_of(self, moved: Sequence[sql.Standing], part: Part, currency: str) -> Decimal:
         """How much of it credit notes take at once from what is billed in the place of something else; zero where it is less."""
         taken = self._taken(moved)

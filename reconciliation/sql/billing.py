@@ -97,6 +97,8 @@ class Entry(NamedTuple):
     is_being_reversed: bool
     other_ids: list[int]  # other versions of its document that stand billed, and in whose place it is not
     other_billed: list[Decimal]  # how much of each
+    was_ids: list[int]  # versions of its document in whose place it is, and that stand billed still
+    was_billed: list[Decimal]  # how much of each
 
     @property
     def open(self) -> Decimal:
@@ -257,12 +259,13 @@ _LOCKED = """locked AS (
              WHERE d.id IN (SELECT e.document_id FROM named n JOIN portal_ledgerentry e ON e.id = n.id)
              ORDER BY d.id FOR NO KEY UPDATE OF d)"""
 # What bills for an entry that was reversed and booked anew with the same to be billed: the latest such one that is in the books.
-# While something of it stands on a bill that is void or gone and not let go, all of it stays where it is.
+# While something of it stands on a bill that is void or gone and not let go, all of it stays where it is; so does what is said to
+# be staying, since nobody knows what bills it.
 _INSTEAD = f"""coalesce((
             SELECT max(n.id) FROM portal_ledgerentry e JOIN portal_ledgerstate es ON es.entry_id = e.id AND es.state = 'reversed'
               JOIN portal_ledgerentry n ON {BOOKED_ANEW}
               JOIN portal_ledgerstate ns ON ns.entry_id = n.id AND ns.state IN ('posted', 'reconciled')
-             WHERE e.id = w.id AND NOT EXISTS (
+             WHERE e.id = w.id AND e.document_id <> ALL(%(staying)s::bigint[]) AND NOT EXISTS (
                    SELECT 1 FROM portal_allocation a JOIN portal_invoiceline l ON l.id = a.line_id
                      JOIN portal_invoiceversion v ON v.id = l.version_id JOIN portal_invoice i ON i.id = v.invoice_id
                      JOIN portal_invoiceversion c ON c.id = i.current_id AND c.status IN ('voided', 'deleted')
@@ -275,48 +278,58 @@ _ENTRY = f"""e.id, e.document_id, e.entity_id, e.kind, e.currency,
                e.is_billable AND NOT e.is_cost_only AND e.reverses_id IS NULL,
                EXISTS (SELECT 1 FROM portal_ledgerentry r JOIN portal_ledgerstate rs ON rs.entry_id = r.id
                         WHERE r.reverses_id = e.id AND rs.state <> 'cancelled'),
-               coalesce(others.ids, ARRAY[]::bigint[]), coalesce(others.billed, ARRAY[]::numeric[])
+               coalesce(others.ids, ARRAY[]::bigint[]), coalesce(others.billed, ARRAY[]::numeric[]),
+               coalesce(others.was_ids, ARRAY[]::bigint[]), coalesce(others.was_billed, ARRAY[]::numeric[])
           FROM named n JOIN portal_ledgerentry e ON e.id = n.id JOIN portal_ledgerstate s ON s.entry_id = e.id
           JOIN locked l ON l.id = e.document_id
           LEFT JOIN LATERAL (
-               SELECT array_agg(o.id ORDER BY o.id) AS ids, array_agg(b.invoiced - b.credited ORDER BY o.id) AS billed
-                 FROM portal_billingbalance b JOIN portal_ledgerentry o ON o.id = b.entry_id
-                WHERE b.document_id = e.document_id AND o.id <> e.id AND b.invoiced > b.credited
-                  AND (o.version <> e.version OR o.part = e.part) AND {_BY_THIS} <> e.id) others ON true"""  # noqa: S608
+               SELECT array_agg(x.id ORDER BY x.id) FILTER (WHERE NOT x.goes) AS ids,
+                      array_agg(x.billed ORDER BY x.id) FILTER (WHERE NOT x.goes) AS billed,
+                      array_agg(x.id ORDER BY x.id) FILTER (WHERE x.goes) AS was_ids,
+                      array_agg(x.billed ORDER BY x.id) FILTER (WHERE x.goes) AS was_billed
+                 FROM (SELECT o.id, b.invoiced - b.credited AS billed, {_BY_THIS} = e.id AS goes
+                         FROM portal_billingbalance b JOIN portal_ledgerentry o ON o.id = b.entry_id
+                        WHERE b.document_id = e.document_id AND o.id <> e.id AND b.invoiced > b.credited
+                          AND (o.version <> e.version OR o.part = e.part)) x) others ON true"""  # noqa: S608
 
 
-def entries(connection_ids: Sequence[int], keys: Sequence[str], numbers: Sequence[str]) -> dict[tuple[int, str], Entry]:
+def entries(
+    connection_ids: Sequence[int], keys: Sequence[str], numbers: Sequence[str], *, staying: Collection[int] = ()
+) -> dict[tuple[int, str], Entry]:
     """The entries behind keys and receipt numbers of some connections' systems, by (connection, key or number).
 
-    Where one was reversed and the same was booked anew, that is what is billed. Their documents are locked, so that what is open
-    stays open until the transaction ends.
+    Where one was reversed and the same was booked anew, that is what is billed, but of documents that are `staying`. Their
+    documents are locked, so that what is open stays open until the transaction ends.
     """
     found = rows(
         f"""
         WITH asked AS (
             SELECT c.id AS connection_id, t.id AS target_id FROM portal_connection c
               JOIN portal_connection t ON t.id = c.id OR (t.connector = c.connector AND t.realm = c.realm AND c.realm <> '')
-             WHERE c.id = ANY(%s)), worded AS (
+             WHERE c.id = ANY(%(connections)s)), worded AS (
             SELECT q.connection_id, replace(e.idempotency_key::text, '-', '') AS word, e.id FROM portal_ledgerentry e
-              JOIN asked q ON q.target_id = e.target_id WHERE e.idempotency_key = ANY(%s::uuid[])
+              JOIN asked q ON q.target_id = e.target_id WHERE e.idempotency_key = ANY(%(keys)s::uuid[])
             UNION
             SELECT q.connection_id, r.number, r.entry_id FROM portal_receipt r
-              JOIN asked q ON q.target_id = r.connection_id WHERE r.number = ANY(%s)),
+              JOIN asked q ON q.target_id = r.connection_id WHERE r.number = ANY(%(numbers)s)),
         named AS (SELECT w.connection_id, w.word, {_INSTEAD} AS id FROM worded w), {_LOCKED}
         SELECT n.connection_id, n.word, {_ENTRY}""",  # noqa: S608
-        [list(connection_ids), list(keys), list(numbers)],
+        {"connections": list(connection_ids), "keys": list(keys), "numbers": list(numbers), "staying": list(staying)},
     )
     return {(row[0], row[1]): Entry(*row[2:]) for row in found}
 
 
-def entries_by_id(ids: Collection[int], *, is_anew: bool = False) -> dict[int, Entry]:
-    """Entries by id, their documents locked; `is_anew` gives what was booked anew in the place of a reversed one."""
+def entries_by_id(ids: Collection[int], *, is_anew: bool = False, staying: Collection[int] = ()) -> dict[int, Entry]:
+    """Entries by id, their documents locked; `is_anew` gives what was booked anew in the place of a reversed one.
+
+    Nothing goes into the place of what is `staying`, by document.
+    """
     if not ids:
         return {}
     found = rows(
         f"WITH named AS (SELECT w.id AS word, {_INSTEAD if is_anew else 'w.id'} AS id FROM portal_ledgerentry w"  # noqa: S608
-        f" WHERE w.id = ANY(%s::bigint[])), {_LOCKED} SELECT n.word, {_ENTRY}",
-        [sorted(ids)],
+        f" WHERE w.id = ANY(%(ids)s::bigint[])), {_LOCKED} SELECT n.word, {_ENTRY}",
+        {"ids": sorted(ids), "staying": list(staying)},
     )
     return {row[0]: Entry(*row[1:]) for row in found}
 

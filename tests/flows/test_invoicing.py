@@ -41,15 +41,17 @@ from portal.models import (
     User,
 )
 from portal.records import BillLine, BillStatus, Reference
+from reconciliation import billing as followed
 from reconciliation import corrections, invoicing, operations, schedules
 from reconciliation.billing import explained
 from reconciliation.invoicing import NotProposable, handing_over
 from reconciliation.invoicing_api import InvoiceProposalRow, InvoiceProposals
 from reconciliation.models import ExceptionCase, Operation, Route
+from reconciliation.readiness import why_not_billed
 from tests import world
-from tests.bills import Erp, causes, find, open_hours, posted
+from tests.bills import Erp, causes, find, line_of, open_hours, posted
 from tests.integrations.memory_biller import BILLS, altered, biller, loses
-from tests.reconciliation.firm import SINCE, Firm, build, key
+from tests.reconciliation.firm import SINCE, Firm, build, key, post
 
 pytestmark = pytest.mark.django_db
 END = date(2026, 9, 30)
@@ -702,6 +704,42 @@ def test_a_draft_that_its_system_lost_is_taken_off_and_its_proposal_withdrawn_gi
     assert state_of(again) == [State.POSTED]
     assert not ExceptionCase.objects.filter(state="open").exists()
     assert_promises_hold()
+
+
+@pytest.mark.case(110)
+def test_a_line_of_which_nobody_knows_what_it_bills_keeps_it_and_who_bills_what_was_booked_anew_is_told(
+    firm: Firm, mia: User, cora: User
+) -> None:
+    first, second = posted(firm, 2)
+    handed_over(propose(firm), mia, cora)
+    deliver()
+    bills, books = Bills(firm), Erp(firm)
+    [line] = lines_there()
+    bills.says(bills.bill("501", line, status=BillStatus.DRAFT))
+    bills.says(bills.bill("501", replace(line, quantity=Decimal(12), net=Decimal(1440)), status=BillStatus.DRAFT))
+    assert causes("501") == {"billed-line-unknown"}
+    [anew] = firm.admit(
+        firm.time("1", work_date=LedgerEntry.objects.get(pk=first).work_date, description="Workshop, second day")
+    ).held
+    reversal = corrections.reverse([first], by=cora, reason="another text").reversals[first]
+    post([reversal])
+    corrections.settle([reversal])
+    post([anew])
+    followed.booked_anew([anew])
+    assert open_hours([first, second, anew]) == {first: 0, second: 0, anew: 8}
+    books.says(books.bill("502", line_of(anew)))
+    assert causes("502") == {"hour-billed-twice"}
+    assert open_hours([first, second, anew]) == {first: 0, second: 0, anew: 8}
+    assert why_not_billed(LedgerEntry.objects.get(pk=anew)).words == (
+        f"It waits for a credit: entry {first}, which it replaces, still stands on invoice INV-501."
+    )
+    bills.says(bills.bill("501", line, status=BillStatus.OPEN))  # and now it is known
+    assert (causes("501"), causes("502")) == (set(), {"hour-billed-twice"})
+    assert open_hours([first, second, anew]) == {first: 8, second: 0, anew: 0}
+    bills.says(bills.bill("501", line, status=BillStatus.VOIDED))
+    followed.review_every(older_than_seconds=0)
+    assert causes() == set()
+    assert open_hours([first, second, anew]) == {first: 8, second: 8, anew: 0}
 
 
 def test_who_bills_is_a_route_and_without_one_an_approved_proposal_waits_and_says_what_is_missing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -14,7 +15,7 @@ from reconciliation import billing, corrections, operations
 from reconciliation.models import ExceptionCase, Operation
 from reconciliation.readiness import why_not_billed
 from tests import world
-from tests.bills import Erp, causes, find, line_of, open_hours, posted
+from tests.bills import Erp, adopt, causes, find, line_of, open_hours, posted
 from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import Firm, entry, state
 
@@ -183,6 +184,33 @@ def test_a_correction_of_what_is_not_billed_leaves_the_invoice_untouched_and_it_
     erp.says(erp.credit("602", "501", old_line))
     assert causes() == set(), "the old number names the same work"
     assert open_hours([held]) == {held: Decimal(5)}
+
+
+@pytest.mark.case(110)
+@pytest.mark.parametrize("is_followed", [True, False], ids=["a line that names it no more", "a bill not looked at yet"])
+def test_what_was_booked_anew_is_not_billed_elsewhere_while_a_line_keeps_what_it_replaces(
+    is_followed: bool, firm: Firm, erp: Erp, ana: User
+) -> None:
+    [first] = posted(firm)
+    said = erp.bill("501", line_of(first))
+    erp.says(said)
+    if is_followed:
+        bare = replace(said.lines[0], posting_number="", description="Consulting in September")
+        erp.says(erp.again(said, lines=(bare,)))
+        adopt("501", by=ana, agreed_by=world.user("bob", GrantRole.CONTROLLER, firm.entity))
+    held = firm.admit(firm.time("1", work_date=entry(first).work_date, description="Workshop, second day")).held[0]
+    corrections.reverse([first], by=ana, reason="another text")
+    receipted(first)
+    firms.post([held])
+    if is_followed:
+        billing.booked_anew([held])
+    other = erp.bill("502", line_of(held))
+    erp.says(other)
+    assert causes("502") == {"hour-billed-twice"}
+    assert (open_hours([first, held]), causes("501")) == ({first: ZERO, held: Decimal(8)}, set())
+    erp.says(erp.again(said, status=BillStatus.VOIDED), erp.again(other, memo="read again"))
+    assert causes("502") == set()
+    assert open_hours([first, held]) == {first: Decimal(8), held: ZERO}
 
 
 def test_a_reversal_that_is_called_back_and_a_void_end_the_proposal_too(firm: Firm, erp: Erp, ana: User) -> None:
