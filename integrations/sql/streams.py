@@ -23,6 +23,7 @@ class StreamClaim(NamedTuple):
     every_seconds: int
     usual_volume: float
     seconds_since_success: float | None  # None: never read well
+    due_at: datetime | None = None  # when it was due as it was leased
 
 
 def claim_stream(stream_id: int, seconds: float) -> StreamClaim | None:
@@ -32,7 +33,7 @@ def claim_stream(stream_id: int, seconds: float) -> StreamClaim | None:
         UPDATE integrations_stream SET lease_until = now() + make_interval(secs => %s), fence = fence + 1
          WHERE id = %s AND (lease_until IS NULL OR lease_until < now())
         RETURNING id, connection_id, name, cursor, fence, every_seconds, usual_volume,
-                  extract(epoch FROM now() - succeeded_at)::float8""",
+                  extract(epoch FROM now() - succeeded_at)::float8, next_due_at""",
         [seconds, stream_id],
     )
     return StreamClaim(*found[0]) if found else None
@@ -60,17 +61,18 @@ def leave_stream(
 ) -> bool:
     """Give the lease back; what is None stays as it is, but `due_in` (seconds), where None means never by itself.
 
-    False when another reader has taken over.
+    What was asked for while a stream without a schedule was read comes after it. False when another reader has taken over.
     """
     return bool(
         execute(
             """
-            UPDATE integrations_stream SET lease_until = NULL, next_due_at = now() + make_interval(secs => %s),
+            UPDATE integrations_stream SET lease_until = NULL,
+                   next_due_at = coalesce(now() + make_interval(secs => %s), nullif(next_due_at, %s)),
                    cursor = coalesce(%s, cursor), held_reason = left(coalesce(%s, held_reason), 300),
                    usual_volume = coalesce(%s, usual_volume),
                    succeeded_at = CASE WHEN %s THEN now() ELSE succeeded_at END
              WHERE id = %s AND fence = %s""",
-            [due_in, cursor, held_reason, usual_volume, succeeded, claim.id, claim.fence],
+            [due_in, claim.due_at, cursor, held_reason, usual_volume, succeeded, claim.id, claim.fence],
         )
     )
 
@@ -98,7 +100,7 @@ def begin_run(claim: StreamClaim, trigger: str, user_id: int | None) -> int:
 
 
 def read_at_once(connection_id: int, names: Sequence[str]) -> None:
-    """Make streams of a connection due now; one that is being read just then keeps its schedule."""
+    """Make streams of a connection due now; one that is being read just then keeps its schedule, or is read again."""
     if names:
         execute(
             "UPDATE integrations_stream SET next_due_at = now() WHERE connection_id = %s AND name = ANY(%s::text[])",

@@ -24,6 +24,7 @@ class Vendor:
     items: dict[str, dict[str, Any]] = field(default_factory=dict)
     page_size: int = 2
     tombstones: bool = False
+    again: tuple[str, ...] = ()  # streams that every page asks to be read
     is_coarse: bool = False  # its stamps do not tell apart what happens within a second
     announce: int | None = None  # the total it claims
     forgets_last: bool = False
@@ -86,8 +87,9 @@ class FakeSource:
                 cursor = page[-1]["stamp"]
             last = number == len(pages) and not self.vendor.forgets_last
             yield Page(
-                records=[self._record(item) for item in page], cursor=cursor, last=last, total=self.vendor.announce
-            )
+                records=[self._record(item) for item in page], cursor=cursor, last=last, total=self.vendor.announce,
+                again=self.vendor.again,
+            )  # fmt: skip
             if self.vendor.fail_after_pages is not None:
                 raise self.vendor.fail_after_pages
 

@@ -438,6 +438,21 @@ class TestInvoices:
         second = {r.revision for page in company.pages("sales_invoices") for r in page.records}
         assert second <= first
 
+    @pytest.mark.parametrize("status", ["In Review", " "])
+    def test_a_draft_whose_status_is_not_asked_for_is_filed_when_it_changes_and_only_then(
+        self, company: Company, status: str
+    ) -> None:
+        def filed() -> list[str]:
+            pages = company.pages("sales_invoices")
+            return [one.revision for page in pages for one in page.records if one.external_id == INVOICE.format(6)]
+
+        company.seed(salesInvoices=[invoice(6, status=status)])
+        [first] = filed()
+        company.seed(customers=[{**SEED["customers"][0], "lastModifiedDateTime": "2026-08-01T09:00:00.120Z"}])
+        assert set(filed()) | set(filed()) <= {first}, "the overlap reads it again, the look does not"
+        company.seed(salesInvoices=[invoice(6, status=status, dueDate="2026-10-15")])
+        assert max(filed()) > first
+
     def test_a_credit_memo_names_the_invoice_that_it_settles(self, company: Company) -> None:
         [found] = company.read("sales_credit_memos").values()
         assert isinstance(found, BillRecord)

@@ -509,6 +509,58 @@ class TestBills:
         assert gone.revision > before[draft]
         assert draft not in company.read("invoices")
 
+    def test_posted_invoices_that_are_not_read_any_more_are_not_asked_for(self, company: Company) -> None:
+        old = [
+            finance_account.header(7000 + n, f"FTI-1{n:07}", InvoiceDate=finance_account.noon("2026-01-31"))
+            for n in range(90)
+        ]
+        company.seed(FreeTextInvoiceHeaders=old)
+        company.read("invoices")
+        company.having(bills_from="2026-08-01")
+        before = len(company.calls("FreeTextInvoiceHeaders"))
+        assert len(company.read("invoices")) == 3
+        assert len(company.calls("FreeTextInvoiceHeaders")) - before <= 3
+
+    def test_what_a_policy_hides_is_not_taken_for_deleted(self, company: Company) -> None:
+        company.read("invoices")
+        held = company.cursors["invoices"]
+        for identifier in (DRAFT, POSTED):
+            company.act("remove", set="FreeTextInvoiceHeaders", key=f"usmf/{identifier}")
+        with pytest.raises(Unavailable, match="a security policy may hide them"):
+            company.read("invoices")
+        assert company.cursors["invoices"] == held
+
+    def test_many_drafts_that_are_gone_at_once_are_believed_where_they_are_not_most_of_all(
+        self, company: Company
+    ) -> None:
+        company.seed(FreeTextInvoiceHeaders=[finance_account.header(8000 + n, "Not posted") for n in range(50)])
+        company.read("invoices")
+        for number in range(20):
+            company.act("remove", set="FreeTextInvoiceHeaders", key=f"usmf/{8000 + number}")
+        bills = [bill for bill in company.read("invoices").values() if isinstance(bill, BillRecord)]
+        assert len([bill for bill in bills if bill.status is BillStatus.DELETED]) == 20
+        for number in range(20, 50):
+            company.act("remove", set="FreeTextInvoiceHeaders", key=f"usmf/{8000 + number}")
+        with pytest.raises(Unavailable, match="too many to be deleted drafts"):
+            company.read("invoices")
+
+    def test_a_set_that_is_always_cut_tells_a_deleted_draft_all_the_same_and_once(self, company: Company) -> None:
+        company.having(page_size=1)
+
+        def cut() -> list[Page]:
+            first, *_ = company.connector.pull("invoices", company.cursors.get("invoices"))
+            rest = list(company.connector.pull("invoices", first.cursor))
+            company.cursors["invoices"] = rest[-1].cursor
+            return [first, *rest]
+
+        def gone(pages: list[Page]) -> list[str]:
+            return [one.external_id for page in pages for one in page.records if "gone" in one.payload]
+
+        assert gone(cut()) == []
+        company.act("remove", set="FreeTextInvoiceHeaders", key=f"usmf/{DRAFT}")
+        assert gone(cut()) == [str(DRAFT)]
+        assert gone(cut()) == []
+
     @pytest.mark.case(91)
     def test_a_posted_one_has_booked_totals_and_is_paid_as_payments_that_mark_it_are_posted(
         self, company: Company

@@ -135,6 +135,37 @@ def test_a_bulk_load_is_read_by_its_stream_and_not_one_call_for_each_record(org:
     assert (named(pages), again(pages)) == ([("projects", DEAL)], {"customers"})
 
 
+def test_a_load_that_comes_in_many_small_answers_is_read_by_its_stream_too(org: Org) -> None:
+    turn(org)
+    org.having(listen_seconds=5)
+    pages = org.connector.pull("hints", org.cursors["hints"])
+    seen = [next(pages)]
+    for start in (0, 30, 60):
+        change(org, recordIds=[f"001{number:012}AAA" for number in range(start, start + 30)])
+        seen.append(next(pages))
+    pages.close()  # type: ignore[attr-defined]
+    assert [(len(named([page])), again([page])) for page in seen[1:]] == [
+        (30, set()),
+        (0, {"customers"}),
+        (0, {"customers"}),
+    ]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 101, "a while", "nan"])
+def test_a_turn_that_would_not_end_or_not_begin_is_refused(org: Org, seconds: object) -> None:
+    org.having(listen_seconds=seconds)
+    with pytest.raises(Malformed, match="cannot listen for"):
+        turn(org)
+
+
+def test_a_vendor_that_does_not_hold_the_poll_is_not_asked_without_pause(org: Org) -> None:
+    org.configure(polls_end=0)
+    org.having(listen_seconds=1.5)
+    with recording() as exchanges:
+        turn(org)
+    assert sum("/meta/connect" in str(one.request_body) for one in exchanges) <= 4
+
+
 def test_a_channel_of_everything_names_what_is_read_and_nothing_else(org: Org) -> None:
     org.having(channels={EVERYTHING: "changes"})
     assert again(turn(org)) == {"customers", "projects", "employees"}
@@ -240,6 +271,12 @@ def test_a_channel_that_cannot_be_read_is_said_before_anything_is_called(org: Or
     org.having(channels={ACCOUNTS: "changes"})
     org.cursors["hints"] = "yesterday"
     with pytest.raises(Malformed, match="no marks"):
+        turn(org)
+
+
+def test_a_channel_of_records_that_are_not_read_names_those_that_are(org: Org) -> None:
+    org.having(channels={MOVED: "Case.Case_Id__c"})
+    with pytest.raises(Malformed, match="expected one of Account, Opportunity, User"):
         turn(org)
 
 

@@ -333,3 +333,22 @@ def test_a_page_is_a_fixed_number_of_statements(stream: Stream, vendor: Vendor, 
     with django_assert_num_queries(len(few)):
         pull(stream)
     assert len(filed()) == 901
+
+
+def test_a_stream_without_a_schedule_that_is_asked_for_while_it_is_read_is_read_once_more(
+    source: Connection, vendor: Vendor
+) -> None:
+    asked = Stream.objects.create(connection=source, name="customers", every_seconds=0)
+    asks = Stream.objects.create(connection=source, name="hints", every_seconds=900)
+    vendor.put(1, "2026-10-01")
+
+    def meanwhile(number: int) -> None:
+        vendor.before_page, vendor.again = None, ("customers",)
+        pull(asks)
+        vendor.again = ()
+
+    vendor.before_page = meanwhile
+    pull(asked)
+    assert asked.next_due_at is not None, "what moved behind the page that was read is not lost"
+    pull(asked)
+    assert asked.next_due_at is None

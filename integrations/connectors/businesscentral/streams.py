@@ -195,7 +195,8 @@ class Reader:
     def _open_bills(self, stream: Stream, cursor: Cursor, now: str) -> tuple[list[SourceRecord], dict[str, str]]:
         """Watched bills that differ from how they were last seen, and how all of them look now.
 
-        One that was watched and is not among them has another status, which may have left its stamp alone, or is gone.
+        One that was watched and is not among them has another status, which may have left its stamp alone, or is gone. One whose
+        status is not asked for, such as in review, looks as it did until something of it changes.
         """
         params = {**stream.params, "$filter": odata.any_of("status", _LOOKED_AT)}
         found = {str(row["id"]): row for row in odata.rows(self._http, self.path(stream), params, self._size)}
@@ -203,7 +204,8 @@ class Reader:
         records = [record(stream, row, moment=now) for key, row in found.items() if cursor.open.get(key) != looks[key]]
         for key in (key for key in cursor.open if key not in found):
             again = self._by_id(stream, key)
-            records += [replace(one, revision=f"{one.revision} reread {now}") for one in again]
+            changed = [one for one in again if _look(one.payload) != cursor.open[key]]
+            records += [replace(one, revision=f"{one.revision} reread {now}") for one in changed]
             looks |= _still_open({}, [one.payload for one in again])
             if not again:
                 told = {"gone": key, "became": self._became(stream, key, cursor.open[key])}

@@ -65,7 +65,13 @@ class Reading:
             moment = (datetime.strptime(before.moment, STAMP) + timedelta(microseconds=1)).strftime(STAMP)  # noqa: DTZ007
         self.moment = moment
         self._rows: dict[str, tuple[str, str]] = {}
+        self._gone: set[str] = set()
         self._met = 0
+
+    @property
+    def known(self) -> int:
+        """How many rows were known before or are met."""
+        return len(self._before.rows.keys() | self._rows.keys())
 
     def met(self, rows: int) -> None:
         """So many more rows of the set are behind, whether or not they are filed."""
@@ -81,16 +87,22 @@ class Reading:
         return revision
 
     def missed(self) -> dict[str, str]:
-        """What was there before and was not met by a reading in one go: the digests by key, each behind its mark."""
-        if self._before.done:
-            return {}
+        """What was there before and was not met: the digests by key, each behind its mark.
+
+        Where a reading goes on, what the part before it met is among them; whoever takes one for gone has to ask.
+        """
         return {key: digest for key, (digest, _) in self._before.rows.items() if key not in self._rows}
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """What is gone for certain is known no more, however the reading came to its end."""
+        self._gone |= set(keys)
 
     def memory(self, *, more: bool = False) -> Memory:
         """What is known now. Of a reading in one go that came to its end, what was not met is forgotten: it is gone."""
         before = self._before
         is_partial = more or before.done > 0
-        rows = {**before.rows, **self._rows} if is_partial else self._rows
+        known = {**before.rows, **self._rows} if is_partial else self._rows
+        rows = {key: seen for key, seen in known.items() if key not in self._gone}
         moment = before.moment if rows == before.rows and before.moment else self.moment
         return Memory(moment, rows, before.done + self._met if more else 0)
 

@@ -5,7 +5,7 @@ size that the set itself states how much there is. What differs from the last re
 that it has.
 
 Deletions are not told: what has transactions cannot be deleted there. A draft invoice can: one that was there and is missed is
-asked for by its key, and told when it is gone.
+asked for by its key, and told when it is gone. A posted one that is not shown either is hidden from us: then nothing is told.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from integrations.connectors.dynamicsfinance import bills, refusals
 from integrations.connectors.dynamicsfinance.entities import Entities
 from integrations.connectors.dynamicsfinance.memory import Memory, Reading, shown
 from integrations.connectors.dynamicsfinance.settings import SETTINGS
-from integrations.errors import Malformed
+from integrations.errors import Malformed, Unavailable
 from integrations.http import Http, Response, plain
 from integrations.http.fields import Row
-from integrations.http.odata import quoted
+from integrations.http.odata import KEYS_AT_ONCE, quoted
 from integrations.protocol import Account, Page, SourceRecord
 
 INVOICES, PAYMENTS = "invoices", "payments"
@@ -109,17 +109,41 @@ class Reader:
             yield from (key_of(stream, row) for row in rows)
 
     def _gone(self, stream: Stream, reading: Reading) -> list[SourceRecord]:
-        """Invoices that were there before and are in no company's set any more, whatever of it is read."""
+        """Drafts that were there before and are in the company's set no more, whatever part of it is read.
+
+        Raises Unavailable where invoices that are posted, or most of all, are not shown either: they are hidden, and not deleted.
+        """
+        missed = reading.missed()
+        drafts = [key for key, told in missed.items() if told.startswith(_DRAFT)]
+        gone = self._absent(stream, drafts)
+        if not gone:
+            return []
+        posted = [key for key, told in missed.items() if told.startswith(_POSTED)]
+        hidden = self._absent(stream, posted[:: len(posted) // KEYS_AT_ONCE + 1])
+        if hidden or (len(gone) >= _MANY and len(gone) * 2 > reading.known):
+            raise Unavailable(
+                f"Of {reading.known} invoices, {', '.join([*hidden, *gone][:3])} and others are not shown any more, which are "
+                "posted or too many to be deleted drafts; a security policy may hide them. None is taken for deleted."
+            )
+        reading.forget(gone)
         return [
             SourceRecord(
                 stream=stream.name,
                 external_id=key,
                 revision=reading.moment,
-                payload={"gone": key, "credit": digest.startswith(_CREDIT)},
+                payload={"gone": key, "credit": missed[key].startswith(_CREDIT, 1)},
             )
-            for key, digest in reading.missed().items()
-            if not any(rows for rows, _, _ in self._pages(stream, f"{stream.key[0]} eq {key}"))
+            for key in gone
         ]
+
+    def _absent(self, stream: Stream, keys: Sequence[str]) -> list[str]:
+        """Which invoices the company's set does not hold, by few calls."""
+        found: set[str] = set()
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            wanted = " or ".join(f"{stream.key[0]} eq {key}" for key in keys[start : start + KEYS_AT_ONCE])
+            rows = self._entities.rows(stream.path, wanted, orderby=",".join(stream.key))
+            found |= {key_of(stream, row) for row in rows}
+        return [key for key in keys if key not in found]
 
     def _pages(
         self, stream: Stream, wanted: str, *, counted: bool = False, skip: int = 0
@@ -160,7 +184,12 @@ class Reader:
 
 
 _NUMBERS = ("InvoiceIdentifier", "LineNumber")
-_CREDIT = "-"  # how what is remembered of a credit note begins
+_DRAFT, _POSTED, _CREDIT = (
+    "~",
+    "!",
+    "-",
+)  # how what is remembered of an invoice begins; the last where it is a credit note
+_MANY = 10  # drafts that are gone at once; of fewer, all may be deleted
 
 
 def stream_of(name: str) -> Stream:
@@ -173,7 +202,9 @@ def stream_of(name: str) -> Stream:
 def record(stream: Stream, row: Row, payload: Any, reading: Reading) -> SourceRecord:
     """A row as the inbox files it."""
     key, stored = key_of(stream, row), plain(payload)
-    mark = _CREDIT if stream.name == INVOICES and bills.is_credit(payload) else ""
+    mark = ""
+    if stream.name == INVOICES:
+        mark = (_POSTED if bills.is_posted(row) else _DRAFT) + (_CREDIT if bills.is_credit(payload) else "")
     return SourceRecord(stream=stream.name, external_id=key, revision=reading.saw(key, stored, mark), payload=stored)
 
 

@@ -29,7 +29,9 @@ KEEP_CALLS = 500  # of a day's calls, which reading leaves to writing
 
 LISTEN = 20  # seconds of a turn of listening; a session that is silent for 40 is ended by the vendor
 POLL_ENDS = 120.0  # seconds; a poll that brings nothing is answered after 110
-ASKED_ONE_BY_ONE = 50  # records that one answer of events names, above which their stream is read instead
+LISTEN_MOST = 100  # seconds, within which a poll is answered and a stream is still leased
+POLL_PAUSE = 1.0  # seconds between two polls of which the first brought nothing
+ASKED_ONE_BY_ONE = 50  # records of a stream that one turn names, above which their stream is read instead
 
 # Our word for a field of a bill, a payment, or the part of a payment that settles one bill, and where the package has it.
 INVOICE_OBJECT, PAYMENT_OBJECT, PART_OBJECT = "Billing_Invoice__c", "Billing_Payment__c", "Billing_Payment_Part__c"

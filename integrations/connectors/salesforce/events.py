@@ -1,7 +1,8 @@
 """Change events and platform events as hints: channels are listened to for a short turn, and what they name is read again.
 
 The rule here: an event is never believed, only the record that it names is asked for. A mark moves with the hints that stand
-before it; where events may be lost, or are so many that asking for each would use up the day's calls, the stream is read.
+before it; where events may be lost, or are so many in a turn that asking for each would use up the day's calls, the stream is
+read.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -44,7 +46,24 @@ def channels(account: Account) -> Mapping[str, str]:
                 f"The channel “{channel} = {names}” cannot be read; expected /data/AccountChangeEvent = {CHANGES}, or "
                 "/event/Name__e = Object.Field, where the field holds a record's id."
             )
+        read = sorted(stream.object for stream in soql.streams(account).values())
+        if is_record and is_record["object"] not in read:
+            raise Malformed(
+                f"The channel “{channel} = {names}” names records that are not read; expected one of {', '.join(read)}."
+            )
     return {channel: str(names) for channel, names in told.items()}
+
+
+def seconds(account: Account) -> float:
+    """How long a turn listens. Raises Malformed for no time, or one for which no worker may wait."""
+    told = account.setting("listen_seconds", SETTINGS)
+    try:
+        found = float(told)
+    except (TypeError, ValueError):
+        found = 0.0
+    if not 0 < found <= assumptions.LISTEN_MOST:
+        raise Malformed(f"A turn cannot listen for {told!r} seconds; expected at most {assumptions.LISTEN_MOST}.")
+    return found
 
 
 class Listener:
@@ -53,7 +72,7 @@ class Listener:
     def __init__(self, account: Account, http: Http) -> None:
         self._http = http
         self._version = str(account.setting("api_version", SETTINGS))
-        self._seconds = float(account.setting("listen_seconds", SETTINGS))
+        self._seconds = seconds(account)
         self._channels = channels(account)
         self._streams = {stream.object: stream.name for stream in soql.streams(account).values()}
 
@@ -76,6 +95,7 @@ class Listener:
             raise Malformed("No channel is named; hints need the setting channels.")
         marks = {channel: mark for channel, mark in _marks(since).items() if channel in self._channels}
         until = time.monotonic() + self._seconds
+        named: Counter[str] = Counter()
         session = Session(self._http, self._version)
         refused: list[str] = []
         for last in (False, True):
@@ -83,7 +103,7 @@ class Listener:
                 session.begin()
                 refused, again = self._subscribe(session, marks)
                 yield Page(records=(), cursor=_written(marks), last=False, again=again)
-                yield from self._listen(session, marks, until)
+                yield from self._listen(session, marks, until, named)
                 break
             except Forgotten as forgotten:  # told only once it is polled, and not of which channel
                 if last:
@@ -123,15 +143,24 @@ class Listener:
             raise Rejected(" ".join(refused))
         return refused, sorted(again)
 
-    def _listen(self, session: Session, marks: Marks, until: float) -> Iterator[Page]:
+    def _listen(self, session: Session, marks: Marks, until: float, named: Counter[str]) -> Iterator[Page]:
+        """Poll until the turn is over. Who answers at once and brings nothing is asked again a second later.
+
+        The first poll of a session is meant to be answered at once.
+        """
+        rests = False
         while (left := until - time.monotonic()) > 0:
+            began = time.monotonic()
             if not session.events:
                 session.connect(left)
             if came := session.take():
-                yield self._page(came, marks)
+                yield self._page(came, marks, named)
+            elif rests:
+                time.sleep(max(0.0, min(began + assumptions.POLL_PAUSE, until) - time.monotonic()))
+            rests = True
 
-    def _page(self, came: Sequence[Message], marks: Marks) -> Page:
-        """The hints of some events, and their marks."""
+    def _page(self, came: Sequence[Message], marks: Marks, named: Counter[str]) -> Page:
+        """The hints of some events, and their marks. `named` counts what the turn has named of each stream so far."""
         hints: dict[str, list[Hint]] = {}
         again: set[str] = set()
         for event in came:
@@ -149,7 +178,8 @@ class Listener:
                     again.add(stream)
             if isinstance(mark, int):
                 marks[channel] = mark
-        again |= {stream for stream, found in hints.items() if len(found) > assumptions.ASKED_ONE_BY_ONE}
+        named.update({stream: len(found) for stream, found in hints.items()})
+        again |= {stream for stream in hints if named[stream] > assumptions.ASKED_ONE_BY_ONE}
         left = [hint for stream, found in hints.items() if stream not in again for hint in found]
         return Page(records=(), cursor=_written(marks), last=False, hints=left, again=sorted(again))
 

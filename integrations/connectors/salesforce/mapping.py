@@ -1,6 +1,7 @@
 """Salesforce's accounts, projects and users in our words. Pure: one row in, the records that it is out.
 
-An account that was merged is gone and names the one that survives it. An opportunity becomes a project once it is won.
+An account that was merged is gone and names the one that survives it. An opportunity becomes a project once it is won; one
+that is not is filed as a project that is gone.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def _customer(record: SourceRecord, row: Row, account: Account) -> list[MasterRe
 
 
 def _project(record: SourceRecord, row: Row, account: Account) -> list[MasterRecord]:
-    """A project. An opportunity that is not won is none: where its deal was opened again, it is gone like a deleted one."""
+    """A project. An opportunity that is not won is one that is gone, like a deleted one: its deal may have been opened again."""
     names = soql.project_fields(account)
 
     def of(word: str) -> str:
