@@ -11,6 +11,7 @@ from reconciliation import cases
 
 SILENT = "volume-drop"
 TRUNCATED = "truncated"
+NOT_RENEWED = "webhooks-not-renewed"
 
 
 def silent(connection: Connection, stream: str, sentence: str) -> None:
@@ -26,6 +27,22 @@ def truncated(connection: Connection, stream: str, sentence: str) -> None:
 def unauthorised(connection: Connection, error: Exception) -> None:
     """The connection's credentials do not hold; everything of it waits."""
     causes.unauthorised(connection, str(error))
+
+
+def not_renewed(connection: Connection, error: Exception) -> None:
+    """Webhooks of the connection may end: the night could not see to them. What they would tell comes by schedule, and later."""
+    sentence = (
+        f"The webhooks of {connection} could not be seen to and may end: {error} What changes is read by schedule."
+    )
+    for entity_id in causes.concerned(connection):
+        cases.raise_case(
+            NOT_RENEWED, entity_id, "connection", connection.code, sentence, connection_id=connection.pk
+        )  # fmt: skip
+
+
+def renewed(connection: Connection) -> None:
+    """The webhooks of the connection were seen to."""
+    cases.resolve(NOT_RENEWED, "connection", connection.code, reason="The webhooks were seen to.")
 
 
 def read_well(connection: Connection, stream: str) -> None:

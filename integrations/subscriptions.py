@@ -35,10 +35,13 @@ def keep(connection_id: int) -> str:
         source = registry.source(connection)
         if isinstance(source, SubscribedSource):
             said = source.keep_subscriptions(address_of(connection))
+        notices.renewed(connection)
     except ConnectorError as failed:
         error = failed
         log.warning("the webhooks of %s could not be seen to: %s", connection.code, failed)
         if isinstance(failed, Unauthorised):
             notices.unauthorised(connection, failed)
+        else:
+            notices.not_renewed(connection, failed)
     leave.heard(error)
     return said

@@ -5,6 +5,7 @@ The rule here: a fixed number of statements whatever the size of the batch, and 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -71,7 +72,10 @@ def file_records(
 
 
 def _told_apart(connection_id: int, records: Sequence[SourceRecord], written: Sequence[str]) -> list[tuple[str, str]]:
-    """External id and revision of records; of two that differ under one coarse stamp the later bears a number: `… #002`."""
+    """External id and revision of records; of two that differ under one coarse stamp the later bears a number: `… #002`.
+
+    Several of one batch are told apart in their order. Where the last of them is the copy that is held, all were filed before.
+    """
     named = [payloads.identity(record) for record in records]
     coarse = [place for place, record in enumerate(records) if record.is_coarse]
     if not coarse:
@@ -90,11 +94,26 @@ def _told_apart(connection_id: int, records: Sequence[SourceRecord], written: Se
             [named[place][1] for place in coarse], [written[place] for place in coarse], connection_id,
         ],
     )  # fmt: skip
-    for place, revision, is_same in latest:
-        external_id, stamp = named[place]
-        number = int(revision.removeprefix(f"{stamp} #")) if revision != stamp else 1
-        named[place] = (external_id, revision if is_same else f"{stamp} #{number + 1:03}")
+    held = {place: (revision, is_same) for place, revision, is_same in latest}
+    groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for place in coarse:
+        groups[records[place].stream, *named[place]].append(place)
+    for (_, external_id, stamp), places in groups.items():
+        revision, is_known = held.get(places[-1], ("", False))
+        before: str | None = None
+        for place in places:
+            is_same = is_known or written[place] == before or (before is None and held.get(place, ("", False))[1])
+            revision = revision if is_same else _after(revision, stamp)
+            named[place], before = (external_id, revision), written[place]
     return named
+
+
+def _after(revision: str, stamp: str) -> str:
+    """The name of the next copy under a stamp; the first one's where none is held."""
+    if not revision:
+        return stamp
+    number = int(revision.removeprefix(f"{stamp} #")) if revision != stamp else 1
+    return f"{stamp} #{number + 1:03}"
 
 
 def ask(

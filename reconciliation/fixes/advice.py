@@ -37,6 +37,7 @@ ADVICE: dict[str, str] = {
     "read-payments": "Read the payments of this system again; a short payment is written off there, by its reason.",
     "release-stream": "If the silence is right, release the stream on its connection's page. An operator may.",
     "renew-credentials": "Put new credentials where the connection reads them and test it. An admin may.",
+    "renew-webhooks": "The schedule reads what they would tell. Each night tries again; the connection's page says what fails.",
     "settle-difference": "Credit the difference, or invoice it, in the system that keeps the bill; that closes this by itself.",
     "unapply-payment": "Take the payment off the bill, or credit the bill instead of voiding it; in the system that keeps it.",
     "write-off": "Write the rest off in the bill's system, to the account of its reason; it is read again. Its bookkeeper may.",

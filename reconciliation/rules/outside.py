@@ -93,6 +93,7 @@ OUTSIDE: tuple[Rule, ...] = (
         frozenset({State.ACCEPTED, State.POSTED}),
     ),
     _cause("volume-drop", "A source sends far less than usual", "stream", ("release-stream",), (13,), _NOWHERE),
+    _cause("webhooks-not-renewed", "Webhooks could not be renewed", "connection", ("renew-webhooks",), (), _NOWHERE),
     _cause("truncated", "A source sends less than it announces", "stream", ("read-again",), (12,), _NOWHERE),
     _cause(
         "deleted-at-source", "Deleted at source after posting", "project", ("reverse", "check-in-target"), (1,), _SENT

@@ -14,6 +14,8 @@ from django.test.utils import CaptureQueriesContext
 
 from integrations import inbox
 from integrations.models import InboxMessage
+from integrations.protocol import SourceRecord
+from integrations.sql import inbound as sql
 from portal import canonical
 from portal.models import AuditEvent, Customer, Document, TimeEntry
 from reconciliation import validation
@@ -98,6 +100,24 @@ def test_changes_within_one_second_of_the_vendors_stamp_are_told_apart_and_repea
         *(f"2026-10-02T10:00:00Z #00{n}" for n in (2, 3, 4)),
         "2026-10-02T10:00:01Z",
     ]
+
+
+def test_changes_within_one_second_that_come_in_one_batch_are_all_filed_in_their_order_and_once(
+    source: Inbound,
+) -> None:
+    stamp = "2026-10-02T10:00:00Z"
+
+    def batch(*hours: str) -> int:
+        records = [
+            SourceRecord(stream="time", external_id="1", revision=stamp, payload={"hours": each}, is_coarse=True)
+            for each in hours
+        ]
+        return sql.file_records(source.connection.pk, records)
+
+    assert (batch("7", "8", "8", "7"), batch("7", "8", "8", "7"), batch("7", "6")) == (3, 0, 1)
+    assert list(InboxMessage.objects.order_by("id").values_list("revision", "payload__hours")) == [
+        (stamp, "7"), (f"{stamp} #002", "8"), (f"{stamp} #003", "7"), (f"{stamp} #004", "6"),
+    ]  # fmt: skip
 
 
 @pytest.mark.case(70)

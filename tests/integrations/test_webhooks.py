@@ -11,9 +11,11 @@ import pytest
 from django.db import connection as database
 from django.test import Client
 
-from integrations import webhooks
+from integrations import subscriptions, webhooks
+from integrations.errors import ConnectorError, Rejected, Unavailable
 from integrations.models import InboxMessage, RefusedDelivery
 from portal.models import Connection
+from reconciliation.models import ExceptionCase
 from tests.integrations import inbound
 from tests.integrations.fake_source import FakeSource, signature
 from tests.integrations.inbound import Inbound
@@ -230,6 +232,26 @@ class TestHandshake:
     def test_the_sites_own_address_reads_it_back_too(self, client: Client) -> None:
         answer = client.get("/hooks/us-time/?word=abc-123")
         assert (answer.status_code, answer.content, answer["Content-Type"]) == (200, b"abc-123", "text/plain")
+
+
+@pytest.mark.parametrize("failure", [Unavailable("The vendor is down."), Rejected("No such address.")])
+def test_a_night_that_cannot_see_to_the_webhooks_is_one_case_until_one_can(
+    source: Inbound, monkeypatch: pytest.MonkeyPatch, failure: ConnectorError
+) -> None:
+    def fails(self: FakeSource, address: str) -> str:
+        raise failure
+
+    monkeypatch.setattr(FakeSource, "handshake", lambda self, query: "", raising=False)
+    monkeypatch.setattr(FakeSource, "keep_subscriptions", fails, raising=False)
+    for _ in range(2):
+        subscriptions.keep(source.connection.pk)
+    case = ExceptionCase.objects.get(rule="webhooks-not-renewed")
+    assert (case.state, case.entity) == ("open", source.entity)
+    assert str(failure) in case.sentence
+    monkeypatch.setattr(FakeSource, "keep_subscriptions", lambda self, address: "They hold.", raising=False)
+    assert subscriptions.keep(source.connection.pk) == "They hold."
+    case.refresh_from_db()
+    assert case.state == "resolved"
 
 
 def test_everything_else_is_the_sites() -> None:
