@@ -7,7 +7,10 @@ stays as it was said: it is kept to establish and to defend claims, and every ch
 
 from __future__ import annotations
 
-from django.db import transaction
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import IntegrityError, transaction
 
 from integrations.sql import forgetting as sql
 from portal import access, audit
@@ -35,7 +38,7 @@ def forget(resource: Resource, *, by: User, agreed_by: User, reason: str) -> Era
         raise NotForgotten("Say on what request; it is kept with the record that it was done.")
     if by == agreed_by:
         raise NotForgotten("Two people do this: one asks, another agrees.")
-    with transaction.atomic():
+    with _refusals_told(), transaction.atomic():
         locked = _locked(resource)
         entities = _entities(locked)
         for person in (by, agreed_by):
@@ -50,7 +53,7 @@ def ask(resource: Resource, *, by: User, reason: str) -> ErasureRequest:
     """
     if not reason.strip():
         raise NotForgotten("Say on what request; it is kept with the record that it was done.")
-    with transaction.atomic():
+    with _refusals_told(), transaction.atomic():
         locked = _locked(resource)
         entities = _entities(locked)
         _require(by, entities)
@@ -65,7 +68,7 @@ def ask(resource: Resource, *, by: User, reason: str) -> ErasureRequest:
             asked_by=by,
             asked_at=now(),
         )
-        audit.record(by, "forgetting.asked", made, entity=_only(entities), reason=reason.strip(), after=made.shown)
+        audit.record(by, "forgetting.asked", made, entities=_of(entities), reason=reason.strip(), after=made.shown)
     return made
 
 
@@ -83,19 +86,19 @@ def agree(request: ErasureRequest, *, by: User, comment: str = "", signed_in_aga
     shown, PermissionDenied.
     """
     moved = False
-    with transaction.atomic():
+    with _refusals_told(), transaction.atomic():
         locked = _to_decide(request, by)
-        if locked.shown != request.shown:
+        if (locked.shown, locked.entities) != (request.shown, request.entities):
             raise EffectMoved("What it does was counted anew since you looked at it; look at it again.")
         if not signed_in_again:
             raise SignInAgain("Nobody can undo it.")
         resource = _locked(locked.resource)
         _refuse_what_is_not_over(resource)
-        counted = effect(resource, by)
-        moved = counted != locked.shown
+        counted, entities = effect(resource, by), _entities(resource)
+        moved = (counted, entities) != (locked.shown, locked.entities)
         if moved:
-            locked.shown = counted
-            locked.save(update_fields=["shown"])
+            locked.shown, locked.entities = counted, entities
+            locked.save(update_fields=["shown", "entities"])
         else:
             locked.erasure = _carry_out(
                 resource, locked.entities, by=locked.asked_by, agreed_by=by, reason=locked.reason, of=locked
@@ -114,7 +117,7 @@ def refuse(request: ErasureRequest, *, by: User, comment: str) -> None:
     with transaction.atomic():
         locked = _to_decide(request, by)
         _decided(locked, Asked.REFUSED, by, comment)
-        audit.record(by, "forgetting.refused", locked, entity=_only(locked.entities), reason=comment.strip())
+        audit.record(by, "forgetting.refused", locked, entities=_of(locked.entities), reason=comment.strip())
     request.refresh_from_db()
 
 
@@ -125,7 +128,7 @@ def take_back(request: ErasureRequest, *, by: User, comment: str) -> None:
         if locked.asked_by_id != by.pk:
             raise NotForgotten("Only who asked takes it back.")
         _decided(locked, Asked.WITHDRAWN, by, comment)
-        audit.record(by, "forgetting.withdrawn", locked, entity=_only(locked.entities), reason=comment.strip())
+        audit.record(by, "forgetting.withdrawn", locked, entities=_of(locked.entities), reason=comment.strip())
     request.refresh_from_db()
 
 
@@ -172,8 +175,19 @@ def _entities(resource: Resource) -> list[int]:
     return sorted(set(Engagement.objects.filter(resource=resource).values_list("entity_id", flat=True)))
 
 
-def _only(entities: list[int]) -> int | None:
-    return entities[0] if len(entities) == 1 else None
+def _of(entities: list[int]) -> list[int | None]:
+    """The entities of a decision about a person who worked in these."""
+    return [*entities] or EVERYWHERE
+
+
+@contextmanager
+def _refusals_told() -> Iterator[None]:
+    """What the database refuses is told as what stands in the way; nothing of it was done. Raises NotForgotten."""
+    try:
+        yield
+    except IntegrityError as refusal:
+        said = str(refusal).partition("\n")[0]
+        raise NotForgotten(f"What is kept as proof stands in the way, and nothing was done: {said}.") from refusal
 
 
 def _require(person: User, entities: list[int]) -> None:
@@ -202,7 +216,7 @@ def _carry_out(
         counts=counts,
     )
     audit.record(
-        agreed_by if of else by, "person.forgotten", locked, entity=_only(entities), reason=reason,
+        agreed_by if of else by, "person.forgotten", locked, entities=_of(entities), reason=reason,
         after={
             "pseudonym": names.pseudonym, "asked_by": by.get_username(), "agreed_by": agreed_by.get_username(),
             **({"request": of.pk} if of else {}), **counts,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from portal.sql import execute, rows
 
@@ -162,10 +163,11 @@ def rename_foreign(names: Names) -> int:
 
 def rename_sentences(names: Names) -> int:
     """Put the pseudonym where sentences name the person; how many texts."""
-    changed = 0
     told = {
         "resource": names.resource_id, "entities": list(names.entity_ids), "said": names.said, "put": names.put,
+        "pseudonym": names.pseudonym,
     }  # fmt: skip
+    changed = _rename_dismissed(told, len(names.said))
     for table, column, where in _TEXTS:
         changed += execute(
             f"""
@@ -175,6 +177,27 @@ def rename_sentences(names: Names) -> int:
             told,
         )
     return changed
+
+
+def _rename_dismissed(told: dict[str, Any], count: int) -> int:
+    """Name the person by the pseudonym where a match of theirs was dismissed; of what it rested on the digest stays."""
+    other = _replaced("coalesce(replace(t.words, nullif(t.evidence->'theirs'->>1, ''), %(pseudonym)s), t.words)", count)
+    return execute(
+        f"""
+        UPDATE reconciliation_dismissedmatch t
+           SET words = left(CASE WHEN t.internal_id = %(resource)s
+                            THEN %(pseudonym)s || ' and ' || t.system || ' ' || t.external_id ELSE {other} END, 700),
+               reason = {_replaced("t.reason", count)}, offered_because = {_replaced("t.offered_because", count)},
+               evidence = jsonb_build_object('forgotten', true, 'sha256',
+                                             encode(sha256(convert_to(t.evidence::text, 'UTF8')), 'hex'))
+         WHERE t.kind = 'resource' AND NOT t.evidence ? 'forgotten' AND (t.internal_id = %(resource)s
+            OR (t.system, t.realm, t.external_id) IN (
+                   SELECT system, realm, external_id FROM portal_crosswalk
+                    WHERE kind = 'resource' AND internal_id = %(resource)s)
+            OR EXISTS (SELECT 1 FROM unnest(%(said)s::text[]) s(word)
+                        WHERE left(s.word, 1) <> '(' AND position(s.word IN t.words) > 0))""",  # noqa: S608
+        told,
+    )
 
 
 def _replaced(text: str, count: int) -> str:

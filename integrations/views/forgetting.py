@@ -229,4 +229,4 @@ class ErasurePage(_Forgetting):
 
 def _seen(found: ErasureRequest) -> str:
     """What names the effect that a page shows."""
-    return hashlib.sha256(json.dumps(found.shown, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([found.shown, found.entities], sort_keys=True).encode()).hexdigest()[:16]

@@ -95,6 +95,9 @@ def why_not(onboarding: Onboarding, user: User) -> str:
         return "You proposed it; somebody else decides."
     if RehearsedLine.objects.filter(rehearsal=onboarding.rehearsal_id, decided_by=user.pk).exists():
         return "You decided on differences of its rehearsal; somebody else decides."
+    rehearsal = onboarding.rehearsal
+    if rehearsal is not None and rehearsal.basis == Rehearsal.Basis.FILE and rehearsal.asked_by_id == user.pk:
+        return "You brought the bookings that it was compared with; somebody else decides."
     said: Any = CutOver.history.filter(
         entity=onboarding.entity_id, history_user=user.pk, history_date__gte=onboarding.started_at
     )

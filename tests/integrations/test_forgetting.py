@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.exceptions import PermissionDenied
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, IntegrityError, transaction
 from django.test import Client
@@ -24,6 +25,7 @@ from portal.models import (
     AuditEvent,
     Document,
     Engagement,
+    EntityGrant,
     Erasure,
     ErasureRequest,
     GrantRole,
@@ -37,13 +39,15 @@ from portal.packs import Range
 from portal.records import Reference
 from portal.sql import now, rows
 from portal.views.pack_parts import forgotten
-from reconciliation import validation
-from reconciliation.models import ExceptionCase
+from reconciliation import onboarding, validation
+from reconciliation.models import DismissedMatch, ExceptionCase, RehearsedLine
 from tests import world
 from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import Firm, post
+from tests.reconciliation.newcomer import MONTH, bring_in, on_27_november
 
 pytestmark = [pytest.mark.django_db, pytest.mark.case(134)]
+__all__ = ["on_27_november"]
 ANA = Reference("h-ana", "ana", "Ana Consultant")
 
 
@@ -237,6 +241,93 @@ def test_a_second_person_agrees_on_screen_to_what_was_counted_and_the_evidence_s
     assert told[:4] == (erasure.pseudonym, "letter of 2 November", "cleo", "carl")
     with pytest.raises(DatabaseError), transaction.atomic():
         ErasureRequest.objects.filter(pk=request.pk).update(comment="no")
+
+
+def test_whoever_a_proposed_rehearsal_or_a_dismissed_match_names_is_forgotten_there_and_nothing_else_of_it_changes(
+    on_27_november: None,
+) -> None:
+    newcomer = bring_in()
+    ana, target = newcomer.firm.ana, newcomer.firm.target
+    newcomer.take(MONTH)
+    (line,) = newcomer.rehearse().lines.all()
+    assert line.person == "Ana Consultant"
+    onboarding.decide([line.pk], "accepted", by=newcomer.cleo, reason="it was forgotten by hand")
+    onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="now")
+    other = Resource.objects.create(code="anna", name="Anna Other")
+    evidence = {"ours": ["ana", "Ana Consultant", ""], "theirs": ["77", "A. Consultant", ""]}
+    of = {
+        "system": target.connector,
+        "realm": target.realm,
+        "kind": "resource",
+        "reason": "Ana Consultant is another",
+        "at": now(),
+    }
+    hers = DismissedMatch.objects.create(
+        **of, internal_id=ana.pk, external_id="77", evidence=evidence, words="Resource ana Ana Consultant and 77 A. Consultant",
+        by=newcomer.cleo,
+    )  # fmt: skip
+    theirs = DismissedMatch.objects.create(
+        **of, internal_id=other.pk, external_id=newcomer.key("resource", ana.pk), by=newcomer.cleo,
+        evidence={"ours": ["anna", "Anna Other", ""], "theirs": ["8", "A. C. Consultant", ""]},
+        words="Resource anna Anna Other and 8 A. C. Consultant",
+    )  # fmt: skip
+    line.refresh_from_db()
+    before = (line.outcome, line.decision, line.decided_by_id, line.number, line.hours_left)
+    left(newcomer.firm)
+    request = forgetting.ask(ana, by=newcomer.cleo, reason="her letter")
+    forgetting.agree(request, by=newcomer.carl, signed_in_again=True)
+    pseudonym = Erasure.objects.get().pseudonym
+    line.refresh_from_db()
+    assert (line.outcome, line.decision, line.decided_by_id, line.number, line.hours_left) == before
+    assert line.person == pseudonym
+    for one in (hers, theirs):
+        one.refresh_from_db()
+        assert one.evidence["forgotten"] is True
+        assert "Consultant" not in f"{one.words} {one.reason} {one.evidence}"
+        assert pseudonym in one.words
+    assert "Anna Other" in theirs.words
+    forgetting_sql.allow()
+    for change in ({"decision": "same"}, {"person": "x", "hours_left": 1}):
+        with pytest.raises(DatabaseError, match="are decided"), transaction.atomic():
+            RehearsedLine.objects.filter(pk=line.pk).update(**change)
+
+
+def test_what_the_database_refuses_is_told_and_leaves_nothing_behind(
+    firm: Firm, two: tuple[User, User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked(firm)
+    post([LedgerEntry.objects.get().pk])
+    left(firm)
+    monkeypatch.setattr(forgetting_sql, "allow", lambda: None)  # so that evidence is kept as it is at any other time
+    answer = as_person(two[0]).post(reverse("forget", args=[firm.ana.pk]), {"reason": "her letter"})
+    assert answer.status_code == 422
+    assert "What is kept as proof stands in the way" in answer.content.decode()
+    assert not ErasureRequest.objects.exists()
+
+
+def test_an_entity_in_which_the_person_turns_out_to_have_worked_is_asked_as_well(
+    firm: Firm, two: tuple[User, User]
+) -> None:
+    cleo, carl = two
+    left(firm)
+    request = forgetting.ask(firm.ana, by=cleo, reason="a letter")
+    britain = world.entity("GB", "GBP")
+    Engagement.objects.create(
+        resource=firm.ana,
+        entity=britain,
+        valid_from=date(2025, 1, 1),
+        valid_to=date(2025, 6, 30),
+        role=Engagement.objects.filter(resource=firm.ana).latest("pk").role,
+    )
+    with pytest.raises(forgetting.EffectMoved):
+        forgetting.agree(request, by=carl, signed_in_again=True)
+    assert request.entities == sorted([firm.entity.pk, britain.pk])
+    with pytest.raises(PermissionDenied):
+        forgetting.agree(request, by=carl, signed_in_again=True)
+    assert not Erasure.objects.exists()
+    EntityGrant.objects.create(user=carl, entity=britain, role=GrantRole.CONTROLLER, valid_from=date(2020, 1, 1))
+    forgetting.agree(request, by=carl, signed_in_again=True)
+    assert AuditEvent.objects.get(action="person.forgotten").entities == request.entities
 
 
 def test_a_request_is_refused_or_taken_back_with_a_word_and_is_nobodys_business_elsewhere(

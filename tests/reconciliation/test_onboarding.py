@@ -14,8 +14,8 @@ from portal import ledger
 from portal.models import AuditEvent, Crosswalk, GrantRole, LedgerEntry, LedgerState, Rate, RateCard, State
 from portal.models import IntercompanyRelation as Relation
 from reconciliation import invariants, onboarding, validation
-from reconciliation.models import BookedBefore, ExceptionCase, Hold, Onboarding, RehearsedLine
-from reconciliation.onboarding import going_live, rehearsing
+from reconciliation.models import BookedBefore, CutOver, ExceptionCase, Hold, Onboarding, RehearsedLine
+from reconciliation.onboarding import bookings, going_live, rehearsing
 from reconciliation.onboarding.base import fingerprint
 from reconciliation.onboarding.checklist import FAILS, MET, NOT_ASKED
 from reconciliation.validation import owing
@@ -273,8 +273,6 @@ def test_one_rehearsal_at_a_time_and_only_of_a_closed_month(newcomer: Newcomer) 
 
 
 def test_without_a_statement_a_file_of_bookings_is_compared_and_its_faults_are_told_by_row(newcomer: Newcomer) -> None:
-    from reconciliation.onboarding import bookings
-
     newcomer.take(*weekdays(MONTH, 2))
     head = "number;date;person;project;hours;amount;currency"
     text = f"{head}\nB1;2026-10-01;ana;ACM-1;8;960;USD\nB2;2026-10-02;ana;ACM-1;8,0;960;USD\n"
@@ -475,6 +473,22 @@ def test_who_decided_on_its_differences_or_said_its_cut_over_does_not_let_it_go_
         live_by.update(state="live", decided_by=cora)
     with pytest.raises(IntegrityError, match="as it was proposed"), transaction.atomic():
         live_by.update(state="live", decided_by=late, proposed_by=newcomer.carl)
+    assert onboarding.approve(proposed, by=late, comment="seen").state == "live"
+
+
+def test_who_brought_the_bookings_that_it_is_compared_with_does_not_let_it_go_live_and_the_database_holds_it(
+    newcomer: Newcomer,
+) -> None:
+    newcomer.take(MONTH)
+    text = "number;date;person;project;hours;amount;currency\nB1;2026-10-01;ana;ACM-1;8;960;USD\n"
+    newcomer.rehearse(bookings=bookings.read("booked.csv", text.encode()))
+    cora, late = (world.user(name, GrantRole.CONTROLLER, newcomer.firm.entity) for name in ("cora", "late"))
+    proposed = onboarding.propose(newcomer.onboarding, by=cora, reason="October ties out")
+    CutOver.history.update(history_user=cora)  # so that nothing but the file is cleo's
+    with pytest.raises(onboarding.NotYet, match="You brought the bookings"):
+        onboarding.approve(proposed, by=newcomer.cleo, comment="mine")
+    with pytest.raises(IntegrityError, match="brought the bookings"), transaction.atomic():
+        Onboarding.objects.filter(pk=proposed.pk).update(state="live", decided_by=newcomer.cleo)
     assert onboarding.approve(proposed, by=late, comment="seen").state == "live"
 
 
