@@ -6,6 +6,8 @@ person agrees. Sending again and accepting a difference are decisions with a rea
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any, cast
 
 import django_filters as filters
@@ -108,11 +110,14 @@ class ConfirmTwin(WithReason):
 
 
 class OfFigures(WithReason):
-    """A decision about some of the figures in which a system differs."""
+    """A decision about some of the figures in which a system differs, each as it was shown."""
 
     figures = forms.MultipleChoiceField(
         label="Which figures", widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Choose at least one figure."},
+        error_messages={
+            "required": "Choose at least one figure.",
+            "invalid_choice": "It was read again since you looked at it, and differs otherwise; look at it again.",
+        },
     )  # fmt: skip
 
     def __init__(self, *args: Any, **more: Any) -> None:
@@ -120,16 +125,25 @@ class OfFigures(WithReason):
         self.row = self.one(self.queryset)
         chosen, left = self.offered()
         field = cast("forms.MultipleChoiceField", self.fields["figures"])
-        field.choices = [(name, f"{told.said(name)}: {self.row.drift[name][1]}") for name in chosen]
+        field.choices = [(_shown(self.row, name), f"{told.said(name)}: {self.row.drift[name][1]}") for name in chosen]
         field.initial, field.help_text = (
-            chosen,
+            [_shown(self.row, name) for name in chosen],
             " ".join(f"{told.said(name).capitalize()}: {why}" for name, why in left),
         )
         self.order_fields(["figures", "reason"])
 
+    def clean_figures(self) -> list[str]:
+        """The names of what was chosen."""
+        return [value.partition("=")[0] for value in self.cleaned_data["figures"]]
+
     def offered(self) -> tuple[list[str], list[tuple[str, str]]]:
         """The figures that may be chosen, and the others with why not."""
         return publishing.drifting(self.row), []
+
+
+def _shown(row: Published, name: str) -> str:
+    """A figure with what names both of its values."""
+    return f"{name}={hashlib.sha256(json.dumps(row.drift[name]).encode()).hexdigest()[:16]}"
 
 
 class AdoptDrift(OfFigures):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.invariants import assert_all_hold
 __all__ = ["project"]
 pytestmark = pytest.mark.django_db
 Kind = PublishedKind
+OFFERED = re.compile(r'name="figures" value="([^"]+)"')
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +72,9 @@ def act(desk: Client, row: Published, name: str, *figures: str) -> Any:
     address = reverse("published_record", args=[row.pk])
     asked = desk.post(address, {"action": name})
     assert asked.status_code == 200, asked.content.decode()
-    said = {"confirmed": asked.context["confirmed"], "reason": "agreed with the team", "figures": figures}
+    offered = {value.partition("=")[0]: value for value in OFFERED.findall(asked.content.decode())}
+    chosen = [offered.get(figure, figure) for figure in figures]
+    said = {"confirmed": asked.context["confirmed"], "reason": "agreed with the team", "figures": chosen}
     return desk.post(address, {"action": name, **said})
 
 
@@ -165,6 +169,27 @@ def test_accepting_closes_the_case_until_the_system_holds_something_else_again(p
     assert act(desk, row, "accept", "name").status_code == 303, "there is a way out of the new difference too"
     desk.get(reverse("published"))  # which says that it was done
     assert "ACME Acme" not in desk.get(reverse("published"), {"tab": "drift"}).content.decode()
+
+
+def test_what_was_read_again_since_it_was_shown_is_neither_accepted_nor_adopted(project: Project, desk: Client) -> None:
+    system, records, row = drifted(project)
+    address = reverse("published_record", args=[row.pk])
+    shown = {name: desk.post(address, {"action": name}) for name in ("accept", "adopt")}
+    next(iter(records.held[Kind.CUSTOMER].values()))["name"] = "Somebody Else Ltd."
+    read_again(system)
+    for name, asked in shown.items():
+        said = {
+            "confirmed": asked.context["confirmed"],
+            "reason": "x",
+            "figures": OFFERED.findall(asked.content.decode()),
+        }
+        assert said["figures"], name
+        answer = desk.post(address, {"action": name, **said})
+        assert answer.status_code == 422
+        assert "It was read again since you looked at it" in answer.content.decode()
+        assert "Somebody Else Ltd." in answer.content.decode(), "and what it is now is shown"
+    row.refresh_from_db()
+    assert (row.accepted, ChangeLine.objects.count()) == ({}, 0)
 
 
 def test_of_several_differences_each_is_accepted_or_adopted_for_itself(project: Project, desk: Client) -> None:
