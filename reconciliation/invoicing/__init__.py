@@ -17,7 +17,7 @@ from reconciliation.invoicing.deciding import (
     withdraw,
     word,
 )
-from reconciliation.invoicing.handing_over import together, waited_for
+from reconciliation.invoicing.handing_over import kept_back, together, waited_for
 from reconciliation.invoicing.limits import Blocker, Limit, biller_of, blockers, limits_of, tax_variance
 from reconciliation.invoicing.preparing import PREPARERS, NotProposable, may, prepare, run_due
 from reconciliation.invoicing.standing import compared, recheck, refused, stands, taken
@@ -35,6 +35,7 @@ __all__ = [
     "compared",
     "hand_over_again",
     "hold",
+    "kept_back",
     "limits_of",
     "may",
     "prepare",

@@ -6,6 +6,7 @@ edited does not approve. Every decision is in the audit trail, with its reason w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from django.db import transaction
@@ -15,7 +16,7 @@ from portal import sql as portal_sql
 from portal.models import GrantRole, InvoiceProposal, ProposalEditor, ProposalLine, ProposalState, State, User
 from reconciliation import cases
 from reconciliation.invoicing import telling
-from reconciliation.invoicing.handing_over import hand_over
+from reconciliation.invoicing.handing_over import hand_over, hand_over_waiting, lock_shared
 from reconciliation.invoicing.limits import blockers
 from reconciliation.invoicing.preparing import PREPARERS, NotProposable, may, settle
 from reconciliation.invoicing.standing import OPEN, by_state
@@ -36,6 +37,7 @@ def hold(line: ProposalLine, *, by: User, reason: str, until: date | None = None
         _edited(
             proposal, by, "proposal.line-held", reason, {"line": row.description, "until": until and until.isoformat()}
         )
+        hand_over_waiting(proposal, actor=by.get_username())
     return row
 
 
@@ -145,12 +147,13 @@ def send_again(proposal: InvoiceProposal, *, by: User, reason: str) -> list[int]
 def withdraw(proposal: InvoiceProposal, *, by: User, reason: str) -> InvoiceProposal:
     """Give the work of a proposal back. One whose draft may be in the system that bills is voided there instead.
 
-    What stands on one invoice with it is withdrawn with it.
+    What stands on one invoice with it is withdrawn with it; what was approved and waited for it goes without it.
     """
     if not reason.strip():
         raise NotProposable("A proposal is withdrawn for a reason: say which.")
     with transaction.atomic():
-        locked = InvoiceProposal.objects.select_for_update(of=("self",)).select_related("project").get(pk=proposal.pk)
+        lock_shared(proposal)
+        [locked, *others] = _with_its_drafts(proposal)
         if not may(by, APPROVERS if locked.state in _PAST else PREPARERS, locked.project):
             raise NotProposable(
                 "Only finance of this entity withdraws what was approved."
@@ -159,32 +162,45 @@ def withdraw(proposal: InvoiceProposal, *, by: User, reason: str) -> InvoiceProp
             )
         if locked.state in (ProposalState.BILLED, ProposalState.WITHDRAWN):
             raise NotProposable(f"It is {locked.get_state_display().lower()} and stays so.")
-        found = sql.entries_of([locked.pk])
-        found = [
-            row for row in found if row[3] != State.CANCELLED
-        ]  # it was looked for and is gone there, or never went
-        if any(state not in OPEN or (state != State.REJECTED and digest) for *_, state, _, digest in found):
-            raise NotProposable(
-                "Its draft may be in the system that bills by now: void it there, and its hours are open again."
-            )
-        for state, refs in by_state([(entry, state, fence) for _, _, entry, state, fence, _ in found]).items():
-            moved = ledger.cancel(refs, state, actor=by.get_username(), reason=reason)
-            cases.close_holds(moved, outcome=cases.WITHDRAWN, reason=reason)
-        for one in [locked, *_on_its_drafts(locked)]:
+        _take_drafts_back([locked, *others], by, reason)
+        for one in [locked, *(one for one in others if one.state == ProposalState.HANDED_OVER)]:
             sql.give_back(proposal_id=one.pk)
             one.state, one.reason = ProposalState.WITHDRAWN, reason.strip()[:500]
             one.save(update_fields=["state", "reason"])
             audit.record(by, "proposal.withdrawn", one, entity=one.entity_id, reason=reason, after=_figures(one))
             telling.decided(one, f"was withdrawn: {one.reason}", by)
+        hand_over_waiting(locked, actor=by.get_username())
     return locked
 
 
-def _on_its_drafts(proposal: InvoiceProposal) -> list[InvoiceProposal]:
-    """The proposals of other projects that were handed over on the same drafts, locked: one does not go without the other."""
-    drafts = ProposalLine.objects.filter(proposal=proposal, draft__isnull=False).values("draft")
-    others = ProposalLine.objects.filter(draft__in=drafts).exclude(proposal=proposal).values("proposal")
-    found = InvoiceProposal.objects.filter(pk__in=others, state=ProposalState.HANDED_OVER).order_by("pk")
-    return list(found.select_for_update(of=("self",)).select_related("project__manager", "released_by"))
+def _with_its_drafts(proposal: InvoiceProposal) -> list[InvoiceProposal]:
+    """A proposal, then every other one that shares drafts with it or with one that does, locked: none goes without the others."""
+    keys, more = set[int](), {proposal.pk}
+    while more - keys:
+        keys |= more
+        drafts = ProposalLine.objects.filter(proposal__in=keys, draft__isnull=False).values("draft")
+        more = set(ProposalLine.objects.filter(draft__in=drafts).values_list("proposal", flat=True))
+    found = InvoiceProposal.objects.filter(pk__in=keys).order_by("pk").select_for_update(of=("self",))
+    rows = found.select_related("project__manager", "contract", "released_by")
+    return sorted(rows, key=lambda one: (one.pk != proposal.pk, one.pk))
+
+
+def _take_drafts_back(proposals: Sequence[InvoiceProposal], by: User, reason: str) -> None:
+    """Cancel what proposals owe to the system that bills; refused where anything of them may be there."""
+    found = [
+        row for row in sql.entries_of([one.pk for one in proposals]) if row[3] != State.CANCELLED
+    ]  # one that is cancelled was looked for and is gone there, or never went
+    if any(state not in OPEN or (state != State.REJECTED and digest) for *_, state, _, digest in found):
+        beside = " and ".join(f"{one} of {one.project.code}" for one in proposals[1:])
+        raise NotProposable(
+            "Its draft may be in the system that bills by now: void it there, and its hours are open again."
+            if not beside
+            else f"It stands on one invoice with {beside}, and a draft of them may be in the system that bills by now: void it "
+            "there, and its hours are open again."
+        )
+    for state, refs in by_state([(entry, state, fence) for _, _, entry, state, fence, _ in found]).items():
+        moved = ledger.cancel(refs, state, actor=by.get_username(), reason=reason)
+        cases.close_holds(moved, outcome=cases.WITHDRAWN, reason=reason)
 
 
 _PAST = (ProposalState.APPROVED, ProposalState.HANDED_OVER, ProposalState.BILLED)
@@ -193,6 +209,7 @@ _PAST = (ProposalState.APPROVED, ProposalState.HANDED_OVER, ProposalState.BILLED
 def _locked(proposal: InvoiceProposal, by: User, roles: frozenset[str], state: str, who: str = "") -> InvoiceProposal:
     if not may(by, roles, proposal.project):
         raise NotProposable(who or "Only the project's manager or finance of this entity does this.")
+    lock_shared(proposal)
     locked = (
         InvoiceProposal.objects.select_for_update(of=("self",))
         .select_related("project__manager", "contract", "customer", "purchase_order", "entity", "released_by")

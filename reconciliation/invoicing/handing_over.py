@@ -77,12 +77,32 @@ def hand_over(proposal: InvoiceProposal, *, actor: str) -> str:
     return ""
 
 
+def hand_over_waiting(proposal: InvoiceProposal, *, actor: str) -> None:
+    """Hand over what was approved and waited for a proposal, if it waits for nothing any more. Joins the transaction."""
+    if not _is_shared(proposal):
+        return
+    for one in _beside(proposal).filter(state=ProposalState.APPROVED).exclude(pk=proposal.pk).select_related("project"):
+        if not hand_over(one, actor=actor):
+            return  # it took the others along
+
+
+def kept_back(proposal: InvoiceProposal) -> str:
+    """Why an approved proposal is not handed over, in a sentence, or empty."""
+    return waited_for(proposal) or _biller_of_all(together(proposal))[1]
+
+
+def lock_shared(proposal: InvoiceProposal) -> None:
+    """One at a time decides about proposals that go on one invoice; taken before any of their rows, so that nobody deadlocks."""
+    if _is_shared(proposal):
+        sql.lock_contract(proposal.contract_id or 0)
+
+
 def together(proposal: InvoiceProposal, *, lock: bool = False) -> list[InvoiceProposal]:
     """What was approved and goes on one invoice with a proposal, itself among it, by project."""
     if not _is_shared(proposal):
         return [proposal]
     if lock:
-        sql.lock_contract(proposal.contract_id or 0)
+        lock_shared(proposal)
     found = (
         _beside(proposal).filter(state=ProposalState.APPROVED).select_related("project__contract", "project__customer")
     )

@@ -36,6 +36,7 @@ from portal.models import (
 )
 from reconciliation.invoicing import grouping, telling
 from reconciliation.invoicing.content import content_hash
+from reconciliation.invoicing.handing_over import hand_over_waiting
 from reconciliation.readiness.agreements import billing_model_of, terms_of
 from reconciliation.sql import invoicing as sql
 
@@ -83,6 +84,8 @@ def prepare(project: Project, through: date, *, by: User | None, how: str = "") 
 
 def _prepare(project: Project, through: date, by: User | None, how: str) -> list[InvoiceProposal]:
     sql.lock_project(project.pk)
+    if project.contract is not None and project.contract.one_invoice:
+        sql.lock_contract(project.contract.pk)
     open_ones = list(
         InvoiceProposal.objects.select_for_update().filter(project=project, state=ProposalState.OPEN).order_by("pk")
     )
@@ -124,6 +127,8 @@ def _prepare(project: Project, through: date, by: User | None, how: str) -> list
             after={"through": through.isoformat(), "net": str(proposal.net), "currency": proposal.currency},
         )  # fmt: skip
     telling.prepared(made, by)
+    for proposal in open_ones:  # one that bills less, or later work, may be waited for no more
+        hand_over_waiting(proposal, actor=by.get_username() if by else "invoicing")
     return made
 
 

@@ -56,11 +56,12 @@ def recheck(entries: Sequence[Standing], *, actor: str, reason: str) -> list[int
 
 
 def _handed_over(entries: Sequence[Standing]) -> set[int]:
-    """The documents whose proposals still want them to go."""
-    documents_ = {entry.document_id for entry in entries}
-    others = ProposalLine.objects.filter(draft__in=documents_).exclude(proposal__state=ProposalState.HANDED_OVER)
-    found = InvoiceDraft.objects.filter(pk__in=documents_, proposal__state=ProposalState.HANDED_OVER)
-    return set(found.exclude(pk__in=others.values("draft")).values_list("pk", flat=True))
+    """The documents on which there are lines, and all of them of proposals that still want them to go."""
+    lines = ProposalLine.objects.filter(draft__in={entry.document_id for entry in entries})
+    going: dict[int, bool] = {}
+    for draft, state in lines.order_by("draft").values_list("draft", "proposal__state").distinct():
+        going[draft] = going.get(draft, True) and state == ProposalState.HANDED_OVER
+    return {draft for draft, may_go in going.items() if may_go}
 
 
 def _stopped(entry_id: int, draft: InvoiceDraft, what: str) -> cases.NewHold:

@@ -65,7 +65,7 @@ class Approve(_OnProposal):
         found = invoicing.approve(proposal, by=user, seen=self.cleaned_data["seen"])
         if found.state == ProposalState.HANDED_OVER:
             return "Approved, and owed to the system that bills. Its number and totals are read back."
-        return f"Approved, and not handed over yet: {invoicing.biller_of(found).problem}"
+        return f"Approved, and not handed over yet: {invoicing.kept_back(found)}"
 
 
 class HandOver(_OnProposal):
