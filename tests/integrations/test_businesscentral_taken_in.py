@@ -37,7 +37,7 @@ def connection(businesscentral: Bench, live_server: Any, settings: Any, monkeypa
     return made
 
 
-@pytest.mark.case(74, 117, 119)
+@pytest.mark.case(117, 119)
 def test_subscriptions_are_made_renewed_and_their_notifications_read_again(
     connection: Connection, businesscentral: Bench
 ) -> None:
@@ -59,7 +59,6 @@ def test_subscriptions_are_made_renewed_and_their_notifications_read_again(
     assert businesscentral.control("businesscentral/inspect")["notified"] == [202, 202, 401]
 
 
-@pytest.mark.case(73)
 def test_a_subscription_that_somebody_renewed_meanwhile_is_renewed_with_its_new_token(
     connection: Connection, businesscentral: Bench
 ) -> None:

@@ -71,6 +71,7 @@ class TestBusinessCentral(BillerContract):
     def count(self) -> int:
         return len(self.invoices())
 
+    @pytest.mark.case(74)
     def test_the_invoice_says_what_we_call_it_whose_project_it_bills_and_which_hours_a_line_is_about(self) -> None:
         self.bench.control("businesscentral/seed", {"dimensions": [{"id": guid(90), "code": "PROJECT"}]})
         value = {"id": guid(91), "code": "J10", "dimensionId": guid(90), "displayName": "Rollout"}

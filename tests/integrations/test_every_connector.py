@@ -174,6 +174,7 @@ def test_a_call_is_a_hint_that_names_a_record_and_is_never_believed(name: str) -
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
+@pytest.mark.case(120)
 def test_what_a_call_names_is_read_by_schedule_as_well_so_that_a_call_that_never_came_costs_time_alone(
     name: str,
 ) -> None:

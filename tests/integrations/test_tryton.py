@@ -281,7 +281,6 @@ class TestBills:
         assert (bill.status, bill.balance) == (BillStatus.PART_PAID, Decimal(100))
         assert bill.revision > page.records[0].revision
 
-    @pytest.mark.case(74)
     def test_a_credit_note_names_its_invoice_and_the_hours_that_it_takes_back(
         self, office: Office, work: dict[str, int]
     ) -> None:

@@ -1,0 +1,160 @@
+"""Each case about talking to other systems and each connector: the test that proves it, or in words why there is none.
+
+Written by hand, and read by `test_cases_of_connectors`. A sentence that begins with `NOT_PROVEN` is a gap that is known.
+`EVERY` is the file whose tests are of all connectors at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+NOT_PROVEN = "Not proven here:"
+HERE = "Tieout decides it before a connector is asked:"
+EVERY = "test_every_connector.py"
+
+DECIDED_HERE: Mapping[int, str] = {
+    24: f"{HERE} that two accounts are one customer is said in the crosswalk.",
+    29: f"{HERE} what names a record that is not there waits for its arrival.",
+    64: f"{HERE} a key carries its generation, so that what is booked anew has another.",
+    65: f"{HERE} a key is kept with the hash of its body, and is not sent with another.",
+    111: f"{HERE} an hour for another entity is held by a rule.",
+    112: f"{HERE} a price list between entities is asked for by a rule.",
+    113: f"{HERE} both legs are tied to one bundle.",
+    114: f"{HERE} the work date says which target an hour is owed to.",
+    122: f"{HERE} who said a thing is kept with it, and it is not told to them again.",
+}
+
+_SOURCES = {
+    "businesscentral": "test_contract_businesscentral.py::TestBusinessCentralSource",
+    "clockify": "test_clockify.py::TestContract",
+    "dynamicsfinance": "test_contract_dynamicsfinance.py::TestDynamicsFinanceSource",
+    "harvest": "test_harvest.py::TestContract",
+    "netsuite": "test_contract_netsuite.py::TestNetSuiteSource",
+    "projectoperations": "test_contract_projectoperations.py::TestProjectOperationsSource",
+    "salesforce": "test_salesforce.py::TestContract",
+    "stripe": "test_contract_stripe.py::TestStripeSource",
+    "tempo": "test_tempo.py::TestContract",
+    "tryton": "test_contract_tryton.py::TestTrytonSource",
+}
+_TARGETS = {
+    "businesscentral": "test_contract_businesscentral.py::TestBusinessCentralTarget",
+    "dynamicsfinance": "test_contract_dynamicsfinance.py::TestDynamicsFinanceTarget",
+    "netsuite": "test_contract_netsuite.py::TestNetSuiteTarget",
+    "projectoperations": "test_contract_projectoperations.py::TestProjectOperationsTarget",
+    "tryton": "test_contract_tryton.py::TestTrytonTarget",
+}
+_CALLED = ("businesscentral", "clockify", "netsuite", "salesforce", "stripe", "tempo")
+_SILENT = {
+    "dynamicsfinance": "Its business events go to an event grid or a queue and not to us; what moved is found by reading.",
+    "files": "A folder tells nobody that a file came; it is looked into by schedule.",
+    "harvest": "Harvest has no webhooks.",
+    "projectoperations": "Dataverse's webhooks are not used; what moved is found by its change tracking.",
+    "tryton": "Tryton has no webhooks.",
+}
+
+
+def _each(classes: Mapping[str, str], test: str) -> dict[str, str]:
+    return {name: f"{where}::{test}" for name, where in classes.items()}
+
+
+def _by_call(test: str) -> dict[str, str]:
+    return {**dict.fromkeys(_CALLED, f"{EVERY}::{test}"), **_SILENT}
+
+
+_NO_POSTINGS = dict.fromkeys(("clockify", "harvest", "salesforce", "stripe", "tempo", "files"), "It books no postings.")
+
+TABLE: Mapping[int, Mapping[str, str]] = {
+    22: {
+        "businesscentral": f"{NOT_PROVEN} where two customers are merged there, nothing that is read names the survivor.",
+        "clockify": "Its clients are archived or deleted; it merges none.",
+        "dynamicsfinance": f"{NOT_PROVEN} where parties are merged there, the customers' set names no survivor.",
+        "files": "A file keeps no customers of its own.",
+        "harvest": "Its clients are archived or deleted; it merges none.",
+        "netsuite": f"{NOT_PROVEN} where duplicates are merged there, what is read names no survivor.",
+        "projectoperations": f"{NOT_PROVEN} Dataverse marks a merged account (`merged`, `masterid`), which is not read.",
+        "salesforce": "test_salesforce.py::test_a_merged_account_names_the_one_that_survives_it",
+        "stripe": "Stripe merges no customers.",
+        "tempo": "Its accounts belong to customers that are kept without merges.",
+        "tryton": "test_tryton.py::TestMasterData::test_it_is_named_by_ids_and_says_what_tryton_says",
+    },
+    62: {
+        **_each(_TARGETS, "test_each_posting_has_one_outcome_in_its_order"),
+        "clockify": "It is told one project or task a call.",
+        "files": "It is told nothing.",
+        "harvest": "It is told one project or task a call.",
+        "salesforce": "test_salesforce_statuses.py::test_of_a_collection_each_record_stands_or_falls_alone",
+        "stripe": "It is told one draft at a time; a line that is refused is the draft's refusal.",
+        "tempo": "It is told nothing.",
+    },
+    63: {**_each(_TARGETS, "test_what_is_taken_and_booked_later_is_told_as_such_until_it_is_booked"), **_NO_POSTINGS},
+    66: {**_each(
+            _SOURCES, "test_a_fault_at_any_call_of_a_walk_is_named_by_what_we_do_next_and_the_walk_goes_on_without_loss"
+        ), "files": "A folder and a server of files have no limit of calls."},
+    68: {
+        "businesscentral": "test_businesscentral.py::test_every_error_body_of_the_card_is_named_by_what_we_do_next",
+        "clockify": f"{NOT_PROVEN} a field that it came to demand is an ordinary refusal.",
+        "dynamicsfinance": "test_dynamicsfinance.py::test_every_infolog_is_named_by_what_we_do_next",
+        "files": "It is told nothing.",
+        "harvest": f"{NOT_PROVEN} a field that it came to demand is an ordinary refusal.",
+        "netsuite": "test_netsuite_connector.py::TestRefusals::test_a_field_that_netsuite_has_come_to_demand_is_a_changed_schema",
+        "projectoperations": "test_projectoperations.py::test_every_error_body_is_named_by_what_we_do_next",
+        "salesforce": "test_salesforce.py::test_every_error_body_of_the_card_is_named_by_what_we_do_next",
+        "stripe": "test_stripe.py::test_every_error_is_named_by_what_we_do_next",
+        "tempo": "It is told nothing.",
+        "tryton": "test_tryton.py::test_every_word_for_no_is_a_thing_that_we_do_next",
+    },
+    72: {
+        "businesscentral": "test_businesscentral.py::TestPosting::test_no_call_has_more_members_than_a_batch_may",
+        "clockify": "It makes no document of many lines.",
+        "dynamicsfinance": "test_dynamicsfinance.py::TestPosting::"
+        "test_a_journal_that_is_full_is_followed_by_the_next_and_no_line_is_lost",
+        "files": "It makes no document.",
+        "harvest": "It makes no document of many lines.",
+        "netsuite": "test_contract_billers.py::TestNetSuite::test_a_draft_of_many_lines_is_held_whole_and_its_lines_add_up",
+        "projectoperations": "Each hour is a record of its own there.",
+        "salesforce": "It is told how bills stand, and none of their lines.",
+        "stripe": "test_stripe_drafts.py::test_what_stripe_cannot_hold_is_refused_before_anything_is_sent",
+        "tempo": "It makes no document.",
+        "tryton": "Each hour is a line of its own on a timesheet that has no end.",
+    },
+    73: {
+        "businesscentral": "test_businesscentral.py::test_every_error_body_of_the_card_is_named_by_what_we_do_next",
+        "clockify": "Its writes bear no version, and it refuses none because of another's change.",
+        "dynamicsfinance": "test_dynamicsfinance.py::test_every_infolog_is_named_by_what_we_do_next",
+        "files": "It is told nothing.",
+        "harvest": "Its writes bear no version, and it refuses none because of another's change.",
+        "netsuite": "test_netsuite_connector.py::TestRefusals::test_every_name_and_text_that_is_known_means_one_thing",
+        "projectoperations": "test_projectoperations.py::TestPosting::"
+        "test_a_key_that_comes_again_with_other_hours_changes_nothing_and_reads_back_different",
+        "salesforce": f"{NOT_PROVEN} only our own objects are written, by our keys; another's change of them is overwritten.",
+        "stripe": f"{NOT_PROVEN} a draft that somebody changed is found when it is read back, and not when it is written.",
+        "tempo": "It is told nothing.",
+        "tryton": "test_tryton.py::test_every_word_for_no_is_a_thing_that_we_do_next",
+    },
+    74: {
+        "businesscentral": "test_contract_billers.py::TestBusinessCentral::"
+        "test_the_invoice_says_what_we_call_it_whose_project_it_bills_and_which_hours_a_line_is_about",
+        "clockify": f"{NOT_PROVEN} projects that we made there come back as master data, which the crosswalk knows by its id.",
+        "dynamicsfinance": "test_contract_billers.py::TestDynamicsFinance::"
+        "test_the_invoice_that_comes_back_says_which_hours_its_lines_bill_and_what_we_call_it",
+        "files": "It is told nothing.",
+        "harvest": f"{NOT_PROVEN} projects that we made there come back as master data, which the crosswalk knows by its id.",
+        "netsuite": "test_netsuite_billing.py::test_an_invoice_names_the_time_bills_that_it_bills_with_its_figures_as_booked",
+        "projectoperations": "Entries that we made are not among its streams.",
+        "salesforce": "The objects that we write are not among its streams.",
+        "stripe": "test_stripe_drafts.py::"
+        "test_a_line_is_hours_times_price_or_one_piece_with_its_hours_beside_it_and_comes_back_as_it_went",
+        "tempo": "It is told nothing.",
+        "tryton": f"{NOT_PROVEN} lines of its invoices name timesheet lines, but those of the tests are people's.",
+    },
+    117: _by_call("test_a_repetition_is_the_same_delivery_whatever_stands_around_it"),
+    118: _by_call("test_a_call_is_a_hint_that_names_a_record_and_is_never_believed"),
+    119: _by_call("test_what_is_not_signed_by_a_secret_of_ours_is_refused_and_so_is_everything_where_there_is_no_secret"),
+    120: _by_call("test_what_a_call_names_is_read_by_schedule_as_well_so_that_a_call_that_never_came_costs_time_alone"),
+    121: _by_call("test_a_repetition_is_the_same_delivery_whatever_stands_around_it"),
+    123: _by_call("test_while_a_secret_is_changed_the_old_and_the_new_one_are_both_good_and_a_third_is_not"),
+    132: {
+        **_each(_SOURCES, "test_a_test_of_the_account_that_is_refused_at_any_of_its_calls_says_so"),
+        "files": "test_files_folder.py::test_a_missing_folder_is_unavailable_and_a_foreign_address_malformed",
+    },
+}  # fmt: skip
