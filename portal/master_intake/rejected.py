@@ -131,26 +131,32 @@ def _tell(made: Sequence[RejectedValue]) -> None:
 
 
 def reopen(rows: Iterable[RejectedValue], *, by: User | None, reason: str) -> int:
-    """Ask again about values whose proposed change is not to come; how many. Where another was said since, one is over."""
+    """Ask again about values whose proposed change is not to come; how many. Of one field only what was said last is asked."""
     with transaction.atomic():
         locked = RejectedValue.objects.select_for_update(of=("self",)).filter(
             pk__in=[row.pk for row in rows], state=State.PROPOSED
         )
         found = list(locked.order_by("pk"))
-        asked = set(
-            RejectedValue.objects.filter(
-                state=State.OPEN, internal_id__in=[row.internal_id for row in found]
-            ).values_list("connection", "kind", "internal_id", "field")
-        )
+        said = RejectedValue.objects.filter(internal_id__in=[row.internal_id for row in found]).order_by("pk")
+        places: dict[tuple[Any, ...], list[RejectedValue]] = defaultdict(list)
+        for one in said:
+            places[_place(one)].append(one)
         for row in found:
-            is_asked = (row.connection_id, row.kind, row.internal_id, row.field) in asked
-            row.state = State.SUPERSEDED if is_asked else State.OPEN
+            *earlier, last = places[_place(row)]
+            if last.pk == row.pk:
+                before = [one.pk for one in earlier if one.state == State.OPEN]
+                RejectedValue.objects.filter(pk__in=before).update(state=State.SUPERSEDED)
+            row.state = State.OPEN if last.pk == row.pk else State.SUPERSEDED
             row.decided_by, row.decided_at, row.decision = None, None, ""
             audit.record(
                 by, "rejected-value.reopened", row, entity=row.entity_id, reason=reason, after={row.field: row.said}
             )
         RejectedValue.objects.bulk_update(found, ["state", "decided_by", "decided_at", "decision"])
     return len(found)
+
+
+def _place(row: RejectedValue) -> tuple[Any, ...]:
+    return row.connection_id, row.kind, row.internal_id, row.field
 
 
 def decide(rows: Sequence[RejectedValue], state: str, *, by: User, reason: str) -> int:

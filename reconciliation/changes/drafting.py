@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal import access, audit, sql
-from portal.importing.problems import Refused
+from portal.importing.problems import Refused, Unreadable
 from portal.master_intake import rejected
 from portal.models import User
 from portal.models.access import entities_held
@@ -283,10 +283,27 @@ def _give_back_left_out(locked: ChangeSet, by: User) -> None:
     proposed = {(line.model, line.key): line.values for line in locked.lines.all()}
     gone = [
         one for one in locked.takes_up.all()
-        if str(proposed.get((one.kind, one.internal_id), {}).get(one.field)) != one.said
+        if not _says(one.kind, one.field, proposed.get((one.kind, one.internal_id), {}), one.said)
     ]  # fmt: skip
     rejected.reopen(gone, by=by, reason=f"Change set {locked.pk} does not propose it any more.")
     locked.takes_up.remove(*gone)
+
+
+def _says(kind: str, field: str, values: Mapping[str, Any], said: str) -> bool:
+    """Whether a line's values say the same of a field as a system did, however either is written."""
+    if field not in values:
+        return False
+    column = next((column for column in BY_CODE[kind].columns if column.name == field), None)
+
+    def parsed(value: Any) -> Any:
+        if value is None or value == "":
+            return None
+        try:
+            return column.parse(value) if column else str(value)
+        except Unreadable:
+            return str(value)
+
+    return bool(parsed(values[field]) == parsed(said))
 
 
 def hash_of(change_set: ChangeSet) -> str:

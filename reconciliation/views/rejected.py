@@ -109,7 +109,22 @@ class ProposeTheChange(Action):
 
     def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
         """One change set with a line for each record."""
-        rows = list(queryset.filter(state=State.OPEN).select_related("connection"))
+        try:
+            with transaction.atomic():
+                change_set = self.drafted(list(queryset.order_by("pk").values_list("pk", flat=True)), user)
+        except changes.ChangeRefused as refusal:
+            raise Refused(str(refusal)) from refusal
+        return Outcome(
+            "Drafted. A second person agrees before it holds.", url=reverse("change_set", args=[change_set.pk])
+        )
+
+    def drafted(self, keys: list[int], user: Any) -> ChangeSet:
+        """The change set with all of what was chosen, which nobody else decides meanwhile; or none."""
+        locked = RejectedValue.objects.select_for_update(of=("self",)).filter(pk__in=keys, state=State.OPEN)
+        rows = list(locked.select_related("connection").order_by("pk"))
+        if len(rows) != len(keys):
+            before = "These were" if not rows else f"{len(keys) - len(rows):,} of these {len(keys):,} were"
+            raise Refused(f"{before} decided before.")
         values: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
         for row in rows:
             kind = BY_CODE.get(row.kind)
@@ -119,25 +134,18 @@ class ProposeTheChange(Action):
                     f"The {field} of {row.record} is changed on the record's own page: it holds from a day on."
                 )
             values[row.kind, row.internal_id][row.field] = row.said
-        if not rows:
-            raise Refused("These were decided before.")
         reason = self.cleaned_data["reason"]
         more = f" and {len(values) - 1} more" if len(values) > 1 else ""
-        try:
-            with transaction.atomic():
-                change_set = changes.draft(
-                    by=user,
-                    title=f"As {rows[0].connection.name} says: {rows[0].record}{more}",
-                    reason=reason,
-                    lines=[changes.Line(kind, key, "change", said) for (kind, key), said in values.items()],
-                )
-                change_set.takes_up.set(rows)
-                rejected.decide(rows, State.PROPOSED, by=user, reason=f"{reason} (change {change_set.pk})")
-        except changes.ChangeRefused as refusal:
-            raise Refused(str(refusal)) from refusal
-        return Outcome(
-            "Drafted. A second person agrees before it holds.", url=reverse("change_set", args=[change_set.pk])
+        change_set = changes.draft(
+            by=user,
+            title=f"As {rows[0].connection.name} says: {rows[0].record}{more}",
+            reason=reason,
+            lines=[changes.Line(kind, key, "change", said) for (kind, key), said in values.items()],
         )
+        change_set.takes_up.set(rows)
+        if rejected.decide(rows, State.PROPOSED, by=user, reason=f"{reason} (change {change_set.pk})") != len(rows):
+            raise Refused("Some of these were decided by somebody else just now; look at them again.")
+        return change_set
 
 
 class RejectedList(ListScreen):

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from datetime import date
+from importlib import import_module
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
 from portal import master_intake
+from portal.master_intake import rejected
 from portal.models import AuditEvent, Crosswalk, Customer, GrantRole, LegalEntity, RejectedValue, User
 from portal.records import MasterKind, MasterRecord
+from portal.screens import Refused
 from reconciliation import changes
+from reconciliation.changes import drafting
 from reconciliation.models import ChangeSet
+from reconciliation.views.rejected import ProposeTheChange
 from tests import world
 
 pytestmark = pytest.mark.django_db
@@ -140,6 +146,72 @@ def test_a_value_whose_change_is_rejected_withdrawn_or_left_out_is_asked_about_a
     says(value, "ACME Holding")
     value.refresh_from_db()
     assert (RejectedValue.objects.count(), value.times, value.state) == (1, 2, "open")
+
+
+def other_of(value: RejectedValue, said: str, **more: object) -> RejectedValue:
+    """The same field of the same record, stated otherwise later."""
+    return RejectedValue.objects.create(
+        connection=value.connection, kind=value.kind, internal_id=value.internal_id, record=value.record, entity=value.entity,
+        field=value.field, stands=value.stands, said=said, reason="x", first_at=value.first_at, last_at=value.last_at, **more,
+    )  # fmt: skip
+
+
+def test_of_two_values_of_one_field_the_one_that_was_said_last_is_asked_again(
+    client: Client, value: RejectedValue, entity: LegalEntity
+) -> None:
+    carla = person(client, GrantRole.CONTROLLER, entity)
+    decided = {"state": "proposed", "decided_by": carla, "decided_at": value.last_at, "decision": "yes"}
+    RejectedValue.objects.filter(pk=value.pk).update(**decided)
+    later = other_of(value, "ACME Group", **decided)
+    assert rejected.reopen([later, value], by=carla, reason="It is not to come.") == 2
+    assert [one.state for one in RejectedValue.objects.order_by("pk")] == ["superseded", "open"]
+    RejectedValue.objects.filter(pk=later.pk).update(**decided)
+    RejectedValue.objects.filter(pk=value.pk).update(state="open")
+    rejected.reopen([later], by=carla, reason="It is not to come.")
+    assert [one.state for one in RejectedValue.objects.order_by("pk")] == ["superseded", "open"]
+
+
+def test_values_of_changes_that_were_rejected_before_they_were_tied_are_asked_again_by_the_migration(
+    client: Client, value: RejectedValue, entity: LegalEntity
+) -> None:
+    carla = person(client, GrantRole.CONTROLLER, entity)
+    change_set = proposed(client, value)
+    ask_again = import_module("reconciliation.migrations.0042_values_of_changes_that_are_not_to_come").ASK_AGAIN
+
+    def state() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute(ask_again)
+        return RejectedValue.objects.get(pk=value.pk).state
+
+    assert state() == "proposed", "its change set is a draft"
+    ChangeSet.objects.filter(pk=change_set.pk).update(state="withdrawn")
+    assert state() == "open"
+    decided = {"state": "proposed", "decided_by": carla, "decided_at": value.last_at, "decision": "yes"}
+    RejectedValue.objects.filter(pk=value.pk).update(**decided)
+    other_of(value, "ACME Group")
+    assert state() == "superseded"
+
+
+def test_what_somebody_else_decided_meanwhile_is_not_proposed_and_nothing_else_is(
+    client: Client, value: RejectedValue, entity: LegalEntity
+) -> None:
+    carla = person(client, GrantRole.CONTROLLER, entity)
+    other_of(value, "ACME Group", state="superseded")
+    both = RejectedValue.objects.all()
+    form = ProposeTheChange({"reason": "Renamed."}, queryset=both, user=carla)
+    assert form.is_valid()
+    with pytest.raises(Refused, match="1 of these 2 were decided before"):
+        form.apply(both, carla)
+    assert not ChangeSet.objects.exists()
+
+
+def test_a_value_that_is_written_otherwise_in_the_line_is_still_proposed_by_it() -> None:
+    assert drafting._says("task", "is_billable", {"is_billable": True}, "yes")
+    assert drafting._says("task", "is_billable", {"is_billable": "true"}, "yes")
+    assert not drafting._says("task", "is_billable", {"is_billable": "no"}, "yes")
+    assert drafting._says("contract", "cap_amount", {"cap_amount": "1000"}, "1000.00")
+    assert drafting._says("contract", "ends_on", {"ends_on": ""}, "")
+    assert not drafting._says("contract", "ends_on", {}, "")
 
 
 def test_a_proposed_value_is_superseded_by_a_later_one_and_settles_once_it_holds(
