@@ -78,10 +78,10 @@ THEMES: dict[str, str] = {
 
 
 def theme_of(code: str) -> str:
-    """The theme that a rule belongs to."""
-    check = BY_CODE[code].check
-    if check is not None:
-        return check.__module__.rpartition(".")[2]
+    """The theme that a rule belongs to; what a rule found that there is no more is found outside of them."""
+    rule = BY_CODE.get(code)
+    if rule is not None and rule.check is not None:
+        return rule.check.__module__.rpartition(".")[2]
     return "billing" if code in BILLED else "outside"
 
 

@@ -27,8 +27,9 @@ from portal.models import (
 )
 from portal.records import BillKind, SourceStatus
 from reconciliation import readiness
-from reconciliation.models import ProjectMonth
+from reconciliation.models import ExceptionCase, Hold, ProjectMonth
 from reconciliation.readiness import CHECKS, Check, Verdict
+from reconciliation.rules import theme_of
 from tests import world
 from tests.bills import allocate, bill
 from tests.reconciliation.firm import Firm, build, document_of, post, project
@@ -55,6 +56,13 @@ def entries(*names: str) -> list[int]:
 
 def answers(firm: Firm) -> dict[str, Check]:
     return {check.code: check for check in readiness.checklist(month(firm))}
+
+
+def test_a_hold_of_a_rule_that_there_is_no_more_is_an_open_exception(firm: Firm) -> None:
+    firm.admit(firm.time("1", hours=Decimal(30)))
+    ExceptionCase.objects.update(rule="a-rule-of-old")
+    Hold.objects.update(rule="a-rule-of-old")
+    assert (answers(firm)["exceptions"].verdict, theme_of("a-rule-of-old")) == (Verdict.FAIL, "outside")
 
 
 def test_every_amount_of_a_month_stands_in_exactly_one_place(firm: Firm) -> None:
