@@ -8,7 +8,7 @@ import django_filters as filters
 from django.db.models import F, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from portal.models import AuditEvent, Expense, LedgerEntry, State, TimeEntry
+from portal.models import AuditEvent, Expense, LedgerEntry, LegalEntity, State, TimeEntry
 from portal.models.documents import KIND_CHOICES, STATUS_CHOICES
 
 
@@ -108,7 +108,7 @@ class AuditFilter(filters.FilterSet):
         label="Kind of decision",
     )
     action = filters.CharFilter("action", lookup_expr="istartswith", label="Action")
-    entity = filters.CharFilter("entity__code", label="Entity")
+    entity = filters.CharFilter(method="by_entity", label="Entity")
     object_type = filters.CharFilter("object_type", lookup_expr="iexact", label="Object type")
     object_id = filters.CharFilter("object_id", label="Object id")
     operation = filters.NumberFilter(method="by_operation", label="Operation")
@@ -118,6 +118,11 @@ class AuditFilter(filters.FilterSet):
     maker_checker = filters.BooleanFilter(method="by_second_person", label="Maker and checker")
     text = filters.CharFilter(method="by_text", label="Text")
     changed = filters.CharFilter(method="by_change", label="Text in before or after")
+
+    def by_entity(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Decisions of an entity, alone or with others."""
+        asked = LegalEntity.objects.filter(code=value).values_list("pk", flat=True)
+        return rows.filter(Q(entity__code=value) | Q(entities__overlap=list(asked)))
 
     def by_kind(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         """By what kind of decision it is."""

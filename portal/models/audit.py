@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from django.contrib.postgres.fields import ArrayField
@@ -33,6 +34,11 @@ class AuditQuerySet(ScopedQuerySet["AuditEvent"]):
         of_several = Q(entities__contained_by=entities_held(user, None)) & ~Q(entities=[])
         configured = Q(action__endswith=".configured")  # names settings, and where credentials lie
         return Q(actor=user.pk) | of_several | (Q(object_type__in=SHARED) & ~configured)
+
+    def of_entities(self, ids: Collection[int]) -> AuditQuerySet:
+        """Decisions of these entities, alone or with others, and those about what all of them share."""
+        of_none = Q(entity=None) & (Q(entities=[]) | Q(entities__overlap=list(ids)))
+        return self.filter(Q(entity__in=ids) | of_none)
 
 
 class AuditEvent(models.Model):

@@ -18,12 +18,13 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from portal import audit
+from portal import audit, figures
 from portal.filters import AuditFilter
-from portal.models import AuditEvent, GrantRole, User
+from portal.models import AuditEvent, GrantRole, LegalEntity, User
 from portal.screens import DetailScreen, Empty, ListScreen, MainColumn, Screen, Tab, Table, TextColumn, WhenColumn
 from portal.screens.base import roles_of
 from portal.views.governed import address_of
@@ -61,7 +62,7 @@ class AuditTable(Table):
     change = TextColumn(verbose_name="What changed", accessor="pk", orderable=False, wraps=True)
     actor_name = TextColumn(verbose_name="Who")
     roles = TextColumn(verbose_name="As", orderable=False)
-    entity = TextColumn()
+    entity = TextColumn(empty_values=())
     at = WhenColumn(verbose_name="When")
     id = TextColumn(verbose_name="Link of the chain", orderable=False)
     object_id = TextColumn(verbose_name="Object id", optional=True)
@@ -84,6 +85,20 @@ class AuditTable(Table):
         """The object's kind and name."""
         return f"{noun_of(record.object_type)} {value}"
 
+    def render_entity(self, record: Any) -> str:
+        """The entity, or the codes of several; nothing for what all of them share."""
+        return self.value_entity(record) or figures.UNKNOWN
+
+    def value_entity(self, record: Any) -> str:
+        """The same for a file."""
+        if record.entity is not None or not record.entities:
+            return str(record.entity or "")
+        return ", ".join(self._codes.get(pk, str(pk)) for pk in record.entities)
+
+    @cached_property
+    def _codes(self) -> dict[int, str]:
+        return codes_of_entities()
+
     def render_roles(self, value: str) -> str:
         """The roles in words."""
         return roles_in_words(value)
@@ -99,6 +114,11 @@ class AuditTable(Table):
     def value_change(self, record: Any) -> str:
         """Every field that differs."""
         return summary_of(record, most=1000)
+
+
+def codes_of_entities() -> dict[int, str]:
+    """The code of every entity."""
+    return dict(LegalEntity.objects.values_list("pk", "code"))
 
 
 def roles_in_words(stored: str) -> str:
@@ -215,9 +235,11 @@ class EventScreen(DetailScreen):
         """The change, other decisions about the same object, and the links of the chain on both sides."""
         event = self.object
         seen = AuditEvent.objects.visible_to(self.request.user)
+        codes = codes_of_entities() if event.entities else {}
         linked = seen.filter(object_type=event.object_type, object_id=event.object_id).exclude(pk=event.pk)
         return super().context(
             **more,
+            several=", ".join(codes.get(pk, str(pk)) for pk in event.entities),
             changes=changes_of(event.before, event.after) if (event.before or event.after) else [],
             history=address_of(self.request.user, event.object_type, event.object_id),
             linked=[(one, in_words(one.action)) for one in linked.order_by("-pk")[:LINKED]],

@@ -38,7 +38,7 @@ def _of_entities(rows: QuerySet[Any], of: Range) -> QuerySet[Any]:
 
 def decisions(of: Range) -> Iterator[Sequence[Cell]]:
     """Every decision, in the order of the chain, with its digest."""
-    seen = _of_entities(AuditEvent.objects.visible_to(of.person), of).select_related("entity")
+    seen = AuditEvent.objects.visible_to(of.person).of_entities(of.ids).select_related("entity")
     codes = dict(LegalEntity.objects.values_list("pk", "code"))
     for event in seen.filter(at__gte=of.begins, at__lt=of.ends).order_by("pk").iterator(chunk_size=_CHUNK):
         several = " ".join(codes.get(pk, str(pk)) for pk in event.entities)

@@ -20,7 +20,9 @@ from integrations.models import InboxMessage
 from portal import audit, exports
 from portal.history import bulk_create_with_reason, bulk_delete_with_reason, update_each_with_reason
 from portal.models import AuditEvent, CostCentre, Export, GrantRole, LegalEntity, User
+from portal.packs import Range
 from portal.screens import exporting
+from portal.views import pack_parts
 from reconciliation import validation
 from reconciliation.models import Hold
 from tests import world
@@ -256,6 +258,22 @@ def test_a_pack_holds_nothing_of_an_entity_that_its_reader_does_not_see(client: 
     whole = b"".join(pack.read(name) for name in pack.namelist() if name.endswith((".csv", ".json")))
     for word in (b"SECRET", b"ACM-1", b"only for the US", b"netsuite-us"):
         assert word not in whole, word
+
+
+def test_a_decision_of_several_entities_is_in_the_pack_of_each_of_them_and_in_no_other(
+    client: Client, firm: Firm
+) -> None:
+    gb, fr = world.entity("GB", "GBP"), world.entity("FR", "EUR")
+    audit.record(None, "note", gb, entities=[gb.pk, fr.pk], reason="for GB and FR")
+    audit.record(None, "note", world.connection("group", "harvest"), reason="for all")
+    head = world.user("head", GrantRole.AUDITOR, everywhere=True)
+    told = {}
+    for entity in (firm.entity, gb):
+        today = timezone.now().date()
+        told[entity.code] = {row[8] for row in pack_parts.decisions(Range(head, [entity], today, today))}
+    assert "for GB and FR" in told["GB"]
+    assert "for GB and FR" not in told["US"]
+    assert "for all" in told["US"] & told["GB"]
 
 
 def test_a_pack_is_narrowed_to_the_entities_looked_at(client: Client, firm: Firm) -> None:

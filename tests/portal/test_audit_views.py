@@ -169,6 +169,20 @@ def test_a_decision_without_an_entity_is_told_only_where_all_entities_share_what
         assert status(client, cleo, f"/audit/{event.pk}/") == 200
 
 
+def test_a_decision_of_several_entities_says_which_and_is_found_by_each(client: Client, us: LegalEntity) -> None:
+    gb, fr = world.entity("GB", "GBP"), world.entity("FR", "EUR")
+    event = audit.record(None, "note", gb, entities=[gb.pk, fr.pk], reason="for two of them")
+    head = world.user("head", GrantRole.AUDITOR, everywhere=True)
+    shown = page(client, head, f"/audit/{event.pk}/")
+    assert "<dd>GB, FR</dd>" in shown
+    assert "all entities" not in shown
+    assert "GB, FR" in page(client, head, "/audit/")
+    for asked, is_found in (("entity=GB", True), ("entity=FR", True), ("entity=US", False)):
+        assert ("for two of them" in page(client, head, f"/audit/?{asked}")) == is_found
+    for asked, is_found in (("entities=GB", True), ("entities=FR", True), ("entities=US", False)):
+        assert ("for two of them" in page(client, head, f"/audit/?{asked}")) == is_found
+
+
 def test_an_event_shows_before_and_after_field_by_field(
     client: Client, us: LegalEntity, cleo: User, otto: User
 ) -> None:
