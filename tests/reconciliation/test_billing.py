@@ -14,9 +14,11 @@ from django.test.utils import CaptureQueriesContext
 from integrations.thread import billing as thread
 from portal.models import (
     Allocation,
+    BillingBalance,
     EntityGrant,
     InvoiceVersion,
     LedgerEntry,
+    Milestone,
     Notification,
     PaymentAllocation,
     Project,
@@ -31,7 +33,7 @@ from portal.records import (
     Reference,
     SettledBy,
 )
-from reconciliation import billing
+from reconciliation import billing, corrections
 from reconciliation.billing.planning import Part
 from reconciliation.models import BillingDecision, ExceptionCase
 from reconciliation.sql import readiness as readiness_sql
@@ -445,6 +447,38 @@ def test_of_two_void_credits_of_an_hour_one_is_billed_again_where_there_is_room_
     erp.says(*(erp.again(note, status=BillStatus.VOIDED) for note in notes))
     assert open_hours([entry]) == {entry: ZERO}
     assert (causes("601"), causes("602")) == (set(), {"void-credit-rebilled"})
+
+
+@pytest.mark.case(108)
+def test_a_void_credit_of_a_milestone_or_of_hours_that_are_billed_corrected_since_then_is_told_and_kept(
+    firm: firms.Firm, erp: Erp
+) -> None:
+    milestone = Milestone.objects.create(
+        project=firm.project, code="M1", name="Concept", due_on=date(2026, 9, 20), signed_on=date(2026, 9, 25),
+        amount=Decimal(1000), currency="USD",
+    )  # fmt: skip
+    [first] = posted(firm)
+    design = BillLine(key="m", milestone=Reference("M1"), quantity=Decimal(1), net=Decimal(1000), description="Concept")
+    notes = [
+        erp.credit("601", "501", replace(design, milestone=Reference())),
+        erp.credit("602", "502", line_of(first)),
+    ]
+    erp.says(erp.bill("501", design), erp.bill("502", line_of(first)), *notes)
+    cora = world.user("cora", "controller", firm.entity)
+    [second] = firm.admit(firm.time("1", work_date=date(2026, 9, 2), hours=Decimal(6))).held
+    corrections.reverse([first], by=cora, reason="it was six hours")
+    reversal = LedgerEntry.objects.get(reverses=first).pk
+    firms.post([reversal])
+    corrections.settle([reversal])
+    firms.post([second])
+    erp.says(erp.bill("503", replace(design, net=Decimal(400))), erp.bill("504", line_of(second, "6")))
+    assert causes() == set()
+    erp.says(*(erp.again(note, status=BillStatus.VOIDED) for note in notes))
+    assert (causes("601"), causes("602")) == ({"void-credit-rebilled"}, {"void-credit-rebilled"})
+    assert [find(key, BillKind.CREDIT_NOTE).current.status for key in ("601", "602")] == ["voided", "voided"]
+    balance = BillingBalance.objects.get(milestone=milestone)
+    assert balance.invoiced - balance.credited == 400
+    assert open_hours([first, second]) == {first: Decimal(8), second: ZERO}
 
 
 @pytest.mark.case(79)
