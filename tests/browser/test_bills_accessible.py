@@ -12,9 +12,10 @@ from django.test import Client
 from django.urls import reverse
 from playwright.sync_api import Browser, BrowserContext, expect
 
-from portal.models import Payment
-from portal.records import BillKind
+from portal.models import LedgerEntry, Payment
+from portal.records import BillKind, SourceStatus
 from reconciliation import validation
+from reconciliation.models import ExceptionCase, Operation
 from tests import world
 from tests.bills import Erp, find, line_of, posted
 from tests.browser.test_desk_accessible import FITS, SMALL
@@ -41,14 +42,26 @@ def screens() -> tuple[Any, dict[str, str]]:
     erp.says(edited, gone, erp.bill("503", line_of(days[4]), line_of(days[5])), silent, paid)
     erp.says(erp.again(edited, lines=tuple(taxed[:2]), net=Decimal(1920), tax=Decimal(384), total=Decimal(2304)))
     erp.says(erp.gone(gone), erp.credit("602", "503", line_of(days[5], "3")))
+    fay = world.user("fay", "analyst", firm.entity)
+    firm.admit(
+        firm.time("5", work_date=LedgerEntry.objects.get(pk=days[4]).work_date, hours=Decimal(6)),
+        firm.time("6", work_date=LedgerEntry.objects.get(pk=days[5]).work_date, status=SourceStatus.WITHDRAWN),
+    )
+    desk = Client()
+    desk.force_login(fay)
+    changed = ExceptionCase.objects.get(rule="changed-after-posting")
+    selected = list(changed.holds.values_list("entry", flat=True))
+    desk.post(reverse("fix", args=[changed.pk, "reverse-and-rebook"]), {"selected": selected})
     validation.follow_changes()  # which owes the CRM how all of them stand
     bill, note = find("501"), find("601", BillKind.CREDIT_NOTE)
-    return world.user("fay", "analyst", firm.entity), {
+    return fay, {
         "bills": reverse("bills"), "bills, to decide": f"{reverse('bills')}?tab=changed", "payments": reverse("payments"),
         "bill that was edited": reverse("bill", args=[bill.pk]), "bill that is gone": reverse("bill", args=[find("502").pk]),
         "credit note": reverse("bill", args=[note.pk]), "hours of a credit": reverse("bill_credit", args=[note.pk]),
         "line": reverse("bill_line", args=[bill.pk, bill.agreed.lines.earliest("pk").pk]),  # type: ignore[union-attr]
         "payment": reverse("payment", args=[Payment.objects.get().pk]),
+        "bill that owes a credit": reverse("bill", args=[find("503").pk]),
+        "dry-run of what is invoiced": reverse("operation", args=[Operation.objects.get().pk]),
     }  # fmt: skip
 
 
