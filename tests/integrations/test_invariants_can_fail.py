@@ -247,4 +247,7 @@ def test_a_proposal_whose_drafts_do_not_add_up_to_what_was_approved_is_found(pos
     assert broken()["I27"] == f"Line 1 of proposal {proposal.pk} comes to 960.0000, and what is on it to 959.0000."
     ProposalPart.objects.all().delete()
     InvoiceProposal.objects.update(state="handed_over", released_by=mia, approved_by=cora)
-    assert broken()["I27"] == f"Proposal {proposal.pk} was approved over 960.0000, and what was handed over of it comes to 0."
+    assert (
+        broken()["I27"]
+        == f"Proposal {proposal.pk} was approved over 960.0000, and what was handed over of it comes to 0."
+    )
