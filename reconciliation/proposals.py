@@ -6,6 +6,7 @@ dry-run another person sees and agrees to; the proposal follows what becomes of 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
@@ -22,10 +23,12 @@ from portal.models import Alias, Connection, EntityGrant, NotificationKind, Task
 from reconciliation import changes
 from reconciliation.changes import Action, Line
 from reconciliation.fixes.mapping import MODELS, MapCode, causes_of, code_of, kind_of
-from reconciliation.models import ChangeSet, ExceptionCase, Operation, Proposal
+from reconciliation.models import ChangeLine, ChangeSet, ExceptionCase, Operation, Proposal
 from reconciliation.sql import proposals as proposals_sql
 
+logger = logging.getLogger(__name__)
 TIMES = 2  # how often the same is fixed by hand before it is proposed
+DECIDED = (ChangeSet.State.APPLYING, ChangeSet.State.APPLIED, ChangeSet.State.REJECTED, ChangeSet.State.WITHDRAWN)
 UNDER_WAY = (ChangeSet.State.APPROVED, ChangeSet.State.SCHEDULED, ChangeSet.State.APPLYING)
 
 
@@ -121,10 +124,16 @@ def approvers(entity_id: int) -> list[int]:
 
 
 def may_decide(proposal: Proposal, user: Any) -> bool:
-    """Whether a person may approve or reject: a controller of the entity, and of all where the connection is shared."""
+    """Whether a person may approve or reject: a controller of the entity, and of all where the connection is shared.
+
+    Where its change set waits, only who may decide on that as well: it may touch more by now.
+    """
     if proposal.state != Proposal.State.PROPOSED or proposal.proposed_by_id == user.pk or is_under_way(proposal):
         return False
-    return all(access.may(user, access.APPROVERS, entity_id) for entity_id in _entities(proposal))
+    if not all(access.may(user, access.APPROVERS, entity_id) for entity_id in _entities(proposal)):
+        return False
+    waits = waiting_change(proposal)
+    return waits is None or not changes.why_not(waits, user)
 
 
 def is_under_way(proposal: Proposal) -> bool:
@@ -200,28 +209,55 @@ def approve(proposal: Proposal, *, user: User, comment: str = "", signed_in_agai
 
 
 def follow(change_set: ChangeSet) -> None:
-    """Decide the proposal of a change set as that was decided, by the same person; nothing where it still waits."""
+    """Decide the proposal of a change set as that was decided, by the same person; nothing where it still waits.
+
+    One whose change set was edited until it said something else was not decided with it: it waits for another one.
+    """
     decided = ChangeSet.objects.select_related("decided_by").get(pk=change_set.pk)
-    made = [line.made for line in decided.lines.filter(action=Action.ADD) if line.made is not None]
+    if decided.state not in DECIDED:
+        return
     with transaction.atomic():
         waiting = Proposal.objects.select_for_update(of=("self",)).filter(
             change_set=change_set, state=Proposal.State.PROPOSED
         )
-        for locked in waiting.select_related("proposed_by"):
-            if decided.state in (ChangeSet.State.APPLYING, ChangeSet.State.APPLIED) and decided.decided_by is not None:
-                locked.alias = Alias.objects.get(pk=made[0])
-                _decide(locked, decided.decided_by, Proposal.State.APPROVED, decided.comment)
-            elif decided.state == ChangeSet.State.REJECTED and decided.decided_by is not None:
-                _decide(locked, decided.decided_by, Proposal.State.REJECTED, decided.comment)
+        for locked in waiting.select_related("proposed_by", "connection"):
+            line = _line_of(locked, decided)
+            if line is None:
+                locked.change_set = None
+                locked.save(update_fields=["change_set"])
             elif decided.state == ChangeSet.State.WITHDRAWN:
                 _decide(locked, locked.proposed_by, Proposal.State.WITHDRAWN, decided.comment)
+            elif decided.decided_by is not None and decided.state == ChangeSet.State.REJECTED:
+                _decide(locked, decided.decided_by, Proposal.State.REJECTED, decided.comment)
+            elif decided.decided_by is not None and line.made is not None:
+                locked.alias = Alias.objects.get(pk=line.made)
+                _decide(locked, decided.decided_by, Proposal.State.APPROVED, decided.comment)
+
+
+def _line_of(proposal: Proposal, change_set: ChangeSet) -> ChangeLine | None:
+    """The line that says what a proposal says; of an applied change set, the one whose alias means its record."""
+    lines = change_set.lines.filter(
+        model="alias", action=Action.ADD, values__kind=proposal.kind, values__alias=proposal.code
+    )
+    if change_set.state in (ChangeSet.State.APPLYING, ChangeSet.State.APPLIED):
+        means = Alias.objects.filter(
+            kind=proposal.kind, code=proposal.code, connection=proposal.connection_id, internal_id=proposal.internal_id
+        )
+        return lines.filter(made__in=means.values("pk")).first()
+    record = MODELS[proposal.kind].objects.filter(pk=proposal.internal_id).first()
+    if record is None:
+        return None
+    named = {name: text for name, text in _names(proposal, record).items() if text}
+    return next((line for line in lines if {name: line.values.get(name) for name in named} == named), None)
 
 
 def follow_all() -> None:
-    """The same for every proposal whose change set a worker has seen to."""
-    decided = (ChangeSet.State.APPLYING, ChangeSet.State.APPLIED, ChangeSet.State.REJECTED, ChangeSet.State.WITHDRAWN)
-    for change_set in ChangeSet.objects.filter(proposals__state=Proposal.State.PROPOSED, state__in=decided):
-        follow(change_set)
+    """The same for every proposal whose change set a worker has seen to; one that breaks does not stop the others."""
+    for change_set in ChangeSet.objects.filter(proposals__state=Proposal.State.PROPOSED, state__in=DECIDED).distinct():
+        try:
+            follow(change_set)
+        except Exception:
+            logger.exception("The proposal of change set %s does not follow it.", change_set.pk)
 
 
 def reject(proposal: Proposal, *, user: User, comment: str) -> Proposal:
@@ -312,7 +348,7 @@ def _agree(seen: ChangeSet, user: User, comment: str, signed_in_again: bool) -> 
         return str(moved)  # the new dry-run is kept
     except changes.ChangeRefused as refusal:
         raise ProposalRefused(str(refusal)) from refusal
-    if changes.is_little(seen):
+    if seen.state != ChangeSet.State.SUBMITTED and changes.is_little(seen):
         changes.apply(seen)
     return ""
 
@@ -347,11 +383,18 @@ def _lines(proposal: Proposal) -> list[Line] | Alias:
     if record is None:
         raise ProposalRefused(f"{proposal.record} is not there any more; reject this.")
     values = {
-        "connection": proposal.connection.code if proposal.connection else "", "kind": proposal.kind, "alias": proposal.code,
-        "within": record.project.code if isinstance(record, Task) else "", "code": record.code, "valid_from": start.isoformat(),
-        "valid_to": end.isoformat() if end else "", "reason": proposal.reason,
+        **_names(proposal, record), "valid_from": start.isoformat(), "valid_to": end.isoformat() if end else "",
+        "reason": proposal.reason,
     }  # fmt: skip
     return [*earlier, Line("alias", None, Action.ADD, values)]
+
+
+def _names(proposal: Proposal, record: Any) -> dict[str, str]:
+    """What the alias is of, and the record it means, as a line names them."""
+    return {
+        "connection": proposal.connection.code if proposal.connection else "", "kind": proposal.kind, "alias": proposal.code,
+        "within": record.project.code if isinstance(record, Task) else "", "code": record.code,
+    }  # fmt: skip
 
 
 def totals_of(proposal: Proposal) -> list[tuple[str, Decimal]]:

@@ -13,18 +13,18 @@ from reconciliation.changes.deciding import (
     SignInAgain,
     above_the_limit,
     approve,
-    declare_emergency,
     may_decide,
-    may_declare,
     may_review,
     over_limit,
+    plan_over_limit,
     preview,
     reject,
     review,
     weights_of,
     why_not,
 )
-from reconciliation.changes.drafting import draft, edit, is_editor, may_write, roll_back, submit, withdraw
+from reconciliation.changes.drafting import draft, edit, hash_of, is_editor, may_write, roll_back, submit, withdraw
+from reconciliation.changes.emergencies import declare_emergency, may_declare
 from reconciliation.changes.kinds import BY_CODE, KINDS, Kind
 from reconciliation.changes.lines import Action, ChangeRefused, Line, frozen_lines, lines_of
 from reconciliation.changes.writing import names_of, record_cells
@@ -48,6 +48,7 @@ __all__ = [
     "due",
     "edit",
     "frozen_lines",
+    "hash_of",
     "is_editor",
     "is_little",
     "kept_promise",
@@ -58,6 +59,7 @@ __all__ = [
     "may_write",
     "names_of",
     "over_limit",
+    "plan_over_limit",
     "preview",
     "read",
     "record_cells",

@@ -220,7 +220,7 @@ def _send_back(locked: ChangeSet, why: str) -> None:
     audit.record(None, "change.sent-back", locked, entities=reached(locked), reason=why)
     locked.state, locked.content_hash, locked.problem = State.DRAFT, "", why
     locked.submitted_by = locked.submitted_at = locked.decided_by = locked.decided_at = None
-    locked.agreed_by, locked.comment = None, ""
+    locked.agreed_by, locked.comment, locked.agreed_plan = None, "", ""
     locked.total = locked.done = 0
     locked.result = {}
     locked.save()

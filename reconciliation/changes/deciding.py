@@ -6,12 +6,13 @@ either moved, nobody has agreed to anything.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import Sum
 
 from portal import access, audit, figures, sql
 from portal.importing.problems import Refused
@@ -21,20 +22,17 @@ from reconciliation import policies
 from reconciliation.changes import measuring, telling
 from reconciliation.changes.drafting import (
     fits,
-    freeze,
     hash_of,
     is_due,
     is_editor,
     lock,
     look,
     reached,
-    require_writer,
-    told,
 )  # fmt: skip
 from reconciliation.changes.kinds import BY_CODE
 from reconciliation.changes.lines import ChangeRefused, frozen_lines
 from reconciliation.changes.writing import Written
-from reconciliation.models import ChangeSet
+from reconciliation.models import BundleRow, ChangeSet, RateBundle
 
 State = ChangeSet.State
 REST = "*"
@@ -66,8 +64,12 @@ def why_not(change_set: ChangeSet, user: Any) -> str:
     return ""
 
 
-def approve(change_set: ChangeSet, by: User, comment: str = "", *, signed_in_again: bool = False) -> ChangeSet:
+def approve(
+    change_set: ChangeSet, by: User, comment: str = "", *, plan: str = "", signed_in_again: bool = False
+) -> ChangeSet:
     """Agree to what was seen: `change_set` as the person read it, its hash and its fingerprint. It is applied on its day.
+
+    `plan` is the version of the plan for the books that the page showed; without it nothing follows there.
 
     Where entries moved and they are too many to be looked at while the person waits, they have agreed: a worker looks, and
     approves in their name what says the same. Raises ChangeRefused for who may not or where the content is another by now, Moved
@@ -76,16 +78,16 @@ def approve(change_set: ChangeSet, by: User, comment: str = "", *, signed_in_aga
     moved = ""
     with transaction.atomic():
         locked = _to_decide(change_set, by)
-        _refuse_what_was_not_seen(locked, change_set)
+        refuse_what_was_not_seen(locked, change_set)
         over = over_limit(locked)
         if over and not signed_in_again:
             raise SignInAgain(over)
-        locked.comment = comment.strip()
-        written = _moved_since(locked)
+        locked.comment, locked.agreed_plan = comment.strip(), plan
+        written = moved_since(locked)
         if written is not None and not fits(written):
             locked.agreed_by = by
         else:
-            moved = _moved_figures(locked) if written is not None else ""
+            moved = moved_figures(locked) if written is not None else ""
             if not moved:
                 _let_go(locked, by)
         locked.save()
@@ -105,10 +107,10 @@ def conclude(locked: ChangeSet) -> bool:
         return False
     locked.agreed_by = None
     moved = why_not(locked, by)
-    if not moved and _moved_since(locked) is not None:
-        moved = _moved_figures(locked)
+    if not moved and moved_since(locked) is not None:
+        moved = moved_figures(locked)
     if moved:
-        locked.comment = ""
+        locked.comment = locked.agreed_plan = ""
         locked.save()
         telling.to_look_again(locked, by, moved)
         return False
@@ -117,7 +119,7 @@ def conclude(locked: ChangeSet) -> bool:
     return True
 
 
-def _refuse_what_was_not_seen(locked: ChangeSet, seen: ChangeSet) -> None:
+def refuse_what_was_not_seen(locked: ChangeSet, seen: ChangeSet) -> None:
     """Raise ChangeRefused where there is no dry-run yet, Moved where it is not the one that a page showed."""
     if locked.previewed_at is None:
         raise ChangeRefused("Its dry-run is not made yet; wait for it.")
@@ -133,7 +135,9 @@ def _let_go(locked: ChangeSet, by: User) -> None:
     locked.decided_by, locked.decided_at = by, sql.now()
     audit.record(
         by, "change.approved", locked, entities=reached(locked), reason=locked.comment,
-        after={"hash": locked.content_hash, "fingerprint": locked.fingerprint, "preview": locked.preview},
+        after={
+            "hash": locked.content_hash, "fingerprint": locked.fingerprint, "plan": locked.agreed_plan, "preview": locked.preview,
+        },
     )  # fmt: skip
     telling.to_editors(locked, "Approved", by)
 
@@ -152,71 +156,6 @@ def reject(change_set: ChangeSet, by: User, comment: str) -> ChangeSet:
         telling.to_editors(locked, "Rejected", by, held=True)
     change_set.refresh_from_db()
     return change_set
-
-
-def declare_emergency(change_set: ChangeSet, by: User, *, signed_in_again: bool = False) -> ChangeSet:
-    """One person lets an emergency go at once: everybody who could have decided is told, and one of them reviews it.
-
-    One that reaches too many entries to be looked at while the person waits is submitted only: a worker makes its dry-run, and
-    the person lets it go as its page showed it, unless somebody approved it before. Raises SignInAgain unless the person has just
-    signed in, whatever the money; ChangeRefused where it has a later day, changes the person's own rights, or would be reviewed
-    by nobody.
-    """
-    if not signed_in_again:
-        raise SignInAgain("An emergency change needs a sign-in of this moment.")
-    with transaction.atomic():
-        locked = lock(change_set)
-        _refuse_no_emergency(locked, by)
-        if locked.state == State.DRAFT:
-            freeze(locked, by)
-        elif locked.content_hash != change_set.content_hash:
-            raise ChangeRefused("It is not what you looked at any more; read it again.")
-        else:
-            _refuse_what_was_not_seen(locked, change_set)
-        if by.get_username() in telling.whose_rights(locked):
-            raise ChangeRefused("It changes your own rights; somebody else declares it.")
-        if not telling.deciders(locked):
-            raise ChangeRefused(
-                "Nobody else may decide on it, so nobody could review it; ask an admin for a second person."
-            )
-        if locked.previewed_at is None:
-            telling.to_decide(locked, by)
-        else:
-            locked.state, locked.submitted_by = State.APPROVED, by
-            locked.save(update_fields=["state", "submitted_by"])
-            audit.record(
-                by, "change.emergency", locked, entities=reached(locked), reason=locked.reason, after=told(locked)
-            )
-            telling.alarm(locked, by)
-    change_set.refresh_from_db()
-    return change_set
-
-
-def may_declare(change_set: ChangeSet, user: Any) -> bool:
-    """Whether a person may let an emergency go at once, as its page shows it."""
-    if change_set.state == State.SUBMITTED and change_set.previewed_at is None:
-        return False
-    try:
-        _refuse_no_emergency(change_set, user)
-    except (ChangeRefused, PermissionDenied):
-        return False
-    return True
-
-
-def _refuse_no_emergency(locked: ChangeSet, by: User) -> None:
-    """Raise ChangeRefused or PermissionDenied where one person may not let it go alone."""
-    if locked.state not in (State.DRAFT, State.SUBMITTED) or not locked.is_emergency:
-        raise ChangeRefused("Only a draft that was written as an emergency is applied without a second person.")
-    require_writer(by, locked)
-    if locked.state == State.SUBMITTED and not is_editor(locked, by):
-        raise ChangeRefused("Who did not write it decides on it as on any other.")
-    roles = telling.deciding_roles(locked)
-    for entity_id in locked.entities.values_list("pk", flat=True):
-        access.require(by, roles, entity_id)
-    if locked.is_shared:
-        access.require(by, roles, None)
-    if not is_due(locked):
-        raise ChangeRefused("An emergency takes effect at once; what has a later day can wait for a second person.")
 
 
 def may_review(change_set: ChangeSet, user: Any) -> bool:
@@ -248,11 +187,14 @@ def review(change_set: ChangeSet, by: User, comment: str) -> ChangeSet:
 def preview(change_set: ChangeSet) -> dict[str, Any]:
     """The dry-run of what is written now, in figures; kept until it is decided.
 
-    Where it reaches too many entries, that of what is submitted is left to a worker. Raises ChangeRefused.
+    Where it reaches too many entries, that of what is submitted is left to a worker. Raises ChangeRefused, also while somebody
+    has agreed to the one that stands: a worker compares it, and what they saw is not put away before.
     """
     with transaction.atomic():
         locked = lock(change_set)
-        is_small = fits(_bound(locked).written)
+        if locked.agreed_by is not None:
+            raise ChangeRefused(f"{locked.agreed_by} has agreed to the dry-run that stands; a worker looks once more.")
+        is_small = fits(bound(locked).written)
         if not is_small and locked.state == State.DRAFT:
             raise ChangeRefused(
                 "It touches more open entries than are looked at while you wait. Submit it: a worker makes the dry-run, and "
@@ -288,7 +230,22 @@ def over_limit(change_set: ChangeSet) -> str:
             "session alone does not decide that."
         )
     entities = change_set.entities.all() if not change_set.is_shared else LegalEntity.objects.all()
-    return above_the_limit(weights_of(change_set.preview), entities)
+    if over := above_the_limit(weights_of(change_set.preview), entities):
+        return over
+    plan = RateBundle.objects.filter(change_set=change_set, round=1, started_at=None).first()
+    return plan_over_limit(plan) if plan is not None else ""
+
+
+def plan_over_limit(bundle: RateBundle) -> str:
+    """Why whoever agrees to a plan for the books signs in again, in a sentence; empty below the limits of its entities."""
+    planned = bundle.rows.exclude(way=BundleRow.Way.LEFT)
+    weights: dict[str, Decimal] = defaultdict(Decimal)
+    for currency, before, after in (
+        planned.order_by().values_list("currency").annotate(before=Sum("amount_before"), after=Sum("amount_after"))
+    ):
+        weights[currency] = max(abs(before or Decimal(0)), abs(after or Decimal(0)))
+    entities = LegalEntity.objects.filter(pk__in=planned.order_by().values("entity_id").distinct())
+    return above_the_limit(weights, entities.order_by("code"))
 
 
 def above_the_limit(weights: Mapping[str, Decimal], entities: Iterable[LegalEntity]) -> str:
@@ -320,21 +277,22 @@ def _to_decide(change_set: ChangeSet, by: User) -> ChangeSet:
     return locked
 
 
-def _moved_since(locked: ChangeSet) -> Written | None:
+def moved_since(locked: ChangeSet) -> Written | None:
     """What the lines touch, where the dry-run was not made on it as it stands now; None where it was. Raises ChangeRefused."""
-    bound = _bound(locked)
-    refuse_another_base(locked, bound.written)
-    return None if bound.fingerprint == locked.fingerprint else bound.written
+    now = bound(locked)
+    refuse_another_base(locked, now.written)
+    return None if now.fingerprint == locked.fingerprint else now.written
 
 
-def _bound(locked: ChangeSet) -> measuring.Looked:
+def bound(locked: ChangeSet) -> measuring.Looked:
+    """What its lines touch and the fingerprint of that as it stands now, without validating. Raises ChangeRefused."""
     try:
         return measuring.bind(frozen_lines(locked), content=locked.content_hash, starts_on=locked.effective_on)
     except Refused as refusal:
         raise ChangeRefused.by(refusal) from refusal
 
 
-def _moved_figures(locked: ChangeSet) -> str:
+def moved_figures(locked: ChangeSet) -> str:
     """What the dry-run says otherwise by now, in a sentence; the new one is put on the row. Empty where it says the same."""
     shown = locked.preview
     look(locked)
@@ -359,7 +317,7 @@ def refuse_another_base(locked: ChangeSet, written: Written) -> None:
 
 
 def _moved(shown: dict[str, Any], now: dict[str, Any]) -> str:
-    if measuring.same_figures(shown, now):
+    if measuring.same_effect(shown, now):
         return ""
     words = []
     for name, verb in (
@@ -371,6 +329,9 @@ def _moved(shown: dict[str, Any], now: dict[str, Any]) -> str:
         was, will = (told.get(name, {}).get("entries", 0) for told in (shown, now))
         if was != will:
             words.append(f"{was:,} entries would have {_past(verb)}, {will:,} would now")
+    was, will = (told.get("booked", {}).get("billed", 0) for told in (shown, now))
+    if was != will:
+        words.append(f"{was:,} of the booked entries stood on bills, {will:,} do now")
     told_now = "; ".join(words) or "the amounts are others"
     return f"The dry-run moved since it was shown: {told_now}. Nothing was decided; look at it again."
 

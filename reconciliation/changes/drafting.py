@@ -62,16 +62,19 @@ def draft(
 
 def edit(
     change_set: ChangeSet, by: User, lines: Sequence[Line], *, title: str = "", reason: str = "", emergency: bool | None = None,
-    effective_on: date | str | None = "",
+    effective_on: date | str | None = "", seen: str = "",
 ) -> ChangeSet:  # fmt: skip
     """Give it other lines, and what else is given (an empty text keeps what stands; `effective_on` None: once approved).
 
+    `seen` is the hash of what the new lines were made from: where somebody else wrote in it since, nothing is overwritten.
     What was submitted or approved is a draft again. Raises ChangeRefused, PermissionDenied.
     """
     with transaction.atomic():
         locked = lock(change_set)
         if locked.state not in EDITABLE:
             raise ChangeRefused(f"This is {locked.get_state_display().lower()}; write a new change set.")
+        if seen and seen != hash_of(locked):
+            raise ChangeRefused("Somebody wrote in it since you opened this; open it again.")
         before, reached_before = told(locked), reached(locked)
         day = locked.effective_on if isinstance(effective_on, str) else effective_on
         require_writer(by, locked)
@@ -258,7 +261,7 @@ def _rehearse(lines: Sequence[Line], by: User, starts_on: date | None, rolls_bac
 def _back_to_draft(locked: ChangeSet) -> None:
     locked.state, locked.content_hash = State.DRAFT, ""
     locked.submitted_by = locked.submitted_at = locked.decided_by = locked.decided_at = None
-    locked.agreed_by, locked.comment = None, ""
+    locked.agreed_by, locked.comment, locked.agreed_plan = None, "", ""
     locked.save()
 
 

@@ -86,14 +86,14 @@ def dry_run(lines: Sequence[Line], *, content: str, starts_on: date | None = Non
     word = sql.last_word()
     with rolled_back():
         written = write(lines, reason="dry-run", actor=None, starts_on=starts_on)
-        stock = take_stock(written.entries)
+        stock, concerned = take_stock(written.entries), booked_under(lines, written)
+        fingerprint = fingerprint_of(content, word, stock, concerned)
         admitted = validate(stock.ids, written, reason="dry-run")
         settle_constraints()
         preview = {**tell(stock), "admitted": admitted}
-        concerned = booked_under(lines, written)
         after = otherwise(concerned.entry_ids)
     preview["booked"] = reversible(concerned, otherwise(sorted(after)), after)
-    return Looked(written, preview, fingerprint_of(content, word, stock))
+    return Looked(written, preview, fingerprint)
 
 
 def bind(lines: Sequence[Line], *, content: str, starts_on: date | None = None) -> Looked:
@@ -101,7 +101,8 @@ def bind(lines: Sequence[Line], *, content: str, starts_on: date | None = None) 
     word = sql.last_word()
     with rolled_back():
         written = write(lines, reason="dry-run", actor=None, starts_on=starts_on)
-        return Looked(written, fingerprint=fingerprint_of(content, word, take_stock(written.entries)))
+        stock, concerned = take_stock(written.entries), booked_under(lines, written)
+        return Looked(written, fingerprint=fingerprint_of(content, word, stock, concerned))
 
 
 def take_stock(entry_ids: Sequence[int]) -> Stock:
@@ -110,9 +111,14 @@ def take_stock(entry_ids: Sequence[int]) -> Stock:
     return Stock(entries, sql.causes_of([one.entry_id for one in entries]), sql.last_entry())
 
 
-def fingerprint_of(content: str, word: str, stock: Stock) -> str:
-    """What was looked at: the content, the latest word of changed master data, and the entries with their fences."""
-    seen = [content, word, [(one.entry_id, one.fence) for one in stock.entries]]
+def fingerprint_of(content: str, word: str, stock: Stock, concerned: Concerned) -> str:
+    """What was looked at: the content, the latest word of master data, open entries with their fences, booked ones as billed."""
+    billed = [
+        (one.entry_id, one.bill_id, str(one.quantity), str(one.amount))
+        for one in (billing_sql.billed_of(concerned.entry_ids) if concerned.entry_ids else ())
+    ]
+    stands = [(one.entry_id, one.fence) for one in stock.entries]
+    seen = [content, word, stands, concerned.entry_ids, concerned.is_cut, billed]
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
@@ -221,6 +227,23 @@ def _plain(money: dict[str, dict[str, Decimal]]) -> dict[str, dict[str, str]]:
 def same_figures(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two dry-runs, or a dry-run and its result, say the same; how causes are worded does not count."""
     return _without_names(one) == _without_names(other)
+
+
+def same_effect(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two dry-runs let the same happen, so that who agreed to one agrees to the other.
+
+    How many entries were looked at, or stay as they are, does not count: where work comes in all day that always moves.
+    """
+    return _effect(one) == _effect(other)
+
+
+def _effect(told: Mapping[str, Any]) -> dict[str, Any]:
+    booked = told.get("booked", {})
+    return {
+        **{name: told.get(name) for name in ("passes", "fails", "leaves", "repriced")},
+        "causes": _without_names(told)["causes"],
+        "booked": {name: booked.get(name) for name in ("entries", "money", "billed", "is_cut")},
+    }
 
 
 def _without_names(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class ChangeSet(models.Model):
     agreed_by = models.ForeignKey(
         "portal.User", models.PROTECT, null=True, blank=True, related_name="+"
     )  # waits for a look
+    agreed_plan = models.CharField(max_length=60, blank=True)  # what follows in the books, as who agreed had it shown
     decided_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
     decided_at = models.DateTimeField(null=True, blank=True)
     comment = models.TextField(blank=True)  # of who decided

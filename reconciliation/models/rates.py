@@ -84,6 +84,11 @@ class RateBundle(models.Model):
             f"{self.change_set}, in the books" if self.round == 1 else f"{self.change_set}, in the books ({self.round})"
         )
 
+    @property
+    def version(self) -> str:
+        """Which plan this is, as a page shows it and a decision names it; empty until it is there."""
+        return f"{self.pk}:{self.planned_at.isoformat()}" if self.planned_at else ""
+
 
 class BundleRow(models.Model):
     """One booked entry that would say something else: what it says and would say, what is done about it, and how that ended.

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Sum
 from django.urls import reverse
 
 from portal import access, audit, canonical, notifications, sql
-from portal.models import LegalEntity, NotificationKind, User
+from portal.models import NotificationKind, User
 from reconciliation import billing, changes, corrections, validation
 from reconciliation.facts import Standing
 from reconciliation.models import BundleRow, ChangeSet, RateBundle
@@ -54,24 +53,12 @@ def approve(bundle: RateBundle, *, by: User, signed_in_again: bool = False) -> R
         refusal = why_not(locked, by)
         if refusal:
             raise NotPlannable(refusal)
-        over = over_limit(locked)
+        over = changes.plan_over_limit(locked)
         if over and not signed_in_again:
             raise changes.SignInAgain(over)
         _let_go(locked, by)
     bundle.refresh_from_db()
     return bundle
-
-
-def over_limit(bundle: RateBundle) -> str:
-    """Why whoever agrees to a later plan signs in again, in a sentence; empty below the limits of its entities."""
-    planned = bundle.rows.exclude(way=Way.LEFT)
-    weights: dict[str, Decimal] = defaultdict(Decimal)
-    for currency, before, after in (
-        planned.order_by().values_list("currency").annotate(before=Sum("amount_before"), after=Sum("amount_after"))
-    ):
-        weights[currency] = max(abs(before or Decimal(0)), abs(after or Decimal(0)))
-    entities = LegalEntity.objects.filter(pk__in=planned.order_by().values("entity_id").distinct())
-    return changes.above_the_limit(weights, entities.order_by("code"))
 
 
 def why_not(bundle: RateBundle, user: User) -> str:
@@ -123,14 +110,9 @@ def _begin(locked: RateBundle) -> bool:
 
 
 def _was_seen(locked: RateBundle, change_set: ChangeSet) -> bool:
-    """Whether who agreed to the change set could see this plan, and the plan is of what was applied."""
-    planned, decided = locked.planned_at, change_set.decided_at
-    return (
-        planned is not None
-        and decided is not None
-        and planned <= decided
-        and locked.content_hash == planning.content_of(change_set)
-    )
+    """Whether who agreed to the change set had this plan shown, and the plan is of what was applied."""
+    is_theirs = bool(locked.version) and locked.version == change_set.agreed_plan
+    return is_theirs and locked.content_hash == planning.content_of(change_set)
 
 
 def _let_go(locked: RateBundle, approver: User) -> None:

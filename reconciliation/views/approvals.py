@@ -237,6 +237,13 @@ class ProposalPage(Screen):
             return _lead(request, reverse("proposal", args=[proposal.pk]))
         words = {"approve": "Approved. The alias holds, and the entries it touches are validated again.",
                  "reject": "Rejected. Nothing is remembered.", "withdraw": "Withdrawn. Nothing is remembered."}  # fmt: skip
+        made = proposal.change_set
+        if action == "approve" and made is not None and made.state == ChangeSet.State.DRAFT:
+            messages.warning(
+                request,
+                "It could not be applied, so nothing is remembered. Its change set says why; look at it once more.",
+            )
+            return _lead(request, reverse("proposal", args=[proposal.pk]))
         if proposal.state == Proposal.State.PROPOSED:
             words["approve"] = (
                 "You have agreed. It touches many entries, so a worker goes on; the alias holds once that is done."
@@ -249,6 +256,8 @@ class ProposalPage(Screen):
         made = Operation.objects.filter(pk__in=proposal.operations).select_related("created_by").order_by("pk")
         can_decide = proposals.may_decide(proposal, self.request.user)
         seen = proposals.waiting_change(proposal) if can_decide else None
+        if seen is not None and not ChangeSet.objects.visible_to(self.request.user).filter(pk=seen.pk).exists():
+            seen, can_decide = None, False
         context = self.context(
             title=str(proposal),
             proposal=proposal,

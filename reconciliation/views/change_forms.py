@@ -148,7 +148,9 @@ class EditScreen(_Writing):
             "title": change_set.title, "reason": change_set.reason, "effective_on": change_set.effective_on,
             "emergency": change_set.is_emergency,
         }  # fmt: skip
-        return self.page(self.context(form=DraftForm(initial=given), change_set=change_set))
+        return self.page(
+            self.context(form=DraftForm(initial=given), change_set=change_set, seen=changes.hash_of(change_set))
+        )
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Keep it."""
@@ -159,12 +161,14 @@ class EditScreen(_Writing):
                 changes.edit(
                     change_set, self.person, lines_of(list(change_set.lines.order_by("position"))), title=given["title"],
                     reason=given["reason"], effective_on=given["effective_on"], emergency=given["emergency"],
+                    seen=opened(request),
                 )  # fmt: skip
             except ChangeRefused as refusal:
                 form.add_error(None, str(refusal))
             else:
                 return self.go(change_set)
-        return self.page(self.context(form=form, change_set=change_set), status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        context = self.context(form=form, change_set=change_set, seen=request.POST.get("seen", ""))
+        return self.page(context, status=HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 class LineScreen(_Writing):
@@ -187,16 +191,17 @@ class LineScreen(_Writing):
     def post(self, request: HttpRequest, pk: int, position: int = 0) -> HttpResponse:
         """Put the line into the change set, or take it out."""
         change_set = self.writable(pk)
+        now = changes.hash_of(change_set)
         lines = lines_of(list(change_set.lines.order_by("position")))
         begun = self.line_at(change_set, position) if position else self.begun(self.kind(request.POST), request.POST)
         form = LineForm(request.POST, kind=changes.BY_CODE[begun.model])
         if request.POST.get("action") == "take-out" and position:
-            lines.pop(position - 1)
+            del lines[position - 1 : position]
         else:
             line = self.asked(begun, form)
             lines = [*lines[: position - 1], line, *lines[position:]] if position else [*lines, line]
         try:
-            changes.edit(change_set, self.person, lines)
+            changes.edit(change_set, self.person, lines, seen=opened(request) if position else now)
         except ChangeRefused as refusal:
             _mark(form, refusal, position or len(lines))
             return self.show_fields(change_set, begun, position, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -261,9 +266,17 @@ class LineScreen(_Writing):
         context = self.context(
             title=f"{'New' if line.action == Action.ADD else Action(line.action).label}: {kind.label.lower()}", kind=kind,
             change_set=change_set, line=line, position=position, form=form or LineForm(kind=kind, initial=initial),
-            choices=_choices(kind, line.action),
+            choices=_choices(kind, line.action), seen=self.request.POST.get("seen") or changes.hash_of(change_set),
         )  # fmt: skip
         return self.page(context, status=status)
+
+
+def opened(request: HttpRequest) -> str:
+    """What a form was opened on; one that does not say it overwrites nothing."""
+    seen = request.POST.get("seen", "")
+    if not seen:
+        raise ChangeRefused("The form did not say what you looked at; open it again.")
+    return seen
 
 
 def _choices(kind: Kind, action: str) -> list[tuple[str, str]]:

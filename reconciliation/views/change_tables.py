@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import CharField, Count, Exists, ExpressionWrapper, OuterRef, Prefetch, Q, QuerySet, Value
+from django.db.models.fields.json import KT
+from django.db.models.functions import Concat
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -107,10 +109,21 @@ def own(user: Any) -> Q:
 def waiting_for(user: Any) -> QuerySet[ChangeSet]:
     """Those that wait for this person's decision or review, as far as roles say; that of a proposal is decided with it."""
     rows = ChangeSet.objects.visible_to(user, roles=access.CONFIGURERS).filter(WAITING | TO_REVIEW).exclude(own(user))
-    rows = rows.exclude(Exists(Proposal.objects.filter(change_set=OuterRef("pk"), state=Proposal.State.PROPOSED)))
+    rows = rows.exclude(Q(state=State.SUBMITTED) & Exists(_said_by_its_lines()))
     if GrantRole.ADMIN not in user.roles():
         rows = rows.exclude(pk__in=ChangeLine.objects.filter(model="grant").values("change_set"))
     return rows
+
+
+def _said_by_its_lines() -> QuerySet[Proposal]:
+    """The proposals of a change set that its lines still say; edited until they do not, it is decided by itself."""
+    lines = ChangeLine.objects.filter(change_set=OuterRef("change_set"), model="alias", action=ChangeLine.Action.ADD)
+    saying = lines.alias(
+        said_kind=KT("values__kind"), said=KT("values__alias"), proposed=ExpressionWrapper(OuterRef("record"), CharField()),
+    ).filter(
+        said_kind=OuterRef("kind"), said=OuterRef("code"), proposed__startswith=Concat(KT("values__code"), Value(" · ")),
+    )  # fmt: skip
+    return Proposal.objects.filter(Exists(saying), change_set=OuterRef("pk"), state=Proposal.State.PROPOSED)
 
 
 def offer_decisions(records: Sequence[ChangeSet], user: Any) -> None:

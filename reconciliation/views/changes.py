@@ -227,6 +227,7 @@ class ChangeSetPage(Screen):
             results=figures_of(change_set.result, done=True) if done else [],
             kept_promise=done and changes.kept_promise(change_set),
             most_booked=MOST_BOOKED,
+            content=changes.hash_of(change_set),
             may_declare=changes.may_declare(change_set, user),
             editors=[one.user for one in change_set.editors.select_related("user")],
             events=[(in_words(one.action), one) for one in _events(change_set, user)],
@@ -262,8 +263,9 @@ def _approve(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
     """Agree to what the form showed; small ones are applied before the page comes back."""
     change_set.content_hash, change_set.fingerprint = _seen(request, "hash"), _seen(request, "fingerprint")
     changes.approve(
-        change_set, user, request.POST.get("comment", ""), signed_in_again=sessions.signed_in_just_now(request)
-    )
+        change_set, user, request.POST.get("comment", ""), plan=request.POST.get("plan", ""),
+        signed_in_again=sessions.signed_in_just_now(request),
+    )  # fmt: skip
     if change_set.state == State.SCHEDULED:
         messages.success(request, f"Approved. It takes effect on {change_set.effective_on:%d %b %Y}.")
     elif change_set.state == State.SUBMITTED:
@@ -273,7 +275,8 @@ def _approve(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
         )
     elif changes.is_little(change_set):
         changes.apply(change_set)
-        messages.success(request, _applied(change_set))
+        tell = messages.warning if change_set.state == State.DRAFT else messages.success
+        tell(request, _applied(change_set))
     else:
         messages.success(request, "Approved. It is applied now, and what it touches is validated again.")
     return ""
@@ -318,9 +321,11 @@ def _roll_back(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
 
 
 def _emergency(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
-    if change_set.state == State.SUBMITTED:
-        change_set.content_hash, change_set.fingerprint = _seen(request, "hash"), _seen(request, "fingerprint")
-    changes.declare_emergency(change_set, user, signed_in_again=sessions.signed_in_just_now(request))
+    content, change_set.fingerprint = _seen(request, "hash"), _seen(request, "fingerprint")
+    changes.declare_emergency(change_set, user, content=content, signed_in_again=sessions.signed_in_just_now(request))
+    if change_set.state == State.DRAFT:
+        messages.success(request, "This is what it would do. Nothing was changed; read it, then apply it.")
+        return ""
     if change_set.state == State.SUBMITTED:
         messages.success(
             request, "It touches many entries, so a worker makes its dry-run first. Apply it once you see that here."
@@ -328,6 +333,9 @@ def _emergency(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
         return ""
     if changes.is_little(change_set):
         changes.apply(change_set)
+    if change_set.state == State.DRAFT:
+        messages.warning(request, "It could not be applied and went back to who wrote it; the page says why.")
+        return ""
     messages.success(request, "It goes at once. Everybody who could have decided was told, and one of them reviews it.")
     return ""
 
@@ -406,7 +414,8 @@ class DecisionScreen(ChangeSetPage):
         verb, label = self.words[step]
         plan = rate_bundle.agreed_with(change_set, request.user)
         context = self.context(
-            title=f"{verb}: {change_set.title}", change_set=change_set, step=step, verb=verb, label=label,
+            title=f"{verb}: {change_set.title}", change_set=change_set, content=changes.hash_of(change_set), step=step, verb=verb,
+            label=label,
             needed=step in ("reject", "review"), lines=told(change_set, request.user)[:6],
             more=max(0, change_set.lines.count() - 6), plan=plan, most_booked=MOST_BOOKED,
             figures=figures_of(change_set.preview, done=False, is_planned=plan is not None) if change_set.previewed_at else [],

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -19,7 +19,7 @@ from portal.models import ErasureRequest
 from reconciliation import onboarding
 from reconciliation.models import ChangeSet, Onboarding, Proposal, RateBundle
 from reconciliation.rates import booking
-from reconciliation.views.change_tables import listed, waiting_for
+from reconciliation.views.change_tables import listed, own, waiting_for
 from reconciliation.views.invoicing.lists import waits_for
 
 SHOWN = 20  # of each kind; the lists have them all
@@ -44,8 +44,11 @@ def going_live(user: Any) -> list[Onboarding]:
 
 
 def proposals(user: Any) -> QuerySet[Proposal]:
-    """Codes to remember that wait for this person's agreement."""
+    """Codes to remember that wait for this person's agreement: of those whose change set waits, what they may decide."""
     seen = Proposal.objects.visible_to(user, roles=access.APPROVERS).filter(state=Proposal.State.PROPOSED)
+    theirs = ChangeSet.objects.visible_to(user, roles=access.CONFIGURERS).exclude(own(user))
+    waits = Q(change_set__isnull=False, change_set__state=ChangeSet.State.SUBMITTED)
+    seen = seen.exclude(waits & ~Q(change_set__in=theirs))
     return seen.exclude(proposed_by=user.pk).select_related("proposed_by", "entity").order_by("pk")
 
 

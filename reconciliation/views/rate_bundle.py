@@ -103,7 +103,7 @@ class BundlePage(CardScreen):
                 may_plan=may_plan(bundle.change_set, user),
                 waits=waits,
                 why_not=booking.why_not(bundle, user) if waits else "",
-                step_up=booking.over_limit(bundle) if waits else "",
+                step_up=changes.plan_over_limit(bundle) if waits else "",
                 others=RateBundle.objects.filter(change_set=bundle.change_set_id).order_by("round"),
             ),
             status=status,

@@ -62,7 +62,7 @@ def bundle() -> RateBundle:
     change_set = changes.draft(by=fay, title="September", reason="agreed by letter", lines=lines)
     made = planning.begin(change_set, by=fay)
     changes.submit(change_set, fay)
-    changes.apply(changes.approve(change_set, cleo, signed_in_again=True))
+    changes.apply(changes.approve(change_set, cleo, plan=made.version, signed_in_again=True))
     return made
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from portal.models import AccountingPeriod, GrantRole, Project, Resource, State, User
 from portal.records import Reference
+from reconciliation import changes
+from reconciliation.models import ChangeSet
 from tests import world
 from tests.reconciliation.firm import Firm, key, person, post, project
 
@@ -95,3 +97,10 @@ def periods_closed(firm: Firm, count: int, *, start: int = 7000) -> list[int]:
 def near_id() -> int:
     """The key of the project that `near` made."""
     return Project.objects.get(code="ACM-2213").pk
+
+
+def declared(change_set: ChangeSet, by: User) -> ChangeSet:
+    """An emergency that one person looks at, and lets go as it was shown."""
+    for _ in range(2):
+        changes.declare_emergency(change_set, by, content=changes.hash_of(change_set), signed_in_again=True)
+    return change_set

@@ -338,10 +338,10 @@ def test_an_emergency_is_applied_by_one_person_everybody_is_told_and_another_rev
     line = Line("period", period.pk, "change", {"state": "closing"})
     change_set = changes.draft(by=cleo, title="Close now", reason="wrong postings", lines=[line], emergency=True)
     with pytest.raises(changes.SignInAgain):
-        changes.declare_emergency(change_set, cleo)
+        changes.declare_emergency(change_set, cleo, content=changes.hash_of(change_set))
     with pytest.raises(PermissionDenied):
-        changes.declare_emergency(change_set, fay, signed_in_again=True)
-    changes.apply(changes.declare_emergency(change_set, cleo, signed_in_again=True))
+        changes.declare_emergency(change_set, fay, content=changes.hash_of(change_set), signed_in_again=True)
+    changes.apply(desk.declared(change_set, cleo))
     assert (change_set.state, change_set.decided_by) == ("applied", None)
     period.refresh_from_db()
     assert period.state == "closing"
@@ -364,7 +364,7 @@ def test_an_emergency_has_no_later_day_gives_its_declarer_no_right_and_is_review
     def declared(who: str, role: str, **more: Any) -> ChangeSet:
         line = Line("grant", None, "add", {**words, "user": who, "role": role})
         change_set = changes.draft(by=ada, title="Now", reason="the only one", lines=[line], emergency=True, **more)
-        return changes.declare_emergency(change_set, ada, signed_in_again=True)
+        return desk.declared(change_set, ada)
 
     with pytest.raises(ChangeRefused, match="Nobody else may decide"):
         declared("cleo", "analyst")

@@ -27,7 +27,7 @@ from reconciliation import changes
 from reconciliation.changes import ChangeRefused, Line, drafting, measuring
 from reconciliation.models import ChangeSet
 from reconciliation.sql import changes as changes_sql
-from tests import world
+from tests import bills, world
 from tests.reconciliation import desk
 from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import Firm, build, post
@@ -174,30 +174,85 @@ def test_what_reaches_far_and_says_something_else_by_then_is_not_approved_and_wh
         changes.preview(changes.draft(by=fay, title="x", reason="y", lines=[rate_line(firm, "1")]))
 
 
+def test_what_was_booked_or_billed_since_the_dry_run_is_looked_at_once_more(firm: Firm, fay: User, cleo: User) -> None:
+    posted = bills.posted(firm, 2)
+    change_set = submitted(fay, rate_line(firm))
+    assert (change_set.preview["booked"]["entries"], change_set.preview["booked"]["billed"]) == (2, 0)
+    bills.allocate(bills.bill(firm), posted[0])
+    with pytest.raises(changes.Moved, match="0 of the booked entries stood on bills, 1 do now"):
+        changes.approve(change_set, cleo)
+    change_set.refresh_from_db()
+    assert change_set.preview["booked"]["billed"] == 1
+    bills.posted(firm, 1, first=20)
+    with pytest.raises(changes.Moved, match="2 entries would have needed a reversal, 3 would now"):
+        changes.approve(change_set, cleo)
+    change_set.refresh_from_db()
+    assert changes.approve(change_set, cleo).state == "approved"
+
+
+def test_entries_that_come_in_and_stay_as_they_are_do_not_keep_a_far_reaching_change_from_its_approver(
+    firm: Firm, fay: User, cleo: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.ready(firm, 2)
+    monkeypatch.setattr(drafting, "INLINE", 1)
+    change_set = submitted(fay, Line("project", firm.project.pk, "change", {"name": "Another name"}))
+    changes.run(change_set.pk)
+    change_set.refresh_from_db()
+    assert change_set.preview["still_ready"]["entries"] == 2
+    desk.ready(firm, 1, start=6000)  # work comes in all day; nothing happens to it
+    changes.approve(change_set, cleo)
+    assert change_set.agreed_by == cleo
+    changes.run(change_set.pk)
+    change_set.refresh_from_db()
+    assert (change_set.state, change_set.decided_by) == ("applied", cleo)
+    assert change_set.preview["still_ready"]["entries"] == 3
+
+
 def test_an_emergency_that_reaches_far_is_seen_before_it_goes_and_then_needs_no_second_person(
     firm: Firm, cleo: User, zoe: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.ready(firm, 2)
     monkeypatch.setattr(drafting, "INLINE", 1)
     change_set = changes.draft(by=cleo, title="Now", reason="wrong rate", lines=[rate_line(firm)], emergency=True)
-    changes.declare_emergency(change_set, cleo, signed_in_again=True)
+    changes.declare_emergency(change_set, cleo, content=changes.hash_of(change_set), signed_in_again=True)
     assert (change_set.state, change_set.preview) == ("submitted", {})
     assert not changes.may_declare(change_set, cleo)
     assert 'value="emergency"' not in page(cleo, change_set)
     with pytest.raises(ChangeRefused, match="dry-run is not made yet"):
-        changes.declare_emergency(change_set, cleo, signed_in_again=True)
+        changes.declare_emergency(change_set, cleo, content=change_set.content_hash, signed_in_again=True)
     changes.run(change_set.pk)
     stale = ChangeSet.objects.get(pk=change_set.pk)
     stale.fingerprint = "another"
     with pytest.raises(changes.Moved):
-        changes.declare_emergency(stale, cleo, signed_in_again=True)
+        changes.declare_emergency(stale, cleo, content=stale.content_hash, signed_in_again=True)
     change_set.refresh_from_db()
     assert 'value="emergency"' in page(cleo, change_set)
     assert 'value="emergency"' not in page(zoe, change_set)
-    changes.apply(changes.declare_emergency(change_set, cleo, signed_in_again=True))
+    changes.apply(changes.declare_emergency(change_set, cleo, content=change_set.content_hash, signed_in_again=True))
     assert (change_set.state, change_set.decided_by) == ("applied", None)
     assert change_set.result == change_set.preview
     assert change_set.preview["repriced"]["entries"] == 2
+
+
+def test_an_emergency_is_seen_before_it_goes_and_goes_only_as_it_was_seen(firm: Firm, cleo: User, zoe: User) -> None:
+    desk.ready(firm, 2)
+    change_set = changes.draft(by=cleo, title="Now", reason="wrong rate", lines=[rate_line(firm)], emergency=True)
+    content = changes.hash_of(change_set)
+    changes.declare_emergency(change_set, cleo, content=content, signed_in_again=True)
+    assert (change_set.state, change_set.preview["repriced"]["entries"]) == ("draft", 2)
+    changes.edit(ChangeSet.objects.get(pk=change_set.pk), cleo, [rate_line(firm, "12.50")])
+    with pytest.raises(ChangeRefused, match="not what you looked at any more"):
+        changes.declare_emergency(change_set, cleo, content=content, signed_in_again=True)
+    change_set.refresh_from_db()
+    content = changes.hash_of(change_set)
+    changes.declare_emergency(change_set, cleo, content=content, signed_in_again=True)
+    desk.ready(firm, 1, start=6000)
+    with pytest.raises(changes.Moved, match="2 entries would have got another price, 3 would now"):
+        changes.declare_emergency(change_set, cleo, content=content, signed_in_again=True)
+    change_set.refresh_from_db()
+    assert (change_set.state, change_set.preview["repriced"]["entries"]) == ("draft", 3)
+    changes.apply(changes.declare_emergency(change_set, cleo, content=content, signed_in_again=True))
+    assert (change_set.state, change_set.result) == ("applied", change_set.preview)
 
 
 def test_who_declares_an_emergency_that_somebody_else_wrote_is_named_as_who_applied_it(
@@ -206,7 +261,7 @@ def test_who_declares_an_emergency_that_somebody_else_wrote_is_named_as_who_appl
     month = AccountingPeriod.objects.get(entity=firm.entity, code="2026-10")
     line = Line("period", month.pk, "change", {"state": "closing"})
     change_set = changes.draft(by=fay, title="Close now", reason="wrong postings", lines=[line], emergency=True)
-    changes.apply(changes.declare_emergency(change_set, cleo, signed_in_again=True))
+    changes.apply(desk.declared(change_set, cleo))
     assert change_set.applied_by == cleo
     assert AuditEvent.objects.get(action="change.applied").actor == cleo
     assert month.history.order_by("-history_id")[0].history_user == cleo

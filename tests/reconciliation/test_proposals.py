@@ -13,11 +13,12 @@ from django.test import Client
 from django.urls import reverse
 
 from integrations import work
-from portal.models import Alias, AuditEvent, GrantRole, LedgerState, User
+from portal.models import Alias, AuditEvent, EntityGrant, GrantRole, LedgerState, User
 from portal.records import Reference
-from reconciliation import operations, proposals, triage, validation
-from reconciliation.changes import applying, drafting
+from reconciliation import changes, operations, proposals, triage, validation
+from reconciliation.changes import Line, applying, drafting
 from reconciliation.models import ChangeSet, ExceptionCase, Operation, Proposal
+from reconciliation.views import change_tables, inbox
 from tests import world
 from tests.reconciliation import desk
 from tests.reconciliation import firm as firms
@@ -328,3 +329,106 @@ def test_the_screens_of_a_proposal_show_its_evidence_and_take_the_decision(
     client.force_login(world.user("gus", GrantRole.CONTROLLER, world.entity("GB", "GBP")))
     assert client.get(address).status_code == 404
     assert desk.MISTYPED not in client.get(reverse("proposals") + "?tab=decided").content.decode()
+
+
+# Where its change set is edited, or touches more
+
+
+def edited(change_set: ChangeSet, by: User, *lines: Line) -> None:
+    """Somebody writes other lines into the change set of a proposal, and submits it again."""
+    changes.edit(change_set, by, lines)
+    changes.submit(change_set, by)
+
+
+def other_code(firm: Firm) -> Line:
+    values = {"connection": firm.source.code, "kind": "project", "alias": "UNRELATED", "code": firm.project.code}
+    return Line("alias", None, "add", {**values, "valid_from": "2026-09-01", "reason": "asked"})
+
+
+def test_one_whose_change_set_was_edited_to_say_something_else_waits_on_and_stops_no_other(
+    firm: Firm, fay: User, cleo: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    proposal = twice(firm, fay)
+    proposals.look(proposal, user=cleo)
+    change_set: Any = proposal.change_set
+    assert not change_tables.waiting_for(cleo).exists()  # it is decided with its proposal
+    edited(change_set, fay, Line("rate", firm.rate.pk, "change", {"amount": "125.00"}))
+    assert [one.pk for one in change_tables.waiting_for(cleo)] == [change_set.pk]
+    edited(change_set, fay, other_code(firm), Line("rate", firm.rate.pk, "change", {"amount": "125.00"}))
+    assert [one.pk for one in change_tables.waiting_for(cleo)] == [change_set.pk]
+    changes.apply(changes.approve(change_set, cleo, signed_in_again=True))
+    assert change_set.state == "applied", change_set.problem
+    with monkeypatch.context() as patched:
+        patched.setattr(proposals, "follow", lambda _one: 1 / 0)
+        proposals.follow_all()
+    assert f"change set {change_set.pk} does not follow" in caplog.text
+    proposals.follow_all()
+    proposal.refresh_from_db()
+    assert (proposal.state, proposal.change_set, proposal.alias) == ("proposed", None, None)
+    agreed(proposal, cleo)
+    made: Any = proposal.alias
+    assert (proposal.state, made.code, made.internal_id) == ("approved", desk.MISTYPED, desk.near_id())
+
+
+def test_its_own_alias_is_taken_from_an_edited_change_set_that_makes_others_first(
+    firm: Firm, fay: User, cleo: User
+) -> None:
+    proposal = twice(firm, fay)
+    proposals.look(proposal, user=cleo)
+    change_set: Any = proposal.change_set
+    [line] = changes.lines_of(list(change_set.lines.all()))
+    edited(change_set, fay, other_code(firm), line)
+    assert not change_tables.waiting_for(cleo).exists()
+    changes.apply(changes.approve(change_set, cleo, signed_in_again=True))
+    proposals.follow(change_set)
+    proposal.refresh_from_db()
+    made: Any = proposal.alias
+    assert (proposal.state, made.code) == ("approved", desk.MISTYPED)
+
+
+def test_it_is_offered_only_to_who_may_decide_on_what_its_change_set_touches_by_now(
+    firm: Firm, client: Client, fay: User, cleo: User
+) -> None:
+    proposal = twice(firm, fay)
+    proposals.look(proposal, user=cleo)
+    assert list(inbox.proposals(cleo)) == [proposal]
+    change_set: Any = proposal.change_set
+    theirs = world.entity("GB", "GBP")
+    EntityGrant.objects.create(user=fay, entity=theirs, role=GrantRole.ANALYST, valid_from=date(2020, 1, 1))
+    elsewhere = firms.project("GB-1", theirs, firm.customer, None)
+    [line] = changes.lines_of(list(change_set.lines.all()))
+    edited(change_set, fay, line, Line("project", elsewhere.pk, "change", {"name": "Another name"}))
+    proposal.refresh_from_db()
+    assert not proposals.may_decide(proposal, cleo)
+    assert not inbox.proposals(cleo).exists()
+    client.force_login(cleo)
+    text = client.get(reverse("proposal", args=[proposal.pk])).content.decode()
+    assert 'value="approve"' not in text
+    assert "Would pass" not in text
+
+
+def test_nobody_makes_the_dry_run_again_under_who_agreed_to_the_one_that_stood(
+    firm: Firm, client: Client, fay: User, cleo: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proposal = twice(firm, fay)
+    zoe = world.user("zoe", GrantRole.CONTROLLER, firm.entity)
+    monkeypatch.setattr(drafting, "INLINE", 1)
+    desk.mistyped(firm, 3, start=2500)
+    proposals.look(proposal, user=cleo)
+    change_set: Any = proposal.change_set
+    changes.run(change_set.pk)
+    proposal.refresh_from_db()
+    desk.mistyped(firm, 2, start=2600)
+    proposals.approve(proposal, user=cleo, comment="agreed")
+    change_set.refresh_from_db()
+    assert change_set.agreed_by == cleo
+    client.force_login(zoe)
+    address = reverse("proposal", args=[proposal.pk])
+    assert 'value="look"' not in client.get(address).content.decode()
+    assert client.post(address, {"action": "look"}).status_code == 422
+    client.force_login(fay)
+    assert client.post(reverse("change_set", args=[change_set.pk]), {"action": "preview"}).status_code == 422
+    work.change_set(change_set.pk)
+    change_set.refresh_from_db()
+    assert (change_set.state, change_set.agreed_by, change_set.decided_by) == ("submitted", None, None)
+    assert change_set.preview["passes"]["entries"] == 5

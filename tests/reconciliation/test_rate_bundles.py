@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -9,7 +10,9 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -72,7 +75,8 @@ def drafted(firm: Firm, by: User, amount: str = "130", span: Span = SEPTEMBER) -
 
 def approved(change_set: ChangeSet, by: User, other: User) -> None:
     changes.submit(change_set, by)
-    changes.approve(change_set, other, "read the letter", signed_in_again=True)
+    plan = RateBundle.objects.get(change_set=change_set)
+    changes.approve(change_set, other, "read the letter", plan=plan.version, signed_in_again=True)
     changes.apply(change_set)
     assert change_set.state == ChangeSet.State.APPLIED
 
@@ -283,7 +287,7 @@ def test_an_emergency_of_one_person_books_nothing_by_itself(firm: Firm, cleo: Us
     lines = lines_for(Wanted(firm.rate, Decimal(130), "hour", SEPTEMBER), alike(firm.rate))
     change_set = changes.draft(by=cleo, title="At once", reason="the customer waits", lines=lines, emergency=True)
     bundle = planning.begin(change_set, by=cleo)
-    changes.declare_emergency(change_set, cleo, signed_in_again=True)
+    desk.declared(change_set, cleo)
     changes.apply(change_set)
     worked_off()
     bundle.refresh_from_db()
@@ -377,6 +381,52 @@ def test_many_entries_are_planned_by_a_worker_and_booked_in_a_fixed_number_of_st
     bundle.refresh_from_db()
     assert (bundle.state, bundle.done) == ("done", 20)
     assert StoredReceipt.objects.count() == 20  # of the originals; nothing was sent by the bundle itself
+
+
+def test_a_plan_that_lands_after_its_approver_looked_is_not_agreed_to(
+    firm: Firm, fay: User, cleo: User, zoe: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [posted] = bills.posted(firm)
+    with monkeypatch.context() as patched:
+        patched.setattr(planning, "INLINE", 0)
+        change_set, bundle = drafted(firm, fay)
+    changes.submit(change_set, fay)
+    client = Client()
+    client.force_login(cleo)
+    dialog = client.get(reverse("change_decide", args=[change_set.pk, "approve"])).content.decode()
+    assert "agrees to the change set alone" in dialog
+    form = dict(re.findall(r'<input type="hidden" name="(hash|fingerprint|plan)" value="([^"]+)">', dialog))
+    booking.run(bundle.pk)  # it lands while they read
+    bundle.refresh_from_db()
+    assert bundle.state == "planned"
+    address = reverse("change_set", args=[change_set.pk])
+    assert client.post(address, {"action": "approve", **form}).status_code == 303
+    change_set.refresh_from_db()
+    assert (change_set.state, change_set.agreed_plan) == ("applied", "")
+    worked_off()
+    bundle.refresh_from_db()
+    assert (bundle.state, state(posted)) == ("outdated", "posted")
+    later = planning.begin(change_set, by=fay)
+    booking.approve(later, by=zoe)
+    worked_off()
+    assert later.rows.get().result == "done"
+
+
+def test_money_that_only_the_plan_moves_counts_towards_the_limit_of_a_session(
+    firm: Firm, fay: User, cleo: User
+) -> None:
+    bills.posted(firm, 2)
+    change_set, bundle = drafted(firm, fay)
+    changes.submit(change_set, fay)
+    ChangeSet.objects.filter(pk=change_set.pk).update(
+        preview={}
+    )  # what was booked after the dry-run is planned all the same
+    change_set.refresh_from_db()
+    firm.entity.policy = {"step_up_amount": {"USD": "2000"}}
+    firm.entity.save()
+    assert "2,080.00 USD" in changes.over_limit(change_set)
+    with pytest.raises(changes.SignInAgain):
+        changes.approve(change_set, cleo, plan=bundle.version)
 
 
 # The lines of a change

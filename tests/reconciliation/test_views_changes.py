@@ -65,10 +65,14 @@ def act(client: Client, change_set: ChangeSet, action: str, **more: Any) -> Any:
     return client.post(reverse("change_set", args=[change_set.pk]), {"action": action, **more})
 
 
+def hidden(text: str) -> dict[str, str]:
+    """What the form of a page posts back of what it showed."""
+    return dict(re.findall(r'<input type="hidden" name="(hash|fingerprint|seen)" value="(\w*)">', text))
+
+
 def shown(client: Client, change_set: ChangeSet) -> dict[str, str]:
     """What the confirmation posts back of what it showed."""
-    form = client.get(reverse("change_decide", args=[change_set.pk, "approve"])).content.decode()
-    return dict(re.findall(r'<input type="hidden" name="(hash|fingerprint)" value="(\w*)">', form))
+    return hidden(client.get(reverse("change_decide", args=[change_set.pk, "approve"])).content.decode())
 
 
 def agree(client: Client, change_set: ChangeSet, **more: Any) -> Any:
@@ -164,18 +168,38 @@ def test_the_form_is_made_from_the_kind_and_says_what_cannot_stand_at_its_field(
         assert all(f'name="{column.name}"' in text for column in kind.columns), kind.code
     found = fay.get(where, {"model": "project", "find": "2213"}).content.decode()
     assert f"?model=project&amp;key={desk.near_id()}" in found
-    answer = fay.post(reverse("change_line", args=[change_set.pk, 1]), {
-        "model": "rate", "key": firm.rate.pk, "line_action": "change", "amount": "12,5", "valid_to": "2025-01-01",
+    line = reverse("change_line", args=[change_set.pk, 1])
+    seen = hidden(fay.get(line).content.decode())
+    answer = fay.post(line, {
+        "model": "rate", "key": firm.rate.pk, "line_action": "change", "amount": "12,5", "valid_to": "2025-01-01", **seen,
     })  # fmt: skip
     assert answer.status_code == 422
     text = answer.content.decode()
     assert "is not a decimal number" in text
     assert 'value="12,5"' in text
     assert ChangeSet.objects.get(pk=change_set.pk).lines.get().values == {"amount": "125.00"}
-    out = fay.post(reverse("change_line", args=[change_set.pk, 1]), {"action": "take-out", "model": "rate"})
+    out = fay.post(line, {"action": "take-out", "model": "rate", **hidden(text)})
     assert out.status_code == 303
     assert not change_set.lines.exists()
     assert act(fay, change_set, "submit").status_code == 422
+
+
+def test_who_edits_what_somebody_else_wrote_in_meanwhile_overwrites_nothing(firm: Firm) -> None:
+    fay, cleo = signed_in(desk.analyst(firm)), signed_in(controller(firm))
+    change_set = write(fay, firm)
+    line, edit = reverse("change_line", args=[change_set.pk, 1]), reverse("change_edit", args=[change_set.pk])
+    opened = {where: hidden(fay.get(where).content.decode()) for where in (line, edit)}
+    theirs = {"model": "rate", "key": firm.rate.pk, "line_action": "change", "amount": "130.00"}
+    assert cleo.post(line, {**theirs, **opened[line]}).status_code == 303
+    answer = fay.post(line, {"action": "take-out", "model": "rate", **opened[line]})
+    assert answer.status_code == 422
+    assert "Somebody wrote in it since you opened this" in answer.content.decode()
+    answer = fay.post(edit, {"title": "Mine", "reason": "mine", **opened[edit]})
+    assert answer.status_code == 422
+    assert "Somebody wrote in it since you opened this" in answer.content.decode()
+    assert fay.post(line, {"action": "take-out", "model": "rate"}).status_code == 422  # it names nothing
+    change_set.refresh_from_db()
+    assert (change_set.title, change_set.lines.get().values) == ("Another rate", {"amount": "130.00"})
 
 
 def test_what_was_edited_meanwhile_is_not_approved_and_a_reject_needs_a_word(firm: Firm) -> None:
@@ -183,7 +207,9 @@ def test_what_was_edited_meanwhile_is_not_approved_and_a_reject_needs_a_word(fir
     change_set = write(fay, firm)
     act(fay, change_set, "submit")
     seen = shown(cleo, change_set)
-    fay.post(reverse("change_edit", args=[change_set.pk]), {"title": "Another rate", "reason": "another letter"})
+    edit = reverse("change_edit", args=[change_set.pk])
+    opened = hidden(fay.get(edit).content.decode())
+    fay.post(edit, {"title": "Another rate", "reason": "another letter", **opened})
     act(fay, change_set, "submit")
     answer = act(cleo, change_set, "approve", **seen)
     assert answer.status_code == 422
@@ -306,7 +332,8 @@ def test_an_approval_step_is_taken_out_and_an_alias_ends_from_their_pages(firm: 
     fay.post(where, {"model": "role", "key": firm.role.pk, "line_action": "remove"})
     refused = act(fay, change_set, "submit")  # people hold it and rates hang on it
     assert (refused.status_code, Role.objects.filter(pk=firm.role.pk).exists()) == (422, True)
-    fay.post(reverse("change_line", args=[change_set.pk, 3]), {"action": "take-out", "model": "role"})
+    line = reverse("change_line", args=[change_set.pk, 3])
+    fay.post(line, {"action": "take-out", "model": "role", **hidden(fay.get(line).content.decode())})
     assert act(fay, change_set, "submit").status_code == 303
     assert agree(cleo, change_set).status_code == 303
     assert not ApprovalStep.objects.filter(pk=step.pk).exists()
@@ -340,9 +367,17 @@ def test_an_emergency_is_applied_at_once_and_reviewed_by_another_on_its_page(fir
     month = AccountingPeriod.objects.get(entity=firm.entity, code="2026-10")
     where = reverse("change_line_new", args=[change_set.pk])
     cleo.post(where, {"model": "period", "key": month.pk, "line_action": "change", "state": "closing"})
-    again = act(cleo, change_set, "emergency")["Location"]
+    assert act(cleo, change_set, "emergency").status_code == 422  # nobody lets go what they have not seen
+    again = act(cleo, change_set, "emergency", **hidden(page(cleo, change_set)))["Location"]
     cleo.post(again, {"password": PASSWORD})
-    assert act(cleo, change_set, "emergency").status_code == 303
+    assert "Apply at once" not in page(cleo, change_set)
+    assert act(cleo, change_set, "emergency", **hidden(page(cleo, change_set))).status_code == 303
+    month.refresh_from_db()
+    assert month.state != "closing"
+    text = page(cleo, change_set)
+    assert "Would pass" in text
+    assert "Apply at once" in text
+    assert act(cleo, change_set, "emergency", **hidden(text)).status_code == 303
     month.refresh_from_db()
     assert month.state == "closing"
     assert "Emergency, to review" in other.get(reverse("approvals")).content.decode()
