@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("reconciliation", "0041_names_leave_a_rehearsal"),
+        ("reconciliation", "0042_values_of_changes_that_are_not_to_come"),
     ]
 
     operations = [
