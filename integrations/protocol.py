@@ -10,13 +10,13 @@ records; `map` translates them later and is pure, so a mapping bug is mended by 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from integrations.errors import ConnectorError, Rejected
+from integrations.errors import ConnectorError, Rejected, Unavailable
 from portal.records import (
     BillDraft,
     CanonicalRecord,
@@ -130,6 +130,7 @@ class Capabilities:
     upsert: bool = False  # the same key again overwrites instead of booking twice
     unique_key: bool = False  # the same key again is refused, so it cannot book twice
     find_by_key: bool = True
+    finds_alike: bool = False  # by what a posting says, since its records bear no key: that it shows none is no proof
     reversal: bool = True  # takes negative postings
     expenses: bool = True
     statement: bool = True
@@ -269,18 +270,23 @@ class Target(Protocol):
 class KeylessTarget(Protocol):
     """A target whose records bear no key of ours, or bear none as its connection is set up. It is asked in this way instead."""
 
-    def find_like(self, postings: Sequence[Posting], numbers: Mapping[str, str]) -> Mapping[str, StatementLine]:
+    def find_like(
+        self, postings: Sequence[Posting], numbers: Mapping[str, str], taken: Collection[str] = ()
+    ) -> Mapping[str, StatementLine | Unavailable]:
         """What the target holds of postings, by our key: by the number of its receipt where `numbers` has one, else by likeness.
 
-        Likeness proves something only where the connector refuses to keep two that are alike; it says so in its `limits`.
+        Likeness proves something only where the connector refuses to keep two that are alike; it says so in its `limits`. A
+        record is the proof of one posting: `taken` are numbers that prove others. Of what it cannot tell it says Unavailable.
         """
         ...
 
 
-def held_of(target: Target, postings: Sequence[Posting], numbers: Mapping[str, str]) -> Mapping[str, StatementLine]:
+def held_of(
+    target: Target, postings: Sequence[Posting], numbers: Mapping[str, str], taken: Collection[str] = ()
+) -> Mapping[str, StatementLine | Unavailable]:
     """What a target holds of postings, by our key, asked in the way that it can be asked; `numbers` are those of its receipts."""
     if isinstance(target, KeylessTarget):
-        return target.find_like(postings, numbers)
+        return target.find_like(postings, numbers, taken)
     return target.find([posting.key for posting in postings])
 
 
@@ -365,6 +371,7 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 Receiver = Target | Recipient | Biller  # whatever the outbox speaks to
 Said = Posting | Publication | BillDraft  # what it says
 Found = StatementLine | Held | HeldDraft  # what is held of it
+Shown = Found | Unavailable  # the same, or why it cannot be told
 
 
 def is_ours(text: str) -> bool:

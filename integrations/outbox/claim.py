@@ -7,7 +7,7 @@ before the call. From then on an entry whose worker dies is in doubt, never simp
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -99,11 +99,18 @@ def pushes(connection: Connection, target: Receiver, limit: int, deadline: float
 
 
 def questions(
-    connection: Connection, purpose: Attempt.Purpose, due: Sequence[Standing], per_call: int, deadline: float
+    connection: Connection,
+    purpose: Attempt.Purpose,
+    due: Sequence[Standing],
+    per_call: int,
+    deadline: float,
+    *,
+    taken: Collection[str] = (),
 ) -> list[Call]:
     """Write the intent to ask the target about entries; joins the caller's transaction, which locked them.
 
-    Each call is about one entity's entries, so that what it says may be shown to whoever may read there.
+    Each call is about one entity's entries, so that what it says may be shown to whoever may read there. `taken` are the
+    numbers that prove others, for a target that is asked for what is alike.
     """
     of_entities: dict[int, list[Standing]] = {}
     for entry in due:
@@ -128,6 +135,7 @@ def questions(
             entries=group,
             postings=[built[entry.entry_id] for entry in group],
             send_by=send_by,
+            taken=taken,
         )
         for attempt_id, group in zip(ids, groups, strict=True)
     ]

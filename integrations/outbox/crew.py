@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
@@ -19,7 +19,7 @@ from integrations import failpoints
 from integrations.errors import ConnectorError, InDoubt, Unavailable
 from integrations.http import Exchange, recording
 from integrations.outbox import speaking
-from integrations.protocol import Found, Receiver, Said
+from integrations.protocol import Receiver, Said, Shown
 from integrations.sql.outbound import Standing
 from portal.models import Attempt
 from portal.records import Receipt
@@ -36,6 +36,7 @@ class Call:
     entries: Sequence[Standing]
     postings: Sequence[Said]
     send_by: float  # monotonic; after it the lease may not last for the call
+    taken: Collection[str] = ()  # numbers that prove other entries, where records are told apart by nothing else
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class Answer:
     call: Call
     sent: bool = True
     outcomes: Sequence[Receipt | ConnectorError] = ()
-    found: Mapping[str, Found] = field(default_factory=dict)
+    found: Mapping[str, Shown] = field(default_factory=dict)
     error: ConnectorError | None = None
     exchanges: Sequence[Exchange] = ()
     duration_ms: int = 0
@@ -66,7 +67,9 @@ def make(call: Call, target: Receiver) -> Answer:
             else:
                 in_doubt = call.purpose == Attempt.Purpose.FIND
                 numbers = {entry.key: entry.receipt for entry in call.entries if entry.receipt}
-                answer.found = dict(speaking.find(target, call.postings, in_doubt=in_doubt, numbers=numbers))
+                answer.found = dict(
+                    speaking.find(target, call.postings, in_doubt=in_doubt, numbers=numbers, taken=call.taken)
+                )
         except ConnectorError as error:
             answer.error = error
         except Exception as error:  # a connector's own fault must not leave the entry without an answer

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from integrations import postings
+from integrations.errors import Unavailable
 from integrations.outbox import causes, door, speaking
 from integrations.outbox.claim import ACTOR
 from integrations.outbox.shift import Plan, work
@@ -113,7 +114,10 @@ def _record(target: Target, posting: Posting, number: str) -> StatementLine:
         raise NotConfirmed(
             "This target can neither be asked by our key nor says what it has booked; two people settle it."
         )
-    held = speaking.find(target, [posting], in_doubt=True).get(posting.key) if can.find_by_key else None
+    named = {posting.key: number}
+    held = speaking.find(target, [posting], in_doubt=True, numbers=named).get(posting.key) if can.find_by_key else None
+    if isinstance(held, Unavailable):
+        raise NotConfirmed(held.detail)
     if isinstance(held, StatementLine):
         if held.number != number:
             raise NotConfirmed(f"The target holds this entry as {held.number}, not as {number}.")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from integrations import failpoints, timing
+from integrations.errors import Unavailable
 from integrations.outbox import causes, claim, speaking
 from integrations.outbox.claim import ACTOR
 from integrations.outbox.crew import Answer, Call
@@ -53,7 +54,8 @@ def look_ups(
             _cannot_ask(connection, capabilities, due)
             return []
         _ask_again(due, timing.LOOK_UPS, timing.LOOK_UP_EVERY, deadline)
-        return claim.questions(connection, Attempt.Purpose.FIND, due, ASKED_AT_ONCE, deadline)
+        taken = sql.numbers_alike([entry.entry_id for entry in due]) if capabilities.finds_alike else ()
+        return claim.questions(connection, Attempt.Purpose.FIND, due, ASKED_AT_ONCE, deadline, taken=taken)
 
 
 def read_backs(
@@ -126,6 +128,7 @@ def asked(connection: Connection, capabilities: Capabilities, answers: Sequence[
     found: list[Seen] = []
     absent: list[tuple[Standing, int]] = []
     unanswered: list[Standing] = []
+    untold: list[tuple[Standing, str]] = []
     for answer in answers:
         call = answer.call
         for entry, posting in zip(call.entries, call.postings, strict=True):
@@ -134,12 +137,18 @@ def asked(connection: Connection, capabilities: Capabilities, answers: Sequence[
                 word = "unsent" if answer.error is None else "unavailable"
                 lines.append((call.attempt_id, entry.entry_id, word, "", str(answer.error or "")))
                 unanswered.append(entry)
+            elif isinstance(line, Unavailable):
+                lines.append((call.attempt_id, entry.entry_id, "unavailable", "", line.detail))
+                unanswered.append(entry)
+                if entry.state == State.ACCEPTED:
+                    untold.append((entry, line.detail))
             elif line is not None:
                 found.append((entry, posting, line, call.attempt_id))
             else:
                 absent.append((entry, call.attempt_id))
                 lines.append((call.attempt_id, entry.entry_id, "absent", "", ""))
     _escalate_old(connection, unanswered)
+    causes.not_booked(connection, untold)
     _adopt(connection, [item for item in found if item[0].state == State.IN_DOUBT], lines, told)
     unbooked = [item for item in found if item[0].state == State.ACCEPTED and not _is_booked(item[2])]
     _not_booked_yet(connection, capabilities, unbooked, lines)
@@ -201,6 +210,7 @@ def _adopt(
             lines.append((attempt_id, entry.entry_id, "in_doubt", "", said))
             proving_others.append((entry, line.number, other))
             continue
+        taken[line.number] = entry.entry_id
         lines.append((attempt_id, entry.entry_id, "found", "", f"number {line.number}"))
         receipt = Receipt(key=posting.key, number=line.number, raw=speaking.shown(line))
         adopted.append((entry.entry_id, entry.fence, receipt))

@@ -25,7 +25,7 @@ from portal.records import Receipt
 def takes_two(can: Capabilities, verdict: str) -> bool:
     """Whether a word about an entry needs a second person, because the target cannot tell."""
     if verdict == Settlement.Verdict.ABSENT:
-        return not can.find_by_key and not can.upsert
+        return (not can.find_by_key or can.finds_alike) and not can.upsert
     return not confirms(can)
 
 

@@ -7,14 +7,14 @@ each has a proof of its own; a draft's is `invoice:` and the system's own key of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, cast
 
 from integrations import drafts, postings, publications
 from integrations.errors import ConnectorError, InDoubt, Unauthorised, Unavailable
-from integrations.protocol import BatchRecipient, Biller, Found, Receiver, Recipient, Said, Target, held_of
+from integrations.protocol import BatchRecipient, Biller, Found, Receiver, Recipient, Said, Shown, Target, held_of
 from integrations.sql import outbound as sql
 from portal.models.documents import INVOICE, MASTER, OURS
 from portal.records import BillDraft, Held, HeldDraft, Posting, Publication, Receipt, StatementLine
@@ -112,9 +112,16 @@ def number_in(receipt_number: str) -> tuple[str, bool]:
 
 
 def find(
-    receiver: Receiver, said: Sequence[Said], *, in_doubt: bool, numbers: Mapping[str, str] | None = None
-) -> Mapping[str, Found]:
-    """What the receiver holds under our keys; `numbers` are those of its receipts, by key, for one that keeps no key.
+    receiver: Receiver,
+    said: Sequence[Said],
+    *,
+    in_doubt: bool,
+    numbers: Mapping[str, str] | None = None,
+    taken: Collection[str] = (),
+) -> Mapping[str, Shown]:
+    """What the receiver holds under our keys.
+
+    For one that keeps no key, `numbers` are those of its receipts, by key, and `taken` those that prove other entries.
 
     In doubt a record counts as found only when it holds what this version says: an older state of it proves nothing. A draft
     has one version, and is found whatever it says; its figures are compared when it is read back.
@@ -122,9 +129,9 @@ def find(
     told = [item for item in said if isinstance(item, Publication)]
     handed = [item for item in said if isinstance(item, BillDraft)]
     booked = [item for item in said if isinstance(item, Posting)]
-    found: dict[str, Found] = {}
+    found: dict[str, Shown] = {}
     if booked:
-        found.update(held_of(cast("Target", receiver), booked, numbers or {}))
+        found.update(held_of(cast("Target", receiver), booked, numbers or {}, taken))
     if handed:
         for key, draft in cast("Biller", receiver).drafted(handed).items():
             found[key] = replace(draft, number=f"{_DRAFT}{draft.number}")

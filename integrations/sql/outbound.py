@@ -341,6 +341,17 @@ def taken_numbers(connection_id: int, numbers: Sequence[str]) -> dict[str, int]:
     )
 
 
+def numbers_alike(entry_ids: Sequence[int]) -> list[str]:
+    """Receipt numbers of everything else that went for the same people's work on the same days to the same targets."""
+    found = sql.rows(
+        "SELECT DISTINCT r.number FROM portal_ledgerentry e JOIN portal_ledgerentry o"
+        " ON o.target_id = e.target_id AND o.resource_id = e.resource_id AND o.work_date = e.work_date AND o.id <> e.id"
+        " JOIN portal_receipt r ON r.entry_id = o.id AND r.connection_id = o.target_id WHERE e.id = ANY(%s)",
+        [list(entry_ids)],
+    )
+    return [row[0] for row in found]
+
+
 def write_read_backs(rows: Sequence[tuple[int, bool, str, str]]) -> None:
     """Keep what the target said: (entry id, equal, found as JSON, differences as JSON)."""
     moment = clock()

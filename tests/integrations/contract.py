@@ -255,7 +255,8 @@ class TargetContract:
 
     def found(self, *postings: Posting) -> Mapping[str, StatementLine]:
         """What the target holds of postings, asked as the outbox asks it before it knows their numbers."""
-        return held_of(self.target(), postings, {})
+        held = held_of(self.target(), postings, {})
+        return {key: line for key, line in held.items() if isinstance(line, StatementLine)}
 
     def receipt(self, posting: Posting) -> Receipt:
         outcome = self.push_one(posting)

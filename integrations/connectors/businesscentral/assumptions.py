@@ -18,7 +18,8 @@ environments may differ, a setting of the connection replaces the value. Some re
 - A posted invoice is found by the external document number of its draft.
 - API v2.0 shows no posted payment. The custom page may bring them (`PAYMENTS`) with the invoices that each is applied to.
 - Time registration entries behave as the product's published source has it: any number of them for one day, made Open, each found
-  again under its id until its sheet is archived, in the base unit of the resource.
+  again under its id until its sheet is archived, in the base unit of the resource. A time sheet is one person's week from Monday,
+  and is archived as a whole.
 - The texts of refusals are those of an environment in English.
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -36,6 +36,7 @@ _RESOURCE = re.compile(r"companies\((?P<company>[0-9a-f-]+)\)/(?P<set>\w+)(?:\((
 
 _SUBSCRIPTIONS = f"{streams.ROOT}/subscriptions"
 _MIRROR = Capabilities(
+    finds_alike=True,
     reversal=False,
     expenses=False,
     push_within=PUSH_SECONDS,
@@ -201,10 +202,12 @@ class BusinessCentralConnector:
             raise Unavailable("Entries of time sheets bear no key of ours; they are found by what they say.")
         return self._journal.held(keys)
 
-    def find_like(self, postings: Sequence[Posting], numbers: Mapping[str, str]) -> Mapping[str, StatementLine]:
+    def find_like(
+        self, postings: Sequence[Posting], numbers: Mapping[str, str], taken: Collection[str] = ()
+    ) -> Mapping[str, StatementLine | Unavailable]:
         """What the company holds of postings: by key in the project ledger, by number or likeness in time sheets."""
         if self._sheets:
-            return self._sheets.held(postings, numbers)
+            return self._sheets.held(postings, numbers, taken)
         return self._journal.held([posting.key for posting in postings])
 
     def statement(self, start: date, end: date, entity: str = "") -> Iterator[StatementLine]:

@@ -2,7 +2,9 @@
 
 An entry bears no key, rate, price or text of ours. What holds that nothing is kept twice: before one is made the day is looked
 at, and as many hours of the same person on the same project and day are refused, ours or not; so an entry that is like what was
-sent without an answer is the one that was sent. Once its number is known an entry is found by it.
+sent without an answer is the one that was sent. Where two that are alike were sent so, each is dealt a row of its own. Once its
+number is known an entry is found by it; where a person's week shows nothing at all, its sheet may be archived, and nobody can
+tell a deleted entry from an approved one.
 
 Microsoft: APIV2 Time Registr. Entries (page 30041) and the buffer behind it. Entries are made Open, each on a line of its own for
 its day; a list wants a filter of at most 70 days; the number of a task is answered and not kept.
@@ -10,7 +12,7 @@ its day; a list wants a filter of at most 70 days; the number of a task is answe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -29,11 +31,13 @@ LIMITS = (
     "Its time sheets keep person, project, day and hours: no rate, no text, no cost centre, and of a task nothing that can be "
     "read again. What they say of money is Business Central's own.",
     "An hour is kept as an open entry of a time sheet. Approving and posting it is done in Business Central and is not seen "
-    "here; once a sheet is archived, its entries are no longer shown.",
+    "here; once a sheet is archived, its entries are no longer shown. So an entry that is missing counts as deleted only while "
+    "something else of that person's week is shown.",
     "An entry bears no key of ours. A second one of the same person, project, day and number of hours is refused, ours or not, "
     "because nobody could tell the two apart.",
 )
 Outcome = Receipt | ConnectorError
+_WEEK = timedelta(days=6)  # from the first to the last day of a time sheet
 
 
 class TimeSheets:
@@ -75,19 +79,32 @@ class TimeSheets:
             )
         return Receipt(key=posting.key, number=str(made["id"]).lower(), raw=plain(dict(made)))
 
-    def held(self, postings: Sequence[Posting], numbers: Mapping[str, str]) -> dict[str, StatementLine]:
-        """What stands there of some postings: by its number where that is known, else by what is the same about it."""
-        found: dict[str, StatementLine] = {}
-        for span in _spans(posting.work_date for posting in postings):
-            rows = {str(row.get("id")).lower(): row for row in self._rows(*span)}
+    def held(
+        self, postings: Sequence[Posting], numbers: Mapping[str, str], taken: Collection[str] = ()
+    ) -> dict[str, StatementLine | Unavailable]:
+        """What stands there of some postings: by its number where that is known, else by what is the same about it.
+
+        A row is dealt out once, and none that proves another entry. What is missing from a week of which nothing of its person
+        is shown is Unavailable: its sheet may be archived.
+        """
+        found: dict[str, StatementLine | Unavailable] = {}
+        dealt = {*taken, *numbers.values()}
+        for first, last in _spans(_week(posting.work_date) for posting in postings):
+            rows = {str(row.get("id")).lower(): row for row in self._rows(first, last + _WEEK)}
+            shown = {(_text(row, "employeeNumber").upper(), _week(_on(row))) for row in rows.values()}
             for posting in postings:
-                if not span[0] <= posting.work_date <= span[1]:
+                if not first <= _week(posting.work_date) <= last:
                     continue
-                row = rows.get(numbers.get(posting.key, ""))
-                if row is None and posting.key not in numbers:
-                    row = next(self._like(posting, iter(rows.values())), None)
+                if (known := numbers.get(posting.key)) is not None:
+                    row = rows.get(known)
+                    if row is None and (posting.resource.upper(), _week(posting.work_date)) not in shown:
+                        found[posting.key] = _archived(posting)
+                else:
+                    alike = self._like(posting, iter(rows.values()))
+                    row = next((one for one in alike if str(one.get("id")).lower() not in dealt), None)
                 if row is not None:
-                    found[posting.key] = self._line(row, posting.key)
+                    dealt.add(str(row.get("id")).lower())
+                    found[posting.key] = self._line(row, posting)
         return found
 
     def booked(self, start: date, end: date) -> Iterator[StatementLine]:
@@ -99,11 +116,11 @@ class TimeSheets:
 
     def _like(self, posting: Posting, rows: Iterator[Row]) -> Iterator[Row]:
         """The entries that say of person, project, day and hours what a posting says, in the order of their numbers."""
-        wanted = (posting.resource, posting.project, posting.work_date, posting.hours)
+        wanted = (posting.resource.upper(), posting.project.upper(), posting.work_date, posting.hours)
         alike = [
             row
             for row in rows
-            if (_text(row, "employeeNumber"), _text(row, "jobNumber"), _on(row), _hours(row)) == wanted
+            if (_text(row, "employeeNumber").upper(), _text(row, "jobNumber").upper(), _on(row), _hours(row)) == wanted
         ]
         return iter(sorted(alike, key=lambda row: str(row.get("id"))))
 
@@ -114,17 +131,20 @@ class TimeSheets:
         except ConnectorError as error:
             raise of_a_look(refusals.narrow(error, self._own, writes=False), odata.VENDOR) from None
 
-    def _line(self, row: Row, key: str = "") -> StatementLine:
-        """An entry as a statement line. Where it is not kept in hours it is not what was sent, and says so."""
+    def _line(self, row: Row, sent: Posting | None = None) -> StatementLine:
+        """An entry as a statement line. Where it is not kept in hours it is not what was sent, and says so.
+
+        A code that is the same but for capitals is the one that was sent: Business Central keeps codes in capitals.
+        """
         unit = _text(row, "unitOfMeasureCode")
         is_hours = unit.upper() == self._unit.upper()
         return StatementLine(
             number=str(row.get("id") or "").lower(),
-            key=key,
+            key=sent.key if sent else "",
             kind=DocumentKind.TIME,
             work_date=_on(row),
-            resource=_text(row, "employeeNumber"),
-            project=_text(row, "jobNumber"),
+            resource=_code(row, "employeeNumber", sent.resource if sent else ""),
+            project=_code(row, "jobNumber", sent.project if sent else ""),
             hours=_hours(row) if is_hours else None,
             is_booked=is_hours,
             waits="" if is_hours else f"The time sheet counts in {unit or 'no unit'} and not in {self._unit}.",
@@ -157,17 +177,34 @@ def objection(posting: Posting) -> Rejected | None:
     return None
 
 
-def _spans(days: Any) -> Iterator[tuple[date, date]]:
-    """Ranges that hold all of some days, none longer than one list may be."""
-    left = sorted(set(days))
+def _spans(weeks: Iterable[date]) -> Iterator[tuple[date, date]]:
+    """The first and the last of weeks that together are no longer than one list may be."""
+    left = sorted(set(weeks))
     while left:
-        inside = [one for one in left if one - left[0] <= assumptions.SHEETS_SPAN]
+        inside = [one for one in left if one + _WEEK - left[0] <= assumptions.SHEETS_SPAN]
         yield inside[0], inside[-1]
         left = left[len(inside) :]
 
 
+def _week(on: date) -> date:
+    """The first day of the time sheet that holds a day."""
+    return on - timedelta(days=on.weekday())
+
+
+def _archived(posting: Posting) -> Unavailable:
+    return Unavailable(
+        f"Business Central shows nothing of {posting.resource} in the week of {posting.work_date}: the sheet is archived, or "
+        "all of it was deleted. Only a look into its archived time sheets can tell; nothing is booked again and nothing left out."
+    )
+
+
 def _text(row: Row, name: str) -> str:
     return str(row.get(name) or "")
+
+
+def _code(row: Row, name: str, sent: str) -> str:
+    held = _text(row, name)
+    return sent if held.upper() == sent.upper() else held
 
 
 def _on(row: Row) -> date:

@@ -17,6 +17,7 @@ from integrations.sandbox.businesscentral.journal import Refused
 from integrations.sandbox.store import Store
 
 SET = "timeRegistrationEntries"
+ARCHIVE = "archivedTimeRegistrationEntries"
 LONGEST = 70
 _DIALOG = "Application_DialogException"
 _TAKEN = frozenset({"employeeId", "employeeNumber", "jobId", "jobNumber", "jobTaskNumber", "date", "quantity"})
@@ -72,6 +73,13 @@ class TimeSheets:
         }  # fmt: skip
         self._rows()[key] = made
         return {**made, "jobTaskNumber": given.get("jobTaskNumber", "")}
+
+    def archive(self, employee: str, day: str) -> None:
+        """Archive the sheet of an employee's week from Monday: its entries are not listed any more."""
+        week = date.fromisoformat(day).isocalendar()[:2]
+        for key, row in list(self._rows().items()):
+            if row["employeeNumber"] == employee and date.fromisoformat(row["date"]).isocalendar()[:2] == week:
+                self._store.collection(ARCHIVE)[key] = self._rows().pop(key)
 
     def _rows(self) -> Any:
         return self._store.collection(SET)

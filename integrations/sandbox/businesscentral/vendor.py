@@ -4,6 +4,7 @@ Seed: `{"companies": [..]}` and, by the name of a set, a list of rows of the com
 invoices with their `salesInvoiceLines`); and `"actions"`, played in order:
 
     {"do": "pay", "invoice": id, "amount": .., "moves_stamp": true}     {"do": "block", "set": "projects", "number": ..}
+    {"do": "archive", "employee": number, "day": ..}   the time sheet of that week
     {"do": "notify", "set": "customers", "ids": [..], "change": "updated|collection", "state": ..}   to every subscription of it
 
 Settings: `secrets` (client id → secret), `token_seconds`, `forget_tokens`, `posting_from`, `posting_to` (the allowed posting
@@ -286,6 +287,8 @@ class BusinessCentralSandbox(Vendor):
             rows = self.store.collection(str(how["set"]))
             key, row = next((key, row) for key, row in rows.items() if row["number"] == how["number"])
             rows[key] = {**row, "blocked": "All", "lastModifiedDateTime": self._stamp()}
+        elif do == "archive":
+            self.sheets.archive(str(how["employee"]), str(how["day"]))
         elif do == "notify":
             self._notify(str(how["set"]), list(how.get("ids", ())), str(how.get("change", "updated")), how.get("state"))
         else:
