@@ -19,8 +19,9 @@ from reconciliation.facts import Draft, Standing, standing_entry
 from reconciliation.facts.calendar import takes_postings
 from reconciliation.facts.load import drafts_of, give_routes
 from reconciliation.facts.records import Period
+from reconciliation.models import TargetQuestion
 from reconciliation.rules import BY_CODE, CHECKED
-from reconciliation.sql import documents, master_data
+from reconciliation.sql import documents, master_data, questions
 from reconciliation.validation.admission import GONE_RULES, cancel, standing_of
 from reconciliation.validation.judging import figures_again
 from reconciliation.validation.rechecking import PUT_BACK, recheck
@@ -248,7 +249,8 @@ def settle(reversal_ids: Sequence[int], *, actor: str = "outbox") -> list[int]:
 def withdraw_reversal(reversal_ids: Sequence[int], *, by: User, reason: str, told: bool = False) -> list[int]:
     """Call back reversals that have not gone yet; the ids that went.
 
-    The new versions that waited for them are held again; what was to be booked again unchanged is not owed any more. Raises
+    The new versions that waited for them are held again; what was to be booked again unchanged is not owed any more, and whether
+    the target's people took back what stands is not asked any more. Raises
     NotReversible for an entry that is no reversal or is on its way, ValueError without a reason.
     """
     if not reason.strip():
@@ -265,6 +267,8 @@ def withdraw_reversal(reversal_ids: Sequence[int], *, by: User, reason: str, tol
                     f"Reversal {entry.id} is {entry.state.replace('_', ' ')}; it cannot be called back."
                 )
         moved = cancel(going, actor=actor, reason=reason)
+        stays = [entry.reverses_id for entry in going if entry.id in set(moved) and entry.reverses_id is not None]
+        questions.withdraw(stays, TargetQuestion.IfAbsent.TAKEN_BACK)
         standing = standing_of(sorted({entry.document_id for entry in going}))
         stands = {other.version for there in standing.values() for other in there.booked}
         waited = {f"reversal:{entry_id}" for entry_id in moved}

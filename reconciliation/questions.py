@@ -26,6 +26,7 @@ from reconciliation.validation.judging import figures_again
 from reconciliation.validation.rechecking import recheck
 
 KEY_REUSED = "key-reused"
+NOT_TAKEN_BACK = "not-taken-back"  # what refused a reversal because the target takes none
 SHOWN_ABSENT = ("not-persisted", "gone-in-target", KEY_REUSED)  # what a first look-up, or the key itself, gave rise to
 IN_BOOKS = (State.ACCEPTED, State.POSTED, State.RECONCILED)
 NOT_SENT = (State.HELD, State.READY, State.REJECTED)
@@ -104,6 +105,14 @@ def _must_be_decidable(given: Sequence[Standing], if_absent: str) -> None:
             raise NotAskable(f"Entry {entry.id} is being taken back; call its reversal back first.")
         if entry.reverses_id is not None and if_absent == IfAbsent.LEAVE_OUT:
             raise NotAskable(f"Entry {entry.id} takes another one back, so it is not left out; book it again instead.")
+    if if_absent == IfAbsent.LEAVE_OUT and (billed := _billed([entry.id for entry in given])):
+        raise NotAskable(f"Entry {min(billed)} stands on an invoice; credit that first, or book it again.")
+
+
+def _billed(entry_ids: Sequence[int]) -> set[int]:
+    """Which of these entries a customer was billed for, and not credited."""
+    balances = BillingBalance.objects.filter(entry__in=entry_ids, invoiced__gt=F("credited"))
+    return set(balances.values_list("entry_id", flat=True))
 
 
 def taken_back_there(reversal_ids: Sequence[int], *, by: User, reason: str) -> list[int]:
@@ -117,17 +126,17 @@ def taken_back_there(reversal_ids: Sequence[int], *, by: User, reason: str) -> l
     with transaction.atomic():
         documents.lock({row[1] for row in documents.entries(reversal_ids)})
         reversals = [standing_entry(row) for row in documents.entries(reversal_ids, lock=True)]
+        opposites = sql.refused_as([reversal.id for reversal in reversals], NOT_TAKEN_BACK)
         for reversal in reversals:
             if reversal.reverses_id is None or reversal.state != State.REJECTED:
                 raise NotAskable(f"Entry {reversal.id} is no reversal that its target refused.")
+            if reversal.id not in opposites:
+                raise NotAskable(
+                    f"Entry {reversal.id} was refused for another reason; this target takes reversals. Mend that."
+                )
         originals = sorted({reversal.reverses_id for reversal in reversals if reversal.reverses_id is not None})
-        billed = (
-            BillingBalance.objects.filter(entry__in=originals, invoiced__gt=F("credited")).order_by("entry_id").first()
-        )
-        if billed is not None:
-            raise NotAskable(
-                f"Entry {billed.entry_id} stands on an invoice; credit that first, or call its reversal back."
-            )
+        if billed := _billed(originals):
+            raise NotAskable(f"Entry {min(billed)} stands on an invoice; credit that first, or call its reversal back.")
         sql.ask(originals, by.pk, reason, IfAbsent.TAKEN_BACK)
         ledger.look_up_now(originals)
     return originals
@@ -174,20 +183,30 @@ def absent(looked: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def _leave_out(entries: Sequence[Standing], actor: str, reason: str) -> None:
-    gone = cancel(entries, actor=actor, reason=f"{documents.LEFT_OUT}the target does not hold it; {reason}")
+    """The target does not hold them and a person leaves them out, unless a customer was billed for them meanwhile."""
+    billed = _billed([entry.id for entry in entries])
+    sql.withdraw(sorted(billed), IfAbsent.LEAVE_OUT)
+    free = [entry for entry in entries if entry.id not in billed]
+    gone = cancel(free, actor=actor, reason=f"{documents.LEFT_OUT}the target does not hold it; {reason}")
     sql.answer(gone, Answer.ABSENT)
     _follow(entries, actor)
 
 
 def _take_off_with_reversal(entries: Sequence[Standing], actor: str, reason: str) -> None:
-    """The target's people took entries back: they and the reversals that it refused are owed no more."""
-    standing = standing_of([entry.document_id for entry in entries])
-    reversals = [reversal for there in standing.values() for reversal in there.reversals]
-    on_its_way = {reversal.reverses_id for reversal in reversals if reversal.state not in NOT_SENT}
-    taken = [entry for entry in entries if entry.id not in on_its_way]  # the others are asked about again
-    ids = {entry.id for entry in taken}
-    refused = [reversal for reversal in reversals if reversal.reverses_id in ids]
-    cancel(refused, actor=actor, reason=f"the target's people took it back: {reason}")
+    """The target's people took entries back: they and the reversals that it refused are owed no more.
+
+    Only what is still being taken back and stands on no invoice; of what is not, the question is withdrawn. What is on its way
+    again is asked about again.
+    """
+    standing = standing_of([entry.document_id for entry in entries], lock=True)
+    reversals = {reversal.reverses_id: reversal for there in standing.values() for reversal in there.reversals}
+    billed = _billed([entry.id for entry in entries])
+    void = [entry.id for entry in entries if entry.id in billed or entry.id not in reversals]
+    sql.withdraw(void, IfAbsent.TAKEN_BACK)
+    ids = {entry.id for entry in entries}.difference(void)
+    refused = [one for original, one in reversals.items() if original in ids and one.state in NOT_SENT]
+    went = set(cancel(refused, actor=actor, reason=f"the target's people took it back: {reason}"))
+    taken = [entry for entry in entries if entry.id in ids and reversals[entry.id].id in went]
     gone = cancel(taken, actor=actor, reason=f"{documents.LEFT_OUT}taken back in the target; {reason}")
     sql.answer(gone, Answer.ABSENT)
     _follow(entries, actor)

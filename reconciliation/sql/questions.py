@@ -82,6 +82,25 @@ def answer(entry_ids: Sequence[int], word: str, successors: Mapping[int, int] | 
         )
 
 
+def withdraw(entry_ids: Sequence[int], if_absent: str) -> None:
+    """Close the open questions about entries for whose absence this was decided, and is not to be done any more."""
+    if entry_ids:
+        execute(
+            "UPDATE reconciliation_targetquestion SET answered_at = clock_timestamp(), answer = 'withdrawn'"
+            " WHERE answered_at IS NULL AND if_absent = %s AND entry_id = ANY(%s::bigint[])",
+            [if_absent, list(entry_ids)],
+        )
+
+
+def refused_as(entry_ids: Sequence[int], rule: str) -> set[int]:
+    """Entries that this rule holds now."""
+    found = rows(
+        "SELECT entry_id FROM reconciliation_hold WHERE entry_id = ANY(%s::bigint[]) AND rule = %s AND closed_at IS NULL",
+        [list(entry_ids), rule],
+    )
+    return {row[0] for row in found}
+
+
 def withdraw_moved(states: Sequence[str]) -> int:
     """Close questions about entries that stand in one of these states; how many."""
     return execute(

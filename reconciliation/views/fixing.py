@@ -65,7 +65,7 @@ ON_ENTRY: dict[str, tuple[str, ...]] = {
 ON_REVERSAL: dict[str, tuple[str, ...]] = {
     State.HELD: ("call-back-reversal",),
     State.READY: ("call-back-reversal",),
-    State.REJECTED: ("re-post", "taken-back-there", "call-back-reversal"),
+    State.REJECTED: ("re-post", "call-back-reversal"),
     State.IN_DOUBT: ("check-in-target",),
     State.ACCEPTED: ("check-in-target",),
 }  # the same for an entry that takes another one back

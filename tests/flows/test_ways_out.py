@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.urls import reverse
 
 from integrations import outbox, registry, statements
 from integrations.errors import ConnectorError, InDoubt, Rejected
+from portal import ledger
 from portal.models import (
     AccountingPeriod,
     AuditEvent,
@@ -35,7 +37,8 @@ from reconciliation.fixes import ADVICE, FIXES
 from reconciliation.models import ExceptionCase, Hold, Operation, OperationRow, TargetQuestion
 from reconciliation.rules import BY_CODE, EVERY
 from reconciliation.rules.outside import OUTSIDE
-from tests import world
+from reconciliation.views.fixing import fixes_of
+from tests import bills, world
 from tests.integrations import outbound
 from tests.integrations.memory_target import BOOKS, Books, altered, fails
 from tests.invariants import assert_all_hold
@@ -610,6 +613,78 @@ def test_what_is_taken_back_there_and_booked_again_unchanged_goes_under_a_new_ke
     }  # fmt: skip
     assert [line.key for line in books.records] == [again.idempotency_key.hex]
     assert_all_hold()
+
+
+def billed(entry_id: int) -> None:
+    """A customer is billed for an entry, by the system that took it."""
+    entry = LedgerEntry.objects.get(pk=entry_id)
+    firm: Any = SimpleNamespace(target=entry.target, entity=entry.entity, customer=entry.customer)
+    bills.allocate(bills.bill(firm), entry_id)
+
+
+def said_to_be_taken_back(ana: User, source: Connection, erp: Connection, books: Books) -> tuple[int, int]:
+    """A booked entry whose reversal the target refused, and which its people are said to have taken back; its reversal."""
+    [reversal] = not_taken_back(source, erp, books)
+    original = LedgerEntry.objects.get(pk=reversal).reverses_id
+    assert original is not None
+    questions.taken_back_there([reversal], by=ana, reason="deleted there")
+    return original, reversal
+
+
+@pytest.mark.case(108)
+def test_a_reversal_that_is_called_back_takes_its_question_along_and_the_hour_stays(
+    desk: Client, ana: User, source: Connection, erp: Connection, books: Books
+) -> None:
+    entry, reversal = said_to_be_taken_back(ana, source, erp, books)
+    on_entry(desk, reversal, "call-back-reversal")
+    assert TargetQuestion.objects.get(entry=entry).answer == "withdrawn"
+    outbox.deliver(erp.pk)
+    outbox.read_back(erp.pk, again=True)
+    assert outbound.states([entry, reversal]) == {entry: "posted", reversal: "cancelled"}
+    assert_all_hold()
+
+
+@pytest.mark.case(108)
+@pytest.mark.parametrize("is_billed", [False, True])
+def test_what_is_not_taken_back_any_more_stays_whatever_the_target_shows(
+    ana: User, source: Connection, erp: Connection, books: Books, is_billed: bool
+) -> None:
+    entry, reversal = said_to_be_taken_back(ana, source, erp, books)
+    state = LedgerState.objects.get(entry=reversal)  # by a road that knows no questions
+    ledger.cancel([(reversal, state.fence)], State.REJECTED, actor="test", reason="called back")
+    if is_billed:
+        billed(entry)
+    outbox.deliver(erp.pk)
+    assert outbound.states([entry, reversal]) == {entry: "posted", reversal: "cancelled"}
+    assert TargetQuestion.objects.get(entry=entry).answer == "withdrawn"
+
+
+@pytest.mark.case(108)
+def test_a_reversal_that_was_refused_for_another_reason_is_not_said_to_be_taken_back_there(
+    ana: User, source: Connection, erp: Connection, books: Books
+) -> None:
+    ids = posted(source, erp, books)
+    made = corrections.reverse(ids, by=None, reason="by mistake")
+    books.faults.append(lambda _, sent: [Rejected("no such project", code="project-inactive") for _ in sent])
+    outbox.deliver(erp.pk)
+    [reversal] = made.reversals.values()
+    assert outbound.state_of(reversal).state == "rejected"
+    assert "taken-back-there" not in {fix.code for fix in fixes_of("rejected", is_reversal=True)}
+    with pytest.raises(questions.NotAskable, match="refused for another reason"):
+        questions.taken_back_there([reversal], by=ana, reason="deleted there")
+
+
+def test_what_was_billed_before_the_target_was_looked_at_is_not_left_out(
+    desk: Client, ana: User, source: Connection, erp: Connection, books: Books
+) -> None:
+    [entry] = gone(source, erp, books)
+    questions.ask([entry], by=ana, reason="billed by hand", if_absent="leave_out")
+    billed(entry)
+    outbox.deliver(erp.pk)
+    assert outbound.state_of(entry).state == "posted"
+    assert TargetQuestion.objects.get(entry=entry).answer == "withdrawn"
+    with pytest.raises(questions.NotAskable, match="stands on an invoice"):
+        questions.ask([entry], by=ana, reason="billed by hand", if_absent="leave_out")
 
 
 @pytest.mark.case(108)
