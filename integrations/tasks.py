@@ -12,6 +12,7 @@ from integrations import sweeper, wake, work
 from integrations.sql import streams as stream_sql
 
 IDLE_SECONDS = 5.0  # between two looks of a worker's own sweeper
+POSTING_SECONDS = 1800  # a shift of a minute, and the longest push of a patient connection that was begun at its end
 READER_SECONDS = 1800  # one page may take a minute, and a first reading has many
 
 
@@ -52,13 +53,13 @@ def keep_subscriptions(connection_id: int) -> None:
     work.keep_subscriptions(connection_id)
 
 
-@shared_task
+@shared_task(soft_time_limit=POSTING_SECONDS, time_limit=POSTING_SECONDS + 60)
 def deliver(connection_id: int) -> None:
     """Post what is due at one target."""
     work.deliver(connection_id)
 
 
-@shared_task
+@shared_task(soft_time_limit=POSTING_SECONDS, time_limit=POSTING_SECONDS + 60)
 def read_back(connection_id: int) -> None:
     """Read once more what was posted at one target."""
     work.read_back(connection_id)

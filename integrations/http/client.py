@@ -161,7 +161,7 @@ class Http:
         except addresses.ForbiddenAddress as forbidden:
             error = forbidden
         except transport.FAILURES as broken:
-            error = outcomes.lost(self._reason(broken, call), writes=writes, sent=call.sent)
+            error = outcomes.lost(self._reason(broken, call, patience), writes=writes, sent=call.sent)
         if recording.is_recording():
             recording.record(
                 recording.Exchange(
@@ -198,10 +198,11 @@ class Http:
         self.ahead = answer.ahead
         return answer, self.judged(answer, writes=writes, unreadable=unreadable)
 
-    def _reason(self, error: Exception, call: Call) -> str:
+    def _reason(self, error: Exception, call: Call, patience: float) -> str:
         if call.expired:
-            return f"no complete answer within {self.total_timeout:g} seconds"
-        return self.redact.text(transport.explain(error, connect=self.connect_timeout, read=self.read_timeout))
+            return f"no complete answer within {self.total_timeout + patience:g} seconds"
+        read = self.read_timeout + patience
+        return self.redact.text(transport.explain(error, connect=self.connect_timeout, read=read))
 
 
 class TokenCache:

@@ -27,7 +27,7 @@ ACTOR = "outbox"
 DIED = "The worker ended before it could write the answer."
 MOST_CLAIMS = 5
 MOST_DEATHS = 3
-_STEP_CALLS = 4  # calls that the last step of a push may need after its time is over
+_STEP_CALLS = 6  # calls that the last step of a push may need after its time is over: Business Central's journal
 _SUSPECT = 2  # claims without a result after which an entry goes alone
 
 

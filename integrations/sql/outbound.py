@@ -128,13 +128,20 @@ def close_lines(rows: Sequence[tuple[int, int, str, str, str]]) -> None:
 
 
 def abandon_attempts(connection_id: int, seconds: float) -> int:
-    """Close attempts whose worker never wrote an answer and whose lease is over; how many."""
+    """Close attempts whose worker never wrote an answer and whose lease is over, some seconds after they began; how many.
+
+    An attempt of which an entry is still being sent under its lease is not lost, however long its push may take.
+    """
     return sql.execute(
         """
         WITH lost AS (
             UPDATE portal_attempt SET ended_at = clock_timestamp(), outcome = 'lost'
              WHERE connection_id = %s AND ended_at IS NULL
                AND started_at < clock_timestamp() - make_interval(secs => %s)
+               AND NOT EXISTS (
+                   SELECT 1 FROM portal_attemptline n JOIN portal_ledgerstate s ON s.entry_id = n.entry_id
+                    WHERE n.attempt_id = portal_attempt.id AND s.state = 'sending' AND s.fence = n.fence
+                      AND s.lease_until >= clock_timestamp())
             RETURNING id)
         UPDATE portal_attemptline l SET outcome = 'lost', detail = 'The worker ended before it could write the answer.'
           FROM lost WHERE l.attempt_id = lost.id AND l.outcome = ''""",

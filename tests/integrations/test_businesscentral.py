@@ -165,6 +165,20 @@ class TestPosting:
         assert {type(outcome) for outcome in company.push(*postings)} == {Rejected}
         assert company.entries() == {}
 
+    def test_lines_that_are_refused_one_by_one_are_not_written_on_once_the_time_is_over(
+        self, company: Company, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pacing, "PUSH_SECONDS", 0.0)
+        postings = [time_posting(project="J99", task="J99/100") for _ in range(20)]
+        outcomes = company.push(*postings)
+        kinds = [type(outcome) for outcome in outcomes]
+        assert (kinds.count(Rejected), kinds.count(Unavailable)) == (1, 19), "each push gets on"
+        assert len(company.calls("$batch")) == 1
+        assert company.calls("NAV.post") == []
+        assert {str(outcome) for outcome in outcomes if isinstance(outcome, Unavailable)} == {
+            "Not sent: the time of one push was over before its turn came."
+        }
+
     def test_no_journal_is_begun_after_one_that_is_in_doubt(self, company: Company) -> None:
         company.bench.fault({"method": "POST", "path": "NAV.post"}, kind="status", status=504)
         first, second = time_posting(work_date=date(2026, 8, 3)), time_posting()

@@ -11,10 +11,14 @@ import pytest
 from django.core.management import call_command
 from pytest_django.fixtures import Settings
 
-from integrations import outbox, registry
+from integrations import outbox, registry, tasks, work
 from integrations.errors import InDoubt, Rejected, Unauthorised, Unavailable
+from integrations.http import PUSH_SECONDS
+from integrations.http.client import TOTAL_SECONDS
 from integrations.models import Breaker
+from integrations.outbox import claim
 from integrations.outbox.claim import DIED
+from integrations.protocol import Capabilities
 from portal import ledger, sql
 from portal.models import (
     Attempt,
@@ -53,6 +57,28 @@ def source(erp: Connection) -> Connection:
 @pytest.fixture
 def books(erp: Connection) -> Books:
     return BOOKS[erp.code]
+
+
+def test_an_attempt_is_not_lost_while_what_it_sends_is_under_its_lease(
+    source: Connection, erp: Connection, books: Books
+) -> None:
+    ids = outbound.entries(source)
+    claim.pushes(erp, registry.receiver(erp), 5, 60.0, idle=True)
+    Attempt.objects.update(started_at="2020-01-01T00:00:00Z")
+    LedgerState.objects.filter(entry__in=ids).update(lease_until="2100-01-01T00:00:00Z")
+    outbox.recover(erp.pk)
+    assert (Attempt.objects.get().outcome, outbound.state_of(ids[0]).state) == ("", "sending")
+    LedgerState.objects.filter(entry__in=ids).update(lease_until="2020-01-01T00:00:00Z")
+    outbox.recover(erp.pk)
+    assert (Attempt.objects.get().outcome, outbound.state_of(ids[0]).state) == ("lost", "in_doubt")
+
+
+@pytest.mark.parametrize("task", [tasks.deliver, tasks.read_back])
+def test_a_worker_lets_the_longest_push_end(task: Any, erp: Connection) -> None:
+    target = registry.receiver(erp)
+    target.capabilities = Capabilities(push_within=PUSH_SECONDS)
+    longest = claim.longest_push(target, TOTAL_SECONDS)
+    assert task.time_limit > task.soft_time_limit > work.SECONDS + longest
 
 
 def test_what_is_ready_is_booked_once_read_back_and_posted(source: Connection, erp: Connection, books: Books) -> None:

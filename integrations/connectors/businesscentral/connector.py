@@ -27,7 +27,7 @@ from integrations.connectors.businesscentral.auth import RESOURCE, check_state
 from integrations.connectors.businesscentral.journal import Journal
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised, Unavailable
-from integrations.http import PUSH_SECONDS, Http, Rate, entra, plain
+from integrations.http import PUSH_SECONDS, Deadline, Http, Rate, entra, plain
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord, one_outcome_each
 from portal.records import BillDraft, CanonicalRecord, HeldDraft, Posting, Receipt, StatementLine
 
@@ -192,8 +192,12 @@ class BusinessCentralConnector:
         """Book postings in one journal, after a look into the ledger: what stands there already is not sent."""
         if self._sheets:
             return [mirror.objection(posting) or self._sheets.keep(posting) for posting in postings]
+        deadline = Deadline()
         return one_outcome_each(
-            postings, lambda posting: bodies.objection(posting, self.account), self._journal.book, self._journal.held
+            postings,
+            lambda posting: bodies.objection(posting, self.account),
+            lambda left: self._journal.book(left, deadline),
+            self._journal.held,
         )
 
     def find(self, keys: Sequence[str]) -> Mapping[str, StatementLine]:

@@ -25,6 +25,7 @@ from portal.records import Posting, Receipt, StatementLine
 
 Outcome = Receipt | ConnectorError
 CLOSED = "period-closed"
+_LATER = "Not sent: the time of one push was over before its turn came."
 _STOPS = (InDoubt, Unavailable, Unauthorised)  # the journal may still be at work, or takes no other
 
 
@@ -63,7 +64,7 @@ class Journal:
         for row in self._read(assumptions.ENTRIES, {"$filter": wanted}):
             yield bodies.booked(row, self._account)
 
-    def book(self, postings: Sequence[Posting]) -> dict[str, Outcome]:
+    def book(self, postings: Sequence[Posting], deadline: Deadline) -> dict[str, Outcome]:
         """Book postings that the ledger does not hold; one outcome each, by key. What is raised holds for all of them.
 
         What it does not come to, because its time is over or one of its journals may not be, is Unavailable: not sent.
@@ -71,15 +72,14 @@ class Journal:
         outcomes: dict[str, Outcome] = {}
         closed: dict[date, Rejected] = {}
         ahead = _months(postings)
-        later = "Not sent: the time of one push was over before its turn came."
-        deadline = Deadline()
+        later = _LATER
         while ahead and not (outcomes and deadline.is_over):  # each push gets on
             part = ahead.pop(0)
             if (refused := _between_closed(part, closed)) is not None:
                 outcomes |= _for_all(part, refused)
                 continue
             try:
-                told, written, failed = self._at_one_go(part)
+                told, written, failed = self._at_one_go(part, deadline)
             except ConnectorError as error:
                 if not outcomes and not ahead:
                     raise
@@ -95,16 +95,17 @@ class Journal:
             if failed is not None:
                 outcomes |= _for_all(written, failed)
             if stop := next((outcomes[p.key] for p in part if isinstance(outcomes[p.key], _STOPS)), None):
-                later = f"Not sent, after a journal of which was said: {stop}"
+                if written:
+                    later = f"Not sent, after a journal of which was said: {stop}"
                 break
         return outcomes | _for_all([posting for part in ahead for posting in part], Unavailable(later))
 
     def _at_one_go(
-        self, postings: Sequence[Posting]
+        self, postings: Sequence[Posting], deadline: Deadline
     ) -> tuple[dict[str, Outcome], Sequence[Posting], ConnectorError | None]:
         """Book postings in one journal: outcomes by key; and where the journal was not posted, its lines and why not."""
         self._clear()
-        outcomes, written = self._write(postings)
+        outcomes, written = self._write(postings, deadline)
         failed = self._post() if written else None
         return (outcomes if failed or not written else outcomes | self._receipts(written)), written, failed
 
@@ -125,8 +126,11 @@ class Journal:
             if failed := next((answer for answer in answers if answer.status >= 300 and answer.status != 404), None):
                 raise refusals.member(failed.status, failed.body, self._own)
 
-    def _write(self, postings: Sequence[Posting]) -> tuple[dict[str, Outcome], list[Posting]]:
-        """Write lines, all or none, without those that are refused: the refusals, and what now stands in the journal."""
+    def _write(self, postings: Sequence[Posting], deadline: Deadline) -> tuple[dict[str, Outcome], list[Posting]]:
+        """Write lines, all or none, without those that are refused: the refusals, and what now stands in the journal.
+
+        Each refused line costs a call. Once the time is over nothing stands there, and what is left is Unavailable.
+        """
         outcomes: dict[str, Outcome] = {}
         left = list(postings)
         while left:
@@ -142,6 +146,8 @@ class Journal:
             if not isinstance(refused, Rejected):
                 raise refused
             outcomes[left.pop(failed.place).key] = refused
+            if left and deadline.is_over:
+                return outcomes | _for_all(left, Unavailable(_LATER)), []
         return outcomes, left
 
     def _line(self, posting: Posting) -> Mapping[str, object]:

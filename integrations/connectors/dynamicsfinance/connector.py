@@ -105,14 +105,17 @@ class DynamicsFinanceConnector:
 
     def push(self, postings: Sequence[Posting]) -> Sequence[Receipt | ConnectorError]:
         """Write postings after a look for their keys: what stands there already is receipted and not sent."""
+        deadline = Deadline()
         return one_outcome_each(
-            postings, lambda posting: bodies.objection(posting, self.account), self._write, self._journals.held
+            postings,
+            lambda posting: bodies.objection(posting, self.account),
+            lambda left: self._write(left, deadline),
+            self._journals.held,
         )
 
-    def _write(self, postings: Sequence[Posting]) -> Mapping[str, Receipt | ConnectorError]:
+    def _write(self, postings: Sequence[Posting], deadline: Deadline) -> Mapping[str, Receipt | ConnectorError]:
         time = [posting for posting in postings if posting.kind is DocumentKind.TIME]
         expenses = [posting for posting in postings if posting.kind is DocumentKind.EXPENSE]
-        deadline = Deadline()
         return {**self._journals.write_hours(time, deadline), **self._journals.write_expenses(expenses, deadline)}
 
     def find(self, keys: Sequence[str]) -> Mapping[str, StatementLine]:

@@ -19,7 +19,7 @@ from integrations.connectors.tryton.settings import SETTINGS
 from integrations.connectors.tryton.sheet import MODEL, Sheet
 from integrations.connectors.tryton.streams import Reader
 from integrations.errors import ConnectorError, Malformed, Unauthorised
-from integrations.http import PUSH_SECONDS, Http, plain
+from integrations.http import PUSH_SECONDS, Deadline, Http, plain
 from integrations.http.fields import text
 from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord, one_outcome_each
 from portal.records import CanonicalRecord, Posting, Receipt, StatementLine
@@ -96,7 +96,12 @@ class TrytonConnector:
 
     def push(self, postings: Sequence[Posting]) -> Sequence[Receipt | ConnectorError]:
         """Book postings as one list of lines, which Tryton writes wholly or not at all."""
-        return one_outcome_each(postings, lambda posting: lines.objection(posting, self._rpc.company), self._sheet.book)
+        deadline = Deadline()
+        return one_outcome_each(
+            postings,
+            lambda posting: lines.objection(posting, self._rpc.company),
+            lambda left: self._sheet.book(left, deadline),
+        )
 
     def find(self, keys: Sequence[str]) -> Mapping[str, StatementLine]:
         """What the time sheets hold under our keys."""

@@ -43,7 +43,7 @@ class Sheet:
         days = [["date", ">=", written_day(start)], ["date", "<=", written_day(end)]]
         return iter(self._lines([*days, ["company", "=", company]]))
 
-    def book(self, postings: Sequence[Posting]) -> dict[str, Outcome]:
+    def book(self, postings: Sequence[Posting], deadline: Deadline) -> dict[str, Outcome]:
         """Book postings; one outcome each, by key. What is raised holds for all of them."""
         works = sheets(self._rpc, [origin(posting.project, posting.task) for posting in postings])
         outcomes: dict[str, Outcome] = {}
@@ -56,7 +56,7 @@ class Sheet:
             else:
                 bodies[posting.key] = {**body, "work": work, "company": self._rpc.company}
         tasks = {posting.key: posting.task for posting in postings}
-        return outcomes | self._write(bodies, tasks, Deadline())
+        return outcomes | self._write(bodies, tasks, deadline)
 
     def _write(
         self,
