@@ -64,7 +64,10 @@ def _adopted(row: Published, kind: PublishedKind, name: str, theirs: str, day: d
     if name in _ELSEWHERE:
         return Adopted(name, why_not=_ELSEWHERE[name])
     if name in _FIELDS.get(kind, ()):
-        return Adopted(name, (Line(str(kind), _key(row, kind), Action.CHANGE, {name: _PLAIN.get(theirs, theirs)}),))
+        key = _key(row, kind)
+        if key is None:
+            return Adopted(name, why_not="The project has no contract here any more.")
+        return Adopted(name, (Line(str(kind), key, Action.CHANGE, {name: _PLAIN.get(theirs, theirs)}),))
     makers = {
         (PublishedKind.CUSTOMER, "is_active"): _customer,
         (PublishedKind.PROJECT, "is_active"): _project,
@@ -77,9 +80,9 @@ def _adopted(row: Published, kind: PublishedKind, name: str, theirs: str, day: d
     return Adopted(name, why_not=found) if isinstance(found, str) else Adopted(name, tuple(found))
 
 
-def _key(row: Published, kind: PublishedKind) -> int:
+def _key(row: Published, kind: PublishedKind) -> int | None:
     if kind is PublishedKind.CONTRACT:
-        return Contract.objects.values_list("pk", flat=True).get(projects=row.internal_id)
+        return Contract.objects.filter(projects=row.internal_id).values_list("pk", flat=True).first()
     return row.internal_id
 
 

@@ -249,7 +249,10 @@ class OnboardingPage(Screen):
 
     def approve(self, found: Onboarding) -> HttpResponseBase:
         """Let it go live, as it was proposed when the person looked at it."""
-        found.proposed_at = parse_datetime(self.request.POST.get("proposed_at", ""))
+        try:
+            found.proposed_at = parse_datetime(self.request.POST.get("proposed_at", ""))
+        except ValueError:  # no day of the calendar, so not when it was proposed
+            found.proposed_at = None
         onboarding.approve(found, by=self.person, comment=self.request.POST.get("comment", ""))
         return self.done(f"{found} is live. What is owed since the cut-over is being posted.")
 

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.timezone import localdate
 
 from integrations import outbox, registry
+from integrations.views import adopting
 from portal.models import AuditEvent, LedgerEntry, LedgerState, Project, Published, User
 from portal.records import PublishedKind
 from reconciliation import changes, publishing
@@ -211,6 +212,14 @@ def test_of_several_differences_each_is_accepted_or_adopted_for_itself(project: 
     assert (line.action, line.values) == ("change", {"name": "ACME Inc.", "active_to": yesterday})
     assert act(desk, row, "accept", "name", "is_active").status_code == 303
     assert not Hold.objects.filter(closed_at=None).exists()
+
+
+def test_a_contract_that_the_project_has_no_more_is_not_adopted_and_says_so(project: Project) -> None:
+    project.contract = None
+    project.save()
+    row = Published(kind=Kind.CONTRACT.value, internal_id=project.pk, drift={"currency": ["USD", "GBP"]})
+    (found,) = adopting.adopted(row, ["currency"], localdate())
+    assert (found.lines, found.why_not) == ((), "The project has no contract here any more.")
 
 
 @pytest.mark.parametrize(

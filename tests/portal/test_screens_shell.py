@@ -7,6 +7,7 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client, override_settings
 from django.urls import reverse
 
@@ -37,6 +38,31 @@ def test_the_server_renders_the_theme_so_that_nothing_flashes(client: Client, pe
     assert 'data-theme="dark" data-density="compact"' in text_of(client)
     client.post("/accounts/logout/")  # only the session ends; the browser's own cookie stays
     assert 'data-theme="dark"' in text_of(client, "/accounts/login/")
+
+
+@pytest.mark.parametrize(
+    "address", ["/audit/?text=a%00b", "/causes/?text=%00", "/master/%00/", "/mappings/?system=%00"]
+)
+def test_the_nul_character_is_refused_in_words_wherever_it_stands(client: Client, person: User, address: str) -> None:
+    answer = client.get(address)
+    assert answer.status_code == 400
+    assert "a character that is no text" in answer.content.decode()
+
+
+def test_the_nul_character_in_a_form_a_file_name_or_a_body_changes_nothing(client: Client, person: User) -> None:
+    file = SimpleUploadedFile("a.csv", b"\x00 is fine within a file")
+    for said in ({"theme": "dark\x00"}, {"the\x00me": "dark"}):
+        assert client.post("/preferences/", {**said, "file": file}).status_code == 400
+    json_body = "application/json"
+    assert client.post("/preferences/", b'{"theme": "\\u0000"}', json_body).status_code == 400
+    assert client.post("/preferences/", b'{"theme": "\\\\u0000"}', json_body).status_code != 400, (
+        "a backslash and digits"
+    )
+    assert client.post("/preferences/", {"theme": "dark", "file": file}).status_code in (204, 302, 303)
+    told = client.get("/api/v1/documents/?q=%00")
+    assert (told.status_code, told.json()["detail"][:34]) == (400, "The request holds the NUL characte")
+    person.refresh_from_db()
+    assert person.preferences["theme"] == "dark"
 
 
 def test_an_unknown_theme_is_not_kept(client: Client, person: User) -> None:

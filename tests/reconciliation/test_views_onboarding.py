@@ -104,6 +104,10 @@ def test_an_entity_is_brought_in_from_the_first_form_to_its_first_posting_by_two
     for stale in (seen, {"action": "approve", "comment": "seen"}):
         assert "It was proposed anew since you looked at it" in text_of(his.post(page, stale))
     assert not LedgerEntry.objects.exists()
+    for odd in ("2026-13-45T00:00:00", "", "yesterday"):
+        refused = his.post(page, {**seen, "proposed_at": odd})
+        assert refused.status_code == 422, "it is not when it was proposed"
+        assert "proposed anew since you looked at it" in text_of(refused)
     assert his.post(page, {**seen, "proposed_at": proposed_at(his.get(page))}).status_code == 303
     validation.follow_changes()
     assert sorted(LedgerEntry.objects.values_list("document_id", flat=True)) == sorted(week)
