@@ -313,12 +313,12 @@ def found_records(kind: Kind, text: str, user: User) -> list[tuple[int, str]]:
     for path in dict.fromkeys((*kind.table.lookup, *(["name"] if _has(kind.model, "name") else []))):
         if _is_text(kind.model, path):
             condition |= Q(**{f"{path}__icontains": text})
-    ids = list(kind.model._base_manager.filter(condition).order_by("-pk").values_list("pk", flat=True))
+    rows = kind.model._base_manager.filter(condition).order_by("-pk").values_list("pk", flat=True)
     found: list[int] = []
-    for start in range(0, len(ids), LOOKED_AT):
-        found += proposable(kind, ids[start : start + LOOKED_AT], user)
-        if len(found) >= FOUND:
-            break
+    ids = list(rows[:LOOKED_AT])
+    while ids:
+        found += proposable(kind, ids, user)
+        ids = list(rows.filter(pk__lt=ids[-1])[:LOOKED_AT]) if len(found) < FOUND and len(ids) == LOOKED_AT else []
     return changes.names_of(kind, found[:FOUND])
 
 

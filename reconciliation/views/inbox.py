@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -39,8 +40,10 @@ class Waiting:
 def going_live(user: Any) -> list[Onboarding]:
     """What waits to go live for this person's agreement: of what they prepared nothing."""
     seen = Onboarding.objects.visible_to(user, roles=access.APPROVERS).filter(state=Onboarding.State.PROPOSED)
-    found = seen.exclude(proposed_by=user.pk).select_related("entity", "source", "proposed_by").order_by("pk")[:SHOWN]
-    return [one for one in found if not onboarding.why_not(one, user)]
+    found = (
+        seen.exclude(proposed_by=user.pk).select_related("entity", "source", "proposed_by", "rehearsal").order_by("pk")
+    )
+    return list(islice((one for one in found if not onboarding.why_not(one, user)), SHOWN))
 
 
 def proposals(user: Any) -> QuerySet[Proposal]:
@@ -55,8 +58,8 @@ def proposals(user: Any) -> QuerySet[Proposal]:
 def later_plans(user: Any) -> list[RateBundle]:
     """Later plans of what follows in the books that this person may agree to; the first goes with its change set."""
     seen = RateBundle.objects.visible_to(user).filter(state=RateBundle.State.PLANNED, round__gt=1)
-    found = seen.exclude(planned_by=user.pk).select_related("change_set", "planned_by").order_by("pk")[:SHOWN]
-    return [one for one in found if not booking.why_not(one, user)]
+    found = seen.exclude(planned_by=user.pk).select_related("change_set", "planned_by").order_by("pk")
+    return list(islice((one for one in found if not booking.why_not(one, user)), SHOWN))
 
 
 def waiting(user: Any) -> list[Waiting]:

@@ -5,6 +5,8 @@ The rule here: confirming writes a draft change set and nothing else; nothing is
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from decimal import Decimal
 from http import HTTPStatus
@@ -12,8 +14,9 @@ from typing import Any, cast
 
 from django import forms
 from django.contrib import messages
+from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -49,6 +52,7 @@ from reconciliation.models import ChangeLine, ChangeSet, Mapping
 
 State = Mapping.State
 AT_ONCE = 1_000  # records in one change
+NAMED = 12  # matches that a confirmation names
 TONES = {State.UNMAPPED: "warn", State.THEIRS: "info", State.MAPPED: "good", State.SCHEDULED: "info", State.ENDED: ""}
 FLAGS = {
     "is_ambiguous": "Ambiguous",
@@ -196,7 +200,7 @@ class MapAsSuggested(Action):
 
 
 class DismissMatch(Action):
-    """The nearest match of every chosen row is none."""
+    """The nearest match of every chosen row, as it is named here, is none."""
 
     name, label, button = "dismiss", "Dismiss the match", "Dismiss"
     sentence = "Dismiss the likeliest match of {count} records"
@@ -205,17 +209,48 @@ class DismissMatch(Action):
         max_length=300, widget=forms.TextInput(attrs={"autofocus": True}),
         help_text="It is suggested again when the code, the name or the tax number of one of both changes.",
     )  # fmt: skip
+    shown = forms.CharField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.count = self.queryset.count()
+        rows = list(self.queryset.select_related("connection").order_by("pk")) if self.count <= AT_ONCE else []
+        found = mappings.suggest(rows)
+        self.matches = [(row, found[row.pk][0]) for row in rows if found.get(row.pk)]
+        self.moved = self.is_bound and self.data.get("shown") != self.digest
+        if self.moved:
+            self.data = {**self.data.dict(), "shown": self.digest} if isinstance(self.data, QueryDict) else self.data
+        self.fields["shown"].initial = self.digest
+        self.fields["reason"].help_text += f" {self.named()}"
+
+    @property
+    def digest(self) -> str:
+        """What names these matches, and what both sides say."""
+        said = [(row.pk, match.internal_id, match.external_id, match.evidence) for row, match in self.matches]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+    def named(self) -> str:
+        """The matches that are none then, as far as they fit on the screen."""
+        told = [f"{row}: {match.words}" for row, match in self.matches[:NAMED]]
+        more = len(self.matches) - len(told)
+        return f"Not the same: {'; '.join(told)}{f'; and {more:,} more' if more else ''}." if told else ""
+
+    def clean(self) -> dict[str, Any]:
+        """They are those that were shown, and no more than are done at once."""
+        if self.count > AT_ONCE:
+            raise forms.ValidationError(f"{self.count:,} records are chosen; choose {AT_ONCE:,} at most.")
+        if self.moved:
+            raise forms.ValidationError("Other matches are suggested by now; look at them, and say it again.")
+        return super().clean() or {}
 
     def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
         """Say so of each; a row without a match is left out."""
-        rows = list(queryset.select_related("connection")[:AT_ONCE])
-        found = mappings.suggest(rows)
-        chosen = [(row, found[row.pk][0]) for row in rows if found.get(row.pk)]
-        if not chosen:
+        if not self.matches:
             raise Refused("None of these has a suggested match.")
-        for row, match in chosen:
-            mappings.dismiss(row, match, by=user, reason=self.cleaned_data["reason"])
-        count = len(chosen)
+        with transaction.atomic():
+            for row, match in self.matches:
+                mappings.dismiss(row, match, by=user, reason=self.cleaned_data["reason"])
+        count = len(self.matches)
         return Outcome(f"{count:,} {'match is' if count == 1 else 'matches are'} dismissed until one of both changes.")
 
 

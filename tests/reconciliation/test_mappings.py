@@ -30,7 +30,7 @@ from portal.records import Reference
 from portal.sql import now
 from reconciliation import changes, mappings
 from reconciliation.models import ChangeSet, DismissedMatch, Mapping, MappingsKept, Route
-from reconciliation.views.mappings import MapAsSuggested
+from reconciliation.views.mappings import DismissMatch, MapAsSuggested
 from tests import world
 from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import Firm, build, state
@@ -270,7 +270,14 @@ def test_a_dismissed_match_stays_away_until_one_of_both_says_something_else(
     listed = reverse("mappings")
     asked = client.post(listed, {"action": "dismiss", "selected": [ours.pk]})
     told = {"action": "dismiss", "selected": [ours.pk], "confirmed": asked.context["confirmed"], "reason": "Still not."}
-    assert client.post(listed, told).status_code == 303
+    assert "Not the same: " in asked.content.decode()
+    theirs.name = "Assignment number two, really"
+    theirs.save()
+    moved = client.post(listed, {**told, "shown": asked.context["form"].digest})
+    assert moved.status_code == 422
+    assert "Other matches are suggested by now" in moved.content.decode()
+    assert offered() == (["992"], [project.pk]), "what it was not shown is not dismissed"
+    assert client.post(listed, {**told, "shown": moved.context["form"].data["shown"]}).status_code == 303
     assert offered() == ([], [])
     with pytest.raises(IntegrityError, match="a_dismissal_says_why"), transaction.atomic():
         DismissedMatch.objects.update(reason="")
@@ -287,6 +294,9 @@ def test_more_than_one_change_holds_is_said_and_not_cut_without_a_word(
     rows()
     asked = Mapping.objects.filter(state="unmapped").order_by("code")
     monkeypatch.setattr("reconciliation.views.mappings.AT_ONCE", 1)
+    dismissed = DismissMatch({"reason": "None of them."}, queryset=asked, user=fay)
+    assert not dismissed.is_valid()
+    assert "2 records are chosen; choose 1 at most." in str(dismissed.errors)
     said = MapAsSuggested({"reason": "As suggested."}, queryset=asked, user=fay)
     assert said.is_valid()
     outcome = said.apply(asked, fay)
