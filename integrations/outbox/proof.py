@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -314,7 +315,9 @@ def _compare(
     sql.write_read_backs(compared.rows)
     fresh = [entry for entry in compared.equal if entry.state == State.ACCEPTED]
     told.proved += len(ledger.prove([(entry.entry_id, entry.fence) for entry in fresh], actor=ACTOR))
-    billing.booked_anew([entry.entry_id for entry in fresh])
+    if fresh:
+        anew = partial(billing.booked_anew, [entry.entry_id for entry in fresh])
+        transaction.on_commit(anew, robust=True)  # it locks bills first, and is no reason to read back again
     ledger.prove_again([entry.entry_id for entry in compared.equal if entry.state != State.ACCEPTED])
     causes.equal_again([e.entry_id for e in compared.equal if e.state != State.ACCEPTED or e.look_ups])
     questions.holds([entry_id for entry_id, *_ in compared.rows])

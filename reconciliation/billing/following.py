@@ -6,11 +6,12 @@ with a fixed number of statements, and can be done again at any time with the sa
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from portal import billing_intake
 from portal.models import Customer, LegalEntity
@@ -21,6 +22,7 @@ from reconciliation.models import BillingDecision
 from reconciliation.sql import billing as sql
 from reconciliation.sql import taken_back as taken_back_sql
 
+log = logging.getLogger(__name__)
 DEAD = findings.DEAD
 SHORT = frozenset({"short-within-tolerance", "held-back-is-due"})
 AT_ONCE = 200  # bills that are followed again in one transaction
@@ -61,10 +63,25 @@ def follow(bill_ids: Sequence[int], payment_ids: Sequence[int] = (), *, actor: s
 
 
 def booked_anew(entry_ids: Sequence[int]) -> None:
-    """What stands on a bill was reversed and the same is booked anew and proved: from now on the bill's line bills that."""
+    """What stands on a bill was reversed and the same is booked anew and proved: from now on the bill's line bills that.
+
+    In a transaction of its own, after the one that proved it: bills are locked before documents and states. The review of
+    the night follows again what could not be written.
+    """
     bill_ids = taken_back_sql.bills_booked_anew(entry_ids) if entry_ids else []
     if bill_ids:
-        follow(bill_ids, actor="proof")
+        _follow_each(bill_ids, actor="proof")
+
+
+def _follow_each(bill_ids: Sequence[int], *, actor: str) -> None:
+    """Follow bills together, or one by one where the database refuses that; what it refuses of one is logged."""
+    try:
+        follow(bill_ids, actor=actor)
+    except DatabaseError:
+        log.exception("Bills %s could not be followed by %s.", bill_ids, actor)
+        if len(bill_ids) > 1:
+            for bill_id in bill_ids:
+                _follow_each([bill_id], actor=actor)
 
 
 def review_every(*, older_than_seconds: float = GRACE) -> None:
@@ -77,7 +94,7 @@ def review_every(*, older_than_seconds: float = GRACE) -> None:
             review(connection_id, older_than_seconds=older_than_seconds)
         unsettled = taken_back_sql.not_taken_whole(connection_id)
         for start in range(0, len(unsettled), AT_ONCE):
-            follow(unsettled[start : start + AT_ONCE], actor="review")
+            _follow_each(unsettled[start : start + AT_ONCE], actor="review")
     with transaction.atomic():
         review_short()
 

@@ -17,6 +17,7 @@ from reconciliation.billing.planning import ZERO, Held, Part, Plan, Problem
 from reconciliation.sql import billing as sql
 from reconciliation.sql import invoicing as invoicing_sql
 
+_Work = tuple[int | None, int | None]  # a document, or a milestone
 SOMETHING_ELSE = "the line says something else now"
 UNKNOWN, TWICE = "billed-line-unknown", "hour-billed-twice"
 
@@ -131,22 +132,39 @@ def _bring_in_line(  # noqa: PLR0917 -- what stands, what is wanted, and where
         != (one.part.quantity, one.part.amount, bill.agreed_currency)
     ]
     kept = {(one.entry_id, one.milestone_id) for one in wanted} - {(one.entry_id, one.milestone_id) for one in fresh}
-    moved: dict[tuple[int | None, int | None], list[sql.Standing]] = {}
-    for row in held:
-        if (row.entry_id, row.milestone_id) not in kept:
-            document = plan.documents.get(row.entry_id or 0)
-            moved.setdefault((document, row.milestone_id), []).extend(plan.replace(bill, row, SOMETHING_ELSE))
-    wrong = next((said for one in fresh if (said := _objection(plan, bill, line, one, over)) is not None), None)
+    going = [row for row in held if (row.entry_id, row.milestone_id) not in kept]
+    works = [_work(plan, row.entry_id, row.milestone_id) for row in going]
+    credited: dict[_Work, list[sql.Standing]] = defaultdict(list)
+    for row, work in zip(going, works, strict=True):
+        credited[work] += plan.credits_of(row)
+    wrong: Problem | None = None
+    for one in fresh:
+        again = plan.credited_of(credited.get(_work(plan, *one[:2]), ()), one.part, bill.agreed_currency)
+        wrong = wrong or _objection(plan, bill, line, one, over, going, again)
     if wrong is not None:
         plan.problems.append(wrong)
+        if line.net > 0 and {(row.entry_id, row.milestone_id) for row in going} <= {one[:2] for one in wanted}:
+            return  # it bills the same as before, so nothing of it is open
+    moved: dict[_Work, list[sql.Standing]] = defaultdict(list)
+    for row, work in zip(going, works, strict=True):
+        moved[work] += plan.replace(bill, row, SOMETHING_ELSE)
+    if wrong is not None:
         return
     for one in fresh:
         plan.bill(bill, line, one.entry_id, one.milestone_id, one.part)
-        document = plan.documents.get(one.entry_id or 0)
-        plan.carry(bill, moved.pop((document, one.milestone_id), ()), SOMETHING_ELSE)
+        plan.carry(bill, moved.pop(_work(plan, *one[:2]), ()), SOMETHING_ELSE)
 
 
-def _objection(plan: Plan, bill: sql.Bill, line: sql.Line, one: Wanted, over: HandedOver) -> Problem | None:
+def _work(plan: Plan, entry_id: int | None, milestone_id: int | None) -> _Work:
+    """What is billed, whichever version of it: a document or a milestone."""
+    return plan.documents.get(entry_id or 0), milestone_id
+
+
+def _objection(  # noqa: PLR0917 -- what a line is judged by
+    plan: Plan, bill: sql.Bill, line: sql.Line, one: Wanted, over: HandedOver, going: Sequence[Held], again: Decimal
+) -> Problem | None:
+    """Why a line may not bill this once what is `going` from it is open, of which credit notes take so much `again` at once."""
+    freed = sum((row.quantity for row in going if (row.entry_id, row.milestone_id) == one[:2]), ZERO)
     if one.milestone_id is not None:
         milestone = over.milestones[one.milestone_id]
         left = plan.open_milestones.setdefault(milestone.id, milestone.delivered - milestone.billed)
@@ -169,14 +187,15 @@ def _objection(plan: Plan, bill: sql.Bill, line: sql.Line, one: Wanted, over: Ha
             return Problem(
                 bill.id, UNKNOWN, f"Line {line.position} bills {what}, which is not proved to stand in the books.", line
             )
-        if plan.stands_otherwise(entry):
+        if plan.stands_otherwise(entry, going):
             return Problem(
                 bill.id,
                 TWICE,
                 f"Line {line.position} bills {what}, while another version of its document stands billed.",
                 line,
             )
-    if one.part.quantity > left:
+    left += freed
+    if one.part.quantity > left + again:
         return Problem(
             bill.id, TWICE,
             f"Line {line.position} bills {what} with {figures.exact(one.part.quantity)} {unit}, of which {figures.exact(left)} "

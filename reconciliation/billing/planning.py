@@ -125,18 +125,25 @@ class Plan:
 
         The credits are taken back with it and returned: `carry` takes them from what comes instead, or else their notes do anew.
         """
-        moved = [row for row in self.credits.pop(held.id, ()) if row.quantity or row.amount]
+        moved = self.credits_of(held)
+        self.credits.pop(held.id, None)
         for row in moved:
             self.undo_credit(bill, row, held, reason)
             self.undone.add(row.id)
         self.release(bill, held, reason)
         return moved
 
-    def stands_otherwise(self, entry: sql.Entry) -> bool:
-        """Whether another version of an entry's document still stands billed once the plan is written."""
+    def credits_of(self, held: Held) -> list[sql.Standing]:
+        """What credit notes took of what stands billed."""
+        return [row for row in self.credits.get(held.id, ()) if row.quantity or row.amount]
+
+    def stands_otherwise(self, entry: sql.Entry, going: Sequence[Held] = ()) -> bool:
+        """Whether another version of an entry's document still stands billed once the plan is written and this is gone."""
+        freed = dict(self.moves)
+        for held in going:
+            freed[held.entry_id or 0] = freed.get(held.entry_id or 0, ZERO) + held.quantity
         return any(
-            billed > self.moves.get(other, ZERO)
-            for other, billed in zip(entry.other_ids, entry.other_billed, strict=True)
+            billed > freed.get(other, ZERO) for other, billed in zip(entry.other_ids, entry.other_billed, strict=True)
         )
 
     def left_behind(self, known: Iterable[sql.Entry]) -> set[int]:

@@ -501,7 +501,7 @@ def credits_from_elsewhere(bill_ids: Sequence[int]) -> dict[int, list[AppliedCre
           LEFT JOIN portal_invoice o ON o.id = n.credits_id LEFT JOIN portal_invoiceversion ov ON ov.id = o.current_id
           LEFT JOIN portal_paymentversion bv ON bv.id = a.payment_version_id LEFT JOIN portal_payment p ON p.id = bv.payment_id
           LEFT JOIN portal_paymentversion pv ON pv.id = p.current_id
-         WHERE a.invoice_id = ANY(%s) AND a.by = 'credit' AND (p.id IS NOT NULL OR n.credits_id <> a.invoice_id)
+         WHERE a.invoice_id = ANY(%s) AND a.by = 'credit' AND (p.id IS NOT NULL OR n.credits_id IS DISTINCT FROM a.invoice_id)
          GROUP BY 1, 2, 3 HAVING sum(a.amount) > 0 ORDER BY 1, 2""",
         [list(bill_ids)],
     ):

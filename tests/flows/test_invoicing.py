@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -524,6 +524,15 @@ def test_a_milestone_that_changes_is_billed_with_what_is_new_and_never_lowered_b
         setattr(row, name, value)
         with pytest.raises(IntegrityError, match=said), transaction.atomic():
             row.save()
+    with connection.cursor() as cursor:  # one that was lowered before that was watched is saved and raised all the same
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("UPDATE portal_milestone SET amount = 4000 WHERE id = %s", [milestone.pk])
+        cursor.execute("SET LOCAL session_replication_role = DEFAULT")
+    for amount in (4000, 4500, 6000):
+        row = Milestone.objects.get(pk=milestone.pk)
+        row.amount = Decimal(amount)
+        row.save()
+        assert BillingBalance.objects.get(milestone=milestone).delivered == max(Decimal(5000), row.amount)
     load = Load(TABLES, KNOWN)
     place = FilePlace("milestones.csv", 2)
     load.add("milestones", [(place, {

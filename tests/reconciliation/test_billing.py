@@ -602,6 +602,11 @@ def test_a_credit_that_its_system_applied_to_another_bill_by_itself_is_told_unti
     note = erp.again(note, applications=right)
     erp.says(note)
     assert (settled("501"), settled("502"), causes()) == (Decimal(240), ZERO, set())
+    on_account = erp.credit("602", "", BillLine(key="x", net=Decimal(50), description="Goodwill"))
+    erp.says(erp.again(on_account, applications=(Application(bill="502", amount=Decimal(50), by=SettledBy.CREDIT),)))
+    assert causes("502") == {"credit-applied-elsewhere"}, "a note that is of no bill is the customer's balance"
+    erp.says(erp.again(on_account, applications=()))
+    assert causes("502") == set()
     balance = erp.payment(
         "p1", "100", applications=(Application(bill="502", amount=Decimal(100), by=SettledBy.CREDIT),)
     )

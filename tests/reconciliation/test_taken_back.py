@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from django.db import IntegrityError
 from django.test import Client
 from django.urls import reverse
 
 from portal.models import GrantRole, LedgerEntry, Notification, Project, User
 from portal.records import BillStatus, Reference, SourceStatus
 from reconciliation import billing, corrections, operations
+from reconciliation.billing import following
 from reconciliation.models import ExceptionCase, Operation
 from reconciliation.readiness import why_not_billed
 from tests import world
@@ -238,3 +241,33 @@ def test_what_was_invoiced_after_it_was_looked_at_is_not_reversed_unseen(firm: F
     assert answer.status_code == 422
     assert "what of them stands on bills is something else now" in answer.content.decode()
     assert not LedgerEntry.objects.filter(reverses=first).exists()
+
+
+@pytest.mark.case(110)
+def test_a_bill_that_the_database_refuses_fails_no_proof_and_stops_no_other_bill_and_is_followed_again_at_night(
+    firm: Firm, erp: Erp, ana: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    were = posted(firm, 2)
+    erp.says(erp.bill("501", line_of(were[0])), erp.bill("502", line_of(were[1])))
+    anew: list[int] = []
+    for was in map(entry, were):
+        name = was.document.external_id
+        anew += firm.admit(firm.time(name, work_date=was.work_date, description="Another text")).held
+        reversal = corrections.reverse([was.pk], by=ana, reason="another text").reversals[was.pk]
+        firms.post([reversal])
+        corrections.settle([reversal])
+    firms.post(anew)
+    bad, follow = find("501").pk, following.follow
+
+    def refuses(bill_ids: Sequence[int], *more: Sequence[int], actor: str) -> following.Followed:
+        if bad in bill_ids:
+            raise IntegrityError("entry is not to be billed")
+        return follow(bill_ids, *more, actor=actor)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(following, "follow", refuses)
+        billing.booked_anew(anew)
+    assert open_hours(anew) == {anew[0]: Decimal(8), anew[1]: ZERO}
+    billing.review_every()
+    assert open_hours(anew) == dict.fromkeys(anew, ZERO)
+    assert causes() == set()
