@@ -12,7 +12,9 @@ from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
+from portal import keys
 from portal.api import Endpoint
+from portal.models import AccountingPeriod
 from reconciliation import readiness
 from reconciliation.models import ProjectMonth
 
@@ -100,10 +102,13 @@ class Readiness(Endpoint):
         return MonthDetail if self.action == "retrieve" else MonthRow
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Of a list, the period is named."""
-        if self.action == "list" and not self.request.query_params.get("period"):
+        """Of a list, the period is named; the ledger is asked for its days only, and for one month's where one is asked for."""
+        if self.action != "list":
+            return super().filter_queryset(readiness.of_key(queryset, keys.key(self.kwargs["pk"]) or 0))
+        if not (code := self.request.query_params.get("period")):
             raise ValidationError({"period": "Say which period, for example period=2026-10."})
-        return super().filter_queryset(queryset)
+        periods = AccountingPeriod.objects.visible_to(self.request.user).filter(code=code)
+        return super().filter_queryset(queryset.filter(period_id__in=list(periods.values_list("pk", flat=True))))
 
     def get_serializer(self, *args: Any, **options: Any) -> serializers.BaseSerializer[Any]:
         """The page's months with what stops each, in a fixed number of queries."""

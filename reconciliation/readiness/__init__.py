@@ -9,6 +9,7 @@ from reconciliation.readiness.blockers import Blocker, first_blockers
 from reconciliation.readiness.checks import CHECKS, Check, Verdict, checklist
 from reconciliation.readiness.explaining import Why, why_not_billed
 from reconciliation.readiness.milestones import Stone, milestones_of
+from reconciliation.readiness.months import added_up, of_key
 
 __all__ = [
     "CHECKS",
@@ -17,11 +18,13 @@ __all__ = [
     "Stone",
     "Verdict",
     "Why",
+    "added_up",
     "billing_model_of",
     "checklist",
     "first_blockers",
     "manager_of",
     "milestones_of",
+    "of_key",
     "terms_of",
     "why_not_billed",
     "with_whom",

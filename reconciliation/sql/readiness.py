@@ -12,11 +12,16 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from portal.sql import rows
+from reconciliation.sql import numbers
 
-_MONTHS = """unnest(%(projects)s::bigint[], %(periods)s::bigint[]) AS k(project_id, period_id)
-  JOIN portal_accountingperiod ap ON ap.id = k.period_id
-  JOIN portal_ledgerentry e ON e.project_id = k.project_id AND e.work_date BETWEEN ap.starts_on AND ap.ends_on"""
 _BILLED = "e.is_billable AND NOT e.is_cost_only"
+
+
+def months(columns: Sequence[str], periods: Sequence[int]) -> list[str]:
+    """Every project month of these periods, as the literal of one array a column."""
+    arrays = ", ".join(f"coalesce(array_agg({column})::text, '{{}}')" for column in columns)
+    statement = f"SELECT {arrays} FROM reconciliation_projectmonth WHERE period_id = ANY(%s::bigint[])"  # noqa: S608
+    return list(rows(statement, [numbers(periods)])[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +38,25 @@ class Stopped:
 
 
 def stopped(months: Sequence[Any]) -> list[Stopped]:
-    """Every cause that stops something of these project months, the most money first."""
+    """Every cause that stops something of these project months, the most money first.
+
+    It begins with what is held by causes that reach these projects, which is little beside what stands on the ledger; left to
+    itself (without OFFSET) the database begins with every entry of the months.
+    """
     told = {
         "projects": [month.project_id for month in months], "periods": [month.period_id for month in months],
         "currencies": [month.currency for month in months],
     }  # fmt: skip
     found = rows(
         f"""SELECT k.project_id, k.period_id, h.case_id, h.rule, count(*), coalesce(sum(e.hours), 0),
-                   sum(e.amount) FILTER (WHERE {_BILLED} AND e.currency = c.currency)
-              FROM {_MONTHS}
+                   sum(e.amount) FILTER (WHERE {_BILLED} AND e.currency = k.currency)
+              FROM (SELECT entry_id, case_id, rule FROM reconciliation_hold WHERE closed_at IS NULL AND case_id IN (
+                           SELECT case_id FROM reconciliation_casereach WHERE project_id = ANY(%(projects)s::bigint[]))) h
+             CROSS JOIN LATERAL (SELECT project_id, work_date, hours, amount, currency, is_billable, is_cost_only
+                                   FROM portal_ledgerentry WHERE id = h.entry_id OFFSET 0) e
               JOIN unnest(%(projects)s::bigint[], %(periods)s::bigint[], %(currencies)s::text[])
-                AS c(project_id, period_id, currency) ON c.project_id = k.project_id AND c.period_id = k.period_id
-              JOIN reconciliation_hold h ON h.entry_id = e.id AND h.closed_at IS NULL
+                AS k(project_id, period_id, currency) ON k.project_id = e.project_id
+              JOIN portal_accountingperiod ap ON ap.id = k.period_id AND e.work_date BETWEEN ap.starts_on AND ap.ends_on
              GROUP BY 1, 2, 3, 4 ORDER BY 7 DESC NULLS LAST, 5 DESC, 3""",  # noqa: S608
         told,
     )

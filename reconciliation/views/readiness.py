@@ -13,7 +13,7 @@ from typing import Any
 
 import django_filters as filters
 from django.db import transaction
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.http import QueryDict
 from django.urls import reverse
 from django.utils import timezone
@@ -31,6 +31,7 @@ from portal.models import (
     GrantRole,
     InvoiceProposal,
     LedgerEntry,
+    LegalEntity,
     NotificationKind,
     Project,
     ProposalState,
@@ -56,6 +57,7 @@ from portal.screens import (
     within,
 )
 from portal.screens.base import roles_of
+from portal.screens.entities import chosen_entities
 from portal.screens.facets import AnyOf, Facet
 from portal.screens.printing import EntityTotal, totals_by
 from portal.screens.tables import Column
@@ -321,13 +323,16 @@ class Portfolio(ListScreen):
     def rows(self) -> QuerySet[Any]:
         """The months of the chosen periods, so that tabs count nothing else."""
         chosen = [code for code in self.params.getlist("period") if code]
-        return super().rows().filter(period__code__in=chosen) if chosen else super().rows()
+        periods = AccountingPeriod.objects.visible_to(self.request.user).filter(code__in=chosen)
+        keys = list(within(periods, self.request).values_list("pk", flat=True))
+        months: Any = readiness.added_up(self.queryset, keys) if chosen else self.queryset.all()
+        return within(months.visible_to(self.request.user), self.request)
 
     @cached_property
     def params(self) -> QueryDict:
         """What the address says; where it names no period, the latest one with work."""
         said = super().params
-        if "period" in said or not self.latest_period:
+        if any(said.getlist("period")) or not self.latest_period:
             return said
         filled = said.copy()
         filled["period"] = self.latest_period
@@ -336,9 +341,11 @@ class Portfolio(ListScreen):
     @cached_property
     def latest_period(self) -> str:
         """The code of the period of the latest work that is not in the future."""
-        entries = within(LedgerEntry.objects.visible_to(self.request.user), self.request)
-        last = entries.filter(work_date__lte=timezone.localdate(), project__isnull=False).order_by("-work_date").first()
-        if last is None:
+        done = LedgerEntry.objects.filter(work_date__lte=timezone.localdate(), project__isnull=False)
+        newest = done.filter(entity=OuterRef("pk")).order_by("-work_date").values("pk")[:1]
+        of_each = LegalEntity.objects.filter(pk__in=chosen_entities(self.request).ids).values_list(Subquery(newest))
+        last = LedgerEntry.objects.filter(pk__in=of_each).select_related("project").order_by("-work_date").first()
+        if last is None or last.project is None:
             return ""
         held = AccountingPeriod.objects.filter(
             entity=last.project.entity_id, starts_on__lte=last.work_date, ends_on__gte=last.work_date
@@ -408,8 +415,9 @@ class Portfolio(ListScreen):
         today = timezone.localdate()
         blockers = readiness.first_blockers(records)
         last = readiness_sql.last_invoices([record.project_id for record in records])
+        contracts = [record.project.contract for record in records]
         spent = master_data.spent_under_contracts(
-            [record.project.contract_id for record in records if record.project.contract_id], []
+            sorted({one.pk for one in contracts if one is not None and one.cap_amount is not None}), []
         )
         proposals = proposals_of(records)
         for record in records:
@@ -431,6 +439,10 @@ class ReadinessScreen(DetailScreen):
     queryset = Portfolio.queryset
     actions = (Prepare, NudgeApprover)
     object: ProjectMonth
+
+    def rows(self) -> QuerySet[Any]:
+        """The month of the address, where this person may open it."""
+        return readiness.of_key(super().rows(), self.kwargs["pk"])
 
     def heading(self) -> str:
         """Project and period."""

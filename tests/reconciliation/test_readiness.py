@@ -287,11 +287,13 @@ def test_the_list_and_the_page_ask_as_often_for_many_as_for_few(firm: Firm) -> N
     client, _ = signed_in(firm, "controller", "cora")
     client.get(reverse("readiness"))
 
-    def asked(address: str) -> int:
+    def asked(address: str) -> tuple[int, int]:
+        """How many statements, and how many of them add months up from the ledger."""
         client.get(address)
         with CaptureQueriesContext(connection) as queries:
             assert client.get(address).status_code == 200
-        return len(queries)
+        views = ("FROM reconciliation_projectmonth", 'FROM "reconciliation_projectmonth"')
+        return len(queries), sum(any(view in query["sql"] for view in views) for query in queries.captured_queries)
 
     firm.admit(firm.time("1", rate=Decimal("99.00")))
     listed, shown = (
@@ -307,3 +309,23 @@ def test_the_list_and_the_page_ask_as_often_for_many_as_for_few(firm: Firm) -> N
         )
     assert document_of("o8").current_version == 1
     assert (asked(listed), asked(shown)) == few
+    assert (few[0][1], few[1][1]) == (1, 1)
+
+
+def test_the_months_that_a_list_reads_once_are_those_of_the_ledger_and_of_no_other_period(firm: Firm) -> None:
+    firm.admit(firm.time("1", rate=Decimal("99.00")), firm.time("2", work_date=date(2026, 9, 30)))
+    firm.admit(*(firm.time(str(n), work_date=date(2026, 10, n), hours=Decimal("7.3333")) for n in range(3, 6)))
+    post(entries("3", "4"))
+    allocate(bill(firm), entries("3")[0], "1", "120.00")
+    months = ProjectMonth.objects.order_by("pk")
+    october = AccountingPeriod.objects.filter(code="2026-10").values_list("pk", flat=True)
+    read = readiness.added_up(ProjectMonth.objects.all(), list(october)).order_by("pk")
+    assert list(read.values()) == list(months.filter(period__in=october).values()) != []
+    assert read.filter(blocked__gt=0, project__code=firm.project.code).count() == 1
+    assert not readiness.added_up(ProjectMonth.objects.all(), []).exists()
+    key = month(firm).pk
+    assert readiness.of_key(ProjectMonth.objects.all(), key).get().pk == key
+    client, _ = signed_in(firm, "controller", "cora")
+    page = client.get(f"{reverse('readiness')}?period=&tab=all").content.decode()
+    assert reverse("readiness_project", args=[key]) in page
+    assert reverse("readiness_project", args=[month(firm, "2026-09").pk]) not in page
