@@ -16,7 +16,7 @@ from integrations.sandbox.server import control
 from portal.records import DocumentKind, Posting
 from tests.integrations.contract import Bench
 
-STAMP = "2026-08-01T08:00:{:02}.120Z"
+STAMP = "2026-08-{:02}T08:00:00.120Z"  # by days, far beyond every overlap
 INVOICE = "5d115c9c-0003-4000-8000-0000000000{:02}"
 DIMENSION = "6d115c9c-0004-4000-8000-000000000001"
 

@@ -39,7 +39,7 @@ def ref(key: str) -> dict[str, str]:
     return {"id": key, "refName": key}
 
 
-STAMP = "2026-08-01T08:00:{:02}Z"
+STAMP = "2026-08-{:02}T08:00:00Z"  # by days, far beyond every overlap
 TOKENS = {
     "consumer_key": "consumer-key-1", "consumer_secret": "consumer-secret-canary-1",
     "token_id": "token-id-1", "token_secret": "token-secret-canary-1", "realm": "1234567_SB1",

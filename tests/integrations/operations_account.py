@@ -15,7 +15,7 @@ from integrations.sandbox.server import control
 from portal.records import DocumentKind, Posting
 from tests.integrations.contract import Bench
 
-STAMP = "2026-08-01T08:00:{:02}Z"
+STAMP = "2026-08-{:02}T08:00:00Z"  # by days, far beyond every overlap
 
 
 def guid(number: int) -> str:

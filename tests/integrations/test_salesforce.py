@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,14 +14,15 @@ from integrations import payloads
 from integrations.connectors.salesforce import SalesforceConnector, events, refusals
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Response, outcomes
-from integrations.protocol import Account, Hint, Page
+from integrations.protocol import Account, Hint, Page, Source
 from integrations.sandbox.salesforce import CLIENT_ID, CLIENT_SECRET
 from integrations.sandbox.server import control
 from portal.records import MasterKind, MasterRecord, Reference
 from tests.integrations import netsuite_account
 from tests.integrations.contract import Bench, SourceContract
+from tests.integrations.walk_contract import WalkPromises
 
-STAMP = "2026-08-01T08:00:{:02}.120+0000"
+STAMP = "2026-08-{:02}T08:00:00.120+0000"  # by days, far beyond every overlap
 
 
 def account_row(number: int, **more: Any) -> dict[str, Any]:
@@ -122,6 +123,33 @@ class TestContract(SourceContract):
     def _bench(self, org: Org) -> None:
         org.configure(page=1)
         self.bench = org.bench
+
+
+class RunsAhead:
+    """A reader that is wrong: the cursor of each page stands behind the last one."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def pull(self, stream: str, since: str | None) -> Iterator[Page]:
+        pages = list(self._source.pull(stream, since))
+        yield from (replace(page, cursor=pages[-1].cursor) for page in pages)
+
+
+class _WalksAhead(WalkPromises):
+    streams = ("customers",)
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+
+    def narrow(self) -> Source:
+        return cast("Source", RunsAhead(super().narrow()))
+
+
+def test_the_contract_catches_a_reader_whose_cursor_runs_ahead_of_its_page(org: Org) -> None:
+    org.configure(page=1)
+    with pytest.raises(AssertionError, match="customers"):
+        _WalksAhead(org.bench).test_a_walk_whose_reader_dies_after_any_page_loses_nothing_and_files_nothing_twice()
 
 
 def test_an_account_stands_under_its_parent(org: Org) -> None:
