@@ -101,6 +101,7 @@ class ReconciliationResult(models.Model):
         AMOUNT_DIFFERS = "amount_differs", "Amount differs"
         DATE_DIFFERS = "date_differs", "Date differs"
         PROJECT_DIFFERS = "project_differs", "Project differs"
+        PERSON_DIFFERS = "person_differs", "Person differs"
         DUPLICATE = "duplicate", "Booked more than once"
         OPEN = "open", "Waits"
 

@@ -26,7 +26,8 @@ SELECT EXISTS (
 ) OR EXISTS (
     SELECT 1 FROM portal_statementline l LEFT JOIN portal_receipt p ON p.connection_id = l.connection_id AND p.number = l.number
       LEFT JOIN portal_ledgerentry e ON e.id = p.entry_id
-     WHERE l.changed_at >= %(since)s AND l.entity_id = %(entity)s AND (l.work_date {_WITHIN} OR e.post_on {_WITHIN})
+     WHERE l.changed_at >= %(since)s AND %(entity)s IN (l.entity_id, e.entity_id)
+       AND (l.work_date {_WITHIN} OR e.post_on {_WITHIN})
 ) OR EXISTS (
     SELECT 1 FROM portal_allocation a JOIN portal_ledgerentry e ON e.id = a.entry_id
      WHERE a.recorded_at >= %(since)s AND a.entity_id = %(entity)s AND e.post_on {_WITHIN}

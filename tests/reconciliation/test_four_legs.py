@@ -19,11 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from integrations.sql import statements
-from portal.models import AccountingPeriod, Document, Invoice, LedgerEntry, StatementLine, TimeEntry
+from portal.models import AccountingPeriod, Document, Invoice, LedgerEntry, LegalEntity, StatementLine, TimeEntry
 from portal.records import BillStatus, SourceStatus
 from portal.sql import now
 from reconciliation import matching
 from reconciliation.models import MatchedBucket, ReconciliationResult, ReconciliationRun
+from tests import world
 from tests.bills import Erp, line_of
 from tests.reconciliation import firm as firms
 
@@ -33,7 +34,8 @@ ZERO = Decimal(0)
 LEGS = ("tracker_ledger", "ledger_target", "target_invoice", "invoice_payment")
 STEP = st.tuples(
     st.sampled_from(
-        ["work", "work", "post", "post", "book", "book", "book_other", "foreign", "lose", "move", "withdraw", "edit", "bill",
+        ["work", "work", "post", "post", "book", "book", "book_other", "foreign", "lose", "move", "elsewhere", "reassign",
+         "withdraw", "edit", "bill",
          "bill", "bill_nothing", "void", "pay", "pay", "overpay", "pay_unknown"]
     ),
     st.integers(0, 1000),
@@ -42,9 +44,10 @@ STEP = st.tuples(
 EVERYTHING = [
     ("work", 3), ("work", 4), ("post", 1), ("book", 0), ("book_other", 1), ("foreign", 3), ("lose", 0), ("move", 1), ("book", 0),
     ("withdraw", 0), ("edit", 5), ("work", 2), ("post", 2), ("bill", 7), ("bill_nothing", 1), ("pay", 1), ("void", 0),
-    ("bill", 2), ("pay", 2), ("overpay", 1), ("pay_unknown", 4), ("move", 2), ("lose", 1),
+    ("bill", 2), ("pay", 2), ("overpay", 1), ("pay_unknown", 4), ("move", 2), ("lose", 1), ("reassign", 0), ("elsewhere", 1),
+    ("elsewhere", 0), ("book", 0),
 ]  # fmt: skip
-TRICKY = {"book_other", "foreign", "lose", "move", "edit", "void", "pay_unknown"}
+TRICKY = {"book_other", "foreign", "lose", "move", "elsewhere", "reassign", "edit", "void", "pay_unknown"}
 
 
 @dataclass
@@ -114,6 +117,21 @@ class Month:
     def lose(self, pick: int) -> None:
         if self.lines:
             del self.lines[sorted(self.lines)[pick % len(self.lines)]]
+            self._read()
+
+    def elsewhere(self, pick: int) -> None:
+        """The target books a line in another legal entity's books."""
+        if self.lines:
+            line = self.lines.pop(sorted(self.lines)[pick % len(self.lines)])
+            self._read()
+            other = LegalEntity.objects.filter(code="GB").first() or world.entity("GB", "GBP")
+            with transaction.atomic():
+                statements.keep_lines(self.firm.target.pk, other.pk, now(), [line])
+
+    def reassign(self, pick: int) -> None:
+        """The target books a line for another person."""
+        if self.lines:
+            self.lines[sorted(self.lines)[pick % len(self.lines)]][4] = f"somebody {pick}"
             self._read()
 
     def move(self, pick: int) -> None:

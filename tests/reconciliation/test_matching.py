@@ -15,8 +15,9 @@ from integrations.errors import Unavailable
 from portal.models import AccountingPeriod, Connection, LedgerState, StatementLine
 from portal.records import DocumentKind
 from portal.records import StatementLine as Line
-from reconciliation import corrections
-from reconciliation.models import ExceptionCase, ReconciliationRun, Route
+from portal.sql import now
+from reconciliation import corrections, matching
+from reconciliation.models import ExceptionCase, ReconciliationResult, ReconciliationRun, Route
 from tests import world
 from tests.integrations import outbound
 from tests.integrations.memory_target import BOOKS, Books, altered
@@ -192,6 +193,53 @@ def test_every_way_in_which_the_target_differs_has_a_name_and_a_case(
     assert Counter(LedgerState.objects.values_list("state", flat=True)) == {"posted": 6, "reconciled": 2}
     _reconcile(source)
     assert cases.count() == 7
+
+
+def test_hours_that_the_target_holds_for_another_person_are_told(
+    source: Connection, erp: Connection, books: Books
+) -> None:
+    outbound.entries(source, 2)
+    outbox.deliver(erp.pk)
+    ours = books.records[0].resource
+    books.records[0] = altered(resource="22-US-9")(books.records[0])
+    books.records[1] = altered(resource="")(books.records[1])  # does not say whose they are
+    run = _reconcile(source)
+    assert _found(run, "ledger_target") == {"person_differs": 1, "matched": 1}
+    assert _reasons(run) == [f"Posted for person {ours}, the target holds 22-US-9."]
+    assert run.totals["ledger_target"]["money"]["USD"] == {"left": "1920.0000", "right": "1920.0000"}
+    books.records[0] = altered(resource=f" {ours} ")(books.records[0])
+    assert _reconcile(source).state == "balanced"
+
+
+def test_a_record_in_the_books_of_another_entity_is_missing_here_and_nobodys_there(
+    source: Connection, erp: Connection, books: Books
+) -> None:
+    [entry, _] = outbound.entries(source, 2)
+    outbox.deliver(erp.pk)
+    assert _reconcile(source).state == "balanced"
+    there = world.entity("OTHER", "USD")
+    period = AccountingPeriod.objects.create(entity=there, code="2026-10", starts_on="2026-10-01", ends_on="2026-10-31")
+    moved = StatementLine.objects.get(number=LedgerState.objects.get(pk=entry).receipt_number)
+    moved.entity, moved.changed_at = there, now()
+    moved.save()
+    ours = AccountingPeriod.objects.get(entity=outbound.entity_of(source))
+    for whole in (False, True):
+        run = matching.run(ours.entity, ours, whole=whole)
+        assert _found(run, "ledger_target") == {"missing_right": 1, "matched": 1}
+        [found] = ReconciliationResult.objects.standing().filter(period=ours, outcome="missing_right")
+        assert found.reason == f"Receipt {moved.number} stands in the books of another legal entity."
+        assert (found.entry_id, found.line) == (entry, None)
+        theirs = matching.run(there, period, targets={erp.pk: Decimal(0)}, whole=whole)
+        assert _found(theirs, "ledger_target") == {"missing_left": 1}
+        [left] = ReconciliationResult.objects.standing().filter(period=period)
+        assert left.reason == (
+            f"Record {moved.number} was posted for another legal entity, and stands in the books of this one."
+        )
+        assert (left.entry, left.document, left.line) == (None, None, moved)
+    moved.entity, moved.changed_at = ours.entity, now()
+    moved.save()
+    assert matching.run(ours.entity, ours).state == "balanced"
+    assert matching.run(there, period).state == "balanced"
 
 
 def test_cases_of_a_run_close_when_a_later_run_ties_out(source: Connection, erp: Connection, books: Books) -> None:

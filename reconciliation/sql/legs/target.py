@@ -22,7 +22,7 @@ WITH entries AS (
        AND e.kind IN ('time', 'expense')
        AND e.post_on BETWEEN %(start)s AND %(end)s {left}
 ), lines AS (
-    SELECT id, connection_id, kind, number, hours, amount, rate, currency, work_date, project_key
+    SELECT id, connection_id, kind, number, hours, amount, rate, currency, work_date, resource_key, project_key
       FROM portal_statementline
      WHERE entity_id = %(entity)s AND connection_id = ANY(%(targets)s) AND work_date BETWEEN %(start)s AND %(end)s AND gone_at IS NULL {right}
 ), pairs AS (
@@ -31,28 +31,35 @@ WITH entries AS (
            coalesce(e.state <> 'accepted' AND l.work_date = e.post_on AND l.currency IN ('', e.currency)
                AND (l.hours = e.hours OR l.hours IS NULL AND e.hours IS NULL)
                AND (l.amount = e.amount OR l.amount IS NULL AND (l.rate = e.rate OR l.rate IS NULL OR e.rate IS NULL))
+               AND (l.resource_key = '' OR coalesce(e.target_keys ->> 'resource', '') IN ('', l.resource_key))
                AND (l.project_key = '' OR coalesce(e.target_keys ->> 'project', '') IN ('', l.project_key)), false) AS is_equal
       FROM entries e
       FULL JOIN lines l ON l.connection_id = e.target_id AND l.kind = e.kind AND l.number = e.receipt_number OFFSET 0
 )"""  # noqa: E501 -- OFFSET 0 keeps `is_equal` from being worked out once for each sum of it
 
+# The entry under whose receipt or key a line stands, whichever legal entity it belongs to.
+_SAME = """e.target_id = p.connection_id
+           AND (e.id = (SELECT r.entry_id FROM portal_receipt r WHERE r.connection_id = p.connection_id AND r.number = p.number)
+                OR e.idempotency_key = CASE WHEN p.key ~ '^[0-9a-f]{32}$' THEN p.key::uuid END)"""
+
 _LEDGER_TARGET = """
 WITH entries AS (
     SELECT e.id, e.document_id, e.target_id, e.kind, s.receipt_number, e.hours, e.amount, e.rate, e.currency, e.post_on,
-           coalesce(e.target_keys->>'project', '') AS project, s.state, s.fence
+           btrim(coalesce(e.target_keys->>'resource', '')) AS person, coalesce(e.target_keys->>'project', '') AS project, s.state, s.fence
       FROM portal_ledgerstate s
       JOIN portal_ledgerentry e ON e.id = s.entry_id
      WHERE s.entity_id = %(entity)s AND s.target_id = ANY(%(targets)s) AND s.state = ANY(%(receipted)s)
        AND e.kind IN ('time', 'expense')
        AND e.post_on BETWEEN %(start)s AND %(end)s {left}
 ), lines AS (
-    SELECT id, connection_id, kind, number, key, hours, amount, rate, currency, work_date, project_key
+    SELECT id, connection_id, kind, number, key, hours, amount, rate, currency, work_date, btrim(resource_key) AS person_key, project_key
       FROM portal_statementline
      WHERE entity_id = %(entity)s AND connection_id = ANY(%(targets)s) AND work_date BETWEEN %(start)s AND %(end)s AND gone_at IS NULL {right}
 ), pairs AS (
     SELECT e.id AS entry_id, e.document_id, e.target_id, e.kind AS entry_kind, e.receipt_number, e.hours AS left_hours, e.amount AS left_amount,
-           e.rate AS left_rate, e.currency AS left_currency, e.post_on, e.project, e.state, e.fence,
-           l.id AS line_id, l.connection_id, l.kind AS line_kind, l.number, l.key, l.hours, l.amount, l.rate, l.currency, l.work_date, l.project_key
+           e.rate AS left_rate, e.currency AS left_currency, e.post_on, e.person, e.project, e.state, e.fence,
+           l.id AS line_id, l.connection_id, l.kind AS line_kind, l.number, l.key, l.hours, l.amount, l.rate, l.currency, l.work_date,
+           l.person_key, l.project_key
       FROM entries e
       FULL JOIN lines l ON l.connection_id = e.target_id AND l.kind = e.kind AND l.number = e.receipt_number
 ), resolved AS (
@@ -61,22 +68,25 @@ WITH entries AS (
            p.line_id IS NULL AS is_missing, other.state AS other_state, other.receipt_number AS other_number,
            p.receipt_number, p.state, p.fence, p.number, coalesce(p.entry_kind, p.line_kind) AS kind,
            coalesce(p.left_hours, other.hours) AS left_hours, coalesce(p.left_amount, other.amount) AS left_amount, p.left_rate,
-           coalesce(p.left_currency, other.currency, '') AS left_currency, coalesce(p.post_on, other.post_on) AS post_on, p.project,
+           coalesce(p.left_currency, other.currency, '') AS left_currency, coalesce(p.post_on, other.post_on) AS post_on, p.person, p.project,
            coalesce(p.line_id, far.id) AS line_id, coalesce(p.hours, far.hours) AS hours, coalesce(p.amount, far.amount) AS amount,
            coalesce(p.rate, far.rate) AS rate, coalesce(p.currency, far.currency, '') AS currency,
-           coalesce(p.work_date, far.work_date) AS work_date, coalesce(p.project_key, far.project_key, '') AS project_key,
-           far.id IS NOT NULL AS is_far
+           coalesce(p.work_date, far.work_date) AS work_date, coalesce(p.person_key, btrim(far.resource_key), '') AS person_key,
+           coalesce(p.project_key, far.project_key, '') AS project_key, far.id IS NOT NULL AS is_far,
+           p.line_id IS NULL AND far.id IS NULL AND EXISTS (
+               SELECT 1 FROM portal_statementline f WHERE f.connection_id = p.target_id AND f.kind = p.entry_kind
+                  AND f.number = p.receipt_number AND f.gone_at IS NULL)
+           OR p.entry_id IS NULL AND other.id IS NULL AND EXISTS (SELECT 1 FROM portal_ledgerentry e WHERE {same}) AS is_elsewhere
       FROM pairs p
       LEFT JOIN LATERAL (
         SELECT f.* FROM portal_statementline f
-         WHERE p.line_id IS NULL AND f.connection_id = p.target_id AND f.kind = p.entry_kind AND f.number = p.receipt_number AND f.gone_at IS NULL
+         WHERE p.line_id IS NULL AND f.connection_id = p.target_id AND f.kind = p.entry_kind AND f.number = p.receipt_number
+           AND f.entity_id = %(entity)s AND f.gone_at IS NULL
       ) far ON p.line_id IS NULL
       LEFT JOIN LATERAL (
         SELECT e.id, e.document_id, e.hours, e.amount, e.currency, e.post_on, s.state, s.receipt_number
           FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
-         WHERE p.entry_id IS NULL AND e.target_id = p.connection_id
-           AND (e.id = (SELECT r.entry_id FROM portal_receipt r WHERE r.connection_id = p.connection_id AND r.number = p.number)
-                OR e.idempotency_key = CASE WHEN p.key ~ '^[0-9a-f]{{32}}$' THEN p.key::uuid END)
+         WHERE p.entry_id IS NULL AND e.entity_id = %(entity)s AND {same}
          ORDER BY (s.receipt_number = p.number) DESC LIMIT 1
       ) other ON p.entry_id IS NULL
 ), ruled AS (
@@ -92,6 +102,7 @@ WITH entries AS (
         WHEN currency <> '' AND left_currency <> '' AND currency <> left_currency THEN 'amount_differs'
         WHEN work_date <> post_on THEN 'date_differs'
         WHEN project <> '' AND project_key <> '' AND project <> project_key THEN 'project_differs'
+        WHEN person <> '' AND person_key <> '' AND person <> person_key THEN 'person_differs'
         WHEN state = 'accepted' THEN 'open'
         ELSE 'matched' END AS outcome
       FROM resolved
@@ -100,14 +111,17 @@ WITH entries AS (
            NULL::bigint AS bill_id, NULL::bigint AS bill_line_id, NULL::bigint AS payment_id,
            CASE WHEN outcome NOT IN ('missing_left', 'duplicate') THEN left_hours END AS hours_left, hours AS hours_right,
            CASE WHEN outcome NOT IN ('missing_left', 'duplicate') THEN left_amount END AS amount_left,
-           coalesce(amount, CASE WHEN outcome IN ('matched', 'open', 'date_differs', 'project_differs') THEN left_amount
+           coalesce(amount, CASE WHEN outcome IN ('matched', 'open', 'date_differs', 'project_differs', 'person_differs') THEN left_amount
                                  ELSE round(rate * hours, 4) END) AS amount_right,
            coalesce(nullif(left_currency, ''), currency) AS currency, coalesce(post_on, work_date) AS dated,
-           NULL::date AS expected_on, project_key || work_date AS version, fence, state,
+           NULL::date AS expected_on, project_key || work_date || CASE WHEN outcome = 'person_differs' THEN person_key ELSE '' END AS version, fence, state,
            CASE outcome
             WHEN 'matched' THEN ''
-            WHEN 'missing_right' THEN 'Receipt ' || receipt_number || ' is not in the statement: it was deleted, or never kept.'
-            WHEN 'missing_left' THEN CASE WHEN entry_id IS NULL THEN 'Record ' || number || ' was booked in the target without us.'
+            WHEN 'missing_right' THEN 'Receipt ' || receipt_number || CASE WHEN is_elsewhere
+                 THEN ' stands in the books of another legal entity.' ELSE ' is not in the statement: it was deleted, or never kept.' END
+            WHEN 'missing_left' THEN CASE WHEN is_elsewhere
+                 THEN 'Record ' || number || ' was posted for another legal entity, and stands in the books of this one.'
+                 WHEN entry_id IS NULL THEN 'Record ' || number || ' was booked in the target without us.'
                  ELSE 'Record ' || number || ' bears our key, while the entry is ' || replace(other_state, '_', ' ') || '.' END
             WHEN 'duplicate' THEN 'Record ' || number || ' bears the same key as ' || other_number || ': booked more than once.'
             WHEN 'open' THEN CASE WHEN is_surplus THEN 'The entry is ' || replace(other_state, '_', ' ') || '; its look-up will adopt record ' || number || '.'
@@ -119,6 +133,7 @@ WITH entries AS (
                       || coalesce(amount, rate)::text || CASE WHEN amount IS NULL THEN ' per hour.' ELSE '.' END END
             WHEN 'date_differs' THEN 'Posted on ' || post_on || ', the target holds ' || work_date || '.'
             WHEN 'project_differs' THEN 'Posted to project ' || project || ', the target holds ' || project_key || '.'
+            WHEN 'person_differs' THEN 'Posted for person ' || person || ', the target holds ' || person_key || '.'
            END AS reason
       FROM ruled
 )"""  # noqa: E501 -- one statement, read as one
@@ -149,7 +164,7 @@ def compare_ledger_with_target(
         ),
         told,
     ):
-        head = _LEDGER_TARGET.format(left=left.format("rest"), right=right.format("rest"))
+        head = _LEDGER_TARGET.format(left=left.format("rest"), right=right.format("rest"), same=_SAME)
         sql.execute(statement(head, settles=True), told)
 
 

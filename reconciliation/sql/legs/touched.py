@@ -16,7 +16,7 @@ from typing import cast
 from portal import sql
 
 SHIFT = 5  # bits of an id that a bucket of neighbours leaves out
-ENGINE = 4  # another number makes every period be compared as a whole once more
+ENGINE = 5  # another number makes every period be compared as a whole once more
 MILESTONES = 1 << 60  # the subject of a milestone is its id above this, so that it is never that of an entry
 
 _TABLES = (
@@ -109,6 +109,12 @@ class Scope:
         sql.execute(
             "INSERT INTO scope_right SELECT id FROM portal_statementline"  # noqa: S608
             " WHERE entity_id = %(entity)s AND changed_at >= %(since)s"
+            # what was booked in the books of another entity since
+            " UNION SELECT l.id FROM portal_statementline l LEFT JOIN portal_receipt p"
+            " ON p.connection_id = l.connection_id AND p.number = l.number LEFT JOIN portal_ledgerentry e ON e.id = p.entry_id"
+            " WHERE l.entity_id <> %(entity)s AND l.changed_at >= %(since)s AND (e.entity_id = %(entity)s OR EXISTS ("
+            "SELECT 1 FROM reconciliation_reconciliationresult r WHERE r.line_id = l.id AND r.period_id = %(period)s"
+            " AND r.leg = 'ledger_target' AND r.ended_run_id IS NULL))"
             " UNION SELECT line_id FROM reconciliation_reconciliationresult WHERE period_id = %(period)s"
             " AND leg = 'ledger_target' AND ended_run_id IS NULL AND line_id IS NOT NULL"
             f" AND entry_id IN (SELECT entry_id FROM touched) {_AGAIN}",
