@@ -6,6 +6,8 @@ first comparison that comes to others lets it drop and keeps what changed. Nobod
 
 from __future__ import annotations
 
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -17,6 +19,7 @@ from portal.models import AccountingPeriod, NotificationKind, User
 from portal.sql import now
 from reconciliation.models import Certificate, ReconciliationRun
 from reconciliation.sql import certifying as sql
+from reconciliation.sql import legs
 from reconciliation.totals import totals_of
 
 _SHOWN = 200  # changes kept with a certificate that drops
@@ -75,7 +78,7 @@ def _run_to_sign(period: AccountingPeriod) -> ReconciliationRun:
         raise NotCertifiable(f"{period.entity} {period.code} was not compared; reconcile it first.")
     if run.state == ReconciliationRun.State.RUNNING or run.seen_until is None:
         raise NotCertifiable(f"{period.entity} {period.code} is being compared; wait for what it finds.")
-    if sql.is_touched(period.entity_id, period.starts_on, period.ends_on, run.finished_at or run.seen_until):
+    if sql.is_touched(period.entity_id, period.starts_on, period.ends_on, _unseen_since(run)):
         raise NotCertifiable(
             "Something moved since the latest run; reconcile the period again and look at what it finds."
         )
@@ -91,9 +94,8 @@ def certify(certificate: Certificate, user: User) -> Certificate:
             raise NotCertifiable("Who prepared it does not certify it; ask a second person.")
         period = found.period
         latest = ReconciliationRun.objects.filter(period=period, seen_until__isnull=False).order_by("-pk").first()
-        since = (latest or found.run).finished_at or found.prepared_at
-        if not _is_same(found.totals, totals_of(period.pk, list(found.totals))) or sql.is_touched(
-            period.entity_id, period.starts_on, period.ends_on, since
+        if not _is_same(_signed(found), totals_of(period.pk, list(found.totals))) or sql.is_touched(
+            period.entity_id, period.starts_on, period.ends_on, _unseen_since(latest or found.run)
         ):
             raise NotCertifiable("It changed since it was prepared; reconcile it and have it prepared again.")
         found.state, found.certified_by, found.certified_at = State.CERTIFIED, user, now()
@@ -125,7 +127,7 @@ def review(run: ReconciliationRun) -> Certificate | None:
         return None
     period = AccountingPeriod.objects.get(pk=run.period_id)
     opened = found.books == AccountingPeriod.State.CLOSED and period.state != AccountingPeriod.State.CLOSED
-    is_same = _is_same(found.totals, run.totals)
+    is_same = _is_same(_signed(found, before=run), run.totals)
     if is_same and not opened:
         return None
     items = _items(found)
@@ -145,7 +147,8 @@ def to_watch() -> list[Certificate]:
     """Certificates under which something was touched since their period was last compared, or is not as it was signed.
 
     That is where what stands comes to other totals, since a match was made or taken apart, where a day has passed by which
-    something was to come, and where the books were opened again.
+    something was to come, where what results rest on besides is another (a cut-over, when a customer is billed), and where the
+    books were opened again.
     """
     found = []
     for certificate in Certificate.objects.filter(state__in=LIVE).select_related("run", "period__entity"):
@@ -154,11 +157,13 @@ def to_watch() -> list[Certificate]:
         opened = certificate.books == AccountingPeriod.State.CLOSED != period.state
         since = latest.seen_until if latest is not None else None
         if (
-            since is None
+            latest is None
+            or since is None
             or opened
+            or latest.basis != _basis(latest, period)
             or sql.is_touched(period.entity_id, period.starts_on, period.ends_on, since)
             or sql.has_waited_in_vain(period.pk, localdate())
-            or not _is_same(certificate.totals, totals_of(period.pk, list(certificate.totals)))
+            or not _is_same(_signed(certificate), totals_of(period.pk, list(certificate.totals)))
         ):
             found.append(certificate)
     return found
@@ -180,6 +185,34 @@ def _end(
 ) -> None:
     found.state, found.why, found.ended_at, found.ended_by, found.delta = state, why, now(), by, delta or {}
     found.save()
+
+
+def _unseen_since(run: ReconciliationRun) -> datetime:
+    """Since when something may have come that a run has not seen; a run of this very transaction has seen all until its end."""
+    until = run.seen_until
+    return run.finished_at or run.started_at if until is None or until >= now() else until
+
+
+def _basis(run: ReconciliationRun, period: AccountingPeriod) -> str:
+    """What the results of a period rest on now, by the targets that its run compared."""
+    targets = {int(target): Decimal(hours) for target, hours in run.tolerances.items()}
+    has_bills = legs.takes_in_bills(period.entity_id)
+    return legs.basis(period.entity_id, period.starts_on, period.ends_on, targets, has_bills)
+
+
+def _signed(found: Certificate, *, before: ReconciliationRun | None = None) -> dict[str, Any]:
+    """The totals that were signed, in the digests of today.
+
+    Where an earlier release took them, those are of the first run since that came to the same figures, which was a whole one.
+    """
+    totals: dict[str, Any] = found.totals
+    if all(leg.get("engine") == legs.ENGINE for leg in totals.values()):
+        return totals
+    later = ReconciliationRun.objects.filter(period=found.period_id, pk__gt=found.run_id, seen_until__isnull=False)
+    if before is not None:
+        later = later.filter(pk__lt=before.pk)
+    taken = later.filter(**{f"totals__{leg}__engine": legs.ENGINE for leg in totals}).order_by("pk").first()
+    return {leg: taken.totals[leg] for leg in totals} if taken is not None else totals
 
 
 def _is_same(signed: dict[str, Any], stands: dict[str, Any]) -> bool:

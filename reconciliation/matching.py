@@ -97,7 +97,7 @@ def begin(entity: LegalEntity, period: AccountingPeriod, user: User | None = Non
     return ReconciliationRun.objects.select_related("entity", "period").get(pk=found.pk)
 
 
-def request(entity: LegalEntity, period: AccountingPeriod, user: User) -> ReconciliationRun:
+def request(entity: LegalEntity, period: AccountingPeriod, user: User | None) -> ReconciliationRun:
     """Ask for a comparison: the RUNNING row is the question, and whoever can read statements answers it.
 
     A question that is open already is given back instead of a second one.
@@ -189,13 +189,37 @@ def _end(found: ReconciliationRun, scope: legs.Scope, compared: Sequence[str]) -
 def watch() -> int:
     """Compare the certified periods in which anything was touched since, with the statements as last read; how many.
 
-    What changed lets a certificate drop, and so does opening the books again.
+    What changed lets a certificate drop, and so does opening the books again. Where nobody ever said what hours a target cannot
+    tell apart, the targets are asked for their statements instead: to the last digit, they would differ without a reason.
     """
     compared = 0
     for certificate in certifying.to_watch():
-        found = run(certificate.period.entity, certificate.period, read_at=certificate.run.statement_read_at)
+        period = certificate.period
+        targets = _targets_of(period)
+        if targets is None:
+            last = _latest(period.pk)
+            if not ReconciliationRun.objects.filter(period=period, pk__gt=last.pk if last else 0).exists():
+                request(period.entity, period, None)
+            continue
+        found = run(period.entity, period, targets=targets, read_at=certificate.run.statement_read_at)
         compared += found.finished_at is not None
     return compared
+
+
+def _targets_of(period: AccountingPeriod) -> dict[int, Decimal] | None:
+    """The targets of a period with the hours that each cannot tell apart, as any run was told last; None where one is unknown."""
+    last = _latest(period.pk)
+    told = last.tolerances if last is not None else {}
+    found = {int(target): Decimal(hours) for target, hours in told.items()}
+    since = last.seen_until if last is not None and found else None
+    for target in legs.targets_of(period.entity_id, period.starts_on, period.ends_on, since=since):
+        if target not in found:
+            runs_of_it = ReconciliationRun.objects.filter(tolerances__has_key=str(target)).order_by("-pk")
+            said = runs_of_it.values_list("tolerances", flat=True).first()
+            if said is None:
+                return None
+            found[target] = Decimal(said[str(target)])
+    return found
 
 
 def _move_matched(found: ReconciliationRun) -> None:

@@ -323,3 +323,70 @@ def test_a_rule_keeps_to_the_tolerance_of_its_entity_and_ties_no_hours_to_bills(
     firm.entity.save()
     with pytest.raises(pairing.NotMatchable, match="are left over"):
         pairing.confirm(Match.objects.get(pk=suggestion.pk), cleo)
+
+
+def test_a_certificate_from_before_tolerances_were_kept_is_compared_with_the_targets_own_unit(
+    firm: Firm, period: AccountingPeriod, ana: User, cleo: User
+) -> None:
+    [entry] = posted(firm, 1)
+    line(firm, f"N{entry}", "8.004", date(2026, 9, 2), amount="960")
+    run = matching.run(firm.entity, period, targets={firm.target.pk: Decimal("0.005")})
+    certified = certifying.certify(certifying.prepare(period, ana), cleo)
+    ReconciliationRun.objects.update(tolerances={})
+    assert [matching.watch(), matching.watch()] == [0, 0]
+    asked = ReconciliationRun.objects.get(pk__gt=run.pk)
+    assert (asked.state, asked.requested_by) == ("running", None)  # who reads the statement knows the unit
+    assert certifying.live(period) == certified
+    asked.delete()
+    other = AccountingPeriod.objects.get(entity=firm.entity, code="2026-10")
+    matching.run(firm.entity, other, targets={firm.target.pk: Decimal("0.005")})
+    assert matching.watch() == 1
+    assert certifying.live(period) == certified
+    assert ReconciliationRun.objects.filter(period=period).latest("pk").tolerances == {str(firm.target.pk): "0.005"}
+
+
+def test_the_digests_of_another_engine_are_taken_anew_once_and_count_from_then_on(
+    firm: Firm, period: AccountingPeriod, ana: User, cleo: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = posted(firm, 2)
+    booked(firm, *entries)
+    compare(firm, period)
+    certified = certifying.certify(certifying.prepare(period, ana), cleo)
+    for name in ("reconciliation.sql.legs.ENGINE", "reconciliation.sql.legs.touched.ENGINE"):
+        monkeypatch.setattr(name, 1000)
+    assert compare(firm, period).compared is None
+    assert certifying.live(period) == certified
+    StatementLine.objects.filter(number=f"N{entries[0]}").delete()
+    line(firm, f"N{entries[0]}", "8", date(2026, 9, 2))  # another record with the same figures
+    assert compare(firm, period).state == "balanced"
+    certified.refresh_from_db()
+    assert certified.state == "dropped"
+
+
+def test_another_day_for_the_customers_bills_is_a_reason_to_compare_what_was_signed(
+    firm: Firm, period: AccountingPeriod, ana: User, cleo: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciliation.sql.certifying.is_touched", lambda *_: False)
+    compare(firm, period)
+    certifying.certify(certifying.prepare(period, ana), cleo)
+    assert matching.watch() == 0
+    firm.customer.invoice_schedule, firm.customer.invoice_day = "weekly", 1
+    firm.customer.save()
+    assert [matching.watch(), matching.watch()] == [1, 0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_came_while_a_run_was_on_its_way_is_looked_at_before_anybody_signs() -> None:
+    firm = build()
+    period = AccountingPeriod.objects.get(entity=firm.entity, code="2026-09")
+    ana, cleo = (world.user(name, GrantRole.CONTROLLER, firm.entity) for name in ("ana", "cleo"))
+    compare(firm, period)
+    prepared = certifying.prepare(period, ana)
+    firm.admit(firm.time("1", work_date=date(2026, 9, 2)))
+    # The run had looked before, and took until after it to add up.
+    ReconciliationRun.objects.update(finished_at=timezone.now() + timedelta(minutes=1))
+    with pytest.raises(certifying.NotCertifiable, match="changed since it was prepared"):
+        certifying.certify(prepared, cleo)
+    certifying.withdraw(prepared, ana, "One more came.")
+    with pytest.raises(certifying.NotCertifiable, match="Something moved since"):
+        certifying.prepare(period, ana)
