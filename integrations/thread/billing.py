@@ -32,7 +32,11 @@ def line_of(
     standing = [one for one in billed if one.takes_back_id is None and left_of(one, billed) > 0]
     found = [_invoice(standing, in_hours) if standing else Station("invoice", "Invoice", "", f"none: {_lower(why())}")]
     undone = {one.takes_back_id for one in billed if one.takes_back_id is not None}  # credits whose note is void
-    given = [one for one in billed if one.takes_back_id is not None and one.quantity <= 0 and one.amount <= 0]
+    alive = {one.line.version.invoice_id for one in standing}  # what such a bill released it bills otherwise
+    given = [
+        one for one in billed
+        if one.takes_back_id is not None and one.quantity <= 0 and one.amount <= 0 and one.line.version.invoice_id not in alive
+    ]  # fmt: skip
     if back := [one for one in given if one.pk not in undone]:
         found.append(_credit(back, in_hours))
     if standing:

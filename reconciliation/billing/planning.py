@@ -173,7 +173,7 @@ class Plan:
         for row in moved:
             if row.bill_id in self.rewritten or row.currency != held.currency:
                 continue
-            self._take(bill, held, row.line_id, Part(-row.quantity, -row.amount), reason)
+            self._take(bill, held, row.line_id, Part(-row.quantity, -row.amount), reason, row.version_id)
             self.undone.discard(row.id)
 
     def _taken(self, moved: Sequence[sql.Standing]) -> Part:
@@ -220,11 +220,13 @@ class Plan:
         """Write every row at once."""
         sql.allocate(self.rows)
 
-    def _take(self, bill: sql.Bill, held: Held, line_id: int, part: Part, reason: str) -> None:
+    def _take(  # noqa: PLR0917 -- `cause_id` is the version that gives it back, where that is not the bill's own
+        self, bill: sql.Bill, held: Held, line_id: int, part: Part, reason: str, cause_id: int | None = None,
+    ) -> None:  # fmt: skip
         self.rows.append(
             self._row(
                 self._id(),
-                bill,
+                bill if cause_id is None else bill._replace(current_id=cause_id),
                 held.entry_id,
                 held.milestone_id,
                 line_id,

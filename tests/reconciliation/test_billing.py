@@ -562,6 +562,9 @@ def test_what_was_credited_of_a_line_stays_credited_when_the_line_is_edited(firm
     adopt("501", by=ana, agreed_by=bob)
     assert causes() == set()
     assert open_hours([entry]) == {entry: Decimal(2)}, "six less three on the first bill, three on the second"
+    rows = list(Allocation.objects.filter(entry=entry).order_by("pk"))
+    [station] = [one for one in thread.stations(LedgerEntry.objects.get(pk=entry), rows, []) if one.key == "credit"]
+    assert station.words == "CM-601 gave back 3.00 h, 360.00 USD"
     erp.says(erp.again(said, lines=(line_of(entry, "2"),), net=Decimal(240), total=Decimal(240)))
     adopt("501", by=ana, agreed_by=bob)
     assert causes() == {"credit-above-billed"}, "no more is credited than is billed"
