@@ -1,8 +1,8 @@
 """The hole detector: what should have arrived and did not. Silence is an exception too.
 
 The rule here: whoever is engaged is expected on every working day of the entity's calendar, up to yesterday. A day of which a
-source says nothing at all is a hole; time that nobody approved yet, and work that is not owed, was told of. A source with holes
-is one cause, whose page names people and days.
+source says nothing at all is a hole; time that nobody approved yet, work that is not owed, and work for another entity was told
+of. A source with holes is one cause, whose page names people and days.
 """
 
 from __future__ import annotations

@@ -37,21 +37,30 @@ WITH days AS (
 ), beside AS (
     SELECT coalesce(k.resource_id, n.resource_id) AS resource_id, v.work_date, d.connection_id AS source_id,
            CASE WHEN v.status = 'approved' THEN v.hours ELSE 0 END AS hours,
-           CASE WHEN v.status = 'approved' THEN 0 ELSE v.hours END AS waiting, 0::numeric AS posted, 0::numeric AS invoiced
+           CASE WHEN v.status = 'approved' THEN 0 ELSE v.hours END AS waiting, 0::numeric AS posted, 0::numeric AS invoiced,
+           d.entity_id = %(entity)s AS is_here
       FROM portal_timeentry v
       JOIN portal_document d ON d.id = v.document_id AND d.current_version = v.version
       LEFT JOIN called k ON k.source_id = d.connection_id AND k.key = v.resource_key
       LEFT JOIN named n ON k.resource_id IS NULL AND (n.code = v.resource_code OR n.name = lower(v.resource_name))
-     WHERE d.entity_id = %(entity)s AND v.work_date BETWEEN %(start)s::date - %(back)s AND %(end)s AND v.status <> 'deleted'
+     WHERE v.work_date BETWEEN %(start)s::date - %(back)s AND %(end)s AND v.status <> 'deleted'
+       AND (d.entity_id = %(entity)s OR v.status <> 'approved' AND v.work_date >= %(start)s)
        AND NOT EXISTS (SELECT 1 FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
                         WHERE e.document_id = d.id AND e.resource_id IS NOT NULL AND s.state NOT IN ('cancelled', 'reversed'))
 ), submitted AS (
     SELECT n.resource_id, t.work_date, t.connection_id AS source_id, 0::numeric AS hours, t.hours AS waiting,
-           0::numeric AS posted, 0::numeric AS invoiced
+           0::numeric AS posted, 0::numeric AS invoiced, t.entity_id = %(entity)s AS is_here
       FROM portal_submittedtime t JOIN named n ON n.name = lower(t.resource_name)
-     WHERE t.entity_id = %(entity)s AND t.work_date BETWEEN %(start)s::date - %(back)s AND %(end)s
+     WHERE t.work_date BETWEEN %(start)s::date - %(back)s AND %(end)s
 ), told AS (
-    SELECT * FROM on_ledger UNION ALL SELECT * FROM beside WHERE resource_id IS NOT NULL UNION ALL SELECT * FROM submitted
+    SELECT *, true AS is_here FROM on_ledger UNION ALL SELECT * FROM beside WHERE is_here AND resource_id IS NOT NULL
+    UNION ALL SELECT * FROM submitted WHERE is_here
+), elsewhere AS (
+    SELECT e.resource_id, e.work_date FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
+     WHERE e.entity_id <> %(entity)s AND e.resource_id IN (SELECT resource_id FROM people) AND e.kind = 'time'
+       AND e.reverses_id IS NULL AND s.state NOT IN ('cancelled', 'reversed') AND e.work_date BETWEEN %(start)s AND %(end)s
+     UNION SELECT resource_id, work_date FROM beside WHERE NOT is_here
+     UNION SELECT resource_id, work_date FROM submitted WHERE NOT is_here
 ), source AS (
     SELECT DISTINCT ON (resource_id) resource_id, source_id FROM told ORDER BY resource_id, work_date DESC, source_id
 ), expected AS (
@@ -67,16 +76,17 @@ SELECT x.source_id, coalesce(c.name, ''), x.resource_id, r.name, count(*), count
        coalesce(sum(b.hours), 0) + coalesce(max(off.hours), 0), coalesce(sum(b.waiting), 0) + coalesce(max(off.waiting), 0),
        coalesce(sum(b.posted), 0) + coalesce(max(off.posted), 0),
        coalesce(sum(b.invoiced), 0) + coalesce(max(off.invoiced), 0),
-       coalesce(array_agg(x.day ORDER BY x.day) FILTER (WHERE b.resource_id IS NULL), '{}')
+       coalesce(array_agg(x.day ORDER BY x.day) FILTER (WHERE b.resource_id IS NULL AND w.resource_id IS NULL), '{}')
   FROM expected x
   JOIN portal_resource r ON r.id = x.resource_id
   LEFT JOIN portal_connection c ON c.id = x.source_id
   LEFT JOIN by_day b ON b.resource_id = x.resource_id AND b.work_date = x.day
+  LEFT JOIN elsewhere w ON w.resource_id = x.resource_id AND w.work_date = x.day
   LEFT JOIN LATERAL (
     SELECT sum(o.hours) AS hours, sum(o.waiting) AS waiting, sum(o.posted) AS posted, sum(o.invoiced) AS invoiced FROM by_day o
      WHERE o.resource_id = x.resource_id AND NOT EXISTS (SELECT 1 FROM days d WHERE d.day = o.work_date)) off ON true
  GROUP BY 1, 2, 3, 4
- ORDER BY cardinality(coalesce(array_agg(x.day) FILTER (WHERE b.resource_id IS NULL), '{}')) DESC, r.name
+ ORDER BY count(*) FILTER (WHERE b.resource_id IS NULL AND w.resource_id IS NULL) DESC, r.name
 """
 
 
@@ -85,7 +95,8 @@ class PersonDays:
     """One person of one source: days and hours expected, and hours that arrived, stand in the ERP and are invoiced.
 
     `submitted` is what the source has and nobody approved yet. `silent` are the working days of which nothing was told at all,
-    neither that nor work that is not owed. `source_id` is 0 for who has told nothing for weeks.
+    neither that nor work that is not owed, nor work for another entity, which is summed there. `source_id` is 0 for who has told
+    nothing for weeks.
     """
 
     source_id: int

@@ -45,7 +45,7 @@ def test_days_of_which_nothing_arrived_are_named_by_person_and_become_one_cause_
     assert told.count() == 1
 
 
-def test_hours_for_another_entity_hide_no_hole_and_show_no_source(firm: Firm) -> None:
+def test_hours_for_another_entity_end_the_silence_and_are_neither_summed_nor_shown(firm: Firm) -> None:
     firm.admit(*(firm.time(f"a{day}", work_date=date(2026, 9, day), hours=Decimal(8)) for day in (1, 16)))
     other = world.entity("GB", "GBP")
     periods(other)
@@ -54,7 +54,15 @@ def test_hours_for_another_entity_hide_no_hole_and_show_no_source(firm: Firm) ->
     here.save()
     Engagement.objects.create(resource=here.resource, entity=other, role=here.role, valid_from=date(2026, 9, 15))
     [ana] = holes.of_period(AccountingPeriod.objects.get(entity=other, code="2026-09"))
-    assert (ana.person, ana.source, ana.arrived, len(ana.silent)) == ("Ana Consultant", "", 0, 12)
+    assert (ana.person, ana.source, ana.arrived, len(ana.silent)) == ("Ana Consultant", "", 0, 11)
+    assert date(2026, 9, 16) not in ana.silent
+    SubmittedTime.objects.create(
+        connection=firm.source, entity=firm.entity, external_id="s1", revision="1", resource_name=ana.person, message_id=1,
+        work_date=date(2026, 9, 17), hours=Decimal("7.5"), seen_at=sql.now(),
+    )  # fmt: skip
+    firm.admit(firm.time("d1", work_date=date(2026, 9, 18), status=SourceStatus.REJECTED))
+    [ana] = holes.of_period(AccountingPeriod.objects.get(entity=other, code="2026-09"))
+    assert (ana.source, ana.arrived, ana.submitted, len(ana.silent)) == ("", 0, 0, 9)
 
 
 def test_what_nobody_approved_yet_and_what_is_not_owed_has_arrived_all_the_same(firm: Firm) -> None:

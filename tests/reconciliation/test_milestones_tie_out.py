@@ -120,6 +120,15 @@ def test_what_an_instalment_of_a_retainer_comes_to_is_owed_from_its_day_without_
     bills(Erp(firm), "100", "M0", "1")
     stone(firm, "RET-9", "3000")
     assert [one[:2] for one in third_leg(firm, period)] == [("missing_right", "unmatched")]
+    bills(Erp(firm, 10), "101", "RET-9", "3000")
+    ahead = AccountingPeriod.objects.create(
+        entity=firm.entity, code="2099-01", starts_on="2099-01-01", ends_on="2099-01-31"
+    )
+    instalment = Milestone.objects.get(code="RET-9")
+    instalment.due_on = date(2099, 1, 15)
+    instalment.save()
+    says = "Milestone RET-9 is invoiced ahead of its day, 2099-01-15."
+    assert third_leg(firm, AccountingPeriod.objects.get(pk=ahead.pk)) == [("missing_left", "unmatched", says)]
 
 
 def test_a_line_whose_hours_were_released_bills_nothing_that_was_delivered(

@@ -31,7 +31,8 @@ _TOLD = """CROSS JOIN LATERAL (
 _STONES = f"""
     SELECT m.id, m.code, m.amount AS delivered, m.currency, w.day, coalesce(w.day, m.due_on) AS dated,
            coalesce(b.invoiced - b.credited, 0) AS billed, x.amount AS billed_amount, x.currency AS billed_in,
-           coalesce(x.is_price_credited, false) AS is_price_credited, {_EXPECTED.format(day="coalesce(w.day, m.due_on)")} AS due_on
+           coalesce(x.is_price_credited, false) AS is_price_credited, w.is_instalment,
+           {_EXPECTED.format(day="coalesce(w.day, m.due_on)")} AS due_on
       FROM portal_milestone m
       JOIN portal_project j ON j.id = m.project_id
       JOIN portal_customer u ON u.id = j.customer_id
@@ -40,8 +41,8 @@ _STONES = f"""
       LEFT JOIN LATERAL (SELECT sum(a.amount) AS amount, min(a.currency) AS currency, bool_or(a.quantity = 0) AS is_price_credited
                            FROM portal_allocation a WHERE a.milestone_id = m.id) x ON b.id IS NOT NULL
      CROSS JOIN LATERAL (
-        SELECT CASE WHEN coalesce(nullif(j.billing_model, ''), k.billing_model) = 'retainer'
-                    THEN CASE WHEN m.due_on <= %(today)s THEN m.due_on END ELSE m.signed_on END AS day) w
+        SELECT o.is_instalment, CASE WHEN o.is_instalment THEN CASE WHEN m.due_on <= %(today)s THEN m.due_on END ELSE m.signed_on END AS day
+          FROM (SELECT coalesce(coalesce(nullif(j.billing_model, ''), k.billing_model) = 'retainer', false) AS is_instalment) o) w
      {_TOLD}
      WHERE j.entity_id = %(entity)s AND m.amount > 0 AND coalesce(w.day, m.due_on) BETWEEN %(start)s AND %(end)s
        AND (w.day IS NOT NULL OR b.invoiced > b.credited) {{stones}}"""  # noqa: E501, S608
@@ -109,7 +110,8 @@ WITH entries AS (
            CASE WHEN billed = 0 THEN 0 WHEN billed_in = currency THEN billed_amount END, currency, dated,
            CASE WHEN o.outcome IN ('open', 'missing_right') OR billed < delivered THEN due_on END, 'milestone ' || id,
            CASE o.outcome
-            WHEN 'missing_left' THEN 'Milestone ' || code || ' is invoiced, while it is not delivered: nobody signed it.'
+            WHEN 'missing_left' THEN 'Milestone ' || code || CASE WHEN is_instalment THEN ' is invoiced ahead of its day, ' || dated || '.'
+                 ELSE ' is invoiced, while it is not delivered: nobody signed it.' END
             WHEN 'open' THEN 'Milestone ' || code || ' is delivered since ' || day || CASE WHEN billed = 0 THEN ' and not invoiced yet' ELSE ' and invoiced in part' END
                  || coalesce('; the bill is expected by ' || due_on, '; its contract says no day') || '.'
             WHEN 'missing_right' THEN 'Milestone ' || code || ' is not invoiced, and the bill was expected by ' || due_on || '.'
