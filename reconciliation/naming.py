@@ -22,6 +22,7 @@ from portal.models import (
     Payment,
     PaymentAllocation,
     PaymentVersion,
+    ProposalLine,
     ProposalPart,
 )
 
@@ -46,7 +47,9 @@ def payments(name: str) -> QuerySet[Payment]:
 
 def proposals(name: str) -> QuerySet[InvoiceProposal]:
     """The proposal of this number (P-000123), or those that were handed over as a draft of this number or id."""
-    found = InvoiceProposal.objects.filter(pk__in=_drafts(name).values("proposal"))
+    drafts = _drafts(name)
+    on_lines = ProposalLine.objects.filter(draft__in=drafts).values("proposal")
+    found = InvoiceProposal.objects.filter(Q(pk__in=drafts.values("proposal")) | Q(pk__in=on_lines))
     number = _PROPOSAL.fullmatch(name)
     return found | InvoiceProposal.objects.filter(pk=int(number[1])) if number else found
 

@@ -7,17 +7,16 @@ from collections.abc import Iterator
 from django.utils import timezone
 
 from portal import figures
-from portal.models import InvoiceDraft, LedgerEntry
+from portal.models import InvoiceDraft, LedgerEntry, ProposalLine
 from reconciliation import naming
 
 
 def proposals_told(name: str) -> Iterator[str]:
-    """The proposals that a number leads to, each with its drafts and how these stand on the ledger; three queries."""
+    """The proposals that a number leads to, each with its lines' drafts and how these stand on the ledger; four queries."""
     proposals = list(naming.proposals(name.strip()).select_related("project", "customer", "entity").order_by("pk"))
-    drafts = list(
-        InvoiceDraft.objects.filter(proposal__in=proposals).select_related("proposal", "connection", "invoice__current")
-        .order_by("part")
-    )  # fmt: skip
+    drafts = list(InvoiceDraft.objects.of(*proposals).select_related("proposal", "connection", "invoice__current"))
+    lines = ProposalLine.objects.filter(proposal__in=proposals, draft__isnull=False)
+    stands = set(lines.values_list("proposal", "draft").distinct())
     owed = LedgerEntry.objects.filter(document__in=[draft.document_id for draft in drafts]).select_related("state_row")
     entries = {entry.document_id: entry for entry in owed}
     for proposal in proposals:
@@ -26,7 +25,7 @@ def proposals_told(name: str) -> Iterator[str]:
             f"Proposal {proposal} of {proposal.project.code} ({proposal.entity}) for {proposal.customer}, through "
             f"{proposal.through}, {amount}: {proposal.get_state_display().lower()}"
         )
-        for draft in (one for one in drafts if one.proposal_id == proposal.pk):
+        for draft in (one for one in drafts if (proposal.pk, one.pk) in stands):
             yield f"    Draft {draft.part} of {draft.parts}: {_standing(draft, entries.get(draft.document_id))}"
 
 

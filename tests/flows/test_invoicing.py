@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from integrations import invariants, outbox, registry
+from integrations import invariants, outbox, registry, thread
 from integrations.errors import InDoubt, Rejected
 from integrations.protocol import Drafting
 from portal.importing.domains import KNOWN, TABLES
@@ -42,7 +42,7 @@ from portal.models import (
 )
 from portal.records import BillLine, BillStatus, Reference
 from reconciliation import billing as followed
-from reconciliation import corrections, invoicing, operations, schedules
+from reconciliation import corrections, invoicing, naming, operations, schedules
 from reconciliation.billing import explained
 from reconciliation.invoicing import NotProposable, handing_over
 from reconciliation.invoicing_api import InvoiceProposalRow, InvoiceProposals
@@ -849,6 +849,10 @@ def test_a_contract_has_one_invoice_over_its_projects_each_released_by_its_own_m
         ("Acm-1: Ana Consultant", Decimal(960)), ("Acme phase two: Design (M1)", Decimal(5000))
     ]  # fmt: skip
     assert (draft.net, draft.project, draft.parts) == (Decimal(5960), "", 1)
+    assert set(naming.proposals("501")) == {first, second}
+    assert list(thread.milestones_named("501")) == [signed]
+    one, other_one = (list(thread.proposals_told(str(proposal))) for proposal in (first, second))
+    assert (len(other_one), other_one[1:]) == (2, one[1:])
     for proposal in (first, second):
         page = client.get(reverse("invoice_proposal", args=[proposal.pk])).content.decode()
         assert "In the system that bills" in page
