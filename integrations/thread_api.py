@@ -20,7 +20,7 @@ from portal.api import Endpoint
 from portal.models import Document, LedgerEntry, Milestone
 
 MOST = 20  # things of one answer
-_ASKED = frozenset({"id", "after", "format"})
+_ASKED = frozenset({"id", "after", "after_milestone", "format"})
 
 
 class StationRow(serializers.Serializer[Any]):
@@ -71,11 +71,12 @@ class MilestoneLineRow(serializers.Serializer[Any]):
 
 
 class ThreadRow(serializers.Serializer[Any]):
-    """What an id leads to; `next` is what to send as `after` for the documents that follow, null at the end."""
+    """What an id leads to; `next` and `next_milestone` are what to send for those that follow, null at the end."""
 
     documents = DocumentLineRow(many=True)
     milestones = MilestoneLineRow(many=True)
-    next = serializers.IntegerField(allow_null=True)
+    next = serializers.IntegerField(allow_null=True)  # of the documents, as `after`
+    next_milestone = serializers.IntegerField(allow_null=True)  # as `after_milestone`
 
 
 class ThreadOf(APIView):
@@ -89,38 +90,47 @@ class ThreadOf(APIView):
         parameters=[
             OpenApiParameter("id", str, required=True, description="Any id that a person may have in hand."),
             OpenApiParameter("after", int, description="Documents after this one."),
+            OpenApiParameter("after_milestone", int, description="Milestones after this one."),
         ],
         responses=ThreadRow,
     )
     def get(self, request: Request) -> Response:
-        """At most twenty documents at a time, in the order in which they came, and twenty milestones with the first of them."""
-        name, after = self._asked(request)
-        named = thread.documents_named(name).values("pk")
-        seen = Document.objects.visible_to(request.user).filter(pk__in=named, pk__gt=after)
-        documents = list(seen.select_related("connection", "entity").order_by("pk")[: MOST + 1])
-        shown = documents[:MOST]
+        """At most twenty documents and twenty milestones at a time, each in the order in which they came.
+
+        Where one list is gone on with, the other is left out; both are gone on with where both are asked for.
+        """
+        name, after, after_milestone = self._asked(request)
+        documents: list[Document] = []
+        if after or not after_milestone:
+            named = thread.documents_named(name).values("pk")
+            seen = Document.objects.visible_to(request.user).filter(pk__in=named, pk__gt=after)
+            documents = list(seen.select_related("connection", "entity").order_by("pk")[: MOST + 1])
         milestones: list[Milestone] = []
-        if not after:
+        if after_milestone or not after:
             signed = thread.milestones_named(name).order_by().values("pk")
-            some = Milestone.objects.visible_to(request.user).filter(pk__in=signed)
-            milestones = list(some.select_related("project__entity").order_by("due_on", "pk")[:MOST])
+            some = Milestone.objects.visible_to(request.user).filter(pk__in=signed, pk__gt=after_milestone)
+            milestones = list(some.select_related("project__entity").order_by("pk")[: MOST + 1])
         said = {
-            "documents": list(self._documents(shown)),
-            "milestones": [_milestone(told) for told in thread.of_milestones(milestones)],
-            "next": shown[-1].pk if len(documents) > MOST else None,
+            "documents": list(self._documents(documents[:MOST])),
+            "milestones": [_milestone(told) for told in thread.of_milestones(milestones[:MOST])],
+            "next": documents[MOST - 1].pk if len(documents) > MOST else None,
+            "next_milestone": milestones[MOST - 1].pk if len(milestones) > MOST else None,
         }
         return Response(ThreadRow(said).data)
 
-    def _asked(self, request: Request) -> tuple[str, int]:
+    def _asked(self, request: Request) -> tuple[str, int, int]:
         if unknown := set(request.query_params) - _ASKED:
-            raise ValidationError(dict.fromkeys(unknown, "Unknown; expected id and after."))
+            raise ValidationError(dict.fromkeys(unknown, "Unknown; expected id, after and after_milestone."))
         name = request.query_params.get("id", "").replace("\x00", "").strip()[:200]
         if not name:
             raise ValidationError({"id": "Say an id."})
-        after = request.query_params.get("after", "0")
-        if not after.isdecimal() or len(after) > 18:
-            raise ValidationError({"after": "A number."})
-        return name, int(after)
+        return name, self._number("after"), self._number("after_milestone")
+
+    def _number(self, name: str) -> int:
+        said = self.request.query_params.get(name, "0")
+        if not said.isdecimal() or len(said) > 18:
+            raise ValidationError({name: "A number."})
+        return int(said)
 
     def _documents(self, documents: list[Document]) -> Iterator[dict[str, Any]]:
         visible = set(

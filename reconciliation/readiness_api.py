@@ -79,6 +79,8 @@ class MonthRow(serializers.Serializer[Any]):
     unpriced_hours = _money()
     in_other_currency = serializers.IntegerField()
     milestones = _money()
+    milestones_ready = _money()
+    milestones_invoiced = _money()
     unsigned = serializers.IntegerField()
     blocker = BlockerRow(allow_null=True)
 

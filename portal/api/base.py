@@ -6,14 +6,15 @@ ignored, and pages follow a cursor, so that a long read neither skips nor repeat
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import mixins, viewsets
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed, ValidationError
-from rest_framework.pagination import CursorPagination
+from rest_framework.exceptions import AuthenticationFailed, NotFound, ValidationError
+from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.throttling import UserRateThrottle
@@ -21,6 +22,7 @@ from rest_framework.throttling import UserRateThrottle
 from portal import tokens
 from portal.models import User
 
+_ID = re.compile(r"[0-9]{1,19}")
 PAGING = frozenset({"cursor", "page_size", "format"})
 
 
@@ -62,6 +64,13 @@ class Pages(CursorPagination):
     page_size = 200
     max_page_size = 2000
     page_size_query_param = "page_size"
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        """Where a page begins; raises NotFound for what no page of ours can have named."""
+        cursor: Cursor | None = super().decode_cursor(request)
+        if cursor is not None and cursor.position is not None and not _ID.fullmatch(str(cursor.position)):
+            raise NotFound(self.invalid_cursor_message)
+        return cursor
 
 
 class ReaderThrottle(UserRateThrottle):

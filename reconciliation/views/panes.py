@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -23,7 +24,7 @@ from portal.models import AccountingPeriod
 from portal.screens import DetailScreen
 from reconciliation import pairing
 from reconciliation.models import Match, ReconciliationResult
-from reconciliation.views.open_items import match_words
+from reconciliation.views.open_items import MatchItems, match_words
 from reconciliation.views.reconciliation import ABOUT, result_address, result_name
 
 Leg = ReconciliationResult.Leg
@@ -146,7 +147,11 @@ class MatchingPanes(DetailScreen):
 
     def _match(self) -> str:
         post = self.request.POST
-        code, reason = post.get("code", ""), post.get("reason", "")[:500]
+        fields = MatchItems.base_fields
+        try:
+            code, reason = (fields[name].clean(post.get(name, "")) for name in ("code", "reason"))
+        except ValidationError as error:
+            raise pairing.NotMatchable(" ".join(error.messages)) from error
         made = pairing.match(self.picked, self.request.user, code=code, reason=reason)  # type: ignore[arg-type]
         return f"{made.items} items are matched."
 

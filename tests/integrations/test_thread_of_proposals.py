@@ -173,7 +173,7 @@ def test_a_program_asks_for_the_thread_by_any_id_and_gets_what_it_may_see(firm: 
     assert (stations["ledger"]["light"], stations["invoice"]["words"]) == (
         "lit", f"none: it is on {proposal}, which was handed over as a draft; its invoice has not come back yet",
     )  # fmt: skip
-    assert ask(id="nobody has this") == {"documents": [], "milestones": [], "next": None}
+    assert ask(id="nobody has this") == {"documents": [], "milestones": [], "next": None, "next_milestone": None}
     for wrong in ({}, {"id": "x", "after": "y"}, {"id": "x", "colour": "red"}):
         assert client.get("/api/v1/thread/", wrong).status_code == 400
     assert Client().get("/api/v1/thread/", {"id": "x"}).status_code == 401
@@ -195,7 +195,13 @@ def test_a_milestone_is_told_by_the_api_and_costs_as_much_for_many(firm: firms.F
         return len(queries)
 
     few = cost()
-    for n in range(10):
+    for n in range(21):
         other = firms.project(f"ACM-{n + 10}", firm.entity, firm.customer, firm.contract)
         Milestone.objects.create(project=other, code="M1", name="Design", due_on=END, amount=Decimal(1), currency="USD")
     assert cost() == few
+    first = client.get("/api/v1/thread/", {"id": "M1"}).json()
+    second = client.get("/api/v1/thread/", {"id": "M1", "after_milestone": first["next_milestone"]}).json()
+    found = [row["id"] for row in (*first["milestones"], *second["milestones"])]
+    assert (len(first["milestones"]), second["next_milestone"], second["documents"]) == (20, None, [])
+    assert found == list(Milestone.objects.order_by("pk").values_list("pk", flat=True))
+    assert client.get("/api/v1/thread/", {"id": "M1", "after_milestone": "x"}).status_code == 400

@@ -81,6 +81,10 @@ def test_readiness_is_asked_for_a_period_and_one_month_tells_its_twelve_answers(
     assert len(told["checks"]) == 12
     assert {check["verdict"] for check in told["checks"]} <= {"pass", "fail", "n.a."}
     assert all(row["entity"] == firm.us.code for row in rows)
+    shown = [Decimal(row[name]) for name in ("milestones_ready", "milestones_invoiced")]
+    assert shown == [month.milestones_ready, month.milestones_invoiced]
+    for cursor in ("cD1hYmM=", "cD0tMQ==", "nonsense"):  # p=abc, p=-1
+        read(client, f"readiness/?period={month.period.code}&cursor={cursor}", 404)
 
 
 def test_the_board_and_the_holes_say_what_their_pages_say(firm: Operations) -> None:

@@ -152,6 +152,9 @@ def test_both_sides_are_matched_beside_each_other_down_to_nothing(client: Client
     refused = client.post(address, {**both, "do": "match"})
     assert refused.status_code == 422
     assert "Something is left over; say what it is and why." in refused.content.decode()
+    for code in ("longer than a code", "exact"):
+        refused = client.post(address, {**both, "do": "match", "code": code, "reason": "A cent."})
+        assert (refused.status_code, "is not one of the available choices" in refused.content.decode()) == (422, True)
     assert not Match.objects.exists()
     done = client.post(
         address, {**both, "do": "match", "code": "rounding", "reason": "A cent of the bank."}, follow=True
