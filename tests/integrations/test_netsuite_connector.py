@@ -260,7 +260,7 @@ class TestBatches:
     def test_a_lost_acceptance_is_asked_for_again_under_the_same_key(
         self, netsuite: Bench, fault: dict[str, Any]
     ) -> None:
-        netsuite.build().check()
+        netsuite.build(batch_size=100).check()  # signs in, by the account as it is used below
         netsuite.fault(netsuite.write, **fault)
         with recording() as exchanges:
             outcomes = push(netsuite, *time_postings(3), batch_size=100)
