@@ -299,5 +299,5 @@ def test_a_code_or_name_lists_what_it_may_mean(fay: Client, firm: Firm) -> None:
 def test_whatever_is_typed_is_answered(fay: Client) -> None:
     for words in ("", "   ", "%", "9" * 400, "\x00", "<script>alert(1)</script>", "ex-", "🦊"):
         response = fay.get("/search/", {"q": words})
-        assert response.status_code == 200, words
+        assert response.status_code == (400 if "\x00" in words else 200), words
         assert "<script>alert(1)" not in response.content.decode()

@@ -194,7 +194,7 @@ def test_no_count_total_or_tile_tells_of_another_entity(fay: Client, firm: Firm)
 
 @pytest.mark.parametrize(
     "query",
-    ["facet=password", "facet=rule&rule=%00", "rule=" + "x" * 400, "&".join(f"rule=r{n}" for n in range(60)), "age=999",
+    ["facet=password", "rule=" + "x" * 400, "&".join(f"rule=r{n}" for n in range(60)), "age=999",
      "amount_from=NaN", "worked_from=yesterday", "sort=reach__project__manager__password", "news=abc",
      "news=99999999999999999999",
      "shown=1,2,x,,-4&news=1", "columns=password,detail", "view=../../etc", "after=zzz", "tag=%F0%9F%92%A9"],
