@@ -1,7 +1,7 @@
 """What is written to us is text: a request that holds the NUL character is refused before anything reads it.
 
-The rule here: the database keeps no such character, so it is told in words once, for every form, address and body. What systems send
-to a door of their own is read there as it came.
+The rule here: the database keeps no such character, so it is told in words once, for every form, address and body.
+What systems send to a door of their own is read there as it came.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import pytest
 
 from integrations.sandbox import clockify as clockify_sandbox
 from integrations.sandbox import harvest as harvest_sandbox
-from integrations.sandbox.server import sandbox_server
+from integrations.sandbox.server import control, sandbox_server
 from portal.models import ApprovalStep, Assignment, Attempt, LedgerTransition, Published, Resource
 from portal.records import MasterKind
 from tests.faults.workers import SCALE, TIMES, Nursery
@@ -72,7 +72,10 @@ def test_a_killed_worker_leaves_one_of_each_in_the_tracker_and_every_child_after
     Assignment.objects.create(project=project, resource=Resource.objects.get(code="ada"), valid_from=BEGINNING)
     ApprovalStep.objects.create(project=project, approver=Resource.objects.get(code="pat"))
     firm.erp_says(MasterKind.PROJECT, "1501", "ACM-2213", "Acme roll-out, phase 1", "2", customer="201", status="open")
+    is_slow = deaths[0].startswith("after-send")  # so that a worker can die in the midst of a call
+    control(sandbox, "POST", f"{vendor}/configure", {"latency": 0.2 if is_slow else 0.0})
     killed = [nursery.work(firm.tracker.pk, point) for point in deaths]
+    control(sandbox, "POST", f"{vendor}/configure", {"latency": 0.0})
     assert killed[0] == signal.SIGKILL
     until = time.monotonic() + PATIENCE
     while firm.states() != {"posted"} and time.monotonic() < until:

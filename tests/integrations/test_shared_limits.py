@@ -31,6 +31,10 @@ from tests.invariants import assert_all_hold
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WORKERS = 3
+QUICK = {
+    "read_timeout": "1",
+    "total_timeout": "2",
+}  # seconds; what was refused is asked again no sooner than a call may take
 ROUNDS = 150  # of all workers, after which what is not done is stuck
 
 
@@ -110,7 +114,7 @@ def test_workers_at_a_target_with_a_limit_book_everything_once(
     monkeypatch.setenv("LIMITED_SECRET", secret)
     target = world.connection(
         "erp", limited.vendor, is_target=True, concurrency=WORKERS, realm=bench.account.realm,
-        settings={**bench.account.settings, **limited.settings}, credentials={name: {"env": "LIMITED_SECRET"}},
+        settings={**bench.account.settings, **limited.settings, **QUICK}, credentials={name: {"env": "LIMITED_SECRET"}},
     )  # fmt: skip
     Connection.objects.filter(pk=target.pk).update(base_url=bench.account.base_url)
     ids = outbound.entries(outbound.firm(target, keys=dict(limited.keys)), 12)
