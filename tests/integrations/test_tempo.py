@@ -378,7 +378,9 @@ def test_five_calls_a_second_are_kept_by_several_workers_at_once(site: Site) -> 
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(ask, range(12))) == [0] * 12
-    mine = [call for call in site.calls() if call["path"].endswith("/404")]  # a call of an earlier story may end only now
+    mine = [
+        call for call in site.calls() if call["path"].endswith("/404")
+    ]  # a call of an earlier story may end only now
     assert {call["status"] for call in mine} == {404}
 
 
