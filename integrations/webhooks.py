@@ -33,10 +33,10 @@ from integrations.models import RefusedDelivery
 from integrations.protocol import Delivery, Source, SubscribedSource
 from portal import origin
 from portal.models import Connection
+from portal.plain_text import DOORS
 
 log = logging.getLogger(__name__)
 
-PREFIX = "/hooks/"
 LARGEST_BODY = 1024 * 1024  # bytes
 REMEMBERED = 5.0  # seconds for which a connection and its secrets are not looked up again
 REFUSALS_KEPT = 30  # a minute, for each connection and process; more are only counted in the log
@@ -128,7 +128,7 @@ class FrontDoor:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a delivery or a handshake; everything else is the site's."""
         path: str = environ.get("PATH_INFO", "")
-        if not path.startswith(PREFIX) or not _is_secure(environ):
+        if not path.startswith(DOORS) or not _is_secure(environ):
             return self._site(environ, start_response)
         if word := _greeting(path, environ):
             start_response(_STATUS[200], [("Content-Length", str(len(word))), *_AS_TEXT.items()])
@@ -147,7 +147,7 @@ _AS_TEXT = {"Content-Type": "text/plain", "X-Content-Type-Options": "nosniff"}
 @csrf_exempt
 def hook(request: HttpRequest, code: str) -> HttpResponse:
     """The same for a server that does not come through `FrontDoor`."""
-    path = f"{PREFIX}{code}/"
+    path = f"{DOORS}{code}/"
     environ: Mapping[str, Any] = request.environ if hasattr(request, "environ") else request.META
     if word := _greeting(path, environ):
         return HttpResponse(word, headers=_AS_TEXT)
@@ -169,7 +169,7 @@ def _greeting(path: str, environ: Mapping[str, Any]) -> bytes:
 
 
 def _code(path: str) -> str:
-    return path[len(PREFIX) :].rstrip("/")
+    return path[len(DOORS) :].rstrip("/")
 
 
 def _take(path: str, environ: Mapping[str, Any]) -> Answer:
