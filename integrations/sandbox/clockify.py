@@ -9,7 +9,8 @@ Seed: `{"workspaces", "users", "clients", "projects", "tasks", "categories"}` as
     {"do": "detach|delete", "kind": "entries|expenses", "ids": [..]}     leaves its approval; is gone
     {"do": "deliver", "times": 1, "order": "sent|reversed", "token": ..} every delivery so far again, or with another token
 
-Settings: `api_keys`, `rate` ([calls, seconds]), `webhooks` ("send" or "hold" until `deliver`), `withdrawn_keeps_entries`.
+Settings: `api_keys`, `rate` ([calls, seconds]), `webhooks` ("send" or "hold" until `deliver`), `withdrawn_keeps_entries`,
+`required` (fields that its lists came to demand).
 Deliveries go to this machine only, from a thread of their own, and are kept with what was answered.
 """
 
@@ -62,6 +63,7 @@ class ClockifySandbox(Vendor):
         self._defaults()
 
     def _defaults(self) -> None:
+        self.catalogue.required = {}
         self.api_keys = {API_KEY}
         self.rate: tuple[int, float] = (50, 1.0)
         self.webhooks = "send"
@@ -407,6 +409,8 @@ class ClockifySandbox(Vendor):
             self.webhooks = str(rest.pop("webhooks"))
         if "withdrawn_keeps_entries" in rest:
             self.withdrawn_keeps_entries = bool(rest.pop("withdrawn_keeps_entries"))
+        if "required" in rest:
+            self.catalogue.required = {str(name): tuple(fields) for name, fields in rest.pop("required").items()}
         super().configure(rest)
 
     def reset(self) -> None:

@@ -29,6 +29,7 @@ class Catalogue:
 
     def __init__(self, store: Store, refuse: Callable[[Request], Response | None]) -> None:
         self.store = store
+        self.required: dict[str, tuple[str, ...]] = {}  # fields that an account came to demand, by list
         self.refuse = refuse
 
     def routes(self) -> Sequence[Route]:
@@ -91,6 +92,8 @@ class Catalogue:
     def _write(self, name: str, request: Request, record: dict[str, Any], status: int) -> Response:
         if not 2 <= len(str(record.get("name") or "")) <= 250:
             return _error(f"{_WORDS[name].capitalize()} name has to be between 2 and 250 characters long")
+        if missing := [field for field in self.required.get(name, ()) if record.get(field) in (None, "")]:
+            return _error(f"{missing[0]} is required")
         client = record.get("clientId")
         if name == "projects" and client and client not in self.store.collection("clients"):
             return _gone("CLIENT", client, request.params["ws"])

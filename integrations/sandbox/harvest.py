@@ -6,7 +6,8 @@ Seed: `{"company", "users", "clients", "projects", "tasks", "categories", "time_
 `{"do": "approve|submit|withdraw|edit|delete", "stream": "time_entries", "ids": [..], "at": .., "changes": {..}}`.
 
 Settings: `tokens` (token → account id), `rate` ([calls, seconds]), `approval_moves_updated_at`, `updated_since_zone` (reads the
-time of day as local to that zone, whatever its offset), `drop_next_link` (ends a list after its first page).
+time of day as local to that zone, whatever its offset), `drop_next_link` (ends a list after its first page),
+`required` (fields that its lists came to demand).
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class HarvestSandbox(Vendor):
         self._defaults()
 
     def _defaults(self) -> None:
+        self.catalogue.required = {}
         self.tokens: dict[str, str] = {TOKEN: ACCOUNT_ID}
         self.rate: tuple[int, float] = (100, 15.0)
         self.approval_moves_updated_at = True
@@ -298,6 +300,8 @@ class HarvestSandbox(Vendor):
                 setattr(self, name, bool(rest.pop(name)))
         if "updated_since_zone" in rest:
             self.updated_since_zone = str(rest.pop("updated_since_zone"))
+        if "required" in rest:
+            self.catalogue.required = {str(name): tuple(fields) for name, fields in rest.pop("required").items()}
         super().configure(rest)
 
     def reset(self) -> None:

@@ -47,6 +47,7 @@ class Catalogue:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.required: dict[str, tuple[str, ...]] = {}  # fields that an account came to demand, by list
 
     def routes(self) -> Sequence[Route]:
         """Lists, single records, making and changing."""
@@ -110,7 +111,8 @@ class Catalogue:
     def _make(self, request: Request) -> Response:
         name = request.path.rsplit("/", 1)[1]
         sent = request.json()
-        missing = [field for field in _NEEDS[name] if sent.get(field) in (None, "")]
+        needed = (*_NEEDS[name], *self.required.get(name, ()))
+        missing = [field for field in needed if sent.get(field) in (None, "")]
         if missing:
             return _error(422, f"{missing[0].replace('_', ' ').capitalize()} can't be blank")
         try:

@@ -144,7 +144,7 @@ def test_what_was_deleted_at_source_and_comes_back_has_a_key_of_its_own_version(
     assert [(line.key, line.hours) for line in books.records] == [(key_of(again), 6)]
 
 
-@pytest.mark.case(71, 16)
+@pytest.mark.case(71, 16, 113)
 def test_a_reversal_goes_before_its_successor_and_a_refused_one_keeps_it_back(
     source: Connection, erp: Connection, books: Books, ana: User
 ) -> None:

@@ -1,6 +1,6 @@
 """Each case about talking to other systems and each connector: the test that proves it, or in words why there is none.
 
-Written by hand, and read by `test_cases_of_connectors`. A sentence that begins with `NOT_PROVEN` is a gap that is known.
+Written by hand, and read by `test_cases_of_connectors`.
 `EVERY` is the file whose tests are of all connectors at once.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-NOT_PROVEN = "Not proven here:"
 HERE = "Tieout decides it before a connector is asked:"
 EVERY = "test_every_connector.py"
 
@@ -19,7 +18,7 @@ DECIDED_HERE: Mapping[int, str] = {
     65: f"{HERE} a key is kept with the hash of its body, and is not sent with another.",
     111: f"{HERE} an hour for another entity is held by a rule.",
     112: f"{HERE} a price list between entities is asked for by a rule.",
-    113: f"{HERE} both legs are tied to one bundle.",
+    113: f"{HERE} both legs are checked before either goes, and what is booked anew waits for the receipt of its reversal.",
     114: f"{HERE} the work date says which target an hour is owed to.",
     122: f"{HERE} who said a thing is kept with it, and it is not told to them again.",
 }
@@ -65,13 +64,13 @@ _NO_POSTINGS = dict.fromkeys(("clockify", "harvest", "salesforce", "stripe", "te
 
 TABLE: Mapping[int, Mapping[str, str]] = {
     22: {
-        "businesscentral": f"{NOT_PROVEN} where two customers are merged there, nothing that is read names the survivor.",
+        "businesscentral": "Merging deletes the duplicate, which the API tells as little as the name of the survivor.",
         "clockify": "Its clients are archived or deleted; it merges none.",
-        "dynamicsfinance": f"{NOT_PROVEN} where parties are merged there, the customers' set names no survivor.",
+        "dynamicsfinance": "It merges parties of its address book; the customer accounts that we read both stay.",
         "files": "A file keeps no customers of its own.",
         "harvest": "Its clients are archived or deleted; it merges none.",
-        "netsuite": f"{NOT_PROVEN} where duplicates are merged there, what is read names no survivor.",
-        "projectoperations": f"{NOT_PROVEN} Dataverse marks a merged account (`merged`, `masterid`), which is not read.",
+        "netsuite": "Merging deletes the duplicate and names no survivor, so that a customer is gone (case 23).",
+        "projectoperations": "test_projectoperations.py::TestMasterData::test_a_merged_account_names_the_one_that_survives_it",
         "salesforce": "test_salesforce.py::test_a_merged_account_names_the_one_that_survives_it",
         "stripe": "Stripe merges no customers.",
         "tempo": "Its accounts belong to customers that are kept without merges.",
@@ -92,10 +91,12 @@ TABLE: Mapping[int, Mapping[str, str]] = {
         ), "files": "A folder and a server of files have no limit of calls."},
     68: {
         "businesscentral": "test_businesscentral.py::test_every_error_body_of_the_card_is_named_by_what_we_do_next",
-        "clockify": f"{NOT_PROVEN} a field that it came to demand is an ordinary refusal.",
+        "clockify": "test_contract_recipients.py::TestClockify::"
+        "test_a_field_that_it_came_to_demand_is_a_changed_schema_in_its_own_words_and_nothing_is_made",
         "dynamicsfinance": "test_dynamicsfinance.py::test_every_infolog_is_named_by_what_we_do_next",
         "files": "It is told nothing.",
-        "harvest": f"{NOT_PROVEN} a field that it came to demand is an ordinary refusal.",
+        "harvest": "test_contract_recipients.py::TestHarvest::"
+        "test_a_field_that_it_came_to_demand_is_a_changed_schema_in_its_own_words_and_nothing_is_made",
         "netsuite": "test_netsuite_connector.py::TestRefusals::test_a_field_that_netsuite_has_come_to_demand_is_a_changed_schema",
         "projectoperations": "test_projectoperations.py::test_every_error_body_is_named_by_what_we_do_next",
         "salesforce": "test_salesforce.py::test_every_error_body_of_the_card_is_named_by_what_we_do_next",
@@ -126,26 +127,28 @@ TABLE: Mapping[int, Mapping[str, str]] = {
         "netsuite": "test_netsuite_connector.py::TestRefusals::test_every_name_and_text_that_is_known_means_one_thing",
         "projectoperations": "test_projectoperations.py::TestPosting::"
         "test_a_key_that_comes_again_with_other_hours_changes_nothing_and_reads_back_different",
-        "salesforce": f"{NOT_PROVEN} only our own objects are written, by our keys; another's change of them is overwritten.",
-        "stripe": f"{NOT_PROVEN} a draft that somebody changed is found when it is read back, and not when it is written.",
+        "salesforce": "test_salesforce_statuses.py::"
+        "test_what_somebody_else_writes_at_once_is_waited_for_and_what_they_changed_is_told_and_put_right_in_place",
+        "stripe": "test_stripe_drafts.py::test_what_somebody_changed_of_a_draft_is_a_difference_and_not_an_absence",
         "tempo": "It is told nothing.",
         "tryton": "test_tryton.py::test_every_word_for_no_is_a_thing_that_we_do_next",
     },
     74: {
         "businesscentral": "test_contract_billers.py::TestBusinessCentral::"
         "test_the_invoice_says_what_we_call_it_whose_project_it_bills_and_which_hours_a_line_is_about",
-        "clockify": f"{NOT_PROVEN} projects that we made there come back as master data, which the crosswalk knows by its id.",
+        "clockify": "The clients, projects and rates that we write are not among its streams.",
         "dynamicsfinance": "test_contract_billers.py::TestDynamicsFinance::"
         "test_the_invoice_that_comes_back_says_which_hours_its_lines_bill_and_what_we_call_it",
         "files": "It is told nothing.",
-        "harvest": f"{NOT_PROVEN} projects that we made there come back as master data, which the crosswalk knows by its id.",
+        "harvest": "The clients, projects and rates that we write are not among its streams.",
         "netsuite": "test_netsuite_billing.py::test_an_invoice_names_the_time_bills_that_it_bills_with_its_figures_as_booked",
         "projectoperations": "Entries that we made are not among its streams.",
         "salesforce": "The objects that we write are not among its streams.",
         "stripe": "test_stripe_drafts.py::"
         "test_a_line_is_hours_times_price_or_one_piece_with_its_hours_beside_it_and_comes_back_as_it_went",
         "tempo": "It is told nothing.",
-        "tryton": f"{NOT_PROVEN} lines of its invoices name timesheet lines, but those of the tests are people's.",
+        "tryton": "test_tryton.py::TestBills::"
+        "test_hours_that_we_booked_come_back_on_the_invoice_under_the_number_of_their_receipt",
     },
     117: _by_call("test_a_repetition_is_the_same_delivery_whatever_stands_around_it"),
     118: _by_call("test_a_call_is_a_hint_that_names_a_record_and_is_never_believed"),

@@ -15,7 +15,7 @@ import pytest
 
 from integrations import registry
 from integrations.protocol import Target
-from tests.integrations.cases_of_connectors import DECIDED_HERE, EVERY, HERE, NOT_PROVEN, TABLE
+from tests.integrations.cases_of_connectors import DECIDED_HERE, EVERY, HERE, TABLE
 from tests.integrations.test_every_connector import SAMPLES, connector
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -113,18 +113,3 @@ def test_the_table_knows_a_proof_from_none() -> None:
     assert flaw(23, "salesforce", proof) == "it does not bear the case"
     assert flaw(22, "salesforce", f"{proof}_or_not") == "there is no such test"
     assert flaw(22, "salesforce", "schema-changed") == "a reason is a sentence"
-
-
-def test_the_gaps_that_are_known_are_told_where_people_read_of_them() -> None:
-    gaps = {
-        (number, name) for number, row in TABLE.items() for name, told in row.items() if told.startswith(NOT_PROVEN)
-    }
-    page = (TESTS.parent / "docs" / "connectors" / "adding.md").read_text()
-    [told] = [line for line in page.splitlines() if line.startswith("Not proven of a connector:")]
-    written = {
-        (int(number), name)
-        for part in told.partition(":")[2].strip(" .").split(";")
-        for number, _, names in [part.strip().partition(" ")]
-        for name in names.split(", ")
-    }
-    assert written == gaps

@@ -30,6 +30,7 @@ from tests.integrations.operations_account import (
     OPEN_INVOICE,
     PAID_INVOICE,
     ROLLOUT,
+    STAMP,
     TED,
     expense_posting,
     guid,
@@ -348,6 +349,16 @@ class TestMasterData:
         assert isinstance(old, MasterRecord)
         assert (acme.code, acme.is_active, acme.attributes) == ("AC-1", True, {"currency": "USD"})
         assert (old.code, old.is_active, old.parent.key) == ("Old Inc", False, ACME)
+
+    @pytest.mark.case(22)
+    def test_a_merged_account_names_the_one_that_survives_it(self, environment: Environment) -> None:
+        assert "merged_into" not in environment.master("customers", OLD).attributes
+        row = {"accountid": OLD, "name": "Old Inc", "accountnumber": "", "_parentaccountid_value": ACME, "statecode": 1}
+        environment.seed(
+            accounts=[{**row, "merged": True, "_masterid_value": ACME.upper(), "modifiedon": STAMP.format(28)}]
+        )
+        merged = environment.master("customers", OLD)
+        assert (merged.is_active, merged.deleted, merged.attributes["merged_into"]) == (False, False, ACME)
 
     def test_a_project_that_is_inactive_is_closed(self, environment: Environment) -> None:
         assert environment.master("projects", ROLLOUT).attributes == {

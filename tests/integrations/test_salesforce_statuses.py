@@ -141,6 +141,23 @@ def test_of_a_collection_each_record_stands_or_falls_alone(org: Org) -> None:
     assert isinstance(push(org, bill(3))[0], str)
 
 
+@pytest.mark.case(73)
+def test_what_somebody_else_writes_at_once_is_waited_for_and_what_they_changed_is_told_and_put_right_in_place(
+    org: Org,
+) -> None:
+    [number] = push(org, bill())
+    org.configure(locked=["tieout-invoice-501"])
+    said = bill(status="part_paid", balance="142.40")
+    [outcome] = push(org, said)
+    assert isinstance(outcome, Unavailable), "the row is locked by another's write, and nothing was changed"
+    assert [row["Status__c"] for row in told(org)] == ["open"]
+    assert push(org, said) == [number]
+    org.act("edit", object="Billing_Invoice__c", ids=[number], changes={"Balance__c": 7.0})
+    assert publications.differences(said, org.connector.held([said])[said.key]) == {"balance": ["142.40", "7.0"]}
+    assert push(org, said) == [number]
+    assert not publications.differences(said, org.connector.held([said])[said.key])
+
+
 def test_four_hundred_bills_are_three_calls_and_none_is_made_twice(org: Org) -> None:
     before = control(org.base, "GET", "salesforce/inspect")["daily"]
     said = [bill(number) for number in range(1, 402)]

@@ -219,6 +219,7 @@ def test_the_number_is_stripes_and_is_read_back_once_somebody_finalised_the_draf
     assert made(office, wanted) == key, "what stands is not made again, a draft or not any more"
 
 
+@pytest.mark.case(73)
 def test_what_somebody_changed_of_a_draft_is_a_difference_and_not_an_absence(office: Office) -> None:
     wanted = draft()
     key = made(office, wanted)
@@ -240,6 +241,7 @@ def test_a_half_made_draft_that_somebody_finalised_is_told_and_not_gone_on_with(
     assert list(invoices(office)) == [key]
 
 
+@pytest.mark.case(73)
 def test_while_somebody_else_changes_the_customer_the_draft_waits(office: Office) -> None:
     wanted = draft()
     office.configure(locked=["cus_acme"])

@@ -209,6 +209,16 @@ class TestBills:
         assert all(abs(line.net - (line.quantity or 0) * 120) <= Decimal("0.60") for line in draft.lines)
         assert office.bill(number) is None, "what looks as it did is no news"
 
+    @pytest.mark.case(74)
+    def test_hours_that_we_booked_come_back_on_the_invoice_under_the_number_of_their_receipt(
+        self, office: Office, work: dict[str, int]
+    ) -> None:
+        sent = [posting(office.server, project=str(work["project"]), task=str(work["task"])) for _ in range(2)]
+        receipts = [one.number for one in office.connector().push(sent) if isinstance(one, Receipt)]
+        bill = office.bill(office.server.invoice(work["project"], "2026-10-31"))
+        assert bill is not None
+        assert [line.posting_number for line in bill.lines] == receipts
+
     def test_posted_paid_in_part_and_paid_are_read_with_what_is_left_and_what_settled_it(
         self, office: Office, work: dict[str, int]
     ) -> None:

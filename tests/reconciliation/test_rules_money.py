@@ -164,7 +164,7 @@ def test_a_period_being_closed_takes_postings_unless_the_policy_says_no(firm: Fi
     _held(firm, "period-closed", external_id="2", work_date=date(2026, 10, 2))
 
 
-@pytest.mark.case(44)
+@pytest.mark.case(44, 113)
 def test_both_legs_of_intercompany_work_are_checked_before_either_goes(firm: Firm) -> None:
     gb = world.entity("GB", "GBP")
     firms.periods(gb, p202610="closed")

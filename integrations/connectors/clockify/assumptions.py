@@ -10,6 +10,7 @@
 - Clients, projects and tasks are changed by PUT at their own address, and archived by `archived`; the documents at hand name
   the making only. A list shows archived records as well.
 - A project that is read names its people under `memberships`, each with their `hourlyRate` there.
+- The English texts of refusals: which of them say that a field was demanded or is known no more (`REFUSALS`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
+
+# What its words for no mean, read from the top.
+REFUSALS = (
+    (
+        "schema-changed",
+        r"\bis required\b|(can't|cannot|must not) be (null|blank|empty)|\bunrecognized (field|property)",
+    ),
+    ("text-invalid", r"\bcharacters\b"),
+)
 
 LISTED_STATES = ("APPROVED", "WITHDRAWN_APPROVAL", "PENDING")
 SETTLED_SECONDS = 1  # an approval that changed in this very second may change again under the same stamp

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from integrations.connectors.clockify import assumptions, mapping, publishing
+from integrations.connectors.clockify import assumptions, mapping, publishing, refusals
 from integrations.connectors.clockify.assumptions import LISTED_STATES
 from integrations.connectors.clockify.auth import ClockifyAuth, check_token
 from integrations.errors import Malformed, Rejected, Unauthorised, Unavailable
@@ -53,6 +53,12 @@ class ClockifyConnector:
         Setting(name="overlap_minutes", label="Minutes read again before the cursor", default=60),
         Setting(name="page_size", label="Approvals in a page", default=50),
         Setting(name="provenance_field", label="Custom field with the original tool's id", help="Such as “Jira”."),
+        Setting(
+            name="refusals",
+            label="Refusals",
+            help='Words for no that we do not know, as [{"match": "cost code is missing", "means": "schema-changed"}].',
+            default=[],
+        ),
         Setting(name="signature_header", label="Header with the webhook's token", default="clockify-signature"),
     )
     streams: tuple[str, ...] = ("time_entries", "expenses")
@@ -97,7 +103,8 @@ class ClockifyConnector:
     @property
     def _catalogue(self) -> publishing.ClockifyCatalogue:
         size = int(self.account.setting("page_size", self.settings))
-        return publishing.ClockifyCatalogue(self.http, self._workspace_id, size)
+        own = refusals.own_patterns(self.account.setting("refusals", self.settings))
+        return publishing.ClockifyCatalogue(self.http, self._workspace_id, size, own)
 
     def pull(self, stream: str, since: str | None) -> Iterator[Page]:
         """Records of every approval that changed at or after the cursor, newest first within each state."""

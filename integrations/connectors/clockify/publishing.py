@@ -7,11 +7,11 @@ project of ours are known by their place, so that what stands there already is t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from integrations.connectors.clockify import assumptions
+from integrations.connectors.clockify import assumptions, refusals
 from integrations.errors import InDoubt, Rejected, Unavailable
 from integrations.http import Http
 from integrations.protocol import Takes
@@ -73,8 +73,9 @@ def body(told: Publication) -> dict[str, Any]:
 class ClockifyCatalogue:
     """What one workspace holds of clients, projects, tasks and people on projects."""
 
-    def __init__(self, http: Http, workspace: str, page_size: int) -> None:
+    def __init__(self, http: Http, workspace: str, page_size: int, own: Sequence[refusals.Pattern] = ()) -> None:
         self.http = http
+        self.own = own
         self.root = f"/workspaces/{workspace}"
         self.page_size = page_size
 
@@ -191,7 +192,7 @@ class ClockifyCatalogue:
                     "The record is not in Clockify any more; correct its key in the crosswalk.", status=refused.status,
                     code="gone",
                 ) from refused  # fmt: skip
-            raise
+            raise refusals.narrow(refused, self.own) from None
 
 
 def _named(told: Publication, found: Record) -> Held:

@@ -6,6 +6,7 @@
 - An account without `approval_status` in its replies says by `is_closed` or `locked_reason` that an entry was approved.
 - A throttled call may be answered 503 instead of 429, as version 1 did.
 - The address of a person's day in the web application.
+- The English texts of refusals: which of them say that a field was demanded or is known no more (`REFUSALS`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
+
+# What its words for no mean, read from the top.
+REFUSALS = (
+    ("schema-changed", r"can't be blank|\bis (required|not permitted)|\bunknown (field|attribute|parameter)"),
+    ("text-invalid", r"\bis too long\b|\bcharacters\b|\bis invalid\b"),
+)
 
 # Stamps have whole seconds: what was changed in this very second may change again under the same stamp.
 SETTLED_SECONDS = 1

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
-from integrations.connectors.harvest import mapping, publishing
+from integrations.connectors.harvest import mapping, publishing, refusals
 from integrations.connectors.harvest.auth import HarvestAuth
 from integrations.connectors.harvest.cursor import STAMP, HarvestCursor, day_digest, revision, stamp_of
 from integrations.errors import Malformed, Rejected, Unavailable
@@ -63,6 +63,12 @@ class HarvestConnector:
         Setting(name="page_size", label="Rows in a page", help="At most 2000.", default=PER_PAGE),
         Setting(name="use_rounded_hours", label="Take Harvest's rounded hours", default=False),
         Setting(name="currency", label="Currency of clients without one", help="ISO 4217."),
+        Setting(
+            name="refusals",
+            label="Refusals",
+            help='Words for no that we do not know, as [{"match": "cost code is missing", "means": "schema-changed"}].',
+            default=[],
+        ),
         Setting(name="web_address", label="Web address", help="Such as https://acme.harvestapp.com; for links."),
     )
     streams: tuple[str, ...] = ("time_entries", "expenses")
@@ -155,13 +161,17 @@ class HarvestConnector:
 
     def publish(self, publication: Publication) -> str:
         """Make or change one client, project, task, person on a project, budget or rate."""
-        return publishing.HarvestCatalogue(self.http).publish(publication)
+        return self._catalogue.publish(publication)
 
     def held(self, publications: Sequence[Publication]) -> Mapping[str, Held]:
         """What the account holds of some records."""
-        catalogue = publishing.HarvestCatalogue(self.http)
-        found = {told.key: catalogue.held(told) for told in publications}
+        found = {told.key: self._catalogue.held(told) for told in publications}
         return {key: held for key, held in found.items() if held is not None}
+
+    @property
+    def _catalogue(self) -> publishing.HarvestCatalogue:
+        own = refusals.own_patterns(self.account.setting("refusals", self.settings))
+        return publishing.HarvestCatalogue(self.http, own)
 
     def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
         """One time entry or expense as a document. Raises Malformed naming the field that cannot be read."""

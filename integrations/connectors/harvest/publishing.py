@@ -8,11 +8,12 @@ tasks belong to the account; one of the same name is used, and assigned to the p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from integrations.connectors.harvest import refusals
 from integrations.errors import InDoubt, Rejected, Unavailable
 from integrations.http import Http
 from integrations.protocol import Takes
@@ -82,8 +83,9 @@ def body(told: Publication) -> dict[str, Any]:
 class HarvestCatalogue:
     """What one account holds of clients, projects, tasks and people on projects."""
 
-    def __init__(self, http: Http) -> None:
+    def __init__(self, http: Http, own: Sequence[refusals.Pattern] = ()) -> None:
         self.http = http
+        self.own = own
 
     def publish(self, told: Publication) -> str:
         """Make or change one record; its number. Raises Rejected for a twin, and for a number that is gone."""
@@ -231,14 +233,20 @@ class HarvestCatalogue:
         return found
 
     def _create(self, path: str, sent: Record) -> str:
-        made = self.http.request("POST", path, json=dict(sent)).body
+        made = self._send("POST", path, sent)
         if not isinstance(made, Mapping) or "id" not in made:
             raise InDoubt("Harvest answered a record that was to be made without its id.")
         return str(made["id"])
 
+    def _send(self, method: str, path: str, sent: Record) -> Any:
+        try:
+            return self.http.request(method, path, json=dict(sent)).body
+        except Rejected as refused:
+            raise refusals.narrow(refused, self.own) from None
+
     def _change(self, path: str, sent: Record) -> None:
         try:
-            self.http.request("PATCH", path, json=dict(sent))
+            self._send("PATCH", path, sent)
         except Rejected as refused:
             if refused.status in (404, 410):
                 raise Rejected(

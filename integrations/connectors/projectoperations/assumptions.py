@@ -63,6 +63,9 @@ COUNTED = 5000
 # A bookable resource that is a person.
 PEOPLE = (3, 5)  # user, contact is 2 and generic 1
 
+# An account that was merged into another one is inactive, says so, and names the one that survives it.
+MERGED, SURVIVOR = "merged", "masterid"
+
 # Invoices: the state, and of a paid one the reason that says paid in part.
 INVOICE_STATES = {0: "open", 1: "open", 2: "paid", 3: "voided"}
 PARTLY = 100002

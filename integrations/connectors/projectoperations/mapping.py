@@ -51,7 +51,9 @@ def _made(record: SourceRecord, kind: MasterKind, row: Row, *, code: str = "", n
 
 
 def _customer(record: SourceRecord, row: Row, payload: Row) -> MasterRecord:
+    """An account. One that was merged names the one that survives it."""
     above = lookup(row, "parentaccountid")
+    survivor = lookup(row, assumptions.SURVIVOR) if row.get(assumptions.MERGED) else ""
     return _made(
         record,
         MasterKind.CUSTOMER,
@@ -60,6 +62,7 @@ def _customer(record: SourceRecord, row: Row, payload: Row) -> MasterRecord:
         name=text(row, "name"),
         parent=Reference(key=above) if above else NOTHING,
         currency=text(payload, "currency").upper(),
+        merged_into=survivor,
     )
 
 

@@ -43,7 +43,10 @@ STREAMS: Mapping[str, Stream] = {
             "customers",
             "accounts",
             "accountid",
-            ("name", "accountnumber", "_parentaccountid_value", "_transactioncurrencyid_value", "statecode"),
+            (
+                "name", "accountnumber", "_parentaccountid_value", "_transactioncurrencyid_value", "statecode",
+                assumptions.MERGED, f"_{assumptions.SURVIVOR}_value",
+            ),
         ),
         Stream(
             "projects",
