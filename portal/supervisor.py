@@ -51,6 +51,15 @@ class Child:
             )
         self.started = time.monotonic()
 
+    def listens(self, port: int) -> bool:
+        """Whether it, or a process that it started, takes connections at a port; another program's listening is not its."""
+        with suppress(psutil.NoSuchProcess):
+            leader = psutil.Process(self.process.pid) if self.process else None
+            family = [leader, *leader.children(recursive=True)] if leader else []
+            sockets = [each for process in family for each in process.net_connections("tcp")]
+            return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in sockets)
+        return False
+
     def last_line(self) -> str:
         """The last thing it wrote, for people."""
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]

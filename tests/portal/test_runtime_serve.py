@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from django.test import override_settings
 
 from portal.management.commands import serve
 from portal.probe import is_ready
+from portal.supervisor import Supervisor
 from tests.conftest import free_port
 
 MANAGE = [sys.executable, "manage.py"]
@@ -241,3 +243,29 @@ def test_a_disk_that_fills_up_meanwhile_gets_the_same_sentence(tmp_path: Path, m
     monkeypatch.setattr(serve.Command, "_start_database", full)
     with override_settings(VAR_DIR=tmp_path), pytest.raises(CommandError, match="make room, or put its data elsewhere"):
         call_command("serve", port=str(free_port()))
+
+
+def test_a_sandbox_whose_port_another_took_meanwhile_is_not_taken_for_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = serve.Command()
+    command.stop = threading.Event()
+    command.supervisor = Supervisor(tmp_path / "serve.json", lambda _: None)
+    monkeypatch.setenv("TIEOUT_SANDBOX_URL", "")
+    with socket.socket() as other, override_settings(VAR_DIR=tmp_path, SANDBOX_URL=""):
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        monkeypatch.setattr(serve, "_sandbox_port", lambda _: other.getsockname()[1])
+        with pytest.raises(CommandError, match=r"The vendor sandbox did not start: .*Address already in use"):
+            command._start_sandbox()
+    command.supervisor.end(1)
+    assert not (tmp_path / "sandbox.port").exists(), "the next start looks for another port"
+
+
+def test_making_the_tables_tells_how_far_it_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(serve, "STEPS_SECONDS", 0)
+    steps = serve._Steps(108, said.append)
+    for text in ("  Applying portal.0001_initial...", " OK\n", "  Applying portal.0002_evidence...", " OK\n"):
+        steps.write(text)
+    assert said[-1] == "Creating the tables: 2 of 108 …"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,15 @@ STUBBORN = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid, flush=True)
+time.sleep(600)
+"""
+
+LISTENER = """
+import socket, time
+listening = socket.socket()
+listening.bind(("127.0.0.1", 0))
+listening.listen()
+print(listening.getsockname()[1], flush=True)
 time.sleep(600)
 """
 
@@ -82,3 +92,20 @@ def test_a_record_names_only_processes_that_are_still_the_same(supervisor: Super
     assert running_serve(supervisor.record) is None
     assert end_recorded(supervisor.record) == 1
     assert one.process.wait(10) == -9
+
+
+def test_only_a_child_s_own_listening_counts(supervisor: Supervisor, tmp_path: Path) -> None:
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.listen()
+        one = child(tmp_path, LISTENER)
+        assert not one.listens(stranger.getsockname()[1]), "it was not even started"
+        supervisor.add(one)
+        deadline = time.monotonic() + 20
+        while not one.log.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert one.listens(int(one.log.read_text()))
+        assert not one.listens(stranger.getsockname()[1])
+        supervisor.end(1)
+        assert not one.listens(stranger.getsockname()[1])

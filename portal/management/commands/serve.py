@@ -37,6 +37,7 @@ SPACE_NEEDED = 500_000_000  # bytes
 READY_SECONDS = 120
 GRACE_SECONDS = 25.0
 REPORT_SECONDS = 60
+STEPS_SECONDS = 10
 
 
 class Command(BaseCommand):
@@ -106,8 +107,7 @@ class Command(BaseCommand):
             )
         self._hold_directory()
         end_recorded(self.supervisor.record)
-        if not _is_free(host, port):
-            raise CommandError(f"Port {port} is in use; choose another one, for example: make run PORT={port + 1}")
+        _check_port(host, port)
         free = shutil.disk_usage(settings.VAR_DIR).free
         if free < SPACE_NEEDED:
             raise CommandError(_disk_sentence(free))
@@ -150,15 +150,17 @@ class Command(BaseCommand):
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
         if plan:
             self.say(f"Creating the tables: {len(plan)} steps …")
-            call_command("migrate", interactive=False, verbosity=0)
+            call_command("migrate", interactive=False, verbosity=1, stdout=_Steps(len(plan), self.say))
 
     def _start_sandbox(self) -> None:
-        port = _sandbox_port(settings.VAR_DIR / "sandbox.port")
+        memory = settings.VAR_DIR / "sandbox.port"
+        port = _sandbox_port(memory)
         os.environ["TIEOUT_SANDBOX_URL"] = settings.SANDBOX_URL = f"http://127.0.0.1:{port}"
         self.say(f"Starting the vendor sandbox on port {port} …")
         state = settings.VAR_DIR / "sandbox"
         self._add("vendor sandbox", "integrations.sandbox", "--port", str(port), "--state", str(state))
-        self._wait_for(lambda: not _is_free("127.0.0.1", port), "vendor sandbox")
+        self._wait_for(lambda: self._child("vendor sandbox").listens(port), "vendor sandbox")
+        memory.write_text(str(port))  # not before: another checkout may have taken it in the same second
 
     def _load_demo_firm(self) -> None:
         if trial.demo_firm_is_loaded() or "load_demo" not in get_commands():
@@ -192,13 +194,14 @@ class Command(BaseCommand):
 
     def _start_web(self) -> None:
         host, port = self.address
+        _check_port(host, port)  # once more: making the tables took its time
         self.say("Starting the web server …")
         self._add(
             "web server",
             *("granian", "portal.wsgi:application", "--interface", "wsgi", "--host", host, "--port", str(port)),
             *("--no-ws", "--blocking-threads", "8", "--backlog", "2048", "--respawn-failed-workers"),
         )
-        self._wait_for(lambda: is_ready(host, port), "web server")
+        self._wait_for(lambda: is_ready(host, port) and self._child("web server").listens(port), "web server")
 
     def _add(self, name: str, module: str, *arguments: str) -> None:
         kind = {"web server": "web", "worker": "worker", "scheduler": "beat"}.get(name, "command")
@@ -212,9 +215,12 @@ class Command(BaseCommand):
         log = settings.VAR_DIR / "log" / f"{name.replace(' ', '_')}.log"
         self.supervisor.add(Child(name, [sys.executable, "-m", module, *arguments], environment, log))
 
+    def _child(self, name: str) -> Child:
+        return next(child for child in self.supervisor.children if child.name == name)
+
     def _wait_for(self, happened: Any, name: str) -> None:
         """Wait until a child answers. Gives up when it ended, when time is over or when we are told to stop."""
-        child = next(child for child in self.supervisor.children if child.name == name)
+        child = self._child(name)
         deadline = time.monotonic() + READY_SECONDS
         while not happened():
             if self.stop.wait(0.2):
@@ -263,6 +269,21 @@ class _Lines(io.TextIOBase):
         return len(text)
 
 
+class _Steps(io.TextIOBase):
+    """What `migrate` prints, told as how far it has come."""
+
+    def __init__(self, total: int, say: Callable[[str], None]) -> None:
+        self._total, self._say, self._done = total, say, 0
+        self._next = time.monotonic() + STEPS_SECONDS
+
+    def write(self, text: str) -> int:
+        self._done += text.count("OK")
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + STEPS_SECONDS
+            self._say(f"Creating the tables: {self._done} of {self._total} …")
+        return len(text)
+
+
 @contextmanager
 def _one_sentence() -> Iterator[None]:
     """Tell people what is wrong in one sentence, and never show them a trace for what is no fault of the code."""
@@ -301,6 +322,11 @@ def _port_number(text: str) -> int:
     return int(text)
 
 
+def _check_port(host: str, port: int) -> None:
+    if not _is_free(host, port):
+        raise CommandError(f"Port {port} is in use; choose another one, for example: make run PORT={port + 1}")
+
+
 def _is_free(host: str, port: int) -> bool:
     """Whether a server could listen there. Raises CommandError when the address itself is not ours."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
@@ -329,5 +355,4 @@ def _sandbox_port(memory: Path) -> int:
     port = next((candidate for candidate in SANDBOX_PORTS if _is_free("127.0.0.1", candidate)), 0)
     if not port:
         raise CommandError(f"No port from {SANDBOX_PORTS[0]} to {SANDBOX_PORTS[-1]} is free for the vendor sandbox.")
-    memory.write_text(str(port))
     return port
