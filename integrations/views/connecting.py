@@ -63,15 +63,19 @@ class _Connecting(Screen):
 
     def answer(self, form: ConnectionForm) -> HttpResponse:
         """Test what the form says, or propose it."""
+        is_test = self.request.POST.get("action") == "test"
+        form.fields["reason"].required = not is_test  # nobody approves a test
         if not form.is_valid():
+            form.seal_typed()
             return self.show(form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
-        if self.request.POST.get("action") == "test":
+        if is_test:
             form.seal_typed()
             return self.show(form, tested=self.test(form))
         try:
             change_set = self.propose(form)
         except ChangeRefused as refusal:
             _mark(form, refusal)
+            form.seal_typed()  # once more: what was sealed for the proposal went with it
             return self.show(form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
         return HttpResponseRedirect(reverse("change_set", args=[change_set.pk]), status=HTTPStatus.SEE_OTHER)
 
@@ -86,6 +90,11 @@ class _Connecting(Screen):
             code=given["code"], connector=form.kind.name, base_url=given["base_url"], realm=given["realm"],
             credentials=form.places_given(),
         )  # fmt: skip
+        if "://" not in told.base_url and (stands is None or stands.base_url != told.base_url):
+            return Tested(
+                False, "A folder of this machine is read once another person has approved it; propose the connection and test "
+                "it then.",
+            )  # fmt: skip
         typed = form.sealed
         kept = {name: place for name, place in told.credentials.items() if name not in typed}
         is_elsewhere = stands is None or (stands.base_url, stands.realm, stands.settings) != (

@@ -41,6 +41,14 @@ OFTEN = ("60", "every minute")  # of what says that something moved
 PLACES = (("env", "an environment variable"), ("file", "a file"))
 
 
+class _Unseen(forms.Textarea):
+    """A long secret, such as a private key: typed and never shown again, as a password is."""
+
+    def format_value(self, value: Any) -> None:
+        """Nothing, whatever was typed."""
+        return
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """Some fields under one heading."""
@@ -161,7 +169,7 @@ class ConnectionForm(forms.Form):
             place = self.places.get(one.name)
             where = vault.said(place, self.connection.code, one.name) if place and self.connection else ""
             stands = f"It is {where}; leave this empty to keep it." if where else one.help
-            typed = forms.Textarea(attrs={"rows": 3, **_UNSEEN}) if one.long else forms.PasswordInput(attrs=_UNSEEN)
+            typed = _Unseen(attrs={"rows": 3, **_UNSEEN}) if one.long else forms.PasswordInput(attrs=_UNSEEN)
             if vault.is_open():
                 field = Needed if one.required and not where else forms.CharField
                 found[f"secret-{one.name}"] = field(
@@ -275,9 +283,15 @@ class ConnectionForm(forms.Form):
         return {name: given[f"secret-{name}"].strip() for name in names if given.get(f"secret-{name}", "").strip()}
 
     def seal_typed(self) -> None:
-        """Keep what was typed; sealed, it does nothing until a connection names it. What a test sealed before is still good."""
-        code = self.cleaned_data["code"]
-        self.sealed = {**self._carried(code), **self.sealed}
+        """Keep what was typed; sealed, it does nothing until a connection names it. What was sealed before is still good.
+
+        So nothing is typed twice, neither after a test nor after a form that was not complete. Without a code there is nothing
+        to keep it under.
+        """
+        code = self.cleaned_data.get("code", "")
+        if not code:
+            return
+        self.sealed = self._carried(code)
         for name, value in self.typed().items():
             self.sealed[name] = vault.keep(code, name, value, self.person).pk
 

@@ -78,8 +78,8 @@ def write(
         before = _concerned(asked)
         entries = _entries(before)
         _reach(written, asked)
+        _remove([one for one in asked if one.removes], reason, actor)  # first: it makes room for what takes its place
         load = _load(asked, viewer, starts_on or timezone.localdate())
-        _remove([one for one in asked if one.removes], reason, actor)
         load.write(reason, actor)
         for kind, ids in (*before.items(), *load.concerns.items()):
             written.concerns.setdefault(kind, set()).update(ids)

@@ -332,8 +332,11 @@ def booked_otherwise(entry_ids: Sequence[int]) -> dict[int, tuple[Standing, ledg
 
     Entries of an earlier version, without a route, or cut at a limit today are another matter and left out.
     """
+    entries = [standing_entry(row) for row in documents.entries(entry_ids)]
     with one_batch():
-        assessed = assess([standing_entry(row) for row in documents.entries(entry_ids)])
+        assessed = assess(
+            [entry for entry in entries if entry.kind not in OURS]
+        )  # what we tell others is priced by nobody
     return {
         case.entry.id: (case.entry, case.figures)
         for case in assessed.cases

@@ -169,6 +169,55 @@ def test_a_test_asks_the_vendor_keeps_nothing_but_the_seal_and_the_proposal_need
     assert line.values["credentials"] == {"token": {"stored": KeptSecret.objects.latest("pk").pk}}
 
 
+def test_a_test_needs_no_reason_and_a_secret_is_typed_once_though_the_form_was_not_complete(
+    client: Client, ada: User, sandbox: str
+) -> None:
+    address, good = harvest(sandbox), HARVEST_TOKEN
+    page = text_of(connect(client, ada, base_url=address, realm=ACCOUNT_ID, reason="", **{"secret-token": good}))
+    assert "This field is required." in page
+    assert "What you typed as credentials is sealed" in page
+    assert good not in page
+    carried = re.search(r'name="carried" value="([^"]+)"', page)
+    assert carried is not None
+    again = {"base_url": address, "realm": ACCOUNT_ID, "reason": "", "carried": carried[1], "secret-token": ""}
+    assert "It answers." in text_of(connect(client, ada, action="test", **again))
+    assert not ChangeSet.objects.exists()
+
+
+def test_what_was_sealed_for_a_proposal_that_was_refused_is_still_there_for_the_next(client: Client, ada: User) -> None:
+    page = text_of(connect(client, ada, source=""))
+    assert "it is a source, a target" in page
+    carried = re.search(r'name="carried" value="([^"]+)"', page)
+    assert carried is not None
+    assert connect(client, ada, carried=carried[1], **{"secret-token": ""}).status_code == 303
+    kept = ChangeSet.objects.get().lines.get(model="connection").values["credentials"]["token"]["stored"]
+    assert KeptSecret.objects.filter(pk=kept).exists()
+
+
+def test_a_private_key_is_typed_and_never_shown_again(client: Client, ada: User) -> None:
+    client.force_login(ada)
+    form = {
+        "action": "propose", "code": "ns", "name": "NetSuite", "entity": "US", "base_url": "https://1.suitetalk.api.netsuite.com",
+        "realm": "1", "zone": "UTC", "concurrency": "1", "active": "true", "target": "on", "reason": "",
+        "secret-private_key": "-----BEGIN PRIVATE KEY-----",
+    }  # fmt: skip
+    response = client.post(reverse("connection_new", args=["netsuite"]), form)
+    assert response.status_code == 422
+    assert 'name="secret-private_key"' in response.content.decode()
+    assert "BEGIN PRIVATE KEY" not in response.content.decode()
+
+
+def test_a_folder_of_this_machine_is_read_only_once_another_person_agreed_to_it(
+    client: Client, ada: User, tmp_path: Any
+) -> None:
+    (tmp_path / "secret.csv").write_text("a,b\n")
+    client.force_login(ada)
+    form = {"code": "drop", "name": "Drop", "entity": "US", "base_url": str(tmp_path), "realm": "x", "zone": "UTC"}
+    more = {"concurrency": "1", "active": "true", "source": "on", "action": "test", "setting-time_pattern": "secret*"}
+    page = text_of(client.post(reverse("connection_new", args=["files"]), {**form, **more}))
+    assert "read once another person has approved it" in page
+
+
 def test_what_was_sealed_for_one_connection_opens_for_no_other(client: Client, ada: User, cleo: User) -> None:
     made = connected(client, ada, cleo)
     kept = made.credentials["token"]["stored"]

@@ -19,6 +19,7 @@ from portal.models import (
     Crosswalk,
     Customer,
     Engagement,
+    GrantRole,
     LedgerEntry,
     LedgerState,
     Project,
@@ -32,7 +33,8 @@ from portal.models import (
     Task,
 )
 from portal.records import PublishedKind
-from reconciliation import publishing, validation
+from reconciliation import changes, publishing, validation
+from reconciliation.changes import Line
 from reconciliation.models import ExceptionCase, Hold
 from tests import world
 from tests.integrations.memory_recipient import RECORDS, Records, loses, recipient
@@ -298,3 +300,14 @@ def test_unavailable_is_tried_again_under_the_same_key(project: Project) -> None
     deliver(system)
     assert LedgerEntry.objects.count() == 1
     assert states() == {"customer": "posted"}
+
+
+def test_the_policy_of_an_entity_changes_although_master_data_of_it_was_told_to_others(project: Project) -> None:
+    system, _ = told(project)
+    follow("project", project.pk)
+    deliver(system)
+    assert set(states().values()) == {"posted"}
+    fay = world.user("fay", GrantRole.CONTROLLER, project.entity)
+    line = Line("entity", project.entity_id, "change", {"policy": {"rate_tolerance": "0.50"}})
+    change_set = changes.submit(changes.draft(by=fay, title="Half a cent", reason="agreed", lines=[line]), fay)
+    assert (change_set.preview["booked"]["looked_at"], change_set.preview["booked"]["entries"]) == (0, 0)

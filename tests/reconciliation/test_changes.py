@@ -314,6 +314,24 @@ def test_a_roll_back_removes_what_the_change_made_and_nothing_else(firm: Firm, f
     assert back.lines.get().key == made
 
 
+def test_a_rate_that_took_another_s_place_gives_it_back_when_it_is_rolled_back(
+    firm: Firm, fay: User, cleo: User
+) -> None:
+    old = Rate.objects.get(pk=firm.rate.pk)
+    day = timezone.localdate() + timedelta(days=40)
+    role = None if old.role is None else old.role.code
+    new = {"card": old.card.code, "card_version": str(old.card.version), "currency": old.currency, "amount": "155",
+           "valid_from": day.isoformat(), **({"role": role} if role else {})}  # fmt: skip
+    change_set = applied(
+        fay, cleo, Line("rate", old.pk, "change", {"valid_to": (day - timedelta(days=1)).isoformat()}),
+        Line("rate", None, "add", new),
+    )  # fmt: skip
+    changes.apply(changes.approve(changes.submit(changes.roll_back(change_set, fay), fay), cleo))
+    assert list(Rate.objects.filter(card=old.card, role=old.role).values_list("amount", "valid_to")) == [
+        (old.amount, old.valid_to)
+    ]
+
+
 def test_what_a_change_made_and_is_booked_on_is_not_taken_back(firm: Firm, fay: User, cleo: User) -> None:
     senior = {
         "card": "ACME-2026",
