@@ -496,6 +496,18 @@ class TestMasterData:
         )
         assert list(netsuite.build().map(record)) == []
 
+    def test_records_of_several_types_with_one_id_that_went_in_one_second_are_all_told(self, netsuite: Bench) -> None:
+        kinds = ("customer", "job", "projecttask", "employee", "invoice")
+        gone = [{"type": kind, "id": str(number), "at": "2026-08-02T09:00:00Z"} for number in (7, 8) for kind in kinds]
+        netsuite.control("netsuite/seed", {"delete": gone})
+        told = {f"{kind}/{number}" for number in (7, 8) for kind in kinds}
+        for size in (1, 2, 3, 1000):
+            pages = list(netsuite.build(page_size=size).pull("deleted", None))
+            seen = [record.external_id for page in pages for record in page.records]
+            assert sorted(seen) == sorted({*told, "job/1499"}), size
+            behind = netsuite.build(page_size=size).pull("deleted", pages[0].cursor)
+            assert told <= {*seen[:size], *(one.external_id for page in behind for one in page.records)}, size
+
     def test_changes_are_read_by_key_over_many_pages_even_within_one_second(self, netsuite: Bench) -> None:
         people = [
             {"id": str(10_000 + n), "entityId": f"E-{n}", "lastModifiedDate": "2026-08-02T09:00:00Z"}

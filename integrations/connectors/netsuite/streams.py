@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from integrations.connectors.netsuite import assumptions, statements
 from integrations.connectors.netsuite.statements import RECORD_PATH
@@ -30,6 +31,7 @@ class Stream:
     joins: str = ""
     changed: str = f"r.{assumptions.MODIFIED}"
     key: str = "r.id"
+    beside: str = ""  # a text column that tells rows of one id apart, where a table has such
     where: str = ""  # which rows of the table
     record: str = ""  # the REST record that holds the whole of it, where the row alone does not
     page: int = PAGE
@@ -97,7 +99,9 @@ STREAMS = {
             )
             for name, kind, record in assumptions.BILLING_STREAMS
         ),
-        Stream("deleted", "deletedrecord", "r.type, r.scriptid", changed="r.deleteddate", key="r.recordid"),
+        Stream(
+            "deleted", "deletedrecord", "r.type, r.scriptid", changed="r.deleteddate", key="r.recordid", beside="r.type"
+        ),
     )
 }
 
@@ -128,25 +132,46 @@ def pull(http: Http, name: str, since: str | None, size: int = PAGE) -> Iterator
     if since is not None:
         where, params = [f"{chosen.changed} >= TO_TIMESTAMP(?, {MOMENT})"], (_rewound(since),)
     total: int | None = None
-    first = True
-    reached: tuple[str, int] | None = None
+    passed: list[_Mark] = []  # the places of one moment and id that the walk has come to
     while True:
-        order = f"ORDER BY {chosen.changed}, {chosen.key}"
-        page = query(http, f"{_filtered(chosen, where)} {order}", params, limit=min(chosen.page, size))
-        total = page.total if first else total
-        first = False
+        order = ", ".join(filter(None, (chosen.changed, chosen.key, chosen.beside)))
+        page = query(http, f"{_filtered(chosen, where)} ORDER BY {order}", params, limit=min(chosen.page, size))
+        total = total if passed else page.total
         if page.rows:
-            previous, reached = reached, (str(page.rows[-1]["changed"]), int(page.rows[-1]["id"]))
-            if previous is not None and reached <= previous:
-                raise Malformed(f"SuiteQL does not advance beyond {previous[0]} in {name}.")
-            cursor = max(f"{reached[0]}|{reached[1]}", since or "")
-        last = not page.more or reached is None
+            reached = _Mark.of(chosen, page.rows[-1])
+            if passed and (reached[:2] < passed[-1][:2] or reached in passed):
+                raise Malformed(f"SuiteQL does not advance beyond {passed[-1].changed} in {name}.")
+            passed = [*(one for one in passed if one[:2] == reached[:2]), reached]
+            cursor = max(f"{reached.changed}|{reached.key}", since or "")
+        last = not page.more or not passed
         yield Page(records=list(_records(http, chosen, page.rows)), cursor=cursor, last=last, total=total)
-        if last or reached is None:
+        if last:
             return
-        stamp = f"TO_TIMESTAMP(?, {MOMENT})"
-        where = [f"({chosen.changed} > {stamp} OR ({chosen.changed} = {stamp} AND {chosen.key} > ?))"]
-        params = (reached[0], reached[0], reached[1])
+        where, params = _behind(chosen, passed[-1])
+
+
+class _Mark(NamedTuple):
+    """A place in a walk: everything before it was read."""
+
+    changed: str
+    key: int
+    beside: str
+
+    @classmethod
+    def of(cls, chosen: Stream, row: Row) -> _Mark:
+        beside = str(row.get(chosen.beside.partition(".")[2]) or "") if chosen.beside else ""
+        return cls(str(row["changed"]), int(row["id"]), beside)
+
+
+def _behind(chosen: Stream, mark: _Mark) -> tuple[list[str], tuple[str | int, ...]]:
+    """The condition for what stands behind a place, and its values."""
+    stamp = f"TO_TIMESTAMP(?, {MOMENT})"
+    further = [f"{chosen.changed} > {stamp}", f"({chosen.changed} = {stamp} AND {chosen.key} > ?)"]
+    values: list[str | int] = [mark.changed, mark.changed, mark.key]
+    if chosen.beside:
+        further.append(f"({chosen.changed} = {stamp} AND {chosen.key} = ? AND {chosen.beside} > ?)")
+        values += [mark.changed, mark.key, mark.beside]
+    return [f"({' OR '.join(further)})"], tuple(values)
 
 
 def one(http: Http, name: str, identity: str) -> list[SourceRecord]:

@@ -64,12 +64,12 @@ class Records:
             return None
         return {"id": str(row["id"]), "externalId": row["externalid"] or "", **json.loads(row["body"])}
 
-    def delete(self, kind: RecordType, identity: int) -> None:
-        """Take a record out and leave its row among the deleted ones."""
+    def delete(self, kind: RecordType, identity: int, at: str | None = None) -> None:
+        """Take a record out and leave its row among the deleted ones, as of a moment or of now."""
         self.db.execute("DELETE FROM ns_record WHERE kind = ? AND id = ?", (kind.name.lower(), identity))
         self.db.execute(
             "INSERT INTO ns_deleted VALUES (?, ?, ?, ?, ?)",
-            (identity, kind.name.upper(), kind.name.lower(), _stamp(None), ""),
+            (identity, kind.name.upper(), kind.name.lower(), _stamp(at), ""),
         )
 
     def count(self, kind: str) -> dict[str, int]:

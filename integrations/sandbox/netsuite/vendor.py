@@ -1,7 +1,8 @@
 """The account itself: its routes, its limits, and what the control plane may tell and ask it.
 
 Seed: `{"records": {"job": [{"id": "1514", "entityId": "ACME-1", "parent": {"id": "220"}}, ...]}, "certificates": [...],
-"token_credentials": [...], "delete": [{"type": "job", "id": "1514"}]}`. Settings: `concurrency`, `async_seconds`,
+"token_credentials": [...], "delete": [{"type": "job", "id": "1514", "at": "2026-08-02T09:00:00Z"}]}`.
+Settings: `concurrency`, `async_seconds`,
 `token_seconds`, `location_on_upsert`, `forget_tokens`, `features_off` (record types that do not exist), `latency`,
 `tax_percent` (what the account adds to the invoices written to it), `approves_invoices` (they are open at once).
 """
@@ -94,7 +95,7 @@ class NetSuiteSandbox(Vendor):
             for record in records:
                 self.records.seed(RECORD_TYPES[name.lower()], record)
         for item in data.get("delete", ()):
-            self.records.delete(RECORD_TYPES[item["type"].lower()], int(item["id"]))
+            self.records.delete(RECORD_TYPES[item["type"].lower()], int(item["id"]), item.get("at"))
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Change what the account allows; see the module."""
