@@ -93,7 +93,8 @@ class Page:
     it may repeat records and never skips one. `total` is how many the vendor says the whole range holds, where it says so;
     a pull whose pages add up to fewer is truncated. `last` is true on the last page of the range only. `hints` name what
     the vendor says moved or is gone without showing it; each is asked for by name, like a webhook's. `again` are streams
-    of which hints may be lost: they are read at once instead of when they are due.
+    of which hints may be lost: they are read at once instead of when they are due. `withheld` says what the vendor seems to
+    hide from us although it shows the range: people are told, and what is shown is filed as ever.
     """
 
     records: Sequence[SourceRecord]
@@ -102,6 +103,7 @@ class Page:
     total: int | None = None
     hints: Sequence[Hint] = ()
     again: Sequence[str] = ()
+    withheld: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,9 +268,23 @@ class Target(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What else of ours went for the same person's day: the numbers of its receipts, and whether some lacks one yet."""
+
+    taken: frozenset[str] = frozenset()
+    is_open: bool = False
+
+
 @runtime_checkable
 class KeylessTarget(Protocol):
     """A target whose records bear no key of ours, or bear none as its connection is set up. It is asked in this way instead."""
+
+    def push_beside(
+        self, postings: Sequence[Posting], beside: Mapping[str, Beside]
+    ) -> Sequence[Receipt | ConnectorError]:
+        """Book some postings, knowing by key what else of ours is there: a record that is alike and proves another is no twin."""
+        ...
 
     def find_like(
         self, postings: Sequence[Posting], numbers: Mapping[str, str], taken: Collection[str] = ()

@@ -53,6 +53,7 @@ class _Reading:
     total: int | None = None
     moved_to: str | None = None
     saw_last: bool = False
+    withheld: str = ""  # what the vendor seems to hide, in a sentence
 
     @property
     def is_truncated(self) -> bool:
@@ -113,6 +114,7 @@ def _read(reading: _Reading, source: Source, budget: float | None) -> bool:
             reading.total = page.total if page.total is not None else reading.total
             reading.read += len(page.records)
             reading.saw_last = page.last
+            reading.withheld = page.withheld or reading.withheld
             _file(reading, page)
             if page.last:
                 return True
@@ -169,8 +171,12 @@ def _end(reading: _Reading, *, is_complete: bool) -> None:
         usual = volume.learn(claim.usual_volume, reading.read, claim.every_seconds, claim.seconds_since_success)
         with transaction.atomic():
             stream_sql.leave_stream(claim, due_in=_every(claim), usual_volume=usual, held_reason="", succeeded=True)
-            stream_sql.end_run(reading.run_id, Run.State.DONE, "")
-            notices.read_well(reading.connection, claim.name)
+            if reading.withheld:  # what is shown was read whole, and goes on; what is not shown people have to see to
+                stream_sql.end_run(reading.run_id, Run.State.TRUNCATED, reading.withheld)
+                notices.truncated(reading.connection, claim.name, reading.withheld)
+            else:
+                stream_sql.end_run(reading.run_id, Run.State.DONE, "")
+                notices.read_well(reading.connection, claim.name)
 
 
 def _truncated(reading: _Reading) -> None:

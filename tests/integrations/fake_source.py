@@ -25,6 +25,7 @@ class Vendor:
     page_size: int = 2
     tombstones: bool = False
     again: tuple[str, ...] = ()  # streams that every page asks to be read
+    withheld: str = ""  # what its pages say that it hides
     is_coarse: bool = False  # its stamps do not tell apart what happens within a second
     announce: int | None = None  # the total it claims
     forgets_last: bool = False
@@ -89,6 +90,7 @@ class FakeSource:
             yield Page(
                 records=[self._record(item) for item in page], cursor=cursor, last=last, total=self.vendor.announce,
                 again=self.vendor.again,
+                withheld=self.vendor.withheld,
             )  # fmt: skip
             if self.vendor.fail_after_pages is not None:
                 raise self.vendor.fail_after_pages

@@ -106,6 +106,23 @@ def test_a_range_that_holds_less_than_announced_is_truncated_and_read_again_from
 
 
 @pytest.mark.case(12)
+def test_what_a_vendor_hides_is_told_until_it_shows_it_again_and_what_it_shows_is_read_on(
+    stream: Stream, vendor: Vendor
+) -> None:
+    vendor.withheld = "Invoice 7 is not shown any more."
+    for number, day in ((1, "2026-10-01"), (2, "2026-10-02")):
+        vendor.put(number, day)
+        run = pull(stream)
+        assert (run.state, run.failure, run.filed) == ("truncated", vendor.withheld, 1)
+        assert (stream.cursor, len(filed())) == (day, number)
+        assert stream.succeeded_at is not None
+    assert ExceptionCase.objects.get().state == "open"
+    vendor.withheld = ""
+    assert pull(stream).state == "done"
+    assert ExceptionCase.objects.get().state == "resolved"
+
+
+@pytest.mark.case(12)
 def test_pages_that_end_before_the_last_one_leave_the_cursor_behind_the_last_whole_page(
     stream: Stream, vendor: Vendor
 ) -> None:

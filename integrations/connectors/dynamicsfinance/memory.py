@@ -66,6 +66,7 @@ class Reading:
         self.moment = moment
         self._rows: dict[str, tuple[str, str]] = {}
         self._gone: set[str] = set()
+        self._kept: set[str] = set()
         self._met = 0
 
     @property
@@ -97,11 +98,16 @@ class Reading:
         """What is gone for certain is known no more, however the reading came to its end."""
         self._gone |= set(keys)
 
+    def keep(self, keys: Iterable[str]) -> None:
+        """What was not met and may be hidden is known as it was."""
+        self._kept |= set(keys)
+
     def memory(self, *, more: bool = False) -> Memory:
         """What is known now. Of a reading in one go that came to its end, what was not met is forgotten: it is gone."""
         before = self._before
         is_partial = more or before.done > 0
-        known = {**before.rows, **self._rows} if is_partial else self._rows
+        kept = before.rows if is_partial else {key: before.rows[key] for key in self._kept}
+        known = {**kept, **self._rows}
         rows = {key: seen for key, seen in known.items() if key not in self._gone}
         moment = before.moment if rows == before.rows and before.moment else self.moment
         return Memory(moment, rows, before.done + self._met if more else 0)

@@ -5,7 +5,8 @@ size that the set itself states how much there is. What differs from the last re
 that it has.
 
 Deletions are not told: what has transactions cannot be deleted there. A draft invoice can: one that was there and is missed is
-asked for by its key, and told when it is gone. A posted one that is not shown either is hidden from us: then nothing is told.
+asked for by its key, and told when it is gone. Where a posted one is not shown either, invoices are hidden from us: then no
+deletion is told, people are, and what is shown is read on.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from integrations.connectors.dynamicsfinance import bills, refusals
 from integrations.connectors.dynamicsfinance.entities import Entities
 from integrations.connectors.dynamicsfinance.memory import Memory, Reading, shown
 from integrations.connectors.dynamicsfinance.settings import SETTINGS
-from integrations.errors import Malformed, Unavailable
+from integrations.errors import Malformed
 from integrations.http import Http, Response, plain
 from integrations.http.fields import Row
 from integrations.http.odata import KEYS_AT_ONCE, quoted
@@ -80,10 +81,12 @@ class Reader:
             left_out += len(rows) - len(payloads)
             total = None if counted is None else max(0, counted - before.done - left_out)
             records = [record(stream, row, payload, reading) for row, payload in payloads]
+            withheld = ""
             if name == INVOICES and not more:
-                gone = self._gone(stream, reading)
+                gone, withheld = self._gone(stream, reading)
                 records, total = [*records, *gone], None if total is None else total + len(gone)
-            yield Page(records=records, cursor=reading.memory(more=more).text(), last=not more, total=total)
+            cursor = reading.memory(more=more).text()
+            yield Page(records=records, cursor=cursor, last=not more, total=total, withheld=withheld)
 
     def one(self, name: str, key: str) -> list[SourceRecord]:
         """One record as it is now; empty when it is gone."""
@@ -108,25 +111,28 @@ class Reader:
         for rows, _, _ in self._pages(stream, self._wanted(stream)):
             yield from (key_of(stream, row) for row in rows)
 
-    def _gone(self, stream: Stream, reading: Reading) -> list[SourceRecord]:
+    def _gone(self, stream: Stream, reading: Reading) -> tuple[list[SourceRecord], str]:
         """Drafts that were there before and are in the company's set no more, whatever part of it is read.
 
-        Raises Unavailable where invoices that are posted, or most of all, are not shown either: they are hidden, and not deleted.
+        Where invoices that are posted, or most of all, are not shown either, they are hidden and not deleted: then none is told,
+        and a sentence says so with every reading until they are shown again.
         """
         missed = reading.missed()
         drafts = [key for key, told in missed.items() if told.startswith(_DRAFT)]
         gone = self._absent(stream, drafts)
         if not gone:
-            return []
+            return [], ""
         posted = [key for key, told in missed.items() if told.startswith(_POSTED)]
         hidden = self._absent(stream, posted[:: len(posted) // KEYS_AT_ONCE + 1])
         if hidden or (len(gone) >= _MANY and len(gone) * 2 > reading.known):
-            raise Unavailable(
+            reading.keep(missed)
+            return [], (
                 f"Of {reading.known} invoices, {', '.join([*hidden, *gone][:3])} and others are not shown any more, which are "
-                "posted or too many to be deleted drafts; a security policy may hide them. None is taken for deleted."
+                "posted or too many to be deleted drafts; a security policy may hide them. None is taken for deleted; let the "
+                "user of the connection see them again. Whatever is shown is read."
             )
         reading.forget(gone)
-        return [
+        told = [
             SourceRecord(
                 stream=stream.name,
                 external_id=key,
@@ -135,6 +141,7 @@ class Reader:
             )
             for key in gone
         ]
+        return told, ""
 
     def _absent(self, stream: Stream, keys: Sequence[str]) -> list[str]:
         """Which invoices the company's set does not hold, by few calls."""
