@@ -51,7 +51,7 @@ class Heard:
 def hear(error: ConnectorError | None) -> Heard:
     """What one call says about the connection, from the error it ended in."""
     match error:
-        case None | Rejected():
+        case None | Rejected() | Unavailable(awaits=True):
             return Heard(Kind.GOOD)
         case Unauthorised():
             return Heard(Kind.UNAUTHORISED, str(error))

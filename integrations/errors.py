@@ -35,11 +35,17 @@ class ConnectorError(Exception):
 
 
 class Unavailable(ConnectorError):
-    """Nothing was booked. Try again with the same key after `retry_after` seconds (None: the caller's own back-off)."""
+    """Nothing was booked. Try again with the same key after `retry_after` seconds (None: the caller's own back-off).
 
-    def __init__(self, detail: str = "", *, status: int | None = None, retry_after: float | None = None) -> None:
+    `awaits` says that it waits for the answer to another posting, and that the vendor is well.
+    """
+
+    def __init__(
+        self, detail: str = "", *, status: int | None = None, retry_after: float | None = None, awaits: bool = False
+    ) -> None:
         super().__init__(detail, status=status)
         self.retry_after = retry_after
+        self.awaits = awaits
 
 
 class InDoubt(ConnectorError):
@@ -81,6 +87,7 @@ REJECTION_CODES: dict[str, str] = {
     "record-changed": "The record was changed in the target meanwhile.",
     "schema-changed": "The target no longer accepts the fields we send.",
     "amount-invalid": "The target refused an amount, rate or currency.",
+    "alike": "The target holds hours that say the same and keeps no key, so that nobody could tell the two apart.",
     "twin": "The target has a record of the same name that is not known as ours.",
     "gone": "The target does not hold the record any more.",
     "text-invalid": "The target refused a text.",

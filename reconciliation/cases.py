@@ -229,6 +229,7 @@ _REACTIVATE = {
     "project-inactive": "re-activate it there for posting, then re-post",
     "resource-inactive": "re-activate the person there for posting, then re-post; the hours are not given to somebody else",
     "period-closed": "open it there, or post in the next open period",
+    "alike": "delete the one that was typed there or join the two at their source, then re-post",
     NO_OPPOSITE: "take it back there, then say so here",
 }
 

@@ -75,6 +75,7 @@ def pushes(connection: Connection, target: Receiver, limit: int, deadline: float
         standing = sql.standing_of(sorted(moved))
         entries = [standing[claim.entry_id] for claim in going if claim.entry_id in moved]
         groups = _in_calls(entries, built, target.capabilities.batch_size)
+        beside = sql.beside(sorted(moved)) if target.capabilities.finds_alike else {}
         ids = sql.open_attempts(
             connection.pk,
             Attempt.Purpose.PUSH,
@@ -92,6 +93,7 @@ def pushes(connection: Connection, target: Receiver, limit: int, deadline: float
             entries=group,
             postings=[built[entry.entry_id] for entry in group],
             send_by=send_by,
+            beside={entry.key: beside[entry.entry_id] for entry in group if entry.entry_id in beside},
         )
         for attempt_id, group in zip(ids, groups, strict=True)
     ]

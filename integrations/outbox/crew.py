@@ -19,7 +19,7 @@ from integrations import failpoints
 from integrations.errors import ConnectorError, InDoubt, Unavailable
 from integrations.http import Exchange, recording
 from integrations.outbox import speaking
-from integrations.protocol import Receiver, Said, Shown
+from integrations.protocol import Beside, Receiver, Said, Shown
 from integrations.sql.outbound import Standing
 from portal.models import Attempt
 from portal.records import Receipt
@@ -36,6 +36,7 @@ class Call:
     entries: Sequence[Standing]
     postings: Sequence[Said]
     send_by: float  # monotonic; after it the lease may not last for the call
+    beside: Mapping[str, Beside] = field(default_factory=dict)  # what else of ours is there, by key, for such a target
     taken: Collection[str] = ()  # numbers that prove other entries, where records are told apart by nothing else
 
 
@@ -63,7 +64,7 @@ def make(call: Call, target: Receiver) -> Answer:
             if call.purpose == Attempt.Purpose.PUSH:
                 failpoints.pass_by("after-intent")
                 failpoints.die_soon("after-send")
-                answer.outcomes = list(speaking.push(target, call.postings))
+                answer.outcomes = list(speaking.push(target, call.postings, call.beside))
             else:
                 in_doubt = call.purpose == Attempt.Purpose.FIND
                 numbers = {entry.key: entry.receipt for entry in call.entries if entry.receipt}

@@ -14,7 +14,19 @@ from typing import Any, cast
 
 from integrations import drafts, postings, publications
 from integrations.errors import ConnectorError, InDoubt, Unauthorised, Unavailable
-from integrations.protocol import BatchRecipient, Biller, Found, Receiver, Recipient, Said, Shown, Target, held_of
+from integrations.protocol import (
+    BatchRecipient,
+    Beside,
+    Biller,
+    Found,
+    KeylessTarget,
+    Receiver,
+    Recipient,
+    Said,
+    Shown,
+    Target,
+    held_of,
+)
 from integrations.sql import outbound as sql
 from portal.models.documents import INVOICE, MASTER, OURS
 from portal.records import BillDraft, Held, HeldDraft, Posting, Publication, Receipt, StatementLine
@@ -42,13 +54,17 @@ def body(receiver: Receiver, said: Said) -> Any:
     return cast("Target", receiver).body(said)
 
 
-def push(receiver: Receiver, said: Sequence[Said]) -> Sequence[Receipt | ConnectorError]:
-    """Send what one call carries, all of it of one kind: one outcome for each.
+def push(
+    receiver: Receiver, said: Sequence[Said], beside: Mapping[str, Beside] | None = None
+) -> Sequence[Receipt | ConnectorError]:
+    """Send what one call carries, all of it of one kind: one outcome for each. `beside` is for a target that keeps no key.
 
     Postings go together, and so do publications where the system takes several at once; everything else goes one after the
     other, and after a refusal that holds for all of them the rest is not sent.
     """
     if all(isinstance(item, Posting) for item in said):
+        if beside and isinstance(receiver, KeylessTarget):
+            return receiver.push_beside(cast("Sequence[Posting]", said), beside)
         return cast("Target", receiver).push(cast("Sequence[Posting]", said))
     if isinstance(receiver, BatchRecipient) and all(isinstance(item, Publication) for item in said):
         return _together(receiver, cast("Sequence[Publication]", said))

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from integrations.drafts import Drafted, Line
 from integrations.postings import Booked
+from integrations.protocol import Beside
 from integrations.publications import Owed
 from portal import sql
 
@@ -357,6 +358,25 @@ def numbers_alike(entry_ids: Sequence[int]) -> list[str]:
         [list(entry_ids)],
     )
     return [row[0] for row in found]
+
+
+def beside(entry_ids: Sequence[int]) -> dict[int, Beside]:
+    """Of each entry what else went for the same person's work on the same day to the same target."""
+    return {
+        row[0]: Beside(frozenset(row[1]), row[2])
+        for row in sql.rows(
+            """
+            SELECT e.id, coalesce(array_agg(r.number) FILTER (WHERE r.number IS NOT NULL), '{}'),
+                   bool_or(r.number IS NULL AND s.state IN ('sending', 'in_doubt'))
+              FROM portal_ledgerentry e
+              JOIN portal_ledgerentry o ON o.target_id = e.target_id AND o.resource_id = e.resource_id
+               AND o.work_date = e.work_date AND o.id <> e.id
+              JOIN portal_ledgerstate s ON s.entry_id = o.id
+              LEFT JOIN portal_receipt r ON r.entry_id = o.id AND r.connection_id = o.target_id
+             WHERE e.id = ANY(%s) GROUP BY e.id""",
+            [list(entry_ids)],
+        )
+    }
 
 
 def write_read_backs(rows: Sequence[tuple[int, bool, str, str]]) -> None:

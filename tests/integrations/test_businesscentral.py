@@ -467,6 +467,17 @@ class TestInvoices:
         company.seed(salesInvoices=[invoice(6, status=status, dueDate="2026-10-15")])
         assert max(filed()) > first
 
+    def test_drafts_in_review_are_looked_at_many_in_a_call(self, company: Company) -> None:
+        company.seed(
+            salesInvoices=[{**invoice(6, status="In Review"), "id": INVOICE.format(n)} for n in range(10, 100)]
+        )
+        before = len(company.calls("salesInvoices"))
+        assert len(company.read("sales_invoices")) > 90
+        assert len(company.calls("salesInvoices")) - before <= 5, "a page, the look, and forty in a call"
+        company.seed(salesInvoices=[{**invoice(6, status="In Review", dueDate="2026-10-15"), "id": INVOICE.format(50)}])
+        bills = [one for one in company.read("sales_invoices").values() if isinstance(one, BillRecord)]
+        assert [one.external_id for one in bills if one.due_on == date(2026, 10, 15)] == [INVOICE.format(50)]
+
     def test_a_credit_memo_names_the_invoice_that_it_settles(self, company: Company) -> None:
         [found] = company.read("sales_credit_memos").values()
         assert isinstance(found, BillRecord)

@@ -18,6 +18,7 @@ from integrations.protocol import Capabilities
 from portal import ledger
 from portal.models import Connection, LedgerState
 from portal.records import DocumentKind, Posting, Receipt, StatementLine
+from reconciliation import operations
 from reconciliation.models import ExceptionCase
 from reconciliation.sql import questions as question_sql
 from tests import world
@@ -71,6 +72,7 @@ def test_other_hours_of_the_same_day_are_an_entry_of_their_own_and_as_many_are_r
     assert len(set(numbers.values())) == 2
     refused = keep(sheets, posting())
     assert isinstance(refused, Rejected)
+    assert refused.code == "alike"
     assert "already hold 7.5 h of AH on J10 on 2026-09-14" in refused.detail
     typed = {
         "id": bc_account.guid(501), "employeeNumber": "AH", "jobNumber": "J10", "jobTaskNumber": "", "date": "2026-09-15",
@@ -260,6 +262,57 @@ def twins_in_doubt(sheets: Bench, target: Connection) -> list[int]:
 
 def same(source: Connection) -> dict[str, Any]:
     return {name: getattr(outbound.record(source, 0), name) for name in ("resource", "work_date")}
+
+
+def alike(source: Connection) -> list[int]:
+    """Two approved hours of one person, project and day that say the same."""
+    return [
+        *outbound.take_in(source, [outbound.record(source, 0)]).ready,
+        *outbound.take_in(source, [replace(outbound.record(source, 40), **same(source))]).ready,
+    ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("cut", ["", "reset_after", "reset_before"])
+def test_two_of_ours_that_are_alike_both_go_each_with_a_number_of_its_own(
+    sheets: Bench, monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
+    target = connected(sheets, monkeypatch)
+    twins = alike(outbound.firm(target, keys={"project": "J10", "resource": "AH"}))
+    if cut:
+        sheets.fault(sheets.write, kind=cut)
+    for _ in range(8):
+        outbound.make_due(twins)
+        LedgerState.objects.filter(state="in_doubt").update(moved_at="2020-01-01T00:00:00Z")
+        outbox.deliver(target.pk)
+    assert set(outbound.states(twins).values()) == {"posted"}
+    assert {outbound.state_of(pk).receipt_number for pk in twins} == {row["id"] for row in rows(sheets)}
+    assert len(rows(sheets)) == 2
+    assert open_causes() == []
+
+
+@pytest.mark.django_db
+def test_one_that_somebody_typed_there_has_ours_refused_with_both_ways_out_and_it_goes_once_that_is_deleted(
+    sheets: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = connected(sheets, monkeypatch)
+    seeded(sheets, 501, date=outbound.FIRST.isoformat(), quantity=8.0)
+    [entry] = outbound.entries(outbound.firm(target, keys={"project": "J10", "resource": "AH"}))
+    outbox.deliver(target.pk)
+    assert outbound.state_of(entry).state == "rejected"
+    sentence = str(ExceptionCase.objects.get().holds.get().sentence)
+    assert "keeps no key" in sentence
+    assert sentence.endswith("delete the one that was typed there or join the two at their source, then re-post.")
+    day = outbound.FIRST.isoformat()
+    sheets.control("businesscentral/seed", {"actions": [{"do": "archive", "employee": "AH", "day": day}]})
+    user = world.user("fixer", everywhere=True)
+    operation = operations.plan("re-post", user=user, parameters={}, reason="deleted there", entry_ids=[entry])
+    operations.run(operations.confirm(operation, user=user).pk)
+    again = operation.rows.get().successor_id or entry
+    for _ in range(2):
+        outbound.make_due([again])
+        outbox.deliver(target.pk)
+    assert outbound.state_of(again).state == "posted"
 
 
 @pytest.mark.django_db

@@ -28,7 +28,7 @@ from integrations.connectors.businesscentral.journal import Journal
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import PUSH_SECONDS, Deadline, Http, Rate, entra, plain
-from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord, one_outcome_each
+from integrations.protocol import Account, Beside, Capabilities, Delivery, Hint, Page, SourceRecord, one_outcome_each
 from portal.records import BillDraft, CanonicalRecord, HeldDraft, Posting, Receipt, StatementLine
 
 _RESOURCE = re.compile(r"companies\((?P<company>[0-9a-f-]+)\)/(?P<set>\w+)(?:\((?P<id>[0-9a-f-]+)\))?", re.IGNORECASE)
@@ -190,8 +190,17 @@ class BusinessCentralConnector:
 
     def push(self, postings: Sequence[Posting]) -> Sequence[Receipt | ConnectorError]:
         """Book postings in one journal, after a look into the ledger: what stands there already is not sent."""
+        return self.push_beside(postings, {})
+
+    def push_beside(
+        self, postings: Sequence[Posting], beside: Mapping[str, Beside]
+    ) -> Sequence[Receipt | ConnectorError]:
+        """The same; in time sheets an entry that is like a posting and proves another one of ours is no twin of it."""
         if self._sheets:
-            return [mirror.objection(posting) or self._sheets.keep(posting) for posting in postings]
+            return [
+                mirror.objection(posting) or self._sheets.keep(posting, beside.get(posting.key, Beside()))
+                for posting in postings
+            ]
         deadline = Deadline()
         return one_outcome_each(
             postings,

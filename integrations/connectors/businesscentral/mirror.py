@@ -1,10 +1,10 @@
 """Approved hours as time registration entries: a mirror in Business Central's own time sheets, without the custom page.
 
 An entry bears no key, rate, price or text of ours. What holds that nothing is kept twice: before one is made the day is looked
-at, and as many hours of the same person on the same project and day are refused, ours or not; so an entry that is like what was
-sent without an answer is the one that was sent. Where two that are alike were sent so, each is dealt a row of its own. Once its
-number is known an entry is found by it; where a person's week shows nothing at all, its sheet may be archived, and nobody can
-tell a deleted entry from an approved one.
+at, and as many hours of the same person on the same project and day are refused where they are not proved to be others of ours;
+while others have no answer yet, it waits. So an entry that is like what was sent without an answer is the one that was sent.
+Where two that are alike were sent so, each is dealt a row of its own. Once its number is known an entry is found by it; where a
+person's week shows nothing at all, its sheet may be archived, and nobody can tell a deleted entry from an approved one.
 
 Microsoft: APIV2 Time Registr. Entries (page 30041) and the buffer behind it. Entries are made Open, each on a line of its own for
 its day; a list wants a filter of at most 70 days; the number of a task is answered and not kept.
@@ -24,7 +24,7 @@ from integrations.connectors.businesscentral.streams import ROOT
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unavailable
 from integrations.http import Deadline, Http, plain
 from integrations.http.odata import day, number, of_a_look
-from integrations.protocol import Account
+from integrations.protocol import Account, Beside
 from portal.records import DocumentKind, Posting, Receipt, StatementLine
 
 LIMITS = (
@@ -33,10 +33,11 @@ LIMITS = (
     "An hour is kept as an open entry of a time sheet. Approving and posting it is done in Business Central and is not seen "
     "here; once a sheet is archived, its entries are no longer shown. So an entry that is missing counts as deleted only while "
     "something else of that person's week is shown.",
-    "An entry bears no key of ours. A second one of the same person, project, day and number of hours is refused, ours or not, "
-    "because nobody could tell the two apart.",
+    "An entry bears no key of ours. Two of ours that are alike go one after the other, each known by its number. One of the same "
+    "person, project, day and hours that somebody else typed has ours refused, because nobody could tell the two apart.",
 )
 Outcome = Receipt | ConnectorError
+_ALIKE_AGAIN = 30.0  # seconds, while the number of an entry that is alike is not known yet
 _WEEK = timedelta(days=6)  # from the first to the last day of a time sheet
 
 
@@ -54,14 +55,22 @@ class TimeSheets:
         """See that entries may be read; raises what stands against it."""
         next(self._rows(date(2000, 1, 1), date(2000, 1, 1)), None)
 
-    def keep(self, posting: Posting) -> Outcome:
-        """Make the entry of a posting, unless one like it stands there already or looking for it took too long."""
+    def keep(self, posting: Posting, beside: Beside) -> Outcome:
+        """Make the entry of a posting, unless one like it stands there that proves no other, or looking for it took too long."""
         deadline = Deadline()
-        if next(self._like(posting, self._rows(posting.work_date, posting.work_date)), None) is not None:
+        alike = self._like(posting, self._rows(posting.work_date, posting.work_date))
+        if any(str(row.get("id")).lower() not in beside.taken for row in alike):
+            said = f"{posting.hours:f} h of {posting.resource} on {posting.project} on {posting.work_date}"
+            if beside.is_open:
+                return Unavailable(
+                    f"Not sent: the time sheets hold {said}, which may be other hours of ours that have no answer yet.",
+                    retry_after=_ALIKE_AGAIN,
+                    awaits=True,
+                )
             return Rejected(
-                f"Business Central's time sheets already hold {posting.hours:f} h of {posting.resource} on {posting.project} on "
-                f"{posting.work_date}. An entry there bears no key, so a second one like it could not be told apart: join the "
-                "two at their source, or leave this one out."
+                f"Business Central's time sheets already hold {said}, which none of ours is known to be. An entry there bears no "
+                "key, so a second one like it could not be told apart.",
+                code="alike",
             )
         if deadline.is_over:
             return Unavailable("Not sent: looking for an entry like it took too long.")

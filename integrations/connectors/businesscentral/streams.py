@@ -202,8 +202,9 @@ class Reader:
         found = {str(row["id"]): row for row in odata.rows(self._http, self.path(stream), params, self._size)}
         looks = {key: _look(row) for key, row in found.items()}
         records = [record(stream, row, moment=now) for key, row in found.items() if cursor.open.get(key) != looks[key]]
+        missed = self._named(stream, [key for key in cursor.open if key not in found])
         for key in (key for key in cursor.open if key not in found):
-            again = self._by_id(stream, key)
+            again = [missed[key]] if key in missed else self._by_id(stream, key)
             changed = [one for one in again if _look(one.payload) != cursor.open[key]]
             records += [replace(one, revision=f"{one.revision} reread {now}") for one in changed]
             looks |= _still_open({}, [one.payload for one in again])
@@ -211,6 +212,16 @@ class Reader:
                 told = {"gone": key, "became": self._became(stream, key, cursor.open[key])}
                 records.append(SourceRecord(stream=stream.name, external_id=key, revision=now, payload=told))
         return records, looks
+
+    def _named(self, stream: Stream, keys: Sequence[str]) -> dict[str, SourceRecord]:
+        """Bills by their ids, many in a call. One that a list does not show may be there all the same, and is asked for alone."""
+        found: dict[str, SourceRecord] = {}
+        for start in range(0, len(keys), odata.KEYS_AT_ONCE):
+            wanted = " or ".join(f"id eq {key}" for key in keys[start : start + odata.KEYS_AT_ONCE])
+            params = {**stream.params, "$filter": wanted}
+            rows = odata.rows(self._http, self.path(stream), params, self._size)
+            found |= {str(row["id"]): record(stream, row) for row in rows}
+        return found
 
     def _became(self, stream: Stream, key: str, look: str) -> str:
         """The id of the bill that a draft of ours became, where posting gave it a new one; empty for one that was deleted."""
