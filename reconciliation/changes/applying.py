@@ -16,6 +16,7 @@ from portal import audit, sql
 from portal.importing.load import only_one_at_a_time
 from portal.importing.problems import Refused
 from portal.models import User
+from reconciliation import publishing
 from reconciliation.changes import measuring, telling
 from reconciliation.changes.deciding import conclude, refuse_another_base
 from reconciliation.changes.drafting import hash_of, is_due, look, reached
@@ -116,6 +117,7 @@ def _begin(locked: ChangeSet) -> bool:
         _send_back(locked, str(refusal))
         return False
     measuring.weigh(written)
+    publishing.follow(written.concerns)
     _keep_what_was_made(locked, written)
     locked.state, locked.applied_at, locked.applied_by = State.APPLYING, sql.now(), _actor(locked)
     locked.save()

@@ -105,6 +105,9 @@ def _leads_somewhere(load: Load, rows: Sequence[Row]) -> None:
             load.problem(
                 row, "target", row.values["target"], 'is not a target; give the connection roles = ["target"].'
             )
+        if target is not None and target[3] not in (None, row.sets["entity_id"]):
+            message = "belongs to another entity; a target takes what its own entity owes, or it is shared by all."
+            load.problem(row, "target", row.values["target"], message)
 
 
 GRANTS = Table(

@@ -85,6 +85,7 @@ def write(
             written.concerns.setdefault(kind, set()).update(ids)
         written.entries = sorted(entries | _entries(written.concerns))
         _reach(written, [one for one in asked if not one.removes])
+        _share_what_has_no_people_yet(written, asked)
         written.lines = _told(asked)
     return written
 
@@ -257,6 +258,13 @@ def _reach(written: Written, asked: Sequence[_Asked]) -> None:
         touched: Touched = kind.entities([one.pk for one in ours])
         for entities in touched.values():
             written.entities |= entities
+
+
+def _share_what_has_no_people_yet(written: Written, asked: Sequence[_Asked]) -> None:
+    """A legal entity that these lines make has nobody who could see it, so it and what they give it concern everybody."""
+    made = {one.pk for one in asked if one.kind.code == "entity" and one.standing is None}
+    if made:
+        written.entities = (written.entities - made) | {EVERY}
 
 
 def _told(asked: Sequence[_Asked]) -> list[WrittenLine]:

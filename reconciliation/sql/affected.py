@@ -14,7 +14,10 @@ _OPEN = (
     " WHERE s.state IN ('held', 'ready', 'rejected') AND e.reverses_id IS NULL AND "
 )
 _OPEN_STATES = "s.state IN ('held', 'ready', 'rejected')"
-_BOOKED_STATES = "s.state IN ('accepted', 'posted', 'reconciled') AND e.work_date >= %(since)s AND e.kind NOT IN ('master', 'invoice')"
+_BOOKED_STATES = (
+    "s.state IN ('accepted', 'posted', 'reconciled') AND e.kind NOT IN ('master', 'invoice')"
+    " AND e.work_date >= %(since)s"
+)
 _HELD = (
     "SELECT h.entry_id FROM reconciliation_hold h JOIN reconciliation_exceptioncase c ON c.id = h.case_id"
     " WHERE h.closed_at IS NULL AND "

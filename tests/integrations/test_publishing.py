@@ -311,3 +311,16 @@ def test_the_policy_of_an_entity_changes_although_master_data_of_it_was_told_to_
     line = Line("entity", project.entity_id, "change", {"policy": {"rate_tolerance": "0.50"}})
     change_set = changes.submit(changes.draft(by=fay, title="Half a cent", reason="agreed", lines=[line]), fay)
     assert (change_set.preview["booked"]["looked_at"], change_set.preview["booked"]["entries"]) == (0, 0)
+
+
+def test_what_a_change_set_changes_is_told_at_once_and_not_with_the_next_sweep(project: Project) -> None:
+    system, records = told(project, Kind.CUSTOMER, Kind.PROJECT)
+    follow("project", project.pk)
+    deliver(system)
+    fay, cleo = (world.user(name, GrantRole.CONTROLLER, project.entity) for name in ("fay", "cleo"))
+    line = Line("project", project.pk, "change", {"name": "Roll-out, phase 2"})
+    change_set = changes.submit(changes.draft(by=fay, title="Phase 2", reason="agreed", lines=[line]), fay)
+    changes.apply(changes.approve(change_set, cleo))
+    assert states()["project"] == "ready"
+    deliver(system)
+    assert records.names(Kind.PROJECT) == ["Roll-out, phase 2"]

@@ -116,7 +116,8 @@ def test_the_hours_of_a_silent_credit_are_named_on_its_form(firm: firms.Firm, er
     assert "Hours that stand billed" in text(client.get(address))
     short = {f"{billed}-hours": "1", f"{billed}-amount": "120", "reason": "one day", "action": "hours"}
     assert "come to 120" in text(client.post(address, short), 422)
-    assert "is not a number" in text(client.post(address, {**short, f"{billed}-hours": "one"}), 422)
+    for wrong in ("one", "NaN", "-1", "Infinity", "1e99"):
+        assert "is no figure from 0 on" in text(client.post(address, {**short, f"{billed}-hours": wrong}), 422)
     right = {**short, f"{billed}-hours": "2", f"{billed}-amount": "240"}
     assert client.post(address, right).status_code == 303
     assert open_hours([first, second]) == {first: Decimal(0), second: Decimal(2)}

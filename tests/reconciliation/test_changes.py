@@ -19,6 +19,7 @@ from portal.models import (
     Customer,
     EntityGrant,
     GrantRole,
+    LegalEntity,
     MasterChange,
     Notification,
     Project,
@@ -312,6 +313,30 @@ def test_a_roll_back_removes_what_the_change_made_and_nothing_else(firm: Firm, f
             changes.edit(back, fay, [Line(model, key, "remove")])
     changes.edit(back, fay, [Line("project_status", made, "remove")])
     assert back.lines.get().key == made
+
+
+def test_a_new_legal_entity_concerns_everybody_until_it_has_people(firm: Firm, zoe: User, fay: User) -> None:
+    ann = world.user("ann", GrantRole.ADMIN, everywhere=True)
+    line = Line(
+        "entity", None, "add", {"code": "FR", "name": "Tieout France", "currency": "EUR", "zone": "Europe/Paris"}
+    )
+    change_set = submitted(ann, line)
+    assert change_set.is_shared
+    assert not change_set.entities.exists()
+    changes.apply(changes.approve(change_set, zoe))
+    assert LegalEntity.objects.get(code="FR").zone == "Europe/Paris"
+    assert not LegalEntity.objects.visible_to(fay).filter(code="FR").exists()
+
+
+def test_a_route_leads_only_to_a_target_of_its_entity_or_to_one_that_all_share(firm: Firm, zoe: User) -> None:
+    route = firm.route
+    ann = world.user("ann", GrantRole.ADMIN, everywhere=True)
+    theirs = world.connection("bc-nl", owner=world.entity("NL", "EUR"), is_target=True)
+    with pytest.raises(ChangeRefused, match="belongs to another entity; a target takes what its own entity owes"):
+        submitted(ann, Line("route", route.pk, "change", {"target": theirs.code}))
+    theirs.entity = None
+    theirs.save()
+    assert submitted(ann, Line("route", route.pk, "change", {"target": theirs.code})).state == "submitted"
 
 
 def test_a_rate_that_took_another_s_place_gives_it_back_when_it_is_rolled_back(

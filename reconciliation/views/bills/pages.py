@@ -9,8 +9,9 @@ from http import HTTPStatus
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, ValidationError
 from django.db.models import Q, Sum
+from django.forms import DecimalField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -309,14 +310,17 @@ def _number(typed: str) -> int:
     return int(typed)
 
 
+_FIGURE = DecimalField(min_value=ZERO, max_digits=18, decimal_places=4)
+
+
 def _picks(request: HttpRequest) -> dict[int, billing.Part]:
     """What was typed: allocation → hours and amount. Raises ValueError with a sentence."""
     typed: dict[int, list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
     for name, value in request.POST.items():
         number, _, what = name.partition("-")
-        if what in ("hours", "amount") and number.isdigit() and str(value).strip():
+        if what in ("hours", "amount") and number.isdecimal() and str(value).strip():
             try:
-                typed[int(number)][what == "amount"] = Decimal(str(value).strip().replace(",", ""))
-            except ArithmeticError:
-                raise ValueError(f"“{value}” is not a number.") from None
+                typed[int(number)][what == "amount"] = _FIGURE.clean(str(value).strip().replace(",", ""))
+            except ValidationError:
+                raise ValueError(f"“{value}” is no figure from 0 on with at most 4 decimals.") from None
     return {number: billing.Part(*both) for number, both in typed.items()}
