@@ -249,5 +249,6 @@ def keep(over: HandedOver, plan: Plan, bills: Sequence[sql.Bill], lines: Mapping
                 drafts.setdefault(bill.id, []).append(parts[0].draft_id)
                 if (bill.id, line.key) not in wrong:
                     billed.append(parts[0].line_id)
+    invoicing_sql.lock_proposals(draft_ids={draft for of in drafts.values() for draft in of})
     invoicing_sql.give_back(line_ids=billed)
     invoicing_sql.came([(draft, bill) for bill, of in drafts.items() for draft in dict.fromkeys(of)])

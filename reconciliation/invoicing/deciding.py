@@ -180,8 +180,8 @@ def _with_its_drafts(proposal: InvoiceProposal) -> list[InvoiceProposal]:
         keys |= more
         drafts = ProposalLine.objects.filter(proposal__in=keys, draft__isnull=False).values("draft")
         more = set(ProposalLine.objects.filter(draft__in=drafts).values_list("proposal", flat=True))
-    found = InvoiceProposal.objects.filter(pk__in=keys).order_by("pk").select_for_update(of=("self",))
-    rows = found.select_related("project__manager", "contract", "released_by")
+    sql.lock_proposals(keys)
+    rows = InvoiceProposal.objects.filter(pk__in=keys).select_related("project__manager", "contract", "released_by")
     return sorted(rows, key=lambda one: (one.pk != proposal.pk, one.pk))
 
 
@@ -210,11 +210,10 @@ def _locked(proposal: InvoiceProposal, by: User, roles: frozenset[str], state: s
     if not may(by, roles, proposal.project):
         raise NotProposable(who or "Only the project's manager or finance of this entity does this.")
     lock_shared(proposal)
-    locked = (
-        InvoiceProposal.objects.select_for_update(of=("self",))
-        .select_related("project__manager", "contract", "customer", "purchase_order", "entity", "released_by")
-        .get(pk=proposal.pk)
-    )
+    sql.lock_proposals([proposal.pk])
+    locked = InvoiceProposal.objects.select_related(
+        "project__manager", "contract", "customer", "purchase_order", "entity", "released_by"
+    ).get(pk=proposal.pk)
     if locked.state != state:
         raise NotProposable(f"It is {locked.get_state_display().lower()} by now; look at it again.")
     return locked

@@ -185,6 +185,18 @@ def lock_contract(contract_id: int) -> None:
     rows("SELECT pg_advisory_xact_lock(%s, %s)", [0x636F6E74, contract_id % 2**31])
 
 
+def lock_proposals(proposal_ids: Collection[int] = (), *, draft_ids: Collection[int] = ()) -> None:
+    """Lock proposals, or those with lines on some drafts, in one order, before any of their parts.
+
+    What is read of them afterwards is what stands; read in the same statement, whom they name would be of before the wait.
+    """
+    rows(
+        "SELECT id FROM portal_invoiceproposal WHERE id = ANY(%s::bigint[])"
+        " OR id IN (SELECT proposal_id FROM portal_proposalline WHERE draft_id = ANY(%s::bigint[])) ORDER BY id FOR UPDATE",
+        [numbers(proposal_ids), numbers(draft_ids)],
+    )
+
+
 def give_back(*, proposal_id: int | None = None, line_ids: Collection[int] = ()) -> int:
     """Give back what a proposal, or some lines, still take; how many parts."""
     return execute(
