@@ -14,16 +14,10 @@ from portal import figures
 from reconciliation.billing import handed
 from reconciliation.billing.handed import HandedOver
 from reconciliation.billing.planning import ZERO, Held, Part, Plan, Problem
+from reconciliation.billing.standing import UNKNOWN, Known, Wanted, bring_in_line
 from reconciliation.sql import billing as sql
 
-UNKNOWN, TWICE, NO_HOURS, ABOVE = (
-    "billed-line-unknown",
-    "hour-billed-twice",
-    "credit-without-hours",
-    "credit-above-billed",
-)
-SOMETHING_ELSE = "the line says something else now"
-IN_BOOKS = ("posted", "reconciled")
+NO_HOURS, ABOVE = "credit-without-hours", "credit-above-billed"
 
 Entries = Mapping[tuple[int, str], sql.Entry]
 
@@ -84,34 +78,8 @@ def invoice(plan: Plan, bill: sql.Bill, lines: Sequence[sql.Line], entries: Entr
         if entry is None:
             _without_entry(plan, bill, line, held_here, over)
             continue
-        quantity = _quantity(bill, line, entry)
-        latest = max(held_here, key=lambda held: held.id, default=None)
-        as_it_was = latest is not None and (
-            latest.entry_id,
-            latest.was_quantity,
-            latest.was_amount,
-            latest.currency,
-        ) == (
-            entry.id,
-            quantity,
-            line.net,
-            bill.agreed_currency,
-        )
-        moved: list[sql.Standing] = []
-        for held in held_here:
-            if held is not latest:
-                plan.replace(bill, held, SOMETHING_ELSE)
-            elif not as_it_was:
-                moved = plan.replace(bill, held, SOMETHING_ELSE)
-        if as_it_was:
-            continue  # what was credited since then stays credited
-        again = plan.credited_of(moved, Part(quantity, line.net), bill.agreed_currency)
-        refused = _objection(plan, bill, line, entry, quantity, again)
-        if refused is None:
-            plan.bill(bill, line, entry.id, None, Part(quantity, line.net))
-            plan.carry(bill, moved, SOMETHING_ELSE)
-        else:
-            plan.problems.append(refused)
+        wanted = [Wanted(entry.id, None, Part(_quantity(bill, line, entry), line.net))]
+        bring_in_line(plan, bill, line, held_here, wanted, Known({entry.id: entry}))
 
 
 def _without_entry(plan: Plan, bill: sql.Bill, line: sql.Line, held: Sequence[Held], over: HandedOver) -> None:
@@ -132,39 +100,6 @@ def _quantity(bill: sql.Bill, line: sql.Line, entry: sql.Entry) -> Decimal:
     if not line.net or bill.agreed_currency != entry.currency:
         return entry.delivered
     return min(line.net, entry.delivered)
-
-
-def _objection(  # noqa: PLR0917 -- what a line is judged by
-    plan: Plan, bill: sql.Bill, line: sql.Line, entry: sql.Entry, quantity: Decimal, again: Decimal
-) -> Problem | None:
-    """Why a line may not bill so much of an entry, of which credit notes take so much `again` at once."""
-    where = f"Line {line.position} bills entry {entry.id}"
-    if entry.entity_id != bill.entity_id:
-        return Problem(bill.id, UNKNOWN, f"Line {line.position} bills an entry of another entity.", line)
-    if quantity <= 0 or line.net < 0:
-        return Problem(
-            bill.id,
-            UNKNOWN,
-            f"{where} with {figures.exact(quantity)} and {figures.exact(line.net)}; a credit note gives back.",
-            line,
-        )
-    if not entry.may_be_billed:
-        return Problem(bill.id, UNKNOWN, f"{where}, which is cost only, not billable or a reversal.", line)
-    if entry.state not in IN_BOOKS or entry.is_being_reversed:
-        word = "being reversed" if entry.is_being_reversed else entry.state.replace("_", " ")
-        return Problem(bill.id, UNKNOWN, f"{where}, which is {word} and not proved to stand in the books.", line)
-    if plan.stands_otherwise(entry):
-        return Problem(bill.id, TWICE, f"{where}, while another version of its document stands billed.", line)
-    left = plan.open.get(entry.id, ZERO)
-    if quantity > left + again:
-        unit = "h" if entry.kind == "time" else bill.agreed_currency
-        return Problem(
-            bill.id, TWICE,
-            f"{where} with {figures.exact(quantity)} {unit}, of which {figures.exact(left)} {unit} are open; "
-            "credit one of the bills.",
-            line,
-        )  # fmt: skip
-    return None
 
 
 def credit(  # noqa: PLR0917 -- what a note is judged by

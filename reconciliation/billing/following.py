@@ -16,7 +16,7 @@ from django.db import DatabaseError, transaction
 from portal import billing_intake
 from portal.models import Customer, LegalEntity
 from reconciliation import policies, taken_back
-from reconciliation.billing import allocating, findings, handed, telling
+from reconciliation.billing import allocating, findings, handed, standing, telling
 from reconciliation.billing.planning import Plan, Problem, started
 from reconciliation.models import BillingDecision
 from reconciliation.sql import billing as sql
@@ -51,7 +51,7 @@ def follow(bill_ids: Sequence[int], payment_ids: Sequence[int] = (), *, actor: s
         given = frozenset(bill_ids)
         plan = _allocate(bills, lines, given, actor)
         written = len(plan.rows)
-        if plan.opens_hours and any(problem.rule == allocating.TWICE for problem in plan.problems):
+        if plan.opens_hours and any(problem.rule == standing.TWICE for problem in plan.problems):
             plan = _allocate(
                 bills, lines, given, actor
             )  # what this very batch gave back may be what another of its bills needs

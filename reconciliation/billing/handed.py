@@ -10,24 +10,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
 
 from portal import figures, money
 from reconciliation.billing.planning import ZERO, Held, Part, Plan, Problem
+from reconciliation.billing.standing import UNKNOWN, Known, Wanted, bring_in_line
 from reconciliation.sql import billing as sql
 from reconciliation.sql import invoicing as invoicing_sql
-
-_Work = tuple[int | None, int | None]  # a document, or a milestone
-SOMETHING_ELSE = "the line says something else now"
-UNKNOWN, TWICE = "billed-line-unknown", "hour-billed-twice"
-
-
-class Wanted(NamedTuple):
-    """One thing that a line bills: an entry or a milestone, how much of it and for how much."""
-
-    entry_id: int | None
-    milestone_id: int | None
-    part: Part
 
 
 @dataclass(slots=True)
@@ -107,7 +95,7 @@ def bill_line(plan: Plan, bill: sql.Bill, line: sql.Line, held: Sequence[Held], 
             Wanted(part.entry_id, part.milestone_id, Part(part.quantity, amount))
             for part, amount in zip(parts, amounts, strict=True)
         ]
-    _bring_in_line(plan, bill, line, held, wanted, over)
+    bring_in_line(plan, bill, line, held, wanted, Known(over.entries, over.milestones))
     return True
 
 
@@ -118,91 +106,6 @@ def _amounts(net: Decimal, ours: Sequence[Decimal], currency: str) -> list[Decim
     if sum(ours, ZERO) <= 0 or net != money.round_money(net, currency):
         return [net, *(ZERO for _ in ours[1:])]
     return money.split(net, ours, currency)
-
-
-def _bring_in_line(  # noqa: PLR0917 -- what stands, what is wanted, and where
-    plan: Plan, bill: sql.Bill, line: sql.Line, held: Sequence[Held], wanted: Sequence[Wanted], over: HandedOver
-) -> None:
-    standing = {(one.entry_id, one.milestone_id): one for one in held}
-    fresh = [
-        one
-        for one in wanted
-        if (was := standing.get((one.entry_id, one.milestone_id))) is None
-        or (was.was_quantity, was.was_amount, was.currency)
-        != (one.part.quantity, one.part.amount, bill.agreed_currency)
-    ]
-    kept = {(one.entry_id, one.milestone_id) for one in wanted} - {(one.entry_id, one.milestone_id) for one in fresh}
-    going = [row for row in held if (row.entry_id, row.milestone_id) not in kept]
-    works = [_work(plan, row.entry_id, row.milestone_id) for row in going]
-    credited: dict[_Work, list[sql.Standing]] = defaultdict(list)
-    for row, work in zip(going, works, strict=True):
-        credited[work] += plan.credits_of(row)
-    wrong: Problem | None = None
-    for one in fresh:
-        again = plan.credited_of(credited.get(_work(plan, *one[:2]), ()), one.part, bill.agreed_currency)
-        wrong = wrong or _objection(plan, bill, line, one, over, going, again)
-    if wrong is not None:
-        plan.problems.append(wrong)
-        if line.net > 0 and {(row.entry_id, row.milestone_id) for row in going} <= {one[:2] for one in wanted}:
-            return  # it bills the same as before, so nothing of it is open
-    moved: dict[_Work, list[sql.Standing]] = defaultdict(list)
-    for row, work in zip(going, works, strict=True):
-        moved[work] += plan.replace(bill, row, SOMETHING_ELSE)
-    if wrong is not None:
-        return
-    for one in fresh:
-        plan.bill(bill, line, one.entry_id, one.milestone_id, one.part)
-        plan.carry(bill, moved.pop(_work(plan, *one[:2]), ()), SOMETHING_ELSE)
-
-
-def _work(plan: Plan, entry_id: int | None, milestone_id: int | None) -> _Work:
-    """What is billed, whichever version of it: a document or a milestone."""
-    return plan.documents.get(entry_id or 0), milestone_id
-
-
-def _objection(  # noqa: PLR0917 -- what a line is judged by
-    plan: Plan, bill: sql.Bill, line: sql.Line, one: Wanted, over: HandedOver, going: Sequence[Held], again: Decimal
-) -> Problem | None:
-    """Why a line may not bill this once what is `going` from it is open, of which credit notes take so much `again` at once."""
-    freed = sum((row.quantity for row in going if (row.entry_id, row.milestone_id) == one[:2]), ZERO)
-    if one.milestone_id is not None:
-        milestone = over.milestones[one.milestone_id]
-        left = plan.open_milestones.setdefault(milestone.id, milestone.delivered - milestone.billed)
-        what, unit = f"milestone {milestone.code}", bill.agreed_currency
-        if (
-            milestone.entity_id != bill.entity_id
-            or milestone.currency != bill.agreed_currency
-            or one.part.quantity <= 0
-        ):
-            return Problem(bill.id, UNKNOWN, f"Line {line.position} bills {what} otherwise than it was agreed.", line)
-    else:
-        entry = over.entries[one.entry_id or 0]
-        left = plan.open.setdefault(entry.id, entry.open)
-        what, unit = f"entry {entry.id}", "h" if entry.kind == "time" else bill.agreed_currency
-        if entry.entity_id != bill.entity_id or not entry.may_be_billed or line.net < 0:
-            return Problem(
-                bill.id, UNKNOWN, f"Line {line.position} bills {what}, which is not to be billed on it.", line
-            )
-        if entry.state not in ("posted", "reconciled") or entry.is_being_reversed:
-            return Problem(
-                bill.id, UNKNOWN, f"Line {line.position} bills {what}, which is not proved to stand in the books.", line
-            )
-        if plan.stands_otherwise(entry, going):
-            return Problem(
-                bill.id,
-                TWICE,
-                f"Line {line.position} bills {what}, while another version of its document stands billed.",
-                line,
-            )
-    left += freed
-    if one.part.quantity > left + again:
-        return Problem(
-            bill.id, TWICE,
-            f"Line {line.position} bills {what} with {figures.exact(one.part.quantity)} {unit}, of which {figures.exact(left)} "
-            f"{unit} are open; credit one of the bills.",
-            line,
-        )  # fmt: skip
-    return None
 
 
 def credit_line(plan: Plan, bill: sql.Bill, line: sql.Line, over: HandedOver) -> bool | None:

@@ -746,3 +746,28 @@ def test_what_a_customer_holds_back_as_agreed_is_expected_until_its_day_and_aske
         erp.payment("p2", "48", ("501", "48")), erp.again(said, booked_on=date(2025, 10, 31), status=BillStatus.PAID)
     )
     assert causes("501") == set()
+
+
+@pytest.mark.case(75)
+def test_a_line_that_cannot_be_billed_as_it_says_now_keeps_what_it_bills(firm: firms.Firm, erp: Erp) -> None:
+    """An adopted edit asks for more than there is: what was billed stays billed, credits included, and no bill gets it."""
+    first, second = posted(firm, 2)
+    ana, bob = world.user("ana", "analyst", firm.entity), world.user("bob", "controller", firm.entity)
+    said = erp.bill("501", line_of(first, "5", key="l1"))
+    erp.says(said, erp.credit("601", "501", line_of(first, "2")))
+    assert open_hours([first]) == {first: Decimal(5)}
+    more = line_of(first, "11", key="l1")
+    erp.says(erp.again(said, lines=(more,), net=more.net, total=more.net))
+    adopt("501", by=ana, agreed_by=bob)
+    assert causes("501") == {"hour-billed-twice"}
+    assert open_hours([first]) == {first: Decimal(5)}, "what was billed and credited stays so"
+    erp.says(erp.bill("502", line_of(first, "8")))
+    assert causes("502") == {"hour-billed-twice"}
+    assert open_hours([first]) == {first: Decimal(5)}
+    erp.says(other := erp.again(said, lines=(line_of(second, "9", key="l1"),), net=Decimal(1080), total=Decimal(1080)))
+    adopt("501", by=ana, agreed_by=bob)
+    assert open_hours([first, second]) == {first: Decimal(8), second: Decimal(8)}, "the line bills other work now"
+    assert causes("501") == {"hour-billed-twice"}
+    erp.says(erp.again(other, lines=(line_of(second, key="l1"),), net=Decimal(960), total=Decimal(960)))
+    adopt("501", by=ana, agreed_by=bob)
+    assert (causes("501"), open_hours([second])) == (set(), {second: ZERO})
