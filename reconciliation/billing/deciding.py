@@ -7,12 +7,11 @@ back more) holds only when a second person agrees, an approver; nothing is made 
 
 from __future__ import annotations
 
-from django.db import transaction
-
 from portal import access, audit, billing_intake
 from portal.models import Invoice, User
 from portal.sql import now
 from reconciliation.billing.following import follow
+from reconciliation.billing.refusals import in_words
 from reconciliation.models import BillingDecision
 from reconciliation.sql import billing as sql
 
@@ -43,7 +42,7 @@ def adopt(bill: Invoice, *, by: User, reason: str) -> BillingDecision:
     Where hours are open to be billed again by it, a second person agrees first. As in all decisions, `bill` is as it was seen:
     where its system has stated another version since, nothing is decided.
     """
-    with transaction.atomic():
+    with in_words(NotDecidable, bill):
         decision = _decide(bill, Choice.ADOPT, by, reason)
         if decision.needs_approval:
             follow([bill.pk], actor=by.get_username())
@@ -57,7 +56,7 @@ def restore(bill: Invoice, *, by: User, reason: str) -> BillingDecision:
 
     A new bill needs a second person. Nothing moves until the system shows the bill as it was agreed; its hours stay billed.
     """
-    with transaction.atomic():
+    with in_words(NotDecidable, bill):
         decision = _decide(bill, Choice.RESTORE, by, reason)
         follow([bill.pk], actor=by.get_username())
     return decision
@@ -65,7 +64,7 @@ def restore(bill: Invoice, *, by: User, reason: str) -> BillingDecision:
 
 def correct(bill: Invoice, *, by: User, reason: str) -> BillingDecision:
     """Leave what was agreed as it is until a credit note has come; its hours stay billed until then."""
-    with transaction.atomic():
+    with in_words(NotDecidable, bill):
         decision = _decide(bill, Choice.CORRECT, by, reason)
         follow([bill.pk], actor=by.get_username())
     return decision
@@ -73,7 +72,7 @@ def correct(bill: Invoice, *, by: User, reason: str) -> BillingDecision:
 
 def approve(decision: BillingDecision, *, by: User) -> None:
     """Agree that hours of a bill are open to be billed again; a controller does, not who asked."""
-    with transaction.atomic():
+    with in_words(NotDecidable, Invoice(pk=decision.bill_id)):
         bill = Invoice.objects.select_for_update(of=("self",)).get(pk=decision.bill_id)
         held = BillingDecision.objects.select_for_update(of=("self",)).get(pk=decision.pk)
         if not access.may(by, access.APPROVERS, bill.entity_id):

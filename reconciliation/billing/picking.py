@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from django.db import transaction
-
 from portal import access, audit, figures
 from portal.models import Invoice, User
 from reconciliation.billing.allocating import names_something
 from reconciliation.billing.following import follow
 from reconciliation.billing.planning import ZERO, Part, Plan, started
+from reconciliation.billing.refusals import in_words
 from reconciliation.sql import billing as sql
 
 
@@ -38,7 +37,7 @@ def _credit(note: Invoice, picks: Mapping[int, Part] | None, by: User, reason: s
         raise NotCreditable("Naming the hours of a credit needs a reason.")
     if not access.may(by, access.FIXERS, note.entity_id):
         raise NotCreditable("Only finance of this entity says what a credit gives back.")
-    with transaction.atomic():
+    with in_words(NotCreditable, note):
         bills = {bill.id: bill for bill in sql.bills(sql.touched_by([note.pk], []), lock=True)}
         bill = bills[note.pk]
         if not bill.is_credit or bill.credits_id is None or bill.status in ("draft", "voided", "deleted"):
