@@ -100,8 +100,11 @@ def _standing(bill: InvoiceVersion, paid: Decimal) -> tuple[str, str]:
     """How far a bill is paid, in words, and its light."""
     total = f"{figures.amount(bill.total, bill.currency)} {bill.currency}"
     match bill.status:
+        case BillStatus.PAID if paid == bill.total:
+            return f"{total} paid", "lit"
         case BillStatus.PAID:
-            return f"{total} settled", "lit"
+            rest = f"{figures.amount(bill.total - paid, bill.currency)} {bill.currency}"
+            return f"{figures.amount(paid, bill.currency)} of {total} paid, {rest} settled otherwise", "lit"
         case BillStatus.PART_PAID:
             return f"{figures.amount(paid, bill.currency)} of {total} paid", ""
         case BillStatus.WRITTEN_OFF:

@@ -13,11 +13,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from portal import tokens
-from portal.models import AuditEvent, Payment, PaymentAllocation
-from portal.records import BillKind
+from portal.models import AuditEvent, Payment, PaymentAllocation, User
+from portal.records import Application, BillKind, SettledBy
 from reconciliation.models import BillingDecision
 from tests import world
-from tests.bills import Erp, find, line_of, open_hours, posted
+from tests.bills import Erp, adopt, find, line_of, open_hours, posted
 from tests.reconciliation import firm as firms
 
 pytestmark = pytest.mark.django_db
@@ -69,9 +69,32 @@ def test_a_bill_shows_its_hours_what_settles_it_and_how_each_cent_came_about(
     for words in (
         "144.00 USD: 20.00 % of 720.00 USD, code S20", "120.00 USD were taken back",
         "6.00 of 8.00 h are on this line", "rate card ACME-2026 v3", "720.00 USD, equal to our figures",
-        "360.00 USD net, its share of the 432.00 USD",
+        "360.00 USD net, its share of the 432.00 USD paid on the bill",
     ):  # fmt: skip
         assert words in told, words
+
+
+def test_an_adopted_edit_is_no_credit_and_a_credit_note_is_no_payment(
+    firm: firms.Firm, erp: Erp, client: Client
+) -> None:
+    [entry] = posted(firm)
+    said = erp.bill("501", line_of(entry))
+    erp.says(said)
+    erp.says(erp.again(said, lines=(line_of(entry, net="1460"),), net=Decimal(1460), total=Decimal(1460)))
+    ana = signed_in(client, "ana", "analyst", firm.entity)
+    adopt("501", by=User.objects.get(username="ana"), agreed_by=world.user("bob", "controller", firm.entity))
+    credit = Application(bill="501", amount=Decimal(360), by=SettledBy.CREDIT)
+    paid = erp.payment("p1", "1000", ("501", "1000"))
+    erp.says(replace(paid, applications=(*paid.applications, credit)))
+    bill = find("501")
+    told = text(ana.get(reverse("bill_line", args=[bill.pk, bill.current.lines.get().pk])))
+    for words in (
+        "1,000.00 USD net, its share of the 1,000.00 USD paid", "of the whole bill: credit 360.00 USD",
+        "1,460.00 USD where our figures give 960.00 USD: +500.00 USD as booked",
+    ):  # fmt: skip
+        assert words in told, words
+    for words in ("taken back", "tied to nothing of ours"):
+        assert words not in told, words
 
 
 def test_an_analyst_decides_on_the_page_and_without_a_reason_nothing_happens(

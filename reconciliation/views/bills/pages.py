@@ -137,7 +137,8 @@ class BillLinePage(Screen):
         """The line with each thing on it."""
         bill = get_object_or_404(Invoice.objects.visible_to(request.user).select_related("entity", "current"), pk=pk)
         found = get_object_or_404(InvoiceLine.objects.select_related("version"), pk=line, version__invoice=bill)
-        settled = PaymentAllocation.objects.filter(invoice=bill).aggregate(total=Sum("amount"))["total"] or ZERO
+        settlements = PaymentAllocation.objects.filter(invoice=bill).values_list("by").annotate(total=Sum("amount"))
+        settled: dict[str, Decimal] = dict(settlements.order_by())
         steps, parts = billing.explained(bill, found, settled)
         told = [(part, name_of(part.entry) if part.entry else "Milestone") for part in parts]
         return self.page(
