@@ -58,7 +58,8 @@ class Heading:
         ]
         for currency, sums in self.totals.items():
             for name, value in sums.items():
-                lines.append([f"Total {name.replace('_', ' ')}", value, currency])
+                words = name.replace("_", " ")
+                lines.append(["Total" if words == "total" else f"Total {words}", value, currency])
         return [*lines, []]
 
 

@@ -252,6 +252,7 @@ class ListScreen(PersonalMixin, ActionsMixin, Screen):
             queryset=self.ordered(),
             columns=columns or self.export_columns(),
             heading=self.heading_of(self.title, self.summary),
+            prepare=self.tell,
         )
 
     def heading_of(self, title: str, summary: Summary) -> Heading:

@@ -37,6 +37,7 @@ from portal.models import (
     ProposalState,
     User,
 )
+from portal.records import DocumentKind
 from portal.screens import (
     Action,
     CurrencyColumn,
@@ -239,6 +240,10 @@ class PortfolioTable(Table):
     last = TextColumn(accessor="last_invoice", orderable=False, verbose_name="Last invoice", optional=True)
     target = DayColumn(accessor="next_run", orderable=False, verbose_name="Next invoice")
 
+    def value_project(self, record: Any) -> str:
+        """The code with the name: files are read beside the ERP's."""
+        return f"{record.project.code} {record.project.name}"
+
     def render_ready(self, record: Any) -> str:
         """The share in whole per cent; a dash where nothing is priced."""
         share = _percent(record)
@@ -341,7 +346,8 @@ class Portfolio(ListScreen):
     @cached_property
     def latest_period(self) -> str:
         """The code of the period of the latest work that is not in the future."""
-        done = LedgerEntry.objects.filter(work_date__lte=timezone.localdate(), project__isnull=False)
+        worked = LedgerEntry.objects.filter(kind__in=[DocumentKind.TIME, DocumentKind.EXPENSE], project__isnull=False)
+        done = worked.filter(work_date__lte=timezone.localdate())
         newest = done.filter(entity=OuterRef("pk")).order_by("-work_date").values("pk")[:1]
         of_each = LegalEntity.objects.filter(pk__in=chosen_entities(self.request).ids).values_list(Subquery(newest))
         last = LedgerEntry.objects.filter(pk__in=of_each).select_related("project").order_by("-work_date").first()

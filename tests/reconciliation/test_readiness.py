@@ -236,6 +236,17 @@ def test_a_project_manager_begins_with_their_own_projects_in_the_latest_period_w
     assert other.name not in text
 
 
+def test_a_file_of_the_portfolio_says_what_the_screen_says(firm: Firm) -> None:
+    client, person = signed_in(firm)
+    Project.objects.filter(pk=firm.project.pk).update(manager=person)
+    firm.admit(firm.time("1", rate=Decimal("99.00")))
+    answer: Any = client.get(reverse("readiness"), {"export": "csv", "period": "2026-10"})
+    said = b"".join(answer.streaming_content).decode()
+    assert f"{firm.project.code} {firm.project.name}" in said
+    assert "nobody has it yet" in said
+    assert ",Ready," not in said
+
+
 def test_the_page_of_a_project_shows_twelve_answers_and_the_lines_of_the_invoice(firm: Firm) -> None:
     client, _ = signed_in(firm)
     firm.admit(firm.time("1"), firm.time("2", work_date=date(2026, 9, 2)))
