@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
@@ -271,6 +272,16 @@ class Slot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.connection} slot {self.number}"
+
+
+class Pace(models.Model):
+    """When the last calls to one account began, over all processes: as many as its rate counts. No evidence; it may go."""
+
+    account = models.CharField(max_length=64, primary_key=True)  # a digest of where and whose it is
+    starts = ArrayField(models.DateTimeField(), default=list)  # oldest first; the last ones may lie ahead
+
+    def __str__(self) -> str:
+        return f"pace of {self.account[:8]}"
 
 
 class Settlement(models.Model):

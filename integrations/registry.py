@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from django.conf import settings
 
-from integrations import vault
+from integrations import pacing, vault
 from integrations.errors import Unauthorised
 from integrations.http import Http
 from integrations.protocol import Account, Biller, ConnectorType, Drafting, Receiver, Recipient, Source, Target
@@ -126,7 +126,9 @@ def _build(connection: Connection) -> Source | Receiver:
 def built(kind: ConnectorType, told: Account) -> Source | Receiver:
     """A connector for an account that may not stand yet."""
     hosts = (*getattr(kind, "hosts", ()), *settings.VENDOR_HOSTS)
-    http = Http(told, hosts=hosts, allow_loopback=settings.ALLOW_LOOPBACK, rate=getattr(kind, "rate", None))
+    http = Http(
+        told, hosts=hosts, allow_loopback=settings.ALLOW_LOOPBACK, rate=getattr(kind, "rate", None), pacer=pacing.pace
+    )
     return kind(told, http)
 
 

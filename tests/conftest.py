@@ -122,6 +122,15 @@ def free_port() -> int:
         return port
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """The test database, to which no connection of ours is left open when it is dropped."""
+    yield
+    from integrations import pacing
+
+    pacing.forget()
+
+
 @pytest.fixture
 def scratch() -> Iterator[Path]:
     """A directory for servers of a test's own. Unlike tmp_path no other run closes the directories above it."""

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from integrations.errors import ConnectorError, Unavailable
 from integrations.http import addresses, outcomes, recording, transport
 from integrations.http.outcomes import Response
-from integrations.http.pacing import Rate, pace
+from integrations.http.pacing import Pacer, Rate, pace
 from integrations.http.transport import Call, Outgoing
 from integrations.protocol import Account
 
@@ -35,19 +35,27 @@ class Auth(Protocol):
 class Http:
     """The HTTP side of one account.
 
-    `hosts` are the host suffixes of the connector, `rate` the vendor's published limit. A connector sets `auth`, and
+    `hosts` are the host suffixes of the connector, `rate` the vendor's published limit, which
+    `pacer` keeps: in this process, or over all of them. A connector sets `auth`, and
     `renew` where credentials can be had afresh: it drops what it holds and says whether another try is worth while.
     The account's settings `connect_timeout`, `read_timeout` and `total_timeout` (seconds) replace our own.
     """
 
     def __init__(
-        self, account: Account, *, hosts: Sequence[str] = (), allow_loopback: bool = False, rate: Rate | None = None
+        self,
+        account: Account,
+        *,
+        hosts: Sequence[str] = (),
+        allow_loopback: bool = False,
+        rate: Rate | None = None,
+        pacer: Pacer = pace,
     ) -> None:
         self.account = account
         self.base_url = account.base_url.rstrip("/")
         self.hosts = tuple(hosts)
         self.allow_loopback = allow_loopback
         self.rate = rate
+        self.pacer = pacer
         self.auth: Auth | None = None
         self.renew: Callable[[], bool] | None = None
         self.connect_timeout = float(account.settings.get("connect_timeout") or CONNECT_SECONDS)
@@ -143,7 +151,8 @@ class Http:
     ) -> Response | ConnectorError:
         """Send one signed request, keep the exchange, and judge the answer."""
         if self.rate is not None:
-            missing = pace(self.account.code + "\0" + self.base_url, self.rate, patience=self.total_timeout)
+            whose = f"{self.base_url} {self.account.realm or self.account.code}"
+            missing = self.pacer(whose, self.rate, self.total_timeout)
             if missing:
                 return Unavailable("Our own rate limit for this account is used up.", retry_after=missing)
         call = Call(self.allow_loopback)

@@ -1,6 +1,7 @@
-"""How fast we call. A sliding window per account and process keeps us under the vendor's published rate.
+"""How fast we call. A sliding window per account keeps us under the vendor's published rate.
 
-Other processes have windows of their own: the vendor's 429 stays the real limit, this only makes it rare.
+The window here is one process's. What keeps it over all processes is given to `Http` as its pacer (`integrations/pacing.py`).
+Either way the vendor's 429 stays the real limit; this only makes it rare.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -17,6 +19,8 @@ class Rate(NamedTuple):
     calls: int
     seconds: float
 
+
+Pacer = Callable[[str, Rate, float], float]  # as `pace` below: account, rate, patience in seconds
 
 PUSH_SECONDS = 60.0  # for how long a push of several steps begins another one
 

@@ -1,9 +1,10 @@
 """`python -m tests.faults.nursery`: forks workers, lets them work side by side, and tells how each ended.
 
 A line is a JSON list of jobs, each [what, number, failpoint]: "deliver" is a shift at a target (recover, deliver, read back),
-"operation" a bulk fix in chunks of two rows, "rehearsal" a month in shadow. The answer is a JSON list: the signal that ended each
-worker, 0 for a good end, or 1 with the error on stderr. Forking from a process that has loaded everything and holds no database
-connection starts a worker in milliseconds; workers that wait for a time-out or a lease wait together.
+"operation" a bulk fix in chunks of two rows, "rehearsal" a month in shadow, "pace" some calls to a vendor at its rate.
+The answer is a JSON list: the signal that ended each worker, 0 for a good end, or 1 with the error on stderr. Forking from a
+process that has loaded everything and holds no database connection starts a worker in milliseconds; workers that wait for a
+time-out or a lease wait together.
 """
 
 from __future__ import annotations
@@ -66,9 +67,23 @@ def _rehearsal(rehearsal_id: int, failpoint: str) -> None:
     rehearsals.answer(rehearsal_id)
 
 
+def _pace(connection_id: int, rate: str) -> None:
+    """Call a vendor as fast as its rate lets us, which `calls/seconds` replaces."""
+    from integrations import registry
+    from integrations.http import Rate
+    from portal.models import Connection
+
+    source = registry.source(Connection.objects.get(pk=connection_id))
+    calls, _, seconds = rate.partition("/")
+    http = vars(source)["http"]
+    http.rate = Rate(int(calls), float(seconds))
+    for _ in range(2):
+        source.check()
+
+
 def _work(what: str, number: int, failpoint: str) -> int:
     try:
-        {"deliver": _deliver, "operation": _operation, "rehearsal": _rehearsal}[what](number, failpoint)
+        {"deliver": _deliver, "operation": _operation, "rehearsal": _rehearsal, "pace": _pace}[what](number, failpoint)
     except Exception:
         traceback.print_exc()
         return 1

@@ -1,4 +1,5 @@
-"""Several workers share one vendor's limit: what is refused for it waits, and nothing is lost or done twice.
+"""Several workers share one vendor's limit: they keep within it together; what is refused for it waits, and nothing is lost or
+done twice.
 
 The judge is the vendor: how often each key was booked, how many calls it refused, and what a reader sees whom nobody limits.
 """
@@ -16,6 +17,7 @@ from django.db import connections
 
 from integrations import outbox, registry, streams
 from integrations.models import InboxMessage, Stream
+from integrations.protocol import Account
 from integrations.sandbox import harvest, salesforce
 from integrations.sandbox.businesscentral.vendor import CLIENT_SECRET as BC_SECRET
 from integrations.sandbox.dynamicsfinance.vendor import CLIENT_SECRET as FINANCE_SECRET
@@ -24,7 +26,18 @@ from integrations.sandbox.stripe.vendor import API_KEY
 from portal import sql
 from portal.models import Connection, State
 from tests import world
-from tests.integrations import netsuite_account, outbound, stripe_account, test_harvest, test_salesforce
+from tests.faults.workers import Nursery
+from tests.integrations import (
+    bc_account,
+    netsuite_account,
+    operations_account,
+    outbound,
+    stripe_account,
+    tempo_account,
+    test_contract_recipients,
+    test_harvest,
+    test_salesforce,
+)
 from tests.integrations.contract import Bench
 from tests.invariants import assert_all_hold
 
@@ -218,3 +231,50 @@ def test_readers_of_a_source_with_a_limit_file_everything_once(
         held = {(each.external_id, each.revision) for page in there.pull(one, None) for each in page.records}
         assert held
         assert sorted(filed) == sorted(held)
+
+
+RATE = (6, 1.5)  # calls in seconds, instead of each vendor's own
+PROCESSES = 3
+_ACCOUNTS: Mapping[str, Callable[[str], Account]] = {
+    "businesscentral": bc_account.account,
+    "clockify": test_contract_recipients.clockify_account,
+    "harvest": test_contract_recipients.harvest_account,
+    "projectoperations": operations_account.account,
+    "stripe": stripe_account.account,
+    "tempo": lambda base: tempo_account.Site(base).account,
+}
+
+
+_SEEDS = {"businesscentral": bc_account.SEED, "projectoperations": operations_account.SEED}
+
+
+@pytest.mark.case(56, 66)
+def test_the_processes_of_the_installation_keep_within_a_vendors_rate_together(
+    sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every vendor with a rate: each process alone would use it up, so that three of them would be refused."""
+    assert set(_ACCOUNTS) == {name for name in registry.CONNECTORS if hasattr(registry.connector_type(name), "rate")}
+    jobs = []
+    for number, (vendor, account_of) in enumerate(sorted(_ACCOUNTS.items())):
+        control(sandbox, "POST", f"{vendor}/reset", {})
+        control(sandbox, "POST", f"{vendor}/seed", _SEEDS.get(vendor, {}))
+        account = account_of(sandbox)
+        for name, secret in account.secrets.items():
+            monkeypatch.setenv(f"PACED_{number}_{name}", secret)
+        paced = world.connection(
+            f"paced-{number}", vendor, is_source=True, realm=account.realm, settings=dict(account.settings),
+            credentials={name: {"env": f"PACED_{number}_{name}"} for name in account.secrets},
+        )  # fmt: skip
+        Connection.objects.filter(pk=paced.pk).update(base_url=account.base_url)
+        control(sandbox, "POST", f"{vendor}/configure", {"rate": [RATE[0], RATE[1] / 2]})
+        jobs += [("pace", paced.pk, f"{RATE[0]}/{RATE[1]}")] * PROCESSES
+    nursery = Nursery()
+    try:
+        nursery.work_all(jobs)
+    finally:
+        nursery.close()
+    for vendor in _ACCOUNTS:
+        assert refused(sandbox, vendor) == 0, vendor
+        made = sum("oauth2" not in call["path"] for call in control(sandbox, "GET", f"{vendor}/calls"))
+        assert made >= PROCESSES * 2, "all of them called, each twice at least"
+        control(sandbox, "POST", f"{vendor}/configure", {"rate": [100_000, 1]})
