@@ -1,4 +1,4 @@
-"""The two legs of a reconciliation run, in words: how much matched, how much differs, and what each side adds up to."""
+"""The legs of a reconciliation run, in words: how much matched, how much differs, and what each side adds up to."""
 
 from __future__ import annotations
 
@@ -45,7 +45,14 @@ class LegWords:
         """The state of the leg in words."""
         if self.differing:
             return f"{self.differing:,} differ"
-        return f"{self.open:,} open" if self.open else "Balanced"
+        if self.open:
+            return f"{self.open:,} open"
+        return "Balanced, its rest explained" if self.has_rest else "Balanced"
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether the sides add up to different figures; each row says why, as a credit of the price alone does."""
+        return bool(self.hours) or any(amount for _, amount in self.money)
 
     @property
     def tone(self) -> str:

@@ -195,3 +195,12 @@ def test_a_matched_share_is_never_rounded_up_to_everything() -> None:
     found = legs_of({"tracker_ledger": totals})[0]
     assert found.percent == "99.9 % matched"
     assert legs_of({"tracker_ledger": {**totals, "differing": 0}})[0].percent == "100 % matched"
+
+
+def test_a_leg_whose_sides_add_up_differently_is_balanced_only_with_its_rest_explained() -> None:
+    equal = {"left": "580.00", "right": "580.00"}
+    totals = {"matched": 2, "open": 0, "differing": 0, "hours": {"left": "8", "right": "8"}, "money": {"SGD": equal}}
+    assert legs_of({"target_invoice": totals})[0].verdict == "Balanced"
+    credited = {"SGD": {**equal, "right": "0.00"}}
+    found = legs_of({"target_invoice": {**totals, "money": credited}})[0]
+    assert (found.verdict, found.percent) == ("Balanced, its rest explained", "100 % matched")
