@@ -1,5 +1,7 @@
 """Matching what differs by sense instead of by number: by rules that suggest or match, and by hand, until nothing is left over.
 
+A payment comes in another month than its invoice, so items of the fourth leg are matched over the periods of an entity.
+
 The rule here: a match ends at a difference of zero, or within the entity's tolerance with a reason. It changes no figure and
 moves no entry; where an item changes underneath, it breaks. Hours are tied to a bill on the bill's own page, because there the
 database keeps them from being billed twice.
@@ -64,20 +66,24 @@ class Sides:
 
 
 def sides_of(items: Iterable[ReconciliationResult]) -> Sides:
-    """Add up both sides. Raises NotMatchable where they are in more than one currency."""
+    """Add up both sides; a tracker states no money for hours, so there hours alone count.
+
+    Raises NotMatchable where they are in more than one currency.
+    """
     rows = list(items)
     currencies = {row.currency for row in rows if row.currency}
     if len(currencies) > 1:
         raise NotMatchable(f"They are in {' and '.join(sorted(currencies))}; only one currency can be added up.")
 
-    def total(name: str) -> Decimal:
-        return sum((getattr(row, name) or ZERO for row in rows), ZERO)
+    def total(name: str, among: Sequence[ReconciliationResult]) -> Decimal:
+        return sum((getattr(row, name) or ZERO for row in among), ZERO)
 
+    priced = [row for row in rows if row.leg != Leg.TRACKER_LEDGER or row.amount_left is not None]
     return Sides(
-        total("hours_left"),
-        total("hours_right"),
-        total("amount_left"),
-        total("amount_right"),
+        total("hours_left", rows),
+        total("hours_right", rows),
+        total("amount_left", priced),
+        total("amount_right", priced),
         next(iter(currencies), ""),
     )
 
@@ -125,7 +131,7 @@ def confirm(found: Match, user: User) -> Match:
         )
         locked.state, locked.decided_by, locked.decided_at = State.CONFIRMED, user, now()
         locked.save()
-        sql.stand(locked.period_id)
+        _stand([*sql.periods_of([locked.pk]), locked.period_id])
         audit.record(user, "match.confirm", locked, entity=locked.period.entity_id, reason=locked.reason)
     return locked
 
@@ -140,15 +146,15 @@ def take_apart(found: Match, user: User, reason: str) -> Match:
         locked.state = State.REFUSED if locked.state == State.SUGGESTED else State.BROKEN
         locked.ended_by, locked.ended_at, locked.why = user, now(), reason.strip()
         locked.save()
-        sql.stand(locked.period_id)
+        _stand([*sql.periods_of([locked.pk]), locked.period_id])
         audit.record(user, "match.break", locked, entity=locked.period.entity_id, reason=reason)
     return locked
 
 
 def refresh(entity_id: int, period_id: int, today: date) -> None:
     """After a comparison: what changed breaks its match, rules look at what is open, and everything stands where it belongs."""
-    sql.break_what_changed(period_id, today)
-    sql.stand(period_id)
+    broken = sql.break_what_changed(period_id, today)
+    _stand([*sql.periods_of(broken), period_id])
     for rule in _in_use(entity_id):
         hours, amount = tolerance_of(rule.entity)
         for group in sql.groups(
@@ -254,8 +260,12 @@ def _may_decide(items: Sequence[ReconciliationResult], user: User) -> Reconcilia
     if not items:
         raise NotMatchable("Nothing is chosen.")
     first = items[0]
-    if {(item.period_id, item.leg) for item in items} != {(first.period_id, first.leg)}:
-        raise NotMatchable("Only items of one leg of one period belong together.")
+    if {(item.run.entity_id, item.leg) for item in items} != {(first.run.entity_id, first.leg)}:
+        raise NotMatchable("Only items of one leg of one entity belong together.")
+    if first.leg != Leg.INVOICE_PAYMENT and len({item.period_id for item in items}) > 1:
+        raise NotMatchable(
+            "Only payments come in another period than what they pay; elsewhere one period is matched at a time."
+        )
     access.require(user, access.FIXERS, first.run.entity_id)
     return first
 
@@ -264,14 +274,15 @@ def _decide(items: Sequence[ReconciliationResult], user: User, *, sides: Sides, 
     first = items[0]
     with transaction.atomic():
         locked = ReconciliationResult.objects.select_for_update(of=("self",)).filter(pk__in=[item.pk for item in items])
-        rows = list(locked.select_related("match"))
+        rows = list(locked.select_related("match").order_by("pk"))
         if any(row.ended_run_id or row.standing not in (Standing.UNMATCHED, Standing.SUGGESTED) for row in rows):
             raise NotMatchable("Some of it changed or was matched meanwhile; look at it again.")
         for suggestion in {row.match for row in rows if row.match is not None}:
             suggestion.state, suggestion.ended_by, suggestion.ended_at = State.REFUSED, user, now()
             suggestion.why = "Matched otherwise by hand."
             suggestion.save()
-        sql.stand(first.period_id)
+        periods = {row.period_id for row in rows}
+        _stand(periods)
         made = Match.objects.create(
             period_id=first.period_id, leg=first.leg, state=State.CONFIRMED, items=len(rows),
             subjects=sorted(row.subject for row in rows), hours_left=sides.hours_left,
@@ -279,12 +290,17 @@ def _decide(items: Sequence[ReconciliationResult], user: User, *, sides: Sides, 
             currency=sides.currency, made_at=now(), decided_by=user, decided_at=now(), **said,
         )  # fmt: skip
         sql.take(made.pk, [row.pk for row in rows])
-        sql.stand(first.period_id)
+        _stand(periods)
         audit.record(
             user, f"match.{made.kind}", made, entity=first.run.entity_id, reason=made.reason,
             after={"items": [row.pk for row in rows], "hours": str(sides.hours), "amount": str(sides.amount)},
         )  # fmt: skip
     return made
+
+
+def _stand(period_ids: Iterable[int]) -> None:
+    for period_id in sorted(set(period_ids)):
+        sql.stand(period_id)
 
 
 def _found_by(rule: MatchingRule, period_id: int, group: sql.Group) -> None:

@@ -149,6 +149,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("reconciliation/rules/new/", matching_rules.NewMatchingRule.as_view(), name="matching_rule_new"),
     path("reconciliation/close/", closing.CloseBoard.as_view(), name="close_board"),
     path("reconciliation/periods/<int:pk>/items/", open_items.OpenItemsScreen.as_view(), name="open_items"),
+    path("reconciliation/periods/<int:pk>/match/", panes.WhereToMatch.as_view(), name="matching"),
     path("reconciliation/periods/<int:pk>/match/<slug:leg>/", panes.MatchingPanes.as_view(), name="matching_panes"),
     path("reconciliation/periods/<int:pk>/holes/", closing.HolesScreen.as_view(), name="holes"),
     path("reconciliation/periods/<int:pk>/", reconciliation.PeriodScreen.as_view(), name="reconciliation_period"),

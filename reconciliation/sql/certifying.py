@@ -72,9 +72,18 @@ SELECT 'Entry ' || e.id || ' of ' || e.work_date || ', ' || coalesce(round(e.hou
  WHERE t.at >= %(since)s AND e.entity_id = %(entity)s AND (e.work_date {_WITHIN} OR e.post_on {_WITHIN})
  GROUP BY e.id
 UNION ALL
-SELECT CASE WHEN ended_run_id IS NULL THEN 'Found since: ' ELSE 'No longer: ' END || reason
-  FROM reconciliation_reconciliationresult
- WHERE period_id = %(period)s AND reason <> '' AND (run_id > %(run)s AND ended_run_id IS NULL OR run_id <= %(run)s AND ended_run_id > %(run)s)
+SELECT concat_ws(', ', CASE WHEN r.ended_run_id IS NULL THEN 'Found since: ' ELSE 'No longer: ' END || coalesce(
+            nullif(concat_ws(' on ', p.name, e.work_date), ''), 'bill ' || coalesce(nullif(bv.number, ''), b.external_id),
+            'payment ' || coalesce(nullif(pv.number, ''), y.external_id), 'record ' || nullif(l.number, ''), 'a milestone'),
+          round(coalesce(r.hours_left, r.hours_right), 2) || ' h', round(coalesce(r.amount_left, r.amount_right), 2) || ' ' || r.currency)
+       || ': ' || r.reason
+  FROM reconciliation_reconciliationresult r
+  LEFT JOIN portal_ledgerentry e ON e.id = r.entry_id LEFT JOIN portal_resource p ON p.id = e.resource_id
+  LEFT JOIN portal_invoice b ON b.id = r.bill_id LEFT JOIN portal_invoiceversion bv ON bv.id = b.current_id
+  LEFT JOIN portal_payment y ON y.id = r.payment_id LEFT JOIN portal_paymentversion pv ON pv.id = y.current_id
+  LEFT JOIN portal_statementline l ON l.id = r.line_id
+ WHERE r.period_id = %(period)s AND r.reason <> ''
+   AND (r.run_id > %(run)s AND r.ended_run_id IS NULL OR r.run_id <= %(run)s AND r.ended_run_id > %(run)s)
  LIMIT %(most)s"""  # noqa: E501, S608 -- one statement, read as one
 
 

@@ -31,6 +31,8 @@ _SUMS = (
     "coalesce(sum(hours_left), 0) AS hours_left, coalesce(sum(hours_right), 0) AS hours_right,"
     " coalesce(sum(amount_left), 0) AS amount_left, coalesce(sum(amount_right), 0) AS amount_right"
 )
+# A tracker states no money for hours, so on its leg hours alone say what belongs together.
+_MONEY_RIGHT = "CASE WHEN r.leg <> 'tracker_ledger' OR r.amount_left IS NOT NULL THEN r.amount_right END"
 MOST = 50  # items of one group
 
 
@@ -69,7 +71,7 @@ def groups(
     statement = f"""
         WITH open AS (
             SELECT r.id, r.subject, r.period_id, r.match_id, r.currency,
-                   r.hours_left, r.hours_right, r.amount_left, r.amount_right, {keys}
+                   r.hours_left, r.hours_right, r.amount_left, {_MONEY_RIGHT} AS amount_right, {keys}
               FROM {_JOINS} WHERE r.leg = %(leg)s AND {which}
         ), grouped AS (
             SELECT array_agg(id ORDER BY id) AS ids, array_agg(subject ORDER BY subject) AS subjects, currency, {_SUMS},
@@ -87,16 +89,29 @@ def groups(
     return [Group(*row) for row in sql.rows(statement, told)]
 
 
-def break_what_changed(period_id: int, today: date) -> int:
-    """End matches of which an item is found otherwise now, and what was still to come and did not; how many."""
-    return sql.execute(
-        "UPDATE reconciliation_match m SET state = 'broken', ended_at = now(), why = CASE WHEN m.expected_on < %(today)s"
-        " THEN 'It was expected by ' || m.expected_on || ' and has not come.' ELSE 'An item of it changed underneath.' END"
-        " WHERE m.period_id = %(period)s AND m.state IN ('suggested', 'confirmed') AND (m.expected_on < %(today)s"
-        " OR EXISTS (SELECT 1 FROM reconciliation_reconciliationresult r"
-        " WHERE r.match_id = m.id AND r.ended_run_id IS NOT NULL))",
+def break_what_changed(period_id: int, today: date) -> list[int]:
+    """End matches of which an item of the period is found otherwise now, and what was still to come and did not; which."""
+    found = sql.rows(
+        """UPDATE reconciliation_match m SET state = 'broken', ended_at = now(), why = CASE WHEN m.expected_on < %(today)s
+                  THEN 'It was expected by ' || m.expected_on || ' and has not come.' ELSE 'An item of it changed underneath.' END
+            WHERE m.state IN ('suggested', 'confirmed')
+              AND (m.period_id = %(period)s AND m.expected_on < %(today)s
+                   OR m.id IN (SELECT r.match_id FROM reconciliation_reconciliationresult r
+                                WHERE r.period_id = %(period)s AND r.match_id IS NOT NULL AND r.ended_run_id IS NOT NULL))
+           RETURNING m.id""",
         {"period": period_id, "today": today},
     )
+    return [row[0] for row in found]
+
+
+def periods_of(match_ids: Sequence[int]) -> list[int]:
+    """The periods whose open items these matches hold."""
+    found = sql.rows(
+        "SELECT DISTINCT period_id FROM reconciliation_reconciliationresult"
+        " WHERE match_id = ANY(%s::bigint[]) AND ended_run_id IS NULL",
+        [list(match_ids)],
+    )
+    return [row[0] for row in found]
 
 
 def stand(period_id: int) -> int:

@@ -248,7 +248,7 @@ class OpenItemsScreen(ListScreen):
     def buttons(self) -> Sequence[tuple[str, str]]:
         """Both sides beside each other, and back to the period."""
         return [
-            ("Two sides", reverse("matching_panes", args=[self.period.pk, ReconciliationResult.Leg.LEDGER_TARGET])),
+            ("Two sides", reverse("matching", args=[self.period.pk])),
             ("The period", reverse("reconciliation_period", args=[self.period.pk])),
         ]
 

@@ -13,21 +13,24 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db.models import F, Q, QuerySet
+from django.db.models import Case, Count, F, Q, QuerySet, When
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.functional import cached_property
 
 from portal import access, keys
 from portal.models import AccountingPeriod
-from portal.screens import DetailScreen
+from portal.screens import DetailScreen, Screen
 from reconciliation import pairing
 from reconciliation.models import Match, ReconciliationResult
 from reconciliation.views.open_items import MatchItems, match_words
 from reconciliation.views.reconciliation import ABOUT, result_address, result_name
 
 Leg = ReconciliationResult.Leg
+ZERO = Decimal(0)
+_MONEY = ReconciliationResult._meta.get_field("amount_left")
 MOST = 200  # items of one side on the page
 _SIDES = {"left": ("Left", "more on the left"), "right": ("Right", "more on the right")}
 _NAMES = {
@@ -35,6 +38,19 @@ _NAMES = {
     Leg.INVOICE_PAYMENT: ("Invoices", "Payments"),
     Leg.TRACKER_LEDGER: ("Tracker", "Ledger"),
 }
+
+
+class WhereToMatch(Screen):
+    """Where there is most to match of a period: its leg with the most open items, else the ledger's with the ERP."""
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Lead there."""
+        period = get_object_or_404(AccountingPeriod.objects.visible_to(request.user), pk=pk)
+        standing = ReconciliationResult.objects.standing().filter(period=period, leg__in=list(_NAMES))
+        open_ones = standing.filter(standing__in=["unmatched", "suggested"]).order_by().values_list("leg")
+        most = open_ones.annotate(items=Count("pk")).order_by("-items", "leg").first()
+        leg = most[0] if most else Leg.LEDGER_TARGET
+        return HttpResponseRedirect(reverse("matching_panes", args=[period.pk, leg]))
 
 
 class MatchingPanes(DetailScreen):
@@ -63,10 +79,12 @@ class MatchingPanes(DetailScreen):
         return access.may(self.request.user, access.FIXERS, self.object.entity_id)
 
     def items(self) -> QuerySet[ReconciliationResult]:
-        """What is unmatched or suggested, what belongs together by a rule beside each other, else the oldest first."""
-        standing = ReconciliationResult.objects.standing().filter(
-            period=self.object, leg=self.leg, standing__in=["unmatched", "suggested"]
-        )
+        """What is unmatched or suggested of the period; of bills and payments, of every period of the entity."""
+        standing = ReconciliationResult.objects.standing().filter(leg=self.leg, standing__in=["unmatched", "suggested"])
+        if self.leg == Leg.INVOICE_PAYMENT:  # money comes in another month than its invoice
+            standing = standing.filter(period__entity=self.object.entity_id)
+        else:
+            standing = standing.filter(period=self.object)
         words = self.request.GET.get("text", "").strip()
         if words:
             standing = standing.filter(
@@ -74,19 +92,24 @@ class MatchingPanes(DetailScreen):
                 | Q(bill__current__number=words) | Q(payment__current__number=words)
             )  # fmt: skip
         found: QuerySet[ReconciliationResult] = standing.select_related(
-            *ABOUT, "run__entity", "match__rule", "match__decided_by", "match__period"
+            *ABOUT, "period", "run__entity", "match__rule", "match__decided_by", "match__period"
         )
         return found
 
     def side(self, name: str) -> QuerySet[ReconciliationResult]:
-        """The items that have more on one side, by money, and by hours where the money is the same."""
-        zero = Decimal(0)
-        money = Coalesce(F("amount_left"), zero) - Coalesce(F("amount_right"), zero)
-        hours = Coalesce(F("hours_left"), zero) - Coalesce(F("hours_right"), zero)
+        """The items that have more on one side, by money, and by hours where the money is the same.
+
+        What belongs together by a rule stands together; else this period's before the others', the oldest first.
+        """
+        money: Any = Coalesce(F("amount_left"), ZERO) - Coalesce(F("amount_right"), ZERO)
+        if self.leg == Leg.TRACKER_LEDGER:  # a tracker states no money for hours
+            money = Case(When(amount_left=None, then=ZERO), default=money, output_field=_MONEY)
+        hours = Coalesce(F("hours_left"), ZERO) - Coalesce(F("hours_right"), ZERO)
         rows = self.items().annotate(more_money=money, more_hours=hours)
         left = Q(more_money__gt=0) | Q(more_money=0, more_hours__gte=0)
+        here = Case(When(period=self.object, then=0), default=1)
         return rows.filter(left if name == "left" else ~left).order_by(
-            F("match_id").asc(nulls_last=True), "dated", "pk"
+            F("match_id").asc(nulls_last=True), here, "dated", "pk"
         )
 
     @cached_property
@@ -116,7 +139,8 @@ class MatchingPanes(DetailScreen):
     def _row(self, item: ReconciliationResult, is_chosen: bool, sign: int) -> dict[str, Any]:
         return {
             "item": item, "name": result_name(item), "url": result_address(item), "is_chosen": is_chosen,
-            "hours": sign * item.more_hours, "amount": sign * item.more_money,  # type: ignore[attr-defined]
+            "hours": sign * item.more_hours + ZERO, "amount": sign * item.more_money + ZERO,  # type: ignore[attr-defined]
+            "period": item.period.code if item.period_id != self.object.pk else "",
             "suggested": match_words(item) if item.match_id else "",
         }  # fmt: skip
 

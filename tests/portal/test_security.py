@@ -284,6 +284,7 @@ ROWS: dict[str, Arguments] = {
     "reconciliation_period": lambda s: {"pk": s.period.pk},
     "open_items": lambda s: {"pk": s.period.pk},
     "holes": lambda s: {"pk": s.period.pk},
+    "matching": lambda s: {"pk": s.period.pk},
     "matching_panes": lambda s: {"pk": s.period.pk, "leg": "ledger_target"},
     "milestone_thread": lambda s: {"pk": _milestone(s).pk},
     "rate_card": lambda s: {"pk": RateCard.objects.filter(contract__entity=s.us)[0].pk},

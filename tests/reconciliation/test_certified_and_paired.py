@@ -8,6 +8,8 @@ from decimal import Decimal
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, IntegrityError, transaction
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.timezone import localdate
 
@@ -89,6 +91,7 @@ def test_two_people_certify_and_one_changed_hour_takes_it_back_with_what_changed
         {"left": "16.0000", "right": "16.0000"}, {"left": "15.0000", "right": "23.0000"},
     ]  # fmt: skip
     assert any("does not add up to the current version" in item for item in certified.delta["items"])
+    assert any(item.startswith("Found since: Ana Consultant on 2026-09-02, ") for item in certified.delta["items"])
     told = Notification.objects.filter(subject__contains="dropped").values_list("person__username", flat=True)
     assert set(told) == {"ana", "cleo"}
     assert AuditEvent.objects.filter(action="certificate.drop").count() == 1
@@ -235,6 +238,52 @@ def test_bills_and_payments_of_the_fourth_leg_are_matched_across_customers_cash(
     assert compare(firm, period).totals["invoice_payment"]["differing"] == 0
     with pytest.raises(pairing.NotMatchable, match="on the page of the bill"):
         pairing.match(items(period, "target_invoice") * 2, ana)
+
+
+@pytest.mark.case(94, 95)
+def test_a_payment_is_matched_with_an_invoice_of_an_earlier_month_and_both_months_know_it(
+    firm: Firm, period: AccountingPeriod, ana: User, client: Client
+) -> None:
+    later = AccountingPeriod.objects.get(entity=firm.entity, code="2026-10")
+    bill(firm, "501", lines=1, booked_on=date(2026, 9, 30), due_on=date(2026, 10, 1))
+    erp = Erp(firm)
+    paid = erp.payment("P1", "960", unapplied=Decimal(960), booked_on=date(2026, 10, 20))
+    erp.says(paid)
+    compare(firm, period), compare(firm, later)
+    client.force_login(ana)
+    there = client.get(reverse("matching", args=[later.pk]))
+    assert there["Location"] == reverse("matching_panes", args=[later.pk, "invoice_payment"])
+    page = client.get(there["Location"]).content.decode()
+    assert page.count('name="selected"') == 2
+    assert '<span class="tag">2026-09</span>' in page
+    both = items(period, "invoice_payment") + items(later, "invoice_payment")
+    told = {"do": "match", "selected": [str(item.pk) for item in both]}
+    assert client.post(there["Location"], told).status_code == 302
+    made = Match.objects.get()
+    assert (made.items, made.amount_left, made.amount_right) == (2, Decimal(960), Decimal(960))
+    for month in (period, later):
+        assert compare(firm, month).totals["invoice_payment"]["differing"] == 0
+    erp.says(erp.again(paid, amount=Decimal(900), unapplied=Decimal(900)))
+    assert compare(firm, later).totals["invoice_payment"]["differing"] == 1
+    made.refresh_from_db()
+    assert (made.state, made.why) == ("broken", "An item of it changed underneath.")
+    assert [row.standing for row in items(period, "invoice_payment")] == ["unmatched"]
+    line(firm, "X1", "8", date(2026, 9, 2))
+    line(firm, "X2", "8", date(2026, 10, 2))
+    compare(firm, period), compare(firm, later)
+    with pytest.raises(pairing.NotMatchable, match="one period is matched at a time"):
+        pairing.match(items(period) + items(later), ana)
+
+
+def test_hours_of_a_tracker_are_matched_by_hours_alone_because_it_states_no_money(
+    firm: Firm, period: AccountingPeriod, ana: User
+) -> None:
+    posted(firm, 2)
+    compare(firm, period)
+    rows = list(ReconciliationResult.objects.standing().filter(leg="tracker_ledger"))
+    for row, sides in zip(rows, ((8, 0, None, 960), (0, 8, None, 960)), strict=False):
+        row.hours_left, row.hours_right, row.amount_left, row.amount_right = sides
+    assert pairing.sides_of(rows).is_even
 
 
 def test_what_a_payment_leaves_is_found_where_its_system_does_not_say_it_and_a_line_is_named_by_its_place(
