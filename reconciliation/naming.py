@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
@@ -87,5 +88,17 @@ def _of(what: str, bill_ids: Sequence[int], proposal_ids: Sequence[int]) -> Quer
     return found
 
 
+def key_of(name: str) -> UUID | None:
+    """The idempotency key that a name is, with or without its dashes; None where it is none."""
+    try:
+        return UUID(name)
+    except ValueError:
+        return None
+
+
 def _drafts(name: str) -> QuerySet[InvoiceDraft]:
-    return InvoiceDraft.objects.filter(Q(number=name) | Q(bill_number=name))
+    """Invoice drafts of this number, as a draft or as the bill that became of it, or handed over under this key."""
+    named = Q(number=name) | Q(bill_number=name)
+    if (key := key_of(name)) is not None:
+        named |= Q(pk__in=LedgerEntry.objects.filter(idempotency_key=key).values("document"))
+    return InvoiceDraft.objects.filter(named)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
@@ -29,6 +28,7 @@ from portal.models import (
     Resource,
     TimeEntry,
 )
+from portal.models.documents import INVOICE, MASTER
 from portal.screens import Screen
 from portal.tables import STATE_TONES, name_of
 from reconciliation import naming
@@ -90,19 +90,27 @@ class SearchScreen(Screen):
         number = keys.key(words)
         if number is not None:
             named |= Q(pk=number)
-        key = _key(words)
+        key = naming.key_of(words)
         if key is not None:
             named |= Q(idempotency_key=key)
         found = self._seen(LedgerEntry.objects).filter(named).select_related(
-            "resource", "project", "state_row", "source", "document"
+            "resource", "project", "state_row", "source", "target", "document"
         )  # fmt: skip
-        for entry in found.order_by("-pk")[:SHOWN]:
+        for entry in found.exclude(kind=INVOICE).order_by("-pk")[:SHOWN]:  # a draft is found as its proposal
+            state, tone = entry.state_row.get_state_display(), STATE_TONES.get(entry.state_row.state, "")
+            if entry.kind == MASTER:
+                url, told = (
+                    reverse("published_record", args=[entry.document_id]),
+                    f"entry {entry.pk} · told {entry.target}",
+                )
+                yield Hit("Published records", entry.document.external_id, told, url, state, tone, is_exact=True)
+                continue
             note = (
                 f"entry {entry.pk} · {entry.source} {entry.document.external_id} v{entry.version} · {entry.work_date}"
             )
             yield Hit(
                 "Ledger entries", name_of(entry), note, reverse("entry", args=[entry.pk]),
-                entry.state_row.get_state_display(), STATE_TONES.get(entry.state_row.state, ""), is_exact=True,
+                state, tone, is_exact=True,
             )  # fmt: skip
 
     def _documents(self, words: str) -> Iterator[Hit]:
@@ -219,10 +227,3 @@ def _entries_named(words: str) -> QuerySet[LedgerEntry, dict[str, int]]:
     """By the record of their source, or by the number that their target gave them."""
     theirs: QuerySet[LedgerEntry, Any] = LedgerEntry.objects.filter(document__external_id=words).values("pk")
     return theirs.union(Receipt.objects.filter(number=words).values("entry"))
-
-
-def _key(words: str) -> UUID | None:
-    try:
-        return UUID(words)
-    except ValueError:
-        return None

@@ -852,6 +852,8 @@ def test_a_contract_has_one_invoice_over_its_projects_each_released_by_its_own_m
     assert set(naming.proposals("501")) == {first, second}
     assert list(thread.milestones_named("501")) == [signed]
     one, other_one = (list(thread.proposals_told(str(proposal))) for proposal in (first, second))
+    key = LedgerEntry.objects.get(kind="invoice").idempotency_key
+    assert set(naming.proposals(key.hex)) == set(naming.proposals(str(key))) == {first, second}
     assert (len(other_one), other_one[1:]) == (2, one[1:])
     for proposal in (first, second):
         page = client.get(reverse("invoice_proposal", args=[proposal.pk])).content.decode()

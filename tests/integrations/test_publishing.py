@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 
 from integrations import outbox, registry
 from integrations.errors import InDoubt, Rejected, Unavailable
@@ -324,3 +326,18 @@ def test_what_a_change_set_changes_is_told_at_once_and_not_with_the_next_sweep(p
     assert states()["project"] == "ready"
     deliver(system)
     assert records.names(Kind.PROJECT) == ["Roll-out, phase 2"]
+
+
+def test_the_key_of_a_told_record_leads_to_it_and_nowhere_for_who_may_not_see_it(
+    client: Client, project: Project
+) -> None:
+    system, _ = told(project, Kind.CUSTOMER)
+    follow("project", project.pk)
+    deliver(system)
+    entry = LedgerEntry.objects.get(kind="master")
+    client.force_login(world.user("fay", GrantRole.CONTROLLER, project.entity))
+    found = client.get(reverse("search"), {"q": entry.idempotency_key.hex})
+    assert found["Location"] == reverse("published_record", args=[entry.document_id])
+    assert client.get(found["Location"]).status_code == 200
+    client.force_login(world.user("eve", GrantRole.CONTROLLER, world.entity("SG", "SGD")))
+    assert client.get(reverse("search"), {"q": entry.idempotency_key.hex}).status_code == 200
