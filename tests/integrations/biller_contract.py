@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -15,10 +16,11 @@ from typing import Any
 import pytest
 
 from integrations import drafts
-from integrations.errors import ConnectorError, Rejected
+from integrations.errors import ConnectorError, InDoubt, Rejected, Unauthorised, Unavailable
+from integrations.http import recording
 from integrations.protocol import Biller, Drafting
 from portal.records import BillDraft, BillStatus, DraftLine, HeldDraft
-from tests.integrations.contract import WRITE_FAULTS, Bench, _named
+from tests.integrations.contract import IMPATIENT, TIME_OUTS, WRITE_FAULTS, Bench, _named
 
 
 def line(number: int = 1, **changes: Any) -> DraftLine:
@@ -129,4 +131,32 @@ class BillerContract:
         assert self.count() == before + int(kept)
         if not kept:
             self.biller().make_draft(draft)
+        assert self.count() == before + 1
+
+    @pytest.mark.case(57)
+    def test_a_time_out_before_or_after_commit_at_any_call_makes_one_invoice(self) -> None:
+        with recording() as exchanges:
+            self.biller().make_draft(self.draft())
+        for number in range(len(exchanges)):
+            for fault in TIME_OUTS:
+                draft, before = self.draft(), self.count()
+                self.bench.fault({}, **fault, after=number)
+                with suppress(InDoubt, Unavailable):
+                    self.biller(**IMPATIENT).make_draft(draft)
+                self.bench.clear()
+                made = self.biller().make_draft(draft)
+                held = self.held(draft)
+                assert held is not None, (number, fault)
+                assert (held.number, drafts.differences(draft, held)) == (made, {}), (number, fault)
+                assert self.count() == before + 1, (number, fault)
+
+    @pytest.mark.case(67)
+    def test_credentials_that_end_in_the_middle_make_one_invoice(self) -> None:
+        draft, before = self.draft(), self.count()
+        self.biller().check()
+        self.bench.fault(self.bench.write, kind="status", status=401)
+        with suppress(Unauthorised):
+            self.biller().make_draft(draft)
+        self.bench.clear()
+        self.biller().make_draft(draft)
         assert self.count() == before + 1

@@ -23,7 +23,7 @@ DECIDED_HERE: Mapping[int, str] = {
     122: f"{HERE} who said a thing is kept with it, and it is not told to them again.",
 }
 
-_SOURCES = {
+SOURCES = {
     "businesscentral": "test_contract_businesscentral.py::TestBusinessCentralSource",
     "clockify": "test_clockify.py::TestContract",
     "dynamicsfinance": "test_contract_dynamicsfinance.py::TestDynamicsFinanceSource",
@@ -35,7 +35,7 @@ _SOURCES = {
     "tempo": "test_tempo.py::TestContract",
     "tryton": "test_contract_tryton.py::TestTrytonSource",
 }
-_TARGETS = {
+TARGETS = {
     "businesscentral": "test_contract_businesscentral.py::TestBusinessCentralTarget",
     "dynamicsfinance": "test_contract_dynamicsfinance.py::TestDynamicsFinanceTarget",
     "netsuite": "test_contract_netsuite.py::TestNetSuiteTarget",
@@ -77,7 +77,7 @@ TABLE: Mapping[int, Mapping[str, str]] = {
         "tryton": "test_tryton.py::TestMasterData::test_it_is_named_by_ids_and_says_what_tryton_says",
     },
     62: {
-        **_each(_TARGETS, "test_each_posting_has_one_outcome_in_its_order"),
+        **_each(TARGETS, "test_each_posting_has_one_outcome_in_its_order"),
         "clockify": "It is told one project or task a call.",
         "files": "It is told nothing.",
         "harvest": "It is told one project or task a call.",
@@ -85,9 +85,9 @@ TABLE: Mapping[int, Mapping[str, str]] = {
         "stripe": "It is told one draft at a time; a line that is refused is the draft's refusal.",
         "tempo": "It is told nothing.",
     },
-    63: {**_each(_TARGETS, "test_what_is_taken_and_booked_later_is_told_as_such_until_it_is_booked"), **_NO_POSTINGS},
+    63: {**_each(TARGETS, "test_what_is_taken_and_booked_later_is_told_as_such_until_it_is_booked"), **_NO_POSTINGS},
     66: {**_each(
-            _SOURCES, "test_a_fault_at_any_call_of_a_walk_is_named_by_what_we_do_next_and_the_walk_goes_on_without_loss"
+            SOURCES, "test_a_fault_at_any_call_of_a_walk_is_named_by_what_we_do_next_and_the_walk_goes_on_without_loss"
         ), "files": "A folder and a server of files have no limit of calls."},
     68: {
         "businesscentral": "test_businesscentral.py::test_every_error_body_of_the_card_is_named_by_what_we_do_next",
@@ -157,7 +157,7 @@ TABLE: Mapping[int, Mapping[str, str]] = {
     121: _by_call("test_a_repetition_is_the_same_delivery_whatever_stands_around_it"),
     123: _by_call("test_while_a_secret_is_changed_the_old_and_the_new_one_are_both_good_and_a_third_is_not"),
     132: {
-        **_each(_SOURCES, "test_a_test_of_the_account_that_is_refused_at_any_of_its_calls_says_so"),
+        **_each(SOURCES, "test_a_test_of_the_account_that_is_refused_at_any_of_its_calls_says_so"),
         "files": "test_files_folder.py::test_a_missing_folder_is_unavailable_and_a_foreign_address_malformed",
     },
 }  # fmt: skip

@@ -50,11 +50,16 @@ WRITE_FAULTS: tuple[tuple[dict[str, Any], type[ConnectorError], bool], ...] = (
     ({"kind": "status", "status": 504, "commits": True}, InDoubt, True),
     ({"kind": "status", "status": 503, "retry_after": "7"}, Unavailable, False),
     ({"kind": "status", "status": 429, "retry_after": "3"}, Unavailable, False),
+    ({"kind": "status", "status": 429}, Unavailable, False),
     ({"kind": "status", "status": 403}, Unauthorised, False),
     ({"kind": "maintenance"}, Unavailable, False),
     ({"kind": "maintenance", "status": 200}, InDoubt, False),
     ({"kind": "garbage"}, InDoubt, True),
 )
+
+
+TIME_OUTS = ({"kind": "timeout_before", "seconds": 0.6}, {"kind": "timeout_after", "seconds": 0.6})
+IMPATIENT = {"read_timeout": "0.3"}
 
 
 def _named(fault: Mapping[str, Any]) -> str:
@@ -223,6 +228,7 @@ class TargetContract:
     """What a target promises. `postings` are good ones, which differ in their keys at least."""
 
     bench: Bench
+    every_call: ClassVar[bool] = True  # whether each call of a push meets a time-out, or the first one alone
 
     def postings(self, count: int) -> list[Posting]:
         """Good postings under new keys."""
@@ -387,6 +393,37 @@ class TargetContract:
         if not books:
             self.receipt(posting)
         assert self.booked(posting.key) == 1
+
+    @pytest.mark.case(57)
+    def test_a_time_out_before_or_after_commit_at_any_call_of_a_push_books_once(self) -> None:
+        first, *postings = self.postings(40)
+        with recording() as exchanges:
+            self.receipt(first)
+        for number in range(len(exchanges) if self.every_call else 1):
+            for fault in TIME_OUTS:
+                posting = postings.pop()
+                self.bench.fault({}, **fault, after=number)
+                outcome = self.push_one(posting, **IMPATIENT)
+                self.bench.clear()
+                where = (number, fault["kind"], outcome)
+                assert isinstance(outcome, Receipt | InDoubt | Unavailable), where
+                if not isinstance(outcome, Receipt) and not (isinstance(outcome, InDoubt) and self.found(posting)):
+                    assert self.booked(posting.key) == 0, where
+                    self.receipt(posting)
+                assert self.booked(posting.key) == 1, where
+
+    def test_a_time_out_at_any_call_of_a_statement_is_unavailable_and_never_a_short_one(self) -> None:
+        (posting,) = self.postings(1)
+        number = self.receipt(posting).number
+        self.book()
+        day = posting.work_date
+        with recording() as exchanges:
+            assert number in {line.number for line in self.target().statement(day, day)}
+        for call in range(len(exchanges)):
+            self.bench.fault({}, **TIME_OUTS[call % 2], after=call)
+            with pytest.raises(Unavailable):
+                list(self.target(**IMPATIENT).statement(day, day))
+            self.bench.clear()
 
     @pytest.mark.case(67)
     def test_credentials_that_end_in_the_middle_book_once(self) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from integrations import publications
-from integrations.errors import ConnectorError, Rejected
+from integrations.errors import ConnectorError, InDoubt, Rejected, Unauthorised
 from integrations.protocol import Recipient, Takes
 from portal.records import FIGURES, Held, Publication, PublishedKind
-from tests.integrations.contract import WRITE_FAULTS, Bench, _named
+from tests.integrations.contract import IMPATIENT, TIME_OUTS, WRITE_FAULTS, Bench, _named
 
 Kind = PublishedKind
 GOOD: Mapping[Kind, dict[str, Any]] = {
@@ -168,5 +169,38 @@ class RecipientContract:
             with pytest.raises(Rejected):
                 self.recipient().publish(told)
         else:
+            self.recipient().publish(told)
+        assert self.count(Kind.CUSTOMER) == 1
+
+    @pytest.mark.case(57)
+    def test_a_time_out_before_or_after_commit_of_any_kind_of_record_makes_one(self) -> None:
+        names = self.family()
+        for kind in self.recipient().publishes:
+            for number, fault in enumerate(TIME_OUTS):
+                changes = {"name": f"Other {number}", "code": f"OTH-{number}"} if "name" in GOOD[kind] else {}
+                told = self.told(kind, names, **changes)
+                before = self.count(kind)
+                for method in ("POST", "PUT", "PATCH"):
+                    self.bench.fault({"method": method}, **fault)
+                with pytest.raises(InDoubt):
+                    self.bench.build(**IMPATIENT).publish(told)
+                self.bench.clear()
+                where = (kind, fault["kind"])
+                if (found := self.held(told)) is None or publications.differences(told, found):
+                    self.recipient().publish(told)
+                found = self.held(told)
+                assert found is not None, where
+                assert not publications.differences(told, found), where
+                assert self.count(kind) - before <= 1, where
+
+    @pytest.mark.case(67)
+    def test_credentials_that_end_in_the_middle_make_one_record(self) -> None:
+        told = self.told(Kind.CUSTOMER, {})
+        self.recipient().check()
+        self.bench.fault(self.bench.write, kind="status", status=401)
+        with suppress(Unauthorised):
+            self.recipient().publish(told)
+        self.bench.clear()
+        if self.held(told) is None:
             self.recipient().publish(told)
         assert self.count(Kind.CUSTOMER) == 1

@@ -56,6 +56,8 @@ class TestBusinessCentralTimeSheets(TestBusinessCentralTarget):
 
 
 class TestBusinessCentralTargetOneByOne(TestBusinessCentralTarget):
+    every_call = False
+
     @pytest.fixture(autouse=True)
     def _bench(self, businesscentral: Bench) -> None:
         account = businesscentral.account

@@ -49,6 +49,8 @@ class TestNetSuiteTarget(TargetContract):
 
 
 class TestNetSuiteTargetByToken(TestNetSuiteTarget):
+    every_call = False
+
     @pytest.fixture(autouse=True)
     def _bench(self, netsuite: Bench) -> None:
         self.bench = replace(netsuite, account=netsuite_account.token_account(netsuite.sandbox))

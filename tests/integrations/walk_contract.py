@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # What may meet any call of a walk, and what becomes of the reading. A refused token may be had anew, so nothing need come of it.
 WALK_FAULTS: tuple[tuple[dict[str, Any], type[ConnectorError] | None], ...] = (
+    ({"kind": "timeout_before", "seconds": 0.3}, Unavailable),
     ({"kind": "reset_before"}, Unavailable),
     ({"kind": "reset_mid_body"}, Unavailable),
     ({"kind": "status", "status": 500}, Unavailable),
@@ -93,9 +94,9 @@ class WalkPromises:
     streams: ClassVar[tuple[str, ...]]
     small: ClassVar[Mapping[str, Any]] = {"page_size": 1}
 
-    def narrow(self) -> Source:
+    def narrow(self, read_timeout: str = "20") -> Source:
         """A source whose walks have many pages."""
-        source: Source = self.bench.build(**{**self.small, "read_timeout": "20"})
+        source: Source = self.bench.build(**{**self.small, "read_timeout": read_timeout})
         return source
 
     def later(self) -> None:
@@ -187,7 +188,7 @@ class Walks(WalkPromises):
                 fault, expected = next(faults)
                 inbox, where = Inbox(stream), (stream, number % calls, fault)
                 self.bench.fault({}, **fault, after=number % calls)
-                raised = self._broken(inbox)
+                raised = self._broken(inbox, "0.15" if fault["kind"] == "timeout_before" else "20")
                 self.bench.clear()
                 if expected is None:
                     assert raised is None or isinstance(raised, Unauthorised), where
@@ -199,9 +200,9 @@ class Walks(WalkPromises):
                 assert inbox.read(self.narrow()), where
                 assert (inbox.now(), inbox.copies()) == (whole.now(), whole.copies()), where
 
-    def _broken(self, inbox: Inbox) -> ConnectorError | None:
+    def _broken(self, inbox: Inbox, read_timeout: str = "20") -> ConnectorError | None:
         try:
-            inbox.read(self.narrow())
+            inbox.read(self.narrow(read_timeout))
         except ConnectorError as error:
             return error
         return None
