@@ -123,6 +123,13 @@ class Walk:
         return self.last.digest if self.last is not None else GENESIS
 
     @property
+    def unused(self) -> int:
+        """How many numbers between the first and the last event belong to none: drawn by work that was taken back."""
+        if self.first is None or self.last is None:
+            return 0
+        return int(self.last.pk) - int(self.first.pk) + 1 - self.events
+
+    @property
     def holds(self) -> bool:
         """Whether nothing was found to be changed or missing."""
         return not self.problems

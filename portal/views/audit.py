@@ -183,14 +183,42 @@ class Change:
 
 
 def changes_of(before: Any, after: Any) -> list[Change]:
-    """What a decision changed, field by field; values that are no fields are one change without a name."""
+    """What a decision changed, field by field; of several records, each field with the record that it is of.
+
+    Values that are no fields are one change without a name.
+    """
+    if (
+        (before or after)
+        and _are_records(before)
+        and _are_records(after)
+        and len(before or after) == len(after or before)
+    ):
+        sides = zip(before or [None] * len(after), after or [None] * len(before), strict=True)
+        return [
+            Change(f"{_name_of(was or now, number)}: {change.name.lower()}", change.before, change.after)
+            for number, (was, now) in enumerate(sides, 1)
+            for change in changes_of(was, now)
+            if change.differs
+        ]
     if not isinstance(before, dict | None) or not isinstance(after, dict | None):
         return [Change("", as_text(before), as_text(after))]
     names = list(dict.fromkeys([*(before or {}), *(after or {})]))
-    return [
-        Change(name.replace("_", " ").capitalize(), as_text((before or {}).get(name)), as_text((after or {}).get(name)))
-        for name in names
-    ]
+    return [Change(_words(name), as_text((before or {}).get(name)), as_text((after or {}).get(name))) for name in names]
+
+
+def _are_records(value: Any) -> bool:
+    """Whether a stored value is a list of records, of which some may have been missing then."""
+    return value is None or (isinstance(value, list) and all(isinstance(one, dict | None) for one in value))
+
+
+def _name_of(record: dict[str, Any] | None, number: int) -> str:
+    """What a record is called in one word: its code, else its name, else its place among the others."""
+    said = next((record[name] for name in ("code", "name") if (record or {}).get(name)), None) if record else None
+    return str(said) if said else f"Line {number}"
+
+
+def _words(name: Any) -> str:
+    return str(name).replace("_", " ").capitalize()
 
 
 def summary_of(event: AuditEvent, most: int = SHOWN) -> str:
@@ -213,10 +241,16 @@ def as_text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, str | int):
         return str(value)
-    if isinstance(value, list) and not any(isinstance(one, dict | list) for one in value):
-        return ", ".join(as_text(one) or "nothing" for one in value)
-    if isinstance(value, dict) and not any(isinstance(one, dict | list) for one in value.values()):
-        return "; ".join(f"{name} {as_text(one) or 'nothing'}" for name, one in value.items())
+    if isinstance(value, list):
+        if not any(isinstance(one, dict | list) for one in value):
+            return ", ".join(as_text(one) or "nothing" for one in value)
+        return " · ".join(f"{number}. {as_text(one) or 'nothing'}" for number, one in enumerate(value, 1))
+    if isinstance(value, dict):
+        told = ((str(name).replace("_", " "), one) for name, one in value.items() if one not in ("", {}, []))
+        return "; ".join(
+            f"{name} ({as_text(one)})" if isinstance(one, dict | list) else f"{name} {as_text(one) or 'nothing'}"
+            for name, one in told
+        )
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -290,6 +324,7 @@ class VerifyScreen(Screen):
             context = self.context(walk=None, form=form, last=audit.last_proof())
             return self.page(context, status=HTTPStatus.UNPROCESSABLE_ENTITY)
         said = form.cleaned_data
-        last = audit.last_proof()
         walk = audit.prove(cast("User", request.user), said["since"], said["until"], noted=said["noted"])
-        return self.page(self.context(walk=walk, form=form, last=last, shown=walk.problems[:200], at=timezone.now()))
+        return self.page(
+            self.context(walk=walk, form=form, last=audit.last_proof(), shown=walk.problems[:200], at=timezone.now())
+        )

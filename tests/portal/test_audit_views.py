@@ -197,6 +197,29 @@ def test_an_event_shows_before_and_after_field_by_field(
     assert event.digest in shown
 
 
+def test_a_decision_about_several_records_is_told_field_by_field_and_never_as_it_is_stored(
+    client: Client, us: LegalEntity, cleo: User, otto: User
+) -> None:
+    before = [{"code": "ACME", "payment_terms": "14", "name": "Acme"}, None]
+    after = [{"code": "ACME", "payment_terms": "33", "name": "Acme"}, {"code": "NRD", "name": "Nordhaven"}]
+    event = audit.record(cleo, "change.applied", us, entity=us.pk, before=before, after=after)
+    nested = audit.record(
+        cleo, "change.submitted", us, entity=us.pk, after={"preview": {"fails": {"USD": "5"}, "cut": []}}
+    )
+    client.force_login(otto)
+    page = client.get(f"/audit/{event.pk}/").content.decode().split("As it is stored")[0]
+    assert '<span class="name">ACME: payment terms</span>' in page
+    assert "<del>14</del>" in page
+    assert "<ins>33</ins>" in page
+    assert '<span class="name">NRD: name</span>' in page
+    assert "ACME: name" not in page
+    listed = client.get("/audit/").content.decode()
+    assert "ACME: payment terms: 14 → 33" in listed
+    assert "Preview: fails (USD 5)" in listed
+    assert "&quot;payment_terms&quot;" not in listed
+    assert nested.pk > event.pk
+
+
 def test_filters_find_events_by_person_action_and_text(client: Client, us: LegalEntity, cleo: User, otto: User) -> None:
     audit.record(cleo, "period-opened", us, entity=us, reason="late hours")
     audit.record(None, "case-closed", us, entity=us, reason="by itself")
@@ -213,6 +236,8 @@ def test_the_chain_is_verified_and_a_changed_event_is_named(
         audit.record(cleo, "note", us, entity=us, reason=f"number {number}")
     client.force_login(otto)
     shown = client.post("/audit/verify/").content.decode()
+    assert "Nobody has walked it yet" not in shown
+    assert "Last walked" in shown
     head = AuditEvent.objects.exclude(action=audit.PROVED).order_by("pk").last()
     assert head is not None
     assert "The chain holds: 3 events" in shown
