@@ -18,11 +18,9 @@ from integrations.sandbox.harvest import ACCOUNT_ID
 from integrations.sandbox.harvest import TOKEN as HARVEST_TOKEN
 from integrations.sandbox.server import control, sandbox_server
 from integrations.sandbox.tempo import TOKEN as TEMPO_TOKEN
-from portal import changes_watch
 from portal.models import (
     AccountingPeriod,
     Connection,
-    Crosswalk,
     LedgerEntry,
     LedgerState,
     Project,
@@ -33,6 +31,7 @@ from portal.models import (
 from reconciliation import corrections, validation
 from reconciliation.models import ReconciliationRun, Route
 from tests import world
+from tests.flows import two_people
 from tests.integrations import bc_account, netsuite_account, outbound, test_harvest
 from tests.integrations.tempo_account import Site, worklog
 from tests.invariants import assert_all_hold
@@ -115,20 +114,19 @@ class TestTheErp:
                 return
 
     def cut_over(self, source: Connection, old: Connection, new: Connection) -> None:
-        """What the firm does: keys of the new ERP, the old route ends, the new one begins."""
+        """What two people of the firm do: keys of the new ERP, the old route ends, the new one begins."""
         project, person = Project.objects.get(), Resource.objects.order_by("pk")[0]
-        for kind, key, record in (("project", "J10", project.pk), ("resource", "AH", person.pk)):
-            Crosswalk.objects.create(
-                system="businesscentral", realm=new.realm, kind=kind, external_id=key, internal_id=record,
-                valid_from=outbound.BEGINNING,
-            )  # fmt: skip
-        route = Route.objects.get(source=source)
-        route.valid_to = CUT_OVER - timedelta(days=1)
-        route.save()
-        following = Route.objects.create(
-            entity=route.entity, source=source, target=new, kind=route.kind, valid_from=CUT_OVER
-        )
-        changes_watch.note("route", [route.pk, following.pk])
+        two_people.change(
+            "Business Central from the cut-over on",
+            *(
+                {
+                    "model": "crosswalk", "line_action": "add", "connection": new.code, "kind": kind, "external_id": key,
+                    "code": code, "valid_from": outbound.BEGINNING.isoformat(),
+                }
+                for kind, key, code in (("project", "J10", project.code), ("resource", "AH", person.code))
+            ),
+            *two_people.following(Route.objects.get(source=source, target=old), new.code, CUT_OVER, CUT_OVER - timedelta(days=1)),
+        )  # fmt: skip
         while validation.follow_changes():
             pass
 
@@ -228,12 +226,9 @@ class TestTheTracker:
         site = Site(vendors)
         tempo = connect(
             "tempo-us", "tempo", site.account, {"token": "TEMPO_TOKEN"}, owner=source.entity, is_source=True,
-            cut_over_on=CUT_OVER, zone="America/New_York",
+            zone="America/New_York",
         )  # fmt: skip
         self.know(source, tempo)
-        Route.objects.create(
-            entity=outbound.entity_of(source), source=tempo, target=books, kind="time", valid_from=outbound.BEGINNING
-        )
 
         harvest.seed(**test_harvest.MASTER)
         harvest.seed(
@@ -260,14 +255,27 @@ class TestTheTracker:
         assert_all_hold()
 
     def know(self, harvest: Connection, tempo: Connection) -> None:
-        """Both trackers' keys of one project and one person."""
+        """Both trackers' keys of one project and one person, and the route of the new one: as two people agree."""
         project, person = Project.objects.get(), Resource.objects.order_by("pk")[0]
         keys = (
-            (harvest, "project", "31", project.pk), (harvest, "resource", "11", person.pk),
-            (tempo, "project", "ACM", project.pk), (tempo, "resource", "ada", person.pk),
+            (harvest, "project", "31", project.code), (harvest, "resource", "11", person.code),
+            (tempo, "project", "ACM", project.code), (tempo, "resource", "ada", person.code),
         )  # fmt: skip
-        for connection, kind, key, record in keys:
-            Crosswalk.objects.create(
-                system=connection.connector, realm=connection.realm, kind=kind, external_id=key, internal_id=record,
-                valid_from=outbound.BEGINNING,
-            )  # fmt: skip
+        route = Route.objects.get(source=harvest)
+        begins = {
+            "model": "route", "line_action": "add", "entity": route.entity.code, "source": tempo.code, "kind": "time",
+            "target": route.target.code,
+        }  # fmt: skip
+        since = outbound.BEGINNING.isoformat()
+        two_people.change(
+            "Tempo from the cut-over on",
+            *(
+                {
+                    "model": "crosswalk", "line_action": "add", "connection": connection.code, "kind": kind,
+                    "external_id": key, "code": code, "valid_from": since,
+                }
+                for connection, kind, key, code in keys
+            ),
+            begins,
+            {"model": "connection", "key": tempo.pk, "line_action": "change", "cut_over_on": CUT_OVER.isoformat()},
+        )  # fmt: skip

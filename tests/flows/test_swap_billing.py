@@ -34,6 +34,7 @@ from reconciliation import invoicing, publishing
 from reconciliation.models import ExceptionCase, Route
 from tests import world
 from tests.bills import open_hours
+from tests.flows import two_people
 from tests.integrations import netsuite_account, outbound, stripe_account
 from tests.integrations.stripe_account import Office
 from tests.invariants import assert_all_hold
@@ -162,12 +163,12 @@ def approved(proposal: InvoiceProposal) -> InvoiceProposal:
 
 
 def move(source: Connection, stripe: Connection, netsuite: Connection) -> None:
-    """The swap: the old route ended yesterday, the new one begins today. Nothing else is changed."""
+    """The swap, as two people agree: the old route ended yesterday, the new one begins today. Nothing else is changed."""
     today = timezone.localdate()
-    route = Route.objects.get(source=source, kind="invoice")
-    route.valid_to = today - timedelta(days=1)
-    route.save()
-    Route.objects.create(entity=route.entity, source=source, target=netsuite, kind="invoice", valid_from=today)
+    route = Route.objects.get(source=source, kind="invoice", target=stripe)
+    two_people.change(
+        "NetSuite bills from today on", *two_people.following(route, netsuite.code, today, today - timedelta(days=1))
+    )
 
 
 def states(proposal: InvoiceProposal) -> list[tuple[str, str]]:
