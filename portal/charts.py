@@ -231,8 +231,9 @@ def _edges(parts: Sequence[Figure], top: Figure, room: int) -> list[Decimal]:
 def _picture(title: str, description: str, width: int, height: int, content: SafeString) -> SafeString:
     mark = sha256(f"{title}{description}".encode()).hexdigest()[:8]
     return format_html(
+        '<div class="plot" tabindex="0" role="group" aria-label="{3}">'
         '<svg class="chart" viewBox="0 0 {0} {1}" role="img" aria-labelledby="t{2} d{2}">'
-        '<title id="t{2}">{3}</title><desc id="d{2}">{4}</desc>{5}</svg>',
+        '<title id="t{2}">{3}</title><desc id="d{2}">{4}</desc>{5}</svg></div>',
         width,
         height,
         mark,
