@@ -16,10 +16,13 @@ from django.utils import timezone
 
 from portal import figures
 from portal.models import Connection, Contract, Customer, InvoiceProposal, ProposalState
+from reconciliation.invoicing import unbillable
 from reconciliation.sql import invoicing as sql
 from reconciliation.sql import publishing as keys_sql
+from reconciliation.sql import unbillable as unbillable_sql
 
 ZERO = Decimal(0)
+TOLD = 5  # of what spoils a proposal, in one sentence
 TAKING = (ProposalState.OPEN, ProposalState.RELEASED, ProposalState.APPROVED, ProposalState.HANDED_OVER)
 
 
@@ -38,12 +41,21 @@ def blockers(proposal: InvoiceProposal) -> list[Blocker]:
 
 
 def _content(proposal: InvoiceProposal) -> Iterator[Blocker]:
-    spoilt = sql.spoilt_parts(proposal.pk)
+    spoilt = list(dict.fromkeys(unbillable.words(part) for part in unbillable_sql.on_proposal(proposal.pk)))
     if spoilt:
-        more = f", and {len(spoilt) - 1} more" if len(spoilt) > 1 else ""
-        yield Blocker("outdated", f"{_upper(spoilt[0].why)}{more}. Prepare the proposal anew.", "finance")
+        more = f"; and {len(spoilt) - TOLD} more" if len(spoilt) > TOLD else ""
+        yield Blocker(
+            "outdated", f"{'; '.join(spoilt[:TOLD])}{more}. {_anew(proposal)}", "the project's manager or finance"
+        )
     if not proposal.lines.filter(held_by=None).exists():
         yield Blocker("empty", "Every line is on hold, so nothing is left to bill.", "the project's manager")
+
+
+def _anew(proposal: InvoiceProposal) -> str:
+    """The way out of a proposal that bills what may not be billed any more."""
+    if proposal.state == ProposalState.OPEN:
+        return "Prepare the proposal anew: it is left out until that is over."
+    return "Send the proposal back and prepare it anew: it is left out until that is over."
 
 
 def _order(proposal: InvoiceProposal) -> Iterator[Blocker]:
@@ -235,10 +247,6 @@ def biller_of(proposal: InvoiceProposal) -> Biller:
             f"{connection} has no key for {proposal.customer}. Create the customer there, or add its key.",
         )
     return Biller(connection, keys)
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _money(proposal: InvoiceProposal, value: Decimal) -> str:

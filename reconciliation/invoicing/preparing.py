@@ -39,6 +39,7 @@ from reconciliation.invoicing.content import content_hash
 from reconciliation.invoicing.handing_over import hand_over_waiting
 from reconciliation.readiness.agreements import billing_model_of, terms_of
 from reconciliation.sql import invoicing as sql
+from reconciliation.sql.unbillable import outdated
 
 PREPARERS = access.FIXERS | {GrantRole.PROJECT_MANAGER}
 ZERO = Decimal(0)
@@ -245,7 +246,7 @@ def run_due(today: date | None = None) -> list[InvoiceProposal]:
     """
     day = today or timezone.localdate()
     made: list[InvoiceProposal] = []
-    for proposal in InvoiceProposal.objects.filter(pk__in=sql.outdated()).select_related("project"):
+    for proposal in InvoiceProposal.objects.filter(pk__in=outdated()).select_related("project"):
         made += _or_later(proposal.project, proposal.through)
     projects = Project.objects.filter(pk__in=sql.projects_with_work(day)).select_related(
         "contract", "customer", "entity"

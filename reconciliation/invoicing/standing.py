@@ -15,8 +15,8 @@ from portal.models import Connection, InvoiceDraft, ProposalLine, ProposalState,
 from portal.records import HeldDraft
 from reconciliation import cases
 from reconciliation.facts import Standing
+from reconciliation.invoicing import unbillable
 from reconciliation.sql import documents
-from reconciliation.sql import invoicing as sql
 
 STOPPED, REFUSED, DIFFERS = "draft-outdated", "draft-refused", "draft-differs"
 OPEN = (State.HELD, State.READY, State.REJECTED)
@@ -27,7 +27,7 @@ def stands(entries: Sequence[Standing]) -> set[int]:
     """Which of these may still go, asked at the door; writes nothing."""
     if not entries:
         return set()
-    spoilt = sql.spoilt({entry.document_id for entry in entries})
+    spoilt = unbillable.spoilt({entry.document_id for entry in entries})
     going = _handed_over(entries)
     return {entry.id for entry in entries if entry.document_id in going and entry.document_id not in spoilt}
 
@@ -35,7 +35,7 @@ def stands(entries: Sequence[Standing]) -> set[int]:
 def recheck(entries: Sequence[Standing], *, actor: str, reason: str) -> list[int]:
     """Look again at drafts that have not gone; those that may go now. Documents and states are locked by the caller."""
     due = [entry for entry in entries if entry.state in OPEN]
-    spoilt = sql.spoilt({entry.document_id for entry in due})
+    spoilt = unbillable.spoilt({entry.document_id for entry in due})
     going = _handed_over(due)
     rows = drafts_of([entry.id for entry in due])
     released: list[int] = []

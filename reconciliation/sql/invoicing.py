@@ -1,4 +1,4 @@
-"""The hand-written SQL of invoice proposals: what is left to bill, what spoils a draft, and the parts that proposals hold.
+"""The hand-written SQL of invoice proposals: what is left to bill, what counts against limits, and the parts they hold.
 
 The rule here: one statement for everything that is asked at once, whatever the number of entries.
 """
@@ -12,61 +12,7 @@ from typing import NamedTuple
 
 from portal.sql import execute, rows
 from reconciliation.sql import numbers
-
-# Parts that may not be billed, and why. What is left to bill has to do for every proposal that takes of the same work: which
-# of them a bill from elsewhere took it from, nobody knows.
-_WRONG = """
-    SELECT l.draft_id, l.proposal_id, p.id, CASE
-             WHEN e.id IS NOT NULL AND s.state NOT IN ('posted', 'reconciled')
-               THEN 'entry ' || e.id || ' is ' || replace(s.state, '_', ' ')
-             WHEN e.id IS NOT NULL AND (NOT e.is_billable OR e.is_cost_only) THEN 'entry ' || e.id || ' is not billable'
-             WHEN EXISTS (SELECT 1 FROM portal_ledgerentry r JOIN portal_ledgerstate rs ON rs.entry_id = r.id
-                           WHERE r.reverses_id = e.id AND rs.state <> 'cancelled') THEN 'entry ' || e.id || ' is being reversed'
-             WHEN m.id IS NOT NULL AND m.amount < p.quantity THEN 'milestone ' || m.code || ' was changed'
-             ELSE CASE WHEN e.id IS NOT NULL THEN 'entry ' || e.id ELSE 'milestone ' || m.code END
-                  || ' is billed elsewhere by now' END
-      FROM portal_proposalpart p JOIN portal_proposalline l ON l.id = p.line_id
-      LEFT JOIN portal_ledgerentry e ON e.id = p.entry_id LEFT JOIN portal_ledgerstate s ON s.entry_id = e.id
-      LEFT JOIN portal_milestone m ON m.id = p.milestone_id
-      LEFT JOIN portal_billingbalance b ON b.entry_id = e.id OR b.milestone_id = m.id
-     WHERE p.released_at IS NULL
-       AND (s.state NOT IN ('posted', 'reconciled') OR NOT e.is_billable OR e.is_cost_only
-            OR m.amount < p.quantity OR b.delivered - b.invoiced + b.credited < (
-                   SELECT sum(x.quantity) FROM portal_proposalpart x
-                    WHERE x.released_at IS NULL AND (x.entry_id = p.entry_id OR x.milestone_id = p.milestone_id))
-            OR EXISTS (SELECT 1 FROM portal_ledgerentry r JOIN portal_ledgerstate rs ON rs.entry_id = r.id
-                        WHERE r.reverses_id = e.id AND rs.state <> 'cancelled'))"""
-
-
-def spoilt(draft_ids: Collection[int]) -> dict[int, str]:
-    """Drafts with something on them that may not be billed any more, and what, in words."""
-    found = rows(f"{_WRONG} AND l.draft_id = ANY(%s::bigint[]) ORDER BY p.id DESC", [numbers(draft_ids)])
-    return {row[0]: row[3] for row in found}
-
-
-class Spoilt(NamedTuple):
-    """One part of a proposal that may not be billed any more, and why."""
-
-    part_id: int
-    why: str
-
-
-def spoilt_parts(proposal_id: int) -> list[Spoilt]:
-    """What of a proposal may not be billed any more."""
-    found = rows(f"{_WRONG} AND l.proposal_id = %s ORDER BY p.id", [proposal_id])
-    return [Spoilt(row[2], row[3]) for row in found]
-
-
-def outdated() -> list[int]:
-    """Open proposals with something on them that may not be billed any more, or with a hold whose day has come."""
-    found = rows(
-        f"{_WRONG} AND l.proposal_id IN (SELECT id FROM portal_invoiceproposal WHERE state = 'open')"  # noqa: S608
-    )
-    over = rows(
-        "SELECT DISTINCT l.proposal_id FROM portal_proposalline l JOIN portal_invoiceproposal i ON i.id = l.proposal_id"
-        " WHERE i.state = 'open' AND l.held_until <= current_date"
-    )
-    return sorted({row[1] for row in found} | {row[0] for row in over})
+from reconciliation.sql.unbillable import stands_as_its_source_says
 
 
 class Billable(NamedTuple):
@@ -100,10 +46,11 @@ def billables(project_id: int, through: date, *, instalments: bool) -> list[Bill
     """What of a project may be billed up to a day: posted hours and expenses, signed milestones, a retainer's instalments.
 
     An instalment is due by its day and needs no signature (`instalments`); a milestone is billed when it is signed. What names
-    no purchase order itself is on the one that its contract has in its currency on its day.
+    no purchase order itself is on the one that its contract has in its currency on its day. Work that its source took back or
+    changed, or that an open cause stops, is not billed until that is over.
     """
     found = rows(
-        """
+        f"""
         SELECT e.id, NULL::bigint, e.source_id, d.delivered, coalesce(b.invoiced - b.credited, 0),
                d.delivered - coalesce(b.invoiced - b.credited, 0) - t.taken, e.rate, e.amount, e.currency,
                coalesce(e.purchase_order_id, o.id), e.work_date, coalesce(r.name, ''), coalesce(n.name, ''), coalesce(k.name, ''),
@@ -129,6 +76,7 @@ def billables(project_id: int, through: date, *, instalments: bool) -> list[Bill
            AND NOT EXISTS (SELECT 1 FROM portal_billingbalance x JOIN portal_ledgerentry y ON y.id = x.entry_id
                             WHERE x.document_id = e.document_id AND y.id <> e.id AND x.invoiced > x.credited
                               AND (y.version <> e.version OR y.part = e.part))
+           AND {stands_as_its_source_says("e")}
         UNION ALL
         SELECT NULL, m.id, NULL, m.amount, coalesce(b.invoiced - b.credited, 0),
                m.amount - coalesce(b.invoiced - b.credited, 0) - t.taken, NULL, m.amount, m.currency, o.id,
@@ -142,7 +90,7 @@ def billables(project_id: int, through: date, *, instalments: bool) -> list[Bill
          WHERE m.project_id = %(project)s AND m.amount > 0
            AND CASE WHEN %(instalments)s THEN m.due_on <= %(through)s ELSE m.signed_on <= %(through)s END
            AND m.amount - coalesce(b.invoiced - b.credited, 0) - t.taken > 0
-         ORDER BY 11, 1, 2""",
+         ORDER BY 11, 1, 2""",  # noqa: S608
         {"project": project_id, "through": through, "instalments": instalments},
     )
     return [Billable(*row) for row in found]

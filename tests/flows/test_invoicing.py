@@ -216,7 +216,7 @@ def test_the_bill_that_comes_back_bills_exactly_the_hours_that_were_handed_over_
     assert proposal.state == ProposalState.BILLED
     assert proposal.drafts.get().invoice == find("501")
     assert not ProposalPart.objects.filter(released_at=None).exists()
-    steps, parts = explained(find("501"), find("501").current.lines.get(), Decimal(0))
+    steps, parts = explained(find("501"), find("501").current.lines.get(), {})
     assert sum(part.amount for part in parts) == Decimal(2880)
     assert dict(steps)["Net"].startswith("2,880.00 USD")
     bills.says(bills.bill("501", *lines_there(), status=BillStatus.OPEN))
