@@ -26,6 +26,7 @@ from portal.models.access import Scope
 
 BULK_LIMIT = 20_000  # rows one action may name; more is a narrower filter or an import
 SALT = "portal.screens.actions"
+LEVELS = {"good": messages.SUCCESS, "warn": messages.WARNING, "bad": messages.ERROR}  # of an outcome's tone
 CONFIRM_WITHIN = 12 * 60 * 60  # seconds a confirmation stays good
 
 
@@ -192,8 +193,7 @@ class ActionsMixin:
             notice = {"text": outcome.message, "tone": outcome.tone, "undo": outcome.undo}
             trigger_client_event(answer, "tieout:notice", notice)
             return trigger_client_event(answer, "tieout:changed") if changed else answer
-        level = {"good": messages.SUCCESS, "warn": messages.WARNING, "bad": messages.ERROR}[outcome.tone]
-        messages.add_message(self.request, level, outcome.message, extra_tags=outcome.undo)
+        messages.add_message(self.request, LEVELS[outcome.tone], outcome.message, extra_tags=outcome.undo)
         url = outcome.url or self.back()
         return HttpResponseClientRedirect(url) if htmx else HttpResponseRedirect(url, status=HTTPStatus.SEE_OTHER)
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
+from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.functional import cached_property
+from django_htmx.http import HttpResponseClientRefresh
 
 from portal.access import roles_in
 from portal.models.access import Scope
-from portal.screens.actions import ActionsMixin
+from portal.screens.actions import LEVELS, ActionsMixin, Outcome
 from portal.screens.base import Screen
 
 
@@ -65,3 +68,12 @@ class DetailScreen(ActionsMixin, Screen):
     def chosen(self, request: HttpRequest) -> tuple[QuerySet[Any], bool]:
         """The row itself, and never everything."""
         return self.rows().filter(pk=self.object.pk), False
+
+    def _tell(self, outcome: Outcome, *, changed: bool) -> HttpResponse:
+        """The page itself follows what was done on it; beside a list, the drawer and the list do."""
+        htmx: Any = getattr(self.request, "htmx", None)
+        whole = bool(htmx) and urlsplit(htmx.current_url or "").path == self.request.path
+        if not (changed and whole) or outcome.url:
+            return super()._tell(outcome, changed=changed)
+        messages.add_message(self.request, LEVELS[outcome.tone], outcome.message, extra_tags=outcome.undo)
+        return HttpResponseClientRefresh()

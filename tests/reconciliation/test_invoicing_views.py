@@ -166,3 +166,18 @@ def test_the_api_tells_proposals_with_lines_and_parts(firm: firms.Firm, client: 
     assert row["lines"][0]["parts"] == [
         {"entry": entry, "milestone": None, "quantity": "8.0000", "amount": "960.0000"}
     ]  # fmt: skip
+
+
+def test_the_page_itself_follows_what_was_done_in_its_dialog_and_a_drawer_leaves_the_page_beneath(
+    firm: firms.Firm,
+) -> None:
+    posted(firm)
+    [proposal] = invoicing.prepare(firm.project, END, by=None)
+    mia, here = signed_in("mia"), reverse("invoice_proposal", args=[proposal.pk])
+    asked = mia.post(here, {"action": "word"})
+    said = {"action": "word", "confirmed": asked.context["confirmed"], "memo": "Thank you"}
+    beside = mia.post(here, said, headers={"HX-Request": "true", "HX-Current-URL": "http://testserver/invoicing/"})
+    assert (beside.status_code, "HX-Refresh" in beside) == (204, False)
+    on_it = mia.post(here, said, headers={"HX-Request": "true", "HX-Current-URL": f"http://testserver{here}"})
+    assert on_it["HX-Refresh"] == "true"
+    assert "The text is kept." in text(mia.get(here))
