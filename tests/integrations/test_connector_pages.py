@@ -77,6 +77,55 @@ def test_what_is_assumed_of_a_vendor_stands_in_one_named_place_and_its_page_list
             assert not re.search(r"unsourced|\bis assumed|\bwe assume", module.read_text(), re.IGNORECASE), module.name
 
 
+def settings_over(name: str) -> Mapping[str, str]:
+    """The settings by which a connection replaces what is assumed, by the assumption that is their default."""
+    found: dict[str, str] = {}
+    for module in (ROOT / "integrations" / "connectors" / name).glob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Setting":
+                given = {word.arg: word.value for word in node.keywords}
+                default = ast.unparse(given["default"]) if "default" in given else ""
+                if default.startswith("assumptions.") and isinstance(given["name"], ast.Constant):
+                    found[default.removeprefix("assumptions.")] = str(given["name"].value)
+    return found
+
+
+def assumed(name: str) -> str:
+    """What a connector assumes, as its page lists it: its readings, and its values with the settings that replace them."""
+    source = (ROOT / f"integrations/connectors/{name}/assumptions.py").read_text()
+    lines, module, over = source.splitlines(), ast.parse(source), settings_over(name)
+    doc = ast.get_docstring(module) or ""
+    readings = [" ".join(one.split()) for one in re.findall(r"^- (.*(?:\n  .*)*)", doc, re.MULTILINE)]
+    rows: list[tuple[list[str], str]] = []
+    for node in module.body:
+        if not isinstance(node, ast.Assign | ast.AnnAssign):
+            continue
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        names = [one.id for one in ast.walk(target) if isinstance(one, ast.Name)]
+        first = above = node.lineno - 1
+        while lines[above - 1].startswith("#"):
+            above -= 1
+        beside = lines[first].partition("  # ")[2].removeprefix("fmt: skip")
+        said = " ".join(line.lstrip("# ") for line in lines[above:first]) or beside
+        if not said and rows:  # what stands below a comment belongs to it
+            rows[-1][0].extend(names)
+        else:
+            rows.append((names, said or f"{ast.unparse(node.value)[:60]}." if node.value else ""))
+    shown = [
+        f"| {', '.join(f'`{one}`' for one in names)} | {said.replace('|', '/')} | "
+        f"{', '.join(f'`{over[one]}`' for one in names if one in over) or 'no'} |"
+        for names, said in rows
+    ]
+    table = ["| In the code | What it is | A setting that replaces it |", "| --- | --- | --- |", *shown]
+    return "\n".join([*(f"- {one}" for one in readings), "", *table] if readings else table)
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"files"}))
+def test_a_page_lists_every_assumption_as_the_code_has_it_with_the_setting_that_replaces_it(name: str) -> None:
+    listed = assumed(name)
+    assert listed in page_of(name)["Assumptions"], f"the page is to list this:\n\n{listed}"
+
+
 def test_a_connector_is_its_folder_and_one_line_for_nothing_else_asks_which_vendor_it_is() -> None:
     """Help texts may have one as an example; code that compares with a name may not. Files are our own upload as well."""
     own = (

@@ -21,6 +21,7 @@ environments may differ, a setting of the connection replaces the value. Some re
   again under its id until its sheet is archived, in the base unit of the resource. A time sheet is one person's week from Monday,
   and is archived as a whole.
 - The texts of refusals are those of an environment in English.
+- A customer that was merged into another one is deleted, and nothing that is read names the one that survives.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ environments may differ, a setting of the connection replaces the value. Some re
 - What is settled of an invoice is what posted lines of customer payment journals say that mark it by its number.
 - A batch stops at its first failure, or answers every member; what it does not answer it did not carry out.
 - Reals are kept with six decimals.
+- Merging parties of the address book leaves the customer accounts of both.
 """
 
 from __future__ import annotations

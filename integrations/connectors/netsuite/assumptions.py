@@ -8,6 +8,7 @@ differ, a setting of the connection replaces the value. Some readings have no va
 - SuiteQL's timebill.hours are decimal hours, while the record writes h:mm.
 - A batch makes one task per record, in the records' order (`batches.py`).
 - Negative hours and negative expense amounts are taken: a reversal is a record of its own with the sign turned.
+- What was merged into another record is among the deleted ones, and nothing names the one that survives.
 """
 
 from __future__ import annotations

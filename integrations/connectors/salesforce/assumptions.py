@@ -11,6 +11,7 @@
 - A call is cut off after ten minutes, so a lost one can no longer be booked then.
 - A connect that names a time in its advice is answered by then; a poll that is not ends by itself within two minutes. Messages of
   the Streaming API count as none of the day's calls. An event of a change names at most some hundred records.
+- An upsert heeds no version of a record: the last write stands, and what others wrote is found when it is read back.
 """
 
 from __future__ import annotations
