@@ -33,7 +33,7 @@ def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
     admit.file(firm, count + booked, faulty=0)
     admit.take_in(firm)
     ids = [row[0] for row in sql.rows("SELECT entry_id FROM portal_ledgerstate ORDER BY entry_id")]
-    _book(ids[:booked])
+    book(ids[:booked])
     open_now = ids[booked:]
     lines = [
         Line("rate", rate.pk, Action.CHANGE, {"amount": str(rate.amount + Decimal(5))})
@@ -70,7 +70,7 @@ def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
     ]
 
 
-def _book(ids: list[int]) -> None:
+def book(ids: list[int]) -> None:
     """Let entries go to the target and be read back equal."""
     fences = {entry: fence for entry, (_, fence) in ledger.refs_of(ids).items()}
     target = sql.rows("SELECT target_id FROM portal_ledgerentry WHERE id = %s", [ids[0]])[0][0]

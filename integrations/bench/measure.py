@@ -96,6 +96,7 @@ BENCHES: dict[str, str] = {
     "memory": "integrations.bench.memory",
     "desk": "integrations.bench.desk",
     "dryrun": "integrations.bench.dryrun",
+    "change": "integrations.bench.change",
     "reconcile": "integrations.bench.reconcile",
 }
 

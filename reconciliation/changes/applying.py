@@ -20,7 +20,7 @@ from reconciliation import publishing
 from reconciliation.changes import measuring, telling
 from reconciliation.changes.deciding import conclude, refuse_another_base
 from reconciliation.changes.drafting import hash_of, is_due, look, reached
-from reconciliation.changes.lines import ChangeRefused, frozen_lines
+from reconciliation.changes.lines import ChangeRefused, Line, frozen_lines
 from reconciliation.changes.measuring import Stock, Stood
 from reconciliation.changes.writing import Written, write
 from reconciliation.models import ChangeReach, ChangeSet
@@ -95,22 +95,16 @@ def _begin(locked: ChangeSet) -> bool:
     if hash_of(locked) != locked.content_hash:
         _send_back(locked, "What is written in it is not what was agreed to; look at it and submit it again.")
         return False
-    lines = frozen_lines(locked)
     try:
         with transaction.atomic():
-            only_one_at_a_time()
-            concerned = measuring.booked_beforehand(lines, starts_on=locked.effective_on)
-            before = measuring.otherwise(concerned.entry_ids)
-            written = write(lines, reason=_reason(locked), actor=_actor(locked), starts_on=locked.effective_on)
-            refuse_another_base(locked, written)
-            stock = _freeze_reach(locked, written)
+            written, stock, booked = _write(locked)
             at_once = len(stock.entries) <= AT_ONCE or written.removes
             if at_once:
                 _validate(locked, stock.ids)
             locked.result = {
                 "admitted": measuring.validate([], written, reason=_reason(locked)),
                 "causes_before": sorted(stock.causes), "last_entry": stock.last_entry,
-                "booked": measuring.reversible(concerned, before, measuring.otherwise(concerned.entry_ids)),
+                "booked": booked,
             }  # fmt: skip
             measuring.settle_constraints()
     except (Refused, ChangeRefused) as refusal:
@@ -131,6 +125,32 @@ def _begin(locked: ChangeSet) -> bool:
     return not at_once
 
 
+def _write(locked: ChangeSet) -> tuple[Written, Stock, dict[str, Any]]:
+    """The lines, written once, the entries to validate, frozen, and the figures of what is booked.
+
+    Where all that the dry-run looked at still stands, what it found of booked work holds; else that is counted anew, before and
+    after, for which the lines are written, undone and written again. Raises Refused, ChangeRefused.
+    """
+    only_one_at_a_time()
+    lines, word, point = frozen_lines(locked), changes_sql.last_word(), transaction.savepoint()
+    written, stock, concerned = _written(locked, lines)
+    if measuring.fingerprint_of(locked.content_hash, word, stock, concerned) == locked.fingerprint:
+        return written, _freeze(locked, stock), locked.preview["booked"]
+    after = measuring.otherwise(concerned.entry_ids)
+    transaction.savepoint_rollback(point)
+    booked = measuring.reversible(concerned, measuring.otherwise(sorted(after)), after)
+    written, stock, _ = _written(locked, lines)
+    return written, _freeze(locked, stock), booked
+
+
+def _written(locked: ChangeSet, lines: Sequence[Line]) -> tuple[Written, Stock, measuring.Concerned]:
+    """The lines written, and what they touch as it stands; its documents are locked first, as everywhere."""
+    written = write(lines, reason=_reason(locked), actor=_actor(locked), starts_on=locked.effective_on)
+    refuse_another_base(locked, written)
+    documents.lock(documents.of_entries(written.entries))
+    return written, measuring.take_stock(written.entries), measuring.booked_under(lines, written)
+
+
 def _actor(locked: ChangeSet) -> User:
     """Who answers for the change: the person who agreed, else the one who declared the emergency."""
     who = locked.decided_by or locked.submitted_by
@@ -144,10 +164,8 @@ def _reason(locked: ChangeSet) -> str:
     return f"{locked.reason} (change set {locked.pk}, {who})"
 
 
-def _freeze_reach(locked: ChangeSet, written: Written) -> Stock:
-    """The entries to validate again, as they stand now; their documents are locked first, as everywhere."""
-    documents.lock(documents.of_entries(written.entries))
-    stock = measuring.take_stock(written.entries)
+def _freeze(locked: ChangeSet, stock: Stock) -> Stock:
+    """Keep how the entries to validate again stand now."""
     ChangeReach.objects.bulk_create(
         (
             ChangeReach(
@@ -208,12 +226,9 @@ def kept_promise(change_set: ChangeSet) -> bool:
 
 
 def _keep_what_was_made(locked: ChangeSet, written: Written) -> None:
-    made = []
-    for line, did in zip(locked.lines.order_by("position"), written.lines, strict=True):
-        if line.key is None:
-            line.made = did.pk
-            made.append(line)
-    locked.lines.bulk_update(made, ["made"])
+    lines = locked.lines.order_by("position").values_list("pk", "key")
+    made = {line: did.pk for (line, key), did in zip(lines, written.lines, strict=True) if key is None}
+    changes_sql.lines_made(made)
 
 
 def _send_back(locked: ChangeSet, why: str) -> None:

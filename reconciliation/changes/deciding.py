@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from portal import access, audit, figures, sql
 from portal.importing.problems import Refused
@@ -36,6 +37,7 @@ from reconciliation.models import BundleRow, ChangeSet, RateBundle
 
 State = ChangeSet.State
 REST = "*"
+JUST_NOW = timedelta(hours=1)  # how long who gave somebody rights is not agreed with by them
 
 
 class Moved(ChangeRefused):
@@ -61,7 +63,20 @@ def why_not(change_set: ChangeSet, user: Any) -> str:
         return "An admin or controller of every entity that it touches decides."
     if user.get_username() in telling.whose_rights(change_set):
         return "It changes your own rights; somebody else decides."
+    if _empowered_by_an_editor(change_set, user):
+        return "Somebody who wrote in it gave you rights within the last hour; somebody else decides."
     return ""
+
+
+def _empowered_by_an_editor(change_set: ChangeSet, user: Any) -> bool:
+    """Whether who wrote in it has just let the person decide: by proposing a grant of theirs, or by agreeing to it."""
+    editors = change_set.editors.values("user")
+    given = ChangeSet.objects.filter(
+        lines__model="grant", lines__after__user=user.get_username(), applied_at__gte=sql.now() - JUST_NOW
+    )
+    return given.filter(
+        Q(editors__user__in=editors) | Q(decided_by__in=editors) | Q(decided_by=None, submitted_by__in=editors)
+    ).exists()
 
 
 def approve(
@@ -221,8 +236,8 @@ def over_limit(change_set: ChangeSet) -> str:
     """Why whoever decides signs in again, in a sentence; empty below the limits of the entities that it touches."""
     for line in change_set.lines.all():
         guarded = [column.name for column in BY_CODE[line.model].columns if column.is_guarded]
-        if moved := [name for name in guarded if (line.before or {}).get(name) != (line.after or {}).get(name)]:
-            names = " and ".join(name.replace("_", " ") for name in moved)
+        if moved := [name for name in guarded if _said(line.before, name) != _said(line.after, name)]:
+            names = ", ".join(name.replace("_", " ") for name in moved)
             return f"It changes the {names} of {line.record}, which a session alone does not decide."
     if change_set.preview.get("booked", {}).get("is_cut"):
         return (
@@ -234,6 +249,11 @@ def over_limit(change_set: ChangeSet) -> str:
         return over
     plan = RateBundle.objects.filter(change_set=change_set, round=1, started_at=None).first()
     return plan_over_limit(plan) if plan is not None else ""
+
+
+def _said(cells: Mapping[str, Any] | None, name: str) -> Any:
+    """What a record says in one field; of one that is not there nothing."""
+    return (cells or {}).get(name) or None
 
 
 def plan_over_limit(bundle: RateBundle) -> str:

@@ -113,12 +113,9 @@ def take_stock(entry_ids: Sequence[int]) -> Stock:
 
 def fingerprint_of(content: str, word: str, stock: Stock, concerned: Concerned) -> str:
     """What was looked at: the content, the latest word of master data, open entries with their fences, booked ones as billed."""
-    billed = [
-        (one.entry_id, one.bill_id, str(one.quantity), str(one.amount))
-        for one in (billing_sql.billed_of(concerned.entry_ids) if concerned.entry_ids else ())
-    ]
     stands = [(one.entry_id, one.fence) for one in stock.entries]
-    seen = [content, word, stands, concerned.entry_ids, concerned.is_cut, billed]
+    booked = sql.digest_of_booked(concerned.entry_ids) if concerned.entry_ids else ""
+    seen = [content, word, stands, booked, concerned.is_cut]
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
@@ -272,12 +269,6 @@ def booked_under(lines: Sequence[Line], written: Written) -> Concerned:
     for kind, ids in written.concerns.items():
         found.update(affected_sql.booked_entries(kind, ids, since, MOST_BOOKED + 1))
     return Concerned(sorted(found, reverse=True)[:MOST_BOOKED], len(found) > MOST_BOOKED)
-
-
-def booked_beforehand(lines: Sequence[Line], *, starts_on: date | None) -> Concerned:
-    """The same of lines that are about to be written. Raises Refused."""
-    with rolled_back():
-        return booked_under(lines, write(lines, reason="counted", actor=None, starts_on=starts_on))
 
 
 def otherwise(entry_ids: Sequence[int]) -> Booked:

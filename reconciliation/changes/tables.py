@@ -115,18 +115,21 @@ GRANTS = Table(
     noun="a grant",
     model=EntityGrant,
     help="What a person may do in an entity, from one day to another.",
-    columns=(
-        pointer("user", "users", "user name of the person", required=True),
-        pointer("entity", "entities", "code of the entity; every entity where empty"),
-        Column(
-            name="role",
-            sets="role",
-            parse=cells.choice(GrantRole.values),
-            required=True,
-            help=", ".join(GrantRole.values),
-        ),
-        first_day(),
-        last_day(),
+    columns=tuple(
+        replace(column, is_guarded=True)
+        for column in (
+            pointer("user", "users", "user name of the person", required=True),
+            pointer("entity", "entities", "code of the entity; every entity where empty"),
+            Column(
+                name="role",
+                sets="role",
+                parse=cells.choice(GrantRole.values),
+                required=True,
+                help=", ".join(GrantRole.values),
+            ),
+            first_day(),
+            last_day(),
+        )
     ),
     key=("user", "entity", "role"),
     lookup=("user__username", "entity__code", "role"),

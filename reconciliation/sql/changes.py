@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -62,6 +62,29 @@ def last_word() -> str:
         " WHERE id > (SELECT coalesce(max(id), 0) FROM portal_masterchange) - 10000"
     )
     return ":".join(str(part) for part in found[0])
+
+
+def digest_of_booked(entry_ids: Sequence[int]) -> str:
+    """Booked entries, the versions of their documents and what of them was ever billed, as one digest; made where they stand."""
+    found = rows(
+        "SELECT encode(sha256(convert_to(coalesce(string_agg(concat_ws(':', e.id, d.current_version, a.number, a.latest), ','"
+        " ORDER BY e.id), ''), 'UTF8')), 'hex')"
+        " FROM portal_ledgerentry e JOIN portal_document d ON d.id = e.document_id"
+        " LEFT JOIN (SELECT entry_id, count(*) AS number, max(id) AS latest FROM portal_allocation"
+        "             WHERE entry_id = ANY(%(entries)s::bigint[]) GROUP BY entry_id) a ON a.entry_id = e.id"
+        " WHERE e.id = ANY(%(entries)s::bigint[])",
+        {"entries": list(entry_ids)},
+    )
+    return str(found[0][0])
+
+
+def lines_made(made: Mapping[int, int]) -> int:
+    """Note the records that new lines became; in one statement."""
+    return execute(
+        "UPDATE reconciliation_changeline SET made = new.made FROM unnest(%s::bigint[], %s::bigint[]) AS new(id, made)"
+        " WHERE reconciliation_changeline.id = new.id",
+        [list(made), list(made.values())],
+    )
 
 
 def whose_keys(crosswalk_ids: Collection[int]) -> list[tuple[int, int]]:

@@ -28,6 +28,7 @@ FIGURES = {
     "memory": ["memory"],
     "desk": ["desk.list", "desk.facets", "desk.cause", "desk.growth", "desk.growth.facets", "desk.growth.cause"],
     "dryrun": ["dryrun", "dryrun.wait"],
+    "change": ["change", "change.agree"],
     "reconcile": ["reconcile", "reconcile.run", "reconcile.rerun", "reconcile.memory"],
 }
 
@@ -48,7 +49,7 @@ def bench_database(django_db_blocker: Any) -> Any:
         ["ingest", "admit", "journey", "move", "claim"],
         ["deliver", "latency", "memory"],
         ["desk"],
-        ["dryrun"],
+        ["dryrun", "change"],
         ["reconcile"],
     ],
 )

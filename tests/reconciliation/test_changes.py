@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from portal.models import (
@@ -28,7 +29,8 @@ from portal.models import (
 )
 from portal.records import Reference
 from reconciliation import changes, validation
-from reconciliation.changes import ChangeRefused, Line, drafting
+from reconciliation.changes import ChangeRefused, Line, applying, deciding, drafting
+from reconciliation.changes.writing import write
 from reconciliation.models import ChangeLine, ChangeSet, ExceptionCase, Route
 from tests import world
 from tests.reconciliation import desk
@@ -444,10 +446,61 @@ def test_grants_are_for_admins_and_nobody_decides_on_their_own(firm: Firm, cleo:
     assert changes.why_not(change_set, cleo).startswith("An admin or controller of every entity")
     assert "your own rights" in changes.why_not(change_set, ada)
     eve = world.user("eve", GrantRole.ADMIN, firm.entity)
-    changes.apply(changes.approve(change_set, eve))
+    with pytest.raises(changes.SignInAgain, match="user, entity, role, valid from of ada"):
+        changes.approve(change_set, eve)
+    changes.apply(changes.approve(change_set, eve, signed_in_again=True))
     assert EntityGrant.objects.get(user=ada, role="controller").entity == firm.entity
     told: Any = AuditEvent.objects.get(action="change.applied")
     assert (told.actor, told.after[0]["role"]) == (eve, "controller")
+
+
+def test_who_was_given_rights_within_the_hour_does_not_decide_on_what_their_giver_wrote(
+    firm: Firm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob, eve = (world.user(name, GrantRole.ADMIN, firm.entity) for name in ("bob", "eve"))
+    carl = world.user("carl")
+    grant = {"user": "carl", "entity": "US", "role": "controller", "valid_from": "2026-01-01"}
+    given = submitted(bob, Line("grant", None, "add", grant))
+    changes.apply(changes.approve(given, eve, signed_in_again=True))
+    theirs = [submitted(giver, rate_line(firm)) for giver in (bob, eve)]
+    for change_set in theirs:
+        with pytest.raises(ChangeRefused, match="gave you rights within the last hour"):
+            changes.approve(change_set, carl)
+    assert changes.why_not(submitted(desk.analyst(firm), rate_line(firm)), carl) == ""
+    monkeypatch.setattr(deciding, "JUST_NOW", timedelta(seconds=-1))
+    assert changes.approve(theirs[0], carl).state == "approved"
+
+
+def test_many_lines_take_effect_in_one_write_and_in_as_many_statements_as_few(
+    firm: Firm, fay: User, cleo: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team = desk.people(firm, 44)
+    post(desk.ready(firm, 2))
+    desk.ready(firm, 2, start=6000)
+    writes: list[int] = []
+
+    def counted(lines: Any, **more: Any) -> Any:
+        writes.append(len(lines))
+        return write(lines, **more)
+
+    monkeypatch.setattr(applying, "write", counted)
+
+    def statements(people: list[Any]) -> int:
+        lines = [
+            Line("rate", None, "add", {"card": "ACME-2026", "card_version": "3", "resource": one.code, "currency": "USD",
+                                       "amount": "150", "valid_from": "2026-01-01"})
+            for one in people
+        ]  # fmt: skip
+        change_set = changes.approve(submitted(fay, *lines), cleo)
+        with CaptureQueriesContext(connection) as asked:
+            changes.apply(change_set)
+        assert (change_set.state, change_set.result) == ("applied", change_set.preview)
+        return len(asked)
+
+    statements(team[:2])
+    few = statements(team[2:4])
+    assert statements(team[4:]) <= few
+    assert writes == [2, 2, 40]
 
 
 def test_what_touches_another_entity_is_neither_named_nor_written_nor_seen(firm: Firm, fay: User, zoe: User) -> None:
