@@ -64,7 +64,8 @@ def bill(firm: Firm, external_id: str = "501", kind: str = BillKind.INVOICE, lin
         )  # fmt: skip
         version = InvoiceVersion.objects.create(
             id=version_id, invoice=invoice, version=1, revision="1", number=f"INV-{external_id}", customer=firm.customer,
-            currency="USD", status=BillStatus.OPEN, net=net, tax=0, total=net, balance=net, recorded_at=timezone.now(), **more,
+            status=BillStatus.OPEN, net=net, tax=0, total=net, balance=net, recorded_at=timezone.now(),
+            **{"currency": "USD", **more},
         )  # fmt: skip
         InvoiceLine.objects.bulk_create(
             InvoiceLine(version=version, position=n, key=str(n), net=Decimal("960.00"), quantity=8)
@@ -75,9 +76,11 @@ def bill(firm: Firm, external_id: str = "501", kind: str = BillKind.INVOICE, lin
 
 def allocate(invoice: Invoice, entry_id: int, quantity: str = "8", amount: str = "960.00", **more: Any) -> Allocation:
     """Part of an entry on the bill's first line, written as any code could write it."""
-    values: dict[str, Any] = {"line": invoice.current.lines.order_by("position")[0], "cause": invoice.current, **more}
+    values: dict[str, Any] = {
+        "line": invoice.current.lines.order_by("position")[0], "cause": invoice.current, "currency": "USD", **more,
+    }  # fmt: skip
     return Allocation.objects.create(
-        entity=invoice.entity, entry_id=entry_id, quantity=Decimal(quantity), amount=Decimal(amount), currency="USD",
+        entity=invoice.entity, entry_id=entry_id, quantity=Decimal(quantity), amount=Decimal(amount),
         actor="test", recorded_at=timezone.now(), **values,
     )  # fmt: skip
 

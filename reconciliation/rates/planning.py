@@ -39,12 +39,14 @@ class NotPlannable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Billed:
-    """What of one entry stands on one bill."""
+    """What of one entry stands on one bill, and what was billed of it at first, before credits."""
 
     invoice_id: int
     quantity: Decimal
     amount: Decimal
     currency: str
+    first_quantity: Decimal
+    first_amount: Decimal
 
 
 def begin(change_set: ChangeSet, *, by: User) -> RateBundle:
@@ -128,7 +130,9 @@ def plan(bundle: RateBundle) -> None:
         for one in found
         for row in _rows(
             bundle, one, stands_billed.get(one.entry.id, []),
-            _left(one, reach) or _torn(one, on_bills, is_billed=one.entry.id in stands_billed),
+            _left(one, reach)
+            or _torn(one, on_bills, is_billed=one.entry.id in stands_billed)
+            or _unequalled(one, stands_billed.get(one.entry.id, [])),
         )
     ]  # fmt: skip
     BundleRow.objects.filter(bundle=bundle).delete()
@@ -184,10 +188,9 @@ def _rows(bundle: RateBundle, one: Otherwise, billed: Sequence[_Billed], left: s
         yield BundleRow(way=Way.LEFT, result=Result.SKIPPED, detail=left, finished_at=sql.now(), **common, **whole)
         return
     for bill in billed:
-        would_be = _part(figures.amount, entry.hours, bill.quantity, figures.currency)
         yield BundleRow(
             way=Way.BILL, invoice_id=bill.invoice_id, hours=bill.quantity, currency=bill.currency,
-            amount_before=bill.amount, amount_after=would_be, **common,
+            amount_before=bill.amount, amount_after=_would_be_billed(one, bill), **common,
         )  # fmt: skip
     if not billed:
         yield BundleRow(way=Way.REBOOK, **common, **whole)
@@ -214,6 +217,26 @@ def _torn(one: Otherwise, on_bills: set[int], *, is_billed: bool) -> str:
     if is_billed or one.entry.document_id not in on_bills:
         return ""
     return "Another part of the same hours stands on a bill; credit it, or correct this part by hand."
+
+
+def _unequalled(one: Otherwise, billed: Sequence[_Billed]) -> str:
+    """Why nobody can say what a bill in another currency would say: it bills hours that were worth nothing, or none."""
+    for bill in billed:
+        if bill.currency != one.entry.currency and not (one.entry.amount and bill.first_quantity):
+            return f"It is billed in {bill.currency}, and nothing tells at which rate; correct it by hand."
+    return ""
+
+
+def _would_be_billed(one: Otherwise, bill: _Billed) -> Decimal | None:
+    """What the billed part of the hours is worth by the new rate, in the bill's currency.
+
+    A bill in another currency keeps the rate of exchange that it was made at: its own price of an hour changes as the hour does.
+    """
+    entry, figures = one.entry, one.figures
+    if bill.currency == entry.currency or not entry.amount or figures.amount is None:
+        return _part(figures.amount, entry.hours, bill.quantity, figures.currency)
+    price = bill.first_amount / bill.first_quantity
+    return round_money(price * bill.quantity * figures.amount / entry.amount, bill.currency)
 
 
 def _part(amount: Decimal | None, hours: Decimal | None, quantity: Decimal, currency: str) -> Decimal | None:

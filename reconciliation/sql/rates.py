@@ -98,13 +98,17 @@ def agreements_of_open_work(entity_ids: Collection[int]) -> tuple[list[int], lis
 
 
 def billed(entry_ids: Collection[int]) -> list[Row]:
-    """(entry, invoice, quantity, amount, currency) that stands billed, after what was credited, released and billed again."""
+    """(entry, invoice, quantity, amount, currency) that stands billed, after what was credited, released and billed again.
+
+    And the quantity and the amount that were billed at first, before any of that.
+    """
     return rows(
         """
         WITH RECURSIVE told(id, root) AS (
             SELECT id, id FROM portal_allocation WHERE takes_back_id IS NULL AND entry_id = ANY(%s::bigint[])
             UNION ALL SELECT a.id, t.root FROM portal_allocation a JOIN told t ON a.takes_back_id = t.id)
-        SELECT first.entry_id, v.invoice_id, sum(a.quantity), sum(a.amount), first.currency
+        SELECT first.entry_id, v.invoice_id, sum(a.quantity), sum(a.amount), first.currency,
+               sum(a.quantity) FILTER (WHERE a.id = t.root), sum(a.amount) FILTER (WHERE a.id = t.root)
           FROM told t JOIN portal_allocation a ON a.id = t.id JOIN portal_allocation first ON first.id = t.root
           JOIN portal_invoiceline l ON l.id = first.line_id JOIN portal_invoiceversion v ON v.id = l.version_id
          GROUP BY first.entry_id, v.invoice_id, first.currency HAVING sum(a.quantity) > 0 OR sum(a.amount) > 0

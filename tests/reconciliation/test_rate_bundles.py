@@ -200,6 +200,46 @@ def test_only_the_part_that_stands_on_a_bill_counts_to_the_cent(firm: Firm, fay:
     assert rows(bundle) == [("bill", "pending", Decimal(360), Decimal("399.99"))]
 
 
+@pytest.mark.case(36)
+def test_a_bill_that_is_partly_credited_is_told_by_what_stands_of_it_and_one_in_another_currency_at_its_own_rate(
+    firm: Firm, fay: User, cleo: User
+) -> None:
+    hours_back, money_back, abroad = bills.posted(firm, 3)
+    first = bills.bill(firm, "501", lines=2)
+    lines = list(first.current.lines.order_by("position"))
+    taken = [bills.allocate(first, pk, line=line) for pk, line in zip((hours_back, money_back), lines, strict=True)]
+    note = bills.bill(firm, "601", "credit_note")
+    credit = {"line": note.current.lines.get(), "cause": note.current}
+    bills.allocate(first, hours_back, "-3", "-360.00", takes_back=taken[0], **credit)  # five of eight hours stand
+    bills.allocate(first, money_back, "0", "-60.00", takes_back=taken[1], **credit)  # all of them stand, for less
+    second = bills.bill(firm, "502", currency="EUR")
+    in_euros = bills.allocate(second, abroad, "8", "883.20", currency="EUR")  # 0.92 EUR for 1 USD
+    note = bills.bill(firm, "602", "credit_note", currency="EUR")
+    back = {"line": note.current.lines.get(), "cause": note.current, "currency": "EUR"}
+    bills.allocate(second, abroad, "-2", "-220.80", takes_back=in_euros, **back)
+    change_set, bundle = drafted(firm, fay, "133.33")
+    assert rows(bundle) == [
+        ("bill", "pending", Decimal("600.00"), Decimal("666.65")),  # 5 h at 133.33
+        ("bill", "pending", Decimal("900.00"), Decimal("1066.64")),  # 8 h at 133.33, of which 60.00 were given back
+        ("bill", "pending", Decimal("662.40"), Decimal("735.98")),  # 6 h at 122.6636 EUR
+    ]
+    told = [
+        (one.invoice_id, one.currency, one.billed, one.would_be, one.net) for one in bundle.bills.order_by("invoice")
+    ]
+    assert told == [
+        (first.pk, "USD", Decimal(1500), Decimal("1733.29"), Decimal("233.29")),
+        (second.pk, "EUR", Decimal("662.40"), Decimal("735.98"), Decimal("73.58")),
+    ]
+    approved(change_set, fay, cleo)
+    worked_off()
+    bundle.bills.update(proposed_at=timezone.now())  # after the credits, as with transactions of their own
+    billing.tell_of_rates([first.pk, second.pk])
+    sentences = list(
+        ExceptionCase.objects.filter(rule="bill-off-by-rate").order_by("pk").values_list("sentence", flat=True)
+    )
+    assert [amount in one for amount, one in zip(("233.29 USD", "73.58 EUR"), sentences, strict=True)] == [True, True]
+
+
 # Nothing twice, and nothing silent
 
 
