@@ -284,7 +284,7 @@ def reversible(concerned: Concerned, before: Booked, after: Booked) -> dict[str,
     money: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     moved = []
     for entry_id, (entry, figures) in after.items():
-        if entry_id in before and _said(before[entry_id][1]) == _said(figures):
+        if entry_id in before and said(before[entry_id][1]) == said(figures):
             continue
         moved.append(entry_id)
         money[entry.currency]["before"] += entry.amount or Decimal(0)
@@ -296,7 +296,8 @@ def reversible(concerned: Concerned, before: Booked, after: Booked) -> dict[str,
     }  # fmt: skip
 
 
-def _said(figures: Any) -> tuple[Any, ...]:
+def said(figures: Any) -> tuple[Any, ...]:
+    """What the books would say of an entry."""
     return tuple(getattr(figures, name) for name in _FIELDS)
 
 

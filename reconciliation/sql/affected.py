@@ -31,7 +31,8 @@ _BY = {
         _HELD + "h.rule IN ('period-closed', 'period-missing')",
     ),
     "cost_centre": (
-        _OPEN + "e.cost_centre_id = ANY(%(ids)s)",
+        _OPEN + "(e.cost_centre_id = ANY(%(ids)s) OR (e.cost_centre_id IS NULL AND e.entity_id IN ("  # noqa: S608
+        "SELECT entity_id FROM portal_costcentre WHERE id = ANY(%(ids)s))))",  # the first one of an entity is needed from then on
         _HELD + "h.rule = 'cost-centre-missing'",
     ),
     "customer": (_OPEN + "(e.customer_id = ANY(%(ids)s) OR p.customer_id = ANY(%(ids)s))",),

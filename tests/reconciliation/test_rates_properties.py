@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from portal import sql
 from portal.models import LedgerEntry, Rate, RateCard, Task
 from portal.records import Reference
 from reconciliation import validation
@@ -95,6 +96,25 @@ def test_no_two_rates_for_one_thing_and_currency_share_a_day(firm: Firm, wanted:
             assert shown.spans[-1].end == FOREVER
             assert all(sum(cell.width for cell in row.cells) == len(shown.spans) for row in shown.rows)
         transaction.set_rollback(True)
+
+
+@pytest.mark.case(38)
+def test_two_rates_that_share_a_day_are_refused_to_direct_sql_too(firm: Firm) -> None:
+    firm.rate.valid_to = date(2026, 11, 30)
+    firm.rate.save()
+    later = Rate.objects.create(
+        card=firm.card, role=firm.role, currency="USD", amount=130, valid_from=date(2026, 12, 1)
+    )
+    columns = "card_id, role_id, resource_id, task_id, currency, amount, unit"
+    for statement in (
+        f"INSERT INTO portal_rate ({columns}, valid_from) SELECT {columns}, '2026-11-30' FROM portal_rate WHERE id = {later.pk}",
+        f"UPDATE portal_rate SET valid_to = '2026-12-01' WHERE id = {firm.rate.pk}",
+        f"UPDATE portal_rate SET valid_to = NULL WHERE id = {firm.rate.pk}",
+        f"UPDATE portal_rate SET valid_from = '2026-06-01' WHERE id = {later.pk}",
+    ):
+        with pytest.raises(IntegrityError, match="rates_do_not_overlap"), transaction.atomic():
+            sql.execute(f"{statement}; SET CONSTRAINTS ALL IMMEDIATE")
+    assert sql.execute("UPDATE portal_rate SET valid_to = '2026-11-15' WHERE id = %s", [firm.rate.pk]) == 1
 
 
 @pytest.mark.case(37, 39, 40)
