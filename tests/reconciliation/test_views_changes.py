@@ -368,6 +368,11 @@ def test_an_emergency_is_applied_at_once_and_reviewed_by_another_on_its_page(fir
     where = reverse("change_line_new", args=[change_set.pk])
     cleo.post(where, {"model": "period", "key": month.pk, "line_action": "change", "state": "closing"})
     assert act(cleo, change_set, "emergency").status_code == 422  # nobody lets go what they have not seen
+    assert "takes effect at once" in page(cleo, change_set)
+    asked = cleo.get(reverse("change_decide", args=[change_set.pk, "emergency"])).content.decode()
+    assert "everybody who could have decided is told" in asked
+    assert 'name="comment"' not in asked  # its reason is what is kept
+    assert 'value="emergency"' not in page(signed_in(desk.analyst(firm)), change_set)
     again = act(cleo, change_set, "emergency", **hidden(page(cleo, change_set)))["Location"]
     cleo.post(again, {"password": PASSWORD})
     assert "Apply at once" not in page(cleo, change_set)
