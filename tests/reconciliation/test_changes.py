@@ -131,26 +131,40 @@ def test_who_edited_any_of_it_does_not_decide_and_the_database_says_so_to_direct
     changes.submit(change_set, fay)
     with pytest.raises(ChangeRefused, match="You wrote in it yourself"):
         changes.approve(change_set, cleo)
-    for person in (fay, cleo):
-        refused(
-            f"UPDATE reconciliation_changeset SET state = 'approved', decided_by_id = {person.pk}, decided_at = now()"
-            f" WHERE id = {change_set.pk}"
-        )
-    refused(f"UPDATE reconciliation_changeset SET state = 'approved' WHERE id = {change_set.pk}")
-    refused(f"DELETE FROM reconciliation_changeeditor WHERE change_set_id = {change_set.pk}")
-    refused(f"UPDATE reconciliation_changeeditor SET user_id = {zoe.pk} WHERE change_set_id = {change_set.pk}")
+    decide = (
+        "UPDATE reconciliation_changeset SET state = 'approved', decided_by_id = %s, decided_at = now()"
+        f" WHERE id = {change_set.pk}"
+    )
+    refused(decide % cleo.pk, "who_decides_edited_none_of_it")
+    refused(decide % fay.pk, "who_decides_edited_none_of_it")
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(decide, [zoe.pk])  # nothing else of the statement is wrong
+        assert cursor.rowcount == 1
+        transaction.set_rollback(True)
+    refused(
+        f"UPDATE reconciliation_changeset SET state = 'approved' WHERE id = {change_set.pk}",
+        "what_applies_was_approved_or_is_an_emergency",
+    )
+    refused(f"DELETE FROM reconciliation_changeeditor WHERE change_set_id = {change_set.pk}", "an_editor_is_kept")
+    refused(
+        f"UPDATE reconciliation_changeeditor SET user_id = {zoe.pk} WHERE change_set_id = {change_set.pk}",
+        "an_editor_is_kept",
+    )
     changes.approve(change_set, zoe)
     refused(
         "INSERT INTO reconciliation_changeeditor (change_set_id, user_id, since)"
-        f" VALUES ({change_set.pk}, {zoe.pk}, now())"
+        f" VALUES ({change_set.pk}, {zoe.pk}, now())",
+        "who_decides_edited_none_of_it",
     )
     assert ChangeSet.objects.get(pk=change_set.pk).decided_by == zoe
 
 
-def refused(statement: str) -> None:
-    """The database itself refuses it, to the role that the application signs in with."""
-    with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
+def refused(statement: str, constraint: str = "") -> None:
+    """The database itself refuses it, to the role that the application signs in with; by this constraint where one is told."""
+    with pytest.raises(IntegrityError) as error, transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement)
+    cause: Any = error.value.__cause__
+    assert constraint in ("", cause.diag.constraint_name)
 
 
 def test_what_was_submitted_is_frozen_and_what_is_over_stays_as_it_was(firm: Firm, fay: User, cleo: User) -> None:
@@ -229,7 +243,9 @@ def test_a_stale_hash_is_not_approved(firm: Firm, fay: User, cleo: User) -> None
     changes.submit(change_set, fay)
     with pytest.raises(ChangeRefused, match="not what you looked at"):
         changes.approve(seen, cleo)
-    assert ChangeSet.objects.get(pk=change_set.pk).state == "submitted"
+    now = ChangeSet.objects.get(pk=change_set.pk)
+    assert now.state == "submitted"
+    assert changes.approve(now, cleo).state == "approved"  # nothing else stood in the way
 
 
 def test_a_dry_run_that_moved_is_made_again_and_nothing_is_decided_until_it_was_seen(
