@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from integrations.sql.outbound import clock
+from integrations.sql.clock import clock
 from portal import sql
 
 __all__ = ["clock", "keep_lines", "mark_gone"]
