@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 
 from portal import health
 from portal.screens import NavItem
 from portal.views import (
+    api,
     audit,
     exports,
     history,
@@ -57,6 +58,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("styleguide/", styleguide.StyleguideScreen.as_view(), name="styleguide"),
     path("api/v1/", include("reconciliation.api_urls")),
     path("api/v1/", include("integrations.api_urls")),
+    re_path(r"^api/", api.nothing_here, name="api_nothing_here"),
     path("", include("reconciliation.urls")),
     path("", include("integrations.urls")),
     path("accounts/", include("allauth.account.urls")),

@@ -364,3 +364,9 @@ def test_a_record_that_is_not_there_any_more_reads_back_as_absent(firm: Firm, cl
     ReadBack.objects.create(entry_id=entry, at=now(), is_equal=False)
     [row] = read(client, "/api/v1/ledger-entries/?kind=time")["results"]
     assert (row["state"], row["read_back"]) == ("posted", "absent")
+
+
+def test_an_address_that_the_api_does_not_have_is_told_in_json(client: Client) -> None:
+    answer = client.get("/api/v1/nothing/")
+    assert (answer.status_code, answer["Content-Type"]) == (404, "application/json")
+    assert answer.json() == {"detail": "There is nothing at /api/v1/nothing/; /api/v1/schema/ lists what there is."}

@@ -341,6 +341,8 @@ NO_ROWS: dict[str, dict[str, str]] = {
 }
 # Addresses that are no page of a signed-in person, and why.
 NO_PAGE: dict[str, str] = {
+    "matching": "leads to the leg that has the most to match",
+    "api_nothing_here": "what the API does not have",
     "health_live": "for the machine that watches the process",
     "health_ready": "for the machine that watches the process",
     "health_deep": "for the machine that watches the process",
