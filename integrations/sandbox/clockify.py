@@ -16,12 +16,8 @@ Deliveries go to this machine only, from a thread of their own, and are kept wit
 
 from __future__ import annotations
 
-import http.client
 import json
-import queue
 import secrets
-import sqlite3
-import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -30,6 +26,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from integrations.sandbox.clockify_catalogue import Catalogue
+from integrations.sandbox.clockify_webhooks import Deliveries
 from integrations.sandbox.store import Store
 from integrations.sandbox.vendor import Request, Response, Route, Vendor
 
@@ -46,7 +43,6 @@ _SORTS = {
 }
 _PLAIN = ("workspaces", "users", "clients", "projects", "tasks", "categories")
 _API = "/api/v1/workspaces/{ws}"
-_TRIES, _TIMEOUT = 3, 5.0
 
 
 class ClockifySandbox(Vendor):
@@ -58,15 +54,14 @@ class ClockifySandbox(Vendor):
         self.catalogue = Catalogue(store, self._refuse_workspace)
         super().__init__(store)
         self._starts: deque[float] = deque()
-        self._outgoing: queue.Queue[dict[str, Any]] = queue.Queue()
-        self._sender: threading.Thread | None = None
+        self.deliveries = Deliveries(store)
         self._defaults()
 
     def _defaults(self) -> None:
         self.catalogue.required = {}
         self.api_keys = {API_KEY}
         self.rate: tuple[int, float] = (50, 1.0)
-        self.webhooks = "send"
+        self.deliveries.are_held = False
         self.withdrawn_keeps_entries = True
         self._starts.clear()
 
@@ -325,7 +320,7 @@ class ClockifySandbox(Vendor):
             for key in how["ids"]:
                 self._set_state(str(key), _ACTIONS[do], at=str(how.get("at") or ""), by=str(how.get("by") or ""))
         elif do == "deliver":
-            self._deliver_again(int(how.get("times", 1)), str(how.get("order", "sent")), str(how.get("token") or ""))
+            self.deliveries.again(int(how.get("times", 1)), str(how.get("order", "sent")), str(how.get("token") or ""))
         elif do in ("edit", "detach", "delete"):
             collection = self.store.collection(str(how.get("kind", "entries")))
             for key in map(str, how["ids"]):
@@ -355,46 +350,7 @@ class ClockifySandbox(Vendor):
         body = {name: approval[name] for name in ("id", "workspaceId", "dateRange", "status")} | {"owner": owner}
         for webhook in self.store.collection("webhooks").values():
             if webhook["enabled"] and webhook["webhookEvent"] == event:
-                self._send(webhook, event, json.dumps(body), str(webhook["authToken"]))
-
-    def _send(self, webhook: Mapping[str, Any], event: str, body: str, token: str, *, at_once: bool = False) -> None:
-        key = f"{self.store.next_id('delivery'):012d}"
-        delivery = {"id": key, "webhookId": webhook["id"], "url": webhook["url"], "event": event, "body": body}
-        delivery |= {"token": token, "status": "HELD", "answers": []}
-        self.store.collection("deliveries")[key] = delivery
-        if at_once or self.webhooks == "send":
-            self._enqueue(delivery)
-
-    def _deliver_again(self, times: int, order: str, token: str) -> None:
-        deliveries = list(self.store.collection("deliveries").values())
-        for delivery in reversed(deliveries) if order == "reversed" else deliveries:
-            for _ in range(times):
-                webhook = {"id": delivery["webhookId"], "url": delivery["url"]}
-                self._send(webhook, delivery["event"], delivery["body"], token or delivery["token"], at_once=True)
-
-    def _enqueue(self, delivery: dict[str, Any]) -> None:
-        if self._sender is None:
-            self._sender = threading.Thread(target=self._run, name="clockify-webhooks", daemon=True)
-            self._sender.start()
-        self._outgoing.put(delivery)
-
-    def _run(self) -> None:
-        while True:
-            delivery = self._outgoing.get()
-            for _ in range(_TRIES):
-                answer = _post(delivery)
-                delivery["answers"].append(answer)
-                if answer < 500:
-                    break
-                time.sleep(0.2)
-            delivery["status"] = "SUCCEEDED" if delivery["answers"][-1] < 300 else "FAILED"
-            try:
-                with self.store.lock:
-                    if delivery["id"] in self.store.collection("deliveries"):
-                        self.store.collection("deliveries")[delivery["id"]] = delivery
-            except sqlite3.ProgrammingError:  # the sandbox was stopped meanwhile and keeps nothing any more
-                return
-            self._outgoing.task_done()
+                self.deliveries.send(webhook, event, json.dumps(body), str(webhook["authToken"]))
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Take the settings named at the top of this module."""
@@ -406,7 +362,7 @@ class ClockifySandbox(Vendor):
             self.rate = int(calls), float(seconds)
             self._starts.clear()
         if "webhooks" in rest:
-            self.webhooks = str(rest.pop("webhooks"))
+            self.deliveries.are_held = str(rest.pop("webhooks")) == "hold"
         if "withdrawn_keeps_entries" in rest:
             self.withdrawn_keeps_entries = bool(rest.pop("withdrawn_keeps_entries"))
         if "required" in rest:
@@ -421,35 +377,13 @@ class ClockifySandbox(Vendor):
     def inspect(self) -> Mapping[str, Any]:
         """Counts, approvals by state, and every delivery with what was answered (599: nobody did)."""
         states = [item["status"]["state"] for item in self.store.collection("approvals").values()]
-        shown = ("id", "event", "status", "answers")
         return {
             "entries": len(self.store.collection("entries")),
             "expenses": len(self.store.collection("expenses")),
             **{name: list(self.store.collection(name).values()) for name in ("clients", "projects", "tasks")},
             "approvals": {state: states.count(state) for state in sorted(set(states))},
-            "deliveries": [
-                {name: item[name] for name in shown} for item in self.store.collection("deliveries").values()
-            ],
+            "deliveries": self.deliveries.shown(),
         }
-
-
-def _post(delivery: Mapping[str, Any]) -> int:
-    """Send one delivery; the status that was answered, or 599 when nobody did."""
-    parts = urlsplit(delivery["url"])
-    connection = http.client.HTTPConnection(parts.netloc, timeout=_TIMEOUT)
-    headers = {
-        "Content-Type": "application/json",
-        "clockify-signature": delivery["token"],
-        "clockify-webhook-event-type": delivery["event"],
-    }
-    try:
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("POST", path, delivery["body"], headers)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return 599
-    finally:
-        connection.close()
 
 
 def _error(status: int, code: int, message: str) -> Response:
