@@ -43,7 +43,7 @@ from reconciliation.changes.measuring import MOST_BOOKED
 from reconciliation.filters import OperationFilter, ProposalFilter
 from reconciliation.models import ChangeSet, Operation, Proposal
 from reconciliation.views import change_tables, inbox, step_up
-from reconciliation.views.changes import figures_of
+from reconciliation.views.change_figures import figures_of
 
 SHOWN = 8  # on a person's first page
 AWAITING = Q(state=Operation.State.AWAITING)

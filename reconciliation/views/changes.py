@@ -6,14 +6,11 @@ the numbers beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
-from django.contrib import messages
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -21,18 +18,19 @@ from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django_htmx.http import HttpResponseClientRedirect
 
-from portal import access, keys, sessions
+from portal import access
 from portal.models import AuditEvent, User
 from portal.screens import Empty, ListScreen, Screen, Tab
 from portal.screens.facets import Facet
-from portal.views.audit import Change, changes_of, in_words
-from portal.views.governed import address_of
+from portal.views.audit import in_words
 from reconciliation import changes, proposals
 from reconciliation.changes import attaching
 from reconciliation.changes.measuring import MOST_BOOKED
 from reconciliation.filters import ChangeSetFilter
-from reconciliation.models import ChangeFile, ChangeLine, ChangeSet, RateBundle
+from reconciliation.models import ChangeFile, ChangeSet, RateBundle
 from reconciliation.views import rate_bundle, step_up
+from reconciliation.views.change_figures import figures_of, told
+from reconciliation.views.change_steps import STEPS
 from reconciliation.views.change_tables import (
     TO_REVIEW,
     TONES,
@@ -95,72 +93,6 @@ class ChangeSetList(ListScreen):
 def may_propose(user: Any) -> bool:
     """Whether a person may write change sets somewhere."""
     return bool(user.roles() & access.OPERATORS)
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """One line as the page shows it: what is done to which record, and its fields before and after."""
-
-    line: ChangeLine
-    kind: changes.Kind
-    fields: list[Change]
-    url: str
-
-    @property
-    def tone(self) -> str:
-        """How loud its action is."""
-        return {"add": "good", "end": "warn", "remove": "bad"}.get(self.line.action, "info")
-
-
-def told(change_set: ChangeSet, user: Any) -> list[Told]:
-    """The lines with what differs; a new record shows what it has."""
-    found = []
-    for line in change_set.lines.order_by("position"):
-        kind = changes.BY_CODE[line.model]
-        sides = (_in_order(kind, cells) for cells in (line.before, line.after))
-        fields = [one for one in changes_of(*sides) if one.differs]
-        pk = line.key or line.made
-        url = address_of(user, kind.model._meta.model_name or "", str(pk)) if pk else ""
-        found.append(Told(line, kind, fields, url))
-    return found
-
-
-def _in_order(kind: changes.Kind, cells: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The fields of a record in the order of its form."""
-    return cells and {column.name: cells[column.name] for column in kind.columns if column.name in cells}
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One figure of a dry-run, with its money."""
-
-    label: str
-    entries: int
-    money: list[tuple[str, Decimal, Decimal]]
-    tone: str = ""
-    note: str = ""
-
-
-_FIGURES = (
-    ("passes", "Pass", "Would pass", "good", "held now"),
-    ("fails", "Fail", "Would fail", "bad", "ready now"),
-    ("repriced", "Other amount", "Other amount", "info", ""),
-    ("leaves", "Left the ledger", "Leave the ledger", "warn", "owed to nobody"),
-    ("booked", "To reverse or credit", "To reverse or credit", "warn", "booked, and stay as they are"),
-)
-
-
-def figures_of(found: dict[str, Any], *, done: bool, is_planned: bool = False) -> list[Figure]:
-    """The figures that are not zero, the first two always; `is_planned` where it is planned what becomes of what is booked."""
-    told = []
-    for name, past, future, tone, note in _FIGURES:
-        one = found.get(name) or {"entries": 0, "money": {}}
-        if not one["entries"] and name not in ("passes", "fails"):
-            continue
-        words = "as planned below" if name == "booked" and is_planned else note
-        sums = [(code, Decimal(pair["before"]), Decimal(pair["after"])) for code, pair in one["money"].items()]
-        told.append(Figure(past if done else future, one["entries"], sums, tone if one["entries"] else "", words))
-    return told
 
 
 class ChangeSetPage(Screen):
@@ -248,134 +180,6 @@ class ChangeSetPage(Screen):
 def _events(change_set: ChangeSet, user: Any) -> list[AuditEvent]:
     rows = AuditEvent.objects.visible_to(user).filter(object_type="changeset", object_id=str(change_set.pk))
     return list(rows.select_related("actor").order_by("pk"))
-
-
-# What is done from the page; each gives the address to go on to, empty for the page itself
-
-
-def _submit(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
-    changes.submit(change_set, user)
-    messages.success(request, "Submitted. Who may decide was told.")
-    return ""
-
-
-def _approve(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
-    """Agree to what the form showed; small ones are applied before the page comes back."""
-    change_set.content_hash, change_set.fingerprint = _seen(request, "hash"), _seen(request, "fingerprint")
-    changes.approve(
-        change_set, user, request.POST.get("comment", ""), plan=request.POST.get("plan", ""),
-        signed_in_again=sessions.signed_in_just_now(request),
-    )  # fmt: skip
-    if change_set.state == State.SCHEDULED:
-        messages.success(request, f"Approved. It takes effect on {change_set.effective_on:%d %b %Y}.")
-    elif change_set.state == State.SUBMITTED:
-        messages.success(
-            request,
-            "You have agreed. Entries moved since the dry-run, so a worker makes it once more and approves what says the same.",
-        )
-    elif changes.is_little(change_set):
-        changes.apply(change_set)
-        tell = messages.warning if change_set.state == State.DRAFT else messages.success
-        tell(request, _applied(change_set))
-    else:
-        messages.success(request, "Approved. It is applied now, and what it touches is validated again.")
-    return ""
-
-
-def _applied(change_set: ChangeSet) -> str:
-    if change_set.state == State.DRAFT:
-        return "It could not be applied and went back to who wrote it; the page says why."
-    if change_set.state in (State.APPROVED, State.SCHEDULED):
-        return "Approved. A worker is applying it; the page shows what came of it."
-    if not change_set.total:
-        return "Approved and applied; no open entry is touched."
-    entries = "1 entry was" if change_set.total == 1 else f"{change_set.total:,} entries were"
-    return f"Approved and applied; {entries} validated again."
-
-
-def _seen(request: HttpRequest, name: str) -> str:
-    """What the form that is answered had shown; nobody decides without."""
-    seen = request.POST.get(name)
-    if seen is None:
-        raise changes.ChangeRefused("The form did not say what you looked at; open it again and decide there.")
-    return seen
-
-
-def _reject(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
-    change_set.content_hash = _seen(request, "hash")
-    changes.reject(change_set, user, request.POST.get("comment", ""))
-    messages.success(request, "Rejected. Nothing was changed, and who wrote it reads why.")
-    return ""
-
-
-def _withdraw(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
-    changes.withdraw(change_set, user, request.POST.get("comment", ""))
-    messages.success(request, "Withdrawn. Nothing was changed.")
-    return ""
-
-
-def _roll_back(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
-    made = changes.roll_back(change_set, user, request.POST.get("comment", ""))
-    messages.success(request, "This draft undoes it. Look at it, then submit it.")
-    return reverse("change_set", args=[made.pk])
-
-
-def _emergency(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
-    content, change_set.fingerprint = _seen(request, "hash"), _seen(request, "fingerprint")
-    changes.declare_emergency(change_set, user, content=content, signed_in_again=sessions.signed_in_just_now(request))
-    if change_set.state == State.DRAFT:
-        messages.success(request, "This is what it would do. Nothing was changed; read it, then apply it.")
-        return ""
-    if change_set.state == State.SUBMITTED:
-        messages.success(
-            request, "It touches many entries, so a worker makes its dry-run first. Apply it once you see that here."
-        )
-        return ""
-    if changes.is_little(change_set):
-        changes.apply(change_set)
-    if change_set.state == State.DRAFT:
-        messages.warning(request, "It could not be applied and went back to who wrote it; the page says why.")
-        return ""
-    messages.success(request, "It goes at once. Everybody who could have decided was told, and one of them reviews it.")
-    return ""
-
-
-def _review(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
-    changes.review(change_set, user, request.POST.get("comment", ""))
-    messages.success(request, "Reviewed.")
-    return ""
-
-
-def _preview(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
-    if not changes.may_write(change_set, user) and not changes.may_decide(change_set, user):
-        raise PermissionDenied("The dry-run is made again by who writes it or decides on it.")
-    changes.preview(change_set)
-    is_made = change_set.previewed_at is not None
-    messages.success(
-        request, "This is the dry-run of now." if is_made else "A worker makes the dry-run; the page shows it then."
-    )
-    return ""
-
-
-def _attach(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
-    upload = request.FILES.get("file")
-    if upload is None:
-        raise changes.ChangeRefused("Choose a file.")
-    changes.attach(change_set, user, str(upload.name), upload.read(attaching.LARGEST + 1))
-    messages.success(request, "Attached. It is frozen with the change set when that is submitted.")
-    return ""
-
-
-def _detach(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
-    changes.detach(change_set, user, keys.key(request.POST.get("file", "")) or 0)
-    messages.success(request, "Taken out.")
-    return ""
-
-
-STEPS: dict[str, Callable[[HttpRequest, ChangeSet, User], str]] = {
-    "submit": _submit, "approve": _approve, "reject": _reject, "withdraw": _withdraw, "roll-back": _roll_back,
-    "emergency": _emergency, "review": _review, "preview": _preview, "attach": _attach, "detach": _detach,
-}  # fmt: skip
 
 
 class ChangeFileScreen(ChangeSetPage):
