@@ -7,12 +7,15 @@ admitted as if it had just come. What is missing is asked twice, when it is prop
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Sum
 
 from portal import access, audit, changes_watch, sql
 from portal.models import MasterChange, User
+from reconciliation import changes
 from reconciliation.models import BookedBefore, CutOver, Onboarding, Rehearsal, RehearsedLine, Route
 from reconciliation.onboarding.base import NotYet, fingerprint, sources_of
 from reconciliation.onboarding.checklist import checklist
@@ -120,10 +123,21 @@ def send_back(onboarding: Onboarding, *, by: User, comment: str) -> Onboarding:
     return locked
 
 
-def approve(onboarding: Onboarding, *, by: User, comment: str) -> Onboarding:
+def over_limit(onboarding: Onboarding) -> str:
+    """Why whoever lets it go live signs in again: what was rehearsed is worth more than a session alone decides."""
+    lines = RehearsedLine.objects.filter(rehearsal=onboarding.rehearsal_id).order_by().values_list("currency")
+    weights = {
+        currency: max(abs(ours or Decimal(0)), abs(theirs or Decimal(0)))
+        for currency, ours, theirs in lines.annotate(ours=Sum("amount_left"), theirs=Sum("amount_right"))
+    }
+    return changes.above_the_limit(weights, [onboarding.entity])
+
+
+def approve(onboarding: Onboarding, *, by: User, comment: str, signed_in_again: bool = False) -> Onboarding:
     """Let it go live as the person read it. Audited.
 
-    Raises NotYet where it was proposed anew since, or where something is missing by now.
+    Raises NotYet where it was proposed anew since, or where something is missing by now, and changes.SignInAgain above the limit
+    of the entity unless the person has just signed in.
     What is owed from the cut-over on is admitted by whoever follows changes of routes, without anybody asking.
     """
     access.require(by, access.APPROVERS, onboarding.entity_id)
@@ -136,6 +150,9 @@ def approve(onboarding: Onboarding, *, by: User, comment: str) -> Onboarding:
         missing = what_is_missing(locked)
         if missing:
             raise NotYet(" ".join(missing))
+        over = over_limit(locked)
+        if over and not signed_in_again:
+            raise changes.SignInAgain(over)
         kept = _keep_history(locked, by)
         locked.state, locked.decided_by, locked.decided_at, locked.comment = State.LIVE, by, sql.now(), comment.strip()
         locked.save()

@@ -21,16 +21,16 @@ from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django_htmx.http import HttpResponseClientRedirect
 
-from portal import access
+from portal import access, sessions
 from portal.models import AccountingPeriod, Connection, GrantRole, LegalEntity, User
 from portal.models.documents import KIND_CHOICES
 from portal.screens import Badge, Empty, ListScreen, MainColumn, Screen, StateColumn, Tab, Table, TextColumn, WhenColumn
-from reconciliation import onboarding
+from reconciliation import changes, onboarding
 from reconciliation.filters import OnboardingFilter
 from reconciliation.models import Onboarding, Rehearsal
 from reconciliation.onboarding import bookings, going_live
 from reconciliation.onboarding.base import cut_overs
-from reconciliation.views import inbox, waking
+from reconciliation.views import inbox, step_up, waking
 
 READERS = frozenset({*access.CONFIGURERS, *access.OPERATORS, GrantRole.AUDITOR})
 STATE_TONES: dict[str, str] = {"preparing": "info", "proposed": "warn", "live": "good"}
@@ -253,7 +253,13 @@ class OnboardingPage(Screen):
             found.proposed_at = parse_datetime(self.request.POST.get("proposed_at", ""))
         except ValueError:  # no day of the calendar, so not when it was proposed
             found.proposed_at = None
-        onboarding.approve(found, by=self.person, comment=self.request.POST.get("comment", ""))
+        try:
+            onboarding.approve(
+                found, by=self.person, comment=self.request.POST.get("comment", ""),
+                signed_in_again=sessions.signed_in_just_now(self.request),
+            )  # fmt: skip
+        except changes.SignInAgain as limit:
+            return self.go(step_up.lead(self.request, str(limit), reverse("onboarding", args=[found.pk])))
         return self.done(f"{found} is live. What is owed since the cut-over is being posted.")
 
     def send_back(self, found: Onboarding) -> HttpResponseBase:
@@ -264,7 +270,10 @@ class OnboardingPage(Screen):
     def done(self, words: str, url: str = "") -> HttpResponseBase:
         """Say so, and go on."""
         messages.success(self.request, words)
-        where = url or reverse("onboarding", args=[self.kwargs["pk"]])
+        return self.go(url or reverse("onboarding", args=[self.kwargs["pk"]]))
+
+    def go(self, where: str) -> HttpResponseBase:
+        """Lead on, in the browser's whole window."""
         if getattr(self.request, "htmx", None):
             return HttpResponseClientRedirect(where)
         return HttpResponseRedirect(where, status=HTTPStatus.SEE_OTHER)

@@ -49,6 +49,10 @@ def test_an_entity_is_brought_in_from_the_first_form_to_its_first_posting_by_two
 ) -> None:
     firm = build()
     cleo, carl = (world.user(name, GrantRole.CONTROLLER, firm.entity) for name in ("cleo", "carl"))
+    carl.set_password("a long one for tests")
+    carl.save()
+    firm.entity.policy = {"step_up_amount": {"*": "100"}}
+    firm.entity.save()
     hers, his = as_person(cleo), as_person(carl)
     begun = hers.post("/onboarding/new/", {"entity": firm.entity.pk, "source": "", "reason": "Acquired in October"})
     assert begun.status_code == 303
@@ -108,6 +112,12 @@ def test_an_entity_is_brought_in_from_the_first_form_to_its_first_posting_by_two
         refused = his.post(page, {**seen, "proposed_at": odd})
         assert refused.status_code == 422, "it is not when it was proposed"
         assert "proposed anew since you looked at it" in text_of(refused)
+    again: Any = his.post(page, {**seen, "proposed_at": proposed_at(his.get(page))})
+    assert again["Location"].startswith(
+        "/accounts/reauthenticate/"
+    )  # the month is worth more than a session alone decides
+    assert "proposed" in Onboarding.objects.get().state
+    his.post(again["Location"], {"password": "a long one for tests"})
     assert his.post(page, {**seen, "proposed_at": proposed_at(his.get(page))}).status_code == 303
     validation.follow_changes()
     assert sorted(LedgerEntry.objects.values_list("document_id", flat=True)) == sorted(week)
