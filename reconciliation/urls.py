@@ -11,6 +11,7 @@ from reconciliation.models import ExceptionCase
 from reconciliation.views import (
     approvals,
     causes,
+    change_decisions,
     change_forms,
     change_tables,
     changes,
@@ -129,7 +130,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("changes/<int:pk>/lines/new/", change_forms.LineScreen.as_view(), name="change_line_new"),
     path("changes/<int:pk>/lines/<int:position>/", change_forms.LineScreen.as_view(), name="change_line"),
     path("changes/<int:pk>/files/<int:file>/", changes.ChangeFileScreen.as_view(), name="change_file"),
-    path("changes/<int:pk>/<slug:step>/", changes.DecisionScreen.as_view(), name="change_decide"),
+    path("changes/<int:pk>/<slug:step>/", change_decisions.DecisionScreen.as_view(), name="change_decide"),
     path("proposals/", approvals.ProposalList.as_view(), name="proposals"),
     path("proposals/<int:pk>/", approvals.ProposalPage.as_view(), name="proposal"),
     path("rates/", rates.CardList.as_view(), name="rates"),

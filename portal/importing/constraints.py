@@ -27,6 +27,11 @@ def in_words() -> Iterator[None]:
 
 
 def _problem(error: psycopg.Error) -> Problem:
+    if isinstance(error, psycopg.errors.ForeignKeyViolation):
+        rows = (error.diag.table_name or "").partition("_")[2] or "other"
+        return Problem(
+            "A record", "", f"is named by {rows} rows or names one that is gone; end it or change it instead."
+        )
     name = error.diag.constraint_name or ""
     sentence = name.replace("_", " ") if name and "_fk_" not in name else (error.diag.message_primary or str(error))
     detail = error.diag.message_detail or ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from reconciliation.changes.applying import apply, due, is_little, kept_promise, run
 from reconciliation.changes.attaching import attach, detach, read
 from reconciliation.changes.deciding import (
+    Decided,
     Moved,
     SignInAgain,
     above_the_limit,
@@ -23,17 +24,21 @@ from reconciliation.changes.deciding import (
     weights_of,
     why_not,
 )
-from reconciliation.changes.drafting import draft, edit, hash_of, is_editor, may_write, roll_back, submit, withdraw
+from reconciliation.changes.drafting import draft, edit, hash_of, is_editor, may_write, submit, withdraw
 from reconciliation.changes.emergencies import declare_emergency, may_declare
 from reconciliation.changes.kinds import BY_CODE, KINDS, Kind
 from reconciliation.changes.lines import Action, ChangeRefused, Line, frozen_lines, lines_of
+from reconciliation.changes.undoing import Begun, InUse, begun, roll_back, undoing
 from reconciliation.changes.writing import names_of, record_cells
 
 __all__ = [
     "BY_CODE",
     "KINDS",
     "Action",
+    "Begun",
     "ChangeRefused",
+    "Decided",
+    "InUse",
     "Kind",
     "Line",
     "Moved",
@@ -42,6 +47,7 @@ __all__ = [
     "apply",
     "approve",
     "attach",
+    "begun",
     "declare_emergency",
     "detach",
     "draft",
@@ -68,6 +74,7 @@ __all__ = [
     "roll_back",
     "run",
     "submit",
+    "undoing",
     "weights_of",
     "why_not",
     "withdraw",

@@ -7,7 +7,7 @@ either moved, nobody has agreed to anything.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -38,10 +38,15 @@ from reconciliation.models import BundleRow, ChangeSet, RateBundle
 State = ChangeSet.State
 REST = "*"
 JUST_NOW = timedelta(hours=1)  # how long who gave somebody rights is not agreed with by them
+AGREED = (State.APPROVED, State.SCHEDULED, State.APPLYING, State.APPLIED)
 
 
 class Moved(ChangeRefused):
     """The dry-run says something else than it did; what changed, in a sentence. The new one is kept."""
+
+
+class Decided(ChangeRefused):
+    """The same person has decided just so already: nothing more is to be done, and nothing went wrong."""
 
 
 class SignInAgain(ChangeRefused):
@@ -92,7 +97,7 @@ def approve(
     """
     moved = ""
     with transaction.atomic():
-        locked = _to_decide(change_set, by)
+        locked = _to_decide(change_set, by, AGREED)
         refuse_what_was_not_seen(locked, change_set)
         over = over_limit(locked)
         if over and not signed_in_again:
@@ -162,7 +167,7 @@ def reject(change_set: ChangeSet, by: User, comment: str) -> ChangeSet:
     if not comment.strip():
         raise ChangeRefused("Say why: whoever wrote it reads it.")
     with transaction.atomic():
-        locked = _to_decide(change_set, by)
+        locked = _to_decide(change_set, by, (State.REJECTED,))
         locked.state, locked.decided_by, locked.decided_at = State.REJECTED, by, sql.now()
         locked.agreed_by, locked.comment = None, comment.strip()
         locked.save()
@@ -282,8 +287,11 @@ def above_the_limit(weights: Mapping[str, Decimal], entities: Iterable[LegalEnti
     return ""
 
 
-def _to_decide(change_set: ChangeSet, by: User) -> ChangeSet:
+def _to_decide(change_set: ChangeSet, by: User, same: Collection[str]) -> ChangeSet:
+    """The row that waits; `same` are its states once it was decided as it is now. Raises Decided, ChangeRefused."""
     locked = lock(change_set)
+    if locked.state in same and locked.decided_by_id == by.pk and locked.content_hash == change_set.content_hash:
+        raise Decided(f"You have decided so already: it is {locked.get_state_display().lower()}.")
     if locked.state != State.SUBMITTED:
         who = f" by {locked.decided_by}" if locked.decided_by else ""
         raise ChangeRefused(

@@ -1,4 +1,4 @@
-"""Change sets while they are written: drafted, edited, submitted, withdrawn, and rolled back by a new one.
+"""Change sets while they are written: drafted, edited, submitted and withdrawn.
 
 The rule here: nothing of a draft changes the master data. Whoever writes in it is kept as an editor and never decides on it; an
 edit after submission makes it a draft again, and what was decided falls away.
@@ -107,6 +107,8 @@ def submit(change_set: ChangeSet, by: User, *, note: str = "") -> ChangeSet:
     """Freeze it with its dry-run, and ask those who may decide; `note` as in `draft`. Raises ChangeRefused, PermissionDenied."""
     with transaction.atomic():
         locked = lock(change_set)
+        if locked.state == State.SUBMITTED and locked.submitted_by_id == by.pk:
+            return change_set  # pressed twice
         if locked.state != State.DRAFT:
             raise ChangeRefused(f"Only a draft is submitted; this is {locked.get_state_display().lower()}.")
         require_writer(by, locked)
@@ -171,29 +173,6 @@ def withdraw(change_set: ChangeSet, by: User, comment: str = "") -> ChangeSet:
         )
     change_set.refresh_from_db()
     return change_set
-
-
-def roll_back(change_set: ChangeSet, by: User, reason: str = "") -> ChangeSet:
-    """Draft the change set that undoes an applied one. Raises ChangeRefused where what it made is in use and cannot go."""
-    if change_set.state != State.APPLIED:
-        raise ChangeRefused("Only what was applied is rolled back; withdraw it instead.")
-    lines = [_undone(line) for line in reversed(list(change_set.lines.all()))]
-    return draft(
-        by=by, title=f"Roll back: {change_set.title}"[:300], reason=reason or f"Undoes change set {change_set.pk}.",
-        lines=lines, rolls_back=change_set,
-    )  # fmt: skip
-
-
-def _undone(line: ChangeLine) -> Line:
-    if line.action == Action.ADD:
-        return Line(line.model, line.made, Action.REMOVE)
-    before = line.before or {}
-    if line.action == Action.REMOVE:
-        return Line(line.model, None, Action.ADD, before)
-    after = line.after or {}
-    return Line(
-        line.model, line.key, Action.CHANGE, {name: before[name] for name in before if before[name] != after.get(name)}
-    )
 
 
 # Who may write, and what is kept

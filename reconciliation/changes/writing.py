@@ -24,6 +24,7 @@ from portal.models import Connection, User
 from portal.models.access import entities_held
 from reconciliation.changes.kinds import BY_CODE, EVERY, KINDS, POINTED_AT, Kind, Touched
 from reconciliation.changes.lines import Action, Line, LinePlace, WrittenLine
+from reconciliation.changes.usage import named_by, sentence
 from reconciliation.changes.words import Cells, cells_of
 from reconciliation.validation import affected_by
 
@@ -81,6 +82,7 @@ def write(
         _remove([one for one in asked if one.removes], reason, actor)  # first: it makes room for what takes its place
         load = _load(asked, viewer, starts_on or timezone.localdate())
         load.write(reason, actor)
+        _refuse_what_is_named([one for one in asked if one.removes])
         for kind, ids in (*before.items(), *load.concerns.items()):
             written.concerns.setdefault(kind, set()).update(ids)
         written.entries = sorted(entries | _entries(written.concerns))
@@ -236,6 +238,20 @@ def _remove(asked: Sequence[_Asked], reason: str, actor: User | None) -> None:
         what, attribute = kind.table.concerns
         if what:
             changes_watch.note(what, {getattr(row, attribute) for row in rows}, handled=True)
+
+
+def _refuse_what_is_named(gone: Sequence[_Asked]) -> None:
+    """What was taken out and is named all the same, once everything is written. Raises Refused, with who names it."""
+    problems = []
+    for kind, ours in _by_kind(gone):
+        named = named_by(kind, [one.pk for one in ours])
+        problems += [
+            Problem(one.place.at(), name_of(kind, one.before or {}), sentence(kind, named[one.pk]))
+            for one in ours
+            if one.pk in named
+        ]
+    if problems:
+        raise Refused(problems)
 
 
 def _concerned(asked: Iterable[_Asked]) -> dict[str, set[int]]:

@@ -56,23 +56,25 @@ class Figure:
     note: str = ""
 
 
+PLANNED = "as planned below"
 _FIGURES = (
-    ("passes", "Pass", "Would pass", "good", "held now"),
-    ("fails", "Fail", "Would fail", "bad", "ready now"),
-    ("repriced", "Other amount", "Other amount", "info", ""),
-    ("leaves", "Left the ledger", "Leave the ledger", "warn", "owed to nobody"),
-    ("booked", "To reverse or credit", "To reverse or credit", "warn", "booked, and stay as they are"),
-)
+    ("passes", ("Passed", "were held"), ("Would pass", "held now"), "good"),
+    ("fails", ("Failed", "were ready"), ("Would fail", "ready now"), "bad"),
+    ("repriced", ("Got another amount", ""), ("Other amount", ""), "info"),
+    ("leaves", ("Left the ledger", "owed to nobody"), ("Leave the ledger", "owed to nobody"), "warn"),
+    ("booked", ("Booked otherwise", "stayed as they were"), ("To reverse or credit", "booked, and stay as they are"), "warn"),
+)  # by name: its label and note once it is done, and before
 
 
-def figures_of(found: dict[str, Any], *, done: bool, is_planned: bool = False) -> list[Figure]:
-    """The figures that are not zero, the first two always; `is_planned` where it is planned what becomes of what is booked."""
+def figures_of(found: dict[str, Any], *, done: bool, booked: str = "") -> list[Figure]:
+    """The figures that are not zero, the first two always; `booked` is what becomes or became of what is booked."""
     told = []
-    for name, past, future, tone, note in _FIGURES:
+    for name, past, future, tone in _FIGURES:
         one = found.get(name) or {"entries": 0, "money": {}}
         if not one["entries"] and name not in ("passes", "fails"):
             continue
-        words = "as planned below" if name == "booked" and is_planned else note
+        label, note = past if done else future
         sums = [(code, Decimal(pair["before"]), Decimal(pair["after"])) for code, pair in one["money"].items()]
-        told.append(Figure(past if done else future, one["entries"], sums, tone if one["entries"] else "", words))
+        words = booked if name == "booked" and booked else note
+        told.append(Figure(label, one["entries"], sums, tone if one["entries"] else "", words))
     return told

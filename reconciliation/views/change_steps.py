@@ -1,6 +1,6 @@
-"""What is done from the page of a change set. Each step gives the address to go on to, empty for the page itself.
+"""What is done on the page of a change set, step by step; each gives the address to go on to, empty for the page itself.
 
-The rule here: whoever decides says what they looked at, and is told what came of it.
+The rule here: whoever decides says what the form had shown, and reads afterwards what came of it, in the books as well.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from portal.models import User
 from reconciliation import changes
 from reconciliation.changes import attaching
 from reconciliation.models import ChangeSet
+from reconciliation.views import rate_bundle
 
 State = ChangeSet.State
 
@@ -44,21 +45,26 @@ def _approve(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
     elif changes.is_little(change_set):
         changes.apply(change_set)
         tell = messages.warning if change_set.state == State.DRAFT else messages.success
-        tell(request, _applied(change_set))
+        tell(request, _applied(change_set, user))
     else:
         messages.success(request, "Approved. It is applied now, and what it touches is validated again.")
     return ""
 
 
-def _applied(change_set: ChangeSet) -> str:
+def _applied(change_set: ChangeSet, user: User) -> str:
     if change_set.state == State.DRAFT:
         return "It could not be applied and went back to who wrote it; the page says why."
     if change_set.state in (State.APPROVED, State.SCHEDULED):
         return "Approved. A worker is applying it; the page shows what came of it."
-    if not change_set.total:
-        return "Approved and applied; no open entry is touched."
-    entries = "1 entry was" if change_set.total == 1 else f"{change_set.total:,} entries were"
-    return f"Approved and applied; {entries} validated again."
+    told = "no open entry is touched"
+    if change_set.total:
+        told = f"{'1 entry was' if change_set.total == 1 else f'{change_set.total:,} entries were'} validated again"
+    if follows := rate_bundle.following(change_set, user):
+        return f"Approved and applied; {told}. In the books: {follows.sentence}."
+    if booked := int((change_set.result.get("booked") or {}).get("entries", 0)):
+        entries = "1 booked entry says" if booked == 1 else f"{booked:,} booked entries say"
+        told = f"{told}. {entries} something else than they would now; plan on this page what follows"
+    return f"Approved and applied; {told}."
 
 
 def _seen(request: HttpRequest, name: str) -> str:
@@ -83,7 +89,16 @@ def _withdraw(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
 
 
 def _roll_back(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
-    made = changes.roll_back(change_set, user, request.POST.get("comment", ""))
+    try:
+        made = changes.roll_back(
+            change_set, user, request.POST.get("comment", ""), also=request.POST.getlist("also"),
+            ends=request.POST.get("ends") == "true",
+        )  # fmt: skip
+    except changes.Begun as begun:
+        if not ChangeSet.objects.visible_to(user).filter(pk=begun.first.pk).exists():
+            raise
+        messages.warning(request, "This undoes it already, so no second one was written.")
+        return reverse("change_set", args=[begun.first.pk])
     messages.success(request, "This draft undoes it. Look at it, then submit it.")
     return reverse("change_set", args=[made.pk])
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
+from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -29,7 +30,7 @@ from reconciliation.changes.measuring import MOST_BOOKED
 from reconciliation.filters import ChangeSetFilter
 from reconciliation.models import ChangeFile, ChangeSet, RateBundle
 from reconciliation.views import rate_bundle, step_up
-from reconciliation.views.change_figures import figures_of, told
+from reconciliation.views.change_figures import PLANNED, figures_of, told
 from reconciliation.views.change_steps import STEPS
 from reconciliation.views.change_tables import (
     TO_REVIEW,
@@ -118,6 +119,9 @@ class ChangeSetPage(Screen):
             raise BadRequest(f"There is no action “{action}” here.")
         try:
             where = STEPS[action](request, change_set, cast("User", request.user))
+        except changes.Decided as same:
+            messages.info(request, str(same))
+            return self.go(reverse("change_set", args=[change_set.pk]))
         except changes.SignInAgain as limit:
             return self.go(step_up.lead(request, str(limit), reverse("change_set", args=[change_set.pk])))
         except changes.ChangeRefused as refusal:
@@ -141,8 +145,10 @@ class ChangeSetPage(Screen):
         why_not = changes.why_not(change_set, user)
         is_writer = changes.may_write(change_set, user)
         plan = rate_bundle.agreed_with(change_set, user)
+        follows = rate_bundle.following(change_set, user) if done else None
         context = self.context(
             title=change_set.title,
+            follows=follows,
             change_set=change_set,
             bundles=list(RateBundle.objects.filter(change_set=change_set).prefetch_related("bills").order_by("round")),
             may_plan=bool((change_set.preview.get("booked") or {}).get("entries"))
@@ -153,10 +159,10 @@ class ChangeSetPage(Screen):
             files=list(change_set.files.defer("content").select_related("added_by")),
             kinds=",".join(attaching.KINDS),
             plan=plan,
-            figures=figures_of(change_set.preview, done=False, is_planned=plan is not None)
+            figures=figures_of(change_set.preview, done=False, booked=PLANNED if plan else "")
             if change_set.previewed_at
             else [],
-            results=figures_of(change_set.result, done=True) if done else [],
+            results=figures_of(change_set.result, done=True, booked=follows.words if follows else "") if done else [],
             kept_promise=done and changes.kept_promise(change_set),
             most_booked=MOST_BOOKED,
             content=changes.hash_of(change_set),
@@ -164,13 +170,14 @@ class ChangeSetPage(Screen):
             editors=[one.user for one in change_set.editors.select_related("user")],
             events=[(in_words(one.action), one) for one in _events(change_set, user)],
             refusal=refusal,
+            is_in_use=isinstance(refusal, changes.InUse),
             is_writer=is_writer,
             is_editor=changes.is_editor(change_set, user),
             may_decide=change_set.state == State.SUBMITTED and not why_not,
             may_review=changes.may_review(change_set, user),
             why_not=why_not,
             step_up=changes.over_limit(change_set) if change_set.state == State.SUBMITTED else "",
-            may_roll_back=done and may_propose(user),
+            may_roll_back=done and may_propose(user) and changes.begun(change_set) is None,
             proposals=change_set.proposals.visible_to(user),
             roll_backs=change_set.roll_backs.visible_to(user),
         )
@@ -195,34 +202,3 @@ class ChangeFileScreen(ChangeSetPage):
         answer["X-Content-Type-Options"] = "nosniff"
         answer["Cache-Control"] = "private, no-store"
         return answer
-
-
-class DecisionScreen(ChangeSetPage):
-    """The confirmation of one decision, with the summary of what it lets happen: beside the page, or by itself."""
-
-    template_name = "reconciliation/change_decide.html"
-    words: ClassVar[dict[str, tuple[str, str]]] = {
-        "approve": ("Approve", "Comment"),
-        "reject": ("Reject", "Why"),
-        "withdraw": ("Withdraw", "Comment"),
-        "roll-back": ("Write the roll-back", "Why"),
-        "emergency": ("Apply at once", "Comment"),
-        "review": ("Keep the review", "What you found"),
-    }
-
-    def get(self, request: HttpRequest, pk: int, step: str = "") -> HttpResponse:
-        """The form."""
-        change_set = self.change_set()
-        if step not in self.words:
-            raise BadRequest(f"There is no decision “{step}” here.")
-        verb, label = self.words[step]
-        plan = rate_bundle.agreed_with(change_set, request.user)
-        context = self.context(
-            title=f"{verb}: {change_set.title}", change_set=change_set, content=changes.hash_of(change_set), step=step, verb=verb,
-            label=label,
-            needed=step in ("reject", "review"), lines=told(change_set, request.user)[:6],
-            more=max(0, change_set.lines.count() - 6), plan=plan, most_booked=MOST_BOOKED,
-            figures=figures_of(change_set.preview, done=False, is_planned=plan is not None) if change_set.previewed_at else [],
-            step_up=changes.over_limit(change_set) if step == "approve" else "",
-        )  # fmt: skip
-        return self.page(context)

@@ -187,6 +187,33 @@ def agreed_with(change_set: ChangeSet, user: Any) -> Agreed | None:
     return Agreed(bundle, tiles_of(bundle, rows), list(bills), is_current)
 
 
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What follows, or followed, in the books from a change set that was applied: in a few words, and in a sentence."""
+
+    bundle: RateBundle
+    words: str
+    sentence: str
+
+
+def following(change_set: ChangeSet, user: Any) -> Following | None:
+    """The latest plan that was agreed to, as it is told once the change set is applied; None where nothing was planned."""
+    bundle = RateBundle.objects.filter(change_set=change_set, approved_by__isnull=False).order_by("-round").first()
+    if bundle is None:
+        return None
+    rows = BundleRow.objects.filter(bundle=bundle, way=Way.REBOOK).visible_to(user)
+    sums = rows.order_by("currency").values("currency").annotate(
+        n=Count("pk"), before=Sum("amount_before"), after=Sum("amount_after")
+    )  # fmt: skip
+    count = sum(row["n"] for row in sums)
+    money = " · ".join(_moves(row) for row in sums)
+    verb = "were" if bundle.state == State.DONE else "are being"
+    words = f"{figures.number(count)} {verb} reversed and booked anew"
+    entries = "entry" if count == 1 else "entries"
+    many = f"{figures.number(count)} booked {entries} {'was' if count == 1 and verb == 'were' else verb}"
+    return Following(bundle, words, f"{many} reversed and booked anew{f', {money}' if money else ''}")
+
+
 def _moves(row: Any) -> str:
     before, after, code = row["before"] or Decimal(0), row["after"] or Decimal(0), row["currency"]
     net = after - before

@@ -43,7 +43,9 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !event.target.closest("dialog")) event.target.blur();
     else if (event.key !== "Escape") return;
   }
-  if (document.querySelector("dialog:modal, [role=menu]:popover-open") || event.target.closest?.("details.menu[open]")) return;
+  if (document.querySelector("dialog:modal, [role=menu]:popover-open")) return;
+  const inViews = byKey.get(event.key) === "view" || pending?.action === "view"; // their keys are read in their open menu
+  if (event.target.closest?.("details.menu[open]") && !inViews) return;
   if (event.key === "Shift") return;
   const first = pending && performance.now() - pending.at < PREFIX_MS ? pending.action : null;
   pending = null;

@@ -141,6 +141,35 @@ window.addEventListener("beforeunload", (event) => {
   if (document.querySelector("form[data-dirty]")) event.preventDefault();
 });
 
+// What was sent is not sent twice: a form and its buttons wait for the answer. A file that comes as the answer leaves the page
+// where it is, so that they wait no longer than this.
+const SENT_MS = 8000;
+const buttonsOf = (sent) => (sent.matches("form") ? [...sent.elements].filter((one) => one.matches("button")) : [sent]);
+const release = (sent) => {
+  if (!sent.hasAttribute("data-sent")) return;
+  sent.removeAttribute("data-sent");
+  for (const button of buttonsOf(sent)) button.removeAttribute("aria-disabled");
+};
+const hold = (sent) => {
+  sent.setAttribute("data-sent", "");
+  for (const button of buttonsOf(sent)) button.setAttribute("aria-disabled", "true");
+  setTimeout(() => release(sent), SENT_MS);
+};
+const stop = (event) => {
+  event.preventDefault();
+  event.stopImmediatePropagation();
+};
+document.addEventListener("submit", (event) => { if (event.target.matches("form[data-sent]")) stop(event); }, true);
+document.addEventListener("click", (event) => { if (event.target.closest?.("button[data-sent]")) stop(event); }, true);
+document.addEventListener("submit", (event) => {
+  if (!event.defaultPrevented && event.target.method === "post") hold(event.target);
+});
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.requestConfig.verb !== "get" && event.detail.elt.matches("form, button")) hold(event.detail.elt);
+});
+document.addEventListener("htmx:afterRequest", (event) => release(event.detail.elt));
+window.addEventListener("pageshow", () => document.querySelectorAll("[data-sent]").forEach(release));
+
 // Requests.
 document.addEventListener("htmx:configRequest", (event) => {
   const token = document.querySelector("meta[name=csrf-token]");

@@ -375,22 +375,6 @@ def test_a_rate_that_took_another_s_place_gives_it_back_when_it_is_rolled_back(
     ]
 
 
-def test_what_a_change_made_and_is_booked_on_is_not_taken_back(firm: Firm, fay: User, cleo: User) -> None:
-    senior = {
-        "card": "ACME-2026",
-        "card_version": "3",
-        "resource": "ana",
-        "currency": "USD",
-        "valid_from": "2026-01-01",
-    }
-    change_set = applied(fay, cleo, Line("rate", None, "add", {**senior, "amount": "120"}))
-    booked = desk.ready(firm, 1)
-    post(booked)
-    back = changes.roll_back(change_set, fay)
-    with pytest.raises(ChangeRefused, match="the database refuses it"):
-        changes.submit(back, fay)
-
-
 def test_an_emergency_is_applied_by_one_person_everybody_is_told_and_another_reviews_it(
     firm: Firm, fay: User, cleo: User, zoe: User
 ) -> None:
