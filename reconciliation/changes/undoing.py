@@ -185,8 +185,14 @@ def undoing(change_set: ChangeSet, user: User) -> Undoing:
 
 
 def _fields(
-    row: ChangeLine, kind: Kind, now: Cells, again: Mapping[str, Any], later: Sequence[tuple[Since, set[str]]], *, leaving: str = "",
-) -> list[Step]:  # fmt: skip
+    row: ChangeLine,
+    kind: Kind,
+    now: Cells,
+    again: Mapping[str, Any],
+    later: Sequence[tuple[Since, set[str]]],
+    *,
+    leaving: str = "",
+) -> list[Step]:
     """The fields that a line set and that are not already what they would be again."""
     set_to = row.after or {}
     return [
