@@ -62,7 +62,12 @@ _FIGURES = (
     ("fails", ("Failed", "were ready"), ("Would fail", "ready now"), "bad"),
     ("repriced", ("Got another amount", ""), ("Other amount", ""), "info"),
     ("leaves", ("Left the ledger", "owed to nobody"), ("Leave the ledger", "owed to nobody"), "warn"),
-    ("booked", ("Booked otherwise", "stayed as they were"), ("To reverse or credit", "booked, and stay as they are"), "warn"),
+    (
+        "booked",
+        ("Booked otherwise", "stayed as they were"),
+        ("To reverse or credit", "booked, and stay as they are"),
+        "warn",
+    ),
 )  # by name: its label and note once it is done, and before
 
 
