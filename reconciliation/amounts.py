@@ -12,6 +12,7 @@ from typing import Any
 
 from portal import figures, money
 from portal.models import LedgerEntry
+from reconciliation.readiness.agreements import retainer_words
 from reconciliation.validation.judging import SPLIT_AT_CAP
 
 PER_DAY = "day"
@@ -28,6 +29,8 @@ def explained(entry: LedgerEntry, priced_at: datetime | None = None) -> list[tup
 def _steps(entry: LedgerEntry, priced_at: datetime | None) -> Iterator[tuple[str, str]]:
     if entry.hours is not None and entry.kind == "time":
         yield "Hours", _hours(entry, entry.hours)
+    if entry.kind == "time" and (words := retainer_words(entry, of := _as_of(entry.contract, priced_at))):
+        yield "Retainer", f"{words}{_version(of)}"
     if entry.is_cost_only:
         yield "Amount", "posted as cost only: its hours reach the ERP, no amount is billed"
         return
@@ -107,6 +110,8 @@ def _limit(entry: LedgerEntry, contract: Any) -> str:
     if contract is not None and contract.cap_amount is not None:
         cap = _money(contract.cap_amount, contract.currency)
         limits.append(f"the not-to-exceed amount of {cap}{_version(contract)}")
+    if contract is not None and contract.retainer_hours is not None:
+        limits.append(f"the {figures.hours(contract.retainer_hours)} h a month of the retainer{_version(contract)}")
     side = "the part beyond it" if entry.part else "the part within it"
     return f"split at {' or '.join(limits) or 'a limit'}; this is {side} (part {entry.part + 1})"
 

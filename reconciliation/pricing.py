@@ -3,7 +3,8 @@
 The rule here: the most exact agreement wins (contract, customer, entity, everybody; within a card a person's rate before a
 role's, with the task before without), as of the work date. A missing rate is never zero: hours without one have no amount.
 Hours that are not billed by the hour (fixed fee, retainer, milestone, or not billable) have neither rate nor amount and are
-cost only; readers say so instead of showing a zero.
+cost only; readers say so instead of showing a zero. Those beyond what a retainer pays for in a month are billed at the rate card
+where its contract says so.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from reconciliation.policies import RATE_SCOPES
 
 BY_THE_HOUR = "time_and_material"
 ZERO_BY_CONTRACT = "zero-by-contract"
+RETAINER, HOURLY, BEYOND = "retainer", "hourly", "beyond-retainer"
 FINE = Decimal("0.0001")  # what the ledger keeps
 DEFAULT_DAY = Decimal(8)
 ONE_HOUR = Decimal(1)
@@ -202,6 +204,21 @@ def billing_model(draft: Draft) -> str:
     return draft.contract.billing_model if draft.contract is not None else BY_THE_HOUR
 
 
+def draws(draft: Draft) -> bool:
+    """Whether a draft's hours draw on a retainer that pays for so many hours a month."""
+    return (
+        draft.kind == "time"
+        and draft.contract is not None
+        and draft.contract.retainer_hours is not None
+        and billing_model(draft) == RETAINER
+        and _is_chargeable(draft)
+    )
+
+
+def _is_chargeable(draft: Draft) -> bool:
+    return draft.says_billable and (draft.task is None or draft.task.is_billable)
+
+
 def price(draft: Draft, facts: Facts) -> None:
     """Set whether a draft is billed, its rate, its amount and their currency. What has no rate gets no amount."""
     if draft.kind == "expense":
@@ -210,9 +227,12 @@ def price(draft: Draft, facts: Facts) -> None:
         draft.amount, draft.currency = draft.gross, draft.says_currency
         return
     draft.currency = agreed_currency(draft)
-    draft.is_billable = (
-        draft.says_billable and (draft.task is None or draft.task.is_billable) and billing_model(draft) == BY_THE_HOUR
+    draft.is_beyond = draft.is_beyond and draws(draft)
+    draft.tags = [tag for tag in draft.tags if tag != BEYOND] + ([BEYOND] if draft.is_beyond else [])
+    by_the_hour = (
+        draft.contract.overage == HOURLY if draft.is_beyond and draft.contract else billing_model(draft) == BY_THE_HOUR
     )
+    draft.is_billable = by_the_hour and _is_chargeable(draft)
     draft.is_cost_only = not draft.is_billable
     if not draft.is_billable or draft.project is None:
         return

@@ -199,6 +199,11 @@ class Contract(Invoiced):
         LINE = "line", "Per line"
         INVOICE = "invoice", "Per invoice"
 
+    class Overage(models.TextChoices):
+        HOURLY = "hourly", "Billed at the rate card"
+        CAPPED = "capped", "Worked and not billed"
+        REJECTED = "rejected", "Not accepted"
+
     code = models.CharField(max_length=60, unique=True)
     name = models.CharField(max_length=200)
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="contracts")
@@ -208,6 +213,12 @@ class Contract(Invoiced):
     )
     currency = models.CharField(max_length=3)
     cap_amount = models.DecimalField(max_digits=18, decimal_places=4, null=True, blank=True)  # not-to-exceed
+    retainer_hours = models.DecimalField(
+        max_digits=8, decimal_places=2, null=True, blank=True
+    )  # that a retainer's instalments pay for in each month; empty: all that are worked
+    overage = models.CharField(
+        max_length=10, choices=Overage.choices, blank=True, default="", db_default=""
+    )  # what becomes of the hours beyond them
     requires_purchase_order = models.BooleanField(default=False)
     rounding = models.CharField(max_length=10, choices=Rounding.choices, default=Rounding.ENTRY)
     hours_per_day = models.DecimalField(max_digits=5, decimal_places=2, default=8)  # unit factor of rates per day
@@ -229,6 +240,11 @@ class Contract(Invoiced):
         constraints = [
             models.CheckConstraint(condition=Q(hours_per_day__gt=0), name="contract_day_has_hours"),
             models.CheckConstraint(condition=Q(rate_tolerance__gte=0), name="rate_tolerance_is_not_negative"),
+            models.CheckConstraint(
+                condition=Q(retainer_hours=None, overage="")
+                | Q(retainer_hours__isnull=False) & Q(retainer_hours__gt=0) & ~Q(overage=""),
+                name="retainer_says_what_is_beyond_its_hours",
+            ),
             _invoice_day_fits("contract"),
         ]
 

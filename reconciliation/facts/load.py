@@ -314,14 +314,22 @@ def _load_company(facts: Facts, drafts: Sequence[Draft]) -> None:
 
 
 def _load_budgets(facts: Facts, drafts: Sequence[Draft], without: Sequence[int]) -> None:
-    """Lock the capped contracts and purchase orders of the batch, and what is left of each."""
+    """Lock the contracts with a limit and the purchase orders of the batch, and what is left of each."""
     capped = {
         draft.contract.id: draft.contract
         for draft in drafts
         if draft.contract and draft.contract.cap_amount is not None
     }
     orders = {draft.purchase_order.id: draft.purchase_order for draft in drafts if draft.purchase_order}
-    master_data.lock_budgets(list(capped), list(orders))
+    retained = {
+        (draft.contract.id, draft.work_date.replace(day=1)): draft.contract.retainer_hours
+        for draft in drafts
+        if draft.contract and draft.contract.retainer_hours is not None and draft.kind == "time"
+    }
+    master_data.lock_budgets(sorted({*capped, *(contract_id for contract_id, _ in retained)}), list(orders))
+    drawn = master_data.drawn_from_retainers(retained, without)
+    for month, agreed in retained.items():
+        facts.left_of_retainer[month] = agreed - drawn.get(month, Decimal(0))
     spent = master_data.spent_under_contracts(list(capped), without)
     for contract_id, contract in capped.items():
         facts.left_of_contract[contract_id] = (contract.cap_amount or Decimal(0)) - spent.get(contract_id, Decimal(0))

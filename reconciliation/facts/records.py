@@ -117,6 +117,8 @@ class Contract:
     rate_tolerance: Decimal
     starts_on: date
     ends_on: date
+    retainer_hours: Decimal | None
+    overage: str
 
 
 @dataclass(slots=True)
@@ -295,7 +297,7 @@ class Standing:
 class Draft:
     """One version of one document on its way to the ledger: the source's words, then what they mean to us.
 
-    `hours` and `amount` are of this part of the version; parts come from splitting at a cap.
+    `hours` and `amount` are of this part of the version; parts come from splitting at a limit.
     """
 
     document_id: int
@@ -362,6 +364,8 @@ class Draft:
     # what it is worth
     is_billable: bool = False
     is_cost_only: bool = False
+    is_beyond: bool = False  # the hours that its retainer pays for in its month
+    is_booked: bool = False  # so that it stays within or beyond them
     rate: Decimal | None = None
     rate_id: int | None = None
     rate_version: str = ""

@@ -93,6 +93,7 @@ class Facts:
     waivers: set[tuple[int, int, int, str]] = field(default_factory=set)
     left_of_contract: dict[int, Decimal] = field(default_factory=dict)
     left_of_purchase_order: dict[int, Decimal] = field(default_factory=dict)
+    left_of_retainer: dict[tuple[int, date], Decimal] = field(default_factory=dict)  # hours, by contract and month
     plans: dict[tuple[int, str], list[tuple[str, str, str]]] = field(
         default_factory=dict
     )  # keys by route: rules.targets

@@ -29,6 +29,7 @@ ADVICE: dict[str, str] = {
     "open-period": "Open the accounting period in the target and here, or post in an open one. The calendar owner may.",
     "price-intercompany": "Agree a price list in the lender's currency and name it in the relation, by a change set.",
     "raise-cap": "Agree a higher limit with the customer and change the contract, by a change set.",
+    "raise-retainer": "Agree more hours a month with the customer, or what is billed beyond, and change the contract.",
     "raise-purchase-order": "Ask the customer for a higher purchase order and record it, by a change set.",
     "propose-credit": "Credit these hours on the bill, in the system that keeps it; that ends this. Its bookkeeper may.",
     "re-apply-credit": "Apply it to the bill that it is of, in the system that keeps both, or agree that it applies credits.",
@@ -54,6 +55,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "open-period": ("period", "change"),
     "price-intercompany": ("intercompany", "change"),
     "raise-cap": ("contract", "change"),
+    "raise-retainer": ("contract", "change"),
     "raise-purchase-order": ("purchase_order", "change"),
     "set-cost-centre": ("engagement", "change"),
 }  # those that are done by a change set: of which kind of record, and whether one is added or changed

@@ -146,7 +146,7 @@ def _key(item: Billable, grouping: str) -> tuple[object, ...]:
     if item.hours is None or grouping == Grouping.ENTRY:
         return ("entry", item.entry_id)
     by = {Grouping.PERSON: (item.person, item.role), Grouping.ROLE: (item.role,), Grouping.TASK: (item.task,)}
-    return (grouping, *by[Grouping(grouping)], item.rate, item.tax_code)
+    return (grouping, *by[Grouping(grouping)], item.rate, item.tax_code, item.is_beyond)
 
 
 def _said(item: Billable, grouping: str, first: date, last: date) -> str:
@@ -156,13 +156,14 @@ def _said(item: Billable, grouping: str, first: date, last: date) -> str:
     when = figures.day(first) if first == last else f"{figures.day(first)} to {figures.day(last)}"
     if item.hours is None:
         return f"{item.what or 'Expense'}, {when}"
+    beyond = "beyond the retainer" if item.is_beyond else ""
     if grouping == Grouping.ENTRY:
-        return ", ".join(word for word in (item.person, when, item.what) if word)
+        return ", ".join(word for word in (item.person, when, item.what, beyond) if word)
     words = {
         Grouping.PERSON: [item.person, item.role], Grouping.ROLE: [item.role or "Consulting"],
         Grouping.TASK: [item.task or "Consulting"],
     }[Grouping(grouping)]  # fmt: skip
-    return ", ".join([word for word in words if word] + [when])
+    return ", ".join([*(word for word in words if word), when, *([beyond] if beyond else [])])
 
 
 def _round(found: Sequence[Line], rounding: str, currency: str) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from portal.models import Project
+from typing import Any
+
+from portal import figures
+from portal.models import BillingModel, LedgerEntry, Project, TimeEntry
 from reconciliation.models import ExceptionCase
+from reconciliation.pricing import BEYOND
 from reconciliation.schedules import Terms, agreed
 
 
@@ -29,3 +33,31 @@ def billing_model_of(project: Project) -> str:
 def manager_of(project: Project) -> str:
     """The project's manager as people say it."""
     return (project.manager.get_full_name() or project.manager.get_username()) if project.manager else "nobody yet"
+
+
+def retainer_words(entry: LedgerEntry, contract: Any) -> str:
+    """How hours stand to the retainer of their contract: paid for by it, or beyond it; empty where they draw on none.
+
+    `contract` is as it stood when that was settled.
+    """
+    is_beyond = BEYOND in entry.tags
+    if contract is None or contract.retainer_hours is None or not (is_beyond or _draws(entry, contract)):
+        return ""
+    agreed = f"the {figures.hours(contract.retainer_hours)} h that the instalments of {entry.work_date:%B %Y} pay for"
+    if not is_beyond:
+        return f"within {agreed}"
+    then = {
+        "hourly": "billed at the rate card", "capped": "worked and not billed", "rejected": "not accepted by the contract",
+    }[contract.overage]  # fmt: skip
+    return f"beyond {agreed}; such hours are {then}"
+
+
+def _draws(entry: LedgerEntry, contract: Any) -> bool:
+    """Whether it is work that was approved as billable, under a retainer."""
+    model = (entry.project.billing_model if entry.project else "") or contract.billing_model
+    return (
+        entry.is_cost_only
+        and model == BillingModel.RETAINER
+        and (entry.task is None or entry.task.is_billable)
+        and TimeEntry.objects.filter(document=entry.document_id, version=entry.version, is_billable=True).exists()
+    )

@@ -170,9 +170,15 @@ class _Asked:
                 valid_to__lt=self.period.starts_on
             )
         )
-        if self.contract.cap_amount is None and not orders and not self.contract.requires_purchase_order:
+        retainer = self._retainer()
+        if (
+            self.contract.cap_amount is None
+            and not orders
+            and not self.contract.requires_purchase_order
+            and not retainer
+        ):
             return self.check("budget", Verdict.NONE, "Neither a maximum nor a purchase order is agreed.")
-        left = []
+        left = [retainer] if retainer else []
         if self.contract.cap_amount is not None:
             spent = master_data.spent_under_contracts([self.contract.pk], [])
             rest = self.contract.cap_amount - spent.get(self.contract.pk, Decimal(0))
@@ -183,6 +189,22 @@ class _Asked:
             left.append(f"{figures.amount(rest, order.currency)} {order.currency} of order {order.number}")
         good = f"Left are {' and '.join(left)}." if left else "A purchase order is there."
         return self.holds("budget", good)
+
+    def _retainer(self) -> str:
+        """The hours of the month that its retainer pays for yet, and what becomes of those beyond; empty where it is no such."""
+        contract = self.contract
+        if (
+            contract is None
+            or contract.retainer_hours is None
+            or billing_model_of(self.project) != BillingModel.RETAINER
+        ):
+            return ""
+        month = (contract.pk, self.period.ends_on.replace(day=1))
+        rest = contract.retainer_hours - master_data.drawn_from_retainers([month]).get(month, Decimal(0))
+        return (
+            f"{figures.hours(max(rest, Decimal(0)))} of {figures.hours(contract.retainer_hours)} h of the retainer (beyond them: "
+            f"{contract.get_overage_display().lower()})"
+        )
 
     def milestones(self) -> Check:
         """What is due by the period's end and not signed."""

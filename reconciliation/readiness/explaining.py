@@ -13,7 +13,7 @@ from django.utils import timezone
 from portal import figures
 from portal.models import InvoiceSchedule, LedgerEntry, Project, ProposalPart, ProposalState, State
 from reconciliation.models import Hold
-from reconciliation.readiness.agreements import manager_of, terms_of, with_whom
+from reconciliation.readiness.agreements import manager_of, retainer_words, terms_of, with_whom
 from reconciliation.schedules import Terms
 from reconciliation.sql import readiness as sql
 
@@ -56,6 +56,8 @@ def why_not_billed(entry: LedgerEntry, today: date | None = None) -> Why:
                 since=hold.opened_at,
                 url=reverse("cause", args=[hold.case_id]),
             )
+    if not entry.is_billable and (words := retainer_words(entry, entry.contract)):
+        return Why(words=f"It is {words}: the hours are posted as cost.", since=state.moved_at)
     if not entry.is_billable:
         return Why(words="It is not billable: the hours are posted as cost.", since=state.moved_at)
     if entry.is_cost_only:

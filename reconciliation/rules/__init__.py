@@ -52,6 +52,7 @@ RULES: tuple[Rule, ...] = (
     periods.period_closed,
     targets.text_not_acceptable,
     targets.crosswalk_missing,
+    budgets.retainer_exceeded,
     budgets.purchase_order_missing,
     budgets.purchase_order_exceeded,
     budgets.cap_exceeded,

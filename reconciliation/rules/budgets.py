@@ -1,4 +1,4 @@
-"""Rules about what the customer agreed to pay: the not-to-exceed amount and the purchase order.
+"""Rules about what the customer agreed to pay: the not-to-exceed amount, the purchase order, and the hours of a retainer.
 
 Hours that pass a limit are split by `validation`, so that the part below it goes and only the rest is held. These rules run
 last: an entry that waits for another reason takes nothing of a limit.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from portal import figures
+from reconciliation import pricing
 from reconciliation.facts.records import Draft
 from reconciliation.facts.tables import Facts
 from reconciliation.pricing import figure
-from reconciliation.rules.base import Finding, rule
+from reconciliation.rules.base import TIME, Finding, rule
 
 
 @rule(
@@ -102,7 +104,46 @@ def cap_exceeded(entry: Draft, facts: Facts) -> Finding | None:
     )
 
 
+@rule(
+    "retainer-exceeded",
+    title="Hours of the retainer are used up",
+    subject="contract",
+    remedies=("raise-retainer", "make-non-billable", "waive", "hand-back"),
+    cases=(85,),
+    kinds=TIME,
+)
+def retainer_exceeded(entry: Draft, facts: Facts) -> Finding | None:
+    """Where the contract takes no hours beyond its retainer, the entry's fit into what is left of its month."""
+    contract = entry.contract
+    if contract is None or contract.retainer_hours is None or not entry.is_beyond or contract.overage != "rejected":
+        return None
+    month = entry.work_date.strftime("%B %Y")
+    left = left_of_retainer(entry, facts) or Decimal(0)
+    return Finding(
+        sentence=f"{figures.hours(entry.hours or Decimal(0))} h on {figures.day(entry.work_date)} pass the retainer of contract "
+        f"{contract.code}, of which {figures.hours(left)} of {figures.hours(contract.retainer_hours)} h are left in {month}, and "
+        "the contract takes none beyond; agree more hours, or do not bill these.",
+        subject_key=str(contract.id),
+        cause=f"The {figures.hours(contract.retainer_hours)} h a month of retainer {contract.code} are used up.",
+        detail={"contract_id": contract.id, "left": str(left), "value": str(entry.hours)},
+    )
+
+
 BUDGETS = (purchase_order_exceeded, cap_exceeded)
+
+
+def left_of_retainer(entry: Draft, facts: Facts) -> Decimal | None:
+    """How many hours the entry's retainer pays for yet in its month; None where it draws on none."""
+    if entry.contract is None or not pricing.draws(entry):
+        return None
+    left = facts.left_of_retainer.get((entry.contract.id, entry.work_date.replace(day=1)))
+    return None if left is None else max(left, Decimal(0))
+
+
+def draw(entry: Draft, facts: Facts) -> None:
+    """Count the entry's hours against its retainer."""
+    if entry.contract is not None:
+        facts.left_of_retainer[entry.contract.id, entry.work_date.replace(day=1)] -= entry.hours or Decimal(0)
 
 
 def left_for(entry: Draft, facts: Facts) -> Decimal | None:

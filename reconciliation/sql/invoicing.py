@@ -35,6 +35,7 @@ class Billable(NamedTuple):
     what: str  # the memo of hours, the category of an expense, the name of a milestone
     tax_code: str
     hours: Decimal | None
+    is_beyond: bool  # the hours that its retainer pays for
 
     @property
     def key(self) -> int:
@@ -55,7 +56,7 @@ def billables(project_id: int, through: date, *, instalments: bool) -> list[Bill
                d.delivered - coalesce(b.invoiced - b.credited, 0) - t.taken, e.rate, e.amount, e.currency,
                coalesce(e.purchase_order_id, o.id), e.work_date, coalesce(r.name, ''), coalesce(n.name, ''), coalesce(k.name, ''),
                CASE WHEN e.kind = 'time' THEN e.memo ELSE concat_ws(': ', nullif(e.category, ''), nullif(e.memo, '')) END,
-               e.tax_code, e.hours
+               e.tax_code, e.hours, e.tags @> '["beyond-retainer"]'
           FROM portal_ledgerentry e
           JOIN portal_ledgerstate s ON s.entry_id = e.id AND s.state IN ('posted', 'reconciled')
          CROSS JOIN LATERAL (SELECT coalesce(CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END, 0) AS delivered) d
@@ -80,7 +81,7 @@ def billables(project_id: int, through: date, *, instalments: bool) -> list[Bill
         UNION ALL
         SELECT NULL, m.id, NULL, m.amount, coalesce(b.invoiced - b.credited, 0),
                m.amount - coalesce(b.invoiced - b.credited, 0) - t.taken, NULL, m.amount, m.currency, o.id,
-               m.due_on, '', '', '', m.name || ' (' || m.code || ')', '', NULL
+               m.due_on, '', '', '', m.name || ' (' || m.code || ')', '', NULL, false
           FROM portal_milestone m JOIN portal_project j ON j.id = m.project_id
          CROSS JOIN LATERAL (SELECT coalesce(sum(p.quantity), 0) AS taken FROM portal_proposalpart p
                               WHERE p.milestone_id = m.id AND p.released_at IS NULL) t

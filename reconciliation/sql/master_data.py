@@ -146,12 +146,12 @@ def customers(ids: Collection[int]) -> list[Row]:
 def contracts(ids: Collection[int]) -> list[Row]:
     """(id, code, customer, entity, billing model, currency, cap, requires purchase order, and the rest).
 
-    The rest: rounding, hours per day, rate tolerance, from, to.
+    The rest: rounding, hours per day, rate tolerance, from, to, hours of a retainer, what becomes of those beyond.
     """
     return rows(
         "SELECT id, code, customer_id, entity_id, billing_model, currency, cap_amount, requires_purchase_order, rounding,"  # noqa: S608
-        f" hours_per_day, rate_tolerance, coalesce(starts_on, {_FROM_START}), coalesce(ends_on, {_END})"
-        " FROM portal_contract WHERE id = ANY(%s::bigint[])",
+        f" hours_per_day, rate_tolerance, coalesce(starts_on, {_FROM_START}), coalesce(ends_on, {_END}),"
+        " retainer_hours, overage FROM portal_contract WHERE id = ANY(%s::bigint[])",
         [numbers(ids)],
     )
 
@@ -271,7 +271,7 @@ def rates(
 
 
 def lock_budgets(contract_ids: Sequence[int], purchase_order_ids: Sequence[int]) -> None:
-    """Lock capped contracts and purchase orders in id order, so that two batches never spend the same balance."""
+    """Lock contracts with a limit and purchase orders in id order, so that two batches never spend the same balance."""
     if contract_ids:
         rows(
             "SELECT id FROM portal_contract WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE",
@@ -301,6 +301,31 @@ _OF_ORDERS = _SPENT.format(
     limits="portal_purchaseorder", column="purchase_order_id", contract="contract_id",
     within="AND coalesce(m.signed_on, m.due_on) BETWEEN l.valid_from AND coalesce(l.valid_to, 'infinity')",
 )  # fmt: skip
+
+
+# Hours that a retainer pays for: what is approved as billable, is posted as cost and is not beyond it. What takes back counts
+# against what it takes back.
+_DRAWN = """
+    SELECT e.contract_id, q.month, sum(e.hours) FROM unnest(%(contracts)s::bigint[], %(months)s::date[]) q(contract_id, month)
+      JOIN portal_ledgerentry e ON e.contract_id = q.contract_id AND e.work_date >= q.month
+           AND e.work_date < q.month + interval '1 month' AND e.kind = 'time' AND e.is_cost_only
+      JOIN portal_ledgerstate s ON s.entry_id = e.id AND s.state NOT IN ('held', 'cancelled')
+      JOIN portal_timeentry t ON t.document_id = e.document_id AND t.version = e.version AND t.is_billable
+      JOIN portal_contract c ON c.id = e.contract_id JOIN portal_project p ON p.id = e.project_id
+      LEFT JOIN portal_task k ON k.id = e.task_id
+     WHERE coalesce(k.is_billable, true) AND coalesce(nullif(p.billing_model, ''), c.billing_model) = 'retainer'
+       AND NOT e.tags @> '["beyond-retainer"]' AND NOT e.id = ANY(%(without)s::bigint[]) GROUP BY 1, 2"""
+
+
+def drawn_from_retainers(
+    months: Collection[tuple[int, date]], without: Sequence[int] = ()
+) -> dict[tuple[int, date], Decimal]:
+    """The hours that stand against a retainer in a month, by (contract, first of the month); those of `without` apart."""
+    if not months:
+        return {}
+    wanted = sorted(months)
+    said = {"contracts": [one for one, _ in wanted], "months": [day for _, day in wanted], "without": numbers(without)}
+    return {(contract_id, month): hours for contract_id, month, hours in rows(_DRAWN, said)}
 
 
 def spent_under_contracts(contract_ids: Sequence[int], without: Sequence[int]) -> dict[int, Decimal]:

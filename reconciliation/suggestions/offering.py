@@ -27,6 +27,7 @@ _ELSEWHERE = {
     "open-period": "Open the period",
     "price-intercompany": "Agree a price list",
     "raise-cap": "Agree a higher limit",
+    "raise-retainer": "Agree more hours a month",
     "raise-purchase-order": "Raise the purchase order",
     "release-stream": "Release the stream",
     "renew-credentials": "Renew the credentials",

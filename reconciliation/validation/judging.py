@@ -1,4 +1,4 @@
-"""Judging drafts: what each would book, which rules stop it, and how hours that pass a limit are split.
+"""Judging drafts: what each would book, which rules stop it, and how hours that pass a limit or a retainer are split.
 
 The rule here: judging writes nothing. Admission, re-validation, the question at the door and every dry-run judge by the same
 code, so a preview's numbers are the result's numbers.
@@ -65,7 +65,41 @@ class Judge:
         targets.address(draft, self.facts)
 
     def judge(self, draft: Draft, next_part: int) -> Judged:
-        """Ask every rule about a prepared draft; split it where it passes a limit."""
+        """Ask every rule about a prepared draft; split it where it passes a limit, or what its retainer pays for."""
+        left = budgets.left_of_retainer(draft, self.facts) if self.facts.left_of_retainer else None
+        if left is None or draft.hours is None:
+            return self._judge(draft, next_part)
+        if draft.is_booked:
+            if not draft.is_beyond:
+                budgets.draw(draft, self.facts)
+            return self._judge(draft, next_part)
+        is_within = draft.hours <= left
+        if not is_within and (not left or not draft.policy.split_at_cap):
+            self._say_beyond(draft, is_beyond=True)
+            return self._judge(draft, next_part)
+        rest = None if is_within else _beyond(draft, left, next_part)
+        self._say_beyond(draft, is_beyond=False)
+        judged = self._judge(draft, next_part)
+        if not judged.passes:  # it draws on nothing yet, so nothing of it is beyond
+            if rest is not None:
+                draft.hours, draft.tags = draft.hours + (rest.hours or Decimal(0)), draft.tags[:-1]
+            return judged
+        budgets.draw(draft, self.facts)
+        if rest is not None:
+            self._say_beyond(rest, is_beyond=True)
+            judged.rest = self._judge(rest, next_part, may_split=False)
+        return judged
+
+    def _say_beyond(self, draft: Draft, *, is_beyond: bool) -> None:
+        """Price a draft anew where it is beyond its retainer and was not, or the other way round."""
+        if draft.is_beyond == is_beyond:
+            return
+        draft.is_beyond = is_beyond
+        draft.rate, draft.rate_id, draft.rate_version, draft.amount, draft.agreed = None, None, "", None, None
+        draft.missing_keys, draft.target_keys = [], {}
+        self.prepare(draft)
+
+    def _judge(self, draft: Draft, next_part: int, *, may_split: bool = True) -> Judged:
         facts = self.facts
         findings = []
         for rule, check in self.rules_for(draft):
@@ -75,14 +109,14 @@ class Judge:
         if findings:
             return Judged(draft, findings)
         if draft.is_billable and (facts.left_of_contract or facts.left_of_purchase_order):
-            return self._within_budgets(draft, next_part)
+            return self._within_budgets(draft, next_part, may_split=may_split)
         return Judged(draft)
 
     def _is_waived(self, draft: Draft, rule: Rule) -> bool:
         waivers = self.facts.waivers
         return bool(waivers) and rule.waivable and (draft.document_id, draft.version, draft.part, rule.code) in waivers
 
-    def _within_budgets(self, draft: Draft, next_part: int) -> Judged:
+    def _within_budgets(self, draft: Draft, next_part: int, *, may_split: bool) -> Judged:
         amount = draft.amount or Decimal(0)
         stops = [
             rule
@@ -94,7 +128,7 @@ class Judge:
         if not found:
             budgets.take(draft, self.facts, amount)
             return Judged(draft)
-        rest = _split(draft, left, next_part) if left is not None else None
+        rest = _split(draft, left, next_part) if left is not None and may_split else None
         if rest is None:
             return Judged(draft, found)
         budgets.take(draft, self.facts, draft.amount or Decimal(0))
@@ -118,6 +152,16 @@ def _split(draft: Draft, left: Decimal, next_part: int) -> Draft | None:
     rest.hours, rest.amount = draft.hours - hours, draft.amount - below
     draft.tags = [*draft.tags, SPLIT_AT_CAP]
     draft.hours, draft.amount = hours, below
+    return rest
+
+
+def _beyond(draft: Draft, left: Decimal, next_part: int) -> Draft:
+    """Cut a draft at what its retainer pays for yet: it keeps the hours within, the rest is returned."""
+    rest = copy(draft)
+    rest.entry_id, rest.part = 0, next_part
+    rest.tags = [*draft.tags, SPLIT_AT_CAP]
+    rest.hours = (draft.hours or Decimal(0)) - left
+    draft.hours, draft.tags = left, [*draft.tags, SPLIT_AT_CAP]
     return rest
 
 

@@ -114,6 +114,7 @@ def _draft_for(entry: Standing, draft: Draft, every: Sequence[Standing]) -> Draf
     draft.tags = [tag for tag in entry.tags if tag.startswith(PUT_BACK)]
     draft.missing_keys, draft.target_keys = [], {}
     draft.entry_id, draft.part = entry.id, entry.part
+    draft.is_beyond, draft.is_booked = pricing.BEYOND in entry.tags, entry.state not in OPEN
     if entry.waits_on.startswith("parent:"):
         draft.waiting_since = entry.moved_at
     if _siblings(entry, every):

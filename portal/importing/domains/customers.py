@@ -51,6 +51,12 @@ def _contracts(load: Load, rows: Sequence[Row]) -> None:
     known = set(Customer.objects.filter(code__in=named).values_list("code", flat=True))
     known |= {row.values["code"] for row in load.rows.get("customers", []) if not row.is_bad}
     for row in rows:
+        hours, overage = row.sets.get("retainer_hours"), row.sets.get("overage")
+        if "retainer_hours" in row.sets and "overage" in row.sets and (hours is None) != (not overage):
+            load.problem(
+                row, "overage", overage or "",
+                "does not go with its retainer hours: where hours are paid for, and only there, it is said what is beyond.",
+            )  # fmt: skip
         for code_ in sorted(set(row.sets.get("shares") or {}) - known):
             load.problem(row, "shares", code_, "is not known as a customer.")
     judge(load, rows, quality.contracts)
@@ -111,6 +117,19 @@ CONTRACTS = Table(
             help="time_and_material, fixed_fee, retainer or milestone; time_and_material where empty",
         ),
         amount("cap_amount", "not-to-exceed amount; none where empty"),
+        Column(
+            name="retainer_hours",
+            sets="retainer_hours",
+            parse=cells.decimal(places=2, digits=8, above=Decimal(0)),
+            help="hours that a retainer's instalments pay for in each month; all that are worked where empty",
+        ),
+        Column(
+            name="overage",
+            sets="overage",
+            parse=cells.choice(Contract.Overage.values),
+            empty="",
+            help="what becomes of hours beyond: hourly (billed at the rate card), capped (worked and not billed), rejected",
+        ),
         flag("requires_purchase_order", "whether hours need a purchase order; false where empty", empty=False),
         flag("one_invoice", "whether all its projects stand on one invoice; false where empty", empty=False),
         Column(

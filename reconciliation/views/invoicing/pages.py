@@ -22,6 +22,7 @@ from portal.tables import STATE_TONES, name_of
 from reconciliation import amounts, invoicing, readiness
 from reconciliation.models import ExceptionCase
 from reconciliation.sql import invoicing as sql
+from reconciliation.sql import master_data
 from reconciliation.tables import title_of
 from reconciliation.views.invoicing.actions import EVERY, OFFERED
 from reconciliation.views.invoicing.lists import TONES, WAITS
@@ -128,12 +129,19 @@ def _beside(proposal: InvoiceProposal, user: Any) -> list[tuple[InvoiceProposal,
     ]
 
 
-def _drawn(proposal: InvoiceProposal) -> dict[str, Decimal] | None:
-    """Of a retainer: what of its instalments is due and billed, and the hours that were worked against it."""
+def _drawn(proposal: InvoiceProposal) -> dict[str, Any] | None:
+    """Of a retainer: what of its instalments is due and billed, the hours worked against it, and what they pay for."""
     if readiness.billing_model_of(proposal.project) != BillingModel.RETAINER:
         return None
     due, billed, hours = sql.drawn(proposal.project_id, proposal.currency, proposal.through)
-    return {"due": due, "billed": billed, "hours": hours}
+    contract = proposal.contract
+    agreed = contract.retainer_hours if contract is not None else None
+    month = proposal.through.replace(day=1)
+    paid_for = master_data.drawn_from_retainers([(contract.pk, month)]) if contract is not None and agreed else {}
+    return {
+        "due": due, "billed": billed, "hours": hours, "agreed": agreed, "month": month,
+        "drawn": sum(paid_for.values(), Decimal(0)), "overage": contract.get_overage_display().lower() if contract else "",
+    }  # fmt: skip
 
 
 def _cases(proposal: InvoiceProposal, user: Any) -> list[tuple[ExceptionCase, str]]:
