@@ -14,10 +14,10 @@ from portal import figures
 from reconciliation.billing import handed
 from reconciliation.billing.handed import HandedOver
 from reconciliation.billing.planning import ZERO, Held, Part, Plan, Problem
-from reconciliation.billing.standing import UNKNOWN, Known, Wanted, bring_in_line
+from reconciliation.billing.standing import ABOVE, UNKNOWN, Known, Wanted, bring_in_line
 from reconciliation.sql import billing as sql
 
-NO_HOURS, ABOVE = "credit-without-hours", "credit-above-billed"
+NO_HOURS = "credit-without-hours"
 
 Entries = Mapping[tuple[int, str], sql.Entry]
 
@@ -120,9 +120,10 @@ def credit(  # noqa: PLR0917 -- what a note is judged by
     done: dict[str, list[sql.Standing]] = defaultdict(list)
     for row in standing:
         done[row.line_key].append(row)
-    silent = [line for line in lines if not names_something(line) and line.net]
+    named = {line.key for line in lines if names_something(line) or len(over.milestone_of(bill, line)) == 1}
+    silent = [line for line in lines if line.key not in named and line.net]
     for line in lines:
-        if not names_something(line) or not (line.net or line.quantity) or done[line.key]:
+        if line.key not in named or not (line.net or line.quantity) or done[line.key]:
             continue
         entry = entry_of(bill, line, entries)
         if entry is None and (whole := handed.credit_line(plan, bill, line, over)) is not None:

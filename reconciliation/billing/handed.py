@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from portal import figures, money
 from reconciliation.billing.planning import ZERO, Held, Part, Plan, Problem
-from reconciliation.billing.standing import UNKNOWN, Known, Wanted, bring_in_line
+from reconciliation.billing.standing import ABOVE, UNKNOWN, Known, Wanted, bring_in_line
 from reconciliation.sql import billing as sql
 from reconciliation.sql import invoicing as invoicing_sql
 
@@ -109,13 +109,14 @@ def _amounts(net: Decimal, ours: Sequence[Decimal], currency: str) -> list[Decim
 
 
 def credit_line(plan: Plan, bill: sql.Bill, line: sql.Line, over: HandedOver) -> bool | None:
-    """Take back what a credit note's line gives back of a line that was handed over; None where it names none.
+    """Take back what a credit note's line gives back of a line that was handed over, or of a milestone; None where it names none.
 
-    Only a line that gives back all of it says which hours; False asks a person.
+    Of several hours only a line that gives back all of them says which; False asks a person.
     """
     parts = over.of(bill, line)
     if not parts:
-        return None
+        named = over.milestone_of(bill, line)
+        return _credit_milestone(plan, bill, line, over.milestones[named[0]]) if len(named) == 1 else None
     about = {(part.entry_id, part.milestone_id) for part in parts}
     found = [
         held
@@ -130,6 +131,22 @@ def credit_line(plan: Plan, bill: sql.Bill, line: sql.Line, over: HandedOver) ->
         return False
     for held in found:
         plan.credit(bill, line.id, [held], Part(held.quantity, held.amount), f"{bill.name}, line {line.position}")
+    return True
+
+
+def _credit_milestone(plan: Plan, bill: sql.Bill, line: sql.Line, milestone: sql.Milestone) -> bool:
+    """Take back so much of a milestone as a line says; False where nothing says which bill it credits."""
+    if bill.credits_id is None:
+        return False
+    found = [held for held in plan.standing(bill.credits_id) if held.milestone_id == milestone.id]
+    left = Part(sum((held.quantity for held in found), ZERO), sum((held.amount for held in found), ZERO))
+    if line.net > left.amount:
+        said = f"{figures.exact(line.net)} {bill.agreed_currency} of milestone {milestone.code}, of which "
+        said = f"Line {line.position} credits {said}{figures.exact(left.amount)} {bill.agreed_currency} stand billed."
+        plan.problems.append(Problem(bill.id, ABOVE, said, line))
+        return True
+    quantity = max(line.net - (left.amount - left.quantity), ZERO)  # what was billed above its amount goes first
+    plan.credit(bill, line.id, found, Part(quantity, line.net), f"{bill.name}, line {line.position}")
     return True
 
 

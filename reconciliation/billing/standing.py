@@ -17,7 +17,7 @@ from reconciliation.billing.planning import ZERO, Held, Part, Plan, Problem
 from reconciliation.sql import billing as sql
 
 _Work = tuple[int | None, int | None]  # a document, or a milestone
-UNKNOWN, TWICE = "billed-line-unknown", "hour-billed-twice"
+UNKNOWN, TWICE, ABOVE = "billed-line-unknown", "hour-billed-twice", "credit-above-billed"
 SOMETHING_ELSE = "the line says something else now"
 IN_BOOKS = ("posted", "reconciled")
 
