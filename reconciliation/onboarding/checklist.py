@@ -188,6 +188,13 @@ def _policies(asked: _Asked) -> Item:
     problems = [sentence.rstrip(".") for sentence in policies.problems(entity.policy, standing=STANDING)]
     for route in asked.routes:
         problems += [f"{route}: {one.rstrip('.')}" for one in policies.problems(route.policy, standing=STANDING)]
+    billing = Route.objects.filter(entity=entity, kind=INVOICE).select_related("target")
+    keepers = sorted({str(route.target) for route in billing})
+    if keepers and "credits_applied_by_system" not in entity.policy:
+        problems.append(
+            f"nobody said whether {' and '.join(keepers)} applies a customer's credit to other bills by itself "
+            "(credits_applied_by_system)"
+        )
     return _item(
         "policies", "Policies", problems, "Every setting of the entity and of its routes is known and can be read.",
         remedy="Correct the policies in the configuration file.", url=_history("legalentity", entity.pk),

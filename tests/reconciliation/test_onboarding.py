@@ -14,7 +14,7 @@ from portal import ledger
 from portal.models import AuditEvent, Crosswalk, GrantRole, LedgerEntry, LedgerState, Rate, RateCard, State
 from portal.models import IntercompanyRelation as Relation
 from reconciliation import invariants, onboarding, validation
-from reconciliation.models import BookedBefore, CutOver, ExceptionCase, Hold, Onboarding, RehearsedLine
+from reconciliation.models import BookedBefore, CutOver, ExceptionCase, Hold, Onboarding, RehearsedLine, Route
 from reconciliation.onboarding import bookings, going_live, rehearsing
 from reconciliation.onboarding.base import fingerprint
 from reconciliation.onboarding.checklist import FAILS, MET, NOT_ASKED
@@ -530,3 +530,17 @@ def test_expenses_have_a_cut_over_of_their_own(newcomer: Newcomer) -> None:
     admitted = firm.admit(firm.time("50", work_date=day), firm.expense("x9", work_date=day))
     assert (len(admitted.ready), len(admitted.history)) == (1, 1)
     assert day > CUT_OVER
+
+
+@pytest.mark.case(99)
+def test_who_bills_for_a_new_entity_is_asked_whether_it_applies_credits_by_itself(newcomer: Newcomer) -> None:
+    firm = newcomer.firm
+    assert item(newcomer, "policies").state == MET
+    Route.objects.create(entity=firm.entity, source=firm.source, target=firm.target, kind="invoice", valid_from=MONTH)
+    asked = item(newcomer, "policies")
+    assert asked.state == FAILS
+    assert f"nobody said whether {firm.target} applies a customer's credit to other bills by itself" in asked.sentence
+    firm.entity.policy = {**firm.entity.policy, "credits_applied_by_system": False}
+    firm.entity.save()
+    newcomer.onboarding.refresh_from_db()
+    assert item(newcomer, "policies").state == MET
