@@ -38,6 +38,13 @@ _NAMES = {
     Leg.INVOICE_PAYMENT: ("Invoices", "Payments"),
     Leg.TRACKER_LEDGER: ("Tracker", "Ledger"),
 }
+_RECORD = "Or have the record divided where it is kept: each part is read again and stands here by itself."
+_IN_PARTS = {
+    Leg.LEDGER_TARGET: _RECORD,
+    Leg.INVOICE_PAYMENT: "Or have so much of the payment applied to its bill, in the system that keeps both: it is read again, "
+    "and each stands here with what is left of it.",
+    Leg.TRACKER_LEDGER: _RECORD,
+}  # how a part of an item is matched
 
 
 class WhereToMatch(Screen):
@@ -133,7 +140,7 @@ class MatchingPanes(DetailScreen):
         return super().context(
             panes=panes, most=MOST, weighed=self._weighed(), is_able=self.is_able, codes=Match.Code.choices[1:], most_hours=hours,
             most_amount=amount, suggested=len(suggested), said=self.request.POST, words=self.request.GET.get("text", ""),
-            others=[(leg, Leg(leg).label, leg == self.leg) for leg in _NAMES], **more,
+            others=[(leg, Leg(leg).label, leg == self.leg) for leg in _NAMES], in_parts=_IN_PARTS[self.leg], **more,
         )  # fmt: skip
 
     def _row(self, item: ReconciliationResult, is_chosen: bool, sign: int) -> dict[str, Any]:
