@@ -9,14 +9,14 @@ from decimal import Decimal
 import pytest
 
 from integrations import outbox, registry
-from integrations.errors import ConnectorError, Rejected
+from integrations.errors import ConnectorError, InDoubt, Rejected
 from portal.models import AuditEvent, Connection, LedgerEntry, LedgerState, Project, ProjectStatus, Rate, State, User
 from portal.records import Posting, Receipt, Reference, SourceStatus
-from reconciliation import corrections, operations, validation
-from reconciliation.models import ExceptionCase, Route
+from reconciliation import corrections, operations, readiness, validation
+from reconciliation.models import ExceptionCase, ProjectMonth, Route
 from tests import world
 from tests.integrations import outbound
-from tests.integrations.memory_target import BOOKS, Books
+from tests.integrations.memory_target import BOOKS, Books, fails
 from tests.reconciliation import firm as firms
 
 pytestmark = pytest.mark.django_db
@@ -72,6 +72,10 @@ def re_post(user: User, entry_id: int) -> int:
     row = operation.rows.get()
     assert row.result == "done", row.message
     return row.successor_id or row.entry_id
+
+
+def entry_of(entry_id: int) -> LedgerEntry:
+    return LedgerEntry.objects.select_related("state_row", "project", "contract", "customer").get(pk=entry_id)
 
 
 def key_of(entry_id: int) -> str:
@@ -163,6 +167,73 @@ def test_a_reversal_goes_before_its_successor_and_a_refused_one_keeps_it_back(
     assert books.pushes[2:] == [[key_of(reversal)], [key_of(held)]]
     assert [line.hours for line in books.records] == [8, -8, 6]
     assert outbound.states([entry, reversal, held]) == {entry: "reversed", reversal: "posted", held: "posted"}
+
+
+@pytest.mark.case(113)
+def test_of_a_reversal_and_its_new_version_neither_is_done_while_the_other_is_in_doubt_or_refused(
+    source: Connection, erp: Connection, books: Books, ana: User
+) -> None:
+    """Two legs of one correction through the outbox: the first is lost on its way, then the second is refused."""
+    [entry] = outbound.entries(source)
+    outbox.deliver(erp.pk)
+    [anew] = outbound.take_in(source, [outbound.record(source, 0, 2, hours=Decimal(6))]).held
+    reversal = corrections.reverse([entry], by=ana, reason="edited").reversals[entry]
+    both = [entry, reversal, anew]
+    books.faults.append(fails(InDoubt("no answer within 55 seconds"), booked=True))
+    outbox.deliver(erp.pk)
+    outbox.deliver(erp.pk)
+    assert outbound.states(both) == {entry: "posted", reversal: "in_doubt", anew: "ready"}
+    assert LedgerState.objects.get(entry=anew).waits_on
+    assert books.pushes == [[key_of(entry)], [key_of(reversal)]], (
+        "nobody knows of the first leg, so the second does not go"
+    )
+    books.faults.append(refuses)
+    outbound.make_due([reversal])
+    outbox.deliver(erp.pk)
+    outbox.deliver(erp.pk)
+    assert outbound.states(both) == {entry: "reversed", reversal: "posted", anew: "rejected"}
+    case = ExceptionCase.objects.get(state="open")
+    assert case.open_holds == 1
+    [hold] = case.holds.filter(closed_at=None)
+    assert (hold.entry_id, "project is inactive" in hold.sentence) == (anew, True)
+    assert books.hours() == 0, "the work stands nowhere, and says so until the second leg is through"
+    month = ProjectMonth.objects.get(
+        project=Project.objects.get(), period__starts_on=entry_of(anew).work_date.replace(day=1)
+    )
+    assert (month.stopped, month.under_way) == (1, 0)
+    assert "project is inactive" in readiness.why_not_billed(entry_of(anew)).words
+    re_post(ana, anew)
+    outbox.deliver(erp.pk)
+    case.refresh_from_db()
+    assert (case.state, books.hours()) == ("resolved", 6)
+    assert [line.hours for line in books.records] == [8, -8, 6], "each leg is booked once"
+    assert outbound.states(both) == {entry: "reversed", reversal: "posted", anew: "posted"}
+
+
+@pytest.mark.case(109)
+def test_nothing_is_taken_back_before_it_is_known_to_be_booked(
+    source: Connection, erp: Connection, books: Books, ana: User
+) -> None:
+    """Ready, in doubt, refused: each is refused with what to do instead, and no reversal exists."""
+    [entry] = outbound.entries(source)
+    for fault, state, hint in (
+        (None, "ready", "cancel or correct it instead"),
+        (fails(InDoubt("no answer within 55 seconds"), booked=True), "in_doubt", "wait until its outcome is known"),
+    ):
+        if fault is not None:
+            books.faults.append(fault)
+            outbox.deliver(erp.pk)
+        assert outbound.states([entry]) == {entry: state}
+        with pytest.raises(corrections.NotReversible, match=f"nothing is receipted; {hint}"):
+            corrections.reverse([entry], by=ana, reason="edited")
+        assert not LedgerEntry.objects.exclude(reverses=None).exists()
+    outbound.make_due([entry])
+    outbox.deliver(erp.pk)
+    reversal = corrections.reverse([entry], by=ana, reason="edited").reversals[entry]
+    with pytest.raises(corrections.NotReversible, match=f"being taken back already by entry {reversal}"):
+        corrections.reverse([entry], by=ana, reason="once more")
+    outbox.deliver(erp.pk)
+    assert outbound.states([entry, reversal]) == {entry: "reversed", reversal: "posted"}
 
 
 @pytest.mark.case(71, 29)
