@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
-from portal.models.access import Scope, ScopedQuerySet
+from portal.models import InvoiceVersion, PaymentVersion
+from portal.models.access import Scope, ScopedQuerySet, entities_held
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
 
 
 class Stream(models.Model):
@@ -82,6 +89,20 @@ class Run(models.Model):
         return f"{self.connection} {self.stream} at {self.started_at}"
 
 
+class MessageQuerySet(ScopedQuerySet["InboxMessage"]):
+    """Messages; what a shared account says of one company is not told to the people of another."""
+
+    def shared_with(self, user: AbstractBaseUser | AnonymousUser) -> Q:
+        """Of an account that all entities share: what made a bill or a payment of an entity that the person sees.
+
+        What made none (it cannot be read, waits for its entity, or is master data) is seen by a role in every entity alone.
+        """
+        held = entities_held(user, None)
+        bills = InvoiceVersion.objects.filter(invoice__entity__in=held, message_id__isnull=False)
+        payments = PaymentVersion.objects.filter(payment__entity__in=held, message_id__isnull=False)
+        return Q(pk__in=bills.values("message_id")) | Q(pk__in=payments.values("message_id"))
+
+
 class InboxMessage(models.Model):
     """One untouched vendor record or one webhook, filed once and kept. A repeat is dropped by the database.
 
@@ -115,7 +136,7 @@ class InboxMessage(models.Model):
     handled_at = models.DateTimeField(null=True, blank=True)
 
     scope = Scope("connection__entity", shared=True)
-    objects = ScopedQuerySet.as_manager()
+    objects = MessageQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django.db.models import Count, Min, Q
 from django.utils import timezone
@@ -18,6 +19,10 @@ from integrations.models import Breaker, Run, Stream
 from integrations.protocol import Account, Capabilities, ConnectorType, Setting, Target
 from portal import figures
 from portal.models import Connection, LedgerState, State
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
 
 STUCK_AFTER = timedelta(minutes=5)  # a reader shows life with every page, and a page may take a minute
 SOURCES, TARGETS = Q(is_source=True), Q(is_target=True)
@@ -104,10 +109,11 @@ class Waiting:
     oldest: datetime | None = None
 
 
-def queues(target_ids: Iterable[int]) -> dict[int, Waiting]:
-    """The queues of some targets, in one statement."""
+def queues(target_ids: Iterable[int], user: AbstractBaseUser | AnonymousUser) -> dict[int, Waiting]:
+    """What of a person's entities is under way to some targets, in one statement."""
     rows = (
-        LedgerState.objects.filter(target_id__in=list(target_ids), state__in=ON_THE_WAY)
+        LedgerState.objects.visible_to(user)
+        .filter(target_id__in=list(target_ids), state__in=ON_THE_WAY)
         .order_by()
         .values("target_id")
         .annotate(

@@ -166,7 +166,7 @@ class HealthColumn(Column):
 
 
 class ConnectionTable(Table):
-    """One connection a row. `waiting` is put on the rows by the screen, in one statement for all of them."""
+    """One connection a row. `waiting` is what its reader sees of its queue: `ConnectionsScreen.tell` puts it on the rows."""
 
     name = MainColumn(
         verbose_name="Connection",
@@ -198,24 +198,16 @@ class ConnectionTable(Table):
 
     def render_queue(self, record: Any) -> str:
         """How many entries are under way to it."""
-        return figures.number(self.waiting(record).total) if record.is_target else figures.UNKNOWN
+        return figures.number(record.waiting.total) if record.is_target else figures.UNKNOWN
 
     def value_queue(self, record: Any) -> int | None:
         """The number itself."""
-        return self.waiting(record).total if record.is_target else None
+        return record.waiting.total if record.is_target else None
 
     def render_oldest(self, record: Any) -> str:
         """How long the oldest of them has been where it is."""
-        return figures.age(self.waiting(record).oldest)
+        return figures.age(record.waiting.oldest)
 
     def value_oldest(self, record: Any) -> datetime | None:
         """Since when."""
-        return self.waiting(record).oldest
-
-    def waiting(self, record: Any) -> standing.Waiting:
-        """The queue of one row; all queues are read when the first is asked for."""
-        known: dict[int, standing.Waiting] | None = getattr(self, "_queues", None)
-        if known is None:
-            known = standing.queues(row.record.pk for row in self.paginated_rows)
-            self._queues = known
-        return known.get(record.pk, standing.Waiting())
+        return record.waiting.oldest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,10 +25,10 @@ class Queue:
     door: Door
 
 
-def queue(connection: Connection) -> Queue:
-    """Count the queue and estimate its end from what was accepted in the last minute."""
-    counts = sql.queue_of(connection.pk)
-    rate = sql.accepted_lately(connection.pk, 60)
+def queue(connection: Connection, entity_ids: Sequence[int] | None = None) -> Queue:
+    """Count the queue and estimate its end from what was accepted in the last minute; of some entities, or of all."""
+    counts = sql.queue_of(connection.pk, entity_ids)
+    rate = sql.accepted_lately(connection.pk, 60, entity_ids)
     ahead = counts["due"] + counts["sending"]
     done_at = sql.clock() + timedelta(minutes=ahead / rate) if rate and ahead else None
     return Queue(**counts, per_minute=rate, done_at=done_at, door=look(connection))

@@ -5,6 +5,8 @@ The rule here: a credential is named and never shown; whoever stops or starts a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +20,9 @@ from integrations.filters import ConnectionFilter
 from integrations.models import Breaker, MaintenanceWindow, RefusedDelivery, Run, Slot, Stream
 from integrations.tables import ConnectionTable, roles_in_words
 from portal.access import CONFIGURERS, OPERATORS, roles_in
+from portal.export import Sheet
 from portal.models import AuditEvent, Connection
+from portal.models.access import entities_held
 from portal.screens import Action, Badge, DetailScreen, Empty, ListScreen, Outcome, Refused, Tab, Tile
 from portal.views.audit import in_words
 
@@ -143,11 +147,21 @@ class ConnectionsScreen(ListScreen):
         may = self.request.user.roles() & CONFIGURERS  # type: ignore[union-attr]
         return [("New connection", reverse("connection_choose"))] if may else []
 
+    def tell(self, records: list[Any]) -> None:
+        """What of each queue its reader may count, in one statement for all rows."""
+        waiting = standing.queues((row.pk for row in records if row.is_target), self.request.user)
+        for row in records:
+            row.waiting = waiting.get(row.pk, standing.Waiting())
+
+    def sheet(self, of: str = "", *, columns: Sequence[str] = ()) -> Sheet:
+        """The same in a file."""
+        return replace(super().sheet(of, columns=columns), prepare=self.tell)
+
     def tiles(self) -> list[Tile]:
         """How many are well, failing, paused, and how much waits."""
         rows = list(self.base)
         states = [standing.health(row) for row in rows]
-        waiting = standing.queues(row.pk for row in rows if row.is_target)
+        waiting = standing.queues((row.pk for row in rows if row.is_target), self.request.user)
         failing = sum(state.tone == "bad" for state in states)
         notable = sum(state.tone in ("warn", "info") for state in states)
         return [
@@ -197,8 +211,8 @@ class ConnectionScreen(DetailScreen):
             failing_since=standing.failing_since(connection),
             last_success=standing.last_success(connection),
             streams=[(stream, standing.stream_words(stream, now)) for stream in connection.streams.all()],
-            queue=outbox.queue(connection) if connection.is_target else None,
-            waiting=standing.queues([connection.pk]).get(connection.pk) if connection.is_target else None,
+            queue=outbox.queue(connection, self._seen()) if connection.is_target else None,
+            waiting=standing.queues([connection.pk], self.request.user).get(connection.pk),
             slots_in_use=sum(lease is not None and lease > now for lease in slots),
             planned=_windows(list(connection.maintenance_windows.all())),
             next_window=windows.next_start(connection.maintenance_windows.all(), now),
@@ -213,6 +227,11 @@ class ConnectionScreen(DetailScreen):
             ],
             events=[(event, in_words(event.action)) for event in events.order_by("-pk")[:8]],
         )
+
+    def _seen(self) -> list[int] | None:
+        """The entities whose entries this person may count; None where it is all of them."""
+        held = entities_held(self.request.user, None)
+        return None if None in held else [one for one in held if one is not None]
 
 
 _DAYS = ("", "Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")

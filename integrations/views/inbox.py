@@ -14,6 +14,7 @@ from typing import Any, cast
 from django import forms
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse
+from django.urls import reverse
 from django.utils.functional import cached_property
 
 from integrations import inbox, wake
@@ -22,7 +23,7 @@ from integrations.models import InboxMessage, Run
 from integrations.tables import MESSAGE_TONES, MessageTable
 from portal import audit
 from portal.access import OPERATORS, PAYLOAD_READERS, may
-from portal.models import Expense, TimeEntry, User
+from portal.models import Expense, Invoice, InvoiceVersion, Payment, PaymentVersion, TimeEntry, User
 from portal.screens import Action, Badge, DetailScreen, Empty, ListScreen, Outcome, Tab
 
 State = InboxMessage.State
@@ -87,10 +88,17 @@ class Became:
     """One version of a document that a message brought."""
 
     words: str
-    document_id: int
+    url: str
     is_current: bool
-    entry_id: int | None
-    entry_state: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """One version of a bill or a payment that a message brought, and whose it is."""
+
+    entity_id: int
+    became: Became
 
 
 class MessageScreen(DetailScreen):
@@ -106,15 +114,21 @@ class MessageScreen(DetailScreen):
         message = self.object
         if self.is_readable:
             audit.record(
-                cast("User", self.request.user), "payload.read", message, entity=message.connection.entity_id,
+                cast("User", self.request.user), "payload.read", message, entity=self.concerned,
                 after={"stream": message.stream, "external_id": message.external_id, "revision": message.revision},
             )  # fmt: skip
         return super().show(status)
 
     @cached_property
+    def concerned(self) -> int | None:
+        """The entity that the message is about; None where that is every entity's, or nobody knows."""
+        ours: int | None = self.object.connection.entity_id
+        return ours if ours is not None else next((version.entity_id for version in self.billed), None)
+
+    @cached_property
     def is_readable(self) -> bool:
         """Whether this person may read payloads of the message's entity."""
-        return may(self.request.user, PAYLOAD_READERS, self.object.connection.entity_id)
+        return may(self.request.user, PAYLOAD_READERS, self.concerned)
 
     def heading(self) -> str:
         """Stream and the source's id."""
@@ -139,7 +153,7 @@ class MessageScreen(DetailScreen):
 
     def _others(self) -> list[InboxMessage]:
         """Other revisions of the same record, the latest ten."""
-        same = InboxMessage.objects.filter(
+        same = InboxMessage.objects.visible_to(self.request.user).filter(
             connection=self.object.connection_id, stream=self.object.stream, external_id=self.object.external_id
         )
         return list(same.exclude(pk=self.object.pk).defer("payload", "headers").order_by("-revision")[:10])
@@ -151,6 +165,15 @@ class MessageScreen(DetailScreen):
         for model in (TimeEntry, Expense):
             versions = model.objects.visible_to(self.request.user).filter(message_id=self.object.pk)
             found.extend(_became(one) for one in versions.select_related("document").order_by("pk")[:50])
+        return found + [one.became for one in self.billed]
+
+    @cached_property
+    def billed(self) -> list[Billed]:
+        """The versions of bills and payments that this message brought, of the entities its reader sees."""
+        found: list[Billed] = []
+        for model, of in ((InvoiceVersion, "invoice"), (PaymentVersion, "payment")):
+            versions = model.objects.visible_to(self.request.user).filter(message_id=self.object.pk)
+            found.extend(_billed(one, getattr(one, of)) for one in versions.select_related(of).order_by("pk")[:50])
         return found
 
 
@@ -163,8 +186,20 @@ def _became(version: TimeEntry | Expense) -> Became:
     kind = "Time entry" if isinstance(version, TimeEntry) else "Expense"
     words = f"{kind} {document.external_id}, version {version.version}: {quantity} on {version.work_date:%d %b %Y}"
     is_current = document.current_version == version.version
-    state = entry.state_row.get_state_display() if entry is not None else ""
-    return Became(words, document.pk, is_current, entry.pk if entry is not None else None, state)
+    if entry is None:
+        return Became(words, "", is_current, "owed to no target")
+    note = f"on the ledger: {entry.state_row.get_state_display().lower()}"
+    return Became(words, reverse("entry", args=[entry.pk]), is_current, note)
+
+
+def _billed(version: InvoiceVersion | PaymentVersion, bill: Invoice | Payment) -> Billed:
+    is_bill = isinstance(version, InvoiceVersion)
+    amount = version.total if isinstance(version, InvoiceVersion) else version.amount
+    name = f"{bill.get_kind_display()} {version.number or bill.external_id}"
+    words = f"{name}, version {version.version}: {amount:,.2f} {version.currency}"
+    note = f"stated as {version.get_status_display().lower()}"
+    url = reverse("bill" if is_bill else "payment", args=[bill.pk])
+    return Billed(bill.entity_id, Became(words, url, bill.current_id == version.pk, note))
 
 
 def pretty(value: Any) -> str:

@@ -162,8 +162,9 @@ class RunScreen(DetailScreen):
 
     @cached_property
     def records(self) -> dict[str, int]:
-        """What became of the messages this run filed, by state in words."""
-        counted = InboxMessage.objects.filter(connection=self.object.connection_id, run_id=self.object.pk)
+        """What became of the messages this run filed, by state in words; of those that its reader sees."""
+        seen = InboxMessage.objects.visible_to(self.request.user)
+        counted = seen.filter(connection=self.object.connection_id, run_id=self.object.pk)
         found = counted.order_by().values_list("state").annotate(count=Count("pk"))
         return {str(InboxMessage.State(state).label): count for state, count in found}
 

@@ -8,12 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from integrations import inbox, registry
 from integrations.models import InboxMessage
 from integrations.protocol import SourceRecord
 from integrations.sql import inbound
-from portal.models import Connection, Invoice, PaymentAllocation
+from integrations.views.inbox import badge
+from portal.models import Connection, GrantRole, Invoice, PaymentAllocation
 from portal.records import (
     Application,
     BillKind,
@@ -99,3 +101,38 @@ def test_a_bill_that_cannot_be_read_fails_alone(books: Connection) -> None:
     inbox.take_in_everything(books.pk)
     assert states() == ["failed", "done"]
     assert Invoice.objects.get().external_id == "502"
+
+
+def test_what_a_shared_account_says_of_one_company_is_told_to_its_people_alone(
+    books: Connection, client: Client
+) -> None:
+    us, de = world.entity("US"), world.entity("DE", "EUR")
+    key(books, "entity", us.pk, "1")
+    key(books, "entity", de.pk, "2")
+    file(books, "bills", "501", "1", entity="1", status="open", number="US-1", total="60")
+    file(books, "bills", "502", "1", entity="2", status="open", number="DE-1", total="40")
+    file(books, "payments", "901", "1", entity="1", amount="60", bills={"501": "60"})
+    file(books, "bills", "503", "1", entity="1", status="no such status", number="US-2", total="60")
+    file(books, "bills", "504", "1", entity="9", status="open", number="XX-1", total="60")
+    inbox.take_in_everything(books.pk)
+    shown = {row.external_id: row for row in InboxMessage.objects.all()}
+    here = world.user("dora", GrantRole.ANALYST, de)
+    everywhere = world.user("cleo", GrantRole.CONTROLLER, everywhere=True)
+    client.force_login(here)
+    for address in ("/inbox/?tab=all", "/inbox/?export=csv", "/inbox/?tab=failed", "/inbox/?tab=new", "/"):
+        told = client.get(address)
+        body = (b"".join(told.streaming_content) if told.streaming else told.content).decode()
+        assert not [one for one in ("501", "901", "503", "504") if f">{one}<" in body or f"{one}," in body], address
+        assert ("502" in body) is (address in ("/inbox/?tab=all", "/inbox/?export=csv")), address
+    assert [client.get(f"/inbox/{shown[one].pk}/").status_code for one in ("501", "502", "503", "504", "901")] == [
+        404, 200, 404, 404, 404,
+    ]  # fmt: skip
+    page = client.get(f"/inbox/{shown['502'].pk}/").content.decode()
+    assert "Invoice DE-1, version 1: 40.00 USD" in page
+    assert "&quot;DE-1&quot;" in page  # the payload of one's own company is read
+    assert badge(here) is None
+    client.force_login(everywhere)
+    listed = client.get("/inbox/?tab=all").content.decode()
+    assert all(one in listed for one in shown)
+    assert "Payment 901, version 1: 60.00 USD" in client.get(f"/inbox/{shown['901'].pk}/").content.decode()
+    assert badge(everywhere) is not None

@@ -13,10 +13,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from integrations import wake, work
+from integrations import standing, wake, work
 from integrations.errors import Unavailable
 from integrations.models import Breaker, InboxMessage, Run, Stream, UploadedFile
-from portal.models import AuditEvent, Connection, User
+from portal.models import AuditEvent, Connection, LedgerState, User
 from tests.integrations.memory_target import BOOKS
 from tests.integrations.operate_world import CSV, Operations, message, operations, run
 
@@ -125,6 +125,17 @@ def test_what_belongs_to_another_entity_is_not_found_and_not_counted(client: Cli
         assert "hidden-1" not in shown, address
     offered = text(get(client, firm.stranger, "/inbox/"))
     assert 'value="tracker-us"' not in offered  # the filter offers no connection of others
+
+
+def test_of_a_shared_targets_queue_each_person_counts_what_is_theirs(client: Client, firm: Operations) -> None:
+    waiting = LedgerState.objects.filter(target=firm.target, state__in=standing.ON_THE_WAY).count()
+    assert waiting
+    for person, count in ((firm.controller, waiting), (firm.analyst, waiting), (firm.stranger, 0)):
+        shown = text(get(client, person, "/connections/erp/"))
+        assert f'<span class="label">On their way</span><span class="value">{count}</span>' in shown
+        sheet = client.get("/connections/?export=csv")
+        rows = b"".join(sheet.streaming_content).decode().splitlines()  # type: ignore[attr-defined]
+        assert [row for row in rows if "NetSuite" in row and f",{count}," in row], rows
 
 
 def test_payloads_are_read_by_roles_that_may_and_by_nobody_else(client: Client, firm: Operations) -> None:

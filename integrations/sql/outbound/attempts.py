@@ -82,14 +82,15 @@ def abandon_attempts(connection_id: int, seconds: float) -> int:
     )
 
 
-def accepted_lately(target_id: int, seconds: float) -> int:
-    """How many postings the target took in the last seconds."""
+def accepted_lately(target_id: int, seconds: float, entity_ids: Sequence[int] | None = None) -> int:
+    """How many postings the target took in the last seconds; of some entities."""
     return int(
         sql.rows(
             "SELECT count(*) FROM portal_attempt a JOIN portal_attemptline l ON l.attempt_id = a.id"
             " WHERE a.connection_id = %s AND a.started_at > clock_timestamp() - make_interval(secs => %s)"
-            " AND a.purpose = 'push' AND l.outcome = 'accepted'",
-            [target_id, seconds],
+            " AND a.purpose = 'push' AND l.outcome = 'accepted' AND (%s::bigint[] IS NULL OR EXISTS ("
+            " SELECT 1 FROM portal_ledgerstate s WHERE s.entry_id = l.entry_id AND s.entity_id = ANY(%s)))",
+            [target_id, seconds, entity_ids, entity_ids],
         )[0][0]
     )
 

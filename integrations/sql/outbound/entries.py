@@ -32,16 +32,17 @@ def waiting_on(target_id: int, events: Sequence[str]) -> list[str]:
     ]
 
 
-def queue_of(target_id: int) -> dict[str, int]:
-    """How many entries of one target are waiting, due, on their way, in doubt, or still to be read back."""
+def queue_of(target_id: int, entity_ids: Sequence[int] | None = None) -> dict[str, int]:
+    """How many entries of one target are waiting, due, on their way, in doubt, or still to be read back; of some entities."""
     row = sql.rows(
         """
         SELECT count(*) FILTER (WHERE state = 'ready' AND waits_on = ''),
                count(*) FILTER (WHERE state = 'ready' AND waits_on <> ''),
                count(*) FILTER (WHERE state = 'sending'), count(*) FILTER (WHERE state = 'in_doubt'),
                count(*) FILTER (WHERE state = 'accepted')
-          FROM portal_ledgerstate WHERE target_id = %s AND state IN ('ready', 'sending', 'in_doubt', 'accepted')""",
-        [target_id],
+          FROM portal_ledgerstate WHERE target_id = %s AND state IN ('ready', 'sending', 'in_doubt', 'accepted')
+           AND (%s::bigint[] IS NULL OR entity_id = ANY(%s))""",
+        [target_id, entity_ids, entity_ids],
     )[0]
     return dict(zip(("due", "waiting", "sending", "in_doubt", "accepted"), row, strict=True))
 
