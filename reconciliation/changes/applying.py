@@ -101,8 +101,9 @@ def _begin(locked: ChangeSet) -> bool:
             at_once = len(stock.entries) <= AT_ONCE or written.removes
             if at_once:
                 _validate(locked, stock.ids)
+            admitted = measuring.admit(stock, written)
             locked.result = {
-                "admitted": measuring.validate([], written, reason=_reason(locked)),
+                "new": admitted.figures, "causes_of_new": sorted(admitted.causes),
                 "causes_before": sorted(stock.causes), "last_entry": stock.last_entry,
                 "booked": booked,
             }  # fmt: skip
@@ -148,7 +149,7 @@ def _written(locked: ChangeSet, lines: Sequence[Line]) -> tuple[Written, Stock, 
     written = write(lines, reason=_reason(locked), actor=_actor(locked), starts_on=locked.effective_on)
     refuse_another_base(locked, written)
     documents.lock(documents.of_entries(written.entries))
-    return written, measuring.take_stock(written.entries), measuring.booked_under(lines, written)
+    return written, measuring.take_stock(written.entries, written), measuring.booked_under(lines, written)
 
 
 def _actor(locked: ChangeSet) -> User:
@@ -203,7 +204,8 @@ def _finish(locked: ChangeSet) -> None:
     began: dict[str, Any] = locked.result
     rows = locked.reach.order_by("entry_id").values_list("entry_id", "document_id", "state", "amount", "currency")
     stock = Stock([Stood(*row, 0) for row in rows], set(began["causes_before"]), began["last_entry"])
-    locked.result = {**measuring.tell(stock), "admitted": began["admitted"], "booked": began.get("booked", {})}
+    told = measuring.tell(stock, began["causes_of_new"])
+    locked.result = {**told, **began["new"], "booked": began.get("booked", {})}
     locked.state, locked.finished_at = State.APPLIED, sql.now()
     locked.save(update_fields=["state", "finished_at", "result", "done"])
     if not kept_promise(locked):
@@ -217,7 +219,8 @@ def _finish(locked: ChangeSet) -> None:
 def is_little(change_set: ChangeSet) -> bool:
     """Whether few enough entries are looked at when it is applied for the person who let it go to wait; else it is a worker's."""
     told = change_set.preview
-    return int(told.get("entries", 0)) + int(told.get("booked", {}).get("looked_at", 0)) <= AT_ONCE
+    looked_at = (told.get("entries", 0), told.get("admitted", 0), told.get("booked", {}).get("looked_at", 0))
+    return sum(map(int, looked_at)) <= AT_ONCE
 
 
 def kept_promise(change_set: ChangeSet) -> bool:

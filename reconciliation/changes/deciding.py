@@ -230,7 +230,7 @@ def preview(change_set: ChangeSet) -> dict[str, Any]:
 def weights_of(preview: dict[str, Any]) -> dict[str, Decimal]:
     """Amount by currency that a change moves: what passes, fails or leaves, what is re-priced, and what is booked otherwise."""
     found: dict[str, Decimal] = {}
-    for name in ("passes", "fails", "leaves", "repriced", "booked"):
+    for name in ("passes", "fails", "leaves", "repriced", "booked", *measuring.NEW):
         for currency, sums in preview.get(name, {}).get("money", {}).items():
             largest = max(abs(Decimal(sums["before"])), abs(Decimal(sums["after"])))
             found[currency] = max(found.get(currency, Decimal(0)), largest)
@@ -351,6 +351,8 @@ def _moved(shown: dict[str, Any], now: dict[str, Any]) -> str:
     for name, verb in (
         ("passes", "pass"),
         ("fails", "fail"),
+        ("new_passes", "be owed and pass"),
+        ("new_fails", "be owed and held"),
         ("repriced", "get another price"),
         ("booked", "need a reversal"),
     ):
@@ -365,4 +367,5 @@ def _moved(shown: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def _past(verb: str) -> str:
-    return {"pass": "passed", "fail": "failed", "get another price": "got another price"}.get(verb, "needed a reversal")
+    past = {"pass": "passed", "fail": "failed", "get another price": "got another price"}
+    return past.get(verb, verb.replace("be ", "been ") if verb.startswith("be ") else "needed a reversal")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -26,11 +26,12 @@ from reconciliation.changes.writing import Written, write
 from reconciliation.sql import affected as affected_sql
 from reconciliation.sql import billing as billing_sql
 from reconciliation.sql import changes as sql
-from reconciliation.validation import admit_unrouted, booked_otherwise, recheck
+from reconciliation.validation import admit_unrouted, booked_otherwise, recheck, unrouted
 
 BATCH = 2000
 MOST_BOOKED = 20_000  # booked entries that are looked at, the latest first; that there are more is said
 NAMED = 20  # causes and entries that a dry-run names
+NEW = ("new_passes", "new_fails")  # of documents that no route led anywhere before
 STOPPED = frozenset({"held", "rejected"})
 _FIELDS = ("project_id", "task_id", "resource_id", "customer_id", "rate", "amount", "currency", "is_billable")
 
@@ -54,6 +55,9 @@ class Stock:
     entries: list[Stood]
     causes: set[int]
     last_entry: int
+    unrouted: list[int] = field(
+        default_factory=list
+    )  # documents that no route led anywhere, of the sources of its routes
 
     @property
     def ids(self) -> list[int]:
@@ -86,11 +90,12 @@ def dry_run(lines: Sequence[Line], *, content: str, starts_on: date | None = Non
     word = sql.last_word()
     with rolled_back():
         written = write(lines, reason="dry-run", actor=None, starts_on=starts_on)
-        stock, concerned = take_stock(written.entries), booked_under(lines, written)
+        stock, concerned = take_stock(written.entries, written), booked_under(lines, written)
         fingerprint = fingerprint_of(content, word, stock, concerned)
-        admitted = validate(stock.ids, written, reason="dry-run")
+        recheck_all(stock.ids, reason="dry-run")
+        admitted = admit(stock, written)
         settle_constraints()
-        preview = {**tell(stock), "admitted": admitted}
+        preview = {**tell(stock, admitted.causes), **admitted.figures}
         after = otherwise(concerned.entry_ids)
     preview["booked"] = reversible(concerned, otherwise(sorted(after)), after)
     return Looked(written, preview, fingerprint)
@@ -101,30 +106,61 @@ def bind(lines: Sequence[Line], *, content: str, starts_on: date | None = None) 
     word = sql.last_word()
     with rolled_back():
         written = write(lines, reason="dry-run", actor=None, starts_on=starts_on)
-        stock, concerned = take_stock(written.entries), booked_under(lines, written)
+        stock, concerned = take_stock(written.entries, written), booked_under(lines, written)
         return Looked(written, fingerprint=fingerprint_of(content, word, stock, concerned))
 
 
-def take_stock(entry_ids: Sequence[int]) -> Stock:
-    """How open entries stand now."""
+def take_stock(entry_ids: Sequence[int], written: Written) -> Stock:
+    """How open entries stand now, and which documents wait for a route that was written."""
     entries = [Stood(*row) for row in sql.standing(entry_ids)]
-    return Stock(entries, sql.causes_of([one.entry_id for one in entries]), sql.last_entry())
+    routed = affected_sql.sources_of_routes(written.concerns.get("route", ()))
+    causes = sql.causes_of([one.entry_id for one in entries]) | set(affected_sql.causes_of_routes(routed))
+    return Stock(entries, causes, sql.last_entry(), [one for source_id in routed for one in unrouted(source_id)])
 
 
 def fingerprint_of(content: str, word: str, stock: Stock, concerned: Concerned) -> str:
     """What was looked at: the content, the latest word of master data, open entries with their fences, booked ones as billed."""
     stands = [(one.entry_id, one.fence) for one in stock.entries]
     booked = sql.digest_of_booked(concerned.entry_ids) if concerned.entry_ids else ""
-    seen = [content, word, stands, booked, concerned.is_cut]
+    seen: list[Any] = [content, word, stands, booked, concerned.is_cut]
+    if stock.unrouted:
+        seen.append(stock.unrouted)
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
-def validate(entry_ids: Sequence[int], written: Written, *, reason: str, actor: str = "validation") -> int:
-    """Validate again what a change touches, and admit what had no route before; how many documents were admitted."""
+def recheck_all(entry_ids: Sequence[int], *, reason: str) -> None:
+    """Validate again what a change touches."""
     for start in range(0, len(entry_ids), BATCH):
-        recheck(entry_ids[start : start + BATCH], actor=actor, reason=reason)
-    routed = affected_sql.sources_of_routes(written.concerns.get("route", ()))
-    return sum(admit_unrouted(source_id, actor=actor) for source_id in routed)
+        recheck(entry_ids[start : start + BATCH], actor="validation", reason=reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomers:
+    """What became of the documents that no route led anywhere before: the figures, and the causes that hold some of them."""
+
+    figures: dict[str, Any]
+    causes: set[int]
+
+
+def admit(stock: Stock, written: Written) -> Newcomers:
+    """Admit what had no route before: the documents that are owed now, and which of them pass or are held, with their money."""
+    tried = [
+        document_id
+        for source_id in affected_sql.sources_of_routes(written.concerns.get("route", ()))
+        for document_id in admit_unrouted(source_id, actor="validation")
+    ]
+    entries = [Stood(*row) for row in sql.afterwards([], tried, stock.last_entry)]
+    documents = _by_document(entries)
+    counts: Counter[str] = Counter()
+    money: dict[str, dict[str, dict[str, Decimal]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(Decimal)))
+    for owed in documents.values():
+        outcome = "new_fails" if any(one.state in STOPPED for one in owed) else "new_passes"
+        counts[outcome] += 1
+        for currency, amount in _worth(owed).items():
+            money[outcome][currency]["before"] += amount
+            money[outcome][currency]["after"] += amount
+    figures = {name: {"entries": counts[name], "money": _plain(money[name])} for name in NEW}
+    return Newcomers({"admitted": len(documents), **figures}, sql.causes_of([one.entry_id for one in entries]))
 
 
 def weigh(written: Written) -> None:
@@ -148,12 +184,15 @@ def settle_constraints() -> None:
 # Figures
 
 
-def tell(stock: Stock) -> dict[str, Any]:
-    """What became of the stock, in figures: documents that pass, fail, get another price or leave; causes that close or open."""
+def tell(stock: Stock, of_newcomers: Collection[int] = ()) -> dict[str, Any]:
+    """What became of the stock, in figures: documents that pass, fail, get another price or leave; causes that close or open.
+
+    `of_newcomers` are the causes that hold what was admitted besides.
+    """
     documents = {one.document_id for one in stock.entries}
     now = [Stood(*row) for row in sql.afterwards(stock.ids, sorted(documents), stock.last_entry)]
     told = compare(stock.entries, now)
-    opened = sql.causes_of([one.entry_id for one in now]) - stock.causes
+    opened = (sql.causes_of([one.entry_id for one in now]) | set(of_newcomers)) - stock.causes
     gone = [row for row in sql.causes(stock.causes) if row[2] != "open"]
     told["causes"] = {
         "close": len(gone),
@@ -237,7 +276,7 @@ def same_effect(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _effect(told: Mapping[str, Any]) -> dict[str, Any]:
     booked = told.get("booked", {})
     return {
-        **{name: told.get(name) for name in ("passes", "fails", "leaves", "repriced")},
+        **{name: told.get(name) for name in ("passes", "fails", "leaves", "repriced", *NEW)},
         "causes": _without_names(told)["causes"],
         "booked": {name: booked.get(name) for name in ("entries", "money", "billed", "is_cut")},
     }

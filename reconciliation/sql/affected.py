@@ -111,6 +111,18 @@ def sources_of_routes(route_ids: Collection[int]) -> list[int]:
     ]
 
 
+def causes_of_routes(source_ids: Collection[int]) -> list[int]:
+    """The open causes that say that documents of these sources have no target."""
+    return [
+        row[0]
+        for row in rows(
+            "SELECT id FROM reconciliation_exceptioncase WHERE state = 'open' AND rule = 'no-route'"
+            " AND connection_id = ANY(%s::bigint[]) ORDER BY id",
+            [list(source_ids)],
+        )
+    ]
+
+
 def parents_waited_for(before: Any, limit: int) -> list[int]:
     """Entries that have waited since before a moment for a record to arrive in their target."""
     return [

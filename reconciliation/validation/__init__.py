@@ -5,7 +5,7 @@ finance's correction and a changed master record all take it.
 """
 
 from reconciliation.validation.admission import Admitted, admit
-from reconciliation.validation.affected import admit_unrouted, affected_by, follow_changes, overdue_parents
+from reconciliation.validation.affected import admit_unrouted, affected_by, follow_changes, overdue_parents, unrouted
 from reconciliation.validation.explaining import Explained, explain
 from reconciliation.validation.otherwise import Otherwise, booked_at_other_rates
 from reconciliation.validation.rechecking import Rechecked, booked_otherwise, exclude, recheck, stands, waive
@@ -26,5 +26,6 @@ __all__ = [
     "overdue_parents",
     "recheck",
     "stands",
+    "unrouted",
     "waive",
 ]

@@ -56,17 +56,25 @@ def follow_changes(*, actor: str = "validation", limit: int = BATCH) -> int:
     return len(changes)
 
 
-def admit_unrouted(source_id: int, *, actor: str) -> int:
-    """Admit the documents of a source that had no route when they came; how many were tried."""
-    tried = 0
+def admit_unrouted(source_id: int, *, actor: str) -> list[int]:
+    """Admit the documents of a source that had no route when they came; those that were tried."""
+    tried: list[int] = []
     cases.resolve("no-route", "connection", f"{source_id}:time", reason="a route was added")
     cases.resolve("no-route", "connection", f"{source_id}:expense", reason="a route was added")
     after = 0
     while ids := documents.documents_without_entry(source_id, after, BATCH):
         admit(ids, actor=actor)
-        tried += len(ids)
+        tried += ids
         after = ids[-1]
     return tried
+
+
+def unrouted(source_id: int) -> list[int]:
+    """The documents of a source that stand for no entry, as `admit_unrouted` would try them."""
+    found: list[int] = []
+    while ids := documents.documents_without_entry(source_id, found[-1] if found else 0, BATCH):
+        found += ids
+    return found
 
 
 def overdue_parents(*, actor: str = "validation", limit: int = BATCH) -> int:

@@ -60,6 +60,8 @@ PLANNED = "as planned below"
 _FIGURES = (
     ("passes", ("Passed", "were held"), ("Would pass", "held now"), "good"),
     ("fails", ("Failed", "were ready"), ("Would fail", "ready now"), "bad"),
+    ("new_passes", ("New, and passed", "had no target"), ("New, would pass", "without a target now"), "good"),
+    ("new_fails", ("New, and held", "had no target"), ("New, would be held", "without a target now"), "bad"),
     ("repriced", ("Got another amount", ""), ("Other amount", ""), "info"),
     ("leaves", ("Left the ledger", "owed to nobody"), ("Leave the ledger", "owed to nobody"), "warn"),
     (

@@ -75,7 +75,11 @@ def _changes(user: Any) -> Iterator[Waiting]:
         if not to_review and one.preview:
             passes, repriced = (one.preview.get(name, {}).get("entries", 0) for name in ("passes", "repriced"))
             touches = f"{passes:,} pass, {repriced:,} with another amount"
-            note = _line(note, touches if one.preview.get("entries") else "touches no open entry")
+            if one.preview.get("admitted"):
+                new = [one.preview.get(name, {}).get("entries", 0) for name in ("new_passes", "new_fails")]
+                touches = f"{passes:,} pass, {new[0]:,} new pass, {new[1]:,} new are held"
+            is_felt = one.preview.get("entries") or one.preview.get("admitted")
+            note = _line(note, touches if is_felt else "touches no open entry")
         yield Waiting(
             one.title,
             reverse("change_set", args=[one.pk]),

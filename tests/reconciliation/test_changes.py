@@ -20,6 +20,7 @@ from portal.models import (
     Customer,
     EntityGrant,
     GrantRole,
+    LedgerState,
     LegalEntity,
     MasterChange,
     Notification,
@@ -355,6 +356,47 @@ def test_a_route_leads_only_to_a_target_of_its_entity_or_to_one_that_all_share(f
     theirs.entity = None
     theirs.save()
     assert submitted(ann, Line("route", route.pk, "change", {"target": theirs.code})).state == "submitted"
+
+
+def test_what_a_route_lets_in_is_shown_as_it_comes_with_its_money_and_its_causes(
+    firm: Firm, fay: User, cleo: User
+) -> None:
+    firm.route.valid_to = firms.DAY - timedelta(days=30)
+    firm.route.save()
+    taken = firm.admit(
+        firm.time("1"), firm.time("2", hours=Decimal(2)), firm.time("3", project=Reference("", "NO-SUCH"))
+    )
+    assert len(taken.unrouted) == 3
+    cause = ExceptionCase.objects.get(rule="no-route")
+    route = {
+        "entity": firm.entity.code, "source": firm.source.code, "target": firm.target.code, "kind": "time",
+        "valid_from": str(firms.DAY),
+    }  # fmt: skip
+    change_set = submitted(fay, Line("route", None, "create", route))
+    shown = change_set.preview
+    assert (shown["entries"], shown["passes"]["entries"], shown["admitted"]) == (0, 0, 3)
+    assert (shown["new_passes"]["entries"], shown["new_fails"]["entries"]) == (2, 1)
+    assert shown["new_passes"]["money"]["USD"]["after"] == str(10 * firm.rate.amount.quantize(Decimal("0.0001")))
+    assert [one["case"] for one in shown["causes"]["closed"]] == [cause.pk]
+    assert (shown["causes"]["close"], shown["causes"]["open"]) == (1, 1)
+    done = changes.apply(changes.approve(change_set, cleo))
+    assert changes.kept_promise(done)
+    states = LedgerState.objects.values_list("state", flat=True)
+    assert sorted(states) == ["held", "ready", "ready"]
+    cause.refresh_from_db()
+    assert cause.state == "resolved"
+
+
+def test_who_agreed_to_a_route_looks_again_when_more_came_that_it_would_let_in(
+    firm: Firm, fay: User, cleo: User
+) -> None:
+    firm.route.valid_to = firms.DAY - timedelta(days=30)
+    firm.route.save()
+    firm.admit(firm.time("1"))
+    change_set = submitted(fay, Line("route", firm.route.pk, "change", {"valid_to": ""}))
+    firm.admit(firm.time("2"))
+    with pytest.raises(ChangeRefused, match="1 entries would have been owed and pass, 2 would now"):
+        changes.approve(change_set, cleo)
 
 
 def test_a_rate_that_took_another_s_place_gives_it_back_when_it_is_rolled_back(
