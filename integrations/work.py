@@ -20,8 +20,18 @@ from portal import digests
 from portal.health import heard_from, is_silent
 from portal.models import Connection, User
 from portal.screens import exporting
-from reconciliation import changes, invoicing, operations, proposals, publishing, suggestions, triage, validation
+from reconciliation import (
+    changes,
+    invoicing,
+    operations,
+    proposals,
+    publishing,
+    suggestions,
+    triage,
+    validation,
+)
 from reconciliation.rates import booking
+from reconciliation.waiting import count as count_what_waits
 
 SECONDS = 60.0  # after which a stage lets others have their turn
 SECONDS_A_TURN = 15.0  # of a bulk fix; a worker that is told to end is gone within it
@@ -132,6 +142,7 @@ def look_after_causes() -> None:
     """Bring back the causes whose snooze or ignore is over, score what is stale; now and then, escalate what nobody touches."""
     waited = triage.awaited_syncs()
     triage.end_what_is_over(stream_sql.read_well(list(waited)) if waited else {})
+    count_what_waits()
     suggestions.score_stale()
     if is_silent("escalation", ESCALATES_EVERY):
         heard_from("escalation", causes=triage.escalate())

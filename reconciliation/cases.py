@@ -16,7 +16,7 @@ from django.db import transaction
 from portal import audit
 from portal import sql as portal_sql
 from portal.models import User
-from reconciliation import cash, ownership
+from reconciliation import cash, ownership, waiting
 from reconciliation.models import ExceptionCase, Hold
 from reconciliation.rules import BY_CODE
 from reconciliation.sql import cases as sql
@@ -152,6 +152,8 @@ def raise_case(
         recount(left | {opened.case_id})
     else:
         cash.weigh([opened.case_id])
+        if rule in waiting.RULES:
+            waiting.count([opened.case_id])
     ownership.give([opened])
     return opened.case_id
 

@@ -90,7 +90,8 @@ class ExceptionCase(models.Model):
     merged_into = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="merged")
     escalated_at = models.DateTimeField(null=True, blank=True)  # while nobody has touched it and its period ends soon
     open_holds = models.PositiveIntegerField(default=0)
-    open_hours = models.DecimalField(max_digits=18, decimal_places=4, default=0)
+    waiting = models.PositiveIntegerField(default=0, db_default=0)  # what it does not hold and waits because of it
+    open_hours = models.DecimalField(max_digits=18, decimal_places=4, default=0)  # of both
     open_people = models.PositiveIntegerField(default=0)
     oldest_work_date = models.DateField(null=True, blank=True)
     newest_work_date = models.DateField(null=True, blank=True)
@@ -114,6 +115,7 @@ class ExceptionCase(models.Model):
         history_change_reason_field=models.TextField(null=True),
         excluded_fields=[
             "open_holds",
+            "waiting",
             "open_hours",
             "open_people",
             "oldest_work_date",
@@ -161,6 +163,11 @@ class ExceptionCase(models.Model):
 
     def __str__(self) -> str:
         return self.sentence
+
+    @property
+    def entries(self) -> int:
+        """How many entries it stops: those that it holds, and those that wait because of it."""
+        return self.open_holds + self.waiting
 
 
 class CaseTotal(models.Model):

@@ -154,11 +154,13 @@ _COUNTED = """
     UPDATE reconciliation_exceptioncase c
        SET open_holds = coalesce(n.holds, 0), open_hours = coalesce(n.hours, 0), open_people = coalesce(n.people, 0),
            oldest_work_date = n.oldest, newest_work_date = n.newest, counted_at = clock_timestamp(),
-           state = CASE WHEN n.holds IS NULL AND c.state = 'open' THEN 'resolved' ELSE c.state END,
-           aside = CASE WHEN n.holds IS NULL THEN '' ELSE c.aside END,
-           escalated_at = CASE WHEN n.holds IS NULL THEN NULL ELSE c.escalated_at END,
-           closed_at = CASE WHEN n.holds IS NULL THEN coalesce(c.closed_at, now()) ELSE c.closed_at END
-      FROM (SELECT w.id, counted.* FROM unnest(%s::bigint[]) AS w(id) LEFT JOIN counted ON counted.case_id = w.id) n,
+           state = CASE WHEN n.is_over AND c.state = 'open' THEN 'resolved' ELSE c.state END,
+           aside = CASE WHEN n.is_over THEN '' ELSE c.aside END,
+           escalated_at = CASE WHEN n.is_over THEN NULL ELSE c.escalated_at END,
+           closed_at = CASE WHEN n.is_over THEN coalesce(c.closed_at, now()) ELSE c.closed_at END
+      FROM (SELECT w.id, counted.*, counted.holds IS NULL AND k.waiting = 0 AS is_over
+              FROM unnest(%s::bigint[]) AS w(id) JOIN reconciliation_exceptioncase k ON k.id = w.id
+              LEFT JOIN counted ON counted.case_id = w.id) n,
            (SELECT id, state FROM reconciliation_exceptioncase WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE) was
      WHERE c.id = n.id AND was.id = c.id
  RETURNING c.id, c.state, was.state"""
@@ -193,9 +195,14 @@ def count(case_ids: Sequence[int]) -> list[int]:
     if not ids:
         return []
     resolved = [row[0] for row in rows(_COUNTED, [ids, ids, ids]) if row[1] == "resolved" and row[2] == "open"]
-    execute("DELETE FROM reconciliation_casereach WHERE case_id = ANY(%s::bigint[])", [ids])
-    execute(_REACHED, [ids])
+    reach(ids)
     return resolved
+
+
+def reach(case_ids: Sequence[int]) -> None:
+    """Write anew on whose work cases hold what."""
+    execute("DELETE FROM reconciliation_casereach WHERE case_id = ANY(%s::bigint[])", [list(case_ids)])
+    execute(_REACHED, [list(case_ids)])
 
 
 def keep_totals(case_ids: Sequence[int]) -> None:
@@ -217,8 +224,8 @@ def resolve(case_ids: Sequence[int], *, reason: str, user_id: int | None = None)
     closed = [
         row[0]
         for row in rows(
-            "UPDATE reconciliation_exceptioncase SET state = 'resolved', closed_at = now(), aside = '', escalated_at = NULL"
-            " WHERE id = ANY(%s::bigint[]) AND state = 'open' AND open_holds = 0 RETURNING id",
+            "UPDATE reconciliation_exceptioncase SET state = 'resolved', closed_at = now(), aside = '', escalated_at = NULL,"
+            " waiting = 0 WHERE id = ANY(%s::bigint[]) AND state = 'open' AND open_holds = 0 RETURNING id",
             [sorted(case_ids)],
         )
     ]

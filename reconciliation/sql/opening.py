@@ -183,3 +183,13 @@ def say(cases: Sequence[tuple[int, Wanted]]) -> list[int]:
         [[i for i, _ in cases], [w.sentence for _, w in cases], [as_json(w.detail) for _, w in cases]],
     )
     return [row[0] for row in found]
+
+
+def reword(cases: Sequence[tuple[int, str]]) -> list[int]:
+    """Let open cases say another sentence; the ids of those that said something else before."""
+    found = rows(
+        "UPDATE reconciliation_exceptioncase c SET sentence = w.sentence FROM unnest(%s::bigint[], %s::text[]) AS w(id, sentence)"
+        " WHERE c.id = w.id AND c.state = 'open' AND c.sentence <> w.sentence RETURNING c.id",
+        [[i for i, _ in cases], [sentence for _, sentence in cases]],
+    )
+    return [row[0] for row in found]

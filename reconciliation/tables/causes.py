@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Case, QuerySet, SmallIntegerField, Value, When
+from django.db.models import Case, F, QuerySet, SmallIntegerField, Value, When
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -208,7 +208,7 @@ class CaseTable(Table):
         verbose_name="Cause", url=lambda case: reverse("cause", args=[case.pk]), second=_under, order_by="sentence"
     )
     entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
-    entries = NumberColumn(accessor="open_holds", verbose_name="Entries")
+    entries = NumberColumn(verbose_name="Entries")
     people = NumberColumn(accessor="open_people", verbose_name="People", optional=True)
     projects = NumberColumn(empty_values=(), orderable=False, verbose_name="Projects", optional=True)
     hours = HoursColumn(accessor="open_hours", verbose_name="Hours", optional=True)
@@ -226,6 +226,11 @@ class CaseTable(Table):
     owner = TextColumn(accessor="owner__username", order_by="owner__username", empty_values=(), verbose_name="Owner")
     state = StateColumn(CASE_TONES, optional=True)
     tags = TextColumn(orderable=False, optional=True, verbose_name="Tags")
+
+    def order_entries(self, queryset: QuerySet[Any], is_descending: bool) -> tuple[QuerySet[Any], bool]:
+        """By all that it stops."""
+        stopped = F("open_holds") + F("waiting")
+        return queryset.order_by(stopped.desc() if is_descending else stopped.asc()), True
 
     def order_amount(self, queryset: QuerySet[Any], is_descending: bool) -> tuple[QuerySet[Any], bool]:
         """By what is compared; whatever the direction, causes without an amount or without a rate come last."""

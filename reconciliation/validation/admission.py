@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from portal import ledger
+from portal import figures, ledger
 from portal.models import State
 from reconciliation import cases, taken_back
 from reconciliation.facts import SENT, Draft, Facts, Standing, drafts_of, give_routes, load, standing_entry
@@ -235,12 +235,13 @@ def _tell_unrouted(drafts: Sequence[Draft], admitted: Admitted) -> None:
             causes.setdefault((draft.source_id, draft.entity_id, draft.kind), (draft.source, []))[1].append(draft)
     for (source_id, entity_id, kind), (source, lost) in causes.items():
         first = min(draft.work_date for draft in lost)
+        what = "Time entries" if kind == "time" else "Expenses"
         cases.raise_case(
             "no-route",
             entity_id,
             "connection",
             f"{source_id}:{kind}",
-            f"{'Time entries' if kind == 'time' else 'Expenses'} of {source.name} have no target on {first}; add a route.",
+            f"{what} of {source.name} have no target on {figures.day(first)}; add a route.",
             detail={
                 "source_id": source_id,
                 "kind": kind,

@@ -16,11 +16,14 @@ from portal.screens import Action, DetailScreen
 from portal.screens.base import layout
 from reconciliation import triage
 from reconciliation.models import ExceptionCase, Hold
+from reconciliation.sql import waiting
 from reconciliation.tables import BriefHeld, SelectableHeld, estimates_of, title_of, tone_of, totals_of, way_of
 from reconciliation.views import remedies, rows
 from reconciliation.views.history import happened
 from reconciliation.views.standing import strip_of
 from reconciliation.views.triage import ON_PAGE, offered_on
+
+WAITING = 100  # rows of what waits that the page shows
 
 CAUSES = (
     ExceptionCase.objects.select_related("entity", "connection", "owner", "team", "merged_into")
@@ -56,7 +59,7 @@ class CausePage(DetailScreen):
         if case.state != ExceptionCase.State.OPEN:
             moved = f"This cause is {case.get_state_display().lower()} now."
         elif self.drawn() != drawn:
-            was, now = keys.key(drawn.partition(".")[0]) or 0, case.open_holds
+            was, now = keys.key(drawn.partition(".")[0]) or 0, case.entries
             more = (
                 f"{now - was:,} new"
                 if now > was
@@ -72,7 +75,7 @@ class CausePage(DetailScreen):
     def drawn(self) -> str:
         """How many entries it holds, and when that last changed."""
         counted = self.object.counted_at
-        return f"{self.object.open_holds}.{int(counted.timestamp() * 1_000_000) if counted else 0}"
+        return f"{self.object.entries}.{int(counted.timestamp() * 1_000_000) if counted else 0}"
 
     def heading(self) -> str:
         """The sentence of the cause."""
@@ -108,6 +111,7 @@ class CausePage(DetailScreen):
             "people_url": reverse("cause_people", args=[case.pk]),
             "vendor": case.detail.get("vendor_text", "") if held & access.PAYLOAD_READERS else "",
             "vendor_code": case.detail.get("vendor_code", ""),
+            "waiting": waiting.waiting_for(case.pk, WAITING) if case.waiting else [],
             "timeline": happened(case),
             "strip": strip_of(case, self.request.user),
             "is_page": layout(self.request) == "base.html",

@@ -167,7 +167,7 @@ class CauseList(ListScreen):
         asked = {f"in_{name}": ExpressionWrapper(where, BooleanField()) for name, where in (wheres | kinds).items()}
         by = self.base.order_by().values("held_currency", "compared_in", group=GROUP, **asked)
         counted = by.annotate(
-            n=Count("pk"), compared=Sum("compared_amount"), own=Sum("held_amount"), held=Sum("open_holds"),
+            n=Count("pk"), compared=Sum("compared_amount"), own=Sum("held_amount"), held=Sum(F("open_holds") + F("waiting")),
             first=Min("oldest_work_date"),
         )  # fmt: skip
         return folded(counted, wheres, kinds)
@@ -283,7 +283,9 @@ class CauseList(ListScreen):
         """Count, entries and hours of the causes that match, and what they hold per currency."""
         plain = queryset.order_by()
         whole = plain.aggregate(
-            n=Count("pk"), entries=Sum("open_holds", default=0), hours=Sum("open_hours", default=Decimal(0))
+            n=Count("pk"),
+            entries=Sum(F("open_holds") + F("waiting"), default=0),
+            hours=Sum("open_hours", default=Decimal(0)),
         )
         self.whole = whole
         held = CaseTotal.objects.filter(case__in=plain.values("pk")).values("currency")

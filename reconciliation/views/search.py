@@ -170,9 +170,7 @@ class SearchScreen(Screen):
             named |= Q(pk=number)
         found = self._seen(ExceptionCase.objects).filter(named).select_related("entity")
         for case in found.order_by("state", "-open_holds", "pk")[:SHOWN]:
-            note = (
-                f"EX-{case.pk} · {case.entity.code} · {case.open_holds:,} entries · {case.get_state_display().lower()}"
-            )
+            note = f"EX-{case.pk} · {case.entity.code} · {case.entries:,} entries · {case.get_state_display().lower()}"
             exact = case.pk == number and words.upper().startswith("EX-")
             url = reverse("cause", args=[case.pk])
             yield Hit("Causes", case.sentence, note, url, short_title_of(case.rule), tone_of(case), is_exact=exact)

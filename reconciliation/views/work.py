@@ -40,7 +40,7 @@ def _most_at_risk(causes: QuerySet[ExceptionCase]) -> list[ExceptionCase]:
 
 def _line(case: ExceptionCase) -> Line:
     sums = [f"{figures.amount(one.amount, one.currency)} {one.currency}" for one in case.totals.all() if one.amount]
-    under = [case.entity.code, _many(case.open_holds, "entry", "entries"), f"open for {figures.age(case.opened_at)}"]
+    under = [case.entity.code, _many(case.entries, "entry", "entries"), f"open for {figures.age(case.opened_at)}"]
     if case.owner is not None or case.team is not None:
         under.append(f"with {with_whom(case)}")
     if case.regressions:

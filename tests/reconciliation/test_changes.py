@@ -372,7 +372,7 @@ def test_what_a_route_lets_in_is_shown_as_it_comes_with_its_money_and_its_causes
         "entity": firm.entity.code, "source": firm.source.code, "target": firm.target.code, "kind": "time",
         "valid_from": str(firms.DAY),
     }  # fmt: skip
-    change_set = submitted(fay, Line("route", None, "create", route))
+    change_set = submitted(fay, Line("route", None, "add", route))
     shown = change_set.preview
     assert (shown["entries"], shown["passes"]["entries"], shown["admitted"]) == (0, 0, 3)
     assert (shown["new_passes"]["entries"], shown["new_fails"]["entries"]) == (2, 1)
