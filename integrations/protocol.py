@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from integrations.errors import ConnectorError, Rejected, Unavailable
 from portal.records import (
@@ -55,7 +56,7 @@ class Setting:
     """One setting that a connector declares; the form and the loader follow from it.
 
     A `default` that is a table or a list makes the setting one, in the order of words that `help` names; `long` is a text of
-    several lines.
+    several lines. A number lies from `least` to `most`; `shape` is what a text has to be: one of `SHAPES`.
     """
 
     name: str
@@ -66,6 +67,67 @@ class Setting:
     default: Any = None
     choices: tuple[str, ...] = ()
     long: bool = False
+    least: int | None = None
+    most: int | None = None
+    shape: str = ""
+
+    def objection(self, value: Any) -> str:
+        """Why a value will not do, as what it is not and what is expected; empty where it will."""
+        if self.choices:
+            return "" if str(value) in self.choices else f"is not one of {', '.join(filter(None, self.choices))}."
+        if isinstance(self.default, bool):
+            return "" if isinstance(value, bool) else "is neither true nor false."
+        if isinstance(self.default, int):
+            return self._no_number(value)
+        if isinstance(self.default, (dict, list)):
+            is_table = isinstance(self.default, dict)
+            return "" if isinstance(value, dict if is_table else list) else f"is no {'table' if is_table else 'list'}."
+        if isinstance(value, (bool, dict)) and not self.long:
+            return "is no text."
+        if self.shape and value not in ("", None):
+            expected, fits = SHAPES[self.shape]
+            return "" if fits(str(value)) else f"is not {expected}{'' if self.required else ', or leave it empty'}."
+        return ""
+
+    def _no_number(self, value: Any) -> str:
+        least, most = self.least or 0, self.most
+        if (
+            isinstance(value, int)
+            and not isinstance(value, bool)
+            and value >= least
+            and (most is None or value <= most)
+        ):
+            return ""
+        span = f"from {least} to {most}" if most is not None else f"of {least} or more"
+        return f"is not a whole number {span}, as {self.default} ({self.label})."
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return len(text) == len("2026-01-31") and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _is_zone(text: str) -> bool:
+    try:
+        return bool(ZoneInfo(text))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+
+
+SHAPES: Mapping[str, tuple[str, Callable[[str], bool]]] = {  # what is expected, and whether a text is it
+    "day": ("a day; write it as 2026-01-31", _is_day),
+    "currency": (
+        "a currency; write its three letters, as EUR",
+        lambda text: re.fullmatch("[A-Z]{3}", text) is not None,
+    ),
+    "zone": ("a time zone; write its IANA name, as Europe/Berlin", _is_zone),
+    "address": (
+        "an address; write it whole, as https://acme.example.com",
+        lambda text: re.fullmatch(r"https?://[^\s/]+(/\S*)?", text) is not None,
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

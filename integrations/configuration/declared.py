@@ -105,9 +105,7 @@ def _check_settings(load: Load, row: Row, kind: ConnectorType, given: Mapping[st
     target_keys = policy_settings.of_target(given) if "target" in row.values["roles"] else {}
     for name, value in given.items():
         setting = declared.get(name)
-        if setting is not None and setting.secret:
-            load.problem(row, f"settings.{name}", "", "is a secret; name where it lies under credentials instead.")
-        elif setting is not None:
+        if setting is not None:
             _check_setting(load, row, setting, value)
         elif name in _TOLD:
             continue  # checked with the roles
@@ -129,14 +127,10 @@ def _check_settings(load: Load, row: Row, kind: ConnectorType, given: Mapping[st
 
 
 def _check_setting(load: Load, row: Row, setting: Setting, value: Any) -> None:
-    place = f"settings.{setting.name}"
-    if setting.choices and str(value) not in setting.choices:
-        load.problem(row, place, shown(value), f"is not one of {', '.join(filter(None, setting.choices))}.")
-    elif isinstance(setting.default, bool):
-        if not isinstance(value, bool):
-            load.problem(row, place, shown(value), "is neither true nor false.")
-    elif isinstance(setting.default, int) and not (isinstance(value, int) and not isinstance(value, bool)):
-        load.problem(row, place, shown(value), f"is not a whole number ({setting.label}).")
+    if setting.secret:
+        load.problem(row, f"settings.{setting.name}", "", "is a secret; name where it lies under credentials instead.")
+    elif objection := setting.objection(value):
+        load.problem(row, f"settings.{setting.name}", shown(value), objection)
 
 
 def _check_seconds(load: Load, row: Row, name: str, value: Any) -> None:

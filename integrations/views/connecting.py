@@ -64,7 +64,7 @@ class _Connecting(Screen):
     def answer(self, form: ConnectionForm) -> HttpResponse:
         """Test what the form says, or propose it."""
         is_test = self.request.POST.get("action") == "test"
-        form.fields["reason"].required = not is_test  # nobody approves a test
+        form.is_test, form.fields["reason"].required = is_test, not is_test  # nobody approves a test
         if not form.is_valid():
             form.seal_typed()
             return self.show(form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -124,7 +124,9 @@ class _Connecting(Screen):
         )  # fmt: skip
         audit.record(
             self.person, "connection-tried", stands or self.person, entity=stands.entity_id if stands else None,
-            after={"code": told.code, "address": told.base_url, "answers": tested.is_good, "sentence": tested.sentence},
+            after={"code": told.code, "address": told.base_url, "answers": tested.is_good,
+                "sentence": tested.raw or tested.sentence,
+            },
         )  # fmt: skip
         return tested
 

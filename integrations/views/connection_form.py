@@ -70,6 +70,7 @@ class ConnectionForm(forms.Form):
         self.sealed: dict[
             str, int
         ] = {}  # secrets that were typed, here or before a test, by the number they are kept under
+        self.is_test = False
         self.offers = standing.offered(kind.name)
         self.standing_streams = (
             {stream.name: stream for stream in Stream.objects.filter(connection=connection)} if connection else {}
@@ -245,17 +246,23 @@ class ConnectionForm(forms.Form):
             if one.secret:
                 self._check_place(one, given)
             else:
-                try:
-                    given[f"setting-{one.name}"] = told(
-                        one, given.get(f"setting-{one.name}", ""), self.stored.get(one.name)
-                    )
-                except Unreadable as wrong:
-                    self.add_error(f"setting-{one.name}", str(wrong))
+                self._check_setting(one, given)
         try:
             given["further"] = table_of(given.get("further", ""))
         except Unreadable as wrong:
             self.add_error("further", str(wrong))
         return given
+
+    def _check_setting(self, one: Setting, given: dict[str, Any]) -> None:
+        """What a setting is told; for a test against what the connector declares, as a proposal is where it is written."""
+        name, typed = f"setting-{one.name}", given.get(f"setting-{one.name}", "")
+        try:
+            value = given[name] = told(one, typed, self.stored.get(one.name))
+        except Unreadable as wrong:
+            self.add_error(name, str(wrong))
+            return
+        if self.is_test and value is not None and (objection := one.objection(value)):
+            self.add_error(name, f"“{str(typed).strip()[:60]}” {objection}")
 
     def _check_place(self, one: Setting, given: Mapping[str, Any]) -> None:
         place = given.get(f"place-{one.name}", "")

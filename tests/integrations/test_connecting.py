@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from io import StringIO
 from typing import Any
 
@@ -340,3 +341,40 @@ def test_keys_rotate_and_a_lost_key_is_said(client: Client, ada: User, cleo: Use
     page = text_of(client.get(reverse("connection_edit", args=[made.code])))
     assert 'type="password"' not in page
     assert "TIEOUT_SECRET_RING" in page
+
+
+def test_a_vendor_that_says_nothing_ends_a_test_with_a_sentence_soon_however_many_calls_it_takes(
+    client: Client, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert connections.PATIENCE == 15
+    monkeypatch.setattr(connections, "PATIENCE", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        page = text_of(connect(client, ada, action="test", base_url=f"http://127.0.0.1:{silent.getsockname()[1]}/v2"))
+    assert "It does not answer." in page
+    assert "It gave no whole answer: no" in page
+    assert "Unavailable" not in page
+
+
+def test_every_setting_is_held_to_what_its_connector_declares_in_a_test_and_in_a_proposal_alike(
+    client: Client, ada: User
+) -> None:
+    wrong = {"setting-start_on": "31.12.2025", "setting-page_size": "99999999", "setting-currency": "euro"}
+    said = (
+        "“31.12.2025” is not a day; write it as 2026-01-31, or leave it empty.",
+        "“99999999” is not a whole number from 1 to 2000, as 2000",
+        "“euro” is not a currency; write its three letters, as EUR, or leave it empty.",
+    )
+    for action in ("test", "propose"):
+        answer = connect(client, ada, action=action, **wrong)
+        page = text_of(answer)
+        assert answer.status_code == 422, action
+        assert [one for one in said if one not in page] == [], action
+    assert not ChangeSet.objects.exists()
+
+
+def test_every_number_that_a_connector_declares_has_bounds_and_its_default_lies_within(client: Client) -> None:
+    for name in registry.CONNECTORS:
+        for one in registry.connector_type(name).settings:
+            if isinstance(one.default, int) and not isinstance(one.default, bool):
+                assert None not in (one.least, one.most), (name, one.name)
+            assert one.default is None or not one.objection(one.default), (name, one.name)

@@ -14,7 +14,9 @@ SETTINGS = (
         secret=True,
         help="Chosen by you; Business Central sends it back with every notification.",
     ),
-    Setting(name="currency", label="Currency of the company's books", help="ISO 4217.", required=True),
+    Setting(
+        name="currency", label="Currency of the company's books", help="ISO 4217.", required=True, shape="currency"
+    ),
     Setting(
         name="custom_api",
         label="Custom API of the project journal",
@@ -46,7 +48,7 @@ SETTINGS = (
         help="In which time sheets count, where time goes there.",
         default="HOUR",
     ),
-    Setting(name="batch_size", label="Lines in one journal", help="At most 100.", default=50),
+    Setting(name="batch_size", label="Lines in one journal", help="At most 100.", default=50, least=1, most=100),
     Setting(name="expenses", label="Expenses in the project journal", default=True),
     Setting(name="expense_account", label="Expense account", help="G/L account for expenses whose posting names none."),
     Setting(
@@ -77,7 +79,7 @@ SETTINGS = (
         help="Post an approved invoice instead of leaving it as a draft.",
         default=False,
     ),
-    Setting(name="page_size", label="Rows in a page", default=1000),
+    Setting(name="page_size", label="Rows in a page", default=1000, least=1, most=20000),
     Setting(
         name="refusals",
         label="Refusals",

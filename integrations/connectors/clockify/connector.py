@@ -48,10 +48,12 @@ class ClockifyConnector:
             help="Good while a token is rotated. Further webhooks: webhook_token_2 and so on.",
         ),
         Setting(name="workspace_id", label="Workspace id", help="Empty: the realm of the connection."),
-        Setting(name="currency", label="Currency where Clockify states none", help="ISO 4217."),
-        Setting(name="start_on", label="First work date to read", help="YYYY-MM-DD; empty reads everything."),
-        Setting(name="overlap_minutes", label="Minutes read again before the cursor", default=60),
-        Setting(name="page_size", label="Approvals in a page", default=50),
+        Setting(name="currency", label="Currency where Clockify states none", help="ISO 4217.", shape="currency"),
+        Setting(
+            name="start_on", label="First work date to read", help="YYYY-MM-DD; empty reads everything.", shape="day"
+        ),
+        Setting(name="overlap_minutes", label="Minutes read again before the cursor", default=60, least=0, most=10080),
+        Setting(name="page_size", label="Approvals in a page", default=50, least=1, most=200),
         Setting(name="provenance_field", label="Custom field with the original tool's id", help="Such as “Jira”."),
         Setting(
             name="refusals",

@@ -19,13 +19,24 @@ SETTINGS = (
         label="Lines in one journal",
         help="Further ones go into the next.",
         default=assumptions.LINE_LIMIT,
+        least=1,
+        most=10000,
     ),
-    Setting(name="batch_size", label="Lines in one call", help="At most 5000.", default=assumptions.BATCH),
+    Setting(
+        name="batch_size",
+        label="Lines in one call",
+        help="At most 5000.",
+        default=assumptions.BATCH,
+        least=1,
+        most=5000,
+    ),
     Setting(
         name="posts_within_hours",
         label="Hours until posting",
         help="How long journals and expense reports take to be posted; later it is a cause on the queue.",
         default=assumptions.BOOKS_WITHIN_HOURS,
+        least=1,
+        most=720,
     ),
     Setting(name="category", label="Hour category", help="Of hours whose posting names none."),
     Setting(name="expense_category", label="Expense category", help="Of expenses whose posting names none."),
@@ -57,6 +68,8 @@ SETTINGS = (
         name="description_limit",
         label="Length of a line's description",
         default=assumptions.DESCRIPTION_LIMIT,
+        least=1,
+        most=1000,
     ),
     Setting(name="read_actuals", label="Read posted project transactions", help="Those of others, too.", default=True),
     Setting(name="calendar", label="Fiscal calendar", help="Whose periods are read.", default="Fiscal"),
@@ -70,7 +83,7 @@ SETTINGS = (
     Setting(
         name="bills_from", label="Bills from", help="First day of invoices and payments that are read, as 2026-01-01."
     ),
-    Setting(name="page_size", label="Rows in a page", help="At most 10000.", default=1000),
+    Setting(name="page_size", label="Rows in a page", help="At most 10000.", default=1000, least=1, most=10000),
     Setting(
         name="refusals",
         label="Refusals",

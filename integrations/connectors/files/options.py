@@ -89,7 +89,7 @@ READING: tuple[Setting, ...] = (
         choices=("auto", ",", ";", "tab", "|"),
     ),
     Setting(name="sheet", label="Sheet", help="Name of the sheet in XLSX files; empty for the first visible one."),
-    Setting(name="header_row", label="Row of the headings", default=1),
+    Setting(name="header_row", label="Row of the headings", default=1, least=1, most=1000),
     Setting(
         name="decimal",
         label="Decimal sign",
@@ -111,8 +111,8 @@ READING: tuple[Setting, ...] = (
         choices=("hours", "minutes", "clock"),
         help="“clock” reads 7:30 as seven and a half hours.",
     ),
-    Setting(name="zone", label="Time zone", help="IANA name; empty for the zone of the connection."),
-    Setting(name="currency", label="Currency", help="ISO 4217, for files without a currency column."),
+    Setting(name="zone", label="Time zone", help="IANA name; empty for the zone of the connection.", shape="zone"),
+    Setting(name="currency", label="Currency", help="ISO 4217, for files without a currency column.", shape="currency"),
     Setting(name="billable", label="Billable unless the file says otherwise", default=True),
     Setting(
         name="status",
@@ -133,7 +133,7 @@ READING: tuple[Setting, ...] = (
         default="",
         choices=("", "month"),
     ),
-    Setting(name="settle_seconds", label="Seconds a file must rest before it is read", default=10),
+    Setting(name="settle_seconds", label="Seconds a file must rest before it is read", default=10, least=0, most=86400),
     Setting(
         name="require_checksum",
         label="Wait for a .sha256 file beside each file",

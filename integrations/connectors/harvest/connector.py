@@ -50,26 +50,33 @@ class HarvestConnector:
         Setting(name="token", label="Personal access token", required=True, secret=True),
         Setting(name="account_id", label="Account id", help="Empty: the realm of the connection."),
         Setting(name="contact", label="Contact address", help="Sent to Harvest in the User-Agent, as it asks."),
-        Setting(name="start_on", label="First work date to read", help="YYYY-MM-DD; empty reads everything."),
-        Setting(name="overlap_minutes", label="Minutes read again before the cursor", default=60),
+        Setting(
+            name="start_on", label="First work date to read", help="YYYY-MM-DD; empty reads everything.", shape="day"
+        ),
+        Setting(name="overlap_minutes", label="Minutes read again before the cursor", default=60, least=0, most=10080),
         Setting(
             name="cursor_zone",
             label="Zone in which the account reads updated_since",
             help="UTC as documented; another zone for an account that takes the time of day as local.",
             default="UTC",
         ),
-        Setting(name="window_days", label="Days of the open window that are read again", default=62),
-        Setting(name="reread_hours", label="Hours between two readings of the window", default=24),
-        Setting(name="page_size", label="Rows in a page", help="At most 2000.", default=PER_PAGE),
+        Setting(name="window_days", label="Days of the open window that are read again", default=62, least=1, most=366),
+        Setting(name="reread_hours", label="Hours between two readings of the window", default=24, least=1, most=720),
+        Setting(name="page_size", label="Rows in a page", help="At most 2000.", default=PER_PAGE, least=1, most=2000),
         Setting(name="use_rounded_hours", label="Take Harvest's rounded hours", default=False),
-        Setting(name="currency", label="Currency of clients without one", help="ISO 4217."),
+        Setting(name="currency", label="Currency of clients without one", help="ISO 4217.", shape="currency"),
         Setting(
             name="refusals",
             label="Refusals",
             help='Words for no that we do not know, as [{"match": "cost code is missing", "means": "schema-changed"}].',
             default=[],
         ),
-        Setting(name="web_address", label="Web address", help="Such as https://acme.harvestapp.com; for links."),
+        Setting(
+            name="web_address",
+            label="Web address",
+            help="Such as https://acme.harvestapp.com; for links.",
+            shape="address",
+        ),
     )
     streams: tuple[str, ...] = ("time_entries", "expenses")
     capabilities = Capabilities(concurrency=1, find_by_key=True, upstream_timeout=120.0)

@@ -29,7 +29,7 @@ SETTINGS = (
     Setting(
         name="multi_currency", label="Several currencies", help="Whether records have CurrencyIsoCode.", default=False
     ),
-    Setting(name="currency", label="Currency of the org", help="ISO 4217, where it has one only."),
+    Setting(name="currency", label="Currency of the org", help="ISO 4217, where it has one only.", shape="currency"),
     Setting(name="account_number", label="Field with a customer's code", help="Such as AccountNumber; empty: the id."),
     Setting(name="project_object", label="Object that is a project", default="Opportunity"),
     Setting(
@@ -82,6 +82,8 @@ SETTINGS = (
         label="Calls kept for writing",
         help="Of a day's calls; a reading ends after its page when fewer are left.",
         default=assumptions.KEEP_CALLS,
+        least=0,
+        most=1000000,
     ),
     Setting(
         name="webhook_secret",
@@ -101,6 +103,8 @@ SETTINGS = (
         label="Seconds of listening",
         help="How long a reading of hints listens; a worker waits with it.",
         default=assumptions.LISTEN,
+        least=1,
+        most=110,
     ),
     Setting(
         name="refusals",

@@ -18,9 +18,14 @@ SETTINGS = (
         help="whsec_… Further endpoints, and the new secret while one is rolled over: webhook_secret_2 and so on.",
         secret=True,
     ),
-    Setting(name="page_size", label="Rows in a page", help="At most 100.", default=100),
+    Setting(name="page_size", label="Rows in a page", help="At most 100.", default=100, least=1, most=100),
     Setting(
-        name="days_until_due", label="Days until a draft is due", help="Where the contract names no day.", default=30
+        name="days_until_due",
+        label="Days until a draft is due",
+        help="Where the contract names no day.",
+        default=30,
+        least=0,
+        most=366,
     ),
     Setting(
         name="tax_rates",

@@ -47,9 +47,9 @@ class TempoConnector:
             secret=True,
             help="The sharedSecret of the subscription. Further subscriptions: webhook_secret_2 and so on.",
         ),
-        Setting(name="start_on", label="First change to read", help="YYYY-MM-DD; at most two years back."),
-        Setting(name="overlap_minutes", label="Minutes read again before the cursor", default=60),
-        Setting(name="page_size", label="Rows in a page", help="At most 5000.", default=5000),
+        Setting(name="start_on", label="First change to read", help="YYYY-MM-DD; at most two years back.", shape="day"),
+        Setting(name="overlap_minutes", label="Minutes read again before the cursor", default=60, least=0, most=10080),
+        Setting(name="page_size", label="Rows in a page", help="At most 5000.", default=5000, least=1, most=5000),
         Setting(
             name="project_from",
             label="What a project is",
@@ -73,7 +73,7 @@ class TempoConnector:
             help="Needs the permission to view it; without it the nightly comparison finds them.",
             default=True,
         ),
-        Setting(name="currency", label="Currency", help="ISO 4217; Tempo states none."),
+        Setting(name="currency", label="Currency", help="ISO 4217; Tempo states none.", shape="currency"),
     )
     streams: tuple[str, ...] = (STREAM,)
     tombstones = False  # the paper trail tells most deletions; the nightly comparison is there for the rest

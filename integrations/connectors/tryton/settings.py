@@ -8,8 +8,15 @@ SETTINGS = (
     Setting(name="database", label="Database", help="The name of the database on the server.", required=True),
     Setting(name="user", label="User", help="Login of a technical user of that company.", required=True),
     Setting(name="password", label="Password", secret=True, required=True),
-    Setting(name="batch_size", label="Lines in one call", help="They are written wholly or not at all.", default=100),
-    Setting(name="page_size", label="Rows in a page", default=200),
+    Setting(
+        name="batch_size",
+        label="Lines in one call",
+        help="They are written wholly or not at all.",
+        default=100,
+        least=1,
+        most=1000,
+    ),
+    Setting(name="page_size", label="Rows in a page", default=200, least=1, most=1000),
     Setting(
         name="customers",
         label="Which parties are customers",
