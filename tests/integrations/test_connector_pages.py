@@ -148,3 +148,13 @@ def test_a_connector_is_its_folder_and_one_line_for_nothing_else_asks_which_vend
                 if isinstance(node, ast.ImportFrom) and vendor:
                     found.append((where, node.lineno, node.module))
     assert found == []
+
+
+def test_the_code_that_the_guide_shows_stands_word_for_word_in_the_source() -> None:
+    guide = (ROOT / "docs" / "connectors" / "adding.md").read_text()
+    pieces = re.findall(r"From `([\w/.]+)`:\n\n```python\n(.*?)```", guide, re.DOTALL)
+    assert len(pieces) >= 4
+    for path, code in pieces:
+        assert code in (ROOT / path).read_text(), path
+    for path in ("tests/integrations/cases_of_connectors.py", "tests/integrations/test_every_connector.py"):
+        assert f"`{path}`" in guide
