@@ -127,6 +127,7 @@ def _take_in_batch(
         waiting = _take_in_masters(connection, batch) if batch.masters else {}
         waiting |= _take_in_billing(connection, batch) if batch.billing else {}
         sql.settle([(m.id, *batch.outcomes[m.id]) for m in messages if m.id not in waiting])
+        sql.settle_failed(connection.pk, claimed)
     counts = [state for state, _ in batch.outcomes.values()]
     return TakenIn(
         len(messages),

@@ -200,6 +200,19 @@ def settle(outcomes: Sequence[tuple[int, str, str]]) -> None:
     )
 
 
+def settle_failed(connection_id: int, ids: Sequence[int]) -> int:
+    """Let go of messages that could not be read where a later revision of the record was read now; they stay to be seen."""
+    return execute(
+        """
+        UPDATE integrations_inboxmessage f SET state = 'superseded', handled_at = now()
+         WHERE f.connection_id = %s AND f.state = 'failed' AND f.kind = 'record'
+           AND EXISTS (SELECT 1 FROM integrations_inboxmessage m
+                        WHERE m.id = ANY(%s) AND m.connection_id = f.connection_id AND m.stream = f.stream
+                          AND m.external_id = f.external_id AND m.revision > f.revision AND m.state IN ('done', 'ignored'))""",
+        [connection_id, list(ids)],
+    )
+
+
 def claim_hints(connection_id: int, limit: int, seconds: float) -> list[HintMessage]:
     """Lease hints that are due, oldest first, to one worker for some seconds."""
     found = rows(

@@ -249,7 +249,15 @@ def test_a_checksum_that_does_not_fit_stops_the_file_until_it_was_sent_whole(fol
         list(folder.connector.map(failed))
     assert folder.take() == []
     folder.drop("time.csv", line(3), line(4))
-    assert len(folder.take()) == 2
+    *rows, mended = folder.take()
+    assert len(rows) == 2
+    assert (mended.external_id, mended.payload["fault"]) == (failed.external_id, "")  # nobody has to look any more
+    assert mended.revision > failed.revision
+    folder.drop("time.csv", line(3))  # sent in part once more
+    [again] = folder.take()
+    assert (again.external_id, again.revision > mended.revision) == (failed.external_id, True)
+    with pytest.raises(Malformed, match="does not fit the checksum"):
+        list(folder.connector.map(again))
 
 
 def test_with_required_checksums_a_file_waits_for_its_side_file(tmp_path: Path) -> None:

@@ -133,6 +133,23 @@ def test_a_record_that_cannot_be_read_fails_alone_with_its_field(source: Inbound
     assert "ZeroDivisionError" in InboxMessage.objects.get(external_id="4").failure
 
 
+def test_a_record_that_could_not_be_read_waits_for_nobody_once_its_source_mended_it(source: Inbound) -> None:
+    source.vendor.put(1, "2026-10-02", hours="eight")
+    source.pull()
+    inbox.take_in(source.connection.pk)
+    assert states() == {"1": "failed"}
+    source.vendor.put(1, "2026-10-03", hours="8")
+    source.pull()
+    inbox.take_in(source.connection.pk)
+    first, second = InboxMessage.objects.order_by("pk")
+    assert (first.state, second.state) == ("superseded", "done")
+    assert first.failure == "hours is 'eight', not a number."  # the evidence stays
+    source.vendor.put(1, "2026-10-04", hours="nine")
+    source.pull()
+    inbox.take_in(source.connection.pk)
+    assert InboxMessage.objects.filter(state="failed").count() == 1  # a later mistake is another one
+
+
 @pytest.mark.case(70)
 def test_a_record_that_breaks_its_batch_is_found_and_the_rest_goes_on(source: Inbound) -> None:
     put(source.vendor, range(1, 12))

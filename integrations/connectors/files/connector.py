@@ -154,8 +154,8 @@ class FilesConnector:
             taken.remember(item, sha256, moment, failed_under=read.reading)
             return [mapping.file_record(stream, item.name, sha256, moment, fault.detail)]
         records = mapping.records(table, options, stream, moment)
-        if failed_before:
-            records.append(mapping.file_record(stream, item.name, sha256, moment, ""))
+        mended = [*([sha256] if failed_before else []), *taken.mended_by(item, sha256)]
+        records += [mapping.file_record(stream, item.name, one, moment, "") for one in mended]
         taken.remember(item, sha256, moment)
         return records
 

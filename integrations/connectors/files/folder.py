@@ -79,6 +79,17 @@ class Taken:
         """Whether a file with this content could not be read before."""
         return any(entry[3] for entry in self._entries(sha256))
 
+    def mended_by(self, found: Found, sha256: str) -> list[str]:
+        """The contents under this name that could not be read and are not there any more; from now on they are not known."""
+        mended = [
+            key
+            for key, entry in self.files.items()
+            if entry[0] == found.name and entry[3] and not key.startswith(sha256[:32])
+        ]
+        for key in mended:
+            del self.files[key]
+        return [key.partition(":")[0] for key in mended]
+
     def _entries(self, sha256: str) -> list[list[Any]]:
         return [entry for key, entry in self.files.items() if key.startswith(sha256[:32])]
 
