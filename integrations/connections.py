@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from integrations import breaker, registry, wake
+from integrations import breaker, registry, wake, wording
 from integrations.errors import ConnectorError
+from integrations.http import within
 from integrations.models import Breaker, Run, Stream
 from integrations.outbox import causes
 from integrations.protocol import Account
@@ -20,13 +21,22 @@ from portal.history import update_each_with_reason
 from portal.models import Connection, User
 from portal.sql import now
 
+PATIENCE = 15.0  # seconds: a person waits for what the vendor says to a test
+
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """What a test by hand found: whether the account answers, and the connector's sentence about it."""
+    """What a test by hand found: whether the account answers, the sentence about it, and what came beside it."""
 
     is_good: bool
     sentence: str
+    raw: str = ""
+
+    @classmethod
+    def failed(cls, error: Exception) -> Tested:
+        """What went wrong, in words."""
+        said = wording.in_words(str(error))
+        return cls(False, said.sentence, said.raw)
 
 
 def test(connection: Connection, user: User) -> Tested:
@@ -37,17 +47,17 @@ def test(connection: Connection, user: User) -> Tested:
     error: ConnectorError | None = None
     try:
         half = registry.target(connection) if connection.is_target else registry.source(connection)
-        tested = Tested(True, half.check())
+        with within(PATIENCE):
+            tested = Tested(True, half.check())
     except ConnectorError as failure:
-        error = failure
-        tested = Tested(False, f"{type(failure).__name__}: {failure}")
+        error, tested = failure, Tested.failed(failure)
     except (registry.UnknownConnector, registry.WrongHalf) as wrong:
         return Tested(False, str(wrong))
     with transaction.atomic():
         _tell_breaker(connection, error)
         audit.record(
             user, "connection-tested", connection, entity=connection.entity_id,
-            after={"answers": tested.is_good, "sentence": tested.sentence},
+            after={"answers": tested.is_good, "sentence": tested.raw or tested.sentence},
         )  # fmt: skip
     return tested
 
@@ -58,9 +68,11 @@ def try_out(connector: str, told: Account) -> Tested:
     Calls the vendor: not to be used inside a transaction.
     """
     try:
-        return Tested(True, registry.built(registry.connector_type(connector), told).check())
+        half = registry.built(registry.connector_type(connector), told)
+        with within(PATIENCE):
+            return Tested(True, half.check())
     except ConnectorError as failure:
-        return Tested(False, f"{type(failure).__name__}: {failure}")
+        return Tested.failed(failure)
     except registry.UnknownConnector as unknown:
         return Tested(False, str(unknown))
 

@@ -24,6 +24,7 @@ import paramiko  # noqa: TID251 - the one place
 
 from integrations.errors import ConnectorError, Unauthorised, Unavailable
 from integrations.http.addresses import ForbiddenAddress, is_among, is_loopback_name
+from integrations.http.deadlines import left
 from integrations.protocol import Account, Setting
 
 logging.getLogger("paramiko").setLevel(logging.WARNING)  # which tells every step of every session
@@ -93,8 +94,8 @@ class Session:
 
     def __init__(self, account: Account, address: Address, *, allow_loopback: bool) -> None:
         self._where = address.host
-        connect = float(account.settings.get("connect_timeout") or CONNECT_SECONDS)
-        self._read = float(account.settings.get("read_timeout") or READ_SECONDS)
+        connect = left(float(account.settings.get("connect_timeout") or CONNECT_SECONDS))
+        self._read = left(float(account.settings.get("read_timeout") or READ_SECONDS))
         with self._told("reached"):
             sock = socket.create_connection((address.host, address.port), timeout=connect)
             _check_peer(sock, address.host, allow_loopback=allow_loopback)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Count, Min, Q
 from django.utils import timezone
 
-from integrations import registry, vault, windows
+from integrations import registry, vault, windows, wording
 from integrations.errors import ConnectorError
 from integrations.models import Breaker, Run, Stream
 from integrations.protocol import Account, Capabilities, ConnectorType, Setting, Target
@@ -37,6 +37,7 @@ class Health:
     tone: str = ""
     sentence: str = ""
     until: datetime | None = None
+    raw: str = ""  # what the vendor said, where the sentence does not hold all of it
 
     @property
     def is_well(self) -> bool:
@@ -53,9 +54,11 @@ def health(connection: Connection, at: datetime | None = None) -> Health:
         return Health("Paused", "warn", connection.pause_reason or "Paused without a reason.")
     breaker: Breaker | None = getattr(connection, "breaker", None)
     if breaker is not None and breaker.unauthorised_at is not None:
-        return Health("Credentials refused", "bad", breaker.reason, breaker.probe_at)
+        said = wording.in_words(breaker.reason)
+        return Health("Credentials refused", "bad", said.sentence, breaker.probe_at, said.raw)
     if breaker is not None and breaker.state == Breaker.State.OPEN:
-        return Health("Failing", "bad", breaker.reason or "Its breaker is open.", breaker.probe_at)
+        said = wording.in_words(breaker.reason or "Its breaker is open.")
+        return Health("Failing", "bad", said.sentence, breaker.probe_at, said.raw)
     window = windows.until(connection.maintenance_windows.all(), moment)
     if window is not None:
         return Health("Maintenance", "info", window[1] or "A planned window.", window[0])
@@ -71,6 +74,8 @@ def _quiet(connection: Connection, breaker: Breaker | None) -> Health:
     if breaker is not None and breaker.failures:
         calls = "call" if breaker.failures == 1 else f"{breaker.failures} calls"
         return Health("Unsteady", "warn", f"The last {calls} failed; the breaker opens at five.")
+    if getattr(connection, "is_unread", False):
+        return Health("Not all is read", "warn", "Messages of it cannot be read; each waits in the inbox for a person.")
     if last_success(connection) is None:
         return Health("Not used yet", "", "Nothing has been read or posted through it so far.")
     return Health("Healthy", "good", "")
@@ -174,6 +179,74 @@ def why_untold(source: Connection) -> str:
         return str(getattr(registry.connector_type(source.connector), "why_untold", ""))
     except registry.UnknownConnector as unknown:
         return str(unknown)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing about a connection: what, how it is, and what that means where it is not plain."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+def abilities(connection: Connection) -> list[Fact]:
+    """What a target can do, as it declares it."""
+    can = capabilities(connection) if connection.is_target else None
+    if can is None:
+        return []
+    key = "it overwrites" if can.upsert else "it refuses" if can.unique_key else "it would book twice"
+    find = "yes" if can.find_by_key else "by what a posting says" if can.finds_alike else "no"
+    return [
+        Fact("Postings in a call", f"up to {can.batch_size:,}" if can.batch_size > 1 else "one"),
+        Fact("Calls at once", f"{min(can.concurrency, connection.concurrency):,}"),
+        Fact("The same key again", key),
+        Fact("Looked up by our key", find),
+        Fact("Takes a posting back", "by a negative posting" if can.reversal else "no"),
+        Fact("Expenses", "yes" if can.expenses else "no"),
+        Fact("Says what it has booked", "yes" if can.statement else "no"),
+        Fact("A lost call can book for", figures.span_of(can.upstream_timeout)),
+        Fact("Longest text", f"{can.memo_limit:,} characters"),
+    ]
+
+
+def told(connection: Connection) -> list[Fact]:
+    """What the connection is told, by what its settings name."""
+    kinds = {name: [str(one).replace("_", " ") for one in connection.settings.get(name) or ()] for name in _TOLD}
+    return [Fact(_TOLD[name], ", ".join(found)) for name, found in kinds.items() if found]
+
+
+_TOLD = {"provisions": "Made there", "subscribes": "Told"}
+
+
+def settings_told(connection: Connection) -> list[Fact]:
+    """The settings that are no secrets: what was said, else what holds as usual."""
+    declared = [setting for setting in _settings(connection) if not setting.secret]
+    found = [
+        Fact(
+            one.label,
+            _shown(connection.settings.get(one.name, one.default)),
+            "" if one.name in connection.settings else "as usual",
+        )
+        for one in declared
+    ]
+    known = {one.name for one in declared} | _TOLD.keys()
+    further = [
+        Fact(name.replace("_", " ").capitalize(), _shown(value))
+        for name, value in sorted(connection.settings.items())
+        if name not in known
+    ]
+    return [one for one in found if one.value] + further
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return "; ".join(f"{name} = {_shown(one)}" for name, one in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_shown(one) for one in value)
+    return "" if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,8 +140,15 @@ class UploadTable(Table):
 
 def roles_in_words(connection: Connection) -> str:
     """What the connection is used for."""
-    words = [word for word, on in (("source", connection.is_source), ("target", connection.is_target)) if on]
-    return " and ".join(words) or "not used"
+    words = [
+        word
+        for word, on in (
+            ("source", connection.is_source), ("target", connection.is_target), ("recipient", connection.is_recipient),
+            ("biller", connection.is_biller),
+        )
+        if on
+    ]  # fmt: skip
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:]))) or "not used"
 
 
 def _connection_second(connection: Connection) -> str:
@@ -210,4 +217,5 @@ class ConnectionTable(Table):
 
     def value_oldest(self, record: Any) -> datetime | None:
         """Since when."""
-        return record.waiting.oldest
+        oldest: datetime | None = record.waiting.oldest
+        return oldest

@@ -9,6 +9,7 @@ webhook must prove is compared in one place (`signatures.py`).
 from integrations.http.addresses import ForbiddenAddress
 from integrations.http.bearer import Bearer
 from integrations.http.client import Auth, Http, TokenCache
+from integrations.http.deadlines import within
 from integrations.http.outcomes import Response, plain
 from integrations.http.pacing import PUSH_SECONDS, Deadline, Rate
 from integrations.http.recording import Exchange, recording
@@ -30,4 +31,5 @@ __all__ = [
     "check_shared_secret",
     "plain",
     "recording",
+    "within",
 ]

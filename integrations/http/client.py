@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from integrations.errors import ConnectorError, Unavailable
 from integrations.http import addresses, outcomes, recording, transport
+from integrations.http.deadlines import left
 from integrations.http.outcomes import Response
 from integrations.http.pacing import Pacer, Rate, pace
 from integrations.http.transport import Call, Outgoing
@@ -152,25 +153,27 @@ class Http:
         """Send one signed request, keep the exchange, and judge the answer."""
         if self.rate is not None:
             whose = f"{self.base_url} {self.account.realm or self.account.code}"
-            missing = self.pacer(whose, self.rate, self.total_timeout)
+            missing = self.pacer(whose, self.rate, left(self.total_timeout))
             if missing:
                 return Unavailable("Our own rate limit for this account is used up.", retry_after=missing)
+        connect, read, total = (
+            left(one) for one in (self.connect_timeout, self.read_timeout + patience, self.total_timeout + patience)
+        )
+        if not total:
+            return Unavailable("No complete answer: the time in which it had to answer is over.")
         call = Call(self.allow_loopback)
         started_at, started = datetime.now(UTC), time.monotonic()
         answer: Response | None = None
         error: ConnectorError | None
         try:
-            got = transport.send(
-                request, call, connect=self.connect_timeout, read=self.read_timeout + patience,
-                total=self.total_timeout + patience,
-            )  # fmt: skip
+            got = transport.send(request, call, connect=connect, read=read, total=total)
             answer, error = self._read(got, request, writes=writes, raw=raw)
             if secret is not None:
                 self.conceal(secret(answer.body))
         except addresses.ForbiddenAddress as forbidden:
             error = forbidden
         except transport.FAILURES as broken:
-            error = outcomes.lost(self._reason(broken, call, patience), writes=writes, sent=call.sent)
+            error = outcomes.lost(self._reason(broken, call, connect, read, total), writes=writes, sent=call.sent)
         if recording.is_recording():
             recording.record(
                 recording.Exchange(
@@ -207,11 +210,10 @@ class Http:
         self.ahead = answer.ahead
         return answer, self.judged(answer, writes=writes, unreadable=unreadable)
 
-    def _reason(self, error: Exception, call: Call, patience: float) -> str:
+    def _reason(self, error: Exception, call: Call, connect: float, read: float, total: float) -> str:
         if call.expired:
-            return f"no complete answer within {self.total_timeout + patience:g} seconds"
-        read = self.read_timeout + patience
-        return self.redact.text(transport.explain(error, connect=self.connect_timeout, read=read))
+            return f"no complete answer within {total:.3g} seconds"
+        return self.redact.text(transport.explain(error, connect=round(connect, 1), read=round(read, 1)))
 
 
 class TokenCache:

@@ -17,6 +17,7 @@ from integrations import standing, vault
 from integrations.models import Stream
 from integrations.protocol import ConnectorType, Setting, holds_hints
 from integrations.views.setting_fields import Needed, as_json, setting_field, table_of, told
+from portal import field_owners
 from portal.access import CONFIGURERS
 from portal.importing.problems import Unreadable
 from portal.models import Connection, LegalEntity, User
@@ -30,6 +31,7 @@ ROLE_LABELS = {
     "recipient": "Recipient: it is told master data",
     "biller": "Biller: invoice drafts are handed to it",
 }
+CONCURRENCY = "concurrency"  # of the account, which some connectors declare as a setting as well
 TOLD = {"provisions": publishing.PROVISIONED, "subscribes": publishing.SUBSCRIBED}
 TOLD_LABELS = {"provisions": "Master data that is made there", "subscribes": "Master data that it is told"}
 EVERY = (
@@ -56,6 +58,12 @@ class Section:
     title: str
     fields: list[BoundField]
     note: str = ""
+    is_optional: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it shows its fields at once: what must be said does, and what was said or is wrong."""
+        return not self.is_optional or any(one.errors or one.value() for one in self.fields)
 
 
 class ConnectionForm(forms.Form):
@@ -122,13 +130,17 @@ class ConnectionForm(forms.Form):
                 help_text="Work before this day is history and never posted.",
             ),
             "concurrency": forms.CharField(
-                label="Calls at once", initial=str(stands.concurrency if stands else 1), widget=forms.NumberInput,
+                label="Calls at once", initial=str(stands.concurrency if stands else self._usual_calls()),
+                widget=forms.NumberInput, help_text="Leave some of the account's calls to others.",
             ),
             "active": forms.ChoiceField(
                 label="Used", choices=(("true", "yes"), ("false", "no: nothing goes through it")),
                 initial="true" if stands is None or stands.is_active else "false",
             ),
         }  # fmt: skip
+
+    def _usual_calls(self) -> int:
+        return next((int(one.default) for one in self.kind.settings if one.name == CONCURRENCY), 1)
 
     def _roles(self) -> dict[str, forms.Field]:
         stands = self.connection
@@ -151,11 +163,11 @@ class ConnectionForm(forms.Form):
         return self.connection.settings if self.connection else {}
 
     def _settings(self) -> dict[str, forms.Field]:
-        return {
-            f"setting-{one.name}": setting_field(one, self.stored.get(one.name))
-            for one in self.kind.settings
-            if not one.secret
-        }
+        return {f"setting-{one.name}": setting_field(one, self.stored.get(one.name)) for one in self._asked()}
+
+    def _asked(self) -> Iterator[Setting]:
+        """The settings that have a field of their own; how many calls go at once is asked with the account."""
+        return (one for one in self.kind.settings if not one.secret and one.name != CONCURRENCY)
 
     @property
     def read(self) -> tuple[str, ...]:
@@ -208,13 +220,35 @@ class ConnectionForm(forms.Form):
         return found
 
     def _further(self) -> dict[str, forms.Field]:
-        declared = {one.name for one in self.kind.settings}
-        rest = {name: value for name, value in self.stored.items() if name not in declared and name not in TOLD}
-        return {
+        apart = {one.name for one in self.kind.settings} | TOLD.keys() | {"owns"}
+        rest = {name: value for name, value in self.stored.items() if name not in apart}
+        return self._owns() | {
             "further": forms.CharField(
                 label="Further settings", required=False, initial=as_json(rest) if rest else "",
                 widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
-                help_text="A table in JSON: who owns which field (owns), seconds to wait (read_timeout), what a target demands.",
+                help_text="A table in JSON: seconds to wait (read_timeout), what a target demands.",
+            )
+        }  # fmt: skip
+
+    def _owns(self) -> dict[str, forms.Field]:
+        """Whose word counts, kind by kind and field by field, for what a source tells of master data."""
+        if "source" not in self.offers.halves:
+            return {}
+        choices = [
+            (
+                _words(kind),
+                [
+                    (str(kind), "all of it: it makes and ends them"),
+                    *((f"{kind}.{one}", _words(one)) for one in sorted(fields)),
+                ],
+            )
+            for kind, fields in field_owners.FIELDS.items()
+        ]
+        return {
+            "owns": forms.MultipleChoiceField(
+                label="It has the say in", required=False, choices=choices, initial=list(self.stored.get("owns", ())),
+                widget=forms.CheckboxSelectMultiple,
+                help_text="What no system owns is kept here; what it says of other fields is heard and not taken.",
             )
         }  # fmt: skip
 
@@ -226,12 +260,15 @@ class ConnectionForm(forms.Form):
         yield Section("What it is used for", self._bound(*self._roles()))
         if secrets := [name for name in self.fields if name.startswith(("secret-", "place-"))]:
             yield Section("Credentials", self._bound(*secrets), "What you type is sealed and never shown again.")
-        needed = {f"setting-{one.name}" for one in self.kind.settings if one.required}
-        settings = [name for name in self.fields if name.startswith("setting-")]
-        if settings:
-            yield Section("Settings", self._bound(*sorted(settings, key=lambda name: name not in needed), "further"))
+        needed = [f"setting-{one.name}" for one in self.kind.settings if one.required and not one.secret]
+        if needed:
+            yield Section("Settings that it needs", self._bound(*needed))
         if streams := [name for name in self.fields if name.startswith("stream-")]:
             yield Section("What is read, and how often", self._bound(*streams))
+        if "owns" in self.fields:
+            yield Section("Which fields of master data it owns", self._bound("owns"), is_optional=True)
+        usual = [name for name in self.fields if name.startswith("setting-") and name not in needed]
+        yield Section("Settings that may stay as usual", self._bound(*usual, "further"), is_optional=True)
         yield Section("", self._bound("reason"))
 
     def _bound(self, *names: str) -> list[BoundField]:
@@ -245,8 +282,8 @@ class ConnectionForm(forms.Form):
         for one in self.kind.settings:
             if one.secret:
                 self._check_place(one, given)
-            else:
-                self._check_setting(one, given)
+        for one in self._asked():
+            self._check_setting(one, given)
         try:
             given["further"] = table_of(given.get("further", ""))
         except Unreadable as wrong:
@@ -277,11 +314,13 @@ class ConnectionForm(forms.Form):
         """The settings as the connection keeps them; what is empty falls to its default."""
         given = self.cleaned_data
         found = dict(given["further"])
-        for one in self.kind.settings:
-            value = None if one.secret else given[f"setting-{one.name}"]
+        for one in self._asked():
+            value = given[f"setting-{one.name}"]
             if value not in (None, ""):
                 found[one.name] = value
-        return found | {name: list(given[name]) for name in TOLD if given.get(name)}
+        if any(one.name == CONCURRENCY for one in self.kind.settings) and given["concurrency"].isdecimal():
+            found[CONCURRENCY] = int(given["concurrency"])
+        return found | {name: list(given[name]) for name in (*TOLD, "owns") if given.get(name)}
 
     def typed(self) -> dict[str, str]:
         """The secrets that were typed, by name."""

@@ -11,27 +11,30 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from integrations import breaker, connections, outbox, standing, windows
+from integrations import breaker, connections, outbox, standing, windows, wording
 from integrations.filters import ConnectionFilter
-from integrations.models import Breaker, MaintenanceWindow, RefusedDelivery, Run, Slot, Stream
+from integrations.models import Breaker, InboxMessage, MaintenanceWindow, RefusedDelivery, Run, Slot, Stream
 from integrations.tables import ConnectionTable, roles_in_words
 from portal.access import CONFIGURERS, OPERATORS, roles_in
 from portal.export import Sheet
-from portal.models import AuditEvent, Connection
+from portal.models import AuditEvent, Connection, GrantRole
 from portal.models.access import entities_held
 from portal.screens import Action, Badge, DetailScreen, Empty, ListScreen, Outcome, Refused, Tab, Tile
 from portal.views.audit import in_words
+from reconciliation.models import ChangeLine, ChangeSet
 
 COUNTED = timedelta(days=7)
 
 
 def connections_with_standing() -> QuerySet[Connection]:
     """Connections with all that `standing.health` looks at, in a fixed number of statements."""
-    return Connection.objects.select_related("entity", "breaker").prefetch_related(
+    unread = InboxMessage.objects.filter(connection=OuterRef("pk"), state=InboxMessage.State.FAILED)
+    with_unread = Connection.objects.annotate(is_unread=Exists(unread))
+    return with_unread.select_related("entity", "breaker").prefetch_related(
         Prefetch("streams", Stream.objects.order_by("name")), "maintenance_windows"
     )
 
@@ -147,7 +150,7 @@ class ConnectionsScreen(ListScreen):
         may = self.request.user.roles() & CONFIGURERS  # type: ignore[union-attr]
         return [("New connection", reverse("connection_choose"))] if may else []
 
-    def tell(self, records: list[Any]) -> None:
+    def tell(self, records: Sequence[Any]) -> None:
         """What of each queue its reader may count, in one statement for all rows."""
         waiting = standing.queues((row.pk for row in records if row.is_target), self.request.user)
         for row in records:
@@ -187,10 +190,7 @@ class ConnectionScreen(DetailScreen):
         is_open = row is not None and row.state == Breaker.State.OPEN
         is_refused = row is not None and row.unauthorised_at is not None
         senseless: set[type[Action]] = {Pause if self.object.paused_at else Resume}
-        if is_open:
-            senseless.add(OpenBreaker)
-        if not (is_open or is_refused):
-            senseless.add(CloseBreaker)
+        senseless.add(OpenBreaker if is_open or is_refused else CloseBreaker)
         return [action for action in super().permitted(roles) if action not in senseless]
 
     def context(self, **more: Any) -> dict[str, Any]:
@@ -220,13 +220,37 @@ class ConnectionScreen(DetailScreen):
             may_configure=bool(roles_in(self.request.user, connection.entity_id) & CONFIGURERS),
             may_operate=bool(roles_in(self.request.user, connection.entity_id) & OPERATORS),
             cannot=standing.cannot(connection),
+            abilities=standing.abilities(connection),
+            told=standing.told(connection),
+            settings_told=standing.settings_told(connection) if self._may_read_settings() else [],
+            unread=self._unread(),
+            changes=self._changes(),
             refused=refused,
             runs=[
-                (run, standing.run_words(run, now))
+                (run, standing.run_words(run, now), wording.in_words(run.failure).sentence if run.failure else "")
                 for run in Run.objects.filter(connection=connection).order_by("-pk")[:6]
             ],
             events=[(event, in_words(event.action)) for event in events.order_by("-pk")[:8]],
         )
+
+    def _may_read_settings(self) -> bool:
+        return bool(roles_in(self.request.user, self.object.entity_id) & (OPERATORS | {GrantRole.AUDITOR}))
+
+    def _unread(self) -> int:
+        """How many of its messages cannot be read, of those that this person sees."""
+        seen = InboxMessage.objects.visible_to(self.request.user).filter(connection=self.object.pk)
+        return seen.filter(state=InboxMessage.State.FAILED)[:100].count()
+
+    def _changes(self) -> list[ChangeSet]:
+        """The latest change sets that made or changed it or what of it is read, of those that this person sees."""
+        streams = [stream.pk for stream in self.object.streams.all()]
+        about = Q()
+        for model, keys in (("connection", [self.object.pk]), ("stream", streams)):
+            about |= Q(model=model) & (Q(key__in=keys) | Q(made__in=keys))
+        found = ChangeSet.objects.visible_to(self.request.user).filter(
+            pk__in=ChangeLine.objects.filter(about).values("change_set")
+        )
+        return list(found.select_related("created_by", "decided_by").order_by("-pk")[:6])
 
     def _seen(self) -> list[int] | None:
         """The entities whose entries this person may count; None where it is all of them."""

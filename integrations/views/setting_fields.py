@@ -40,7 +40,7 @@ def setting_field(one: Setting, stands: Any) -> forms.Field:
     text = Needed if one.required else forms.CharField
     if is_table or one.long:
         if isinstance(one.default, dict) or isinstance(stands, dict):
-            common["help_text"] = f"{one.help} One “key = value” a line.".strip()
+            common["help_text"] = f"{one.help} One “key = value” a line, or JSON.".strip()
         return text(widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}), **common)
     hint = {} if one.default in (None, "") else {"placeholder": str(one.default)}
     if isinstance(one.default, int):

@@ -121,7 +121,7 @@ def test_what_a_shared_account_says_of_one_company_is_told_to_its_people_alone(
     client.force_login(here)
     for address in ("/inbox/?tab=all", "/inbox/?export=csv", "/inbox/?tab=failed", "/inbox/?tab=new", "/"):
         told = client.get(address)
-        body = (b"".join(told.streaming_content) if told.streaming else told.content).decode()
+        body = (b"".join(told.streaming_content) if told.streaming else told.content).decode()  # type: ignore[attr-defined]
         assert not [one for one in ("501", "901", "503", "504") if f">{one}<" in body or f"{one}," in body], address
         assert ("502" in body) is (address in ("/inbox/?tab=all", "/inbox/?export=csv")), address
     assert [client.get(f"/inbox/{shown[one].pk}/").status_code for one in ("501", "502", "503", "504", "901")] == [

@@ -18,7 +18,7 @@ from integrations.errors import Unavailable
 from integrations.models import Breaker, InboxMessage, Run, Stream, UploadedFile
 from portal.models import AuditEvent, Connection, LedgerState, User
 from tests.integrations.memory_target import BOOKS
-from tests.integrations.operate_world import CSV, Operations, message, operations, run
+from tests.integrations.operate_world import CSV, Operations, message, operations, run, told
 
 pytestmark = pytest.mark.django_db
 SECRET = "kept out of every page"
@@ -394,3 +394,52 @@ def test_the_background_reads_for_the_person_who_asked(firm: Operations) -> None
     ended = work.pull(firm.stream.pk, "manual", firm.analyst.pk)
     assert ended is not None
     assert (ended.trigger, ended.requested_by) == ("manual", firm.analyst)
+
+
+def test_the_page_of_a_connection_says_what_it_is_for_what_it_can_do_and_what_it_is_set_to(
+    client: Client, firm: Operations
+) -> None:
+    told(firm)
+    firm.source.settings |= {"subscribes": ["rate"], "concurrency": 2}
+    firm.source.save()
+    shown = text(get(client, firm.controller, "/connections/erp/"))
+    for words in ("What it can do", "Postings in a call", "The same key again", "Takes a posting back", "Expenses"):
+        assert words in shown, words
+    shown = text(get(client, firm.controller, "/connections/tracker-us/"))
+    assert "source and recipient" in shown
+    assert "source and recipient" in text(client.get("/connections/"))
+    assert "What it is told" in shown
+    assert "<dt>Made there</dt><dd>customer</dd>" in shown
+    assert "<dt>Concurrency</dt><dd>2</dd>" in shown or "<dt>Calls at once</dt><dd>2</dd>" in shown
+    assert "<h2>Settings</h2>" in shown
+    assert "<h2>Settings</h2>" not in text(get(client, firm.manager, "/connections/tracker-us/"))
+
+
+def test_a_connection_with_messages_that_cannot_be_read_is_not_called_healthy_and_leads_to_them(
+    client: Client, firm: Operations
+) -> None:
+    Stream.objects.filter(connection=firm.source).update(held_reason="")
+    shown = text(get(client, firm.analyst, "/connections/tracker-us/"))
+    assert "Not all is read" in shown
+    assert 'href="/inbox/?tab=failed&amp;connection=tracker-us">1 message that cannot be read</a>' in shown
+    assert "636709355" in text(client.get("/inbox/?tab=failed&connection=tracker-us"))
+    InboxMessage.objects.filter(pk=firm.failed.pk).update(state="superseded")
+    shown = text(client.get("/connections/tracker-us/"))
+    assert "Healthy" in shown
+    assert "Next probe" not in shown
+
+
+def test_a_connection_in_trouble_offers_the_one_way_and_says_in_words_what_the_vendor_said(
+    client: Client, firm: Operations
+) -> None:
+    Breaker.objects.filter(connection=firm.foreign).update(reason="Refused: 401 <html><body>Unauthorized</body></html>")
+    shown = text(get(client, firm.controller, "/connections/tracker-de/"))
+    assert "It refuses our credentials (401)." in shown
+    assert "&lt;html&gt;" in shown[shown.index("<summary>What it said</summary>") :]
+    assert "&lt;html&gt;" not in shown[: shown.index("<summary>What it said</summary>")]
+    assert "Close the breaker" in shown
+    assert "Open the breaker" not in shown
+    assert "&lt;html" not in text(client.get("/connections/"))
+    shown = text(client.get("/connections/erp/"))
+    assert "Open the breaker" in shown
+    assert "Close the breaker" not in shown
