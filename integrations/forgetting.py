@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import IntegrityError, transaction
+from django.urls import reverse
 
 from integrations.sql import forgetting as sql
-from portal import access, audit
+from portal import access, audit, notifications
 from portal.history import bulk_update_with_reason
-from portal.models import Alias, Engagement, Erasure, ErasureRequest, Resource, User
+from portal.models import Alias, Engagement, Erasure, ErasureRequest, LegalEntity, NotificationKind, Resource, User
 from portal.sql import now
 from reconciliation.changes import SignInAgain
 from reconciliation.changes.measuring import rolled_back
@@ -69,6 +70,7 @@ def ask(resource: Resource, *, by: User, reason: str) -> ErasureRequest:
             asked_at=now(),
         )
         audit.record(by, "forgetting.asked", made, entities=_of(entities), reason=reason.strip(), after=made.shown)
+        _ask_who_may_decide(made)
     return made
 
 
@@ -82,8 +84,8 @@ def effect(resource: Resource, by: User) -> dict[str, int]:
 def agree(request: ErasureRequest, *, by: User, comment: str = "", signed_in_again: bool = False) -> Erasure:
     """Agree to a request as the person read it, and carry it out. Cannot be undone. Audited.
 
-    Raises SignInAgain unless the person has just signed in, NotForgotten, EffectMoved where it would do something else than was
-    shown, PermissionDenied.
+    Raises SignInAgain unless the person has just signed in, NotForgotten (also where who asked may not ask for it any more),
+    EffectMoved where it would do something else than was shown, PermissionDenied.
     """
     moved = False
     with _refusals_told(), transaction.atomic():
@@ -95,10 +97,14 @@ def agree(request: ErasureRequest, *, by: User, comment: str = "", signed_in_aga
         resource = _locked(locked.resource)
         _refuse_what_is_not_over(resource)
         counted, entities = effect(resource, by), _entities(resource)
+        _refuse_an_asker_without_the_role(locked, entities)
         moved = (counted, entities) != (locked.shown, locked.entities)
         if moved:
+            reaches_others = entities != locked.entities
             locked.shown, locked.entities = counted, entities
             locked.save(update_fields=["shown", "entities"])
+            if reaches_others:
+                _ask_who_may_decide(locked)
         else:
             locked.erasure = _carry_out(
                 resource, locked.entities, by=locked.asked_by, agreed_by=by, reason=locked.reason, of=locked
@@ -165,6 +171,41 @@ def _waiting(request: ErasureRequest) -> ErasureRequest:
 def _decided(locked: ErasureRequest, state: str, by: User, comment: str) -> None:
     locked.state, locked.decided_by, locked.decided_at, locked.comment = state, by, now(), comment.strip()
     locked.save()
+    people = [locked.asked_by, *_who_may_decide(locked)]
+    _tell(locked, people, NotificationKind.FINISHED, f"{Asked(state).label} by {by}", by=by, note=comment.strip())
+
+
+def _ask_who_may_decide(locked: ErasureRequest) -> None:
+    people = _who_may_decide(locked)
+    _tell(locked, people, NotificationKind.APPROVAL, "Waits for you", by=locked.asked_by, note=locked.reason)
+
+
+def _who_may_decide(locked: ErasureRequest) -> list[User]:
+    """Those who hold the role wherever the person worked, and did not ask."""
+    everywhere = [set(access.holders(access.CONFIGURERS, entity)) for entity in _of(locked.entities)]
+    return sorted(set.intersection(*everywhere) - {locked.asked_by}, key=str)
+
+
+def _tell(
+    locked: ErasureRequest, people: list[User], kind: NotificationKind, what: str, *, by: User, note: str
+) -> None:
+    """Say what became of a request, and not of whom: a notice is no place for the name of somebody who is to be forgotten."""
+    notifications.notify(
+        people, kind, f"{what}: request {locked.pk} to forget a person", url=reverse("erasure", args=[locked.pk]),
+        entity=_of(locked.entities)[0], by=by, note=note, key=f"erasure:{locked.pk}:{what}:{len(locked.entities)}",
+    )  # fmt: skip
+
+
+def _refuse_an_asker_without_the_role(locked: ErasureRequest, entities: list[int]) -> None:
+    """Who asked must hold the role wherever the person worked as is known now, not only as it was known then."""
+    asker = locked.asked_by
+    for entity_id in _of(entities):
+        if not access.may(asker, access.CONFIGURERS, entity_id):
+            where = "every entity" if entity_id is None else LegalEntity.objects.get(pk=entity_id).code
+            raise NotForgotten(
+                f"{asker}, who asked, is no admin or controller of {where} today, and the person worked there. "
+                "Refuse this request; somebody of all these entities asks anew."
+            )
 
 
 def _locked(resource: Resource) -> Resource:

@@ -60,8 +60,8 @@ def require_somewhere(user: AbstractBaseUser | AnonymousUser, roles: frozenset[s
         raise PermissionDenied(f"This needs one of these roles: {names}.")
 
 
-def holders(roles: frozenset[str], entity_id: int) -> QuerySet[User]:
-    """The people who hold one of the roles in an entity today."""
+def holders(roles: frozenset[str], entity_id: int | None) -> QuerySet[User]:
+    """The people who hold one of the roles in an entity today; for None, in every entity."""
     day = timezone.localdate()
     grants = EntityGrant.objects.filter(
         Q(valid_to=None) | Q(valid_to__gte=day),

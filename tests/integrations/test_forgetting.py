@@ -30,6 +30,7 @@ from portal.models import (
     ErasureRequest,
     GrantRole,
     LedgerEntry,
+    Notification,
     Resource,
     State,
     TimeEntry,
@@ -305,6 +306,33 @@ def test_what_the_database_refuses_is_told_and_leaves_nothing_behind(
     assert not ErasureRequest.objects.exists()
 
 
+def _told(person: User) -> Any:
+    return Notification.objects.filter(person=person).order_by("pk").values_list("subject", flat=True)
+
+
+def test_who_may_decide_is_asked_and_who_asked_is_told_what_became_of_it_without_a_name(
+    firm: Firm, two: tuple[User, User]
+) -> None:
+    cleo, carl = two
+    world.user("otto", GrantRole.AUDITOR, firm.entity)
+    left(firm)
+    first = forgetting.ask(firm.ana, by=cleo, reason="a letter")
+    forgetting.refuse(first, by=carl, comment="The dispute goes on.")
+    second = forgetting.ask(firm.ana, by=cleo, reason="a letter")
+    forgetting.take_back(second, by=cleo, comment="")
+    third = forgetting.ask(firm.ana, by=cleo, reason="a letter")
+    forgetting.agree(third, by=carl, signed_in_again=True)
+    said = "request {} to forget a person".format
+    assert list(_told(cleo)) == [f"Refused by carl: {said(first.pk)}", f"Forgotten by carl: {said(third.pk)}"]
+    assert list(_told(carl)) == [
+        f"Waits for you: {said(first.pk)}", f"Waits for you: {said(second.pk)}", f"Taken back by cleo: {said(second.pk)}",
+        f"Waits for you: {said(third.pk)}",
+    ]  # fmt: skip
+    told = Notification.objects.get(subject__startswith="Refused")
+    assert (told.note, told.url) == ("The dispute goes on.", reverse("erasure", args=[first.pk]))
+    assert set(Notification.objects.values_list("person__username", flat=True)) == {"cleo", "carl"}
+
+
 def test_an_entity_in_which_the_person_turns_out_to_have_worked_is_asked_as_well(
     firm: Firm, two: tuple[User, User]
 ) -> None:
@@ -319,13 +347,23 @@ def test_an_entity_in_which_the_person_turns_out_to_have_worked_is_asked_as_well
         valid_to=date(2025, 6, 30),
         role=Engagement.objects.filter(resource=firm.ana).latest("pk").role,
     )
+    with pytest.raises(forgetting.NotForgotten, match="cleo, who asked, is no admin or controller of GB today"):
+        forgetting.agree(request, by=carl, signed_in_again=True)
+    request.refresh_from_db()
+    assert request.entities == [firm.entity.pk], "nothing was kept of what the asker may not ask for"
+    of_cleo = EntityGrant.objects.create(
+        user=cleo, entity=britain, role=GrantRole.CONTROLLER, valid_from=date(2020, 1, 1)
+    )
     with pytest.raises(forgetting.EffectMoved):
         forgetting.agree(request, by=carl, signed_in_again=True)
+    of_cleo.delete()
     assert request.entities == sorted([firm.entity.pk, britain.pk])
     with pytest.raises(PermissionDenied):
         forgetting.agree(request, by=carl, signed_in_again=True)
     assert not Erasure.objects.exists()
-    EntityGrant.objects.create(user=carl, entity=britain, role=GrantRole.CONTROLLER, valid_from=date(2020, 1, 1))
+    assert list(_told(carl)) == [f"Waits for you: request {request.pk} to forget a person"]
+    for person in (cleo, carl):
+        EntityGrant.objects.create(user=person, entity=britain, role=GrantRole.CONTROLLER, valid_from=date(2020, 1, 1))
     forgetting.agree(request, by=carl, signed_in_again=True)
     assert AuditEvent.objects.get(action="person.forgotten").entities == request.entities
 
