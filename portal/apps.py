@@ -14,7 +14,7 @@ class PortalConfig(AppConfig):
 
     def ready(self) -> None:
         """Name the Celery app that tasks belong to, and refuse to serve with unsafe settings."""
-        from portal import celery, settings_check
+        from portal import celery, roles_check, settings_check  # noqa: F401 - registers its check
 
         celery.app.set_default()
         settings_check.refuse_unsafe()
