@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -24,6 +25,9 @@ from portal.importing.problems import Unreadable
 Parse = Callable[[Any], Any]
 
 _DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?")
+_WITH_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),(\d{1,2}|\d{4,})")  # a comma before three digits may be either
+_WITH_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+\.\d+")
+_SERIAL = re.compile(r"[2-7]\d{4}")  # days since 1899-12-30 of the years 1954 to 2118
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
 
@@ -56,6 +60,11 @@ def day(value: Any) -> date:
             return date.fromisoformat(value)
         except ValueError:
             raise Unreadable("is not a day of the calendar.") from None
+    if isinstance(value, str) and _SERIAL.fullmatch(value):
+        meant = date(1899, 12, 30) + timedelta(days=int(value))
+        raise Unreadable(
+            f"is a number and not a day; a spreadsheet means {meant} by it. Format the column as a date, or write YYYY-MM-DD."
+        )
     raise Unreadable("is not a day; write it as YYYY-MM-DD.")
 
 
@@ -81,23 +90,41 @@ def flag(value: Any) -> bool:
     raise Unreadable("is neither true nor false.")
 
 
-def decimal(*, places: int, digits: int, least: Decimal | None = None, above: Decimal | None = None) -> Parse:
-    """A decimal number with a point, exact as written, within the digits that are kept."""
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """Decimal numbers with a point, exact as written, within the digits that are kept."""
 
-    def parse(value: Any) -> Decimal:
+    places: int
+    digits: int
+    least: Decimal | None
+    above: Decimal | None
+
+    def __call__(self, value: Any) -> Decimal:
+        """The number."""
         plain = str(value) if isinstance(value, (int, Decimal)) and not isinstance(value, bool) else value
         if not isinstance(plain, str) or not _DECIMAL.fullmatch(plain):
             raise Unreadable("is not a decimal number; write it with a point and without separators, as 1250.00.")
         number = Decimal(plain)
-        if number.adjusted() >= digits - places or len(plain.partition(".")[2].rstrip("0")) > places:
-            raise Unreadable(f"has more digits than are kept ({digits - places} before and {places} after the point).")
-        if least is not None and number < least:
-            raise Unreadable(f"is below {least}.")
-        if above is not None and number <= above:
-            raise Unreadable(f"is not above {above}.")
+        before = self.digits - self.places
+        if number.adjusted() >= before or len(plain.partition(".")[2].rstrip("0")) > self.places:
+            raise Unreadable(f"has more digits than are kept ({before} before and {self.places} after the point).")
+        if self.least is not None and number < self.least:
+            raise Unreadable(f"is below {self.least}.")
+        if self.above is not None and number <= self.above:
+            raise Unreadable(f"is not above {self.above}.")
         return number
 
-    return parse
+
+def decimal(*, places: int, digits: int, least: Decimal | None = None, above: Decimal | None = None) -> Amounts:
+    """A decimal number with a point, exact as written, within the digits that are kept."""
+    return Amounts(places, digits, least, above)
+
+
+def with_point(text: str) -> str:
+    """An amount as people write it, 120,50 or 1.250,00 or 1,250.00, with a point; what may mean two amounts stays as it is."""
+    if _WITH_COMMA.fullmatch(text):
+        return text.replace(".", "").replace(",", ".")
+    return text.replace(",", "") if _WITH_THOUSANDS.fullmatch(text) else text
 
 
 def whole(*, least: int, most: int) -> Parse:

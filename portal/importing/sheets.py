@@ -1,7 +1,7 @@
 """One uploaded file, CSV or XLSX, as a header and rows of texts. What stands above the header, as in our exports, is passed over.
 
-The rule here: nothing is guessed about values; they are texts as they stand. A workbook is looked at from outside before the
-reader that trusts it sees it, because a small file may claim a sheet of billions of cells.
+The rule here: nothing is guessed about values; they are texts as they stand. Of a workbook that sheet is read whose header is
+known best. It is looked at from outside first (`portal/importing/workbooks.py`).
 """
 
 from __future__ import annotations
@@ -9,32 +9,39 @@ from __future__ import annotations
 import csv
 import io
 import re
-import zipfile
-import zlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 
 from python_calamine import CalamineError, CalamineWorkbook
 
 from portal.export import RUNS_AS_FORMULA
+from portal.importing import workbooks
 from portal.importing.problems import Unreadable
 
 LARGEST = 10 * 1024 * 1024  # bytes of a file
 MOST_ROWS = 20_000
 MOST_COLUMNS = 100
-_UNPACKED = 100 * 1024 * 1024  # bytes of a workbook, unpacked
-_MEMBERS = 200
 _ABOVE = 20  # lines in which the header is looked for
-_REACH = re.compile(rb'\br="([A-Z]{1,3})(\d{1,9})"')
+
+_Line = tuple[int, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The header, and each row with the number of its line in the file."""
+    """The header, and each row with the number of its line in the file; of a workbook, which of its sheets it is."""
 
     header: tuple[str, ...]
-    rows: tuple[tuple[int, tuple[str, ...]], ...]
+    rows: tuple[_Line, ...]
+    name: str = ""
+    others: tuple[str, ...] = field(default=())
+
+    @property
+    def nameless(self) -> list[int]:
+        """The places of columns that hold values under no heading, as below a header cell that spans several."""
+        return [
+            at for at, heading in enumerate(self.header) if not heading and any(cells[at] for _, cells in self.rows)
+        ]
 
 
 def plain(heading: str) -> str:
@@ -49,26 +56,43 @@ def read(name: str, content: bytes, known: Collection[str]) -> Sheet:
     """
     if len(content) > LARGEST:
         raise Unreadable(f"The file has {len(content):,} bytes; at most {LARGEST:,} are taken. Split it.")
-    lines = list(_workbook(content) if content[:4] == b"PK\x03\x04" else _delimited(content, known))
-    filled = [(number, cells) for number, cells in lines if any(cells)]
+    sheet, others = "", tuple[str, ...]()
+    if content[:4] == b"PK\x03\x04":
+        sheet, others, lines = _workbook(content, known)
+    else:
+        lines = list(_delimited(content, known))
+    filled = _filled(lines)
     if not filled:
         raise Unreadable("The file is empty; expected a header and rows.")
-    at = max(range(min(_ABOVE, len(filled))), key=lambda index: (_score(filled[index][1], known), -index))
+    at = _header_at(filled, known)
+    rows = filled[at + 1 :]
+    width = max((len(cells) - _blank_at_end(cells) for _, cells in rows), default=0) if sheet else 0
     header = filled[at][1]
-    while header and not header[-1]:
+    while len(header) > width and header and not header[-1]:
         header = header[:-1]
     if len(header) > MOST_COLUMNS:
         raise Unreadable(f"The header has {len(header):,} columns; at most {MOST_COLUMNS} are read.")
     if doubled := sorted({one for one in header if one and header.count(one) > 1}):
         raise Unreadable(f"The column “{doubled[0]}” stands twice in the header.")
-    rows = filled[at + 1 :]
     if len(rows) > MOST_ROWS:
         raise Unreadable(f"The file has {len(rows):,} rows; at most {MOST_ROWS:,} are taken at once. Split it.")
     for number, cells in rows:
         if any(cells[len(header) :]):
             raise Unreadable(f"Line {number} has more cells than the header; quote text that holds the delimiter.")
     width = len(header)
-    return Sheet(header, tuple((number, (*cells, *[""] * width)[:width]) for number, cells in rows))
+    return Sheet(header, tuple((number, (*cells, *[""] * width)[:width]) for number, cells in rows), sheet, others)
+
+
+def _filled(lines: Sequence[_Line]) -> list[_Line]:
+    return [(number, cells) for number, cells in lines if any(cells)]
+
+
+def _blank_at_end(cells: Sequence[str]) -> int:
+    return next((count for count, cell in enumerate(reversed(cells)) if cell), len(cells))
+
+
+def _header_at(filled: Sequence[_Line], known: Collection[str]) -> int:
+    return max(range(min(_ABOVE, len(filled))), key=lambda index: (_score(filled[index][1], known), -index))
 
 
 def _score(cells: Sequence[str], known: Collection[str]) -> int:
@@ -109,15 +133,27 @@ def _said(cell: str) -> str:
     return cell[1:] if cell[:1] == "'" and cell[1:].lstrip(" ").startswith(RUNS_AS_FORMULA) else cell
 
 
-def _workbook(content: bytes) -> Iterator[tuple[int, tuple[str, ...]]]:
-    _inspect(content)
+def _workbook(content: bytes, known: Collection[str]) -> tuple[str, tuple[str, ...], list[_Line]]:
+    """The sheet whose header is known best, or the first that holds anything; the names of the others beside."""
+    hollow = workbooks.inspect(content, most_rows=MOST_ROWS + _ABOVE)
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(content))
-        sheet = book.get_sheet_by_index(0).to_python(skip_empty_area=False)
+        sheets = {name: _lines_of(book, name) for name in workbooks.shown(book)}
     except (CalamineError, IndexError) as error:
         raise Unreadable(f"The workbook cannot be read ({error}); save it again as XLSX.") from None
-    for number, row in enumerate(sheet, 1):
-        yield number, tuple(_text(value).strip() for value in row)
+    scores = {}
+    for name, lines in sheets.items():
+        filled = _filled(lines)
+        scores[name] = (_score(filled[_header_at(filled, known)][1], known), 1) if filled else (0, 0)
+    best = max(sheets, key=lambda name: scores[name], default="")
+    if said := workbooks.sentence(hollow, best):
+        raise Unreadable(said)
+    return best, tuple(name for name in sheets if name != best), sheets.get(best, [])
+
+
+def _lines_of(book: CalamineWorkbook, name: str) -> list[_Line]:
+    rows = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
+    return [(number, tuple(_text(value).strip() for value in row)) for number, row in enumerate(rows, 1)]
 
 
 def _text(value: object) -> str:
@@ -131,31 +167,3 @@ def _text(value: object) -> str:
     if isinstance(value, date):
         return value.isoformat()
     return str(value)
-
-
-def _inspect(content: bytes) -> None:
-    """Measure a workbook by unpacking it. Raises Unreadable where it is more than it seems."""
-    try:
-        archive = zipfile.ZipFile(io.BytesIO(content))
-        members = archive.infolist()
-        if len(members) > _MEMBERS:
-            raise Unreadable(f"The workbook has {len(members)} parts; at most {_MEMBERS} are read.")
-        left = _UNPACKED
-        for member in members:
-            with archive.open(member) as part:
-                held = part.read(left + 1)
-            left -= len(held)
-            if left < 0:
-                raise Unreadable("The workbook is too large once unpacked; split it.")
-            if member.filename.startswith("xl/worksheets/"):
-                _check_reach(held)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
-        raise Unreadable("The workbook is damaged, protected or not whole; save it again as XLSX.") from error
-
-
-def _check_reach(held: bytes) -> None:
-    for column, row in _REACH.findall(held):
-        if int(row) > MOST_ROWS + _ABOVE or len(column) > 2:
-            raise Unreadable(
-                f"The sheet reaches to {column.decode()}{row.decode()}; at most {MOST_ROWS:,} rows are taken."
-            )

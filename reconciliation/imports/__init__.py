@@ -5,6 +5,16 @@ nothing.
 """
 
 from reconciliation.imports.checking import Checked, CheckedRow, check
-from reconciliation.imports.drafting import discard, draft, match_columns, receive, remembered
+from reconciliation.imports.drafting import discard, draft, likelier_kind, match_columns, receive, remembered
 
-__all__ = ["Checked", "CheckedRow", "check", "discard", "draft", "match_columns", "receive", "remembered"]
+__all__ = [
+    "Checked",
+    "CheckedRow",
+    "check",
+    "discard",
+    "draft",
+    "likelier_kind",
+    "match_columns",
+    "receive",
+    "remembered",
+]

@@ -6,18 +6,19 @@ The rule here: it is read and judged as a load is, in a fixed number of statemen
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
 
+from portal.importing.cells import Amounts, with_point
 from portal.importing.headings import known_headings
 from portal.importing.load import Load
 from portal.importing.problems import Refused
 from portal.importing.sheets import read
-from portal.importing.tables import Row
+from portal.importing.tables import Row, Table
 from portal.models import User
 from portal.models.access import entities_held
 from portal.views.governed import visible
@@ -77,6 +78,8 @@ class Checked:
 
     rows: list[CheckedRow]
     missing: list[str] = field(default_factory=list)  # columns that the kind needs and the file does not have
+    sheet: str = ""  # the name of the sheet that was read, of a workbook
+    others: tuple[str, ...] = ()  # its sheets that were not
 
     def count(self, outcome: str) -> int:
         """How many rows came to this."""
@@ -119,16 +122,23 @@ def check(master_import: MasterImport, by: User) -> Checked:
     sheet = read(master_import.name, bytes(master_import.content), known_headings(table))
     given = set(columns.values())
     needs = [column.name for column in table.columns if column.required and column.name not in given]
-    told = [CheckedRow(line, "", {name: cells[index] for index, name in columns.items()}) for line, cells in sheet.rows]
+    told = [CheckedRow(line, "", _said(table, columns, cells)) for line, cells in sheet.rows]
+    checked = Checked(told, needs, sheet.name, sheet.others)
     if needs:
-        return Checked(told, needs)
+        return checked
     load = _Load(by)
     load.add(table.name, [(Place(row.line), row.cells) for row in told])
     with transaction.atomic(), suppress(Refused):  # every problem stands with its row
         load.check()
     rows = load.rows.get(table.name, [])
     _compare(table, told, rows, load)
-    return Checked(told)
+    return checked
+
+
+def _said(table: Table, columns: Mapping[int, str], cells: Sequence[str]) -> dict[str, str]:
+    """The cells of a row by our columns, amounts with a point however the file's country writes them."""
+    amounts = {column.name for column in table.columns if isinstance(column.parse, Amounts)}
+    return {name: with_point(cells[index]) if name in amounts else cells[index] for index, name in columns.items()}
 
 
 def _examine(load: Load, by: User) -> None:

@@ -36,13 +36,25 @@ def receive(kind: str, name: str, content: bytes, *, by: User) -> MasterImport:
     table = BY_CODE[kind].table
     sheet = read(name, content, known_headings(table))
     columns = match(table, sheet.header, remembered(kind))
-    is_whole = len(columns) == len([one for one in sheet.header if one])
+    is_whole = len(columns) == len([one for one in sheet.header if one]) and not sheet.nameless
     needs = {column.name for column in table.columns if column.required} - set(columns.values())
     return MasterImport.objects.create(
         kind=kind, name=name[:255], content=content, digest=hashlib.sha256(content).hexdigest(), header=list(sheet.header),
         columns={str(index): column for index, column in columns.items()}, rows=len(sheet.rows),
         state=State.CHECKED if is_whole and not needs else State.MATCHING, uploaded_by=by, uploaded_at=sql.now(),
     )  # fmt: skip
+
+
+def likelier_kind(master_import: MasterImport) -> Kind | None:
+    """The kind whose columns a file has, all that it needs and more of its words, where it was brought as another; else None."""
+    words = {plain(heading) for heading in master_import.header if heading}
+
+    def known(kind: Kind) -> int:
+        return len(words & known_headings(kind.table))
+
+    whole = [kind for kind in KINDS if {plain(one.name) for one in kind.table.columns if one.required} <= words]
+    best = max(whole, key=known, default=None)
+    return best if best and known(best) > known(BY_CODE[master_import.kind]) else None
 
 
 def match_columns(master_import: MasterImport, columns: Mapping[int, str], *, by: User) -> None:

@@ -224,6 +224,7 @@ class ImportPage(_OfImport):
             may_read=MasterImport.objects.readable_by(self.person).filter(pk=upload.pk).exists(),
             refusal=refusal,
             checked=checked,
+            likelier=imports.likelier_kind(upload) if is_open else None,
             counts={name: checked.count(name) for name in (NEW, CHANGED, SAME, BAD)} if checked else {},
             warned=[row for row in checked.rows if row.warnings][:SHOWN] if checked else [],
             rows=shown[:SHOWN],

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import xlsxwriter
 
+from portal.importing.cells import day, with_point
 from portal.importing.domains import TABLES
 from portal.importing.headings import known_headings, match
 from portal.importing.problems import Unreadable
@@ -83,6 +84,88 @@ def test_a_small_workbook_that_claims_a_huge_sheet_is_refused_before_it_is_read(
             false.writestr(member, data)
     with pytest.raises(Unreadable, match="reaches to XFD1048576"):
         read("c.xlsx", held.getvalue(), KNOWN)
+
+
+def sheets(**named: Sequence[Sequence[Any]]) -> bytes:
+    held = io.BytesIO()
+    written = xlsxwriter.Workbook(held, {"default_date_format": "yyyy-mm-dd"})
+    for name, rows in named.items():
+        sheet = written.add_worksheet(name.replace("_", " "))
+        for number, row in enumerate(rows):
+            sheet.write_row(number, 0, row)
+    written.close()
+    return held.getvalue()
+
+
+def changed(content: bytes, old: bytes, new: bytes) -> bytes:
+    """The workbook with other words in the parts that hold its sheets."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as whole, zipfile.ZipFile(held, "w") as other:
+        for member in whole.infolist():
+            data = whole.read(member)
+            other.writestr(member, data.replace(old, new) if "worksheets" in member.filename else data)
+    return held.getvalue()
+
+
+def test_of_a_workbook_the_sheet_is_read_whose_columns_are_known_wherever_it_stands() -> None:
+    content = sheets(
+        Cover=[("Prepared by", "Fay")], Last_year=[("Code", "Colour")], Customers=[("Code", "Name"), ("C-1", "Acme")]
+    )
+    sheet = read("c.xlsx", content, KNOWN)
+    assert (sheet.name, sheet.others, sheet.rows) == ("Customers", ("Cover", "Last year"), ((2, ("C-1", "Acme")),))
+
+
+def test_a_formula_is_read_by_its_result_and_never_taken_for_an_empty_cell() -> None:
+    content = book(("code", "name"), ("C-1", '=UPPER("acme")'))
+    assert b"</f><v>0</v>" in zipfile.ZipFile(io.BytesIO(content)).read("xl/worksheets/sheet1.xml")
+    said = changed(content, b"</f><v>0</v>", b"</f><v>7</v>")
+    assert read("c.xlsx", said, KNOWN).rows == ((2, ("C-1", "7")),)
+    without = changed(content, b"</f><v>0</v>", b"</f>")
+    error = changed(changed(content, b"</f><v>0</v>", b"</f><v>#N/A</v>"), b'r="B2"', b'r="B2" t="e"')
+    for hollow in (without, error):
+        with pytest.raises(Unreadable, match=r"B2 of the sheet “Sheet1” holds a formula without a result"):
+            read("c.xlsx", hollow, KNOWN)
+
+
+def test_what_is_broken_in_a_sheet_that_is_not_read_stands_in_nobodys_way() -> None:
+    content = changed(
+        sheets(Sums=[("a", "b"), ("=1/0", "")], Data=[("code", "name"), ("C-1", "Acme")]), b"</f><v>0</v>", b"</f>"
+    )
+    assert read("c.xlsx", content, KNOWN).rows == ((2, ("C-1", "Acme")),)
+
+
+def test_a_header_cell_over_several_columns_leaves_the_others_without_a_heading_and_they_are_told() -> None:
+    content = book(("Customers", "", ""), ("code", "name", ""), ("C-1", "Acme", "Paris"), ("", "", ""))
+    sheet = read("c.xlsx", content, KNOWN)
+    assert (sheet.header, sheet.nameless) == (("code", "name", ""), [2])
+    assert sheet.rows == ((3, ("C-1", "Acme", "Paris")),)
+
+
+def test_rows_that_are_formatted_and_empty_are_no_rows() -> None:
+    held = io.BytesIO()
+    written = xlsxwriter.Workbook(held)
+    sheet = written.add_worksheet()
+    sheet.write_row(0, 0, ("code", "name"))
+    sheet.write_row(1, 0, ("C-1", "Acme"))
+    bold = written.add_format({"bold": True})
+    for row in (2, 500_000, 1_048_575):
+        sheet.write_blank(row, 1, None, bold)
+    written.close()
+    assert read("c.xlsx", held.getvalue(), KNOWN).rows == ((2, ("C-1", "Acme")),)
+
+
+@pytest.mark.parametrize(
+    ("text", "read_as"),
+    [("120,50", "120.50"), ("1.250,00", "1250.00"), ("1,250.00", "1250.00"), ("-3,5", "-3.5"), ("12,3456", "12.3456"),
+     ("1,250", "1,250"), ("1.250", "1.250"), ("1,2,3", "1,2,3"), ("", "")],
+)  # fmt: skip
+def test_an_amount_with_a_comma_is_read_where_it_means_one_amount_only(text: str, read_as: str) -> None:
+    assert with_point(text) == read_as
+
+
+def test_a_day_that_a_spreadsheet_left_as_a_number_is_told_as_the_day_that_it_means() -> None:
+    with pytest.raises(Unreadable, match="a spreadsheet means 2026-10-01 by it"):
+        day(read("c.xlsx", book(("code", "active_to"), ("C-1", 46296)), KNOWN).rows[0][1][1])
 
 
 def test_headings_are_matched_by_name_by_memory_and_by_likeness_and_each_column_once() -> None:

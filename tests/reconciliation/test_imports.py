@@ -34,6 +34,7 @@ from reconciliation import changes, imports
 from reconciliation.models import ChangeSet, ColumnChoice, MasterImport
 from reconciliation.views.records import kind_for
 from tests import world
+from tests.portal.test_importing_sheets import sheets
 from tests.reconciliation import desk
 from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import Firm, build
@@ -286,6 +287,44 @@ def test_a_contract_in_another_currency_than_its_customers_is_a_row_that_cannot_
     checked = imports.check(made, fay)
     assert checked.rows[0].problems == [("currency", "EUR", "differs from USD, in which customer ACME is billed.")]
     assert not Contract.objects.filter(code="K-2").exists()
+
+
+def test_a_semicolon_csv_of_another_country_and_a_workbook_of_several_sheets_are_read_and_said_as_what_they_are(
+    firm: Firm, fay: User, client: Client
+) -> None:
+    text = "\ufeffcard;role;currency;amount;valid_from\r\n{};;USD;{};2027-01-01\r\n"
+    card = firm.rate.card.code
+    made = upload(client, text.format(card, "1.250,50"), "rate", "preise.csv")
+    (row,) = imports.check(made, fay).rows
+    assert (row.cells["amount"], [column for column, _, _ in row.problems if column == "amount"]) == ("1250.50", [])
+    doubtful = upload(client, text.format(card, "1,250"), "rate", "preise.csv")
+    (row,) = imports.check(doubtful, fay).rows
+    assert row.problems == [
+        ("amount", "1,250", "is not a decimal number; write it with a point and without separators, as 1250.00.")
+    ]
+    header = ("code", "name", "currency", "entity")
+    content = sheets(
+        Notes=[("for Fay",)], Customers=[("Customers of 2026",), (), header, ("BETA", "Beta", "USD", "US")]
+    )
+    page = client.get(reverse("import", args=[upload(client, content, name="c.xlsx").pk])).content.decode()
+    assert "Read from the sheet “Customers”" in page
+    assert "Left alone: “Notes”" in page
+
+
+def test_a_file_of_another_kind_is_told_as_what_it_looks_like_and_values_without_a_heading_wait_for_a_person(
+    firm: Firm, fay: User, client: Client
+) -> None:
+    made = upload(client, "code,name,currency,entity\nBETA,Beta,USD,US\n", "task", "tasks.csv")
+    page = client.get(reverse("import", args=[made.pk])).content.decode()
+    assert "The columns look like those of “Customer”, and the file was brought as “Task”" in page
+    assert (
+        "look like"
+        not in client.get(reverse("import", args=[upload(client, "code,name,currency\nB,B,USD\n").pk])).content.decode()
+    )
+    rows = [("code", "name", "currency", ""), ("BETA", "Beta", "USD", "worth keeping")]
+    nameless = upload(client, sheets(Customers=rows), name="c.xlsx")
+    assert nameless.state == "matching"
+    assert "(no heading)" in client.get(reverse("import", args=[nameless.pk])).content.decode()
 
 
 def test_a_file_in_a_workbook_is_the_same_file(firm: Firm, fay: User, client: Client) -> None:
