@@ -19,6 +19,7 @@ from reconciliation import changes
 from reconciliation.models import BookedBefore, CutOver, Onboarding, Rehearsal, RehearsedLine, Route
 from reconciliation.onboarding.base import NotYet, fingerprint, sources_of
 from reconciliation.onboarding.checklist import checklist
+from reconciliation.onboarding.rehearsing import last_closed
 
 FRESH = timedelta(days=7)  # how old a rehearsal may be
 State = Onboarding.State
@@ -53,6 +54,16 @@ def _of_rehearsal(onboarding: Onboarding) -> list[str]:
     if found.state == Rehearsal.State.FAILED:
         return [f"Rehearsal: it could not be made. {found.failure}"]
     missing = []
+    last = last_closed(onboarding)
+    if last is not None and last.pk != found.period_id:
+        missing.append(
+            f"Rehearsal: {found.period.code} was replayed, and {last.code} is the last closed period; replay that."
+        )
+    if not RehearsedLine.objects.filter(rehearsal=found, leg=RehearsedLine.Leg.MONTH).exists():
+        missing.append(
+            f"Rehearsal: nothing was worked and nothing booked in {found.period.code}, so it proves nothing; "
+            "have the sources' history read, and name what was booked."
+        )
     if found.finished_at is not None and found.finished_at < sql.now() - FRESH:
         missing.append(f"Rehearsal: it is older than {FRESH.days} days; replay it once more.")
     if found.fingerprint != fingerprint(onboarding):

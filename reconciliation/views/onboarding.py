@@ -307,6 +307,7 @@ class OnboardingPage(Screen):
             rehearse_form=(rehearse_form or RehearseForm(found=found)) if is_preparing and may_rehearse else None,
             missing=[] if is_live else onboarding.what_is_missing(found),
             may_propose=is_preparing and may_configure,
+            may_mend=may_rehearse,
             may_decide=going_live.may_decide(found, self.person),
             why_not=going_live.why_not(found, self.person) if found.state == Onboarding.State.PROPOSED else "",
             is_own=found.proposed_by_id == self.person.pk,

@@ -4,6 +4,7 @@ posts. Then its tracker is changed from Harvest to Clockify by configuration alo
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from integrations import connections, invariants, registry, work
+from integrations.http import Exchange, recording
 from integrations.sandbox.clockify import API_KEY, WORKSPACE_ID
 from integrations.sandbox.harvest import ACCOUNT_ID, TOKEN
 from integrations.sandbox.server import control, sandbox_server
@@ -278,6 +280,15 @@ def in_the_erp(vendors: str) -> Counter[tuple[str, str]]:
     return Counter((str(one["employee"]["id"]), str(one["tranDate"])) for one in booked["timebills"])
 
 
+def what_is_asked(said: Exchange) -> str:
+    """Of a call to the ERP: a token, the first word of a query, or (of anything else that is no reading) its address."""
+    if said.url.partition("?")[0].endswith("/token"):
+        return "token"
+    if "/suiteql" in said.url:
+        return str(json.loads(said.request_body)["q"]).split()[0].upper()
+    return "" if said.method == "GET" else said.url
+
+
 def nothing_is_broken() -> None:
     assert {one.code: found for one, found in invariants.verify(live=False) if found} == {}
 
@@ -315,8 +326,11 @@ def test_a_company_is_rehearsed_goes_live_posts_its_first_week_and_changes_its_t
     month = AccountingPeriod.objects.get(entity=entity, starts_on=CLOSED)
     assert cleo.post(page, {"action": "rehearse", "period": month.pk}).status_code == 303
     rehearsal = Rehearsal.objects.get()
-    work.rehearse(rehearsal.pk)
+    with recording() as wire:
+        work.rehearse(rehearsal.pk)
     rehearsal.refresh_from_db()
+    assert wire, "what was booked is read from the ERP"
+    assert {(said.method, what_is_asked(said)) for said in wire} <= {("POST", "token"), ("POST", "SELECT"), ("GET", "")}
     assert (rehearsal.state, rehearsal.failure) == ("tied_out", "")
     assert Counter(RehearsedLine.objects.values_list("outcome", flat=True)) == {"agrees": 6}
     assert not LedgerEntry.objects.exists()

@@ -9,9 +9,24 @@ from typing import Any
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, IntegrityError, transaction
+from django.test import Client
+from django.urls import reverse
+from django.utils.html import escape
 
 from portal import ledger
-from portal.models import AuditEvent, Crosswalk, GrantRole, LedgerEntry, LedgerState, Rate, RateCard, State
+from portal.models import (
+    AccountingPeriod,
+    AuditEvent,
+    Crosswalk,
+    Customer,
+    EntityGrant,
+    GrantRole,
+    LedgerEntry,
+    LedgerState,
+    Rate,
+    RateCard,
+    State,
+)
 from portal.models import IntercompanyRelation as Relation
 from reconciliation import invariants, onboarding, validation
 from reconciliation.models import BookedBefore, CutOver, ExceptionCase, Hold, Onboarding, RehearsedLine, Route
@@ -20,7 +35,7 @@ from reconciliation.onboarding.base import fingerprint
 from reconciliation.onboarding.checklist import FAILS, MET, NOT_ASKED
 from reconciliation.validation import owing
 from tests import world
-from tests.reconciliation.firm import build, person, project
+from tests.reconciliation.firm import build, key, person, project
 from tests.reconciliation.newcomer import (
     CUT_OVER,
     MONTH,
@@ -294,11 +309,74 @@ def test_an_entity_without_anything_fails_each_item_with_what_to_do() -> None:
     newcomer = bring_in(complete=False)
     failing = {one.code for one in onboarding.checklist(newcomer.onboarding) if one.state == FAILS}
     assert failing == {"calendar", "periods", "tested", "cut-over"}
-    assert all(one.remedy for one in onboarding.checklist(newcomer.onboarding) if one.state == FAILS)
+    cleo = Client()
+    cleo.force_login(newcomer.cleo)
+    page = cleo.get(reverse("onboarding", args=[newcomer.onboarding.pk])).content.decode()
+    for one in onboarding.checklist(newcomer.onboarding):
+        if one.state == FAILS:
+            assert one.remedy
+            assert one.mend == "#cut-over" or cleo.get(one.mend).status_code == 200, one
+            assert escape(one.mend) in page
     finish(newcomer.firm)
     cut_over(newcomer.onboarding, newcomer.firm.source, newcomer.cleo)
     newcomer.onboarding.refresh_from_db()
     assert [one.code for one in onboarding.checklist(newcomer.onboarding) if one.state == FAILS] == []
+
+
+def test_each_item_fails_on_its_own_and_leads_to_where_it_is_mended(newcomer: Newcomer) -> None:
+    firm, entity = newcomer.firm, newcomer.firm.entity
+    cleo = Client()
+    cleo.force_login(newcomer.cleo)
+
+    def fails(code: str, words: str) -> None:
+        found = item(newcomer, code)
+        assert (found.state, words in found.sentence) == (FAILS, True), found
+        assert found.mend == "#cut-over" or cleo.get(found.mend).status_code == 200, found.mend
+
+    firm.customer.tax_number = "DE136695970"
+    firm.customer.save()
+    fails("tax", "the check digits of ACME's tax number DE136695970 do not hold")
+    entity.policy = {"no_such_setting": 1}
+    entity.save()
+    fails("policies", "no_such_setting")
+    other = Customer.objects.create(code="NEWC", name="New customer", currency="USD")
+    key(firm.target, "customer", firm.customer.pk, "C-77")
+    project("ACM-8", entity, other, firm.contract)
+    fails("keys-customer", "NEWC has no key in Netsuite-Us")
+    assert item(newcomer, "keys-customer").mend.startswith(reverse("mappings"))
+    assert "NEWC" in cleo.get(item(newcomer, "keys-customer").mend).content.decode()
+    Route.objects.filter(entity=entity).update(valid_to=date(2026, 10, 31))
+    fails("routes", "has no route today")
+    CutOver.objects.filter(kind="expense").delete()
+    fails("cut-over", "expense of")
+    EntityGrant.objects.filter(user=newcomer.carl).delete()
+    fails("second-person", "fewer than two controllers")
+
+
+def test_entities_between_which_people_are_lent_divide_their_year_into_as_many_periods(newcomer: Newcomer) -> None:
+    gb = world.entity("GB", "GBP")
+    Relation.objects.create(provider=gb, receiver=newcomer.firm.entity, valid_from=date(2026, 1, 1))
+    assert item(newcomer, "periods").state == MET, "an entity without periods says nothing yet"
+    AccountingPeriod.objects.create(entity=gb, code="Q4", starts_on=date(2026, 10, 1), ends_on=date(2026, 12, 31))
+    found = item(newcomer, "periods")
+    assert found.state == FAILS
+    assert "GB, with which people are lent, has 1 periods" in found.sentence
+
+
+def test_a_month_before_the_last_closed_one_or_one_in_which_nothing_was_done_proves_nothing(newcomer: Newcomer) -> None:
+    newcomer.rehearse()
+    assert "nothing was worked and nothing booked in 2026-10" in " ".join(
+        onboarding.what_is_missing(newcomer.onboarding)
+    )
+    newcomer.take(MONTH)
+    newcomer.book(MONTH)
+    newcomer.rehearse()
+    assert onboarding.what_is_missing(newcomer.onboarding) == []
+    november = AccountingPeriod.objects.get(entity=newcomer.firm.entity, code="2026-11")
+    november.state = AccountingPeriod.State.CLOSED
+    november.save()
+    said = " ".join(onboarding.what_is_missing(newcomer.onboarding))
+    assert "2026-10 was replayed, and 2026-11 is the last closed period; replay that" in said
 
 
 def test_a_cut_over_in_a_closed_month_is_named_because_it_would_be_posted_again(newcomer: Newcomer) -> None:
