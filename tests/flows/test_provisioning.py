@@ -17,7 +17,7 @@ from integrations import outbox, work
 from integrations.sandbox import clockify as clockify_sandbox
 from integrations.sandbox import harvest as harvest_sandbox
 from integrations.sandbox.server import control, sandbox_server
-from portal import master_intake
+from portal import changes_watch, master_intake
 from portal.models import (
     ApprovalStep,
     Assignment,
@@ -216,8 +216,6 @@ def test_a_client_of_the_same_name_is_a_case_for_people_and_no_second_client(fir
         system=firm.vendor, realm=firm.tracker.realm, kind="customer", external_id=str(seeded["id"]), internal_id=customer.pk,
         valid_from=BEGINNING,
     )  # fmt: skip
-    from portal import changes_watch
-
     changes_watch.note("crosswalk", Crosswalk.objects.filter(kind="customer").values_list("pk", flat=True))
     work.revalidate()
     firm.deliver()
@@ -263,14 +261,79 @@ def test_rates_and_contracts_are_published_to_the_tracker_that_subscribes_to_the
     assert (person["hourly_rate"], person["use_default_rates"]) == (112.5, False)
     rate.amount = Decimal(120)
     rate.save()
-    from portal import changes_watch
-
     changes_watch.note("rate_card", [card.pk])
     work.revalidate()
     firm.deliver()
     [person] = firm.holds("user_assignments")
     assert person["hourly_rate"] == 120
     assert Published.objects.get(kind="rate").document.current_version == 2
+    assert firm.states() == {"posted"}
+    assert_all_hold()
+
+
+def the_tasks(firm: Office) -> list[str]:
+    """The tasks on which time may be recorded; a task of Harvest belongs to its account, and a project leaves its former name."""
+    if firm.vendor == "harvest":
+        return [one["task"]["name"] for one in firm.holds("task_assignments") if one["is_active"]]
+    return [one["name"] for one in firm.holds("tasks")]
+
+
+def the_members(firm: Office) -> dict[str, Any]:
+    """Who may record time on the project in the tracker, with the rate."""
+    if firm.vendor == "harvest":
+        return {
+            str(one["user"]["id"]): one["hourly_rate"] for one in firm.holds("user_assignments") if one["is_active"]
+        }
+    [theirs] = firm.holds("projects")
+    return {one["userId"]: (one.get("hourlyRate") or {}).get("amount", 0) / 100 for one in theirs["memberships"]}
+
+
+@pytest.mark.parametrize("vendor", ["harvest", "clockify"])
+def test_whatever_changes_of_a_project_is_changed_in_the_tracker_after_its_parents_and_nothing_is_made_anew(
+    sandbox: str, secrets: None, db: None, vendor: str
+) -> None:
+    firm = office(sandbox, vendor, subscribes=["rate"])
+    ada, pat = (PEOPLE[vendor][code] for code in ("ada", "pat"))
+    project = firm.project_comes()
+    card = RateCard.objects.create(code="ACM-2026", customer=project.customer, valid_from=BEGINNING)
+    rate = Rate.objects.create(
+        card=card, role=Role.objects.get(), currency="GBP", amount=Decimal(110), valid_from=BEGINNING
+    )
+    Assignment.objects.create(project=project, resource=Resource.objects.get(code="ada"), valid_from=BEGINNING)
+    step = ApprovalStep.objects.create(project=project, approver=Resource.objects.get(code="pat"))
+    changes_watch.note("project", [project.pk])
+    work.revalidate()
+    waiting = LedgerState.objects.filter(target=firm.tracker, waits_on__startswith="parent:")
+    assert set(waiting.values_list("entry__document__published__kind", flat=True)) == {
+        "project", "task", "assignment", "rate",
+    }  # fmt: skip
+    firm.deliver()
+    assert not waiting.exists(), "each was released by the arrival of what it names"
+    assert set(LedgerState.objects.filter(target=firm.tracker).values_list("attempts", flat=True)) == {1}
+    assert firm.states() == {"posted"}
+    assert {person: the_members(firm)[person] for person in (ada,)} == {ada: 110}
+    assert set(the_members(firm)) == {ada, pat}
+
+    firm.erp_says(MasterKind.CUSTOMER, "201", "ACM", "Acme Industries", "2", currency="GBP")
+    firm.erp_says(MasterKind.TASK, "77", "DSG", "Design and build", "2", project="1501")
+    step.delete()
+    rate.amount = Decimal(125)
+    rate.save()
+    changes_watch.note("project", [project.pk])
+    changes_watch.note("rate_card", [card.pk])
+    work.revalidate()
+    firm.deliver()
+    assert [client["name"] for client in firm.holds("clients")] == ["Acme Industries"]
+    assert the_tasks(firm) == ["Design and build"]
+    assert the_members(firm) == {ada: 125}
+    project.refresh_from_db()
+    project.billing_model = "fixed_fee"
+    project.save()
+    changes_watch.note("project", [project.pk])
+    work.revalidate()
+    firm.deliver()
+    [theirs] = firm.holds("projects")
+    assert theirs["is_fixed_fee"] if vendor == "harvest" else not theirs["billable"]
     assert firm.states() == {"posted"}
     assert_all_hold()
 
