@@ -189,7 +189,7 @@ def _write_summary(target: IO[Any], making: _Making, walked: audit.Walk) -> None
         paper.Grid(
             ["File", "What", "Rows", "SHA-256"],
             [[one.name, one.title, f"{one.rows:,}", one.digest] for one in making.files],
-            [0.16, 0.24, 0.1, 0.5],
+            [0.15, 0.2, 0.08, 0.57],
         ),
         paper.Heading("Decisions"),
     ]

@@ -1,14 +1,16 @@
 """PDF for people outside: a title, facts, paragraphs and tables on A4, in one typeface, with page numbers.
 
 The rule here: what is written is text and stays searchable; nothing is drawn that the files beside it do not say as well. The
-typeface knows Latin letters; what it does not know is written as a question mark, and the CSV beside it has the letter.
+typeface knows Latin letters. Of a mark that it does not know the bare letter is written, of another script question marks; the
+CSV beside it has every letter.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from html import escape
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +22,7 @@ from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import LongTable, Paragraph, SimpleDocTemplate, Spacer, TableStyle
 
 _INK, _QUIET, _LINE = colors.HexColor("#1b1f24"), colors.HexColor("#57606a"), colors.HexColor("#d0d7de")
@@ -59,17 +62,37 @@ def write(target: IO[Any], *, title: str, foot: str, blocks: Iterable[Block]) ->
     for block in blocks:
         story.extend(_drawn(block, regular, bold))
 
-    def bottom(canvas: Any, page: Any) -> None:
-        canvas.setFont(regular, 7)
-        canvas.setFillColor(_QUIET)
-        canvas.drawString(18 * mm, 10 * mm, _known(foot))
-        canvas.drawRightString(A4[0] - 18 * mm, 10 * mm, f"Page {page.page}")
-
     paper = SimpleDocTemplate(
         target, pagesize=A4, leftMargin=18 * mm, rightMargin=18 * mm, topMargin=16 * mm, bottomMargin=18 * mm,
         title=title, author="Tieout", lang="en",
     )  # fmt: skip
-    paper.build(story, onFirstPage=bottom, onLaterPages=bottom)
+    paper.build(story, canvasmaker=partial(_Numbered, foot=_known(foot), face=regular))
+
+
+class _Numbered(Canvas):  # type: ignore[misc]
+    """Pages that say how many there are: kept until the last one is drawn, and numbered then."""
+
+    def __init__(self, *args: Any, foot: str, face: str, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.foot, self.face = foot, face
+        self.pages: list[dict[str, Any]] = []
+
+    def showPage(self) -> None:  # noqa: N802 - reportlab's own name
+        """Keep the page."""
+        self.pages.append(dict(self.__dict__))
+        self._startPage()
+
+    def save(self) -> None:
+        """Draw the foot of every page, and write them."""
+        pages = self.pages
+        for number, page in enumerate(pages, 1):
+            self.__dict__.update(page)
+            self.setFont(self.face, 7)
+            self.setFillColor(_QUIET)
+            self.drawString(18 * mm, 10 * mm, self.foot)
+            self.drawRightString(A4[0] - 18 * mm, 10 * mm, f"Page {number} of {len(pages)}")
+            super().showPage()
+        super().save()
 
 
 def _drawn(block: Block, regular: str, bold: str) -> list[Any]:
@@ -112,9 +135,16 @@ def _said(text: str) -> str:
 
 
 def _known(text: str) -> str:
-    """The text in letters that the typeface has."""
+    """The text in letters that the typeface has; of a letter with a mark that it lacks the letter itself."""
+    return "".join(_drawable(letter) for letter in text)
+
+
+def _drawable(letter: str) -> str:
     has = _letters()
-    return "".join(letter if ord(letter) in has or letter in "\n\t" else "?" for letter in text)
+    if ord(letter) in has or letter in "\n\t":
+        return letter
+    bare = unicodedata.normalize("NFKD", letter)[0]
+    return bare if ord(bare) in has else "?"
 
 
 @cache
