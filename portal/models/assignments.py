@@ -7,7 +7,7 @@ from django.db import models
 from simple_history.models import HistoricalRecords
 
 from portal.models.access import Scope, ScopedQuerySet
-from portal.models.master_data import _during, _same
+from portal.models.master_data.ranges import during, same
 
 
 class Assignment(models.Model):
@@ -27,7 +27,7 @@ class Assignment(models.Model):
         constraints = [
             ExclusionConstraint(
                 name="a_person_is_assigned_once_a_day",
-                expressions=[_same("project_id"), _same("resource_id"), _during()],
+                expressions=[same("project_id"), same("resource_id"), during()],
             )
         ]
 

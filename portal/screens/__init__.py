@@ -10,8 +10,9 @@ from portal.screens.detail import DetailScreen
 from portal.screens.entities import chosen_entities, within
 from portal.screens.exporting import Content
 from portal.screens.freshness import Notice
-from portal.screens.lists import Empty, ListScreen, Tab, Tile
+from portal.screens.lists import ListScreen
 from portal.screens.navigation import Badge, NavItem
+from portal.screens.parts import Empty, Tab, Tile
 from portal.screens.tables import (
     CurrencyColumn,
     DayColumn,

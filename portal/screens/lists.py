@@ -6,19 +6,18 @@ and a filter that cannot be read shows no rows instead of all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.utils.functional import cached_property
 from django_filters import FilterSet
 
-from portal import export, figures, keys
+from portal import export, keys
 from portal.export import Heading, Sheet
 from portal.screens import arranging, exporting, facets, live, printing
 from portal.screens.actions import Action, ActionsMixin
@@ -30,54 +29,13 @@ from portal.screens.facets import Facet
 from portal.screens.freshness import Notice
 from portal.screens.leaf import Leaf
 from portal.screens.paging import PAGE_SIZES, Summary, summarise, tab_counts
+from portal.screens.parts import Empty, Tab, TabLink, Tile
 from portal.screens.personal import TRANSIENT, PersonalMixin
 from portal.screens.printing import EntityTotal
-from portal.screens.tables import CurrencyColumn, MoneyColumn, NumberColumn, SelectColumn, Table
+from portal.screens.tables import SelectColumn, Table
+from portal.screens.totals import foot, lines
 
 RESULTS = "results"  # the id of the part that filters, tabs and pages replace
-
-
-@dataclass(frozen=True, slots=True)
-class Tab:
-    """A view of the same list. `where` narrows it for the person who looks; None narrows nothing."""
-
-    slug: str
-    label: str
-    where: Callable[[Any], Q] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """One figure above the list; with a `url` it is a filter."""
-
-    label: str
-    value: str
-    unit: str = ""
-    url: str = ""
-    note: str = ""
-    tone: str = ""
-    is_on: bool = False  # whether the list is filtered by it now
-
-
-@dataclass(frozen=True, slots=True)
-class Empty:
-    """What a list without rows says, and the next thing to do."""
-
-    title: str
-    text: str = ""
-    url: str = ""
-    link: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TabLink:
-    """A tab as it is shown: with its address and count, and what it holds where a list knows."""
-
-    tab: Tab
-    query: str
-    count: int
-    current: bool
-    sum: str = ""
 
 
 class ListScreen(PersonalMixin, ActionsMixin, Screen):
@@ -318,7 +276,7 @@ class ListScreen(PersonalMixin, ActionsMixin, Screen):
             table=leaf.table,
             leaf=leaf,
             summary=self.summary,
-            foot=self.foot(table),
+            foot=foot(self.summary, table),
             total_lines=self.total_lines(table),
             offered=offered,
             tabs=self.tab_links(),
@@ -353,36 +311,9 @@ class ListScreen(PersonalMixin, ActionsMixin, Screen):
         """What each entity holds of the rows that match, for paper; none where a list has no figures to add up."""
         return []
 
-    def foot(self, table: Table) -> list[tuple[str, str]]:
-        """The last row: the totals under their columns, when they are in one currency."""
-        sums, code = self.summary.single, next(iter(self.summary.totals), "")
-        if not sums:
-            return []
-        cells = []
-        for position, column in enumerate(table.columns):
-            text = "Total" if position == 0 and column.name not in sums else ""
-            if column.name in sums:
-                text = _total(column.column, sums[column.name], code)
-            elif isinstance(column.column, CurrencyColumn):
-                text = code
-            cells.append((text, column.column.css))
-        return cells
-
     def total_lines(self, table: Table) -> list[str]:
-        """The totals in words under the list, one line a currency, when there are several."""
-        if len(self.summary.totals) < 2:
-            return []
-        columns = {column.name: column for column in table.columns}
-        lines = []
-        for code, sums in self.summary.totals.items():
-            words = []
-            for name, value in sums.items():
-                if name in columns:
-                    head = columns[name]
-                    unit = code if isinstance(head.column, MoneyColumn) else str(head.header).lower()
-                    words.append(f"{_total(head.column, value, code)} {unit}")
-            lines.append(" · ".join(words))
-        return lines
+        """The totals in words under the list, where one row does not hold them."""
+        return lines(self.summary, table)
 
     def tab_links(self) -> list[TabLink]:
         """The tabs with their counts over everything the person sees here."""
@@ -408,9 +339,3 @@ class ListScreen(PersonalMixin, ActionsMixin, Screen):
 
     def _parts(self) -> list[str]:
         return [name for chip in self.chips for name in chip.names]
-
-
-def _total(column: Any, value: Any, currency: str) -> str:
-    if isinstance(column, MoneyColumn):
-        return figures.amount(value, currency)
-    return figures.number(value, column.places if isinstance(column, NumberColumn) else None)

@@ -26,8 +26,8 @@ from portal.models import Connection, Customer, Document, LedgerState, Project, 
 from portal.screens import Action, Content, Empty, ListScreen, Notice, Tile, within
 from portal.screens.facets import AnyOf, Facet, Named
 from portal.screens.freshness import late
-from portal.screens.lists import TabLink
 from portal.screens.paging import Summary
+from portal.screens.parts import TabLink
 from portal.screens.printing import EntityTotal, totals_by
 from reconciliation.filters import CaseFilter
 from reconciliation.fixes import FIXES
