@@ -16,6 +16,7 @@ from reconciliation.views import (
     change_tables,
     changes,
     closing,
+    decisions,
     editing,
     fixing,
     imports,
@@ -101,6 +102,8 @@ NAVIGATION = (
 TOP = (running.chip,)
 
 PACK = pack.PARTS
+
+CONCERNS = decisions.about
 
 HOME = (work.mine, approvals.panel, work.team, work.projects, work.causes, work.running, work.news)
 

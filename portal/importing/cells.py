@@ -26,6 +26,7 @@ Parse = Callable[[Any], Any]
 
 _DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?")
 _WITH_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),(\d{1,2}|\d{4,})")  # a comma before three digits may be either
+_EITHER = re.compile(r"[+-]?\d{1,3}\.\d{3}")
 _WITH_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+\.\d+")
 _SERIAL = re.compile(r"[2-7]\d{4}")  # days since 1899-12-30 of the years 1954 to 2118
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -125,6 +126,12 @@ def with_point(text: str) -> str:
     if _WITH_COMMA.fullmatch(text):
         return text.replace(".", "").replace(",", ".")
     return text.replace(",", "") if _WITH_THOUSANDS.fullmatch(text) else text
+
+
+def doubtful(texts: Iterable[str]) -> set[str]:
+    """Of the amounts of a file those whose point may part thousands, as others have a decimal comma: 1.250 beside 99,50."""
+    said = set(texts)
+    return {one for one in said if _EITHER.fullmatch(one)} if any(map(_WITH_COMMA.fullmatch, said)) else set()
 
 
 def whole(*, least: int, most: int) -> Parse:

@@ -49,16 +49,18 @@ def plain(heading: str) -> str:
     return re.sub(r"[^0-9a-z]+", "_", heading.casefold()).strip("_")
 
 
-def read(name: str, content: bytes, known: Collection[str]) -> Sheet:
+def read(
+    name: str, content: bytes, known: Collection[str], *, most_rows: int = MOST_ROWS, largest: int = LARGEST
+) -> Sheet:
     """The file's rows. `known` are headings by which the header is found; else it is the first line that is not empty.
 
     Raises Unreadable, with a sentence for the person.
     """
-    if len(content) > LARGEST:
-        raise Unreadable(f"The file has {len(content):,} bytes; at most {LARGEST:,} are taken. Split it.")
+    if len(content) > largest:
+        raise Unreadable(f"The file has {len(content):,} bytes; at most {largest:,} are taken. Split it.")
     sheet, others = "", tuple[str, ...]()
     if content[:4] == b"PK\x03\x04":
-        sheet, others, lines = _workbook(content, known)
+        sheet, others, lines = _workbook(content, known, most_rows)
     else:
         lines = list(_delimited(content, known))
     filled = _filled(lines)
@@ -74,8 +76,8 @@ def read(name: str, content: bytes, known: Collection[str]) -> Sheet:
         raise Unreadable(f"The header has {len(header):,} columns; at most {MOST_COLUMNS} are read.")
     if doubled := sorted({one for one in header if one and header.count(one) > 1}):
         raise Unreadable(f"The column “{doubled[0]}” stands twice in the header.")
-    if len(rows) > MOST_ROWS:
-        raise Unreadable(f"The file has {len(rows):,} rows; at most {MOST_ROWS:,} are taken at once. Split it.")
+    if len(rows) > most_rows:
+        raise Unreadable(f"The file has {len(rows):,} rows; at most {most_rows:,} are taken at once. Split it.")
     for number, cells in rows:
         if any(cells[len(header) :]):
             raise Unreadable(f"Line {number} has more cells than the header; quote text that holds the delimiter.")
@@ -133,9 +135,9 @@ def _said(cell: str) -> str:
     return cell[1:] if cell[:1] == "'" and cell[1:].lstrip(" ").startswith(RUNS_AS_FORMULA) else cell
 
 
-def _workbook(content: bytes, known: Collection[str]) -> tuple[str, tuple[str, ...], list[_Line]]:
+def _workbook(content: bytes, known: Collection[str], most_rows: int) -> tuple[str, tuple[str, ...], list[_Line]]:
     """The sheet whose header is known best, or the first that holds anything; the names of the others beside."""
-    hollow = workbooks.inspect(content, most_rows=MOST_ROWS + _ABOVE)
+    hollow = workbooks.inspect(content, most_rows=most_rows + _ABOVE)
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(content))
         sheets = {name: _lines_of(book, name) for name in workbooks.shown(book)}

@@ -10,10 +10,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
-from django.db.models import Field, ForeignKey, QuerySet
+from django.db.models import Field, ForeignKey, Q, QuerySet
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -22,6 +23,7 @@ from simple_history.utils import get_history_manager_for_model
 
 from portal.models import AuditEvent
 from portal.screens import Screen
+from portal.screens.navigation import APPS
 from portal.views.audit import Change, as_text, changes_of, in_words
 from portal.views.governed import MASTERS, governed, visible
 
@@ -145,16 +147,29 @@ def _moment(version: Any, changes: list[Change]) -> Moment:
 
 
 def _from_events(request: HttpRequest, model: str, pk: int) -> list[Moment]:
-    events = AuditEvent.objects.visible_to(request.user).filter(object_type=model, object_id=str(pk))
-    return [
-        Moment(
-            event.at,
-            in_words(event.action),
-            event.actor_name,
-            event.reason,
-            "info",
-            tuple(change for change in changes_of(event.before, event.after) if change.differs),
-            reverse("audit_event", args=[event.pk]),
-        )
-        for event in events.order_by("-pk")[:SHOWN]
-    ]
+    """Decisions about the record itself with what they changed, and decisions by which it was changed, with where they stand.
+
+    An app names a function in `CONCERNS` of its `urls` that says which objects of the chain concern a record.
+    """
+    own = Q(object_type=model, object_id=str(pk))
+    of_others = Q()
+    for app in APPS:
+        concerns = getattr(import_module(f"{app}.urls"), "CONCERNS", None)
+        for name, ids in concerns(model, pk) if concerns else ():
+            of_others |= Q(object_type=name, object_id__in=[str(one) for one in ids]) if ids else Q()
+    events = AuditEvent.objects.visible_to(request.user).filter(own | of_others)
+    return [_decided(event, is_own=event.object_type == model) for event in events.order_by("-pk")[:SHOWN]]
+
+
+def _decided(event: AuditEvent, *, is_own: bool) -> Moment:
+    what = in_words(event.action)
+    changes = tuple(change for change in changes_of(event.before, event.after) if change.differs) if is_own else ()
+    return Moment(
+        event.at,
+        what if is_own else f"{what}: {event.object_name}",
+        event.actor_name,
+        event.reason,
+        "info",
+        changes,
+        reverse("audit_event", args=[event.pk]),
+    )

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import transaction
 
-from portal.importing.cells import Amounts, with_point
+from portal.importing.cells import Amounts, doubtful, with_point
 from portal.importing.headings import known_headings
 from portal.importing.load import Load
 from portal.importing.problems import Refused
@@ -122,12 +122,19 @@ def check(master_import: MasterImport, by: User) -> Checked:
     sheet = read(master_import.name, bytes(master_import.content), known_headings(table))
     given = set(columns.values())
     needs = [column.name for column in table.columns if column.required and column.name not in given]
-    told = [CheckedRow(line, "", _said(table, columns, cells)) for line, cells in sheet.rows]
+    amounts = {index: name for index, name in columns.items() if isinstance(_parse(table, name), Amounts)}
+    told = [CheckedRow(line, "", _said(columns, amounts, cells)) for line, cells in sheet.rows]
     checked = Checked(told, needs, sheet.name, sheet.others)
     if needs:
         return checked
     load = _Load(by)
     load.add(table.name, [(Place(row.line), row.cells) for row in told])
+    unclear = doubtful(cells[index] for _, cells in sheet.rows for index in amounts)
+    for row in load.rows.get(table.name, []) if unclear else ():
+        for name in amounts.values():
+            if row.cells[name] in unclear:
+                load.problem(row, name, row.cells[name], "may part thousands, as other amounts of the file have a decimal comma; "
+                             "write it as 1250.00.")  # fmt: skip
     with transaction.atomic(), suppress(Refused):  # every problem stands with its row
         load.check()
     rows = load.rows.get(table.name, [])
@@ -135,10 +142,14 @@ def check(master_import: MasterImport, by: User) -> Checked:
     return checked
 
 
-def _said(table: Table, columns: Mapping[int, str], cells: Sequence[str]) -> dict[str, str]:
+def _parse(table: Table, name: str) -> Any:
+    column = table.column(name)
+    return column.parse if column else None
+
+
+def _said(columns: Mapping[int, str], amounts: Mapping[int, str], cells: Sequence[str]) -> dict[str, str]:
     """The cells of a row by our columns, amounts with a point however the file's country writes them."""
-    amounts = {column.name for column in table.columns if isinstance(column.parse, Amounts)}
-    return {name: with_point(cells[index]) if name in amounts else cells[index] for index, name in columns.items()}
+    return {name: with_point(cells[index]) if index in amounts else cells[index] for index, name in columns.items()}
 
 
 def _examine(load: Load, by: User) -> None:

@@ -1,21 +1,21 @@
 """A file of what was booked, for a target that cannot say it: CSV or XLSX, one line a booking.
 
-The rule here: the file is read whole or not at all; what is wrong with it is said by row and column.
+The rule here: the file is read as every other file is (`portal/importing/sheets.py`), whole or not at all; what is wrong with
+it is said by row and column.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
-from typing import Any
+from datetime import date
+from decimal import Decimal
 
-from python_calamine import CalamineError, CalamineWorkbook
-
+from portal.importing import cells
+from portal.importing.problems import Unreadable
+from portal.importing.sheets import plain
+from portal.importing.sheets import read as read_sheet
 from reconciliation.models import Booking
 from reconciliation.onboarding.base import NotYet
 
@@ -24,6 +24,7 @@ NEEDED = ("number", "date", "person", "project")
 LARGEST = 20 * 1024 * 1024  # bytes
 MOST = 200_000  # rows
 SHOWN = 20  # problems told at once
+_FIGURE = cells.decimal(places=20, digits=32)  # as a spreadsheet divides; kept to four places
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +38,20 @@ class Bookings:
 
 def read(name: str, content: bytes) -> Bookings:
     """The bookings of a file. Raises NotYet with what is wrong, row by row."""
-    if len(content) > LARGEST:
-        raise NotYet(f"“{name}” is larger than {LARGEST // 1024 // 1024} MB; split it, or rehearse a shorter month.")
-    table = _workbook(name, content) if content[:2] == b"PK" else _text(name, content)
-    if not table:
-        raise NotYet(f"“{name}” is empty; expected the columns {', '.join(COLUMNS)}.")
-    head = [str(cell).strip().lower() for cell in table[0]]
+    try:
+        sheet = read_sheet(name, content, frozenset(COLUMNS), most_rows=MOST, largest=LARGEST)
+    except Unreadable as refusal:
+        raise NotYet(f"“{name}”: {refusal}") from refusal
+    head = {plain(heading): index for index, heading in enumerate(sheet.header)}
     missing = [column for column in NEEDED if column not in head]
     if missing:
         raise NotYet(f"“{name}” has no column {', '.join(missing)}; expected {', '.join(COLUMNS)}.")
-    if len(table) - 1 > MOST:
-        raise NotYet(f"“{name}” has {len(table) - 1:,} rows; at most {MOST:,} are read.")
     problems: list[str] = []
     lines: dict[tuple[str, str], Booking] = {}
-    for number, cells in enumerate(table[1:], 2):
-        if not any(str(cell).strip() for cell in cells):
-            continue
-        row = {
-            column: cells[head.index(column)] if head.index(column) < len(cells) else ""
-            for column in COLUMNS
-            if column in head
-        }
+    for number, texts in sheet.rows:
         try:
-            line = _line(row)
-        except ValueError as problem:
+            line = _line({column: texts[head[column]] for column in COLUMNS if column in head})
+        except Unreadable as problem:
             problems.append(f"Row {number}: {problem}")
             continue
         if (line.kind, line.number) in lines:
@@ -74,62 +65,32 @@ def read(name: str, content: bytes) -> Bookings:
     return Bookings(name[:200], hashlib.sha256(content).hexdigest(), list(lines.values()))
 
 
-def _workbook(name: str, content: bytes) -> Sequence[Sequence[Any]]:
-    try:
-        return CalamineWorkbook.from_filelike(io.BytesIO(content)).get_sheet_by_index(0).to_python()
-    except CalamineError as error:
-        raise NotYet(f"“{name}” cannot be read as a workbook: {error}") from error
-
-
-def _text(name: str, content: bytes) -> Sequence[Sequence[Any]]:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise NotYet(f"“{name}” is not UTF-8; save it as CSV UTF-8.") from error
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
-    return list(csv.reader(io.StringIO(text), delimiter=separator))
-
-
-def _line(row: dict[str, Any]) -> Booking:
-    kind = str(row.get("kind") or "time").strip().lower()
+def _line(row: Mapping[str, str]) -> Booking:
+    kind = (row.get("kind") or "time").lower()
     if kind not in ("time", "expense"):
-        raise ValueError(f"kind “{kind}” is neither time nor expense.")
-    said = {column: _word(row.get(column)) for column in ("number", "person", "project", "currency")}
+        raise Unreadable(f"kind “{kind}” is neither time nor expense.")
+    said = {column: row.get(column, "") for column in ("number", "person", "project", "currency")}
     for column in ("number", "person", "project"):
         if not said[column]:
-            raise ValueError(f"{column} is empty.")
+            raise Unreadable(f"{column} is empty.")
     hours, amount = _figure(row, "hours"), _figure(row, "amount")
     if (hours if kind == "time" else amount) is None:
-        raise ValueError(f"{'hours' if kind == 'time' else 'amount'} is empty.")
-    return Booking(kind=kind, work_date=_day(row.get("date")), hours=hours, amount=amount, **said)
+        raise Unreadable(f"{'hours' if kind == 'time' else 'amount'} is empty.")
+    return Booking(kind=kind, work_date=_day(row["date"]), hours=hours, amount=amount, **said)
 
 
-def _word(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # what a workbook makes of a number that is a name
-    return str(value or "").strip()
-
-
-def _figure(row: dict[str, Any], column: str) -> Decimal | None:
-    text = str(row.get(column) if row.get(column) is not None else "").strip()
+def _figure(row: Mapping[str, str], column: str) -> Decimal | None:
+    text = row.get(column, "")
     if not text:
         return None
     try:
-        value = Decimal(text.replace(",", "."))
-    except InvalidOperation:
-        value = Decimal("NaN")
-    if not value.is_finite() or abs(value) >= 10**12:
-        raise ValueError(f"{column} “{text}” is no figure; write it as 7.5.")
-    return round(value, 4)
+        return round(_FIGURE(cells.with_point(text)), 4)
+    except Unreadable as refusal:
+        raise Unreadable(f"{column} “{text}” {refusal}") from refusal
 
 
-def _day(value: Any) -> date:
-    if isinstance(value, datetime):
-        return value.date()
-    if isinstance(value, date):
-        return value
+def _day(text: str) -> date:
     try:
-        return date.fromisoformat(str(value).strip())
-    except ValueError:
-        raise ValueError(f"date “{value}” is no day; write it as 2026-10-14.") from None
+        return cells.day(text)
+    except Unreadable as refusal:
+        raise Unreadable(f"date “{text}” {refusal}") from refusal

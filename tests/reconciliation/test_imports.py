@@ -99,6 +99,15 @@ def test_a_file_becomes_a_change_that_another_agrees_to_and_the_second_time_noth
     assert Customer.objects.get(code="BETA").name == "Beta Ltd"
     firm.customer.refresh_from_db()
     assert firm.customer.name == "Acme Holding"
+    client.force_login(User.objects.get(username="carla"))
+    decided = AuditEvent.objects.filter(object_type="changeset", object_id=str(change_set.pk))
+    assert {"change.submitted", "change.approved"} <= set(decided.values_list("action", flat=True))
+    imported = AuditEvent.objects.get(action="import.drafted")
+    for record in (firm.customer, Customer.objects.get(code="BETA")):
+        told = client.get(reverse("history", args=["customer", record.pk])).content.decode()
+        for event in (*decided, imported):
+            assert reverse("audit_event", args=[event.pk]) in told, "versions and decisions stand on one line of time"
+    client.force_login(fay)
     again = upload(client, text)
     assert "Nothing changes" in client.get(reverse("import", args=[again.pk])).content.decode()
     refused = client.post(reverse("import", args=[again.pk]), {"action": "draft", "reason": "again"})
@@ -292,11 +301,14 @@ def test_a_contract_in_another_currency_than_its_customers_is_a_row_that_cannot_
 def test_a_semicolon_csv_of_another_country_and_a_workbook_of_several_sheets_are_read_and_said_as_what_they_are(
     firm: Firm, fay: User, client: Client
 ) -> None:
-    text = "\ufeffcard;role;currency;amount;valid_from\r\n{};;USD;{};2027-01-01\r\n"
+    text = "\ufeffcard;card_version;currency;amount;valid_from\r\n{};3;USD;{};2027-01-01\r\n"
     card = firm.rate.card.code
     made = upload(client, text.format(card, "1.250,50"), "rate", "preise.csv")
     (row,) = imports.check(made, fay).rows
     assert (row.cells["amount"], [column for column, _, _ in row.problems if column == "amount"]) == ("1250.50", [])
+    mixed = text + f"{card};3;USD;1.250;2028-01-01\r\n"
+    _, unclear = imports.check(upload(client, mixed.format(card, "99,50"), "rate", "preise.csv"), fay).rows
+    assert [problem for problem in unclear.problems if "may part thousands" in problem[2]]
     doubtful = upload(client, text.format(card, "1,250"), "rate", "preise.csv")
     (row,) = imports.check(doubtful, fay).rows
     assert row.problems == [

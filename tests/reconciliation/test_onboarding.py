@@ -294,8 +294,10 @@ def test_without_a_statement_a_file_of_bookings_is_compared_and_its_faults_are_t
     found = newcomer.rehearse(bookings=bookings.read("booked.csv", text.encode()))
     assert outcomes(found) == {Outcome.AGREES: 2}
     assert found.basis == "file"
-    with pytest.raises(onboarding.NotYet, match=r"Row 2: date “yesterday” is no day.*Row 3: person is empty"):
+    with pytest.raises(onboarding.NotYet, match=r"Row 2: date “yesterday” is not a day.*Row 3: person is empty"):
         bookings.read("b.csv", b"number,date,person,project,hours\n1,yesterday,ana,ACM-1,8\n2,2026-10-01,,ACM-1,8\n")
+    with pytest.raises(onboarding.NotYet, match="Row 2: hours “1,250” is not a decimal number"):
+        bookings.read("b.csv", b"number;date;person;project;hours\n1;2026-10-01;ana;ACM-1;1,250\n")
     with pytest.raises(onboarding.NotYet, match="has no column person"):
         bookings.read("b.csv", b"number,date,project,hours\n1,2026-10-01,ACM-1,8\n")
     with pytest.raises(onboarding.NotYet, match="stands twice"):

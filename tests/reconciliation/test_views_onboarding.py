@@ -72,9 +72,11 @@ def test_an_entity_is_brought_in_from_the_first_form_to_its_first_posting_by_two
     assert refused.status_code == 422
     assert "Nothing was changed" in text_of(refused)
     finish(firm)
-    key = f"day-{firm.source.pk}-time"
-    assert hers.post(page, {"action": "cut-over", key: "2026-11-01", "reason": "agreed"}).status_code == 303
-    assert CutOver.objects.get().first_day == date(2026, 11, 1)
+    days = {f"day-{firm.source.pk}-{kind}": "2026-11-01" for kind in ("time", "expense")}
+    assert hers.post(page, {"action": "cut-over", **days, "reason": "agreed"}).status_code == 303
+    assert {(one.kind, one.first_day) for one in CutOver.objects.all()} == {
+        ("time", date(2026, 11, 1)), ("expense", date(2026, 11, 1)),
+    }  # fmt: skip
     newcomer = Newcomer(firm, found, cleo, carl)
     newcomer.take(MONTH)
     newcomer.book(MONTH, hours="7")
@@ -156,7 +158,7 @@ def test_a_file_of_bookings_is_taken_by_the_form_and_its_faults_are_shown_by_row
 
     wrong = upload(b"number,date,person,project,hours\nB1,2026-10-01,ana,ACM-1,eight\n")
     assert wrong.status_code == 422
-    assert "Row 2: hours “eight” is no figure" in text_of(wrong)
+    assert "Row 2: hours “eight” is not a decimal number" in text_of(wrong)
     assert (
         upload(b"number,date,person,project,hours,amount,currency\nB1,2026-10-01,ana,ACM-1,8,960,USD\n").status_code
         == 303
