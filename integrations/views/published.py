@@ -125,7 +125,7 @@ class OfFigures(WithReason):
         self.row = self.one(self.queryset)
         chosen, left = self.offered()
         field = cast("forms.MultipleChoiceField", self.fields["figures"])
-        field.choices = [(_shown(self.row, name), f"{told.said(name)}: {self.row.drift[name][1]}") for name in chosen]
+        field.choices = [(_shown(self.row, name), _both(self.row, name)) for name in chosen]
         field.initial, field.help_text = (
             [_shown(self.row, name) for name in chosen],
             " ".join(f"{told.said(name).capitalize()}: {why}" for name, why in left),
@@ -139,6 +139,12 @@ class OfFigures(WithReason):
     def offered(self) -> tuple[list[str], list[tuple[str, str]]]:
         """The figures that may be chosen, and the others with why not."""
         return publishing.drifting(self.row), []
+
+
+def _both(row: Published, name: str) -> str:
+    """A figure with both of its values in words."""
+    ours, theirs = row.drift[name]
+    return f"{told.said(name).capitalize()}: “{theirs}” there, “{ours}” here"
 
 
 def _shown(row: Published, name: str) -> str:

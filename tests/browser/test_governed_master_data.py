@@ -16,6 +16,7 @@ from portal.sql import now
 from reconciliation import imports, mappings
 from reconciliation.models import ChangeSet, Mapping
 from tests import world
+from tests.portal.test_importing_sheets import sheets
 from tests.reconciliation import desk
 from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import Firm, build
@@ -71,6 +72,9 @@ def screens(firm: Firm, carla: User) -> dict[str, str]:
     file = imports.receive("customer", "customers.csv", CSV.encode(), by=carla)
     unmatched = imports.receive("customer", "debtors.csv", b"Kdnr,Bezeichnung,currency\nBETA,Beta,USD\n", by=carla)
     good = imports.receive("customer", "good.csv", CSV.partition("GAMMA")[0].encode(), by=carla)
+    book = sheets(Notes=[("For Fay",)], Customers=[("code", "name", "currency", ""), ("BETA", "Beta", "USD", "?")])
+    workbook = imports.receive("customer", "customers.xlsx", book, by=carla)
+    another = imports.receive("task", "of another kind.csv", CSV.encode(), by=carla)
     mappings.bring_up_to_date()
     lost = Mapping.objects.get(kind="project", code="ACM-2", state="unmapped")
     mapped = Mapping.objects.get(kind="project", code="ACM-1", state="mapped")
@@ -78,6 +82,7 @@ def screens(firm: Firm, carla: User) -> dict[str, str]:
         "mappings": "/mappings/", "theirs": "/mappings/?tab=theirs", "mapping": f"/mappings/{lost.pk}/",
         "mapped": f"/mappings/{mapped.pk}/", "imports": "/imports/", "import new": "/imports/new/",
         "import": f"/imports/{file.pk}/", "import to match": f"/imports/{unmatched.pk}/", "import good": f"/imports/{good.pk}/",
+        "import workbook": f"/imports/{workbook.pk}/", "import of another kind": f"/imports/{another.pk}/",
         "rejected": "/rejected/", "rejected value": f"/rejected/{RejectedValue.objects.get().pk}/",
         "projects": "/master/project/", "project": f"/master/project/{firm.project.pk}/",
         "customer": f"/master/customer/{firm.customer.pk}/", "resource": f"/master/resource/{firm.ana.pk}/",
