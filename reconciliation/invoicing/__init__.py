@@ -20,6 +20,7 @@ from reconciliation.invoicing.deciding import (
 from reconciliation.invoicing.handing_over import kept_back, together, waited_for
 from reconciliation.invoicing.limits import Blocker, Limit, biller_of, blockers, limits_of, tax_variance
 from reconciliation.invoicing.preparing import PREPARERS, NotProposable, may, prepare, run_due
+from reconciliation.invoicing.risks import Risk, digest_of, risks_in, risks_of
 from reconciliation.invoicing.standing import compared, recheck, refused, stands, taken
 
 __all__ = [
@@ -29,10 +30,12 @@ __all__ = [
     "Blocker",
     "Limit",
     "NotProposable",
+    "Risk",
     "approve",
     "biller_of",
     "blockers",
     "compared",
+    "digest_of",
     "hand_over_again",
     "hold",
     "kept_back",
@@ -42,6 +45,8 @@ __all__ = [
     "recheck",
     "refused",
     "release",
+    "risks_in",
+    "risks_of",
     "run_due",
     "send_again",
     "send_back",

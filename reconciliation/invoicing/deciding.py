@@ -63,8 +63,8 @@ def word(proposal: InvoiceProposal, *, by: User, memo: str) -> InvoiceProposal:
     return locked
 
 
-def release(proposal: InvoiceProposal, *, by: User, seen: str) -> InvoiceProposal:
-    """The project's manager lets it go to finance, as it was seen."""
+def release(proposal: InvoiceProposal, *, by: User, seen: str, accepted: Sequence[str] = ()) -> InvoiceProposal:
+    """The project's manager lets it go to finance, as it was seen; `accepted` are the risks that they were told."""
     with transaction.atomic():
         locked = _locked(proposal, by, RELEASERS, ProposalState.OPEN, "Only the project's manager releases it.")
         _as_seen(locked, seen)
@@ -72,7 +72,9 @@ def release(proposal: InvoiceProposal, *, by: User, seen: str) -> InvoiceProposa
         locked.state, locked.released_by, locked.released_at = ProposalState.RELEASED, by, portal_sql.now()
         locked.reason = ""
         locked.save(update_fields=["state", "released_by", "released_at", "reason"])
-        audit.record(by, "proposal.released", locked, entity=locked.entity_id, after=_figures(locked))
+        audit.record(
+            by, "proposal.released", locked, entity=locked.entity_id, after={**_figures(locked), **_risks(accepted)}
+        )
         telling.released(locked, by)
     return locked
 
@@ -91,8 +93,11 @@ def send_back(proposal: InvoiceProposal, *, by: User, reason: str) -> InvoicePro
     return locked
 
 
-def approve(proposal: InvoiceProposal, *, by: User, seen: str) -> InvoiceProposal:
-    """Finance agrees to what was seen, and the draft is owed to the system that bills. Not by who released or edited it."""
+def approve(proposal: InvoiceProposal, *, by: User, seen: str, accepted: Sequence[str] = ()) -> InvoiceProposal:
+    """Finance agrees to what was seen, and the draft is owed to the system that bills. Not by who released or edited it.
+
+    `accepted` are the risks that they were told.
+    """
     with transaction.atomic():
         locked = _locked(
             proposal, by, APPROVERS, ProposalState.RELEASED, "Only finance of this entity approves its invoices."
@@ -110,7 +115,7 @@ def approve(proposal: InvoiceProposal, *, by: User, seen: str) -> InvoiceProposa
             "proposal.approved",
             locked,
             entity=locked.entity_id,
-            after={**_figures(locked), "hash": locked.content_hash},
+            after={**_figures(locked), "hash": locked.content_hash, **_risks(accepted)},
         )
         telling.decided(locked, "was approved", by)
         hand_over(locked, actor=by.get_username())
@@ -242,6 +247,10 @@ def _nothing_stops(proposal: InvoiceProposal) -> None:
     found = blockers(proposal)
     if found:
         raise NotProposable(" ".join(one.words for one in found))
+
+
+def _risks(accepted: Sequence[str]) -> dict[str, list[str]]:
+    return {"accepted": list(accepted)} if accepted else {}
 
 
 def _figures(proposal: InvoiceProposal) -> dict[str, str]:

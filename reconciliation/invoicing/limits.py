@@ -47,6 +47,13 @@ def _content(proposal: InvoiceProposal) -> Iterator[Blocker]:
         yield Blocker(
             "outdated", f"{'; '.join(spoilt[:TOLD])}{more}. {_anew(proposal)}", "the project's manager or finance"
         )
+    for period, hours in unbillable_sql.without_rate(proposal.pk):
+        yield Blocker(
+            "NO_RATE",
+            f"{figures.hours(hours)} h of {proposal.project.code} in {period} have no rate, so the invoice would lack them. "
+            "Agree the rate and add it to the rate card, then prepare the proposal anew.",
+            "finance",
+        )
     if not proposal.lines.filter(held_by=None).exists():
         yield Blocker("empty", "Every line is on hold, so nothing is left to bill.", "the project's manager")
 

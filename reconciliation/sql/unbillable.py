@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 from portal.sql import rows
@@ -97,6 +98,36 @@ def on_drafts(draft_ids: Collection[int]) -> list[Unbillable]:
 def on_proposal(proposal_id: int) -> list[Unbillable]:
     """What stands on a proposal and may not be billed any more."""
     return [Unbillable(*row) for row in rows(f"{_WRONG} AND l.proposal_id = %s ORDER BY p.id", [proposal_id])]
+
+
+def periods_of(proposal_id: int) -> list[int]:
+    """The accounting periods of the days of which a proposal bills something."""
+    found = rows(
+        """
+        SELECT DISTINCT ap.id FROM portal_invoiceproposal i JOIN portal_proposalline l ON l.proposal_id = i.id
+          JOIN portal_proposalpart p ON p.line_id = l.id
+          LEFT JOIN portal_ledgerentry e ON e.id = p.entry_id LEFT JOIN portal_milestone m ON m.id = p.milestone_id
+          JOIN portal_accountingperiod ap ON ap.entity_id = i.entity_id
+           AND coalesce(e.work_date, m.signed_on, m.due_on) BETWEEN ap.starts_on AND ap.ends_on
+         WHERE i.id = %s""",
+        [proposal_id],
+    )
+    return [row[0] for row in found]
+
+
+def without_rate(proposal_id: int) -> list[tuple[str, Decimal]]:
+    """(period, hours) that a project has without a rate in the periods of which a proposal bills something, up to its day."""
+    return rows(
+        """
+        SELECT ap.code, sum(e.hours) FROM portal_invoiceproposal i
+          JOIN portal_accountingperiod ap ON ap.id = ANY(%s::bigint[])
+          JOIN portal_ledgerentry e ON e.project_id = i.project_id AND e.kind = 'time' AND e.reverses_id IS NULL
+           AND e.work_date BETWEEN ap.starts_on AND least(ap.ends_on, i.through)
+           AND e.is_billable AND NOT e.is_cost_only AND e.amount IS NULL
+          JOIN portal_ledgerstate s ON s.entry_id = e.id AND s.state NOT IN ('cancelled', 'reversed')
+         WHERE i.id = %s GROUP BY ap.code ORDER BY ap.code""",
+        [numbers(periods_of(proposal_id)), proposal_id],
+    )
 
 
 def outdated() -> list[int]:

@@ -95,7 +95,8 @@ def test_what_waits_for_another_project_goes_without_it_once_that_is_withdrawn_h
     released = invoicing.release(first, by=shared.mia, seen=first.content_hash)
     address = reverse("invoice_proposal", args=[first.pk])
     said: dict[str, Any] = {"action": "approve", "seen": released.content_hash}
-    said["confirmed"] = client.post(address, said).context["confirmed"]
+    asked = client.post(address, said)
+    said |= {"confirmed": asked.context["confirmed"], "told": asked.context["form"].initial["told"], "accepts": "on"}
     page = client.post(address, said, follow=True).content.decode()
     assert f"Approved, and not handed over yet: Contract {shared.firm.contract} has one invoice" in page
     invoicing.withdraw(second, by=shared.max, reason="next month")

@@ -54,8 +54,9 @@ def text(answer: Any, status: int = 200) -> str:
 def does(client: Client, address: str, action: str, **said: Any) -> Any:
     """Ask for an action and confirm it, as a person does without scripts."""
     asked = client.post(address, {"action": action, **{f"with_{name}": value for name, value in said.items()}})
-    confirmed = asked.context["confirmed"]
-    return client.post(address, {"action": action, "confirmed": confirmed, **said}, follow=True)
+    confirmed, told = asked.context["confirmed"], asked.context["form"].initial.get("told", "")
+    known = {"told": told, "accepts": "on"} if told else {}
+    return client.post(address, {"action": action, "confirmed": confirmed, **known, **said}, follow=True)
 
 
 def why(entry: LedgerEntry) -> str:

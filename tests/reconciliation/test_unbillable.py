@@ -1,4 +1,4 @@
-"""Posted work that its source took back or changed is not billed: not proposed, released, approved or sent."""
+"""What stops an invoice: work that its source took back or changed, hours without a rate; and what people are told and accept."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from django.test import Client
 from django.urls import reverse
 
 from integrations import outbox, registry
-from portal.models import Connection, GrantRole, InvoiceProposal, LedgerState, ProposalState, User
-from portal.records import SourceStatus
+from portal.models import AuditEvent, Connection, GrantRole, InvoiceProposal, LedgerState, ProposalState, User
+from portal.records import Reference, SourceStatus
 from reconciliation import invoicing
-from reconciliation.models import ExceptionCase, Route
+from reconciliation.models import ExceptionCase, ProjectMonth, Route
 from tests import world
 from tests.bills import posted
 from tests.integrations.memory_biller import BILLS, biller
@@ -52,6 +52,7 @@ def does(client: Client, proposal: InvoiceProposal, action: str, **said: Any) ->
     proposal.refresh_from_db()
     said = {"seen": proposal.content_hash, **said}
     asked = client.post(here, {"action": action, **{f"with_{name}": value for name, value in said.items()}})
+    said = {"told": asked.context["form"].initial.get("told", ""), "accepts": "on", **said}
     confirmed = client.post(here, {"action": action, "confirmed": asked.context["confirmed"], **said}, follow=True)
     return str(confirmed.content.decode())
 
@@ -140,3 +141,43 @@ def test_a_version_that_says_nothing_new_about_the_work_stops_nothing(firm: firm
     firm.admit(firm.time("1", work_date=date(2026, 9, 2), approved_at=None))
     [proposal] = invoicing.prepare(firm.project, END, by=None)
     assert proposal.net == Decimal(960)
+
+
+def test_hours_without_a_rate_stop_the_bill_of_their_month(firm: firms.Firm) -> None:
+    posted(firm, 1)
+    [proposal] = invoicing.prepare(firm.project, END, by=None)
+    mia = signed_in("mia")
+    firm.admit(firm.time("9", work_date=date(2026, 9, 20), resource=Reference("", "pat", "")))
+    assert "8.00 h of ACM-1 in 2026-09 have no rate" not in page(mia, proposal)
+    firm.rate.valid_to = date(2026, 9, 21)
+    firm.rate.save()
+    firm.admit(firm.time("10", work_date=date(2026, 9, 22)))
+    assert "8.00 h of ACM-1 in 2026-09 have no rate" in page(mia, proposal)
+    assert "Agree the rate" in does(mia, proposal, "release")
+    proposal.refresh_from_db()
+    assert proposal.state == ProposalState.OPEN
+
+
+def test_what_does_not_hold_of_the_month_is_told_before_it_goes_on_and_accepted_by_name(firm: firms.Firm) -> None:
+    posted(firm, 1)
+    mia, fay = signed_in("mia"), signed_in("fay")
+    month = ProjectMonth.objects.get(period__code="2026-09")
+    terms = (
+        "2026-09, invoice schedule and payment terms are agreed: Nobody said when it is invoiced and its payment terms."
+    )
+    prepare = mia.post(reverse("readiness_project", args=[month.pk]), {"action": "prepare"}).content.decode()
+    assert terms in prepare
+    [proposal] = invoicing.prepare(firm.project, END, by=None)
+    assert terms in page(mia, proposal)
+    here = reverse("invoice_proposal", args=[proposal.pk])
+    asked = mia.post(here, {"action": "release", "with_seen": proposal.content_hash})
+    assert terms in asked.content.decode()
+    assert "960.00" in asked.content.decode()
+    assert "Say that you have read what does not hold" in does(mia, proposal, "release", accepts="")
+    assert "changed meanwhile; read it again" in does(mia, proposal, "release", told="another")
+    does(mia, proposal, "release")
+    does(fay, proposal, "approve")
+    proposal.refresh_from_db()
+    assert proposal.state == ProposalState.HANDED_OVER
+    kept = AuditEvent.objects.filter(action__in=["proposal.released", "proposal.approved"]).order_by("pk")
+    assert [event.after["accepted"] for event in kept] == [[terms], [terms]]

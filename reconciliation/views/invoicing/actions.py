@@ -38,31 +38,63 @@ class _OnProposal(Action):
         raise NotImplementedError
 
 
-class Release(_OnProposal):
+class _Accepting(_OnProposal):
+    """Something by which a proposal goes on: what does not hold of its months is told, and accepted by name."""
+
+    page_template = "invoicing/going_on.html"
+    asks_reason = False
+    told = forms.CharField(required=False, widget=forms.HiddenInput)
+    accepts = forms.BooleanField(required=False, label="I have read it, and it shall go on all the same")
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.proposal: InvoiceProposal | None = self.queryset.first()
+        self.risks = invoicing.risks_of(self.proposal) if self.proposal else []
+        self.initial["told"] = invoicing.digest_of(self.risks)
+        if not self.risks:
+            del self.fields["accepts"]
+
+    def preview(self) -> dict[str, Any]:
+        """What it comes to, and what does not hold."""
+        return {"proposal": self.proposal, "lines": self._lines(), "risks": self.risks}
+
+    def _lines(self) -> int:
+        return self.proposal.lines.filter(held_by=None).count() if self.proposal else 0
+
+    def accepted(self) -> list[str]:
+        """The risks that the person was told and accepted; refused where there are others by now, or not accepted."""
+        if not self.risks:
+            return []
+        if self.cleaned_data["told"] != invoicing.digest_of(self.risks):
+            raise invoicing.NotProposable("What does not hold of it changed meanwhile; read it again.")
+        if not self.cleaned_data["accepts"]:
+            raise invoicing.NotProposable("Say that you have read what does not hold, or put it right first.")
+        return [risk.words for risk in self.risks]
+
+
+class Release(_Accepting):
     """The project's side lets it go to finance."""
 
     name, label, button = "release", "Release for billing", "Release"
     sentence = "Release this invoice for billing? Finance approves it, then it goes to the system that bills as a draft"
     roles = invoicing.RELEASERS
-    asks_reason = False
 
     def do(self, proposal: InvoiceProposal, user: Any) -> str:
         """Released as it was seen."""
-        invoicing.release(proposal, by=user, seen=self.cleaned_data["seen"])
+        invoicing.release(proposal, by=user, seen=self.cleaned_data["seen"], accepted=self.accepted())
         return "Released. Finance approves it; until then it can be sent back."
 
 
-class Approve(_OnProposal):
+class Approve(_Accepting):
     """Finance agrees."""
 
     name, label, button = "approve", "Approve", "Approve and hand over"
     sentence = "Approve this invoice? It is handed to the system that bills, as a draft"
     roles = invoicing.APPROVERS
-    asks_reason = False
 
     def do(self, proposal: InvoiceProposal, user: Any) -> str:
         """Approved as it was seen, and owed."""
-        found = invoicing.approve(proposal, by=user, seen=self.cleaned_data["seen"])
+        found = invoicing.approve(proposal, by=user, seen=self.cleaned_data["seen"], accepted=self.accepted())
         if found.state == ProposalState.HANDED_OVER:
             return "Approved, and owed to the system that bills. Its number and totals are read back."
         return f"Approved, and not handed over yet: {invoicing.kept_back(found)}"
@@ -172,6 +204,7 @@ class Prepare(Action):
     sentence = "Propose the invoice of what is posted and not billed yet"
     roles = invoicing.PREPARERS
     in_bulk = False
+    page_template = "invoicing/going_on.html"
     through = forms.DateField(
         label="Work up to and with",
         widget=forms.DateInput(attrs={"type": "date"}),
@@ -181,9 +214,14 @@ class Prepare(Action):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        month = self.queryset.select_related("period").first()
-        if month is not None and not self.initial.get("through"):
-            self.initial["through"] = month.period.ends_on
+        of_month = self.queryset.select_related("period", "project__entity", "project__customer", "project__contract")
+        self.month = of_month.select_related("project__manager").first()
+        if self.month is not None and not self.initial.get("through"):
+            self.initial["through"] = self.month.period.ends_on
+
+    def preview(self) -> dict[str, Any]:
+        """What does not hold of the month; it is asked again when the proposal is released."""
+        return {"risks": invoicing.risks_in(self.month) if self.month is not None else []}
 
     def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
         """One proposal for each customer, currency and order; the first of them is opened."""

@@ -97,6 +97,9 @@ class ProposalPage(DetailScreen):
             held_net=sum((line.net for line in held), ZERO),
             hours=sum((line.quantity or ZERO for line in going if line.quantity is not None), ZERO),
             stops=stops,
+            risks=invoicing.risks_of(proposal)
+            if proposal.state in (ProposalState.OPEN, ProposalState.RELEASED)
+            else [],
             biller=biller,
             waited_for=invoicing.waited_for(proposal) if proposal.state == ProposalState.APPROVED else "",
             beside=_beside(proposal, user),
