@@ -145,7 +145,7 @@ def look_after_causes() -> None:
     count_what_waits()
     suggestions.score_stale()
     if is_silent("escalation", ESCALATES_EVERY):
-        heard_from("escalation", causes=triage.escalate())
+        heard_from("escalation", causes=triage.escalate(), bills=triage.remind())
 
 
 def publish_what_its_day_brought() -> None:

@@ -7,7 +7,22 @@ never brought back by itself; hours are open again only when a bill was voided, 
 
 from __future__ import annotations
 
-from reconciliation.billing.deciding import Choice, NotDecidable, adopt, approve, choices, correct, opens_hours, restore
+from reconciliation.billing.comparing import Compared, Effect, compared, effects_of
+from reconciliation.billing.deciding import (
+    Choice,
+    NotDecidable,
+    adopt,
+    approve,
+    choices,
+    correct,
+    may_be_withdrawn,
+    opens_hours,
+    recreate,
+    refuse,
+    restore,
+    standing,
+    withdraw,
+)
 from reconciliation.billing.explaining import explained
 from reconciliation.billing.following import (
     Followed,
@@ -24,6 +39,8 @@ from reconciliation.billing.shortness import short_of
 
 __all__ = [
     "Choice",
+    "Compared",
+    "Effect",
     "Followed",
     "NotCreditable",
     "NotDecidable",
@@ -32,16 +49,23 @@ __all__ = [
     "approve",
     "booked_anew",
     "choices",
+    "compared",
     "correct",
     "credit_hours",
     "credit_price",
+    "effects_of",
     "explained",
     "follow",
+    "may_be_withdrawn",
     "opens_hours",
+    "recreate",
+    "refuse",
     "restore",
     "review",
     "review_every",
     "review_short",
     "short_of",
+    "standing",
     "tell_of_rates",
+    "withdraw",
 ]

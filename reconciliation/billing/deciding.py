@@ -1,8 +1,9 @@
-"""What a person decides about a bill that its system changed or deleted: adopt, restore or correct.
+"""What a person decides about a bill that its system changed or deleted: adopt, restore, make anew or correct.
 
-The rule here: one decision a version, of the version that was looked at, by somebody who may fix in its entity, with a reason, in
-the audit trail. What opens hours that stand billed (a deleted bill, whichever way was chosen; an edit that bills less, or gives
-back more) holds only when a second person agrees, an approver; nothing is made anew by itself.
+The rule here: one standing decision a version, of the version that was looked at, by somebody who may fix in its entity, with a
+reason, in the audit trail; one that was refused or withdrawn makes room for another. What opens hours that stand billed (a
+deleted bill, whichever way was chosen; an edit that bills less, or gives back more) holds only when a second person agrees, an
+approver; nothing is made anew by itself.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from portal import access, audit, billing_intake
 from portal.models import Invoice, User
 from portal.sql import now
+from reconciliation.billing import telling
 from reconciliation.billing.following import follow
 from reconciliation.billing.refusals import in_words
 from reconciliation.models import BillingDecision
@@ -25,15 +27,21 @@ class NotDecidable(Exception):
 
 def choices(bill: Invoice) -> list[Choice]:
     """What can be decided about a bill now; nothing while it is as it was agreed or decided already."""
-    if bill.agreed_id == bill.current_id or BillingDecision.objects.filter(version=bill.current_id).exists():
+    if bill.agreed_id == bill.current_id or standing(bill) is not None:
         return []
     if bill.current.status == "voided":
         return []
     return (
         [Choice.ADOPT, Choice.RESTORE, Choice.CORRECT]
         if bill.current.status != "deleted"
-        else [Choice.ADOPT, Choice.RESTORE]
+        else [Choice.ADOPT, Choice.RECREATE]
     )
+
+
+def standing(bill: Invoice) -> BillingDecision | None:
+    """What is decided about the bill as it is now, neither refused nor withdrawn."""
+    found = BillingDecision.objects.filter(version=bill.current_id, outcome="")
+    return found.select_related("by", "approved_by").first()
 
 
 def adopt(bill: Invoice, *, by: User, reason: str) -> BillingDecision:
@@ -52,12 +60,20 @@ def adopt(bill: Invoice, *, by: User, reason: str) -> BillingDecision:
 
 
 def restore(bill: Invoice, *, by: User, reason: str) -> BillingDecision:
-    """Ask for the old figures back in the system that keeps the bill; of a deleted one, for a new bill.
+    """Ask for the old figures back in the system that keeps the bill.
 
-    A new bill needs a second person. Nothing moves until the system shows the bill as it was agreed; its hours stay billed.
+    Nothing moves until the system shows the bill as it was agreed; its hours stay billed. Who does it there is told elsewhere.
     """
     with in_words(NotDecidable, bill):
         decision = _decide(bill, Choice.RESTORE, by, reason)
+        follow([bill.pk], actor=by.get_username())
+    return decision
+
+
+def recreate(bill: Invoice, *, by: User, reason: str) -> BillingDecision:
+    """Ask for a new bill in the place of a deleted one. Its hours are open to be billed again once a second person agrees."""
+    with in_words(NotDecidable, bill):
+        decision = _decide(bill, Choice.RECREATE, by, reason)
         follow([bill.pk], actor=by.get_username())
     return decision
 
@@ -73,13 +89,12 @@ def correct(bill: Invoice, *, by: User, reason: str) -> BillingDecision:
 def approve(decision: BillingDecision, *, by: User) -> None:
     """Agree that hours of a bill are open to be billed again; a controller does, not who asked."""
     with in_words(NotDecidable, Invoice(pk=decision.bill_id)):
-        bill = Invoice.objects.select_for_update(of=("self",)).get(pk=decision.bill_id)
-        held = BillingDecision.objects.select_for_update(of=("self",)).get(pk=decision.pk)
+        bill, held = _locked(decision)
         if not access.may(by, access.APPROVERS, bill.entity_id):
             raise NotDecidable("Only a controller of this entity agrees to it.")
         if held.version_id != bill.current_id:
             raise NotDecidable(_MOVED)
-        if not held.needs_approval or held.approved_at is not None:
+        if not held.needs_approval or held.approved_at is not None or held.outcome:
             raise NotDecidable("There is nothing to agree to.")
         if held.by_id == by.pk:
             raise NotDecidable("Somebody else has to agree: you asked for it.")
@@ -88,6 +103,57 @@ def approve(decision: BillingDecision, *, by: User) -> None:
         what = "bill-recreation" if bill.current.status == "deleted" else "bill-adoption"
         audit.record(by, f"{what}.approved", bill, entity=bill.entity_id, reason=held.reason)
         _adopted(bill, by)
+        telling.agreed(held, by)
+
+
+def refuse(decision: BillingDecision, *, by: User, reason: str) -> None:
+    """Do not agree that hours of a bill are open again, and say why; another choice may be made then."""
+    with in_words(NotDecidable, Invoice(pk=decision.bill_id)):
+        bill, held = _locked(decision)
+        if not access.may(by, access.APPROVERS, bill.entity_id):
+            raise NotDecidable("Only a controller of this entity refuses it.")
+        if held.by_id == by.pk:
+            raise NotDecidable("You asked for it: withdraw it instead.")
+        if not held.needs_approval or held.approved_at is not None or held.outcome:
+            raise NotDecidable("There is nothing to refuse.")
+        _end(bill, held, BillingDecision.Outcome.REFUSED, by, reason)
+
+
+def withdraw(decision: BillingDecision, *, by: User, reason: str) -> None:
+    """Take a decision back that has had no effect yet: who made it does, or a controller; another choice may be made then."""
+    with in_words(NotDecidable, Invoice(pk=decision.bill_id)):
+        bill, held = _locked(decision)
+        if held.by_id != by.pk and not access.may(by, access.APPROVERS, bill.entity_id):
+            raise NotDecidable("Whoever decided it withdraws it, or a controller of this entity.")
+        _may(bill, by)
+        if not may_be_withdrawn(bill, held):
+            raise NotDecidable("It holds by now, or was ended already; look at it again.")
+        _end(bill, held, BillingDecision.Outcome.WITHDRAWN, by, reason)
+
+
+def may_be_withdrawn(bill: Invoice, decision: BillingDecision) -> bool:
+    """Whether a decision has had no effect yet: the bill is still another than was agreed, and nobody agreed to it."""
+    is_over = bool(decision.outcome) or decision.approved_at is not None
+    return not is_over and decision.version_id == bill.current_id and bill.agreed_id != bill.current_id
+
+
+def _locked(decision: BillingDecision) -> tuple[Invoice, BillingDecision]:
+    bill = Invoice.objects.select_for_update(of=("self",)).select_related("current").get(pk=decision.bill_id)
+    return bill, BillingDecision.objects.select_for_update(of=("self",)).select_related("by").get(pk=decision.pk)
+
+
+def _end(bill: Invoice, decision: BillingDecision, outcome: str, by: User, reason: str) -> None:
+    if not reason.strip():
+        raise NotDecidable("Say why: whoever reads it later needs the reason.")
+    decision.outcome, decision.ended_by, decision.ended_at = outcome, by, now()
+    decision.ended_because = reason.strip()
+    decision.save(update_fields=["outcome", "ended_by", "ended_at", "ended_because"])
+    audit.record(
+        by, f"bill-decision.{outcome}", bill, entity=bill.entity_id, reason=reason,
+        before={"choice": decision.choice, "by": decision.by.get_username(), "reason": decision.reason},
+    )  # fmt: skip
+    follow([bill.pk], actor=by.get_username())
+    telling.ended(decision, by)
 
 
 def _adopted(bill: Invoice, by: User) -> None:
@@ -108,6 +174,8 @@ def _decide(bill: Invoice, choice: Choice, by: User, reason: str) -> BillingDeci
         bill=held, version=held.current, choice=choice, reason=reason.strip(), by=by, at=now(),
         needs_approval=opens_hours(held, choice),
     )  # fmt: skip
+    if decision.needs_approval:
+        telling.waits(decision, by)
     [row] = sql.bills([held.pk])
     audit.record(
         by, f"bill.{choice}", held, entity=held.entity_id, reason=reason,

@@ -313,6 +313,7 @@ def _decided(decision: BillingDecision | None, *, is_gone: bool = True) -> str:
         return ""
     words = {
         "restore": "asked to have it restored",
+        "recreate": "asked to have it made anew",
         "correct": "chose to correct it by a credit note",
         "adopt": "asked to go by that it is gone"
         if is_gone

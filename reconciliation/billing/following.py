@@ -327,7 +327,9 @@ def _judge(
 ) -> tuple[int, int]:
     decisions = {
         decision.version_id: decision
-        for decision in BillingDecision.objects.filter(version__in=[b.current_id for b in bills]).select_related("by")
+        for decision in BillingDecision.objects.filter(
+            version__in=[b.current_id for b in bills], outcome=""
+        ).select_related("by")
     }
     others = sql.live_numbers([bill.id for bill in bills])
     owed = sql.owed_by_rates([bill.id for bill in bills])

@@ -46,6 +46,10 @@ SENTENCES = {
     "a_version_of_a_bill_is_decided_once": ("somebody decided about the same version just now", _LOOK),
     "a_decision_about_a_bill_has_a_reason": ("it has no reason", "Say why it is decided so."),
     "an_approval_of_a_bill_has_a_person_and_a_moment": ("there is nothing that a second person agrees to", _LOOK),
+    "what_ends_a_decision_has_a_person_and_a_reason": ("it would end without a person and a reason", _LOOK),
+    "who_refuses_a_decision_did_not_make_it": (
+        "who asked for it would be who refuses it", "Another controller of the entity refuses it, or you withdraw it."
+    ),
     "who_approves_a_bill_did_not_decide_it": (
         "who asked for it would be who agrees to it", "Another controller of the entity agrees to it."
     ),

@@ -11,6 +11,7 @@ from reconciliation.triage.deciding import TRIAGERS, UNDO_SECONDS, NotPossible
 from reconciliation.triage.ending import awaited_syncs, end_what_is_over, escalate
 from reconciliation.triage.merging import merge, mergeable, unmerge
 from reconciliation.triage.presence import LEASE, Present, lay_down, present, take_up
+from reconciliation.triage.restoring import ask, remind
 from reconciliation.triage.talking import COMMENTERS, comment, comment_on_entry, mentionable
 from reconciliation.triage.undoing import last_decision, undo
 
@@ -21,6 +22,7 @@ __all__ = [
     "UNDO_SECONDS",
     "NotPossible",
     "Present",
+    "ask",
     "assign",
     "assignable",
     "awaited_syncs",
@@ -35,6 +37,7 @@ __all__ = [
     "merge",
     "mergeable",
     "present",
+    "remind",
     "snooze",
     "stop_ignoring",
     "tag",

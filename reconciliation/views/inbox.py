@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from portal import access, figures
 from portal.models import ErasureRequest
 from reconciliation import onboarding
-from reconciliation.models import ChangeSet, Onboarding, Proposal, RateBundle
+from reconciliation.models import BillingDecision, ChangeSet, Onboarding, Proposal, RateBundle
 from reconciliation.rates import booking
 from reconciliation.views.change_tables import listed, own, waiting_for
 from reconciliation.views.invoicing.lists import waits_for
@@ -64,7 +64,15 @@ def later_plans(user: Any) -> list[RateBundle]:
 
 def waiting(user: Any) -> list[Waiting]:
     """Everything of the kinds above, the oldest of each kind first."""
-    return [*_changes(user), *_plans(user), *_invoices(user), *_live(user), *_codes(user), *_people(user)]
+    return [
+        *_changes(user),
+        *_plans(user),
+        *_invoices(user),
+        *_bills(user),
+        *_live(user),
+        *_codes(user),
+        *_people(user),
+    ]
 
 
 def _changes(user: Any) -> Iterator[Waiting]:
@@ -102,6 +110,16 @@ def _invoices(user: Any) -> Iterator[Waiting]:
         note = _line(one.released_by, money, one.customer.name, one.entity.code)
         tag = "Invoice to approve" if one.released_by_id else "Invoice to release"
         yield Waiting(f"{one} of {one.project.code}", reverse("invoice_proposal", args=[one.pk]), note, tag)
+
+
+def _bills(user: Any) -> Iterator[Waiting]:
+    seen = BillingDecision.objects.visible_to(user, roles=access.APPROVERS).filter(
+        needs_approval=True, approved_at=None, outcome="", version=F("bill__current")
+    )
+    found = seen.exclude(by=user.pk).select_related("by", "bill__current", "bill__entity", "version").order_by("pk")
+    for one in found[:SHOWN]:
+        note = _line(one.by, figures.moment(one.at), one.get_choice_display(), one.bill.entity.code)
+        yield Waiting(str(one.bill), reverse("bill", args=[one.bill_id]), note, "Bill to decide")
 
 
 def _live(user: Any) -> Iterator[Waiting]:

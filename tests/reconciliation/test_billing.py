@@ -209,7 +209,7 @@ def test_what_was_deleted_is_never_brought_back_by_itself_and_made_anew_only_by_
     billing.approve(gone, by=bob)
     assert open_hours([first, second]) == {first: Decimal(8), second: ZERO}
     EntityGrant.objects.create(user=ana, entity=firm.entity, role="controller", valid_from=date(2020, 1, 1))
-    decision = billing.restore(find("502"), by=ana, reason="it should not have been deleted")
+    decision = billing.recreate(find("502"), by=ana, reason="it should not have been deleted")
     assert open_hours([second]) == {second: ZERO}
     with pytest.raises(billing.NotDecidable, match="Somebody else"):
         billing.approve(decision, by=ana)
@@ -230,7 +230,7 @@ def test_what_came_after_a_bill_was_looked_at_is_neither_adopted_nor_agreed_to(f
         with pytest.raises(billing.NotDecidable, match="another version"):
             decide(looked_at, by=ana, reason="the second line was not agreed")
     erp.says(erp.gone(said))
-    decision = billing.restore(find("501"), by=ana, reason="it is owed")
+    decision = billing.recreate(find("501"), by=ana, reason="it is owed")
     erp.says(erp.again(said, lines=said.lines[:1]))
     with pytest.raises(billing.NotDecidable, match="another version"):
         billing.approve(decision, by=bob)

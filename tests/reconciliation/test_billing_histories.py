@@ -282,14 +282,27 @@ class Histories(RuleBasedStateMachine):
         self.erp.says(self.erp.gone(self.story.bills[chosen(self.story.bills, which)]))
 
     @precondition(lambda self: self.story.bills)
-    @rule(which=ANY, choice=st.sampled_from(["adopt", "restore", "correct"]), agrees=st.booleans())
-    def decide(self, which: int, choice: str, agrees: bool) -> None:
+    @rule(
+        which=ANY,
+        choice=st.sampled_from(["adopt", "restore", "recreate", "correct"]),
+        then=st.sampled_from(["agreed", "refused", "withdrawn", ""]),
+    )
+    def decide(self, which: int, choice: str, then: str) -> None:
         found = find(chosen(self.story.bills, which))
         if choice in billing.choices(found):
-            step = {"adopt": billing.adopt, "restore": billing.restore, "correct": billing.correct}[choice]
-            decision = step(found, by=self.ana, reason="so it was agreed")
-            if decision.needs_approval and agrees:
+            steps = {
+                "adopt": billing.adopt,
+                "restore": billing.restore,
+                "recreate": billing.recreate,
+                "correct": billing.correct,
+            }
+            decision = steps[choice](found, by=self.ana, reason="so it was agreed")
+            if decision.needs_approval and then == "agreed":
                 billing.approve(decision, by=self.bob)
+            elif decision.needs_approval and then == "refused":
+                billing.refuse(decision, by=self.bob, reason="not without the customer")
+            elif then == "withdrawn" and billing.may_be_withdrawn(find(found.external_id), decision):
+                billing.withdraw(decision, by=self.ana, reason="chosen by mistake")
 
     @rule(hold=st.booleans(), which=ANY)
     def propose(self, hold: bool, which: int) -> None:

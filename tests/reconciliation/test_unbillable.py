@@ -180,4 +180,4 @@ def test_what_does_not_hold_of_the_month_is_told_before_it_goes_on_and_accepted_
     proposal.refresh_from_db()
     assert proposal.state == ProposalState.HANDED_OVER
     kept = AuditEvent.objects.filter(action__in=["proposal.released", "proposal.approved"]).order_by("pk")
-    assert [event.after["accepted"] for event in kept] == [[terms], [terms]]
+    assert [(event.after or {})["accepted"] for event in kept] == [[terms], [terms]]

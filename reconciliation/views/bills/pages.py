@@ -21,24 +21,16 @@ from portal import access
 from portal.models import Allocation, Invoice, InvoiceLine, LedgerEntry, Payment, PaymentAllocation
 from portal.screens import DetailScreen, Screen
 from portal.tables import name_of
-from reconciliation import billing, taken_back
-from reconciliation.models import BillingDecision, ExceptionCase
+from reconciliation import billing, taken_back, triage
+from reconciliation.models import ExceptionCase
 from reconciliation.sql import billing as billing_sql
 from reconciliation.tables import title_of
+from reconciliation.views.bills import deciding
 from reconciliation.views.bills.lists import BILL_TONES, PAYMENT_TONES
 from reconciliation.views.bills.told import systems
 
 ZERO = Decimal(0)
 SHOWN_LINES = 500
-STEPS = {"adopt": billing.adopt, "restore": billing.restore, "correct": billing.correct}
-HELP = {
-    "adopt": "Go by what the system says now. What is no longer on the bill is open to be billed again.",
-    "restore": "The old figures are asked for in the system; nothing moves until it shows them.",
-    "correct": "What was agreed stays billed until a credit note has come.",
-}
-ANEW = "The hours are to be billed on a new bill. A second person has to agree before they are open again."
-LESS = " A second person has to agree, because hours that stand billed are open again by it."
-GONE = "Go by that it is gone. A second person has to agree before its hours are open to be billed again."
 
 
 @dataclass(slots=True)
@@ -77,15 +69,18 @@ class BillPage(DetailScreen):
         bill, user = self.object, self.request.user
         settlements = list(_settlements(bill).visible_to(user))
         settled = sum((row.amount for row in settlements), ZERO) if bill.kind == "invoice" else ZERO
-        decision = BillingDecision.objects.filter(version=bill.current_id).select_related("by", "approved_by").first()
         may = bool(self.held & access.FIXERS)
         found = _cases("bill", bill.pk, user)
+        differs = bill.agreed_id != bill.current_id and bill.agreed is not None and bill.current.status != "voided"
+        compared = billing.compared(bill, SHOWN_LINES) if differs else []
+        hours = _hours_of(bill) if compared else {}
         return super().context(
             **more,
             bill=bill,
             version=bill.current,
             tone=BILL_TONES.get(bill.current.status, ""),
             lines=_lines(bill),
+            is_gone=_is_gone(bill),
             settlements=settlements,
             settled=settled,
             left=bill.current.total - settled,
@@ -94,31 +89,25 @@ class BillPage(DetailScreen):
             versions=bill.versions.order_by("-version"),
             open_cases=found,
             systems=systems("invoice", bill.pk, user),
-            choices=[(c, _label(bill, c), _help(bill, c)) for c in (billing.choices(bill) if may else ())],
-            decision=decision,
-            to_approve=decision is not None and decision.needs_approval and decision.approved_at is None,
-            may_approve=bool(self.held & access.APPROVERS) and decision is not None and decision.by_id != user.pk,
-            decisions=bill.decisions.select_related("by", "approved_by"),
+            choices=deciding.offered(bill, compared) if may and compared else [],
+            compared=[(one, hours.get(one.key, ())) for one in compared],
+            restorers=deciding.restorers(bill) if may and compared else [],
+            **deciding.decision_of(bill, user, self.held),
+            decisions=[
+                (one, deciding.said(one))
+                for one in bill.decisions.select_related("by", "approved_by", "ended_by", "version")
+            ],
             owed=taken_back.owed([bill.pk]).get(bill.pk, ()) if bill.kind == "invoice" else (),
             off_by_rates=[one for one in billing_sql.owed_by_rates([bill.pk]).get(bill.pk, ()) if one.left],
             names_hours=may and "credit-without-hours" in {case.rule for case, _ in found},
         )
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Adopt, restore or correct the version that was on the page; or agree to what was asked about a deleted bill."""
-        action, reason = request.POST.get("action", ""), request.POST.get("reason", "")
-        seen = request.POST.get("seen", "")
+        """Decide about the version that was on the page; agree to a decision, refuse it, or withdraw it."""
+        reason = request.POST.get("reason", "")
         try:
-            if action == "approve":
-                decision = get_object_or_404(self.object.decisions.filter(version__version=_number(seen)))
-                billing.approve(decision, by=request.user)  # type: ignore[arg-type]
-            elif action in STEPS:
-                looked_at = Invoice(pk=self.object.pk, entity_id=self.object.entity_id)
-                looked_at.current = get_object_or_404(self.object.versions.filter(version=_number(seen)))
-                STEPS[action](looked_at, by=request.user, reason=reason)  # type: ignore[arg-type]
-            else:
-                raise BadRequest(f"There is no action “{action}” here.")
-        except billing.NotDecidable as refusal:
+            deciding.decide(request, self.object, _number(request.POST.get("seen", "")))
+        except (billing.NotDecidable, triage.NotPossible) as refusal:
             found = self.context(
                 title=self.heading(), object=self.object, offered=[], here=request.get_full_path(), refusal=str(refusal),
                 reason=reason,
@@ -261,12 +250,21 @@ def _standing(which: Q) -> list[Any]:
 def _lines(bill: Invoice) -> list[Told]:
     """The lines that we go by, with the hours on each; of a credit note, with what each gives back."""
     version_id = bill.agreed_id or bill.current_id
+    if gone := _is_gone(bill):
+        stated = bill.versions.filter(lines__isnull=False).order_by("-version").first()
+        version_id = stated.pk if stated is not None else version_id
     told = {
         line.key: Told(line)
         for line in InvoiceLine.objects.filter(version=version_id).order_by("position")[:SHOWN_LINES]
     }
-    if bill.kind == "invoice":
-        rows: list[Any] = _standing(Q(line__version__invoice=bill))
+    if gone:
+        rows: list[Any] = list(
+            Allocation.objects.filter(line__version__invoice=bill, takes_back=None)
+            .select_related("entry__resource", "entry__project", "line")
+            .order_by("line__position", "pk")
+        )
+    elif bill.kind == "invoice":
+        rows = _standing(Q(line__version__invoice=bill))
     else:
         rows = list(
             Allocation.objects.filter(line__version__invoice=bill, takes_back__isnull=False)
@@ -287,21 +285,23 @@ def _lines(bill: Invoice) -> list[Told]:
     return list(told.values())
 
 
+def _is_gone(bill: Invoice) -> bool:
+    """Whether somebody agreed that it is deleted: its lines are read as they last were, and nothing of it stands."""
+    return bill.current.status == "deleted" and bill.agreed_id == bill.current_id
+
+
+def _hours_of(bill: Invoice) -> dict[str, list[tuple[LedgerEntry, str]]]:
+    """The hours that stand on each line of a bill, by the line's key."""
+    found: dict[str, list[tuple[LedgerEntry, str]]] = defaultdict(list)
+    for row in _standing(Q(line__version__invoice=bill)):
+        if row.entry is not None:
+            found[row.line.key].append((row.entry, name_of(row.entry)))
+    return dict(found)
+
+
 def _cases(kind: str, number: int, user: Any) -> list[tuple[ExceptionCase, str]]:
     found = ExceptionCase.objects.visible_to(user).filter(state="open", subject_type=kind, subject_key=str(number))
     return [(case, title_of(case.rule)) for case in found.order_by("pk")]
-
-
-def _label(bill: Invoice, choice: str) -> str:
-    if choice == "restore" and bill.current.status == "deleted":
-        return "Make it anew"
-    return {"adopt": "Adopt", "restore": "Restore", "correct": "Correct by a credit note"}[choice]
-
-
-def _help(bill: Invoice, choice: billing.Choice) -> str:
-    if bill.current.status == "deleted":
-        return {"restore": ANEW, "adopt": GONE}[str(choice)]
-    return f"{HELP[choice]}{LESS if billing.opens_hours(bill, choice) else ''}"
 
 
 def _number(typed: str) -> int:

@@ -1,0 +1,104 @@
+"""What the page of a changed or deleted bill says of each choice, and what a person does about it there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import BadRequest
+from django.db import transaction
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+
+from portal import access
+from portal.models import Invoice, User
+from reconciliation import billing, triage
+from reconciliation.models import BillingDecision, Team
+
+STEPS = {
+    "adopt": billing.adopt, "restore": billing.restore, "recreate": billing.recreate, "correct": billing.correct,
+}  # fmt: skip
+ENDS = {"approve": billing.approve, "refuse": billing.refuse, "withdraw-decision": billing.withdraw}
+HELP = {
+    "adopt": "Go by what the system says now.",
+    "restore": "Whoever you name gets the task with both figures, is reminded after 3 days, and the controllers hear of it after "
+    "7. Nothing moves until the system shows the old figures.",
+    "correct": "What was agreed stays as it is.",
+    "recreate": "The hours are to be billed on a new bill.",
+}
+LABELS = {
+    "adopt": "Adopt", "restore": "Restore", "recreate": "Make it anew", "correct": "Correct by a credit note",
+}  # fmt: skip
+SECOND = " A second person has to agree before its hours are open to be billed again."
+LESS = " A second person has to agree, because hours that stand billed are open again by it."
+
+
+def offered(bill: Invoice, compared: list[billing.Compared]) -> list[tuple[str, str, str]]:
+    """Each choice: its code, its name, and what it would do, in money as well."""
+    effects = billing.effects_of(bill, compared)
+    return [(str(c), LABELS[c], f"{HELP[c]} {effects.get(c, '')}{_second(bill, c)}") for c in billing.choices(bill)]
+
+
+def _second(bill: Invoice, choice: billing.Choice) -> str:
+    if bill.current.status == "deleted":
+        return SECOND
+    return LESS if billing.opens_hours(bill, choice) else ""
+
+
+def decision_of(bill: Invoice, user: Any, held: frozenset[str]) -> dict[str, Any]:
+    """What is decided about the bill as it is now, and what this person may do about that."""
+    decision = billing.standing(bill)
+    waits = decision is not None and decision.needs_approval and decision.approved_at is None
+    mine = decision is not None and decision.by_id == user.pk
+    open_ = decision is not None and billing.may_be_withdrawn(bill, decision)
+    return {
+        "decision": decision,
+        "decided_words": said(decision) if decision is not None else "",
+        "to_approve": waits,
+        "may_approve": waits and not mine and bool(held & access.APPROVERS),
+        "may_withdraw": open_
+        and bool(held & access.FIXERS)
+        and (mine or (not waits and bool(held & access.APPROVERS))),
+        "stands_open": open_,
+    }
+
+
+def said(decision: BillingDecision) -> str:
+    """A decision by the name under which it was offered; of a deleted bill, an earlier wish to restore meant a new one."""
+    if decision.choice == BillingDecision.Choice.RESTORE and decision.version.status == "deleted":
+        return BillingDecision.Choice.RECREATE.label
+    return decision.get_choice_display()
+
+
+def restorers(bill: Invoice) -> list[tuple[str, str]]:
+    """The people and teams who may be asked to restore a bill in its system."""
+    people = [
+        (f"user:{one.pk}", one.get_full_name() or one.get_username()) for one in triage.assignable([bill.entity_id])
+    ]
+    return [*people, *((f"team:{one.pk}", f"Team {one.name}") for one in triage.teams_for([bill.entity_id]))]
+
+
+def decide(request: HttpRequest, bill: Invoice, seen: int) -> None:
+    """Do what the form says about the version that was on the page. Raises NotDecidable or NotPossible with the sentence."""
+    action, reason, user = request.POST.get("action", ""), request.POST.get("reason", ""), request.user
+    if action in ENDS:
+        decision = get_object_or_404(bill.decisions.filter(version__version=seen, outcome=""))
+        more = {} if action == "approve" else {"reason": reason}
+        ENDS[action](decision, by=user, **more)  # type: ignore[operator]
+        return
+    if action not in STEPS:
+        raise BadRequest(f"There is no action “{action}” here.")
+    looked_at = Invoice(pk=bill.pk, entity_id=bill.entity_id)
+    looked_at.current = get_object_or_404(bill.versions.filter(version=seen))
+    with transaction.atomic():
+        made = STEPS[action](looked_at, by=user, reason=reason)  # type: ignore[arg-type]
+        if action == "restore":
+            triage.ask(made, _chosen(request, bill), by=user)  # type: ignore[arg-type]
+
+
+def _chosen(request: HttpRequest, bill: Invoice) -> User | Team:
+    """Whom the form names; who decides, where it names nobody."""
+    kind, _, number = request.POST.get("to", "").partition(":")
+    if not number.isdecimal():
+        return request.user  # type: ignore[return-value]
+    found: Any = triage.assignable([bill.entity_id]) if kind == "user" else triage.teams_for([bill.entity_id])
+    return get_object_or_404(found, pk=int(number))  # type: ignore[no-any-return]
