@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from datetime import date
 
 from django.db import transaction
+from django.db.models import Q
 
 from portal import access, audit, ledger
 from portal import sql as portal_sql
-from portal.models import GrantRole, InvoiceProposal, ProposalEditor, ProposalLine, ProposalState, State, User
+from portal.models import GrantRole, Invoice, InvoiceProposal, ProposalEditor, ProposalLine, ProposalState, State, User
+from portal.records import BillStatus
 from reconciliation import cases
 from reconciliation.invoicing import telling
 from reconciliation.invoicing.handing_over import hand_over, hand_over_waiting, lock_shared
@@ -24,6 +26,7 @@ from reconciliation.sql import invoicing as sql
 
 RELEASERS = frozenset({GrantRole.PROJECT_MANAGER})
 APPROVERS = access.FIXERS
+DEAD = (BillStatus.VOIDED, BillStatus.DELETED)
 
 
 def hold(line: ProposalLine, *, by: User, reason: str, until: date | None = None) -> ProposalLine:
@@ -176,6 +179,21 @@ def withdraw(proposal: InvoiceProposal, *, by: User, reason: str) -> InvoiceProp
             telling.decided(one, f"was withdrawn: {one.reason}", by)
         hand_over_waiting(locked, actor=by.get_username())
     return locked
+
+
+def invoice_is_gone(invoice: Invoice, *, by: User) -> None:
+    """Two people agreed that an invoice is deleted: a proposal of which no other one lives is withdrawn, and not billed."""
+    found = InvoiceProposal.objects.filter(lines__draft__invoice=invoice, state=ProposalState.BILLED)
+    alive = Q(lines__draft__invoice__isnull=False) & ~Q(lines__draft__invoice__current__status__in=DEAD)
+    living = InvoiceProposal.objects.filter(alive).values("pk")
+    for one in found.exclude(pk__in=living).select_related("project__manager", "released_by").distinct().order_by("pk"):
+        one.state, one.reason = (
+            ProposalState.WITHDRAWN,
+            f"{invoice} was deleted; its hours are open to be proposed again.",
+        )
+        one.save(update_fields=["state", "reason"])
+        audit.record(by, "proposal.withdrawn", one, entity=one.entity_id, reason=one.reason, after=_figures(one))
+        telling.decided(one, f"was withdrawn: {one.reason}", by)
 
 
 def _with_its_drafts(proposal: InvoiceProposal) -> list[InvoiceProposal]:

@@ -113,6 +113,7 @@ def _prepare(project: Project, through: date, by: User | None, how: str) -> list
                 prepared_by=by, prepared_at=portal_sql.now(), through=through,
             )  # fmt: skip
             proposal.share, proposal.through, proposal.prepared_at = share, through, portal_sql.now()
+            proposal.prepared_by = by
             proposal.grouping = how or proposal.grouping
             proposal.save()
             _write(proposal, parts, rounding, holds.get(customer_id, {}), last.through if last else None)

@@ -13,8 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from portal import tokens
-from portal.models import AuditEvent, Payment, PaymentAllocation, User
-from portal.records import Application, BillKind, SettledBy
+from portal.models import AuditEvent, Notification, Payment, PaymentAllocation, User
+from portal.records import Application, BillKind, BillStatus, SettledBy
 from reconciliation.models import BillingDecision
 from tests import world
 from tests.bills import Erp, adopt, find, line_of, open_hours, posted
@@ -113,17 +113,17 @@ def test_an_analyst_decides_on_the_page_and_without_a_reason_nothing_happens(
     page = text(client.get(address))
     assert "What shall hold?" in page
     assert '<input type="hidden" name="seen" value="2">' in page
-    assert "needs a reason" in text(client.post(address, {"action": "restore", "reason": " ", **seen}), 422)
-    assert "another version" in text(client.post(address, {"action": "restore", "reason": "it is owed", **first}), 422)
-    assert client.post(address, {"action": "restore", "reason": "it is owed"}).status_code == 400
-    assert client.post(address, {"action": "restore", "reason": "it is owed", **seen}).status_code == 303
+    assert "needs a reason" in text(client.post(address, {"action": "recreate", "reason": " ", **seen}), 422)
+    assert "another version" in text(client.post(address, {"action": "recreate", "reason": "it is owed", **first}), 422)
+    assert client.post(address, {"action": "recreate", "reason": "it is owed"}).status_code == 400
+    assert client.post(address, {"action": "recreate", "reason": "it is owed", **seen}).status_code == 303
     assert "A controller other than ana agrees" in text(client.get(address))
     assert "Only a controller" in text(client.post(address, {"action": "approve", **seen}), 422)
     signed_in(client, "bob", "controller", firm.entity)
     assert client.post(address, {"action": "approve", **seen}).status_code == 303
     assert open_hours([entry]) == {entry: Decimal(8)}
     assert BillingDecision.objects.get().approved_by is not None
-    assert set(AuditEvent.objects.values_list("action", flat=True)) >= {"bill.restore", "bill-recreation.approved"}
+    assert set(AuditEvent.objects.values_list("action", flat=True)) >= {"bill.recreate", "bill-recreation.approved"}
 
 
 def test_the_hours_of_a_silent_credit_are_named_on_its_form(firm: firms.Firm, erp: Erp, client: Client) -> None:
@@ -141,9 +141,41 @@ def test_the_hours_of_a_silent_credit_are_named_on_its_form(firm: firms.Firm, er
     assert "come to 120" in text(client.post(address, short), 422)
     for wrong in ("one", "NaN", "-1", "Infinity", "1e99"):
         assert "is no figure from 0 on" in text(client.post(address, {**short, f"{billed}-hours": wrong}), 422)
+    shown = text(client.get(address))
+    assert 'data-hours="8.0000" data-amount="960.0000"' in shown
+    assert "An amount without hours lowers the price, and no hour is open again by it." in shown
     right = {**short, f"{billed}-hours": "2", f"{billed}-amount": "240"}
-    assert client.post(address, right).status_code == 303
+    said = text(client.post(address, right, follow=True))
+    assert "The hours are named. 2.00 h, and only these, are open to be billed again." in said
     assert open_hours([first, second]) == {first: Decimal(0), second: Decimal(2)}
+
+
+def test_an_amount_without_hours_is_a_price_credit_and_says_so(firm: firms.Firm, erp: Erp, client: Client) -> None:
+    [entry] = posted(firm)
+    erp.says(erp.bill("501", line_of(entry)))
+    silent = erp.bill("601", line_of(entry, "2", key="x"), kind=BillKind.CREDIT_NOTE, credits="501", number="CM-1")
+    erp.says(replace(silent, lines=tuple(replace(line, posting_number="") for line in silent.lines)))
+    note = find("601", BillKind.CREDIT_NOTE)
+    signed_in(client, "ana", "analyst", firm.entity)
+    billed = find("501").current.lines.get().allocations.get().pk
+    form = {f"{billed}-hours": "0", f"{billed}-amount": "240", "reason": "a discount", "action": "hours"}
+    said = text(client.post(reverse("bill_credit", args=[note.pk]), form, follow=True))
+    assert "It lowers the price alone: no hour is open to be billed again." in said
+    assert open_hours([entry]) == {entry: Decimal(0)}
+
+
+def test_a_manager_hears_of_a_void_invoice_what_its_case_says(firm: firms.Firm, erp: Erp) -> None:
+    [entry] = posted(firm)
+    firm.project.manager = world.user("mia", "project_manager", firm.entity)
+    firm.project.save()
+    said = erp.bill("501", line_of(entry))
+    erp.says(said, erp.payment("p1", "100", ("501", "100")))
+    erp.says(erp.again(said, status=BillStatus.VOIDED))
+    [notice] = Notification.objects.filter(person__username="mia", subject__contains="voided")
+    assert notice.subject == (
+        "Invoice INV-501 over 960.00 USD was voided while a payment stands on it; its hours are not open again."
+    )
+    assert open_hours([entry]) == {entry: Decimal(0)}
 
 
 def test_a_payment_shows_which_bills_it_settles_and_what_was_taken_back(

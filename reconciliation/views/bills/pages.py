@@ -17,7 +17,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.functional import cached_property
 
-from portal import access
+from portal import access, figures
 from portal.models import Allocation, Invoice, InvoiceLine, LedgerEntry, Payment, PaymentAllocation
 from portal.screens import DetailScreen, Screen
 from portal.tables import name_of
@@ -155,15 +155,17 @@ class CreditPage(Screen):
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Keep what was chosen; show the form again with what would fit."""
-        note, reason = self.note(), request.POST.get("reason", "")
+        note, reason, hours = self.note(), request.POST.get("reason", ""), ZERO
         try:
             if request.POST.get("action") == "price":
                 billing.credit_price(note, by=request.user, reason=reason)  # type: ignore[arg-type]
             else:
-                billing.credit_hours(note, _picks(request), by=request.user, reason=reason)  # type: ignore[arg-type]
+                picks = _picks(request)
+                billing.credit_hours(note, picks, by=request.user, reason=reason)  # type: ignore[arg-type]
+                hours = sum((part.quantity for part in picks.values()), ZERO)
         except (billing.NotCreditable, ValueError) as refusal:
             return self.show(note, refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
-        messages.success(request, "The hours are named. Only these are open to be billed again.")
+        messages.success(request, _named(hours))
         return HttpResponseRedirect(reverse("bill", args=[note.pk]), status=HTTPStatus.SEE_OTHER)
 
     def show(self, note: Invoice, *, refusal: str = "", status: int = HTTPStatus.OK) -> HttpResponse:
@@ -302,6 +304,13 @@ def _hours_of(bill: Invoice) -> dict[str, list[tuple[LedgerEntry, str]]]:
 def _cases(kind: str, number: int, user: Any) -> list[tuple[ExceptionCase, str]]:
     found = ExceptionCase.objects.visible_to(user).filter(state="open", subject_type=kind, subject_key=str(number))
     return [(case, title_of(case.rule)) for case in found.order_by("pk")]
+
+
+def _named(hours: Decimal) -> str:
+    """What follows from what was named: only hours that were given back are open again."""
+    if not hours:
+        return "It lowers the price alone: no hour is open to be billed again."
+    return f"The hours are named. {figures.hours(hours)} h, and only these, are open to be billed again."
 
 
 def _number(typed: str) -> int:

@@ -185,16 +185,45 @@ class Regroup(_OnProposal):
         return "The lines are grouped anew."
 
 
+class PrepareAnew(_OnProposal):
+    """What is left to bill now, in the place of what was when it was prepared."""
+
+    name, label = "prepare-anew", "Prepare anew"
+    sentence = "Prepare this invoice anew from what is posted and not billed now? What is on hold stays on hold"
+    roles = invoicing.PREPARERS
+    asks_reason = False
+
+    def do(self, proposal: InvoiceProposal, user: Any) -> str:
+        """Made anew, or withdrawn where nothing is left of it."""
+        if proposal.state != ProposalState.OPEN:
+            raise invoicing.NotProposable("Only an open proposal is prepared anew; have it sent back first.")
+        invoicing.prepare(proposal.project, proposal.through, by=user)
+        proposal.refresh_from_db()
+        if proposal.state == ProposalState.WITHDRAWN:
+            return "Nothing of it is left to bill, so it is withdrawn."
+        return "Prepared anew from what is left to bill."
+
+
 # Which acts are offered in which state, the one to do next first.
 OFFERED: dict[str, tuple[type[_OnProposal], ...]] = {
-    ProposalState.OPEN: (Release, Regroup, Word, Withdraw),
+    ProposalState.OPEN: (Release, PrepareAnew, Regroup, Word, Withdraw),
     ProposalState.RELEASED: (Approve, SendBack, Withdraw),
     ProposalState.APPROVED: (HandOver, Withdraw),
     ProposalState.HANDED_OVER: (SendAgain, Withdraw),
     ProposalState.BILLED: (),
     ProposalState.WITHDRAWN: (),
 }
-EVERY: tuple[type[Action], ...] = (Release, Approve, HandOver, SendBack, SendAgain, Regroup, Word, Withdraw)
+EVERY: tuple[type[Action], ...] = (
+    Release,
+    PrepareAnew,
+    Approve,
+    HandOver,
+    SendBack,
+    SendAgain,
+    Regroup,
+    Word,
+    Withdraw,
+)
 
 
 class Prepare(Action):
