@@ -5,6 +5,7 @@ what is done about it. Twelve questions are asked, and each answer is computed f
 """
 
 from reconciliation.readiness.agreements import billing_model_of, manager_of, terms_of, with_whom
+from reconciliation.readiness.beside import gone, moved, put_right
 from reconciliation.readiness.blockers import Blocker, first_blockers
 from reconciliation.readiness.checks import CHECKS, Check, Verdict, checklist
 from reconciliation.readiness.explaining import Why, why_not_billed
@@ -22,9 +23,12 @@ __all__ = [
     "billing_model_of",
     "checklist",
     "first_blockers",
+    "gone",
     "manager_of",
     "milestones_of",
+    "moved",
     "of_key",
+    "put_right",
     "terms_of",
     "why_not_billed",
     "with_whom",

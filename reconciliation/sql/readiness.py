@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from portal.sql import rows
 from reconciliation.sql import numbers
+from reconciliation.sql.unbillable import stands_as_its_source_says
 
 _BILLED = "e.is_billable AND NOT e.is_cost_only"
 
@@ -158,12 +159,13 @@ def parts(project_id: int, start: date, end: date, before: tuple[date, date] | N
         f"""SELECT coalesce(t.name, ''), CASE WHEN e.kind = 'expense' THEN e.category ELSE coalesce(r.name, '') END, e.rate,
                    e.currency, count(*) FILTER (WHERE now_), coalesce(sum(e.hours) FILTER (WHERE now_), 0),
                    coalesce(sum(e.amount) FILTER (WHERE now_), 0),
-                   coalesce(sum(e.amount) FILTER (WHERE now_ AND s.state IN ('posted', 'reconciled')), 0),
+                   coalesce(sum(e.amount) FILTER (WHERE now_ AND s.state IN ('posted', 'reconciled') AND u.stands), 0),
                    coalesce(sum(e.amount) FILTER (WHERE NOT now_), 0)
               FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
               CROSS JOIN LATERAL (SELECT e.work_date BETWEEN %(start)s AND %(end)s AS now_) w
               LEFT JOIN portal_task t ON t.id = e.task_id LEFT JOIN portal_resource r ON r.id = e.resource_id
               LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
+             CROSS JOIN LATERAL (SELECT {stands_as_its_source_says("e")} AS stands) u
              WHERE e.project_id = %(project)s AND e.reverses_id IS NULL AND s.state NOT IN ('cancelled', 'reversed')
                AND e.work_date BETWEEN least(%(start)s, %(from)s) AND %(end)s
                AND (w.now_ OR e.work_date BETWEEN %(from)s AND %(to)s) AND {_BILLED}
@@ -175,7 +177,7 @@ def parts(project_id: int, start: date, end: date, before: tuple[date, date] | N
 
 
 def unbilled(project_ids: Sequence[int], today: date) -> list[tuple[str, int, Decimal]]:
-    """(currency, bucket, amount) of posted work and delivered milestones that no invoice has, by age.
+    """(currency, bucket, amount) of work, held or posted, and delivered milestones that no invoice has, by age.
 
     Buckets begin at 0, 15, 30, 60 and 90 days since the work, the signature, or the day of a retainer's instalment.
     """
@@ -187,8 +189,11 @@ def unbilled(project_ids: Sequence[int], today: date) -> list[tuple[str, int, De
                            e.amount * (1 - coalesce((b.invoiced - b.credited) / nullif(b.delivered, 0), 0)) AS amount
                       FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
                       LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
-                     WHERE e.project_id = ANY(%(projects)s::bigint[]) AND s.state IN ('posted', 'reconciled')
+                     WHERE e.project_id = ANY(%(projects)s::bigint[]) AND s.state NOT IN ('cancelled', 'reversed')
                        AND e.reverses_id IS NULL AND {_BILLED} AND e.amount IS NOT NULL
+                       AND NOT EXISTS (SELECT 1 FROM portal_ledgerentry n JOIN portal_ledgerstate ns ON ns.entry_id = n.id
+                                        WHERE n.document_id = e.document_id AND n.version > e.version AND n.reverses_id IS NULL
+                                          AND ns.state NOT IN ('cancelled', 'reversed'))
                     UNION ALL
                     SELECT m.currency, d.day, m.amount - coalesce(b.invoiced - b.credited, 0)
                       FROM portal_milestone m JOIN portal_project p ON p.id = m.project_id

@@ -34,6 +34,7 @@ from portal.models import (
     LegalEntity,
     NotificationKind,
     Project,
+    ProposalLine,
     ProposalState,
     User,
 )
@@ -179,14 +180,24 @@ def _unstopped(month: ProjectMonth) -> tuple[str, str]:
         return "Nothing by the hour, no milestone due", "quiet"
     if month.all_invoiced >= month.to_bill:
         return "Invoiced", "state good"
+    if getattr(month, "drafted", None) and not month.all_ready:
+        return "On its way: drafted, and not issued yet", "state info"
     if (proposal := getattr(month, "proposal", None)) is not None:
         return f"{proposal}: {PROPOSED[proposal.state]}", "state info"
     return "Ready", "state good"
 
 
 def _percent(month: ProjectMonth) -> int | None:
-    """How much of what is to be billed is ready or invoiced, hours and milestones; None where nothing is priced."""
-    return int((month.all_ready + month.all_invoiced) * 100 / month.to_bill) if month.to_bill else None
+    """How much of what is to be billed is ready or invoiced, hours and milestones; None where nothing is priced.
+
+    What hours without a rate are worth nobody knows: they count as not ready, by their share of the hours.
+    """
+    if not month.to_bill:
+        return None
+    share = (month.all_ready + month.all_invoiced) * 100 / month.to_bill
+    if month.unpriced_hours and month.hours:
+        share *= max(month.hours - month.unpriced_hours, Decimal(0)) / month.hours
+    return int(share)
 
 
 PROPOSED: dict[str, str] = {
@@ -252,6 +263,14 @@ class PortfolioTable(Table):
     def value_ready(self, record: Any) -> int | None:
         """The same as a figure."""
         return _percent(record)
+
+    def render_blocked(self, value: Decimal, record: Any) -> SafeString:
+        """The money that is blocked, and the hours of which nobody knows the money."""
+        column: MoneyColumn = self.columns["blocked"].column
+        shown = column.render(value, record)
+        if not record.unpriced_hours:
+            return shown
+        return format_html("{}<small>{} h without a rate</small>", shown, figures.hours(record.unpriced_hours))
 
     def render_kind(self, record: Any) -> str:
         """The billing model in words."""
@@ -369,8 +388,19 @@ class Portfolio(ListScreen):
             "of_all": F("amount") + F("milestones"), "now": F("ready") + F("milestones_ready"), "held_up": F("blocked"),
             "billed": F("invoiced") + F("milestones_invoiced"),
         }  # fmt: skip
-        sums = {name: Sum(what, default=Decimal(0)) for name, what in whole.items()}
-        return list(self.filtered.order_by().values("currency").annotate(**sums).order_by("-of_all", "currency"))
+        sums = {
+            name: Sum(what, default=Decimal(0)) for name, what in (whole | {"unpriced": F("unpriced_hours")}).items()
+        }
+        found = list(self.filtered.order_by().values("currency").annotate(**sums).order_by("-of_all", "currency"))
+        beside = readiness.moved(self.filtered.order_by().values_list("project_id", "period_id", "currency"))
+        for row in found:
+            if (one := beside.get(row["currency"])) is not None:
+                row["of_all"] -= one.replaced
+                row["now"] -= one.held_out + one.replaced + one.drafted + one.on_hold
+                row["held_up"] += one.held_out
+                row["billed"] -= one.issued_to_nobody
+                row["gone"] = one.gone
+        return found
 
     def tiles(self) -> Sequence[Tile]:
         """Ready now, blocked, waiting for approval, invoiced."""
@@ -381,24 +411,32 @@ class Portfolio(ListScreen):
         ((count, hours, _),) = readiness_sql.waiting_for_approval(sorted({row[0] for row in ids}), start, end)
         return [
             self._tile("Ready now", "now", "to-bill"),
-            self._tile("Blocked", "held_up", "held-up", tone="bad"),
+            self._tile("Blocked", "held_up", "held-up", tone="bad", beside=self._unpriced()),
             Tile(
                 "Waiting for approval",
                 figures.hours(hours),
                 "h",
                 note="1 entry" if count == 1 else f"{count:,} entries",
             ),
-            self._tile("Invoiced", "billed"),
+            self._tile("Invoiced", "billed", beside=self._gone()),
         ]
 
-    def _tile(self, label: str, name: str, tab: str = "", tone: str = "") -> Tile:
+    def _unpriced(self) -> str:
+        hours = sum((row["unpriced"] for row in self.summed), Decimal(0))
+        return f"and {figures.hours(hours)} h without a rate" if hours else ""
+
+    def _gone(self) -> str:
+        lost = [(row["gone"], row["currency"]) for row in self.summed if row.get("gone")]
+        return "".join(f"of it {figures.amount(amount, code)} {code} on deleted invoices" for amount, code in lost[:1])
+
+    def _tile(self, label: str, name: str, tab: str = "", tone: str = "", beside: str = "") -> Tile:
         sums = sorted(((row[name], row["currency"]) for row in self.summed if row[name]), reverse=True)
         most, code = sums[0] if sums else (Decimal(0), "")
         is_on = bool(tab and self.tab and self.tab.slug == tab)
         return Tile(
             label, figures.amount(most, code), code, self.query(tab="all" if is_on else tab) if tab else "",
-            " · ".join(f"and {figures.amount(amount, other)} {other}" for amount, other in sums[1:]),
-            tone if sums else "", is_on,
+            " · ".join([*(f"and {figures.amount(one, other)} {other}" for one, other in sums[1:]), *filter(None, [beside])]),
+            tone if sums or beside else "", is_on,
         )  # fmt: skip
 
     def nothing(self) -> Empty:
@@ -420,6 +458,7 @@ class Portfolio(ListScreen):
         """First blocker, next and last invoice, and what is left of the maximum."""
         today = timezone.localdate()
         blockers = readiness.first_blockers(records)
+        readiness.put_right(records)
         last = readiness_sql.last_invoices([record.project_id for record in records])
         contracts = [record.project.contract for record in records]
         spent = master_data.spent_under_contracts(
@@ -427,7 +466,7 @@ class Portfolio(ListScreen):
         )
         proposals = proposals_of(records)
         for record in records:
-            record.blocker = blockers.get(record.pk)
+            record.blocker = readiness.gone(record, blockers.get(record.pk))
             record.proposal = next(iter(proposals.get(record.pk, ())), None)
             runs = readiness.terms_of(record.project).runs(today)
             record.next_run = runs[0] if runs else None
@@ -462,6 +501,7 @@ class ReadinessScreen(DetailScreen):
         """Everything the page shows."""
         month, period = self.object, self.object.period
         checks = readiness.checklist(month)
+        readiness.put_right([month])
         before = _before(period)
         parts = readiness_sql.parts(
             month.project_id, period.starts_on, period.ends_on, (before.starts_on, before.ends_on) if before else None
@@ -473,6 +513,8 @@ class ReadinessScreen(DetailScreen):
             checks=checks,
             failing=failing,
             percent=_percent(month),
+            lost=readiness.gone(month, None),
+            held_lines=_held_lines(month),
             parts=[part for part in parts if part.entries],
             stones=readiness.milestones_of(month),
             gone=[part for part in parts if not part.entries and part.before],
@@ -485,6 +527,15 @@ class ReadinessScreen(DetailScreen):
             ageing=ageing([month.project_id]),
             entries=f"{reverse('ledger')}?project={month.project.code}&work_date_from={period.starts_on}&work_date_to={period.ends_on}",
         )  # fmt: skip
+
+
+def _held_lines(month: ProjectMonth) -> list[ProposalLine]:
+    """The lines that a person holds off an invoice with work of the month on them."""
+    lines = ProposalLine.objects.filter(
+        proposal__project=month.project_id, held_by__isnull=False, parts__released_at=None,
+        parts__entry__work_date__range=(month.period.starts_on, month.period.ends_on),
+    )  # fmt: skip
+    return list(lines.distinct().order_by("pk")[:5])
 
 
 def _before(period: AccountingPeriod) -> AccountingPeriod | None:

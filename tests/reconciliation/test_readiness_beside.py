@@ -1,0 +1,123 @@
+"""What the readiness of a project says of work that is taken back, drafted, on hold, without a rate, or on a deleted invoice."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from integrations import registry
+from portal.models import GrantRole, InvoiceProposal, User
+from portal.records import BillStatus, SourceStatus
+from reconciliation import invoicing
+from reconciliation.models import ProjectMonth, Route
+from tests import world
+from tests.bills import Erp, line_of, posted
+from tests.integrations.memory_biller import biller
+from tests.reconciliation import firm as firms
+
+pytestmark = pytest.mark.django_db
+END = date(2026, 9, 30)
+
+
+@pytest.fixture
+def firm(monkeypatch: pytest.MonkeyPatch) -> firms.Firm:
+    monkeypatch.setitem(registry.CONNECTORS, "memory-biller", "tests.integrations.memory_biller.MemoryBiller")
+    found = firms.build()
+    system = biller(found.entity)
+    Route.objects.create(
+        entity=found.entity, source=found.source, target=system, kind="invoice", valid_from=firms.SINCE
+    )
+    for connection in (system, found.target):
+        firms.key(connection, "customer", found.customer.pk, "C1")
+    found.project.manager = world.user("mia", GrantRole.PROJECT_MANAGER, found.entity)
+    found.project.save()
+    world.user("fay", GrantRole.ANALYST, found.entity)
+    return found
+
+
+def page() -> Any:
+    """The page of the month, with its context."""
+    client = Client()
+    client.force_login(User.objects.get(username="fay"))
+    month = ProjectMonth.objects.get(period__code="2026-09")
+    return client.get(reverse("readiness_project", args=[month.pk]))
+
+
+def portfolio() -> str:
+    client = Client()
+    client.force_login(User.objects.get(username="fay"))
+    return str(client.get(reverse("readiness"), {"period": "2026-09"}).content.decode())
+
+
+def figures(answer: Any) -> tuple[Decimal, Decimal, Decimal, Decimal, Decimal]:
+    """Ready, blocked, drafted, on hold, invoiced."""
+    month = answer.context["month"]
+    return (month.ready, month.blocked, month.drafted, month.on_hold, month.invoiced)
+
+
+def test_work_that_is_taken_back_or_changed_is_blocked_and_its_money_counted_once(firm: firms.Firm) -> None:
+    posted(firm, 3)
+    assert figures(page()) == (2880, 0, 0, 0, 0)
+    firm.admit(firm.time("1", work_date=date(2026, 9, 2), status=SourceStatus.WITHDRAWN))
+    assert figures(page()) == (1920, 960, 0, 0, 0)
+    firm.admit(firm.time("2", work_date=date(2026, 9, 3), hours=Decimal(6)))
+    shown = page()
+    assert figures(shown) == (960, 960 + 720, 0, 0, 0)
+    assert shown.context["month"].amount == 960 + 960 + 720
+    assert shown.context["percent"] == 36
+    assert "1,680.00" in portfolio()
+
+
+def test_what_is_drafted_is_on_its_way_what_is_held_says_why_and_a_draft_that_nobody_issued_is_not_invoiced(
+    firm: firms.Firm,
+) -> None:
+    *_, third = posted(firm, 3)
+    [proposal] = invoicing.prepare(firm.project, date(2026, 9, 3), by=None, how="entry")
+    lines = list(proposal.lines.order_by("position"))
+    mia, fay = User.objects.get(username="mia"), User.objects.get(username="fay")
+    invoicing.hold(lines[1], by=mia, reason="the customer disputes it")
+    shown = page()
+    assert figures(shown) == (1920, 0, 0, 960, 0)
+    assert "the customer disputes it" in shown.content.decode()
+    released = invoicing.release(InvoiceProposal.objects.get(), by=mia, seen=InvoiceProposal.objects.get().content_hash)
+    invoicing.approve(released, by=fay, seen=released.content_hash)
+    shown = page()
+    assert shown.context["month"].drafted == 960
+    assert "On its way to the customer" in shown.content.decode()
+    erp = Erp(firm)
+    erp.says(erp.bill("501", line_of(third), status=BillStatus.DRAFT))
+    month = page().context["month"]
+    assert (month.drafted, month.invoiced) == (1920, 0)
+
+
+def test_hours_without_a_rate_are_blocked_with_an_unknown_amount(firm: firms.Firm) -> None:
+    posted(firm, 1)
+    firm.rate.valid_to = date(2026, 9, 20)
+    firm.rate.save()
+    firm.admit(firm.time("9", work_date=date(2026, 9, 22)))
+    assert page().context["percent"] == 50
+    listed = portfolio()
+    assert "8.00 h without a rate" in listed
+    assert "100 %" not in listed
+
+
+def test_a_deleted_invoice_is_the_first_blocker_and_not_invoiced_without_a_word(firm: firms.Firm) -> None:
+    first, _ = posted(firm, 2)
+    firm.admit(firm.time("2", work_date=date(2026, 9, 3), status=SourceStatus.WITHDRAWN))
+    erp = Erp(firm)
+    said = erp.bill("501", line_of(first))
+    erp.says(said)
+    erp.says(erp.gone(said))
+    words = f"Invoice INV-501 was deleted in {firm.target}: 960.00 USD count as invoiced until somebody decides."
+    shown = page().content.decode()
+    for expected in (words, "of it 960.00 on a deleted invoice"):
+        assert expected in shown, expected
+    listed = portfolio()
+    assert words in listed
+    assert "of it 960.00 USD on deleted invoices" in listed
+    assert "and 1 more" in listed
