@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from portal import figures
 from portal.models import InvoiceProposal
 from reconciliation.models import ProjectMonth
 from reconciliation.readiness import Check, Verdict, checklist
@@ -44,7 +45,15 @@ def risks_of(proposal: InvoiceProposal) -> list[Risk]:
 def risks_in(month: ProjectMonth) -> list[Risk]:
     """What does not hold of one month."""
     found = (check for check in checklist(month) if check.verdict is Verdict.FAIL)
-    return [Risk(month.period.code, check) for check in found if check.code not in ASKED_ELSEWHERE]
+    return [Risk(month.period.code, _with_hours(check, month)) for check in found if check.code not in ASKED_ELSEWHERE]
+
+
+def _with_hours(check: Check, month: ProjectMonth) -> Check:
+    """What has no rate has no amount either: its hours are said."""
+    if check.code != "rates" or not month.unpriced_hours:
+        return check
+    left_out = f"{figures.hours(month.unpriced_hours)} h have no rate and are left out."
+    return replace(check, says=f"{check.says} {left_out}")
 
 
 def digest_of(risks: Sequence[Risk]) -> str:

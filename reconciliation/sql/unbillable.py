@@ -116,7 +116,10 @@ def periods_of(proposal_id: int) -> list[int]:
 
 
 def without_rate(proposal_id: int) -> list[tuple[str, Decimal]]:
-    """(period, hours) that a project has without a rate in the periods of which a proposal bills something, up to its day."""
+    """(period, hours) without a rate of a project in the periods of which a proposal bills something, up to its day.
+
+    What a cause holds is not asked here: that is an exception with its owner, and is told as such.
+    """
     return rows(
         """
         SELECT ap.code, sum(e.hours) FROM portal_invoiceproposal i
@@ -124,7 +127,7 @@ def without_rate(proposal_id: int) -> list[tuple[str, Decimal]]:
           JOIN portal_ledgerentry e ON e.project_id = i.project_id AND e.kind = 'time' AND e.reverses_id IS NULL
            AND e.work_date BETWEEN ap.starts_on AND least(ap.ends_on, i.through)
            AND e.is_billable AND NOT e.is_cost_only AND e.amount IS NULL
-          JOIN portal_ledgerstate s ON s.entry_id = e.id AND s.state NOT IN ('cancelled', 'reversed')
+          JOIN portal_ledgerstate s ON s.entry_id = e.id AND s.state NOT IN ('cancelled', 'reversed', 'held', 'rejected')
          WHERE i.id = %s GROUP BY ap.code ORDER BY ap.code""",
         [numbers(periods_of(proposal_id)), proposal_id],
     )

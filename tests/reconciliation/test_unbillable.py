@@ -11,8 +11,9 @@ from django.test import Client
 from django.urls import reverse
 
 from integrations import outbox, registry
+from portal import ledger
 from portal.models import AuditEvent, Connection, GrantRole, InvoiceProposal, LedgerState, ProposalState, User
-from portal.records import Reference, SourceStatus
+from portal.records import SourceStatus
 from reconciliation import invoicing
 from reconciliation.models import ExceptionCase, ProjectMonth, Route
 from tests import world
@@ -143,17 +144,22 @@ def test_a_version_that_says_nothing_new_about_the_work_stops_nothing(firm: firm
     assert proposal.net == Decimal(960)
 
 
-def test_hours_without_a_rate_stop_the_bill_of_their_month(firm: firms.Firm) -> None:
+def test_hours_without_a_rate_that_are_held_are_told_and_those_that_nothing_holds_stop_the_bill(
+    firm: firms.Firm,
+) -> None:
     posted(firm, 1)
     [proposal] = invoicing.prepare(firm.project, END, by=None)
     mia = signed_in("mia")
-    firm.admit(firm.time("9", work_date=date(2026, 9, 20), resource=Reference("", "pat", "")))
-    assert "8.00 h of ACM-1 in 2026-09 have no rate" not in page(mia, proposal)
+    assert "no rate" not in page(mia, proposal)
     firm.rate.valid_to = date(2026, 9, 21)
     firm.rate.save()
-    firm.admit(firm.time("10", work_date=date(2026, 9, 22)))
-    assert "8.00 h of ACM-1 in 2026-09 have no rate" in page(mia, proposal)
-    assert "Agree the rate" in does(mia, proposal, "release")
+    [held] = firm.admit(firm.time("10", work_date=date(2026, 9, 22))).held
+    assert "8.00 h have no rate and are left out." in page(mia, proposal)
+    assert "Say that you have read what does not hold" in does(mia, proposal, "release", accepts="")
+    ledger.release([(held, LedgerState.objects.get(entry=held).fence)], actor="test", reason="let go without a rate")
+    stops = "8.00 h of ACM-1 in 2026-09 have no rate, so the invoice would lack them."
+    assert stops in page(mia, proposal)
+    assert stops in does(mia, proposal, "release")
     proposal.refresh_from_db()
     assert proposal.state == ProposalState.OPEN
 
