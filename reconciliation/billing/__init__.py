@@ -33,7 +33,7 @@ from reconciliation.billing.following import (
     review_short,
     tell_of_rates,
 )
-from reconciliation.billing.picking import NotCreditable, credit_hours, credit_price
+from reconciliation.billing.picking import NotCreditable, credit_hours, credit_price, named_by_hand, take_back
 from reconciliation.billing.planning import Part
 from reconciliation.billing.shortness import short_of
 
@@ -57,6 +57,7 @@ __all__ = [
     "explained",
     "follow",
     "may_be_withdrawn",
+    "named_by_hand",
     "opens_hours",
     "recreate",
     "refuse",
@@ -66,6 +67,7 @@ __all__ = [
     "review_short",
     "short_of",
     "standing",
+    "take_back",
     "tell_of_rates",
     "withdraw",
 ]

@@ -236,7 +236,7 @@ def _planned(
     _credit(plan, alive, lines, credited, entries, over, back)
     for bill in bills:
         if is_dead(bill) and bill.is_credit:
-            _undo_credit(plan, bill, credited[bill.id], back, f"was {bill.status}")
+            undo_credit(plan, bill, credited[bill.id], back, f"was {bill.status}")
     return plan, over, list(known.values())
 
 
@@ -254,7 +254,7 @@ def _credit(  # noqa: PLR0917 -- what notes are judged by
         if not bill.is_credit or bill.status == "draft":
             continue
         stood = credited.get(bill.id, ())
-        if bill.id in plan.rewritten and not _undo_credit(plan, bill, stood, back, "was changed"):
+        if bill.id in plan.rewritten and not undo_credit(plan, bill, stood, back, "was changed"):
             continue
         rows = [
             row
@@ -295,7 +295,7 @@ def _edited(
     }
 
 
-def _undo_credit(
+def undo_credit(
     plan: Plan, bill: sql.Bill, credited: Sequence[sql.Standing], entries: Mapping[int, sql.Entry], because: str
 ) -> bool:
     """Bill again what a credit note gave back, unless it was billed elsewhere since then or its own bill is dead.

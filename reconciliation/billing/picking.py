@@ -12,7 +12,7 @@ from decimal import Decimal
 from portal import access, audit, figures
 from portal.models import Invoice, User
 from reconciliation.billing.allocating import names_something
-from reconciliation.billing.following import follow
+from reconciliation.billing.following import follow, undo_credit
 from reconciliation.billing.planning import ZERO, Part, Plan, started
 from reconciliation.billing.refusals import in_words
 from reconciliation.sql import billing as sql
@@ -30,6 +30,36 @@ def credit_hours(note: Invoice, picks: Mapping[int, Part], *, by: User, reason: 
 def credit_price(note: Invoice, *, by: User, reason: str) -> None:
     """Say that a credit note lowers the price and gives no hours back: every line of the invoice bears its share."""
     _credit(note, None, by, reason)
+
+
+def take_back(note: Invoice, *, by: User, reason: str) -> None:
+    """Take back what a person named of a credit note, so that it can be named otherwise; not once the hours are billed anew."""
+    if not reason.strip():
+        raise NotCreditable("Say why it is named otherwise.")
+    if not access.may(by, access.FIXERS, note.entity_id):
+        raise NotCreditable("Only finance of this entity says what a credit gives back.")
+    with in_words(NotCreditable, note):
+        bill = {bill.id: bill for bill in sql.bills(sql.touched_by([note.pk], []), lock=True)}[note.pk]
+        rows = named_by_hand(note, bill.agreed_id)
+        if bill.credits_id is None or bill.status in ("draft", "voided", "deleted") or not rows:
+            raise NotCreditable("Nobody named anything of it.")
+        entries = sql.entries_by_id({row.entry_id for row in rows if row.entry_id is not None})
+        milestones = sql.milestones({row.milestone_id for row in rows if row.milestone_id is not None}, ())
+        plan = started(by.get_username(), [bill.credits_id], entries.values(), milestones.values())
+        if not undo_credit(plan, bill, rows, entries, "is named otherwise"):
+            raise NotCreditable(" ".join(problem.sentence for problem in plan.problems))
+        plan.write()
+        audit.record(
+            by, "credit.hours-taken-back", note, entity=bill.entity_id, reason=reason,
+            before={"allocations": {str(row.takes_back_id): [str(-row.quantity), str(-row.amount)] for row in rows}},
+        )  # fmt: skip
+        follow([note.pk], actor=by.get_username())
+
+
+def named_by_hand(note: Invoice, agreed_id: int) -> list[sql.Standing]:
+    """What stands credited on lines of a note that name no work of ours: a person named it."""
+    silent = {line.id for line in sql.lines([agreed_id])[agreed_id] if not names_something(line)}
+    return [row for row in sql.credited([note.pk]) if row.line_id in silent and (row.quantity or row.amount)]
 
 
 def _credit(note: Invoice, picks: Mapping[int, Part] | None, by: User, reason: str) -> None:

@@ -162,4 +162,11 @@ def test_axe_finds_nothing_nothing_is_cut_off_and_a_line_is_held_by_keyboard(
     page.keyboard.press("Tab")
     drawer.get_by_role("button", name="Hold").press("Enter")
     expect(page.get_by_role("region", name="Messages")).to_contain_text("The line is on hold")
+    page.goto(screens[1]["open proposal"])
+    page.get_by_role("button", name="Release for billing").click()
+    dialog = page.locator("#dialog-body")
+    expect(dialog).to_contain_text("Does not hold")
+    dialog.get_by_label("I have read it").check()
+    dialog.get_by_role("button", name="Release").click()
+    expect(page.locator(".head .state")).to_have_text("Released")  # the page itself follows
     assert complaints == []

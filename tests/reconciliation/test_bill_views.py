@@ -162,6 +162,18 @@ def test_an_amount_without_hours_is_a_price_credit_and_says_so(firm: firms.Firm,
     said = text(client.post(reverse("bill_credit", args=[note.pk]), form, follow=True))
     assert "It lowers the price alone: no hour is open to be billed again." in said
     assert open_hours([entry]) == {entry: Decimal(0)}
+    here = reverse("bill_credit", args=[note.pk])
+    assert "Take it back" in said
+    assert "Say why it is named otherwise." in text(client.post(here, {"action": "take-back", "reason": " "}), 422)
+    undone = text(client.post(here, {"action": "take-back", "reason": "two hours were meant"}, follow=True))
+    assert "Taken back. What it gives back is to be named again." in undone
+    assert "Name the hours" in undone
+    text(client.post(here, {**form, f"{billed}-hours": "2", "reason": "two hours"}, follow=True))
+    assert open_hours([entry]) == {entry: Decimal(2)}
+    erp.says(erp.bill("502", line_of(entry, "2")))
+    assert open_hours([entry]) == {entry: Decimal(0)}
+    refused = text(client.post(here, {"action": "take-back", "reason": "once more"}), 422)
+    assert "stands billed on another bill since then" in refused
 
 
 def test_a_manager_hears_of_a_void_invoice_what_its_case_says(firm: firms.Firm, erp: Erp) -> None:

@@ -100,6 +100,9 @@ class BillPage(DetailScreen):
             owed=taken_back.owed([bill.pk]).get(bill.pk, ()) if bill.kind == "invoice" else (),
             off_by_rates=[one for one in billing_sql.owed_by_rates([bill.pk]).get(bill.pk, ()) if one.left],
             names_hours=may and "credit-without-hours" in {case.rule for case, _ in found},
+            takes_back=may
+            and bill.kind == "credit_note"
+            and bool(billing.named_by_hand(bill, bill.agreed_id or bill.current_id)),
         )
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -157,6 +160,10 @@ class CreditPage(Screen):
         """Keep what was chosen; show the form again with what would fit."""
         note, reason, hours = self.note(), request.POST.get("reason", ""), ZERO
         try:
+            if request.POST.get("action") == "take-back":
+                billing.take_back(note, by=request.user, reason=reason)  # type: ignore[arg-type]
+                messages.success(request, "Taken back. What it gives back is to be named again.")
+                return HttpResponseRedirect(reverse("bill", args=[note.pk]), status=HTTPStatus.SEE_OTHER)
             if request.POST.get("action") == "price":
                 billing.credit_price(note, by=request.user, reason=reason)  # type: ignore[arg-type]
             else:
