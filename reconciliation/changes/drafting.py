@@ -110,7 +110,9 @@ def submit(change_set: ChangeSet, by: User, *, note: str = "") -> ChangeSet:
         if locked.state == State.SUBMITTED and locked.submitted_by_id == by.pk:
             return change_set  # pressed twice
         if locked.state != State.DRAFT:
-            raise ChangeRefused(f"Only a draft is submitted; this is {locked.get_state_display().lower()}.")
+            raise ChangeRefused(
+                f"Only a draft is submitted, and not what is said to be “{locked.get_state_display()}”."
+            )
         require_writer(by, locked)
         if locked.is_emergency:
             raise ChangeRefused("An emergency is not submitted; a controller applies it at once.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -61,15 +62,22 @@ def whole(value: Any) -> int:
     return value
 
 
-def one_of(*words: str) -> Callable[[Any], str]:
-    """One of some words."""
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Reads one of some words."""
 
-    def read(value: Any) -> str:
-        if value not in words:
+    words: tuple[str, ...]
+
+    def __call__(self, value: Any) -> str:
+        """The word. Raises ValueError for any other."""
+        if value not in self.words:
             raise ValueError(value)
         return str(value)
 
-    return read
+
+def one_of(*words: str) -> OneOf:
+    """One of some words."""
+    return OneOf(words)
 
 
 def texts(value: Any) -> tuple[str, ...]:

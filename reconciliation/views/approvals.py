@@ -170,7 +170,7 @@ class ApprovalList(ListScreen):
         title = "No fix waits for approval" if inbox.waiting(user) else "Nothing waits for approval"
         return Empty(
             title,
-            "Changes, going live, codes to remember, and fixes above the limit of one person wait here for a second one.",
+            "Changes, bills, certificates, going live, codes to remember, and fixes above the limit of one person wait here.",
         )
 
 

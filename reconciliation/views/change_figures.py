@@ -41,8 +41,17 @@ def told(change_set: ChangeSet, user: Any) -> list[Told]:
 
 
 def _in_order(kind: changes.Kind, cells: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The fields of a record in the order of its form."""
-    return cells and {column.name: cells[column.name] for column in kind.columns if column.name in cells}
+    """The fields of a record in the order of its form; each setting of a table of settings is a field of its own."""
+    if not cells:
+        return cells
+    found: dict[str, Any] = {}
+    for column in kind.columns:
+        value = cells.get(column.name)
+        if isinstance(value, dict):
+            found.update({f"{column.name} {key}": one for key, one in value.items()})
+        elif column.name in cells:
+            found[column.name] = value
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ the same words that a file would get, at its field.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -27,9 +27,11 @@ from reconciliation import changes
 from reconciliation.changes import Action, ChangeRefused, Kind, Line, lines_of, record_cells
 from reconciliation.changes.kinds import EVERY
 from reconciliation.models import ChangeSet
+from reconciliation.views import policy_fields
 
 FOUND = 20  # records that a search shows
 LOOKED_AT = 2_000  # records at a time, until that many are found that the person may propose to change
+POLICY = "policy"  # a column of many settings, each of which has a field
 YES_NO = (("", "as it is by default"), ("true", "yes"), ("false", "no"))
 
 
@@ -56,11 +58,26 @@ class LineForm(forms.Form):
     def __init__(self, *args: Any, kind: Kind, **more: Any) -> None:
         super().__init__(*args, **more)
         for column in kind.columns:
-            self.fields[column.name] = field_of(kind, column)
+            if column.name == POLICY:
+                self.fields.update(policy_fields.fields())
+            else:
+                self.fields[column.name] = field_of(kind, column)
 
-    def told(self) -> dict[str, Any]:
-        """The values that were given."""
-        return {name: self.data.get(name, "").strip() for name in self.fields if name in self.data}
+    def plain(self) -> list[forms.BoundField]:
+        """The fields of the record itself."""
+        return [self[name] for name in self.fields if not name.startswith(policy_fields.PREFIX)]
+
+    def settings(self) -> list[forms.BoundField]:
+        """The fields of its policy, where it has one."""
+        return [self[name] for name in self.fields if name.startswith(policy_fields.PREFIX)]
+
+    def told(self, standing: Mapping[str, Any]) -> dict[str, Any]:
+        """The values that were given; `standing` is the record as it stands."""
+        names = [name for name in (*self.fields, POLICY) if not name.startswith(policy_fields.PREFIX)]
+        given: dict[str, Any] = {name: self.data.get(name, "").strip() for name in names if name in self.data}
+        if any(name.startswith(policy_fields.PREFIX) for name in self.data):
+            given[POLICY] = policy_fields.told(self.data, standing.get(POLICY))
+        return given
 
 
 def field_of(kind: Kind, column: Column) -> forms.Field:
@@ -230,12 +247,12 @@ class LineScreen(_Writing):
         """The line with what the form says: for a record that stands, only what differs from it."""
         if begun.action == Action.REMOVE:
             return begun
-        given = form.told()
+        stands = self.cells_of(begun)
+        given = form.told(stands)
         if begun.action == Action.ADD:
-            values = {name: text for name, text in given.items() if text}
+            values = {name: value for name, value in given.items() if value}
         else:
-            stands = self.cells_of(begun)
-            values = {name: text for name, text in given.items() if text != _text(stands.get(name))}
+            values = {name: value for name, value in given.items() if not _is_so(value, stands.get(name))}
         return Line(begun.model, begun.key, begun.action, values)
 
     def cells_of(self, line: Line) -> dict[str, Any]:
@@ -262,7 +279,9 @@ class LineScreen(_Writing):
         """The fields of the record, as it stands and as the line says."""
         kind = changes.BY_CODE[line.model]
         shown = {**self.cells_of(line), **line.values}
-        initial = {name: _text(value) for name, value in shown.items()}
+        initial = {name: _text(value) for name, value in shown.items()} | policy_fields.initial(
+            _read(shown.get(POLICY))
+        )
         context = self.context(
             title=f"{'New' if line.action == Action.ADD else Action(line.action).label}: {kind.label.lower()}", kind=kind,
             change_set=change_set, line=line, position=position, form=form or LineForm(kind=kind, initial=initial),
@@ -295,6 +314,19 @@ def _text(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value or "")
 
 
+def _is_so(given: Any, stands: Any) -> bool:
+    """Whether a value that was given is what stands already."""
+    return given == (stands or {}) if isinstance(given, dict) else given == _text(stands)
+
+
+def _read(value: Any) -> Any:
+    """A policy of a line, which may have been given as JSON text."""
+    try:
+        return json.loads(value) if isinstance(value, str) and value.startswith("{") else value
+    except ValueError:
+        return value
+
+
 def _mark(form: LineForm, refusal: ChangeRefused, number: int) -> None:
     """Say every problem at its field; what belongs to another line, or to none, above the form."""
     form.is_valid()
@@ -304,6 +336,11 @@ def _mark(form: LineForm, refusal: ChangeRefused, number: int) -> None:
     for problem in refusal.problems:
         _, _, column = problem.place.partition(f"line {number}, ")
         message = str(problem).removeprefix(f"{problem.place}: ")
+        said = policy_fields.complaints(message) if column == POLICY else []
+        for name, sentence in said:
+            form.add_error(name, sentence)
+        if said:
+            continue
         form.add_error(column if column in form.fields else None, message if column else str(problem))
 
 

@@ -63,9 +63,10 @@ class ChangeSetTable(Table):
     """Change sets: what changes and why, from when, what its dry-run found, and who decides."""
 
     title = MainColumn(
-        verbose_name="Change", url=lambda one: reverse("change_set", args=[one.pk]), second=lambda one: one.reason,
-        drawer=False,
+        verbose_name="Change", url=lambda one: reverse("change_set", args=[one.pk]), drawer=False,
+        second=lambda one: f"Change set {one.pk} · {one.reason}",
     )  # fmt: skip
+    number = NumberColumn(accessor="pk", order_by="pk", verbose_name="Number", optional=True)
     entities = TextColumn(accessor="pk", orderable=False, verbose_name="Entities")
     lines = NumberColumn(accessor="line_count", verbose_name="Records", optional=True)
     passes = NumberColumn(accessor="preview__passes__entries", orderable=False, verbose_name="Pass")

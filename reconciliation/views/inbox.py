@@ -1,12 +1,13 @@
-"""What waits for one person's agreement besides fixes: change sets, later plans, invoices, going live, codes, people to forget.
+"""What waits for one person's agreement besides fixes: change sets, later plans, bills, invoices, certificates and so on.
 
 The rule here: whatever takes a second person is found in the one inbox, by those who may be that person.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
@@ -18,7 +19,7 @@ from django.utils.safestring import SafeString
 from portal import access, figures
 from portal.models import ErasureRequest
 from reconciliation import onboarding
-from reconciliation.models import BillingDecision, ChangeSet, Onboarding, Proposal, RateBundle
+from reconciliation.models import BillingDecision, Certificate, ChangeSet, Onboarding, Proposal, RateBundle
 from reconciliation.rates import booking
 from reconciliation.views.change_tables import listed, own, waiting_for
 from reconciliation.views.invoicing.lists import waits_for
@@ -64,15 +65,14 @@ def later_plans(user: Any) -> list[RateBundle]:
 
 def waiting(user: Any) -> list[Waiting]:
     """Everything of the kinds above, the oldest of each kind first."""
-    return [
-        *_changes(user),
-        *_plans(user),
-        *_invoices(user),
-        *_bills(user),
-        *_live(user),
-        *_codes(user),
-        *_people(user),
-    ]
+    found = (_changes, _plans, _invoices, _bills, _certificates, _live, _codes, _people)
+    return [one for kind in found for one in kind(user)]
+
+
+def certificates(user: Any) -> QuerySet[Certificate]:
+    """Periods that somebody prepared and that wait for this person's signature."""
+    seen = Certificate.objects.visible_to(user, roles=access.APPROVERS).filter(state=Certificate.State.PREPARED)
+    return seen.exclude(prepared_by=user.pk).order_by("pk")
 
 
 def _changes(user: Any) -> Iterator[Waiting]:
@@ -81,13 +81,7 @@ def _changes(user: Any) -> Iterator[Waiting]:
         note = _line(one.created_by, figures.moment(one.submitted_at) if one.submitted_at else "", codes)
         to_review = one.state != ChangeSet.State.SUBMITTED
         if not to_review and one.preview:
-            passes, repriced = (one.preview.get(name, {}).get("entries", 0) for name in ("passes", "repriced"))
-            touches = f"{passes:,} pass, {repriced:,} with another amount"
-            if one.preview.get("admitted"):
-                new = [one.preview.get(name, {}).get("entries", 0) for name in ("new_passes", "new_fails")]
-                touches = f"{passes:,} pass, {new[0]:,} new pass, {new[1]:,} new are held"
-            is_felt = one.preview.get("entries") or one.preview.get("admitted")
-            note = _line(note, touches if is_felt else "touches no open entry")
+            note = _line(note, _consequence(one.preview))
         yield Waiting(
             one.title,
             reverse("change_set", args=[one.pk]),
@@ -95,6 +89,39 @@ def _changes(user: Any) -> Iterator[Waiting]:
             "Emergency, to review" if to_review else "",
             to_review,
         )
+
+
+_MOVES = (
+    ("passes", "pass"),
+    ("fails", "fail"),
+    ("new_passes", "new pass"),
+    ("new_fails", "new are held"),
+    ("repriced", "with another amount"),
+    ("leaves", "leave the ledger"),
+)
+
+
+def _consequence(preview: Mapping[str, Any]) -> str:
+    """What a dry-run found, in words: of open entries, and of what is booked and would be reversed, with its money."""
+    counts = [(int((preview.get(name) or {}).get("entries", 0)), words) for name, words in _MOVES]
+    told = ", ".join(f"{count:,} {words}" for count, words in counts if count) or "touches no open entry"
+    if not any(count for count, _ in counts) and preview.get("entries"):
+        told = "nothing changes for open entries"
+    booked = preview.get("booked") or {}
+    if count := int(booked.get("entries", 0)):
+        sums = ", ".join(
+            f"{figures.amount(Decimal(pair['before']), code)} {code}" for code, pair in sorted(booked["money"].items())
+        )
+        told = f"{told}; {count:,} booked to reverse{f', {sums}' if sums else ''}"
+    return told
+
+
+def _certificates(user: Any) -> Iterator[Waiting]:
+    for one in certificates(user).select_related("period__entity", "prepared_by")[:SHOWN]:
+        accepted = f"{one.differing:,} open items accepted" if one.differing else "balanced"
+        note = _line(one.prepared_by, figures.moment(one.prepared_at), one.period.entity.code, accepted)
+        url = reverse("reconciliation_period", args=[one.period_id])
+        yield Waiting(f"Certify {one.period.entity.code} {one.period.code}", url, note, "Certificate to sign")
 
 
 def _plans(user: Any) -> Iterator[Waiting]:

@@ -199,6 +199,9 @@ class Following:
 def following(change_set: ChangeSet, user: Any) -> Following | None:
     """The latest plan that was agreed to, as it is told once the change set is applied; None where nothing was planned."""
     bundle = RateBundle.objects.filter(change_set=change_set, approved_by__isnull=False).order_by("-round").first()
+    if bundle is None:  # agreed to with the change set, and not begun yet
+        agreed = RateBundle.objects.filter(change_set=change_set, round=1, planned_at__isnull=False)
+        bundle = next((one for one in agreed if one.version == change_set.agreed_plan), None)
     if bundle is None:
         return None
     rows = BundleRow.objects.filter(bundle=bundle, way=Way.REBOOK).visible_to(user)

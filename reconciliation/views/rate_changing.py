@@ -54,7 +54,9 @@ class RateForm(forms.Form):
         latest = {matrix.key_of(rate): rate for rate in rates}
         self.known = {rate.pk: rate for rate in latest.values()}
         field: Any = self.fields["rate"]
-        field.choices = [(rate.pk, _label(rate)) for rate in sorted(latest.values(), key=matrix.said)]
+        field.choices = [
+            (rate.pk, f"{_label(rate)}, now {_price(rate)}") for rate in sorted(latest.values(), key=matrix.said)
+        ]
 
     def clean(self) -> dict[str, Any]:
         """The days are in order, and within the card."""
@@ -78,17 +80,26 @@ class RateForm(forms.Form):
         return lines_for(Wanted(like, said["amount"], said["unit"], span), alike(like))
 
     def heading(self) -> str:
-        """What is asked, in words."""
+        """What is asked, in words: from which rate to which."""
         said = self.cleaned_data
         like = self.known[said["rate"]]
         span = span_within(self.card, said["first"], said["last"])
         days = span.label if span.label.startswith("from") else f"for {span.label}"
-        return f"{_label(like)} of {self.card}: {figures.exact(said['amount'])} {UNITS[said['unit']]}, {days}"
+        standing = [rate for rate in alike(like) if matrix.span_of(rate).overlap(span)]
+        before = " and ".join(dict.fromkeys(_price(rate, shown=rate.unit != said["unit"]) for rate in standing))
+        after = f"{figures.exact(said['amount'])} {like.currency} {UNITS[said['unit']]}"
+        return f"{_label(like)} of {self.card}: {before or 'no rate'} → {after}, {days}"
 
 
 def _label(rate: Rate) -> str:
     _, name, note = matrix.said(rate)
     return f"{name}{f', {note}' if note else ''} {rate.currency}"
+
+
+def _price(rate: Rate, *, shown: bool = True) -> str:
+    """An amount as it is agreed, with what it is for where that is `shown`."""
+    amount = str(figures.exact(rate.amount))
+    return f"{amount} {UNITS[rate.unit]}" if shown else amount
 
 
 class ChangeRateScreen(CardScreen):

@@ -103,9 +103,12 @@ class ProposeTheChange(Action):
     """What was said is right; it becomes a draft change, which a second person agrees to."""
 
     name, label, button = "propose", "Propose what was said", "Draft the change"
-    sentence = "Propose what was said for {count} fields"
     roles = access.CONFIGURERS
     reason = forms.CharField(max_length=300, widget=forms.TextInput(attrs={"autofocus": True}))
+
+    def question(self, count: int) -> str:
+        """The heading of the confirmation."""
+        return f"Propose what was said for {'1 field' if count == 1 else f'{count:,} fields'}"
 
     def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
         """One change set with a line for each record."""

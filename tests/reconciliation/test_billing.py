@@ -37,6 +37,7 @@ from reconciliation import billing, corrections
 from reconciliation.billing.planning import Part
 from reconciliation.models import BillingDecision, ExceptionCase
 from reconciliation.sql import readiness as readiness_sql
+from reconciliation.views import inbox
 from tests import world
 from tests.bills import Erp, adopt, allocate, bill, causes, find, line_of, open_hours, posted
 from tests.reconciliation import firm as firms
@@ -206,7 +207,10 @@ def test_what_was_deleted_is_never_brought_back_by_itself_and_made_anew_only_by_
     assert causes("501") == {"bill-deleted"}
     with pytest.raises(billing.NotDecidable, match="Only a controller"):
         billing.approve(gone, by=world.user("fay", "analyst", firm.entity))
+    assert [(one.tag, one.url) for one in inbox.waiting(bob)] == [("Bill to decide", f"/bills/{gone.bill_id}/")]
+    assert inbox.waiting(ana) == []
     billing.approve(gone, by=bob)
+    assert inbox.waiting(bob) == []
     assert open_hours([first, second]) == {first: Decimal(8), second: ZERO}
     EntityGrant.objects.create(user=ana, entity=firm.entity, role="controller", valid_from=date(2020, 1, 1))
     decision = billing.recreate(find("502"), by=ana, reason="it should not have been deleted")

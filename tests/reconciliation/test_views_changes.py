@@ -165,7 +165,8 @@ def test_the_form_is_made_from_the_kind_and_says_what_cannot_stand_at_its_field(
             assert answer.status_code == 404, kind.code
             continue
         text = answer.content.decode()
-        assert all(f'name="{column.name}"' in text for column in kind.columns), kind.code
+        names = {"policy": "policy.rate_tolerance"}
+        assert all(f'name="{names.get(one.name, one.name)}"' in text for one in kind.columns), kind.code
     found = fay.get(where, {"model": "project", "find": "2213"}).content.decode()
     assert f"?model=project&amp;key={desk.near_id()}" in found
     line = reverse("change_line", args=[change_set.pk, 1])
@@ -461,3 +462,40 @@ def queries(client: Client, address: str) -> int:
     with CaptureQueriesContext(connection) as counted:
         assert client.get(address).status_code == 200
     return len(counted)
+
+
+def test_a_policy_is_a_form_of_named_settings_and_the_one_that_changes_is_told(firm: Firm) -> None:
+    firm.entity.policy = {"day_hours_max": 16, "step_up_amount": {"*": 100_000}}
+    firm.entity.save()
+    cleo = signed_in(controller(firm))
+    cleo.post(reverse("change_new"), {"title": "Rates may differ a little", "reason": "agreed"})
+    change_set = ChangeSet.objects.get()
+    where = reverse("change_line_new", args=[change_set.pk])
+    form = cleo.get(where, {"model": "entity", "key": str(firm.entity.pk)}).content.decode()
+    assert 'name="policy.rate_tolerance"' in form
+    assert "rate may differ from the agreed one, where the contract states no tolerance." in form
+    assert "as by default: hold" in form
+    assert "* = 100000" in form
+    fields = {
+        "model": "entity", "key": firm.entity.pk, "line_action": "change",
+        "policy.day_hours_max": "16", "policy.step_up_amount": "* = 100000",
+    }  # fmt: skip
+    wrong = cleo.post(where, {**fields, "policy.rate_tolerance": "a little", "policy.escalate_days": "soon"})
+    assert wrong.status_code == 422
+    text = wrong.content.decode()
+    assert text.count("; it must be a number that is not negative") == 2  # above the form, and at its field
+    assert text.count("; it must be a whole number.") == 2
+    given = {
+        "policy.rate_tolerance": "1.00",
+        "policy.held_back": "ACME = percent 5, days 365",
+        "policy.memo_required": "true",
+    }
+    assert cleo.post(where, {**fields, **given}).status_code == 303
+    policy = {
+        "day_hours_max": 16, "step_up_amount": {"*": 100_000}, "rate_tolerance": "1.00", "memo_required": True,
+        "held_back": {"ACME": {"percent": "5", "days": 365}},
+    }  # fmt: skip
+    assert change_set.lines.get().values == {"policy": policy}
+    told = page(cleo, change_set)
+    assert "Policy rate tolerance" in told
+    assert "Policy day hours max" not in told

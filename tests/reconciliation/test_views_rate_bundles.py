@@ -69,7 +69,7 @@ def test_a_rate_of_the_past_is_changed_by_two_people_and_every_entry_and_bill_is
     writer, other = signed_in(fay), signed_in(cleo)
     form = f"/rates/{firm.card.pk}/change/"
     assert f'href="{form}"' in text(writer.get(f"/rates/{firm.card.pk}/"))
-    assert "Senior consultant USD" in text(writer.get(form))
+    assert "Senior consultant USD, now 120.00 an hour" in text(writer.get(form))
     answer: Any = writer.post(form, asked(firm))
     assert answer.status_code == 303
     page = text(writer.get(answer["Location"]))
@@ -78,11 +78,14 @@ def test_a_rate_of_the_past_is_changed_by_two_people_and_every_entry_and_bill_is
     assert "A supplementary invoice." in page
     assert "INV-501" in page
     change_set, bundle = ChangeSet.objects.get(), RateBundle.objects.get()
-    assert change_set.title == ("Senior consultant USD of ACME-2026 v3: 130.00 an hour, for 1 Sep 2026 to 30 Sep 2026")
+    told = "Senior consultant USD of ACME-2026 v3: 120.00 → 130.00 USD an hour, for 1 Sep 2026 to 30 Sep 2026"
+    assert change_set.title == told
+    assert told in page
     address = reverse("change_set", args=[change_set.pk])
     assert "What follows in the books" in text(writer.get(address))
     writer.post(address, {"action": "submit"})
     change_set.refresh_from_db()
+    assert "touches no open entry; 3 booked to reverse, 2,880.00 USD" in text(other.get(reverse("approvals")))
     dialog = text(other.get(reverse("change_decide", args=[change_set.pk, "approve"])))
     for said in (
         "1,920.00 to 2,080.00 USD, net +160.00",
@@ -97,8 +100,14 @@ def test_a_rate_of_the_past_is_changed_by_two_people_and_every_entry_and_bill_is
     other.post(address, {"action": "approve", **seen, "comment": "read the letter"})
     change_set.refresh_from_db()
     assert change_set.state == ChangeSet.State.APPLIED
+    told = "In the books: 2 booked entries are being reversed and booked anew, 1,920.00 to 2,080.00 USD, net +160.00."
+    assert told in text(other.get(address))
     assert {state(entry) for entry in posted} == {"posted"}
     booking.run(bundle.pk)
+    done = text(writer.get(address))
+    assert "2 booked entries were reversed and booked anew, 1,920.00 to 2,080.00 USD, net +160.00." in done
+    assert "stay as they are" not in done
+    assert "What is booked stays as it is" not in done
     page = text(writer.get(answer["Location"]))
     assert "agreed to by cleo" in page
     assert "booked anew as" in page
