@@ -127,6 +127,6 @@ def _entities_of_streams(ids: Collection[int]) -> dict[int, set[int | None]]:
 
 
 GOVERNED = (
-    ("connection", "Connection", CONNECTIONS, _entities_of),
-    ("stream", "Stream", GOVERNED_STREAMS, _entities_of_streams),
+    ("connection", "Connection", CONNECTIONS, _entities_of, "active"),  # one in use is switched off, and stays
+    ("stream", "Stream", GOVERNED_STREAMS, _entities_of_streams, ""),
 )

@@ -59,6 +59,11 @@ class Kind:
     approvers: frozenset[str] = access.CONFIGURERS
 
     @property
+    def is_switched_off(self) -> bool:
+        """Whether it ends by being used no more, and not on a day."""
+        return self.ends in ("is_active", "active")
+
+    @property
     def model(self) -> type[models.Model]:
         """Whose rows these are."""
         return self.table.model
@@ -133,8 +138,8 @@ def _kind(code: str, label: str, table: Table, *paths: str, **more: Any) -> Kind
 def _of_higher_apps() -> Iterator[Kind]:
     """What the higher apps have governed, as they name it in `GOVERNED` of their `governed` module."""
     for app in HIGHER:
-        for code, label, table, entities in import_module(f"{app}.governed").GOVERNED:
-            yield _kind(code, label, table, entities=entities, proposers=access.CONFIGURERS)
+        for code, label, table, entities, ends in import_module(f"{app}.governed").GOVERNED:
+            yield _kind(code, label, table, entities=entities, ends=ends, proposers=access.CONFIGURERS)
 
 
 ROUTES = tables.routes()

@@ -43,7 +43,8 @@ def sentence(kind: Kind, named: Iterable[Named]) -> str:
     """As in `is named by 16 booked or open entries; end it from a day on, or change its amount instead`."""
     who = ", ".join(f"{times:,} {words}" for times, words in sorted(named, reverse=True))
     change = "change its amount" if any(column.name == "amount" for column in kind.columns) else "change it"
-    return f"is named by {who}; {f'end it from a day on, or {change}' if kind.ends else change} instead."
+    end = "switch it off" if kind.is_switched_off else "end it from a day on"
+    return f"is named by {who}; {f'{end}, or {change}' if kind.ends else change} instead."
 
 
 def _called(model: type[models.Model], times: int) -> str:

@@ -193,7 +193,7 @@ def _load(asked: Sequence[_Asked], viewer: User | None, starts_on: date) -> Load
 
 
 def _ended(one: _Asked, starts_on: date) -> dict[str, Any]:
-    if one.kind.ends == "is_active":
+    if one.kind.is_switched_off:
         return {one.kind.ends: "false"}
     return {one.kind.ends: one.line.values.get(one.kind.ends) or (starts_on - timedelta(days=1)).isoformat()}
 

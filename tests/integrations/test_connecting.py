@@ -13,10 +13,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection as database
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from integrations import connections, registry, standing, vault
 from integrations.errors import Unauthorised
-from integrations.models import KeptSecret, Stream
+from integrations.models import KeptSecret, Run, Stream
 from integrations.sandbox.harvest import ACCOUNT_ID
 from integrations.sandbox.harvest import TOKEN as HARVEST_TOKEN
 from integrations.sandbox.server import control
@@ -378,3 +379,20 @@ def test_every_number_that_a_connector_declares_has_bounds_and_its_default_lies_
             if isinstance(one.default, int) and not isinstance(one.default, bool):
                 assert None not in (one.least, one.most), (name, one.name)
             assert one.default is None or not one.objection(one.default), (name, one.name)
+
+
+def test_a_connection_in_use_is_not_taken_out_by_a_roll_back_but_switched_off(
+    client: Client, ada: User, cleo: User, us: LegalEntity
+) -> None:
+    connection = connected(client, ada, cleo)
+    Run.objects.create(
+        connection=connection, stream="time_entries", trigger=Run.Trigger.SCHEDULE, started_at=timezone.now(),
+        heartbeat_at=timezone.now(),
+    )  # fmt: skip
+    made = ChangeSet.objects.latest("pk")
+    with pytest.raises(changes.InUse, match=r"is named by .* switch it off, or change it instead"):
+        changes.roll_back(made, ada)
+    undone = changes.submit(changes.roll_back(made, ada, ends=True), ada)
+    changes.apply(changes.approve(undone, cleo, "not used any more", signed_in_again=True))
+    connection.refresh_from_db()
+    assert not connection.is_active
