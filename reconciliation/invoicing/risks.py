@@ -32,7 +32,7 @@ class Risk:
     @property
     def words(self) -> str:
         """The answer to a question of the checklist, in its month."""
-        return f"{self.period}, {self.check.question.lower()}: {self.check.says}"
+        return f"{self.period}, not met: {self.check.question.lower()}. {self.check.says}"
 
 
 def risks_of(proposal: InvoiceProposal) -> list[Risk]:

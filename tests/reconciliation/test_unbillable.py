@@ -169,7 +169,8 @@ def test_what_does_not_hold_of_the_month_is_told_before_it_goes_on_and_accepted_
     mia, fay = signed_in("mia"), signed_in("fay")
     month = ProjectMonth.objects.get(period__code="2026-09")
     terms = (
-        "2026-09, invoice schedule and payment terms are agreed: Nobody said when it is invoiced and its payment terms."
+        "2026-09, not met: invoice schedule and payment terms are agreed. "
+        "Nobody said when it is invoiced and its payment terms."
     )
     prepare = mia.post(reverse("readiness_project", args=[month.pk]), {"action": "prepare"}).content.decode()
     assert terms in prepare
