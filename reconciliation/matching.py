@@ -157,7 +157,7 @@ def _compare(found: ReconciliationRun, targets: Mapping[int, Decimal] | None, wh
     found.seen_until = legs.horizon()
     since = last.seen_until if last is not None and last.basis == found.basis and not whole else None
     scope = legs.Scope(entity_id, found.period_id, localdate(), since)
-    legs.prepare()
+    legs.prepare(scope)
     scope.begin()
     legs.compare_tracker_with_ledger(found.pk, scope, start, end)
     legs.keep(Leg.TRACKER_LEDGER, found.pk, found.period_id, scope)

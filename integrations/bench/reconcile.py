@@ -1,7 +1,8 @@
-"""`reconcile`: a month of the ledger against the target's statement, one in a hundred differing, and once more after few changes.
+"""`reconcile`: a month in four legs, one statement line in a hundred differing, and once more after few changes.
 
-The floor of the second leg is the bare full outer join of the same rows; that of the whole run is that join and the one of the
-tracker's documents with the ledger's entries. The second run comes after a thousand lines changed in the statement.
+The floor of a leg is the bare join of the same rows, and that of the whole run all four of them. The second run comes after a
+thousand things changed: most of them lines of the statement, one in ten a bill that was credited in part. All of the month is
+invoiced, and one invoice in a hundred is paid in part.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from decimal import Decimal
 import psutil
 from django.db import transaction
 
+from integrations.bench import bills
 from integrations.bench import firm as firms
 from integrations.bench import ledger as entries
 from integrations.bench.firm import Firm
@@ -31,6 +33,9 @@ DIFFERS = 100  # one in so many
 BATCH = 10_000
 GROWTH = 60.0  # MB that the worker may hold more after the run than before
 
+_LEGS = {
+    "target": matching.Leg.LEDGER_TARGET, "bills": matching.Leg.TARGET_INVOICE, "payments": matching.Leg.INVOICE_PAYMENT,
+}  # fmt: skip
 _BARE = {
     "target": """SELECT count(*),
                count(*) FILTER (WHERE e.hours IS DISTINCT FROM l.hours OR e.amount IS DISTINCT FROM l.amount)
@@ -48,6 +53,17 @@ _BARE = {
                        JOIN portal_ledgerstate s ON s.entry_id = e.id
                       WHERE e.entity_id = %(entity)s AND e.work_date BETWEEN %(start)s AND %(end)s GROUP BY e.document_id) e
             ON e.document_id = d.id""",
+    "bills": """SELECT count(*), count(*) FILTER (WHERE e.amount IS DISTINCT FROM a.amount)
+          FROM (SELECT e.id, e.amount FROM portal_ledgerstate s JOIN portal_ledgerentry e ON e.id = s.entry_id
+                 WHERE s.entity_id = %(entity)s AND e.post_on BETWEEN %(start)s AND %(end)s) e
+          FULL JOIN (SELECT a.entry_id, sum(a.amount) AS amount FROM portal_allocation a
+                       JOIN portal_billingbalance b ON b.entry_id = a.entry_id
+                      WHERE a.entity_id = %(entity)s GROUP BY a.entry_id) a ON a.entry_id = e.id""",
+    "payments": """SELECT count(*), count(*) FILTER (WHERE i.total IS DISTINCT FROM p.paid)
+          FROM (SELECT i.id, v.total FROM portal_invoice i JOIN portal_invoiceversion v ON v.id = i.current_id
+                 WHERE i.entity_id = %(entity)s AND v.booked_on BETWEEN %(start)s AND %(end)s) i
+          FULL JOIN (SELECT invoice_id, sum(amount) AS paid FROM portal_paymentallocation WHERE entity_id = %(entity)s
+                      GROUP BY invoice_id) p ON p.invoice_id = i.id""",
 }
 
 
@@ -57,28 +73,60 @@ def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
     say(f"  booking {count} entries")
     periods = _book(firm, count)
     changed = max(4, scale.of(CHANGED))
-    second: tuple[list[float], list[float]] = ([], [])
-    whole: tuple[list[float], list[float]] = ([], [])
-    reruns: list[float] = []
+    names = ("target", "bills", "payments", "run", "rerun")
+    value: dict[str, list[float]] = {name: [] for name in names}
+    floor: dict[str, list[float]] = {name: [] for name in names}
     before = psutil.Process().memory_info().rss / 1e6
     for turn in range(scale.rounds + 1):
         bare = {leg: _bare(leg, periods) for leg in _BARE}
-        leg = sum(_second_leg(period) for period in periods)
-        run = _run(periods, whole=True)
+        found = {leg: sum(_alone(leg, period) for period in periods) for leg in ("target", "bills", "payments")}
+        found["run"] = _run(periods, whole=True)
         _change(firm, count, changed, turn)
-        again = _run(periods)
+        found["rerun"] = _run(periods)
         _check(periods, count, changed)
+        bare |= {"run": sum(bare.values()), "rerun": found["run"]}
         if turn:
-            second[0].append(leg)
-            second[1].append(bare["target"])
-            whole[0].append(run)
-            whole[1].append(bare["target"] + bare["tracker"])
-            reruns.append(again)
+            for name in names:
+                value[name].append(found[name])
+                floor[name].append(bare[name])
     grown = psutil.Process().memory_info().rss / 1e6 - before
+    note = "whole, and the differences written"
     return [
-        Result("reconcile", "s", *second, 1.5, at_least=False, note="ledger and statement, differences written"),
-        Result("reconcile.run", "s", *whole, note="both legs, sums, matches, causes and the certificate looked at"),
-        Result("reconcile.rerun", "s", reruns, whole[0], 0.02, at_least=False, note=f"after {changed} lines changed"),
+        Result(
+            "reconcile",
+            "s",
+            value["target"],
+            floor["target"],
+            1.5,
+            at_least=False,
+            note=f"ledger and statement, {note}",
+        ),
+        Result(
+            "reconcile.bills",
+            "s",
+            value["bills"],
+            floor["bills"],
+            1.5,
+            at_least=False,
+            note=f"ledger and bills, {note}",
+        ),
+        Result("reconcile.payments", "s", value["payments"], floor["payments"], note=f"bills and payments, {note}"),
+        Result(
+            "reconcile.run",
+            "s",
+            value["run"],
+            floor["run"],
+            note="all legs, sums, matches, causes and the certificate looked at",
+        ),
+        Result(
+            "reconcile.rerun",
+            "s",
+            value["rerun"],
+            floor["rerun"],
+            0.02,
+            at_least=False,
+            note=f"after {changed} changes",
+        ),
         bounded("reconcile.memory", "MB", [max(grown, 0.1)], GROWTH, note="more held after all rounds"),
     ]
 
@@ -100,9 +148,8 @@ def _book(firm: Firm, count: int) -> list[AccountingPeriod]:
     with transaction.atomic():
         for entity in firm.entities:
             statements.keep_lines(firm.target.pk, entity, moment, _lines(entity))
-    for table in ("portal_ledgerentry", "portal_ledgerstate", "portal_statementline", "portal_timeentry", "portal_document",
-                  "portal_ledgertransition", "portal_receipt"):  # fmt: skip
-        sql.execute(f"VACUUM ANALYZE {table}")
+    bills.settled(firm, DIFFERS)
+    sql.execute("VACUUM ANALYZE")
     month = AccountingPeriod.objects.filter(entity__in=firm.entities, starts_on__lte=FIRST, ends_on__gte=FIRST)
     return list(month.select_related("entity"))
 
@@ -137,7 +184,8 @@ def _lines(entity: int) -> list[tuple[object, ...]]:
 
 
 def _change(firm: Firm, count: int, changed: int, turn: int) -> None:
-    """The target says other hours of some lines."""
+    """The target says other hours of some lines, and one bill in ten of as many is credited by an hour."""
+    credited = changed // 10
     picked = sql.rows(
         "SELECT entity_id, kind, number, key, work_date, resource_key, project_key, hours, rate, amount, currency, memo"
         " FROM portal_statementline WHERE id %% %s = %s ORDER BY id LIMIT %s",
@@ -147,25 +195,35 @@ def _change(firm: Firm, count: int, changed: int, turn: int) -> None:
         for entity in firm.entities:
             lines = [(*row[1:7], row[7] + Decimal("0.5"), *row[8:]) for row in picked if row[0] == entity]
             statements.keep_lines(firm.target.pk, entity, sql.now(), lines)
+        bills.credit(max(1, count // max(credited, 1) - 1), turn, credited)
 
 
 def _bare(leg: str, periods: list[AccountingPeriod]) -> float:
-    begun = time.perf_counter()
-    for period in periods:
-        sql.rows(_BARE[leg], {"entity": period.entity_id, "start": period.starts_on, "end": period.ends_on})
-    return time.perf_counter() - begun
+    """The bare join of a leg, with the cores and the memory that a run has."""
+    with transaction.atomic():
+        legs.on_every_core()
+        begun = time.perf_counter()
+        for period in periods:
+            sql.rows(_BARE[leg], {"entity": period.entity_id, "start": period.starts_on, "end": period.ends_on})
+        return time.perf_counter() - begun
 
 
-def _second_leg(period: AccountingPeriod) -> float:
-    """The second leg alone, as a run does it: joined, differences kept, and all of it taken back."""
+def _alone(leg: str, period: AccountingPeriod) -> float:
+    """One leg alone, as a run does it: joined, differences kept, and all of it taken back."""
+    start, end = period.starts_on, period.ends_on
     with transaction.atomic():
         run = ReconciliationRun.objects.create(entity_id=period.entity_id, period=period, started_at=sql.now())
-        targets = dict.fromkeys(legs.targets_of(period.entity_id, period.starts_on, period.ends_on), Decimal(0))
-        scope = legs.Scope(period.entity_id, period.pk, period.ends_on)
+        targets = dict.fromkeys(legs.targets_of(period.entity_id, start, end), Decimal(0))
+        scope = legs.Scope(period.entity_id, period.pk, end)
         begun = time.perf_counter()
-        legs.prepare()
-        legs.compare_ledger_with_target(run.pk, scope, targets, period.starts_on, period.ends_on)
-        legs.keep(matching.Leg.LEDGER_TARGET, run.pk, period.pk, scope)
+        legs.prepare(scope)
+        if leg == "target":
+            legs.compare_ledger_with_target(run.pk, scope, targets, start, end)
+        elif leg == "bills":
+            legs.compare_target_with_bills(run.pk, scope, start, end)
+        else:
+            legs.compare_bills_with_payments(run.pk, scope, start, end)
+        legs.keep(_LEGS[leg], run.pk, period.pk, scope)
         seconds = time.perf_counter() - begun
         transaction.set_rollback(True)
     return seconds
@@ -174,18 +232,17 @@ def _second_leg(period: AccountingPeriod) -> float:
 def _run(periods: list[AccountingPeriod], *, whole: bool = False) -> float:
     begun = time.perf_counter()
     for period in periods:
-        matching.run(period.entity, period, whole=whole)
+        matching.run(period.entity, period, read_at=sql.now(), whole=whole)  # as one that has read the statements
     return time.perf_counter() - begun
 
 
 def _check(periods: list[AccountingPeriod], count: int, changed: int) -> None:
-    """Every entry was compared, and the second run looked at little more than what changed."""
+    """Every entry was compared in each leg, and the second run looked at little more than what changed."""
     runs = [ReconciliationRun.objects.filter(period=period).latest("pk") for period in periods]
-    compared = sum(sum(run.totals["ledger_target"]["outcomes"].values()) for run in runs)
-    if compared != count:
-        raise RuntimeError(f"{compared} of {count} entries were compared.")
-    if (
-        any(run.compared is None for run in runs)
-        or sum(run.compared or 0 for run in runs) > ((1 << legs.SHIFT) + 1) * changed
-    ):
-        raise RuntimeError(f"The second run looked at {[run.compared for run in runs]} things after {changed} changes.")
+    for leg in ("tracker_ledger", "ledger_target", "target_invoice"):
+        compared = sum(sum(run.totals[leg]["outcomes"].values()) for run in runs)
+        if compared != count:
+            raise RuntimeError(f"{compared} of {count} entries were compared in {leg}.")
+    looked_at = [run.compared for run in runs]
+    if None in looked_at or sum(one or 0 for one in looked_at) > 2 * changed:
+        raise RuntimeError(f"The second run looked at {looked_at} things after {changed} changes.")

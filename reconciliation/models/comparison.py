@@ -159,10 +159,12 @@ class ReconciliationResult(models.Model):
 
 
 class MatchedBucket(models.Model):
-    """What matched of a few neighbouring things of one leg: how many, what they add up to, and a hash of all of it.
+    """What matched of a few neighbouring things of one leg: how many, which, what they add up to, and a hash of all of it.
 
-    `bucket` is the ids of the left side without their last bits, so a run that looks at one of them looks at all. Only a
-    comparison writes it, in many thousands of rows and with its run and period in hand, so the database does not look these up.
+    `bucket` is the ids of the left side without their last bits. `equal` and `judged` have a bit for each of these things: what
+    was equal in every figure can be taken out of the sums by its own figures, and what a judgement let match is looked at with
+    all its neighbours. The database refuses a count of others than these. Only a comparison writes it, in many thousands of
+    rows and with its run and period in hand, so the database does not look these up.
     """
 
     period = models.ForeignKey(
@@ -177,6 +179,8 @@ class MatchedBucket(models.Model):
     amount_left = models.DecimalField(max_digits=20, decimal_places=4)
     amount_right = models.DecimalField(max_digits=20, decimal_places=4)
     digest = models.DecimalField(max_digits=24, decimal_places=0)
+    equal = models.BigIntegerField(default=0)
+    judged = models.BigIntegerField(default=0)
     run = models.ForeignKey(ReconciliationRun, models.PROTECT, related_name="+", db_index=False, db_constraint=False)
 
     scope = Scope("period__entity")

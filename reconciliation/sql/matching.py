@@ -22,11 +22,11 @@ def differing(run_id: int, period_id: int) -> list[tuple[str, str, int, list[int
         "list[tuple[str, str, int, list[int], list[str]]]",
         sql.rows(
             f"""SELECT r.leg, r.outcome, count(*)::int,
-                       coalesce(array_agg(DISTINCT s.entry_id) FILTER (
-                           WHERE s.state = ANY(%(receipted)s) AND r.run_id = %(run)s AND r.leg IN ('tracker_ledger', 'ledger_target')), '{{}}'),
+                       coalesce(array_agg(DISTINCT s.entry_id) FILTER (WHERE s.state = ANY(%(receipted)s)), '{{}}'),
                        (array_agg(r.reason ORDER BY r.id))[1:3]
                   FROM reconciliation_reconciliationresult r
-                  LEFT JOIN portal_ledgerstate s ON s.entry_id = r.entry_id
+                  LEFT JOIN LATERAL (SELECT entry_id, state FROM portal_ledgerstate WHERE entry_id = r.entry_id AND r.run_id = %(run)s
+                                        AND r.leg IN ('tracker_ledger', 'ledger_target') OFFSET 0) s ON true
                  WHERE r.period_id = %(period)s AND {_DIFFERS} GROUP BY r.leg, r.outcome ORDER BY r.leg, r.outcome""",  # noqa: S608, E501
             {"receipted": RECEIPTED, "run": run_id, "period": period_id},
         ),

@@ -29,7 +29,14 @@ FIGURES = {
     "desk": ["desk.list", "desk.facets", "desk.cause", "desk.growth", "desk.growth.facets", "desk.growth.cause"],
     "dryrun": ["dryrun", "dryrun.wait"],
     "change": ["change", "change.agree"],
-    "reconcile": ["reconcile", "reconcile.run", "reconcile.rerun", "reconcile.memory"],
+    "reconcile": [
+        "reconcile",
+        "reconcile.bills",
+        "reconcile.payments",
+        "reconcile.run",
+        "reconcile.rerun",
+        "reconcile.memory",
+    ],
 }
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, Sum
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -283,3 +283,36 @@ def test_what_was_touched_comes_to_the_same_as_everything_and_nothing_is_lost() 
     assert seen >= {"matched", "open", "missing_left", "missing_right", "hours_differ", "amount_differs"}
     tell()
     assert ReconciliationRun.objects.filter(compared__isnull=False).exists()
+
+
+def test_a_line_that_changed_leaves_its_sum_alone_and_no_sum_counts_others_than_it_holds() -> None:
+    firm = firms.build()
+    period = AccountingPeriod.objects.get(
+        entity=firm.entity, starts_on__lte=date(2026, 10, 5), ends_on__gte=date(2026, 10, 5)
+    )
+    month = Month(firm, period, Erp(firm), iter(range(1, 1000)))
+    for step, pick in [("work", 3), ("work", 4), ("work", 5), ("post", 2), ("post", 2), ("book", 0)]:
+        month.do(step, pick)
+    month.compare()
+    month.compare()  # what matched moved its entries, which is looked at once more
+    kept = MatchedBucket.objects.get(period=period, leg="ledger_target")
+    assert (kept.rows, kept.equal.bit_count(), kept.judged) == (6, 6, 0)
+    changed = month.entries("reconciled")[2]
+    month.lines[changed.state_row.receipt_number][6] = Decimal("7.5")
+    month._read()
+    assert month.compare().compared == 1
+    left = MatchedBucket.objects.get(period=period, leg="ledger_target")
+    assert (left.pk, left.rows, kept.equal - left.equal) == (kept.pk, 5, 1 << changed.pk % 64)
+    assert kept.hours_left - left.hours_left == changed.hours
+    assert kept.amount_right - left.amount_right == changed.amount
+    month.lines[changed.state_row.receipt_number][6] = changed.hours
+    month._read()
+    assert month.compare().compared == 1
+    month_again = MatchedBucket.objects.get(period=period, leg="ledger_target")
+    assert (month_again.equal, month_again.digest, month_again.hours_right) == (
+        kept.equal,
+        kept.digest,
+        kept.hours_right,
+    )
+    with pytest.raises(IntegrityError, match="a_sum_counts_whom_it_holds"):
+        MatchedBucket.objects.filter(pk=kept.pk).update(rows=7)

@@ -1,16 +1,18 @@
 """What is kept of a comparison: the rows that say something, the sums of what matched, and nothing twice.
 
 The rule here: a thing stands in a leg once. What a run finds unchanged stays the row it was; what it finds otherwise ends, and
-a new row begins. What matched without a word is summed by neighbours, in buckets of `1 << SHIFT` ids of the left side. What is
-equal in every figure is summed in one pass over both sides, as fast as they can be joined; only the rest is judged.
+a new row begins. What matched without a word is summed by neighbours, in buckets of `1 << SHIFT` ids of the left side, and a
+bucket says whom it holds, a bit a thing. What is equal in every figure is summed in one pass over both sides, as fast as they
+can be joined; only the rest is judged. A run that looks at a part takes each thing out of its sum first, by its own figures.
 """
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, cast
 
 from portal import sql
-from reconciliation.sql.legs.touched import MILESTONES, SHIFT, Scope
+from reconciliation.sql.legs.touched import BIT, MILESTONES, SHIFT, Scope
 
 _FIGURES = "hours_left, hours_right, amount_left, amount_right, currency"
 _ABOUT = "document_id, entry_id, line_id, bill_id, bill_line_id, payment_id"
@@ -25,25 +27,29 @@ _TABLES = (
     "CREATE TEMPORARY TABLE IF NOT EXISTS rest_left (id bigint) ON COMMIT DELETE ROWS",
     "CREATE TEMPORARY TABLE IF NOT EXISTS rest_right (id bigint) ON COMMIT DELETE ROWS",
 )
-_BUCKETS = (
-    "INSERT INTO reconciliation_matchedbucket AS b"
-    " (period_id, leg, bucket, currency, rows, hours_left, hours_right, amount_left, amount_right, digest, run_id)"
-)
+_SUMMED = "rows, hours_left, hours_right, amount_left, amount_right, digest, equal, judged"
+_BUCKETS = f"INSERT INTO reconciliation_matchedbucket AS b (period_id, leg, bucket, currency, {_SUMMED}, run_id)"
+_ADDED = """ON CONFLICT (period_id, leg, bucket, currency) DO UPDATE SET rows = b.rows + excluded.rows,
+       hours_left = b.hours_left + excluded.hours_left, hours_right = b.hours_right + excluded.hours_right,
+       amount_left = b.amount_left + excluded.amount_left, amount_right = b.amount_right + excluded.amount_right,
+       digest = b.digest + excluded.digest, equal = b.equal | excluded.equal, judged = b.judged | excluded.judged,
+       run_id = excluded.run_id"""
+_PLACE = f"(1::bigint << ({{}} & {(1 << SHIFT) - 1})::int)"
 
 
-def sum_what_is_equal(pairs: str, told: dict[str, Any]) -> bool:
+def sum_what_is_equal(pairs: str, told: dict[str, Any], scope: Scope) -> bool:
     """Sum up what is equal on both sides, and keep what is not in `rest_left` and `rest_right`; whether anything is not.
 
     `pairs` ends with the expression `pairs`, which has of each pair: the bucket and the currency, hours and amount, `left_id` and
-    `right_id`, a digest, `is_equal`, and `fence` where it is to be settled, else NULL. What is summed is put aside first:
-    PostgreSQL joins in parallel only where a statement writes into no table that stands.
+    `right_id`, a digest, `is_equal`, and `fence` where it is to be settled, else NULL. Hours, amount, currency and digest of what
+    is equal follow from figures that never change (see `forget`). What is summed is put aside first: PostgreSQL joins in
+    parallel only where a statement writes into no table that stands.
     """
-    sql.execute("DROP TABLE IF EXISTS summed")
     sql.execute(
         f"""CREATE TEMPORARY TABLE summed ON COMMIT DROP AS {pairs}
         SELECT bucket, currency, count(*) FILTER (WHERE is_equal) AS rows, sum(hours) FILTER (WHERE is_equal) AS hours,
                sum(amount_left) FILTER (WHERE is_equal) AS amount_left, sum(amount_right) FILTER (WHERE is_equal) AS amount_right,
-               sum(digest) FILTER (WHERE is_equal) AS digest,
+               sum(digest) FILTER (WHERE is_equal) AS digest, bit_or({_PLACE.format("left_id")}) FILTER (WHERE is_equal) AS equal,
                array_agg(left_id) FILTER (WHERE NOT is_equal) AS lefts, array_agg(right_id) FILTER (WHERE NOT is_equal) AS rights,
                array_agg(left_id) FILTER (WHERE is_equal AND fence IS NOT NULL) AS posted,
                array_agg(fence) FILTER (WHERE is_equal AND fence IS NOT NULL) AS fences
@@ -52,16 +58,18 @@ def sum_what_is_equal(pairs: str, told: dict[str, Any]) -> bool:
     )
     sql.execute(
         f"{_BUCKETS} SELECT %(period)s, %(leg)s, bucket, currency, rows, coalesce(hours, 0), coalesce(hours, 0),"  # noqa: S608
-        " coalesce(amount_left, 0), coalesce(amount_right, 0), digest, %(run)s FROM summed WHERE rows > 0",
+        " coalesce(amount_left, 0), coalesce(amount_right, 0), digest, equal, 0, %(run)s FROM summed WHERE rows > 0"
+        f" {'' if scope.is_whole else _ADDED}",
         told,
     )
-    sql.execute("INSERT INTO to_settle SELECT u.* FROM summed, unnest(posted, fences) AS u WHERE posted IS NOT NULL")
-    sql.execute("TRUNCATE rest_left, rest_right")
-    left = sql.execute("INSERT INTO rest_left SELECT u FROM summed, unnest(lefts) AS u WHERE u IS NOT NULL")
-    right = sql.execute("INSERT INTO rest_right SELECT u FROM summed, unnest(rights) AS u WHERE u IS NOT NULL")
-    sql.execute("DROP TABLE summed")
-    sql.execute("ANALYZE rest_left, rest_right")
-    return bool(left + right)
+    found = sql.rows(
+        """WITH posted AS (INSERT INTO to_settle SELECT u.* FROM summed, unnest(posted, fences) AS u WHERE posted IS NOT NULL),
+        lefts AS (INSERT INTO rest_left SELECT u FROM summed, unnest(lefts) AS u WHERE u IS NOT NULL RETURNING 1),
+        rights AS (INSERT INTO rest_right SELECT u FROM summed, unnest(rights) AS u WHERE u IS NOT NULL RETURNING 1)
+        SELECT EXISTS (SELECT 1 FROM lefts) OR EXISTS (SELECT 1 FROM rights)"""
+    )
+    sql.execute("DROP TABLE summed; ANALYZE rest_left, rest_right")
+    return bool(found[0][0])
 
 
 def statement(head: str, *, settles: bool = False) -> str:
@@ -85,34 +93,76 @@ def statement(head: str, *, settles: bool = False) -> str:
 ){settling}
 {_BUCKETS}
 SELECT %(period)s, %(leg)s, subject >> {SHIFT}, currency, count(*), coalesce(sum(hours_left), 0), coalesce(sum(hours_right), 0),
-       coalesce(sum(amount_left), 0), coalesce(sum(amount_right), 0), sum(stamp), %(run)s
+       coalesce(sum(amount_left), 0), coalesce(sum(amount_right), 0), sum(stamp), 0, bit_or({_PLACE.format("subject")}), %(run)s
   FROM told WHERE outcome = 'matched' AND reason = '' AND subject > 0
- GROUP BY subject >> {SHIFT}, currency
-    ON CONFLICT (period_id, leg, bucket, currency) DO UPDATE SET rows = b.rows + excluded.rows,
-       hours_left = b.hours_left + excluded.hours_left, hours_right = b.hours_right + excluded.hours_right,
-       amount_left = b.amount_left + excluded.amount_left, amount_right = b.amount_right + excluded.amount_right,
-       digest = b.digest + excluded.digest"""  # noqa: S608
+ GROUP BY subject >> {SHIFT}, currency {_ADDED}"""  # noqa: S608
 
 
-def prepare() -> None:
+# PostgreSQL takes handing rows to one process as dearer than it is here, and its memory for a join as smaller than it may be.
+_ON_EVERY_CORE = (
+    "SET LOCAL parallel_setup_cost = 0",
+    "SET LOCAL parallel_tuple_cost = 0",
+    "SET LOCAL work_mem = '64MB'",
+)
+
+
+def on_every_core() -> None:
+    """Let the rest of this transaction join what is large in parallel and in memory; few rows would only wait for it."""
+    sql.execute("; ".join(_ON_EVERY_CORE))
+
+
+def prepare(scope: Scope) -> None:
     """Empty places of this transaction for what will be found. Compiling these statements costs more than they run for."""
-    sql.execute("SET LOCAL jit = off")
-    for table in _TABLES:
-        sql.execute(table)
-    sql.execute("TRUNCATE found, to_settle")
+    sql.execute("; ".join(("SET LOCAL jit = off", *_TABLES, "TRUNCATE found, to_settle")))
+    if scope.is_whole:
+        on_every_core()
 
 
-def forget(leg: str, period_id: int, scope: Scope) -> None:
-    """Drop the sums of what is compared anew."""
-    within = "" if scope.is_whole else f" AND bucket IN (SELECT DISTINCT id >> {SHIFT} FROM scope_left)"  # noqa: S608
+def forget(leg: str, scope: Scope, equal: str = "", **days: date) -> None:
+    """Take what is compared anew out of the sums: all of it, whole buckets, or each thing by its own figures.
+
+    `equal` says of each thing of `were` that was summed as equal what it was summed with, as `pairs` said it then: `id`,
+    `currency`, `hours_left`, `hours_right`, `amount_left`, `amount_right` and `digest`.
+    """
+    told = {"period": scope.period_id, "leg": leg, **days}
+    sums = "reconciliation_matchedbucket"
+    sql.execute("TRUNCATE rest_left, rest_right")
+    if scope.is_whole:
+        sql.execute(f"DELETE FROM {sums} WHERE period_id = %(period)s AND leg = %(leg)s", told)  # noqa: S608
+        return
     sql.execute(
-        f"DELETE FROM reconciliation_matchedbucket WHERE period_id = %s AND leg = %s{within}",  # noqa: S608
-        [period_id, leg],
+        f"DELETE FROM {sums} WHERE period_id = %(period)s AND leg = %(leg)s AND bucket IN (SELECT bucket FROM scope_whole)",  # noqa: S608
+        told,
+    )
+    if not equal:
+        return
+    sql.execute(
+        f"""WITH were AS MATERIALIZED (
+            SELECT s.id FROM scope_left s JOIN {sums} b ON b.bucket = s.id >> {SHIFT}
+             WHERE b.period_id = %(period)s AND b.leg = %(leg)s AND b.equal & {BIT} <> 0
+        ), one AS ({equal}), gone AS (
+            SELECT id >> {SHIFT} AS bucket, currency, count(*) AS rows, coalesce(sum(hours_left), 0) AS hours_left,
+                   coalesce(sum(hours_right), 0) AS hours_right, coalesce(sum(amount_left), 0) AS amount_left,
+                   coalesce(sum(amount_right), 0) AS amount_right, sum(digest) AS digest, bit_or({_PLACE.format("id")}) AS equal
+              FROM one GROUP BY 1, 2
+        )
+        UPDATE {sums} b SET rows = b.rows - g.rows, hours_left = b.hours_left - g.hours_left,
+               hours_right = b.hours_right - g.hours_right, amount_left = b.amount_left - g.amount_left,
+               amount_right = b.amount_right - g.amount_right, digest = b.digest - g.digest, equal = b.equal & ~g.equal
+          FROM gone g WHERE b.period_id = %(period)s AND b.leg = %(leg)s AND b.bucket = g.bucket AND b.currency = g.currency""",  # noqa: S608
+        told,
+    )
+    sql.execute(
+        f"DELETE FROM {sums} WHERE period_id = %(period)s AND leg = %(leg)s AND rows = 0"  # noqa: S608
+        f" AND bucket IN (SELECT id >> {SHIFT} FROM scope_left)",
+        told,
     )
 
 
 def keep(leg: str, run_id: int, period_id: int, scope: Scope) -> tuple[int, int]:
     """End what a leg finds otherwise and begin what it finds anew; how many of each."""
+    if scope.is_idle:
+        return 0, 0
     told = {"leg": leg, "run": run_id, "period": period_id}
     within = "" if scope.is_whole else (
         " AND r.subject IN (SELECT id FROM scope_left UNION ALL SELECT -id FROM scope_right)"

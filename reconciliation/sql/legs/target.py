@@ -12,7 +12,8 @@ from reconciliation.sql.legs.keeping import forget, statement, sum_what_is_equal
 from reconciliation.sql.legs.touched import SHIFT, Scope
 from reconciliation.sql.legs.tracker import RECEIPTED
 
-# Both sides of what is equal without a word. An entry's figures never change once it was sent, so a pair is told by its two ids.
+# Both sides of what is equal without a word. Once an entry was sent its figures never change, nor does the number of its receipt,
+# under which one line stands: so a pair is told by the entry's id.
 _PAIRS = """
 WITH entries AS (
     SELECT e.id, e.target_id, e.kind, s.receipt_number, e.hours, e.amount, e.rate, e.currency, e.post_on, e.target_keys, s.state, s.fence
@@ -27,7 +28,7 @@ WITH entries AS (
      WHERE entity_id = %(entity)s AND connection_id = ANY(%(targets)s) AND work_date BETWEEN %(start)s AND %(end)s AND gone_at IS NULL {right}
 ), pairs AS (
     SELECT e.id >> {shift} AS bucket, coalesce(e.currency, '') AS currency, e.hours, e.amount AS amount_left, e.amount AS amount_right,
-           e.id AS left_id, l.id AS right_id, hashint8extended(l.id, e.id) AS digest, CASE WHEN e.state = 'posted' THEN e.fence END AS fence,
+           e.id AS left_id, l.id AS right_id, hashint8extended(e.id, 2) AS digest, CASE WHEN e.state = 'posted' THEN e.fence END AS fence,
            coalesce(e.state <> 'accepted' AND l.work_date = e.post_on AND l.currency IN ('', e.currency)
                AND (l.hours = e.hours OR l.hours IS NULL AND e.hours IS NULL)
                AND (l.amount = e.amount OR l.amount IS NULL AND (l.rate = e.rate OR l.rate IS NULL OR e.rate IS NULL))
@@ -36,6 +37,10 @@ WITH entries AS (
       FROM entries e
       FULL JOIN lines l ON l.connection_id = e.target_id AND l.kind = e.kind AND l.number = e.receipt_number OFFSET 0
 )"""  # noqa: E501 -- OFFSET 0 keeps `is_equal` from being worked out once for each sum of it
+
+_WERE_EQUAL = """
+SELECT e.id, coalesce(e.currency, '') AS currency, e.hours AS hours_left, e.hours AS hours_right, e.amount AS amount_left,
+       e.amount AS amount_right, hashint8extended(e.id, 2) AS digest FROM were JOIN portal_ledgerentry e ON e.id = were.id"""
 
 # The entry under whose receipt or key a line stands, whichever legal entity it belongs to.
 _SAME = """e.target_id = p.connection_id
@@ -154,7 +159,9 @@ def compare_ledger_with_target(
     }  # fmt: skip
     if not scope.is_whole:
         scope.of_target()
-    forget(leg, scope.period_id, scope)
+    if scope.is_idle:
+        return
+    forget(leg, scope, _WERE_EQUAL)
     left, right = "AND e.id IN (SELECT id FROM {}_left)", "AND id = ANY(ARRAY(SELECT id FROM {}_right))"
     if sum_what_is_equal(
         _PAIRS.format(
@@ -163,6 +170,7 @@ def compare_ledger_with_target(
             right="" if scope.is_whole else right.format("scope"),
         ),
         told,
+        scope,
     ):
         head = _LEDGER_TARGET.format(left=left.format("rest"), right=right.format("rest"), same=_SAME)
         sql.execute(statement(head, settles=True), told)

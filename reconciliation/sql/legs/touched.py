@@ -1,7 +1,8 @@
 """What was touched since a period was last compared, from the moments that every row of evidence bears.
 
 The rule here: a moment counts from when the oldest transaction of that time had begun, so nothing that was still on its way
-when the last run looked can be missed; what is looked at twice comes to the same.
+when the last run looked can be missed; what is looked at twice comes to the same. What was summed as equal leaves its sum by its
+own figures, which never change; only what was judged makes its neighbours be looked at as well.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from typing import cast
 
 from portal import sql
 
-SHIFT = 5  # bits of an id that a bucket of neighbours leaves out
-ENGINE = 5  # another number makes every period be compared as a whole once more
+SHIFT = 6  # bits of an id that a bucket of neighbours leaves out: as many things as a bigint has bits
+ENGINE = 6  # another number makes every period be compared as a whole once more
 MILESTONES = 1 << 60  # the subject of a milestone is its id above this, so that it is never that of an entry
 
 _TABLES = (
     "CREATE TEMPORARY TABLE IF NOT EXISTS touched (entry_id bigint, document_id bigint) ON COMMIT DELETE ROWS",
     "CREATE TEMPORARY TABLE IF NOT EXISTS scope_left (id bigint PRIMARY KEY) ON COMMIT DELETE ROWS",
     "CREATE TEMPORARY TABLE IF NOT EXISTS scope_right (id bigint PRIMARY KEY) ON COMMIT DELETE ROWS",
+    "CREATE TEMPORARY TABLE IF NOT EXISTS scope_whole (bucket bigint PRIMARY KEY) ON COMMIT DELETE ROWS",
 )
 _AGAIN = "ON CONFLICT DO NOTHING"
+BIT = f"(1::bigint << (s.id & {(1 << SHIFT) - 1})::int)"  # of a thing in its bucket
 
 
 def horizon() -> datetime:
@@ -72,6 +75,7 @@ class Scope:
     today: date
     since: datetime | None = None
     looked_at: int = 0
+    is_idle: bool = False  # whether nothing of the leg at hand was touched
 
     @property
     def is_whole(self) -> bool:
@@ -82,17 +86,18 @@ class Scope:
         """Find the entries that moved since; nothing where everything is compared."""
         if self.since is None:
             return
-        for table in _TABLES:
-            sql.execute(table)
-        sql.execute("TRUNCATE touched, scope_left, scope_right")
+        sql.execute("; ".join((*_TABLES, "TRUNCATE touched, scope_left, scope_right, scope_whole")))
         sql.execute(
             "INSERT INTO touched SELECT e.id, e.document_id FROM portal_ledgerentry e WHERE e.entity_id = %s AND e.id = ANY("
             "ARRAY(SELECT DISTINCT entry_id FROM portal_ledgertransition WHERE at >= %s))",
             [self.entity_id, self.since],
         )
 
-    def of_tracker(self) -> None:
-        """Documents of which a version came, or whose entries moved."""
+    def of_tracker(self, start: date, end: date) -> None:
+        """Documents of which a version came, or whose entries moved; with its neighbours where more than one entry stands of it.
+
+        Of several entries nobody can say which one was summed.
+        """
         self._empty()
         sql.execute(
             f"INSERT INTO scope_left SELECT d.id FROM portal_document d WHERE d.entity_id = %(entity)s AND d.id = ANY(ARRAY("  # noqa: S608
@@ -100,7 +105,11 @@ class Scope:
             f" UNION SELECT document_id FROM portal_expense WHERE recorded_at >= %(since)s)) {_AGAIN}",
             self._told,
         )
-        self._whole_buckets()
+        several = (
+            "(SELECT count(*) FROM portal_ledgerentry e WHERE e.document_id = s.id AND e.kind IN ('time', 'expense')"
+            " AND e.work_date BETWEEN %(start)s AND %(end)s) > 1"
+        )
+        self._with_neighbours("tracker_ledger", several, start=start, end=end)
 
     def of_target(self) -> None:
         """Entries that moved, lines that changed, and whatever was found between these and others."""
@@ -123,13 +132,15 @@ class Scope:
         same = "p.connection_id = l.connection_id AND p.number = l.number"
         receipts = f" FROM portal_statementline l JOIN portal_receipt p ON {same}"
         sql.execute(
-            f"INSERT INTO scope_left SELECT p.entry_id{receipts} WHERE l.id IN (SELECT id FROM scope_right)"  # noqa: S608
+            f"INSERT INTO scope_left SELECT p.entry_id{receipts} WHERE l.id = ANY(ARRAY(SELECT id FROM scope_right))"  # noqa: S608
             " UNION SELECT entry_id FROM reconciliation_reconciliationresult WHERE period_id = %(period)s"
             " AND leg = 'ledger_target' AND ended_run_id IS NULL AND subject > 0"
             f" AND line_id IN (SELECT id FROM scope_right) {_AGAIN}",
             self._told,
         )
-        self._whole_buckets()
+        self._with_neighbours("ledger_target")
+        if self.is_idle:
+            return
         sql.execute(
             f"INSERT INTO scope_right SELECT l.id FROM scope_left s JOIN portal_receipt p ON p.entry_id = s.id"  # noqa: S608
             f" JOIN portal_statementline l ON l.connection_id = p.connection_id AND l.number = p.number"
@@ -171,7 +182,7 @@ class Scope:
             f" JOIN portal_invoiceversion w ON w.id = m.version_id WHERE a.recorded_at >= %(since)s) {_AGAIN}",
             self._told,
         )
-        self._whole_buckets()
+        self._with_neighbours("target_invoice")
 
     def of_payments(self) -> None:
         """Bills that changed, were settled or are due by now, and payments that came or changed."""
@@ -191,7 +202,7 @@ class Scope:
             f" (SELECT a.payment_version_id {settled}) {_AGAIN}",
             self._told,
         )
-        self._whole_buckets()
+        self._with_neighbours("invoice_payment")
 
     @property
     def _told(self) -> dict[str, object]:
@@ -200,12 +211,22 @@ class Scope:
         }  # fmt: skip
 
     def _empty(self) -> None:
-        sql.execute("TRUNCATE scope_left, scope_right")
+        sql.execute("TRUNCATE scope_left, scope_right, scope_whole")
 
-    def _whole_buckets(self) -> None:
-        """What was summed together is compared together."""
-        self.looked_at += sql.execute(
-            f"INSERT INTO scope_left SELECT (b.bucket << {SHIFT}) + n FROM (SELECT DISTINCT id >> {SHIFT} AS bucket"  # noqa: S608
-            f" FROM scope_left) b CROSS JOIN generate_series(0, (1 << {SHIFT}) - 1) AS n {_AGAIN}"
+    def _with_neighbours(self, leg: str, unless: str = "false", **told: object) -> None:
+        """What was judged and then summed is compared with all that is in its sum, and so is what `unless` says of `s`."""
+        ((looked_at, lines),) = sql.rows("SELECT (SELECT count(*) FROM scope_left), (SELECT count(*) FROM scope_right)")
+        self.is_idle = not looked_at and not lines
+        if self.is_idle:
+            return
+        sql.execute(
+            "INSERT INTO scope_whole SELECT DISTINCT b.bucket FROM scope_left s JOIN reconciliation_matchedbucket b"  # noqa: S608
+            f" ON b.period_id = %(period)s AND b.leg = %(leg)s AND b.bucket = s.id >> {SHIFT}"
+            f" WHERE b.judged & {BIT} <> 0 OR b.equal & {BIT} <> 0 AND {unless}",
+            {**self._told, "leg": leg, **told},
         )
-        sql.execute("ANALYZE scope_left")
+        self.looked_at += looked_at + sql.execute(
+            f"INSERT INTO scope_left SELECT (bucket << {SHIFT}) + n FROM scope_whole"  # noqa: S608
+            f" CROSS JOIN generate_series(0, (1 << {SHIFT}) - 1) AS n {_AGAIN}"
+        )
+        sql.execute("ANALYZE scope_left, scope_whole")

@@ -42,6 +42,11 @@ WITH docs AS (
       FROM docs FULL JOIN booked b ON b.document_id = docs.id OFFSET 0
 )"""  # noqa: E501, S608 -- one statement, read as one
 
+# What was summed of a document of which still one entry stands: an entry of the days never leaves them.
+_WERE_EQUAL = """SELECT were.id, coalesce(e.currency, '') AS currency, e.hours AS hours_left, e.hours AS hours_right,
+       NULL::numeric AS amount_left, e.amount AS amount_right, hashint8extended(e.id, were.id) AS digest
+  FROM were JOIN portal_ledgerentry e ON e.document_id = were.id AND e.kind IN ('time', 'expense') AND e.work_date BETWEEN %(start)s AND %(end)s"""  # noqa: E501
+
 _TRACKER_LEDGER = f"""
 WITH docs AS (
     SELECT d.id, d.kind, v.version, v.status, v.hours AS quantity, v.hours, NULL::numeric AS amount, '' AS currency, v.work_date,
@@ -143,8 +148,10 @@ def compare_tracker_with_ledger(run_id: int, scope: Scope, start: date, end: dat
         "receipted": RECEIPTED,
     }  # fmt: skip
     if not scope.is_whole:
-        scope.of_tracker()
-    forget(leg, scope.period_id, scope)
+        scope.of_tracker(start, end)
+    if scope.is_idle:
+        return
+    forget(leg, scope, _WERE_EQUAL, start=start, end=end)
     docs, entries = "AND d.id IN (SELECT id FROM {}_left)", "AND e.document_id IN (SELECT id FROM {}_left)"
     if sum_what_is_equal(
         _PAIRS.format(
@@ -152,5 +159,6 @@ def compare_tracker_with_ledger(run_id: int, scope: Scope, start: date, end: dat
             entries="" if scope.is_whole else entries.format("scope"),
         ),
         told,
+        scope,
     ):
         sql.execute(statement(_TRACKER_LEDGER.format(docs=docs.format("rest"), entries=entries.format("rest"))), told)
