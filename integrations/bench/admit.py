@@ -9,6 +9,7 @@ from django.db import connection, transaction
 
 from integrations import inbox
 from integrations.bench import firm as firms
+from integrations.bench import ledger as entries
 from integrations.bench import work
 from integrations.bench.firm import Firm
 from integrations.bench.measure import Result, Scale, paired
@@ -55,15 +56,10 @@ def take_in(firm: Firm) -> None:
 
 def forget() -> None:
     """Empty the inbox, the documents and the ledger, so that every round begins alike."""
-    _empty("integrations_inboxmessage, integrations_run, portal_document, portal_ledgertransition, portal_receipt, "
-           "reconciliation_exceptioncase RESTART IDENTITY")  # fmt: skip
-
-
-def _empty(tables: str) -> None:
-    """Take all rows of evidence, which no trigger lets anybody do: as a superuser of a database of this bench's own."""
-    with transaction.atomic():
-        sql.execute("SET LOCAL session_replication_role = replica")
-        sql.execute(f"TRUNCATE {tables} CASCADE")
+    entries.empty(
+        "integrations_inboxmessage, integrations_run, portal_document, portal_ledgertransition, portal_receipt,"
+        " reconciliation_exceptioncase RESTART IDENTITY"
+    )
 
 
 def check(count: int, faulty: float = FAULTY) -> None:
@@ -90,7 +86,7 @@ class CopyFloor:
 
     def __call__(self, _: int) -> float:
         """Rows a second, the references checked as at a commit. The documents must stand."""
-        _empty("portal_ledgerentry, portal_ledgertransition, portal_receipt")
+        entries.empty("portal_ledgerentry, portal_ledgertransition, portal_receipt")
         with transaction.atomic():
             begun = time.perf_counter()
             with connection.cursor() as cursor, cursor.copy(self._copy) as copy:

@@ -29,7 +29,7 @@ def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
     say(f"  {count} entries a round, {WORKERS} workers")
 
     def prepare(number: int) -> None:
-        sql.execute("TRUNCATE portal_document, portal_ledgertransition, portal_receipt CASCADE")
+        entries.empty("portal_document, portal_ledgertransition, portal_receipt")
         entries.ready(firm, count, offset=number * count)
 
     def value(number: int) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from integrations import payloads
+from integrations.bench import ledger as entries
 from integrations.bench import work
 from integrations.bench.measure import Result, Scale, bounded, paired
 from integrations.bench.processes import aside, directory, plain_dsn, web_server
@@ -82,13 +83,13 @@ def _single(door: _Door, scale: Scale, say: Callable[[str], None]) -> list[Resul
     waits: dict[int, list[float]] = {8: [], 128: []}
 
     def value(_: int) -> float:
-        sql.execute("TRUNCATE integrations_inboxmessage")
+        entries.empty("integrations_inboxmessage")
         done = door.send(count, 8)
         waits[8].append(done["p99"] * 1000)
         return float(count / done["seconds"])
 
     def floor(_: int) -> float:
-        sql.execute("TRUNCATE integrations_inboxmessage")
+        entries.empty("integrations_inboxmessage")
         return door.commit(count, 4)
 
     values, floors = paired(scale.rounds, value, floor)
@@ -124,7 +125,7 @@ def _batch(source: Connection, scale: Scale, say: Callable[[str], None]) -> Resu
 
     def value(number: int) -> float:
         prepared = records(number)
-        sql.execute("TRUNCATE integrations_inboxmessage")
+        entries.empty("integrations_inboxmessage")
         begun = time.perf_counter()
         for page in prepared:
             with transaction.atomic():
@@ -136,7 +137,7 @@ def _batch(source: Connection, scale: Scale, say: Callable[[str], None]) -> Resu
 
     def floor(number: int) -> float:
         prepared = [_as_copied(source, page) for page in records(number)]
-        sql.execute("TRUNCATE integrations_inboxmessage")
+        entries.empty("integrations_inboxmessage")
         begun = time.perf_counter()
         for page in prepared:
             with transaction.atomic(), connection.cursor() as cursor, cursor.copy(_COPY) as copy:

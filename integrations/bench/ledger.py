@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
+from django.db import transaction
+
 from integrations.bench.firm import Firm
 from integrations.bench.work import CURRENCIES, FIRST
 from portal import ledger, sql
@@ -12,6 +14,13 @@ from portal.ledger import Figures
 from portal.models import State
 
 BATCH = 5000
+
+
+def empty(tables: str) -> None:
+    """Take all rows of evidence, which no trigger lets anybody do: as a superuser of a database of this bench's own."""
+    with transaction.atomic():
+        sql.execute("SET LOCAL session_replication_role = replica")
+        sql.execute(f"TRUNCATE {tables} CASCADE")
 
 
 def ready(firm: Firm, count: int, *, offset: int = 0) -> list[int]:

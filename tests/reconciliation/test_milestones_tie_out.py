@@ -131,7 +131,7 @@ def test_what_an_instalment_of_a_retainer_comes_to_is_owed_from_its_day_without_
     assert third_leg(firm, AccountingPeriod.objects.get(pk=ahead.pk)) == [("missing_left", "unmatched", says)]
 
 
-def test_a_line_whose_hours_were_released_bills_nothing_that_was_delivered(
+def test_what_a_line_bills_beside_what_was_delivered_is_surplus_to_the_cent(
     firm: Firm, period: AccountingPeriod
 ) -> None:
     erp = Erp(firm)
@@ -139,12 +139,16 @@ def test_a_line_whose_hours_were_released_bills_nothing_that_was_delivered(
     day = period.ends_on
     erp.says(erp.bill("501", line_of(entry), booked_on=day))
     assert third_leg(firm, period) == []
-    # The system says twice as much of the same line, and somebody goes by it: more than was delivered is not billed.
+    # The system says twice as much of the same line, and somebody goes by it: the hours stay billed, and no more than them.
     erp.says(erp.bill("501", line_of(entry, "16"), booked_on=day))
     billing.adopt(find("501"), by=world.user("ana", GrantRole.ANALYST, firm.entity), reason="it was agreed")
-    found = third_leg(firm, period)
-    assert sorted(one[0] for one in found) == ["missing_left", "missing_right"]
-    assert any("Line 1 of invoice INV-501 bills nothing that was delivered." in one[2] for one in found)
+    [found] = third_leg(firm, period)
+    assert (found[0], found[2]) == (
+        "missing_left",
+        "Line 1 of invoice INV-501 bills 960.00 USD beside what was delivered.",
+    )
+    [row] = ReconciliationResult.objects.standing().filter(period=period, leg="target_invoice", outcome="missing_left")
+    assert (row.hours_right, row.amount_right) == (Decimal(8), Decimal(960))
 
 
 def test_the_waterfall_loses_no_hour_for_its_currency_and_adds_up_no_two(firm: Firm, period: AccountingPeriod) -> None:

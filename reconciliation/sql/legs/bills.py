@@ -90,18 +90,19 @@ WITH entries AS (
     SELECT a.entry_id, sum(a.amount) AS amount, min(a.currency) AS currency, bool_or(a.quantity = 0) AS is_price_credited
       FROM portal_allocation a WHERE a.entry_id IN (SELECT id FROM entries WHERE billed <> 0) GROUP BY a.entry_id
 ), loose AS (
-    SELECT l.id, i.id AS bill_id, i.kind, v.number, v.booked_on, v.currency, l.position, l.quantity,
-           CASE WHEN i.kind = 'credit_note' THEN -l.net ELSE l.net END AS net
+    SELECT l.id, i.id AS bill_id, i.kind, v.number, v.booked_on, v.currency, l.position, w.net - tied.amount AS net, tied.amount <> 0 AS is_rest,
+           CASE WHEN tied.amount = 0 THEN l.quantity WHEN tied.hours <> 0 THEN l.quantity - tied.hours END AS quantity
       FROM portal_invoice i
       JOIN portal_invoiceversion v ON v.id = coalesce(i.agreed_id, i.current_id)
       JOIN portal_invoiceversion c ON c.id = i.current_id
       JOIN portal_invoiceline l ON l.version_id = v.id
-     WHERE i.entity_id = %(entity)s AND v.booked_on BETWEEN %(start)s AND %(end)s AND c.status NOT IN {_NO_BILL} AND l.net <> 0 {{right}}
-       AND NOT EXISTS (SELECT 1 FROM portal_allocation a
-                         JOIN portal_invoiceline al ON al.id = a.line_id AND al.key = l.key
-                         JOIN portal_invoiceversion av ON av.id = al.version_id AND av.invoice_id = i.id
-                        WHERE NOT EXISTS (SELECT 1 FROM portal_allocation r WHERE r.line_id = a.line_id
-                                             AND (r.takes_back_id = a.id OR r.id = a.takes_back_id)))
+     CROSS JOIN LATERAL (SELECT CASE WHEN i.kind = 'credit_note' THEN -l.net ELSE l.net END AS net) w
+     CROSS JOIN LATERAL (SELECT coalesce(sum(a.amount), 0) AS amount, coalesce(sum(a.quantity) FILTER (WHERE te.kind = 'time'), 0) AS hours
+                           FROM portal_invoiceversion av JOIN portal_invoiceline al ON al.version_id = av.id AND al.key = l.key
+                           JOIN portal_allocation a ON a.line_id = al.id
+                           LEFT JOIN portal_ledgerentry te ON te.id = a.entry_id
+                          WHERE av.invoice_id = i.id) tied
+     WHERE i.entity_id = %(entity)s AND v.booked_on BETWEEN %(start)s AND %(end)s AND c.status NOT IN {_NO_BILL} AND w.net <> tied.amount {{right}}
 ), stones AS ({_STONES}
 ), weighed AS (
     SELECT e.id AS subject, e.*, m.currency AS billed_in, m.amount AS billed_amount, coalesce(m.is_price_credited, false) AS is_price_credited,
@@ -154,8 +155,10 @@ WITH entries AS (
                     ELSE 'matched' END AS outcome) o
     UNION ALL
     SELECT -id, 'missing_left', NULL, NULL, NULL, bill_id, id, NULL, NULL, quantity, NULL, net, currency, booked_on, NULL, '',
-           CASE WHEN kind = 'credit_note' THEN 'Line ' || position || ' of credit note ' || number || ' gives back nothing that is known here.'
-                ELSE 'Line ' || position || ' of invoice ' || number || ' bills nothing that was delivered.' END
+           CASE WHEN kind = 'credit_note' THEN 'Line ' || position || ' of credit note ' || number || ' gives back '
+                     || CASE WHEN is_rest THEN round(abs(net), 2) || ' ' || currency || ' of what is not known here.' ELSE 'nothing that is known here.' END
+                ELSE 'Line ' || position || ' of invoice ' || number || ' bills '
+                     || CASE WHEN is_rest THEN round(net, 2) || ' ' || currency || ' beside what was delivered.' ELSE 'nothing that was delivered.' END END
       FROM loose
 )"""  # noqa: E501, S608 -- one statement, read as one
 
