@@ -16,7 +16,7 @@ from integrations.sandbox import harvest as harvest_sandbox
 from integrations.sandbox.server import control, sandbox_server
 from portal.records import PublishedKind
 from tests.integrations.contract import Bench
-from tests.integrations.recipient_contract import RecipientContract
+from tests.integrations.recipient_contract import DemandingContract
 
 Kind = PublishedKind
 HARVEST_PARTS = {
@@ -45,7 +45,7 @@ def clockify_account(base: str) -> Account:
     )  # fmt: skip
 
 
-class TestHarvest(RecipientContract):
+class TestHarvest(DemandingContract):
     person = "11"
 
     @pytest.fixture(autouse=True)
@@ -94,7 +94,7 @@ class TestHarvest(RecipientContract):
         assert "ACM-1" in str(refused.value)
 
 
-class TestClockify(RecipientContract):
+class TestClockify(DemandingContract):
     person = "5ab0000000000000000000a1"
 
     @pytest.fixture(autouse=True)

@@ -282,7 +282,7 @@ def test_documents_without_a_route_are_a_case_and_go_when_there_is_one(firm: Fir
     Route.objects.filter(kind="time").delete()
     admitted = firm.admit(firm.time("1"), firm.time("2", work_date=date(2026, 10, 2)))
     assert len(admitted.unrouted) == 2
-    assert "have no target on 1 Oct 2026; add a route" in case("no-route").sentence
+    assert "have no target from 1 Oct 2026 to 2 Oct 2026; add a route" in case("no-route").sentence
     Route.objects.create(
         entity=firm.entity, source=firm.source, target=firm.target, kind="time", valid_from=firms.SINCE
     )
