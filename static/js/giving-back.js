@@ -1,9 +1,8 @@
-// Which hours a credit note gives back: typed hours work out their amount, and the sum is told as one types.
+// Hours that a credit note gives back: typed hours work out their amount, and the sum is told.
 
 const number = (text) => Number(String(text).replaceAll(",", "")) || 0;
 
 document.querySelectorAll("[data-giving-back]").forEach((form) => {
-  const field = (row, name) => row.querySelector(`input[name$="-${name}"]`);
   const told = form.querySelector("[data-sum]");
   const add = () => {
     const sum = [...form.querySelectorAll('input[name$="-amount"]')].reduce((all, one) => all + number(one.value), 0);
@@ -11,10 +10,11 @@ document.querySelectorAll("[data-giving-back]").forEach((form) => {
     told.classList.toggle("bad", Math.abs(sum - number(form.dataset.wanted)) > 0.00001);
   };
   form.addEventListener("input", (event) => {
+    const { name, value } = event.target;
     const row = event.target.closest("tr[data-hours]");
-    if (row && event.target.name.endsWith("-hours")) {
-      const share = number(event.target.value) / number(row.dataset.hours);
-      field(row, "amount").value = event.target.value.trim() ? (number(row.dataset.amount) * share).toFixed(2) : "";
+    if (row && name.endsWith("-hours")) {
+      const amount = number(row.dataset.amount) * number(value) / number(row.dataset.hours);
+      row.querySelector('input[name$="-amount"]').value = value.trim() ? amount.toFixed(2) : "";
     }
     add();
   });

@@ -141,8 +141,7 @@ window.addEventListener("beforeunload", (event) => {
   if (document.querySelector("form[data-dirty]")) event.preventDefault();
 });
 
-// What was sent is not sent twice: a form and its buttons wait for the answer. A file that comes as the answer leaves the page
-// where it is, so that they wait no longer than this.
+// A form and its buttons wait for the answer, but no longer than this: it may be a file, which leaves the page as it is.
 const SENT_MS = 8000;
 const buttonsOf = (sent) => (sent.matches("form") ? [...sent.elements].filter((one) => one.matches("button")) : [sent]);
 const release = (sent) => {
@@ -155,12 +154,13 @@ const hold = (sent) => {
   for (const button of buttonsOf(sent)) button.setAttribute("aria-disabled", "true");
   setTimeout(() => release(sent), SENT_MS);
 };
-const stop = (event) => {
-  event.preventDefault();
-  event.stopImmediatePropagation();
-};
-document.addEventListener("submit", (event) => { if (event.target.matches("form[data-sent]")) stop(event); }, true);
-document.addEventListener("click", (event) => { if (event.target.closest?.("button[data-sent]")) stop(event); }, true);
+for (const sending of ["submit", "click"]) {
+  document.addEventListener(sending, (event) => {
+    if (!event.target.closest?.(sending === "click" ? "button[data-sent]" : "form[data-sent]")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, true);
+}
 document.addEventListener("submit", (event) => {
   if (!event.defaultPrevented && event.target.method === "post") hold(event.target);
 });
