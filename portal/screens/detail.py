@@ -72,7 +72,8 @@ class DetailScreen(ActionsMixin, Screen):
     def _tell(self, outcome: Outcome, *, changed: bool) -> HttpResponse:
         """The page itself follows what was done on it; beside a list, the drawer and the list do."""
         htmx: Any = getattr(self.request, "htmx", None)
-        whole = bool(htmx) and urlsplit(htmx.current_url or "").path == self.request.path
+        is_beside = "X-Drawer" in self.request.headers  # over a list, whose address is this thing's meanwhile
+        whole = bool(htmx) and not is_beside and urlsplit(htmx.current_url or "").path == self.request.path
         if not (changed and whole) or outcome.url:
             return super()._tell(outcome, changed=changed)
         messages.add_message(self.request, LEVELS[outcome.tone], outcome.message, extra_tags=outcome.undo)

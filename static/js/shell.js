@@ -1,5 +1,5 @@
 // What every page has: menus, notices, copying, appearance, guarded forms, and the sentences for a request that failed.
-// Other scripts talk to this one through events on the document: tieout:notice, tieout:say, tieout:appearance.
+// Others talk to it by events on the document: tieout:notice, tieout:say, tieout:appearance.
 
 const root = document.documentElement;
 
@@ -33,7 +33,7 @@ document.addEventListener("keydown", (event) => {
   }
 }, true);
 
-// Groups of places stay folded in this browser; the server reads the cookie, so that no page jumps.
+// Groups stay folded by a cookie, which the server reads: no page jumps.
 document.getElementById("side")?.addEventListener("click", (event) => {
   const group = event.target.closest("summary")?.parentElement;
   if (!group) return;
@@ -172,8 +172,10 @@ window.addEventListener("pageshow", () => document.querySelectorAll("[data-sent]
 
 // Requests.
 document.addEventListener("htmx:configRequest", (event) => {
+  const { headers, verb } = event.detail;
   const token = document.querySelector("meta[name=csrf-token]");
-  if (token && event.detail.verb !== "get") event.detail.headers["X-CSRFToken"] = token.content;
+  if (token && verb !== "get") headers["X-CSRFToken"] = token.content;
+  if (document.querySelector("#drawer[open]")) headers["X-Drawer"] = "open";
 });
 document.addEventListener("htmx:beforeRequest", (event) => event.detail.target?.setAttribute("aria-busy", "true"));
 document.addEventListener("htmx:afterRequest", (event) => event.detail.target?.removeAttribute("aria-busy"));
