@@ -142,8 +142,8 @@ class _WalksAhead(WalkPromises):
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
 
-    def narrow(self) -> Source:
-        return cast("Source", RunsAhead(super().narrow()))
+    def narrow(self, read_timeout: str = "20") -> Source:
+        return cast("Source", RunsAhead(super().narrow(read_timeout)))
 
 
 def test_the_contract_catches_a_reader_whose_cursor_runs_ahead_of_its_page(org: Org) -> None:
