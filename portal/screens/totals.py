@@ -30,13 +30,22 @@ def lines(summary: Summary, table: Table) -> list[str]:
     if len(summary.totals) < 2:
         return []
     columns = {column.name: column for column in table.columns}
+    several = (
+        sum(
+            isinstance(column.column, MoneyColumn)
+            for name, column in columns.items()
+            if name in next(iter(summary.totals.values()))
+        )
+        > 1
+    )
     said = []
     for code, sums in summary.totals.items():
         words = []
         for name, value in sums.items():
             if name in columns:
-                head = columns[name]
-                unit = code if isinstance(head.column, MoneyColumn) else str(head.header).lower()
+                head, unit = columns[name], str(columns[name].header).lower()
+                if isinstance(head.column, MoneyColumn):
+                    unit = f"{code} {unit}" if several else code
                 words.append(f"{_total(head.column, value, code)} {unit}")
         said.append(" · ".join(words))
     return said

