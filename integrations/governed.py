@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
 
 from integrations import registry
 from integrations.configuration import declared
@@ -21,6 +23,7 @@ from portal.importing import cells
 from portal.importing.load import Load
 from portal.importing.tables import Column, Row
 from portal.models import Connection, LegalEntity
+from reconciliation.models import Route
 
 TAKEN = frozenset({"new"})  # parts of addresses
 GUARDED = frozenset({"connector", "base_url", "realm", "credentials"})  # where secrets lie, and to whom they are sent
@@ -55,7 +58,24 @@ def _check(load: Load, rows: Sequence[Row]) -> None:
                 load.problem(row, f"credentials.{name}", "", wrong)
         if row.values["code"] in TAKEN:
             load.problem(row, "code", row.values["code"], "is a word of this site; take another code.")
+    _check_owners(load, [row for row in rows if row.standing is not None])
     declared.check(load, [row for row in rows if not row.is_bad])
+
+
+def _check_owners(load: Load, rows: Sequence[Row]) -> None:
+    """A connection changes its entity only when no route of another one begins at it or leads to it."""
+    routes = Route.objects.filter(Q(source__in=[row.pk for row in rows]) | Q(target__in=[row.pk for row in rows]))
+    lasting = routes.filter(Q(valid_to=None) | Q(valid_to__gte=timezone.localdate())).select_related("entity")
+    for row in rows:
+        owner = row.will_be("entity_id", Connection)
+        for route in lasting:
+            begins = route.source_id == row.pk
+            leads = route.target_id == row.pk and owner is not None
+            if (begins or leads) and route.entity_id != owner:
+                how = "begins at it" if begins else "leads to it"
+                message = f"cannot be: a route of {route.entity.code} {how}; end the route first."
+                load.problem(row, "entity", row.values.get("entity") or "", message)
+                break
 
 
 def _not_ours(place: Any) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -90,7 +91,8 @@ class _Connecting(Screen):
             code=given["code"], connector=form.kind.name, base_url=given["base_url"], realm=given["realm"],
             credentials=form.places_given(),
         )  # fmt: skip
-        if "://" not in told.base_url and (stands is None or stands.base_url != told.base_url):
+        is_ours = urlsplit(told.base_url).scheme not in ("http", "https", "sftp")  # a path, or file://
+        if is_ours and (stands is None or stands.base_url != told.base_url):
             return Tested(
                 False, "A folder of this machine is read once another person has approved it; propose the connection and test "
                 "it then.",

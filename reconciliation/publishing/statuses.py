@@ -62,7 +62,8 @@ def _bill(row: sql.Row) -> Wanted:
         kind=Kind.INVOICE, internal_id=bill_id, entity_id=entity_id, title=f"{word} {number}",
         figures={
             "number": number, "kind": kind, "status": status, "currency": currency, "net": _amount(net),
-            "total": _amount(total), "balance": _amount(balance), "booked_on": _day(booked), "due_on": _day(due),
+            "total": _amount(total), "balance": None if balance is None else _amount(balance),
+            "booked_on": _day(booked), "due_on": _day(due),
             "paid_on": _day(paid), "projects": projects, "booked_in": where,
         },
         names={"customer": key_of(Kind.CUSTOMER, customer)},

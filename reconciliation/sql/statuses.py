@@ -22,13 +22,15 @@ def bills(connection_id: int, entities: Sequence[int], ids: Collection[int]) -> 
     """(id, entity, kind, number, status, currency, net, total, balance, booked, due, paid, customer, projects, booked in).
 
     Of bills whose customer is known, drafts left out unless the system was told of them. The balance is the one that is
-    stated, else what settlements leave; `paid` is the day of the money that came last, once it is paid in full.
+    stated, else what settlements leave, and nothing
+    where a part is paid that nobody names; `paid` is the day of the money that came last, once it is paid in full.
     """
     return rows(
         f"""
         {_SURVIVOR}
         SELECT i.id, i.entity_id, i.kind, coalesce(nullif(c.number, ''), i.external_id), c.status, c.currency, c.net, c.total,
                CASE WHEN c.status IN ('voided', 'deleted') THEN 0
+                    WHEN c.balance IS NULL AND c.status = 'part_paid' AND s.settled = 0 THEN NULL
                     ELSE coalesce(c.balance, c.total - s.settled) END,
                c.booked_on, c.due_on, CASE WHEN c.status = 'paid' THEN s.paid_on END, v.last, coalesce(p.codes, ''), k.code
           FROM portal_invoice i

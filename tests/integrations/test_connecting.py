@@ -23,7 +23,8 @@ from integrations.sandbox.harvest import TOKEN as HARVEST_TOKEN
 from integrations.sandbox.server import control
 from portal.models import AuditEvent, Connection, GrantRole, LegalEntity, User
 from reconciliation import changes
-from reconciliation.models import ChangeSet
+from reconciliation.changes import Line
+from reconciliation.models import ChangeSet, Route
 from tests import world
 
 pytestmark = pytest.mark.django_db
@@ -209,15 +210,47 @@ def test_a_private_key_is_typed_and_never_shown_again(client: Client, ada: User)
     assert "BEGIN PRIVATE KEY" not in response.content.decode()
 
 
+@pytest.mark.parametrize("scheme", ["", "file://", "FILE://"])
 def test_a_folder_of_this_machine_is_read_only_once_another_person_agreed_to_it(
-    client: Client, ada: User, tmp_path: Any
+    client: Client, ada: User, tmp_path: Any, scheme: str
 ) -> None:
     (tmp_path / "secret.csv").write_text("a,b\n")
     client.force_login(ada)
-    form = {"code": "drop", "name": "Drop", "entity": "US", "base_url": str(tmp_path), "realm": "x", "zone": "UTC"}
+    form = {
+        "code": "drop",
+        "name": "Drop",
+        "entity": "US",
+        "base_url": f"{scheme}{tmp_path}",
+        "realm": "x",
+        "zone": "UTC",
+    }
     more = {"concurrency": "1", "active": "true", "source": "on", "action": "test", "setting-time_pattern": "secret*"}
     page = text_of(client.post(reverse("connection_new", args=["files"]), {**form, **more}))
     assert "read once another person has approved it" in page
+
+
+def test_a_connection_with_routes_is_given_to_no_other_entity(
+    client: Client, ada: User, cleo: User, us: LegalEntity
+) -> None:
+    made = connected(client, ada, cleo)
+    ann = world.user("ann", GrantRole.ADMIN, everywhere=True)
+    other = world.connection("books", "netsuite", is_target=True, is_source=True)
+    nl = world.entity("NL", "EUR")
+
+    def moved() -> None:
+        line = Line("connection", made.pk, "change", {"entity": nl.code})
+        changes.draft(by=ann, title="Theirs", reason="they asked", lines=[line])
+
+    route = Route.objects.create(entity=us, source=made, target=other, kind="time", valid_from="2026-01-01")
+    with pytest.raises(changes.ChangeRefused, match="a route of US begins at it; end the route first"):
+        moved()
+    route.source, route.target = other, made
+    route.save()
+    with pytest.raises(changes.ChangeRefused, match="a route of US leads to it; end the route first"):
+        moved()
+    route.valid_to = "2026-02-01"
+    route.save()
+    moved()
 
 
 def test_what_was_sealed_for_one_connection_opens_for_no_other(client: Client, ada: User, cleo: User) -> None:

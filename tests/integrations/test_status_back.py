@@ -247,3 +247,14 @@ def test_another_entitys_bills_and_kinds_that_are_not_named_are_told_to_nobody(f
     deliver(elsewhere)
     assert set(states()) == {"Invoice INV-501"}
     assert not RECORDS["crm-gb"].calls
+
+
+def test_a_balance_that_nobody_stated_is_told_as_unknown_and_not_as_the_whole(firm: firms.Firm, erp: Erp) -> None:
+    [entry] = posted(firm)
+    system, records = crm(firm, Kind.INVOICE)
+    erp.says(erp.bill("501", line_of(entry), status=BillStatus.PART_PAID, balance=None))
+    validation.follow_changes()
+    deliver(system)
+    told = of(records, Kind.INVOICE, "INV-501")
+    assert (told["status"], told["total"], told["balance"]) == ("part_paid", "960.00", None)
+    assert set(states().values()) == {"posted"}
