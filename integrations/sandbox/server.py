@@ -53,9 +53,11 @@ class Traffic:
     total: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     calls: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_CALLS_KEPT))
+    resets: int = 0  # a call that began before one is nobody's after it
 
     def clear(self) -> None:
         """Count from zero; calls under way stay counted as such."""
+        self.resets += 1
         self.max_in_flight, self.total = self.in_flight, 0
         self.counts.clear()
         self.calls.clear()
@@ -220,7 +222,7 @@ class _Handler(BaseHTTPRequestHandler):
             traffic.in_flight += 1
             traffic.total += 1
             traffic.max_in_flight = max(traffic.max_in_flight, traffic.in_flight)
-            in_flight = traffic.in_flight
+            in_flight, resets = traffic.in_flight, traffic.resets
         fault = self.server.faults.strike(vendor.name, request)
         call: dict[str, Any] = {"method": request.method, "path": request.path, "query": request.query_string}
         call |= {"status": None, "fault": fault.kind if fault else ""}
@@ -230,8 +232,9 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             with self.server.traffic_lock:
                 traffic.in_flight -= 1
-                traffic.counts[f"{request.method} {request.path.rsplit('/', 1)[0]}"] += 1
-                traffic.calls.append(call)
+                if resets == traffic.resets:
+                    traffic.counts[f"{request.method} {request.path.rsplit('/', 1)[0]}"] += 1
+                    traffic.calls.append(call)
         if response is not None:
             self._write(response, cut=fault is not None and fault.kind == "reset_mid_body", skew=vendor.clock_skew)
 
