@@ -82,3 +82,10 @@ def narrowed(error: ConnectorError, said: Said, known: Sequence[Pattern], *, wri
         named = Rejected(said.detail, status=error.status, code=means, vendor_code=said.code)
     named.body, named.headers = error.body, error.headers
     return named
+
+
+def narrowed_by_message(error: ConnectorError, table: Sequence[Pattern]) -> ConnectorError:
+    """The same where a vendor says no in a body with `message` and `code`; the text matched is the message."""
+    body = error.body if isinstance(error.body, Mapping) else {}
+    message = str(body.get("message") or "")
+    return narrowed(error, Said(str(body.get("code") or ""), message, message), table)

@@ -5,11 +5,11 @@ Its texts are an assumption (`assumptions.py`); one that no pattern knows is a p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from integrations.connectors.harvest import assumptions
 from integrations.errors import ConnectorError
-from integrations.http.refusals import Pattern, Said, narrowed, own_patterns, patterns
+from integrations.http.refusals import Pattern, narrowed_by_message, own_patterns, patterns
 
 __all__ = ["Pattern", "narrow", "own_patterns"]
 
@@ -19,6 +19,4 @@ PATTERNS = patterns(*assumptions.REFUSALS)
 
 def narrow(error: ConnectorError, own: Sequence[Pattern]) -> ConnectorError:
     """The same error, named by what Harvest said about a record that it was to make or change."""
-    body = error.body if isinstance(error.body, Mapping) else {}
-    message = str(body.get("message") or "")
-    return narrowed(error, Said(str(body.get("code") or ""), message, message), (*own, *PATTERNS))
+    return narrowed_by_message(error, (*own, *PATTERNS))
