@@ -91,5 +91,6 @@ REJECTION_CODES: dict[str, str] = {
     "twin": "The target has a record of the same name that is not known as ours.",
     "gone": "The target does not hold the record any more.",
     "text-invalid": "The target refused a text.",
+    "unit-unknown": "The person does not count in hours in the target.",
     "no-opposite": "The target takes no negative postings.",
 }

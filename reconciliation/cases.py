@@ -224,12 +224,14 @@ _REFUSED_SUBJECT = {
     "period-closed": ("period", 6),
     "project-inactive": ("project", 3),
     "resource-inactive": ("resource", 4),
+    "unit-unknown": ("resource", 4),
     "task-invalid": ("task", 5),
     "dimension-missing": ("project", 3),
 }
 _REACTIVATE = {
     "project-inactive": "re-activate it there for posting, then re-post",
     "resource-inactive": "re-activate the person there for posting, then re-post; the hours are not given to somebody else",
+    "unit-unknown": "give the person the unit of hours there, or name the right one in the connection's settings, then re-post",
     "period-closed": "open it there, or post in the next open period",
     "alike": "delete the one that was typed there or join the two at their source, then re-post",
     NO_OPPOSITE: "take it back there, then say so here",

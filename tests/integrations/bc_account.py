@@ -43,6 +43,7 @@ def invoice(number: int, total: float = 1190.0, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+DAYS = {"id": guid(91), "number": "AH", "baseUnitOfMeasure": "DAY", "units": {"HOUR": 0.125}}  # Annette counts in days
 SEED: dict[str, Any] = {
     "companies": [{"id": COMPANY, "name": "CRONUS DE", "displayName": "Cronus Deutschland GmbH"}],
     "customers": [

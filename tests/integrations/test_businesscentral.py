@@ -28,7 +28,16 @@ from portal.records import (
     Receipt,
     SettledBy,
 )
-from tests.integrations.bc_account import INVOICE, SEED, expense_posting, guid, invoice, time_posting, time_postings
+from tests.integrations.bc_account import (
+    DAYS,
+    INVOICE,
+    SEED,
+    expense_posting,
+    guid,
+    invoice,
+    time_posting,
+    time_postings,
+)
 from tests.integrations.contract import Bench
 
 SALES_INVOICES = f"/api/v2.0/companies({COMPANY})/salesInvoices"
@@ -313,6 +322,59 @@ class TestPosting:
         free = time_posting(rate=None, billable=False)
         company.push(free)
         assert company.connector.find([free.key])[free.key].rate is None
+
+    @pytest.mark.case(40)
+    def test_hours_of_somebody_who_counts_in_days_are_booked_as_hours_with_their_money(self, company: Company) -> None:
+        company.seed(resources=[DAYS], workTypes=[{"id": guid(95), "code": "SENIOR", "unitOfMeasureCode": "HOUR"}])
+        postings_ = [time_posting(hours=Decimal(8)), time_posting(hours=Decimal(-8), item="SENIOR", reverses="1000")]
+        for posting in postings_:
+            assert isinstance(company.push(posting)[0], Receipt)
+            line = company.connector.find([posting.key])[posting.key]
+            assert (postings.differences(posting, line), line.is_booked) == ({}, True)
+        booked = [
+            (row["unitOfMeasureCode"], row["quantityBase"], row["totalPrice"]) for row in company.inspect()["entries"]
+        ]
+        assert booked == [("HOUR", 1.0, 1160.0), ("HOUR", -1.0, -1160.0)]
+
+    @pytest.mark.case(40)
+    @pytest.mark.parametrize(
+        ("resource", "work_type"),
+        [({**DAYS, "units": {}}, {}), (DAYS, {"unitOfMeasureCode": "DAY"}), (DAYS, {"code": "OTHER"})],
+    )
+    def test_a_person_or_a_work_type_that_knows_no_hours_is_a_refusal_that_says_so(
+        self, company: Company, resource: dict[str, Any], work_type: dict[str, Any]
+    ) -> None:
+        company.seed(resources=[resource], workTypes=[{"id": guid(95), "code": "SENIOR", **work_type}])
+        [outcome] = company.push(time_posting(item="SENIOR"))
+        if work_type.get("code"):
+            assert isinstance(outcome, Receipt), "a work type without a unit leaves it to the line"
+            return
+        assert isinstance(outcome, Rejected)
+        assert (outcome.code, company.entries()) == ("unit-unknown", {})
+
+    @pytest.mark.case(40)
+    def test_an_entry_in_days_is_never_read_as_hours_and_counts_in_hours_where_that_is_told(
+        self, company: Company
+    ) -> None:
+        posting = time_posting(hours=Decimal(8))
+        company.push(posting)
+        [entry] = company.inspect()["entries"]
+        company.seed(projectLedgerEntries=[{**entry, "id": str(entry["entryNumber"]), "unitOfMeasureCode": "DAY"}])
+        line = company.connector.find([posting.key])[posting.key]
+        assert (line.hours, line.rate, line.is_booked) == (None, None, False)
+        assert line.waits == "It counts in DAY and not in HOUR, so nobody knows how many hours that is."
+        company.having(other_units={"day": "8"})
+        told = company.connector.find([posting.key])[posting.key]
+        assert postings.differences(posting, told) == {"hours": ["8", "64"], "rate": ["145", "18.125"]}
+        company.having(other_units={"DAY": "none"})
+        with pytest.raises(Malformed, match="other_units"):
+            company.connector.find([posting.key])
+
+    def test_a_page_that_knows_no_unit_is_a_changed_schema_and_books_nothing(self, company: Company) -> None:
+        company.having(fields={"unit": "unitCode"})
+        [outcome] = company.push(time_posting())
+        assert isinstance(outcome, Rejected)
+        assert (outcome.code, company.entries()) == ("schema-changed", {})
 
     @pytest.mark.parametrize(
         ("posting", "says"),

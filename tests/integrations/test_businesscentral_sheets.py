@@ -182,11 +182,14 @@ def test_days_that_are_far_apart_are_asked_for_within_what_one_list_may_be(sheet
 
 
 def test_a_sheet_that_counts_in_days_is_not_taken_for_hours(sheets: Bench) -> None:
-    sheets.control("businesscentral/configure", {"sheet_unit": "DAY"})
+    sheets.control("businesscentral/seed", {"resources": [bc_account.DAYS]})
     one = posting()
     number = keep(sheets, one).number
     line = held(sheets.build(), one, number)
-    assert (line.hours, line.is_booked, line.waits) == (None, False, "The time sheet counts in DAY and not in HOUR.")
+    said = "It counts in DAY and not in HOUR, so nobody knows how many hours that is."
+    assert (line.hours, line.is_booked, line.waits) == (None, False, said)
+    told = held(sheets.build(other_units={"DAY": 8}), one, number)
+    assert (told.hours, told.is_booked) == (8 * (one.hours or 0), True), "eight times what was sent is a difference"
 
 
 def test_an_answer_without_a_number_is_in_doubt(sheets: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ environments may differ, a setting of the connection replaces the value. Some re
 - The allowed posting dates are one range, which begins or ends within a month and never does both: days between two closed days
   of a month are closed.
 - A resource of the journal has the number of its employee.
+- The fields of a line are taken in the order in which it names them: its work type, which may bring a unit, before its unit, and
+  that before its quantity and prices, which are those of one unit.
 - A set states its size where `$count=true` asks for it.
 - The page of sales invoices keeps an invoice's id when it is posted, and states amounts in the invoice's own currency.
 - A payment may leave the stamp of its invoice as it was, and an application that of its credit memo, so what is open of both is
@@ -51,6 +53,7 @@ FIELDS = {
     "type": "type",
     "number": "number",
     "day": "postingDate",
+    "unit": "unitOfMeasureCode",
     "quantity": "quantity",
     "cost": "unitCost",
     "price": "unitPrice",
@@ -62,6 +65,8 @@ FIELDS = {
     "entry": "entryNumber",
 }
 TIME_TYPE, EXPENSE_TYPE = "Resource", "G/L Account"
+# The unit of measure of an hour. A line that names none counts in the base unit of its resource.
+HOUR_UNIT = "HOUR"
 
 # A description of a journal line, and what BC keeps of hours.
 MEMO_LIMIT = 100

@@ -10,7 +10,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from integrations.connectors.businesscentral import assumptions
+from integrations.connectors.businesscentral import assumptions, units
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import Malformed, Rejected
 from integrations.http import plain
@@ -39,13 +39,14 @@ def line(posting: Posting, account: Account) -> dict[str, Any]:
         "type": assumptions.TIME_TYPE if is_time else assumptions.EXPENSE_TYPE,
         "number": posting.resource if is_time else posting.item or str(account.settings.get("expense_account") or ""),
         "day": posting.work_date.isoformat(),
+        "work_type": posting.item if is_time else "",  # it may bring a unit of its own, so it stands before the unit
+        "unit": units.hour(account) if is_time else "",
         "quantity": posting.hours if is_time else Decimal(-1 if amount < 0 else 1),
         "cost": None if is_time else abs(amount),
         "price": price if posting.billable else None,
         "billable": posting.billable,
         "currency": "" if posting.currency == _books(account) else posting.currency,
         "cost_centre": posting.cost_centre,
-        "work_type": posting.item if is_time else "",
         "memo": memo(posting),
     }
     names = fields(account)
@@ -91,7 +92,11 @@ def _task(row: Mapping[str, Any], names: Mapping[str, str]) -> str:
 
 
 def booked(row: Mapping[str, Any], account: Account) -> StatementLine:
-    """An entry of the project ledger as a statement line. Raises Malformed naming the field that cannot be read."""
+    """An entry of the project ledger as a statement line. Raises Malformed naming the field that cannot be read.
+
+    Hours and rate are those of the unit in which the entry counts. Where nobody told us how long that is, it states neither, and
+    is not taken for what was sent.
+    """
     names = fields(account)
     kind = str(row.get(names["type"]) or "")
     is_time = kind == assumptions.TIME_TYPE
@@ -99,6 +104,8 @@ def booked(row: Mapping[str, Any], account: Account) -> StatementLine:
     cost, price = number(row, names["cost"]), number(row, names["price"])
     billable = row.get(names["billable"])
     key = _key(row, names)
+    unit = str(row.get(names["unit"]) or "")
+    one = units.hours_of_one(unit, account) if is_time else None
     return StatementLine(
         number=str(row.get(names["entry"]) or ""),
         key=key if is_ours(key) else "",
@@ -107,12 +114,14 @@ def booked(row: Mapping[str, Any], account: Account) -> StatementLine:
         resource=str(row.get(names["number"]) or "") if is_time else "",
         project=str(row.get(names["project"]) or ""),
         task=_task(row, names),
-        hours=quantity if is_time else None,
-        rate=price if is_time and billable else None,
+        hours=quantity * one if one else None,
+        rate=price / one if one and billable and price is not None else None,
         amount=None if is_time or cost is None else cost * quantity,
         currency=str(row.get(names["currency"]) or _books(account)),
         billable=billable if isinstance(billable, bool) else None,
         memo=str(row.get(names["memo"]) or ""),
+        is_booked=bool(one) or not is_time,
+        waits=units.untold(unit, account) if is_time and not one else "",
         raw=plain(dict(row)),
     )
 

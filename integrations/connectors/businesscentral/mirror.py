@@ -17,7 +17,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from integrations.connectors.businesscentral import assumptions, odata, refusals
+from integrations.connectors.businesscentral import assumptions, odata, refusals, units
 from integrations.connectors.businesscentral.odata import Row
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.connectors.businesscentral.streams import ROOT
@@ -48,7 +48,7 @@ class TimeSheets:
         self._http = http
         self._own = own
         self._size = int(account.setting("page_size", SETTINGS))
-        self._unit = str(account.setting("hour_unit", SETTINGS))
+        self._account = account
         self._path = f"{ROOT}/companies({account.realm})/timeRegistrationEntries"
 
     def look(self) -> None:
@@ -141,12 +141,12 @@ class TimeSheets:
             raise of_a_look(refusals.narrow(error, self._own, writes=False), odata.VENDOR) from None
 
     def _line(self, row: Row, sent: Posting | None = None) -> StatementLine:
-        """An entry as a statement line. Where it is not kept in hours it is not what was sent, and says so.
+        """An entry as a statement line. Where it counts in a unit of unknown hours it is not what was sent, and says so.
 
         A code that is the same but for capitals is the one that was sent: Business Central keeps codes in capitals.
         """
         unit = _text(row, "unitOfMeasureCode")
-        is_hours = unit.upper() == self._unit.upper()
+        one = units.hours_of_one(unit, self._account)
         return StatementLine(
             number=str(row.get("id") or "").lower(),
             key=sent.key if sent else "",
@@ -154,9 +154,9 @@ class TimeSheets:
             work_date=_on(row),
             resource=_code(row, "employeeNumber", sent.resource if sent else ""),
             project=_code(row, "jobNumber", sent.project if sent else ""),
-            hours=_hours(row) if is_hours else None,
-            is_booked=is_hours,
-            waits="" if is_hours else f"The time sheet counts in {unit or 'no unit'} and not in {self._unit}.",
+            hours=_hours(row) * one if one else None,
+            is_booked=bool(one),
+            waits="" if one else units.untold(unit, self._account),
             raw=plain(dict(row)),
         )
 

@@ -24,6 +24,7 @@ PATTERNS = patterns(
     ("duplicate", r"Internal_EntityWithSameKeyExists|already exists\. Identification fields"),
     ("period-closed", r"not within your range of allowed posting dates|(fiscal year|accounting period)\b[^.]*\bclosed"),
     ("text-invalid", r"Application_StringExceededLength|length of the string is"),
+    ("unit-unknown", r"field Unit of Measure Code|Resource Unit of Measure|Unit of Measure Code must be equal"),
     (
         "dimension-missing",
         r"Select a Dimension Value|field (Shortcut |Global )?Dimension|dimension\b[^.]*\bblocked",

@@ -45,8 +45,14 @@ SETTINGS = (
     Setting(
         name="hour_unit",
         label="Unit of hours",
-        help="In which time sheets count, where time goes there.",
-        default="HOUR",
+        help="Code of the unit of measure that every resource knows. Journal lines name it; time sheets have to count in it.",
+        default=assumptions.HOUR_UNIT,
+    ),
+    Setting(
+        name="other_units",
+        label="Hours of other units",
+        help='Where entries of others count otherwise, as {"DAY": "8"}. In a unit that is not named nothing is taken for hours.',
+        default={},
     ),
     Setting(name="batch_size", label="Lines in one journal", help="At most 100.", default=50, least=1, most=100),
     Setting(name="expenses", label="Expenses in the project journal", default=True),

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from integrations.sandbox.businesscentral.units import Units
 from integrations.sandbox.store import Store
 
 FIELDS = frozenset(
     {
         "externalId", "journalCode", "projectNumber", "projectTaskNumber", "type", "number", "postingDate", "quantity",
         "unitCost", "unitPrice", "chargeable", "currencyCode", "dimension1Code", "workTypeCode", "description",
+        "unitOfMeasureCode",
     }
 )  # fmt: skip
 _RELATED = (
@@ -61,6 +63,7 @@ class ProjectJournal:
         self._store = store
         self._stamp = stamp
         self._dates = dates
+        self._units = Units(store)
         self.requires_dimension = False
 
     def configure(self, rest: dict[str, Any]) -> None:
@@ -86,6 +89,7 @@ class ProjectJournal:
         self._related("projects", given["projectNumber"], "Project No.", "Project")
         if given["type"] == "Resource":
             self._related("employees", given["number"], "No.", "Resource")
+            given = {**given, "unitOfMeasureCode": self._unit(given)}
         key = str(uuid.uuid4())
         line = {**dict.fromkeys(FIELDS, ""), "id": key, **given, "lastModifiedDateTime": self._stamp()}
         self._store.collection("projectJournalLines")[key] = line
@@ -104,7 +108,12 @@ class ProjectJournal:
             self._check(line)
         for key, line in chosen:
             number = self._store.next_id("entry", 1000)
-            entry = {**line, "id": str(uuid.uuid4()), "entryNumber": number, "lastModifiedDateTime": self._stamp()}
+            quantity = line["quantity"] or 0
+            entry = {
+                **line, "id": str(uuid.uuid4()), "entryNumber": number, "lastModifiedDateTime": self._stamp(),
+                "quantityBase": round(quantity * self._units.per(line["number"], line["unitOfMeasureCode"]), 5),
+                "totalPrice": round(quantity * (line["unitPrice"] or 0), 2),
+            }  # fmt: skip
             self._store.collection("projectLedgerEntries")[str(number)] = entry
             del lines[key]
 
@@ -125,6 +134,27 @@ class ProjectJournal:
                 "Application_DialogException",
                 f"Select a Dimension Value Code for the Dimension Code DEPARTMENT for Resource {line['number']}.",
             )
+
+    def _unit(self, given: Mapping[str, Any]) -> str:
+        """The unit of a resource's line once its fields were taken in the order in which they were given."""
+        base = unit = self._units.base(given["number"])
+        brought = ""
+        for name, value in given.items():
+            if name == "workTypeCode" and value:
+                brought = self._units.of_work_type(value)
+                unit = brought or base
+            elif name == "unitOfMeasureCode":
+                unit = value or base
+                if brought and unit != brought:
+                    raise Refused(
+                        "Application_DialogException",
+                        f"Unit of Measure Code must be equal to '{brought}' in Project Journal Line: Line No.='10000'. "
+                        f"Current value is '{unit}'.",
+                    )
+        if not self._units.knows(given["number"], unit):
+            told = _RELATED.format(field="Unit of Measure Code", value=unit, table="Resource Unit of Measure")
+            raise Refused("Internal_InvalidTableRelation", told)
+        return str(unit)
 
     def _related(self, name: str, value: Any, field: str, table: str) -> None:
         if self._row(name, value) is None:

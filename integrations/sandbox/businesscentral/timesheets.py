@@ -14,6 +14,7 @@ from datetime import date
 from typing import Any
 
 from integrations.sandbox.businesscentral.journal import Refused
+from integrations.sandbox.businesscentral.units import Units
 from integrations.sandbox.store import Store
 
 SET = "timeRegistrationEntries"
@@ -30,7 +31,7 @@ class TimeSheets:
     def __init__(self, store: Store, stamp: Callable[[], str]) -> None:
         self._store = store
         self._stamp = stamp
-        self.unit = "HOUR"
+        self._units = Units(store)
 
     def check(self, wanted: str) -> None:
         """Refuse a list that names neither a day, an employee nor an entry, or too many days."""
@@ -68,8 +69,8 @@ class TimeSheets:
         made = {
             "id": key, "employeeId": employee["id"], "employeeNumber": employee["number"], "jobId": job["id"] if job else "",
             "jobNumber": job["number"] if job else "", "jobTaskNumber": "", "absence": "", "lineNumber": 10_000 * (1 + len(same)),
-            "date": given["date"], "quantity": given["quantity"], "status": "Open", "unitOfMeasureCode": self.unit,
-            "lastModfiedDateTime": self._stamp(),
+            "date": given["date"], "quantity": given["quantity"], "status": "Open",
+            "unitOfMeasureCode": self._units.base(employee["number"]), "lastModfiedDateTime": self._stamp(),
         }  # fmt: skip
         self._rows()[key] = made
         return {**made, "jobTaskNumber": given.get("jobTaskNumber", "")}

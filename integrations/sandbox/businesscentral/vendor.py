@@ -1,7 +1,8 @@
 """The server's side: companies with their sets, pages by link, ETags, batches that roll back, and a project journal that posts.
 
 Seed: `{"companies": [..]}` and, by the name of a set, a list of rows of the company `COMPANY` (`_SETS` and `_CUSTOM_SETS` below;
-invoices with their `salesInvoiceLines`); and `"actions"`, played in order:
+invoices with their `salesInvoiceLines`); `resources` (`number`, `baseUnitOfMeasure`, and `units`: how much of that one of another
+is) and `workTypes` (`code`, `unitOfMeasureCode`), which no set shows; and `"actions"`, played in order:
 
     {"do": "pay", "invoice": id, "amount": .., "moves_stamp": true}     {"do": "block", "set": "projects", "number": ..}
     {"do": "archive", "employee": number, "day": ..}   the time sheet of that week
@@ -9,8 +10,7 @@ invoices with their `salesInvoiceLines`); and `"actions"`, played in order:
 
 Settings: `secrets` (client id → secret), `token_seconds`, `forget_tokens`, `posting_from`, `posting_to` (the allowed posting
 dates), `requires_dimension`, `posting_gives_new_id`, `drafts_stay` (they cannot be deleted), `upgrade` (a text: the page waits
-for a data upgrade), `custom_page` (whether it is installed), `sheet_unit` (what time sheets
-count in), `backwards` (a batch is answered from its last member on).
+for a data upgrade), `custom_page` (whether it is installed), `backwards` (a batch is answered from its last member on).
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ _SETS = (
     "customers", "projects", "employees", "dimensions", "dimensionValues", "accountingPeriods", "salesInvoices",
     "salesCreditMemos",
 )  # fmt: skip
+_UNSHOWN = ("resources", "workTypes")
 _NESTED = {
     "salesInvoices": "salesInvoiceLines",
     "salesCreditMemos": "salesCreditMemoLines",
@@ -78,7 +79,6 @@ class BusinessCentralSandbox(Vendor):
         self.dates.defaults()
         self.journal.requires_dimension = False
         self.invoices.defaults()
-        self.sheets.unit = "HOUR"
 
     def routes(self) -> Sequence[Route]:
         """What the documents describe and a connection needs."""
@@ -270,7 +270,7 @@ class BusinessCentralSandbox(Vendor):
 
     def seed(self, data: Mapping[str, Any]) -> None:
         """Take rows by set, then play the actions."""
-        known = {"companies", "actions", "timeRegistrationEntries", *_SETS, *_CUSTOM_SETS}
+        known = {"companies", "actions", "timeRegistrationEntries", *_UNSHOWN, *_SETS, *_CUSTOM_SETS}
         if unknown := set(data) - known:
             raise ValueError(f"Business Central has no {min(unknown)!r}")
         for name in known - {"actions"}:
@@ -329,7 +329,6 @@ class BusinessCentralSandbox(Vendor):
         self.upgrade = str(rest.pop("upgrade", self.upgrade))
         self.custom_page = bool(rest.pop("custom_page", self.custom_page))
         self.backwards = bool(rest.pop("backwards", self.backwards))
-        self.sheets.unit = str(rest.pop("sheet_unit", self.sheets.unit))
         if "rate" in rest:
             calls, seconds = rest.pop("rate")
             self.window = Window(int(calls), float(seconds))
@@ -348,6 +347,7 @@ class BusinessCentralSandbox(Vendor):
         return {
             "entries_by_key": self.journal.by_key("projectLedgerEntries"),
             "lines_by_key": self.journal.by_key("projectJournalLines"),
+            "entries": [dict(row) for row in self.store.collection("projectLedgerEntries").values()],
             "time_entries": [dict(row) for row in self.store.collection("timeRegistrationEntries").values()],
             "sales_invoices": [dict(row) for row in self.store.collection("salesInvoices").values()],
             "subscriptions": [dict(row) for row in self.store.collection("subscriptions").values()],
