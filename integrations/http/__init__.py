@@ -7,7 +7,7 @@ webhook must prove is compared in one place (`signatures.py`).
 """
 
 from integrations.http.addresses import ForbiddenAddress
-from integrations.http.bearer import Bearer
+from integrations.http.bearer import CLOCKS_DIFFER, Bearer
 from integrations.http.client import Auth, Http, TokenCache
 from integrations.http.deadlines import within
 from integrations.http.outcomes import Response, plain
@@ -17,6 +17,7 @@ from integrations.http.signatures import check_shared_secret
 from integrations.http.transport import Outgoing
 
 __all__ = [
+    "CLOCKS_DIFFER",
     "PUSH_SECONDS",
     "Auth",
     "Bearer",

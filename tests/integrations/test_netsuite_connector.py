@@ -7,9 +7,11 @@ import hashlib
 import hmac
 import json
 import threading
+import time
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -613,6 +615,35 @@ class TestSigningIn:
         elsewhere = replace(account, realm="7654321")
         with pytest.raises(Unauthorised):
             NetSuiteConnector(elsewhere, Http(elsewhere, allow_loopback=True)).check()
+
+    @pytest.mark.case(67)
+    @pytest.mark.parametrize("skew", [-600, 600])
+    @pytest.mark.parametrize("auth", ["oauth2", "tba"])
+    def test_a_sign_in_is_dated_by_netsuites_clock_and_tried_once_more_where_that_was_not_known(
+        self, netsuite: Bench, auth: str, skew: int
+    ) -> None:
+        known = netsuite.account if auth == "oauth2" else netsuite_account.token_account(netsuite.sandbox)
+        account = replace(known, code=f"skewed-{auth}-{skew}")
+        netsuite.control("netsuite/configure", {"clock_skew": skew})
+        connector = NetSuiteConnector(account, Http(account, allow_loopback=True))
+        with recording() as exchanges:
+            assert connector.check()
+            connector.check()
+        refused = [number for number, exchange in enumerate(exchanges) if exchange.status in (400, 401)]
+        assert refused == [0], "the first answer tells the clock, and nothing is refused by it twice"
+
+    def test_what_is_dated_beyond_five_minutes_is_refused_whoever_tries_again(
+        self, netsuite: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        account = netsuite_account.token_account(netsuite.sandbox)
+        for seconds, is_taken in ((290, True), (310, False)):
+            ours = SimpleNamespace(time=lambda wrong=seconds: time.time() + wrong)
+            monkeypatch.setattr("integrations.connectors.netsuite.auth.time", ours)
+            connector = NetSuiteConnector(account, Http(account, allow_loopback=True))
+            try:
+                assert bool(connector.check()) == is_taken
+            except Unauthorised:
+                assert not is_taken
 
     def test_the_stand_in_signs_as_the_standard_does(self) -> None:
         """The base string of RFC 5849, section 3.4.1.1, by the sandbox's own code, with its repeated and odd parameters."""

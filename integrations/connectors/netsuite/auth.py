@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from oauthlib import oauth1
 
 from integrations.errors import Unauthorised
-from integrations.http import Bearer, Http, Outgoing
+from integrations.http import CLOCKS_DIFFER, Bearer, Http, Outgoing
 from integrations.protocol import Account
 
 TOKEN_PATH = "/services/rest/auth/oauth2/v1/token"  # noqa: S105 - a path
@@ -29,7 +29,8 @@ _CURVES = {256: "ES256", 384: "ES384", 521: "ES512"}
 def sign_in(account: Account, http: Http) -> None:
     """Let `http` sign its calls the way the account's setting `auth` says."""
     if account.settings.get("auth", "oauth2") == "tba":
-        http.auth = TokenBased(account)
+        signed = TokenBased(account, http)
+        http.auth, http.renew = signed, signed.clock_was_wrong
         return
     Bearer.sign_in(http, "NetSuite", TOKEN_PATH, Assertion(account, http).form)
 
@@ -52,7 +53,7 @@ class Assertion:
     def _assertion(self) -> str:
         settings = self._account.settings
         key, algorithm = self._key()
-        now = int(time.time())
+        now = int(time.time() + self._http.ahead)  # by NetSuite's clock
         claims = {
             "iss": settings.get("client_id", ""),
             "scope": [SCOPE],
@@ -77,20 +78,33 @@ class Assertion:
 
 
 class TokenBased:
-    """OAuth 1.0a: every request signed with the consumer's and the token's secret; query parameters are signed as well."""
+    """OAuth 1.0a: every request signed with the consumer's and the token's secret; query parameters are signed as well.
 
-    def __init__(self, account: Account) -> None:
-        settings, secrets = account.settings, account.secrets
-        self._client = oauth1.Client(
+    A signature is dated, and NetSuite takes none that is more than some minutes from its own clock: it is dated by that clock,
+    as the last answer told it. Where an answer tells that we took it for another one, a refused call is signed once more.
+    """
+
+    def __init__(self, account: Account, http: Http) -> None:
+        self._account = account
+        self._http = http
+        self._dated_by = http.ahead
+
+    def __call__(self, request: Outgoing) -> None:
+        """Sign a request."""
+        settings, secrets = self._account.settings, self._account.secrets
+        self._dated_by = self._http.ahead
+        client = oauth1.Client(
             client_key=settings.get("consumer_key", ""),
             client_secret=secrets.get("consumer_secret", ""),
             resource_owner_key=settings.get("token_id", ""),
             resource_owner_secret=secrets.get("token_secret", ""),
             signature_method=oauth1.SIGNATURE_HMAC_SHA256,
-            realm=account.realm.upper().replace("-", "_"),
+            realm=self._account.realm.upper().replace("-", "_"),
+            timestamp=str(int(time.time() + self._dated_by)),
         )
-
-    def __call__(self, request: Outgoing) -> None:
-        """Sign a request."""
-        _, headers, _ = self._client.sign(request.url, http_method=request.method)
+        _, headers, _ = client.sign(request.url, http_method=request.method)
         request.headers["Authorization"] = headers["Authorization"]
+
+    def clock_was_wrong(self) -> bool:
+        """Whether a refusal told another clock than the one by which the refused call was dated."""
+        return abs(self._http.ahead - self._dated_by) >= CLOCKS_DIFFER

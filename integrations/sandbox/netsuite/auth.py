@@ -11,8 +11,8 @@ import hashlib
 import hmac
 import re
 import secrets
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -30,9 +30,10 @@ _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
 
 class Authority:
-    """The credentials and tokens of this account."""
+    """The credentials and tokens of this account, judged by its own clock."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+        self._now = now
         self._certificates = store.collection("certificates")
         self._consumers = store.collection("token_credentials")
         self._tokens = store.collection("access_tokens")
@@ -65,15 +66,17 @@ class Authority:
                 algorithms=ALGORITHMS,
                 audience=request.url,
                 issuer=certificate["client_id"],
-                options={"require": ["iss", "scope", "aud", "iat", "exp"]},
+                options={"require": ["iss", "scope", "aud", "iat", "exp"], "verify_exp": False, "verify_iat": False},
             )
         except (jwt.PyJWTError, KeyError, ValueError):
             return Response(400, {"error": "invalid_grant"})
         scope = claims["scope"] if isinstance(claims["scope"], list) else str(claims["scope"]).split()
-        if "rest_webservices" not in scope or claims["exp"] - claims["iat"] > 3600:
+        now = self._now().timestamp()
+        is_dated = claims["iat"] <= now + _CLOCK_SECONDS and now < claims["exp"] <= claims["iat"] + 3600
+        if "rest_webservices" not in scope or not is_dated:
             return Response(400, {"error": "invalid_grant"})
         token = secrets.token_urlsafe(48)
-        self._tokens[token] = {"until": time.time() + self.token_seconds}
+        self._tokens[token] = {"until": now + self.token_seconds}
         return Response(200, {"access_token": token, "expires_in": self.token_seconds, "token_type": "Bearer"})
 
     def refusal(self, request: Request) -> Response | None:
@@ -81,7 +84,7 @@ class Authority:
         kind, _, rest = request.headers.get("Authorization", "").partition(" ")
         if kind == "Bearer":
             token = self._tokens.get(rest)
-            return None if token and token["until"] > time.time() else standard(401)
+            return None if token and token["until"] > self._now().timestamp() else standard(401)
         if kind == "OAuth":
             return None if self._signed(request, rest) else standard(401)
         return standard(401)
@@ -93,7 +96,7 @@ class Authority:
             return False
         if given.get("oauth_signature_method") != "HMAC-SHA256" or given.get("oauth_nonce", "") in self._nonces:
             return False
-        if abs(time.time() - int(given.get("oauth_timestamp") or 0)) > _CLOCK_SECONDS:
+        if abs(self._now().timestamp() - int(given.get("oauth_timestamp") or 0)) > _CLOCK_SECONDS:
             return False
         expected = signature(request.method, request.url, given, consumer["consumer_secret"], consumer["token_secret"])
         if not hmac.compare_digest(expected, given.get("oauth_signature", "")):

@@ -37,7 +37,7 @@ class NetSuiteSandbox(Vendor):
         self.concurrency = _CONCURRENCY
         self.location_on_upsert = True
         self.features_off: set[str] = set()
-        self.authority = Authority(store)
+        self.authority = Authority(store, self.now)
         self.records = Records(store, lambda: self.read_lag)
         self.suiteql = SuiteQL(store.db)
         self.jobs = Jobs(store, self._perform)
