@@ -152,11 +152,18 @@ class BillerContract:
 
     @pytest.mark.case(67)
     def test_credentials_that_end_in_the_middle_make_one_invoice(self) -> None:
-        draft, before = self.draft(), self.count()
         self.biller().check()
-        self.bench.fault(self.bench.write, kind="status", status=401)
-        with suppress(Unauthorised):
-            self.biller().make_draft(draft)
-        self.bench.clear()
-        self.biller().make_draft(draft)
-        assert self.count() == before + 1
+        with recording() as exchanges:
+            self.biller().make_draft(self.draft())
+        for number in range(len(exchanges)):
+            for times in (1, None):
+                draft, before = self.draft(), self.count()
+                self.bench.fault({}, kind="status", status=401, after=number, times=times)
+                with suppress(Unauthorised, InDoubt):
+                    self.biller().make_draft(draft)
+                self.bench.clear()
+                made = self.biller().make_draft(draft)
+                held = self.held(draft)
+                assert held is not None, (number, times)
+                assert (held.number, drafts.differences(draft, held)) == (made, {}), (number, times)
+                assert self.count() == before + 1, (number, times)

@@ -91,7 +91,7 @@ def tryton_wire(tryton_server: tryton_program.Tryton) -> Iterator[str]:
 def tryton(tryton_server: tryton_program.Tryton, tryton_wire: str) -> Iterator[Bench]:
     """The company on Tryton. What tests write stays: they use keys and numbers of their own."""
     control(tryton_wire, "DELETE", "faults")
-    control(tryton_wire, "POST", "tryton/configure", {"clock_skew": 0, "answers": {}})
+    control(tryton_wire, "POST", "tryton/configure", {"clock_skew": 0, "answers": {}, "remembers": False})
     yield tryton_account.bench(tryton_server, tryton_wire)
     control(tryton_wire, "DELETE", "faults")
 

@@ -259,6 +259,13 @@ class TargetContract:
         assert len(outcomes) == 1
         return outcomes[0]
 
+    def pushed(self, postings: Sequence[Posting]) -> Sequence[Receipt | ConnectorError]:
+        """The outcomes of one push; what is raised holds for all of it."""
+        try:
+            return self.target().push(postings)
+        except ConnectorError as error:
+            return [error] * len(postings)
+
     def found(self, *postings: Posting) -> Mapping[str, StatementLine]:
         """What the target holds of postings, asked as the outbox asks it before it knows their numbers."""
         held = held_of(self.target(), postings, {})
@@ -427,16 +434,29 @@ class TargetContract:
 
     @pytest.mark.case(67)
     def test_credentials_that_end_in_the_middle_book_once(self) -> None:
-        (posting,) = self.postings(1)
+        """At any call of a batch, for once or for good: what was not booked was not sent, and what nobody knows is looked up."""
+        size = min(self.target().capabilities.batch_size, 3)
+        pool = self.postings(40)
+        batch = [pool.pop(0) for _ in range(size)]
         self.target().check()
-        self.bench.fault(self.bench.write, kind="status", status=401)
-        outcome = self.push_one(posting)
-        self.bench.clear()
-        assert isinstance(outcome, Receipt | Unauthorised)
-        if isinstance(outcome, Unauthorised):
-            assert self.booked(posting.key) == 0
-            self.receipt(posting)
-        assert self.booked(posting.key) == 1
+        with recording() as exchanges:
+            assert [type(outcome) for outcome in self.pushed(batch)] == [Receipt] * size
+        for number in range(len(exchanges) if self.every_call else 1):
+            for times in (1, None):
+                if len(pool) < size:
+                    return
+                batch = [pool.pop(0) for _ in range(size)]
+                self.bench.fault({}, kind="status", status=401, after=number, times=times)
+                outcomes = self.pushed(batch)
+                self.bench.clear()
+                for posting, outcome in zip(batch, outcomes, strict=True):
+                    where = (number, times, outcome)
+                    assert isinstance(outcome, Receipt | Unauthorised | InDoubt | Unavailable), where
+                    is_found = isinstance(outcome, InDoubt) and bool(self.found(posting))
+                    assert self.booked(posting.key) == int(isinstance(outcome, Receipt) or is_found), where
+                    if not isinstance(outcome, Receipt) and not is_found:
+                        self.receipt(posting)
+                    assert self.booked(posting.key) == 1, where
 
     @pytest.mark.case(57)
     def test_a_look_up_that_fails_never_says_absent(self) -> None:

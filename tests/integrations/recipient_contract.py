@@ -15,6 +15,7 @@ import pytest
 
 from integrations import publications
 from integrations.errors import ConnectorError, InDoubt, Rejected, Unauthorised
+from integrations.http import recording
 from integrations.protocol import Recipient, Takes
 from portal.records import FIGURES, Held, Publication, PublishedKind
 from tests.integrations.contract import IMPATIENT, TIME_OUTS, WRITE_FAULTS, Bench, _named
@@ -179,15 +180,21 @@ class RecipientContract:
 
     @pytest.mark.case(67)
     def test_credentials_that_end_in_the_middle_make_one_record(self) -> None:
-        told = self.told(Kind.CUSTOMER, {})
         self.recipient().check()
-        self.bench.fault(self.bench.write, kind="status", status=401)
-        with suppress(Unauthorised):
-            self.recipient().publish(told)
-        self.bench.clear()
-        if self.held(told) is None:
-            self.recipient().publish(told)
-        assert self.count(Kind.CUSTOMER) == 1
+        with recording() as exchanges:
+            self.recipient().publish(self.told(Kind.CUSTOMER, {}))
+        for number in range(len(exchanges)):
+            for times in (1, None):
+                before = self.count(Kind.CUSTOMER)
+                told = self.told(Kind.CUSTOMER, {}, name=f"Other {number} {times}", code=f"OTH-{number}-{times}")
+                self.bench.fault({}, kind="status", status=401, after=number, times=times)
+                with suppress(Unauthorised, InDoubt):
+                    self.recipient().publish(told)
+                self.bench.clear()
+                if self.held(told) is None:
+                    assert self.count(Kind.CUSTOMER) == before, (number, times)
+                    self.recipient().publish(told)
+                assert self.count(Kind.CUSTOMER) == before + 1, (number, times)
 
 
 class DemandingContract(RecipientContract):

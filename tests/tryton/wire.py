@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from copy import deepcopy
 from http.client import HTTPConnection
 from typing import Any
 from unittest.mock import patch
 
 from integrations.sandbox import VENDORS
 from integrations.sandbox.server import control, sandbox_server
+from integrations.sandbox.store import Store
 from integrations.sandbox.vendor import Request, Response, Route, Vendor
 from tests.tryton.server import Tryton
 
+_READS = re.compile(rb'"method": ?"model[.][a-z_.]+[.](search_read|search_count|read)"')
 _PASSED = ("Authorization", "Content-Type", "Accept-Encoding")
 
 
@@ -30,15 +34,22 @@ class Wire(Vendor):
     port = 0
     database = ""
     answers: dict[str, Any] = {}  # what another version answers to a method, in place of the server
+    remembers = False  # what was read once is answered again as it was, while nobody changes anything there
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._known: dict[bytes, Response] = {}
 
     def routes(self) -> list[Route]:
         return []
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         rest = dict(settings)
-        for name in ("port", "database", "answers"):
+        for name in ("port", "database", "answers", "remembers"):
             if name in rest:
                 setattr(self, name, rest.pop(name))
+        if "remembers" in settings:
+            self._known.clear()
         super().configure(rest)
 
     def error(self, status: int, request: Request) -> Response:
@@ -49,7 +60,15 @@ class Wire(Vendor):
         return Response(status, page, {"Content-Type": "text/html; charset=utf-8"})
 
     def handle(self, request: Request) -> Response:
-        """Pass a call on and its answer back, however many at once."""
+        """Pass a call on and its answer back, however many at once; a reading that is remembered is answered here."""
+        if self.remembers and request.body in self._known:
+            return deepcopy(self._known[request.body])
+        answer = self._passed_on(request)
+        if self.remembers and answer.status == 200 and _READS.search(request.body):
+            self._known[request.body] = deepcopy(answer)
+        return answer
+
+    def _passed_on(self, request: Request) -> Response:
         told = self.answers.get(request.json().get("method", "")) if self.answers else None
         if told is not None:
             return Response(200, {"id": 1, **told})
