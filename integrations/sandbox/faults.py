@@ -7,6 +7,7 @@ reset_before          the connection is reset unanswered                        
 reset_after           the same                                                     yes
 reset_mid_body        the start of a good answer, then a reset                     yes
 status                the vendor's error `status` (`retry_after`: as a header)     no, unless `commits`
+says                  `answer` with `status`, as the vendor's documents have it    no, unless `commits`
 maintenance           an HTML page with `status` (default 503)                     no, unless `commits`
 garbage               200 with a body that is not JSON                             yes, unless `commits` is false
 slow                  the good answer after `seconds`                              yes
@@ -26,7 +27,7 @@ from integrations.sandbox.vendor import Request, Response
 
 KINDS = (
     "timeout_before", "timeout_after", "reset_before", "reset_after", "reset_mid_body", "status", "maintenance",
-    "garbage", "slow", "read_lag", "row_twice", "row_missing",
+    "garbage", "slow", "says", "read_lag", "row_twice", "row_missing",
 )  # fmt: skip
 _COMMITS = {"timeout_after", "reset_after", "reset_mid_body", "garbage", "slow", "read_lag", "row_twice", "row_missing"}
 
@@ -45,6 +46,7 @@ class Fault:
     seconds: float = 2.0
     status: int = 503
     retry_after: str | None = None
+    answer: Any = None  # of `says`: an object is sent as JSON, a text as it is
     commits: bool | None = None  # whether the call is handled although it goes wrong; None: as its kind says
 
     def __post_init__(self) -> None:

@@ -262,8 +262,9 @@ class _Handler(BaseHTTPRequestHandler):
                 return None
             case "status":
                 response = vendor.error(fault.status, request)
-            case "maintenance":
-                response = Response(fault.status, _PAGE, {"Content-Type": "text/html; charset=utf-8"})
+            case "says" | "maintenance":
+                page = Response(fault.status, _PAGE, {"Content-Type": "text/html; charset=utf-8"})
+                response = Response(fault.status, fault.answer) if fault.kind == "says" else page
             case "garbage":
                 return Response(200, "{'not': json", {"Content-Type": "application/json"})
             case _:
