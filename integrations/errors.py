@@ -91,6 +91,7 @@ REJECTION_CODES: dict[str, str] = {
     "twin": "The target has a record of the same name that is not known as ours.",
     "gone": "The target does not hold the record any more.",
     "text-invalid": "The target refused a text.",
+    "company-wrong": "The connection keeps the books of another company.",
     "unit-unknown": "The person does not count in hours in the target.",
     "no-opposite": "The target takes no negative postings.",
 }

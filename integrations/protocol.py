@@ -14,10 +14,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any, Protocol, runtime_checkable
 
+from integrations.account import Account, Setting
 from integrations.errors import ConnectorError, Rejected, Unavailable
+from integrations.http import Http
+from integrations.pages import Delivery, Hint, Page, SourceRecord
 from portal.records import (
     BillDraft,
     CanonicalRecord,
@@ -30,159 +32,36 @@ from portal.records import (
     StatementLine,
 )
 
-if TYPE_CHECKING:
-    from integrations.http import Http
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """One account at one vendor, as configured. Secrets never leave this object in a log or a repr."""
-
-    code: str
-    base_url: str
-    realm: str = ""
-    zone: str = "UTC"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    def setting(self, name: str, declared: Sequence[Setting]) -> Any:
-        """A setting as it was given, or the default that is declared for it where nothing was."""
-        value = self.settings.get(name)
-        return next(s.default for s in declared if s.name == name) if value in (None, "") else value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """One setting that a connector declares; the form and the loader follow from it.
-
-    A `default` that is a table or a list makes the setting one, in the order of words that `help` names; `long` is a text of
-    several lines. A number lies from `least` to `most`; `shape` is what a text has to be: one of `SHAPES`.
-    """
-
-    name: str
-    label: str
-    help: str = ""
-    required: bool = False
-    secret: bool = False
-    default: Any = None
-    choices: tuple[str, ...] = ()
-    long: bool = False
-    least: int | None = None
-    most: int | None = None
-    shape: str = ""
-
-    def objection(self, value: Any) -> str:
-        """Why a value will not do, as what it is not and what is expected; empty where it will."""
-        if self.choices:
-            return "" if str(value) in self.choices else f"is not one of {', '.join(filter(None, self.choices))}."
-        if isinstance(self.default, bool):
-            return "" if isinstance(value, bool) else "is neither true nor false."
-        if isinstance(self.default, int):
-            return self._no_number(value)
-        if isinstance(self.default, (dict, list)):
-            is_table = isinstance(self.default, dict)
-            return "" if isinstance(value, dict if is_table else list) else f"is no {'table' if is_table else 'list'}."
-        if isinstance(value, (bool, dict)) and not self.long:
-            return "is no text."
-        if self.shape and value not in ("", None):
-            expected, fits = SHAPES[self.shape]
-            return "" if fits(str(value)) else f"is not {expected}{'' if self.required else ', or leave it empty'}."
-        return ""
-
-    def _no_number(self, value: Any) -> str:
-        least, most = self.least or 0, self.most
-        if (
-            isinstance(value, int)
-            and not isinstance(value, bool)
-            and value >= least
-            and (most is None or value <= most)
-        ):
-            return ""
-        span = f"from {least} to {most}" if most is not None else f"of {least} or more"
-        return f"is not a whole number {span}, as {self.default} ({self.label})."
-
-
-def _is_day(text: str) -> bool:
-    try:
-        return len(text) == len("2026-01-31") and bool(date.fromisoformat(text))
-    except ValueError:
-        return False
-
-
-def _is_zone(text: str) -> bool:
-    try:
-        return bool(ZoneInfo(text))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-
-
-SHAPES: Mapping[str, tuple[str, Callable[[str], bool]]] = {  # what is expected, and whether a text is it
-    "day": ("a day; write it as 2026-01-31", _is_day),
-    "currency": (
-        "a currency; write its three letters, as EUR",
-        lambda text: re.fullmatch("[A-Z]{3}", text) is not None,
-    ),
-    "zone": ("a time zone; write its IANA name, as Europe/Berlin", _is_zone),
-    "address": (
-        "an address; write it whole, as https://acme.example.com",
-        lambda text: re.fullmatch(r"https?://[^\s/]+(/\S*)?", text) is not None,
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceRecord:
-    """One vendor record, untouched, with what the inbox needs to file it once.
-
-    `revision` orders copies of one record by string comparison (pad numbers, use ISO 8601 in UTC); when the vendor has
-    none, use a hash of the payload prefixed by the moment of reading. `is_coarse` says that the revision is a stamp under
-    which the record may have changed once more (NetSuite's and Salesforce's are to the second): another payload under the
-    latest copy's stamp is then filed as a copy of its own, in the order of arrival.
-    """
-
-    stream: str
-    external_id: str
-    revision: str
-    payload: Any  # what json.dumps takes
-    is_coarse: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Some records and the cursor that stands behind them.
-
-    The cursor is stored in the transaction that files the records, and the range is closed at its start: re-reading from
-    it may repeat records and never skips one. `total` is how many the vendor says the whole range holds, where it says so;
-    a pull whose pages add up to fewer is truncated. `last` is true on the last page of the range only. `hints` name what
-    the vendor says moved or is gone without showing it; each is asked for by name, like a webhook's. `again` are streams
-    of which hints may be lost: they are read at once instead of when they are due. `withheld` says what the vendor seems to
-    hide from us although it shows the range: people are told, and what is shown is filed as ever.
-    """
-
-    records: Sequence[SourceRecord]
-    cursor: str | None
-    last: bool
-    total: int | None = None
-    hints: Sequence[Hint] = ()
-    again: Sequence[str] = ()
-    withheld: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hint:
-    """A vendor's word that something moved; what is true is read again from the vendor."""
-
-    stream: str
-    external_id: str
-    because: str = ""  # the vendor's own mark of the change, by which a hint of a pull that comes again is known
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """One webhook request whose signature held. `delivery_id` is the same when the vendor repeats itself."""
-
-    delivery_id: str
-    hints: Sequence[Hint]
+__all__ = [
+    "Account",
+    "BatchRecipient",
+    "Beside",
+    "Biller",
+    "Capabilities",
+    "ConnectorType",
+    "Delivery",
+    "Drafting",
+    "Found",
+    "Hint",
+    "HintedSource",
+    "KeylessTarget",
+    "Page",
+    "Receiver",
+    "Recipient",
+    "Said",
+    "Setting",
+    "Shown",
+    "Source",
+    "SourceRecord",
+    "SubscribedSource",
+    "Takes",
+    "Target",
+    "held_of",
+    "holds_hints",
+    "is_ours",
+    "one_outcome_each",
+    "other_company",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +83,7 @@ class Capabilities:
     memo_limit: int = 4000  # characters
     memo_forbidden: str = ""  # characters the target does not take
     requires_task: bool = False
+    one_company: bool = False  # its account is the books of one company, named by the realm, and of no other
     hours_tolerance: Decimal = Decimal(0)  # hours that the target's own unit cannot tell apart; read-back allows for it
     limits: tuple[str, ...] = ()  # what else it cannot do, in sentences that the connection's page shows
 
@@ -455,6 +335,13 @@ Shown = Found | Unavailable  # the same, or why it cannot be told
 def is_ours(text: str) -> bool:
     """Whether a text may be a key of ours: those of the ledger are 32 digits of base sixteen."""
     return _KEY.fullmatch(text) is not None
+
+
+def other_company(entity: str, company: str) -> Rejected | None:
+    """Why what is for one company may not go to an account that is the books of another, or None; `entity` may be untold."""
+    if not entity or entity.casefold() == company.casefold():
+        return None
+    return Rejected(f"It is for company {entity}; this connection is company {company}.", code="company-wrong")
 
 
 def one_outcome_each(

@@ -22,10 +22,10 @@ from urllib.parse import unquote, urlsplit
 
 import paramiko  # noqa: TID251 - the one place
 
+from integrations.account import Account, Setting
 from integrations.errors import ConnectorError, Unauthorised, Unavailable
 from integrations.http.addresses import ForbiddenAddress, is_among, is_loopback_name
 from integrations.http.deadlines import left
-from integrations.protocol import Account, Setting
 
 logging.getLogger("paramiko").setLevel(logging.WARNING)  # which tells every step of every session
 

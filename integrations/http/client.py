@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Protocol
 
+from integrations.account import Account
 from integrations.errors import ConnectorError, Unavailable
 from integrations.http import addresses, outcomes, recording, transport
 from integrations.http.deadlines import left
 from integrations.http.outcomes import Response
 from integrations.http.pacing import Pacer, Rate, pace
 from integrations.http.transport import Call, Outgoing
-from integrations.protocol import Account
 
 CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 55.0, 60.0
 

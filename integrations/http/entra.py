@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from integrations.account import Account, Setting
 from integrations.errors import Unauthorised
 from integrations.http.bearer import Bearer
 from integrations.http.client import Http
-from integrations.protocol import Account, Setting
 
 HOSTS = ("login.microsoftonline.com",)
 SETTINGS = (

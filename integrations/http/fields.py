@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 from integrations.errors import Malformed
-from integrations.protocol import SourceRecord
+from integrations.pages import SourceRecord
 from portal.records import NOTHING, MasterKind, MasterRecord, Reference
 
 Row = Mapping[str, Any]

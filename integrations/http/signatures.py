@@ -9,8 +9,8 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Mapping
 
+from integrations.account import Account
 from integrations.errors import Unauthorised
-from integrations.protocol import Account
 
 
 def check_shared_secret(

@@ -267,8 +267,12 @@ class ConnectionForm(forms.Form):
             yield Section("What is read, and how often", self._bound(*streams))
         if "owns" in self.fields:
             yield Section("Which fields of master data it owns", self._bound("owns"), is_optional=True)
-        usual = [name for name in self.fields if name.startswith("setting-") and name not in needed]
+        assumed = [f"setting-{one.name}" for one in self._asked() if one.replaces]
+        apart = {*needed, *assumed}
+        usual = [name for name in self.fields if name.startswith("setting-") and name not in apart]
         yield Section("Settings that may stay as usual", self._bound(*usual, "further"), is_optional=True)
+        if assumed:
+            yield Section(f"What is assumed of {self.offers.title}", self._bound(*assumed), is_optional=True)
         yield Section("", self._bound("reason"))
 
     def _bound(self, *names: str) -> list[BoundField]:

@@ -394,6 +394,18 @@ class TestPosting:
         assert says in outcome.detail
         assert exchanges == []
 
+    @pytest.mark.case(111)
+    @pytest.mark.parametrize("time_by", ["project journal", "time sheets"])
+    def test_what_is_for_another_company_is_refused_before_anything_is_sent(
+        self, company: Company, time_by: str
+    ) -> None:
+        company.having(time_by=time_by)
+        with recording() as exchanges:
+            [outcome] = company.push(time_posting(entity=guid(999)))
+        assert isinstance(outcome, Rejected)
+        assert (outcome.code, exchanges) == ("company-wrong", [])
+        assert isinstance(company.push(time_posting(entity=COMPANY.upper()))[0], Receipt)
+
     def test_an_environment_may_name_the_fields_of_its_page_otherwise(self, company: Company) -> None:
         company.having(fields={"project": "jobNo"})
         body = company.connector.body(time_posting())

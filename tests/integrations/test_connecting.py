@@ -91,6 +91,10 @@ def test_a_form_becomes_a_change_set_and_the_approved_connection_reads_with_the_
     page = text_of(client.get(reverse("connection_new", args=["dynamicsfinance"])))
     assert "its dataAreaId, such as usmf. Mappings belong to it." in page
 
+    usual, assumed = page.split("<summary>What is assumed of Dynamics 365 Finance</summary>")
+    assert 'name="setting-upstream_timeout"' in assumed
+    assert 'name="setting-upstream_timeout"' not in usual
+
     response = connect(client, ada)
     change_set = ChangeSet.objects.get()
     assert response["Location"] == reverse("change_set", args=[change_set.pk])

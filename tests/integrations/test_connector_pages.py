@@ -6,6 +6,7 @@ What a connector declares decides what its page must say: streams, settings, wha
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,23 +78,20 @@ def test_what_is_assumed_of_a_vendor_stands_in_one_named_place_and_its_page_list
             assert not re.search(r"unsourced|\bis assumed|\bwe assume", module.read_text(), re.IGNORECASE), module.name
 
 
-def settings_over(name: str) -> Mapping[str, str]:
-    """The settings by which a connection replaces what is assumed, by the assumption that is their default."""
-    found: dict[str, str] = {}
-    for module in (ROOT / "integrations" / "connectors" / name).glob("*.py"):
-        for node in ast.walk(ast.parse(module.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Setting":
-                given = {word.arg: word.value for word in node.keywords}
-                default = ast.unparse(given["default"]) if "default" in given else ""
-                if default.startswith("assumptions.") and isinstance(given["name"], ast.Constant):
-                    found[default.removeprefix("assumptions.")] = str(given["name"].value)
-    return found
+def replaced(name: str) -> Mapping[str, str]:
+    """By what a connection replaces each value that is assumed: the setting, as code, or why there is none."""
+    assumptions = importlib.import_module(f"integrations.connectors.{name}.assumptions")
+    found = {one: f"`{setting.name}`" for setting in registry.connector_type(name).settings for one in setting.replaces}
+    fixed = {one: why for names, why in assumptions.FIXED.items() for one in names.split(", ")}
+    assert not found.keys() & fixed.keys()
+    assert {*found, *fixed} <= set(vars(assumptions)), "what is replaced or fixed is assumed"
+    return found | fixed
 
 
 def assumed(name: str) -> str:
     """What a connector assumes, as its page lists it: its readings, and its values with the settings that replace them."""
     source = (ROOT / f"integrations/connectors/{name}/assumptions.py").read_text()
-    lines, module, over = source.splitlines(), ast.parse(source), settings_over(name)
+    lines, module, over = source.splitlines(), ast.parse(source), replaced(name)
     doc = ast.get_docstring(module) or ""
     readings = [" ".join(one.split()) for one in re.findall(r"^- (.*(?:\n  .*)*)", doc, re.MULTILINE)]
     rows: list[tuple[list[str], str]] = []
@@ -102,6 +100,8 @@ def assumed(name: str) -> str:
             continue
         target = node.targets[0] if isinstance(node, ast.Assign) else node.target
         names = [one.id for one in ast.walk(target) if isinstance(one, ast.Name)]
+        if names == ["FIXED"] or names[0].startswith("_"):
+            continue
         first = above = node.lineno - 1
         while lines[above - 1].startswith("#"):
             above -= 1
@@ -112,12 +112,41 @@ def assumed(name: str) -> str:
         else:
             rows.append((names, said or f"{ast.unparse(node.value)[:60]}." if node.value else ""))
     shown = [
-        f"| {', '.join(f'`{one}`' for one in names)} | {said.replace('|', '/')} | "
-        f"{', '.join(f'`{over[one]}`' for one in names if one in over) or 'no'} |"
+        f"| {', '.join(f'`{one}`' for one in names)} | {said.replace('|', '/')} | {_told(names, over)} |"
         for names, said in rows
     ]
-    table = ["| In the code | What it is | A setting that replaces it |", "| --- | --- | --- |", *shown]
+    table = [
+        "| In the code | What it is | The setting that replaces it, or why there is none |",
+        "| --- | --- | --- |",
+        *shown,
+    ]
     return "\n".join([*(f"- {one}" for one in readings), "", *table] if readings else table)
+
+
+def _told(names: list[str], over: Mapping[str, str]) -> str:
+    """What replaces some values; each with its name where they are not replaced alike."""
+    by_word: dict[str, list[str]] = {}
+    for one in names:
+        by_word.setdefault(over[one], []).append(one)
+    if len(by_word) == 1:
+        return next(iter(by_word))
+    return "; ".join(f"{', '.join(f'`{one}`' for one in some)}: {word}" for word, some in by_word.items())
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"files"}))
+def test_every_assumption_names_the_setting_that_replaces_it_or_says_why_there_is_none(name: str) -> None:
+    assumptions = importlib.import_module(f"integrations.connectors.{name}.assumptions")
+    settings = {setting.name for setting in registry.connector_type(name).settings}
+    readings = re.findall(r"^- (.*(?:\n  .*)*)", assumptions.__doc__ or "", re.MULTILINE)
+    assert readings
+    for one in readings:
+        assert "No setting: " in " ".join(one.split()) or settings & set(re.findall(r"`(\w+)`", one)), one
+    values = {one for one in vars(assumptions) if one.isupper() and not one.startswith("_")} - {"FIXED"}
+    assert values == set(replaced(name)), "each value is replaced by a setting, or says why not"
+    for setting in registry.connector_type(name).settings:
+        for one in setting.replaces:
+            stands = getattr(assumptions, one)
+            assert setting.default in (stands, {}, []), f"{setting.name} begins with what is assumed, or adds to it"
 
 
 @pytest.mark.parametrize("name", sorted({*NAMES} - {"files"}))

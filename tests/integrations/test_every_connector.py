@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,12 @@ SAMPLES: Mapping[str, Sample] = {
 }
 
 
-def connector(name: str, secrets: Mapping[str, str] | None = None, tmp_path: Path | None = None) -> Any:
+def connector(
+    name: str,
+    secrets: Mapping[str, str] | None = None,
+    tmp_path: Path | None = None,
+    told: Mapping[str, Any] | None = None,
+) -> Any:
     """A connector on an account with everything that it needs, and no network behind it."""
     kind: Any = registry.connector_type(name)
     sample = SAMPLES.get(name)
@@ -109,7 +115,7 @@ def connector(name: str, secrets: Mapping[str, str] | None = None, tmp_path: Pat
     settings = {one: value for one, value in needed.items() if one not in held}
     account = Account(
         code=name, base_url=str(tmp_path or "/nowhere") if kind is FilesConnector else "https://127.0.0.1:1",
-        realm=sample.realm if sample else "R1", settings={**settings, **(sample.settings if sample else {})},
+        realm=sample.realm if sample else "R1", settings={**settings, **(sample.settings if sample else {}), **(told or {})},
         secrets={**held, **(secrets or {})},
     )  # fmt: skip
     return kind(account, Http(account))
@@ -248,3 +254,20 @@ def test_what_a_tracker_answers_to_a_write_is_named_by_what_we_do_next(
     text = json.dumps(body)
     answer = Response(status=status, headers={"content-type": "application/json"}, content=text.encode(), body=body)
     assert type(outcomes.judge(answer, writes=True, unreadable="", excerpt=text)) is kind
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_setting_that_corrects_what_is_assumed_of_a_vendor_is_heeded(name: str, tmp_path: Path) -> None:
+    declared = {setting.name for setting in registry.connector_type(name).settings}
+    built = connector(name, tmp_path=tmp_path)
+    assert "upstream_timeout" in declared or not hasattr(built, "capabilities"), (
+        "whoever is written to says how long it may take"
+    )
+    told = {"upstream_timeout": 77, "memo_limit": 33, "overlap_minutes": 5}
+    again = connector(name, tmp_path=tmp_path, told={one: value for one, value in told.items() if one in declared})
+    if "upstream_timeout" in declared:
+        assert (again.capabilities.upstream_timeout, built.capabilities.upstream_timeout != 77) == (77.0, True)
+    if "memo_limit" in declared:
+        assert (again.capabilities.memo_limit, built.capabilities.memo_limit != 33) == (33, True)
+    if "overlap_minutes" in declared:
+        assert again.account.overlap(again.settings) == timedelta(minutes=5)

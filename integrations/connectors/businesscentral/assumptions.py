@@ -5,25 +5,33 @@ environments may differ, a setting of the connection replaces the value. Some re
 
 - API v2.0 has no project journal. A custom API page has to be installed, as Microsoft's documents suggest; its sets and fields
   are ours to name, and the ones that we ask for stand here. Its field with our key is unique over lines and entries.
-- Posting a journal posts every line that stands in it, or none.
+  `custom_api` and `fields` name others.
+- Posting a journal posts every line that stands in it, or none. No setting: the steps of a push rest on it.
 - The allowed posting dates are one range, which begins or ends within a month and never does both: days between two closed days
-  of a month are closed.
-- A resource of the journal has the number of its employee.
-- The fields of a line are taken in the order in which it names them: its work type, which may bring a unit, before its unit, and
-  that before its quantity and prices, which are those of one unit.
-- A set states its size where `$count=true` asks for it.
-- The page of sales invoices keeps an invoice's id when it is posted, and states amounts in the invoice's own currency.
+  of a month are closed. No setting: it saves calls only; an open day between two closed ones is refused and can be re-posted.
+- A resource of the journal has the number of its employee. No setting: another number of a person is its key in the crosswalk.
+- The fields of a line are taken in the order in which it names them: its work type, which may bring a unit, before its unit,
+  and that before its quantity and prices, which are those of one unit. No setting: a page that takes them otherwise refuses the
+  line, or it reads back different.
+- A set states its size where `$count=true` asks for it. No setting: a set that states none is read to its last page.
+- The page of sales invoices keeps an invoice's id when it is posted, and states amounts in the invoice's own currency. No
+  setting: what stands under another id is found by our key.
 - A payment may leave the stamp of its invoice as it was, and an application that of its credit memo, so what is open of both is
-  looked at with every reading.
-- An invoice is made with its lines and its dimensions in one request, which a batch of one keeps whole.
-- An external document number is a Code of 35, which is kept in capitals; the second description of a line is a text of 50.
-- A posted invoice is found by the external document number of its draft.
+  looked at with every reading. No setting: it is looked at either way.
+- An invoice is made with its lines and its dimensions in one request, which a batch of one keeps whole. No setting: what were
+  left behind would be found by its key.
+- An external document number is a Code of 35, which is kept in capitals; the second description of a line is a text of 50. No
+  setting: lengths of the vendor's own tables.
+- A posted invoice is found by the external document number of its draft. No setting: it is the one field of ours that an
+  invoice keeps.
 - API v2.0 shows no posted payment. The custom page may bring them (`PAYMENTS`) with the invoices that each is applied to.
-- Time registration entries behave as the product's published source has it: any number of them for one day, made Open, each found
-  again under its id until its sheet is archived, in the base unit of the resource. A time sheet is one person's week from Monday,
-  and is archived as a whole.
-- The texts of refusals are those of an environment in English.
-- A customer that was merged into another one is deleted, and nothing that is read names the one that survives.
+  `custom_api` names it.
+- Time registration entries behave as the product's published source has it: any number of them for one day, made Open, each
+  found again under its id until its sheet is archived, in the base unit of the resource. A time sheet is one person's week from
+  Monday, and is archived as a whole. No setting: it is the vendor's own code; `time_by` does without.
+- The texts of refusals are those of an environment in English. `refusals` names others.
+- A customer that was merged into another one is deleted, and nothing that is read names the one that survives. No setting:
+  nothing is told that could be read.
 """
 
 from __future__ import annotations
@@ -71,9 +79,9 @@ HOUR_UNIT = "HOUR"
 # A description of a journal line, and what BC keeps of hours.
 MEMO_LIMIT = 100
 # Stamps come from several servers; a change that was committed late is read again.
-OVERLAP = timedelta(minutes=15)
+OVERLAP_MINUTES = 15
 # An operation is cut off after eight minutes, a gateway after ten.
-UPSTREAM_TIMEOUT = 660.0
+UPSTREAM_TIMEOUT = 660
 
 # Sets for which a subscription can be made, by our stream. Projects cannot be subscribed to.
 SUBSCRIBED = {"customers": "customers", "employees": "employees", "sales_invoices": "salesInvoices"}
@@ -88,4 +96,18 @@ BILL_STATUSES = {
     "paid": "paid",
     "canceled": "voided",
     "corrective": "voided",
+}
+
+# What no setting of a connection replaces, and why.
+FIXED = {
+    "JOURNALS, LINES, ENTRIES, TASKS, PAYMENTS, APPLIED": (
+        "the extension that brings the page is written to these names, as its page in our documents has them"
+    ),
+    "JOURNAL, SHEETS": "our words for the choices of `time_by`",
+    "SHEETS_SPAN": "the vendor's own bound, from its published source",
+    "POST": "the vendor's name of the action, documented",
+    "LINE_KEY": "no other text of a line is free and shown again",
+    "INVOICE_LINES": "ours to bound; a longer bill is split",
+    "TIME_TYPE, EXPENSE_TYPE": "options of the vendor's own table",
+    "SUBSCRIBED": "the sets that the vendor documents for subscriptions",
 }

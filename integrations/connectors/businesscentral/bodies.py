@@ -15,7 +15,7 @@ from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import Malformed, Rejected
 from integrations.http import plain
 from integrations.http.odata import day, number
-from integrations.protocol import Account, is_ours
+from integrations.protocol import Account, is_ours, other_company
 from portal.records import DocumentKind, Posting, StatementLine
 
 HOURS_TOLERANCE = Decimal("0.00001")
@@ -47,29 +47,36 @@ def line(posting: Posting, account: Account) -> dict[str, Any]:
         "billable": posting.billable,
         "currency": "" if posting.currency == _books(account) else posting.currency,
         "cost_centre": posting.cost_centre,
-        "memo": memo(posting),
+        "memo": memo(posting, account),
     }
     names = fields(account)
     kept = {"currency", "billable", "memo"}
     return {names[name]: value for name, value in told.items() if value not in (None, "") or name in kept}
 
 
-def memo(posting: Posting) -> str:
+def memo_limit(account: Account) -> int:
+    """How many characters a description has at most."""
+    return int(account.setting("memo_limit", SETTINGS))
+
+
+def memo(posting: Posting, account: Account) -> str:
     """The description; that of a reversal names the entry that it takes back, and the rest where there is room."""
     if not posting.reverses:
         return posting.memo
     first = f"Reversal of {posting.reverses}."
     whole = f"{first} {posting.memo}".strip()
-    return whole if len(whole) <= assumptions.MEMO_LIMIT else first
+    return whole if len(whole) <= memo_limit(account) else first
 
 
 def objection(posting: Posting, account: Account) -> Rejected | None:
     """Why a posting cannot be said in a journal line, or None. Checked before anything is sent."""
     if not is_ours(posting.key):
         return Rejected(f"The key {posting.key!r} is none of ours.")
-    if len(memo(posting)) > assumptions.MEMO_LIMIT:
+    if refused := other_company(posting.entity, account.realm):
+        return refused
+    if len(memo(posting, account)) > memo_limit(account):
         return Rejected(
-            f"The memo has {len(posting.memo)} characters; Business Central takes {assumptions.MEMO_LIMIT}. "
+            f"The memo has {len(posting.memo)} characters; Business Central takes {memo_limit(account)}. "
             "Shorten the description.",
             code="text-invalid",
         )

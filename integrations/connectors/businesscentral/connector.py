@@ -35,15 +35,6 @@ _RESOURCE = re.compile(r"companies\((?P<company>[0-9a-f-]+)\)/(?P<set>\w+)(?:\((
 
 
 _SUBSCRIPTIONS = f"{streams.ROOT}/subscriptions"
-_MIRROR = Capabilities(
-    finds_alike=True,
-    reversal=False,
-    expenses=False,
-    push_within=PUSH_SECONDS,
-    upstream_timeout=assumptions.UPSTREAM_TIMEOUT,
-    hours_tolerance=bodies.HOURS_TOLERANCE,
-    limits=mirror.LIMITS,
-)
 
 
 class BusinessCentralConnector:
@@ -73,7 +64,7 @@ class BusinessCentralConnector:
         self._journal = Journal(account, http, self._own)
         self._invoices = drafts.SalesInvoices(account, http, self._own)
         self._sheets = self._mirrors(account, http)
-        self.capabilities = _MIRROR if self._sheets else self._posts()
+        self.capabilities = self._keeps() if self._sheets else self._posts()
         entra.sign_in(account, http, RESOURCE)
 
     def _posts(self) -> Capabilities:
@@ -82,11 +73,25 @@ class BusinessCentralConnector:
             batch_size=max(1, min(int(self.account.setting("batch_size", SETTINGS)), odata.BATCH)),
             concurrency=1,  # one writer for each journal
             upsert=False,
+            one_company=True,
             expenses=bool(self.account.setting("expenses", SETTINGS)),
             push_within=PUSH_SECONDS,
-            upstream_timeout=assumptions.UPSTREAM_TIMEOUT,
-            memo_limit=assumptions.MEMO_LIMIT,
+            upstream_timeout=float(self.account.setting("upstream_timeout", SETTINGS)),
+            memo_limit=bodies.memo_limit(self.account),
             hours_tolerance=bodies.HOURS_TOLERANCE,
+        )
+
+    def _keeps(self) -> Capabilities:
+        """What time sheets can do."""
+        return Capabilities(
+            one_company=True,
+            finds_alike=True,
+            reversal=False,
+            expenses=False,
+            push_within=PUSH_SECONDS,
+            upstream_timeout=float(self.account.setting("upstream_timeout", SETTINGS)),
+            hours_tolerance=bodies.HOURS_TOLERANCE,
+            limits=mirror.LIMITS,
         )
 
     def _mirrors(self, account: Account, http: Http) -> mirror.TimeSheets | None:
@@ -198,7 +203,7 @@ class BusinessCentralConnector:
         """The same; in time sheets an entry that is like a posting and proves another one of ours is no twin of it."""
         if self._sheets:
             return [
-                mirror.objection(posting) or self._sheets.keep(posting, beside.get(posting.key, Beside()))
+                mirror.objection(posting, self.account) or self._sheets.keep(posting, beside.get(posting.key, Beside()))
                 for posting in postings
             ]
         deadline = Deadline()
@@ -247,7 +252,7 @@ class BusinessCentralConnector:
         if found is None or not stream or found["company"].lower() != self.account.realm.lower():
             return None
         if item.get("changeType") == "collection" or not found["id"]:
-            return Hint(stream=stream, external_id=f"since:{_before(item.get('lastModifiedDateTime'))}")
+            return Hint(stream=stream, external_id=f"since:{_before(item.get('lastModifiedDateTime'), self.account)}")
         return Hint(stream=stream, external_id=f"id:{found['id'].lower()}")
 
 
@@ -259,10 +264,10 @@ def _event(notified: Sequence[tuple[Any, str, Mapping[str, Any]]]) -> str:
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:40]
 
 
-def _before(written: Any) -> str:
+def _before(written: Any, account: Account) -> str:
     """Some time before a moment, as a filter writes it. Raises Malformed."""
     try:
         moment = datetime.fromisoformat(str(written))
     except ValueError:
         raise Malformed(f"lastModifiedDateTime of a notification is “{written}”, not a moment.") from None
-    return (moment - assumptions.OVERLAP).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return (moment - account.overlap(SETTINGS)).strftime("%Y-%m-%dT%H:%M:%S.000Z")

@@ -17,7 +17,7 @@ from integrations.connectors.businesscentral.streams import INVOICES, ROOT, reco
 from integrations.errors import ConnectorError, InDoubt, Rejected
 from integrations.http import Http
 from integrations.http.odata import of_a_look
-from integrations.protocol import Account, Drafting
+from integrations.protocol import Account, Drafting, other_company
 from portal.records import BillDraft, BillRecord, DraftLine, HeldDraft
 
 DRAFTING = Drafting(
@@ -29,6 +29,8 @@ _CENT = Decimal("0.01")
 
 def objection(draft: BillDraft, account: Account) -> Rejected | None:
     """Why a draft cannot be said in a sales invoice, or None. Checked before anything is sent."""
+    if refused := other_company(draft.entity, account.realm):
+        return refused
     if not account.settings.get("invoice_account") and not all(line.item for line in draft.lines):
         return Rejected(
             "An invoice line needs a G/L account, an item or a resource. Add one to the setting invoice_account.",

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from integrations.connectors.businesscentral import assumptions
+from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import Malformed
 from integrations.http import fields
 from integrations.http.fields import Row, flag, text
@@ -110,7 +111,7 @@ def _resource(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
 
 def _invoice(record: SourceRecord, row: Row, account: Account) -> BillRecord:
     """A sales invoice. One that is open with less than its total left is paid in part."""
-    status = _status(record, row)
+    status = _status(record, row, account)
     total, left = fields.amount(row, "totalAmountIncludingTax"), fields.amount(row, "remainingAmount")
     if status is BillStatus.OPEN and left < total:
         status = BillStatus.PAID if left == 0 else BillStatus.PART_PAID
@@ -120,7 +121,12 @@ def _invoice(record: SourceRecord, row: Row, account: Account) -> BillRecord:
 def _credit_memo(record: SourceRecord, row: Row, account: Account) -> BillRecord:
     named = text(row, "invoiceId")
     return _bill(
-        record, row, account, BillKind.CREDIT_NOTE, _status(record, row), credits=named if named != NO_ID else ""
+        record,
+        row,
+        account,
+        BillKind.CREDIT_NOTE,
+        _status(record, row, account),
+        credits=named if named != NO_ID else "",
     )
 
 
@@ -194,11 +200,13 @@ def _line(row: Row) -> BillLine:
     )
 
 
-def _status(record: SourceRecord, row: Row) -> BillStatus:
+def _status(record: SourceRecord, row: Row, account: Account) -> BillStatus:
     written = str(row.get("status") or "").lower()
-    if written not in assumptions.BILL_STATUSES:
+    own = {theirs.lower(): ours for theirs, ours in account.setting("bill_statuses", SETTINGS).items()}
+    known = {**assumptions.BILL_STATUSES, **own}
+    if known.get(written) not in set(assumptions.BILL_STATUSES.values()):
         raise Malformed(f"{record.stream} {record.external_id}: status is “{written}”, which we do not know.")
-    return BillStatus(assumptions.BILL_STATUSES[written])
+    return BillStatus(known[written])
 
 
 def is_draft(row: Row) -> bool:

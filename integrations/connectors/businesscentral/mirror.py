@@ -24,7 +24,7 @@ from integrations.connectors.businesscentral.streams import ROOT
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unavailable
 from integrations.http import Deadline, Http, plain
 from integrations.http.odata import day, number, of_a_look
-from integrations.protocol import Account, Beside
+from integrations.protocol import Account, Beside, other_company
 from portal.records import DocumentKind, Posting, Receipt, StatementLine
 
 LIMITS = (
@@ -171,8 +171,10 @@ def body(posting: Posting) -> dict[str, Any]:
     return {**told, "jobTaskNumber": task} if task else told
 
 
-def objection(posting: Posting) -> Rejected | None:
+def objection(posting: Posting, account: Account) -> Rejected | None:
     """Why a posting cannot be an entry of a time sheet, or None. Checked before anything is sent."""
+    if refused := other_company(posting.entity, account.realm):
+        return refused
     if posting.kind is not DocumentKind.TIME:
         return Rejected("Time sheets take no expenses; send them to a connection with a project journal.")
     if not posting.hours:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from integrations import account
 from integrations.connectors.businesscentral import assumptions
 from integrations.http import entra
 from integrations.protocol import Setting
@@ -22,12 +23,14 @@ SETTINGS = (
         label="Custom API of the project journal",
         help="publisher/group/version of the page that is installed.",
         default=assumptions.CUSTOM_API,
+        replaces=("CUSTOM_API",),
     ),
     Setting(
         name="fields",
         label="Fields of that page",
         help='Where they are named otherwise, as {"project": "jobNo"}.',
         default={},
+        replaces=("FIELDS",),
     ),
     Setting(
         name="journal",
@@ -47,6 +50,7 @@ SETTINGS = (
         label="Unit of hours",
         help="Code of the unit of measure that every resource knows. Journal lines name it; time sheets have to count in it.",
         default=assumptions.HOUR_UNIT,
+        replaces=("HOUR_UNIT",),
     ),
     Setting(
         name="other_units",
@@ -85,6 +89,16 @@ SETTINGS = (
         help="Post an approved invoice instead of leaving it as a draft.",
         default=False,
     ),
+    Setting(
+        name="bill_statuses",
+        label="Statuses of invoices",
+        help='Our status by Business Central\'s, as {"In Approval": "draft"}; draft, open, paid or voided.',
+        default={},
+        replaces=("BILL_STATUSES",),
+    ),
+    account.memo_limit(assumptions.MEMO_LIMIT),
+    account.overlap_minutes(assumptions.OVERLAP_MINUTES),
+    account.upstream_timeout(assumptions.UPSTREAM_TIMEOUT),
     Setting(name="page_size", label="Rows in a page", default=1000, least=1, most=20000),
     Setting(
         name="refusals",

@@ -110,7 +110,7 @@ class Reader:
             return
         params = {**stream.params, "$orderby": CHANGED, "$count": "true"}
         if cursor.stamp:
-            after = fields.rewound(cursor.stamp, assumptions.OVERLAP)
+            after = fields.rewound(cursor.stamp, self._account.overlap(SETTINGS))
             params["$filter"] = f"{CHANGED} ge {fields.to_the_millisecond(after)}"
         total: int | None = None
         for rows, answer, more in odata.pages(self._http, self.path(stream), params, self._size):

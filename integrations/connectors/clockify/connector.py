@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from integrations.account import upstream_timeout
 from integrations.connectors.clockify import assumptions, mapping, publishing, refusals
 from integrations.connectors.clockify.assumptions import LISTED_STATES
 from integrations.connectors.clockify.auth import ClockifyAuth, check_token
@@ -55,17 +56,18 @@ class ClockifyConnector:
         Setting(name="overlap_minutes", label="Minutes read again before the cursor", default=60, least=0, most=10080),
         Setting(name="page_size", label="Approvals in a page", default=50, least=1, most=200),
         Setting(name="provenance_field", label="Custom field with the original tool's id", help="Such as “Jira”."),
+        upstream_timeout(assumptions.UPSTREAM_TIMEOUT),
         Setting(
             name="refusals",
             label="Refusals",
             help='Words for no that we do not know, as [{"match": "cost code is missing", "means": "schema-changed"}].',
             default=[],
+            replaces=("REFUSALS",),
         ),
         Setting(name="signature_header", label="Header with the webhook's token", default="clockify-signature"),
     )
     streams: tuple[str, ...] = ("time_entries", "expenses")
     tombstones = False
-    capabilities = Capabilities(concurrency=1, find_by_key=True, upstream_timeout=120.0)
     publishes = publishing.PUBLISHES
     why_untold = (
         "Clockify takes no message about one entry: a note goes only with the withdrawal of a whole period's approval, "
@@ -75,6 +77,8 @@ class ClockifyConnector:
     def __init__(self, account: Account, http: Http) -> None:
         self.account = account
         self.http = http
+        lost = float(account.setting("upstream_timeout", self.settings))
+        self.capabilities = Capabilities(concurrency=1, find_by_key=True, upstream_timeout=lost)
         http.auth = ClockifyAuth(account)
 
     def check(self) -> str:

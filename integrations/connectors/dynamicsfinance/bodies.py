@@ -14,7 +14,7 @@ from integrations.connectors.dynamicsfinance.settings import SETTINGS
 from integrations.errors import Malformed, Rejected
 from integrations.http import plain
 from integrations.http.fields import Row, day, number, text
-from integrations.protocol import Account, is_ours
+from integrations.protocol import Account, is_ours, other_company
 from portal.records import DocumentKind, Posting, StatementLine
 
 TIME, EXPENSE = "time", "expense"
@@ -87,6 +87,8 @@ def objection(posting: Posting, account: Account) -> Rejected | None:
     """Why a posting cannot be said in the vendor's words, or None. Checked before anything is sent."""
     if not is_ours(posting.key):
         return Rejected(f"The key {posting.key!r} is none of ours.")
+    if refused := other_company(posting.entity, account.realm):
+        return refused
     is_time = posting.kind is DocumentKind.TIME
     if is_time and posting.hours is None:
         return Rejected("The posting has no hours.", code="amount-invalid")

@@ -51,9 +51,10 @@ class DynamicsFinanceConnector:
             batch_size=max(1, min(int(account.setting("batch_size", SETTINGS)), 5000)),
             concurrency=1,  # one writer, so that a key which was looked for is not written meanwhile
             upsert=False,
+            one_company=True,
             expenses=bool(account.setting("expenses", SETTINGS)),
             push_within=PUSH_SECONDS,
-            upstream_timeout=assumptions.UPSTREAM_TIMEOUT,
+            upstream_timeout=float(account.setting("upstream_timeout", SETTINGS)),
             books_within=3600.0 * float(account.setting("posts_within_hours", SETTINGS)),
             memo_limit=bodies.memo_limit(account),
             hours_tolerance=assumptions.HOURS_TOLERANCE,

@@ -17,7 +17,7 @@ from integrations.errors import ConnectorError, InDoubt, Rejected
 from integrations.http import Http, multipart
 from integrations.http.fields import Row, needed_number, text
 from integrations.http.odata import quoted
-from integrations.protocol import Account, Drafting
+from integrations.protocol import Account, Drafting, other_company
 from portal.records import BillDraft, BillStatus, HeldDraft
 
 DRAFTING = Drafting(
@@ -108,6 +108,8 @@ class FreeTextInvoices:
 
 def objection(draft: BillDraft, account: Account) -> Rejected | None:
     """Why a draft cannot be said in the vendor's words, or None. Checked before anything is sent."""
+    if refused := other_company(draft.entity, account.realm):
+        return refused
     if not account.settings.get("revenue_account") and any(not one.item for one in draft.lines):
         return Rejected(
             "An invoice line needs a main account or a billing code. Map its item, or set revenue_account.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from integrations import account
 from integrations.connectors.dynamicsfinance import assumptions
 from integrations.http import entra
 from integrations.protocol import Setting
@@ -21,6 +22,7 @@ SETTINGS = (
         default=assumptions.LINE_LIMIT,
         least=1,
         most=10000,
+        replaces=("LINE_LIMIT",),
     ),
     Setting(
         name="batch_size",
@@ -29,6 +31,7 @@ SETTINGS = (
         default=assumptions.BATCH,
         least=1,
         most=5000,
+        replaces=("BATCH",),
     ),
     Setting(
         name="posts_within_hours",
@@ -37,6 +40,7 @@ SETTINGS = (
         default=assumptions.BOOKS_WITHIN_HOURS,
         least=1,
         most=720,
+        replaces=("BOOKS_WITHIN_HOURS",),
     ),
     Setting(name="category", label="Hour category", help="Of hours whose posting names none."),
     Setting(name="expense_category", label="Expense category", help="Of expenses whose posting names none."),
@@ -52,6 +56,7 @@ SETTINGS = (
         label="Line properties",
         help='Their names, as {"billable": "Billable", "not_billable": "NonBill"}.',
         default=assumptions.LINE_PROPERTIES,
+        replaces=("LINE_PROPERTIES",),
     ),
     Setting(
         name="dimension_format",
@@ -63,6 +68,7 @@ SETTINGS = (
         label="Fields of our key",
         help='Fields of their own for it, as {"time": "TieoutKey", "expense": "TieoutKey"}; else it begins a text.',
         default={},
+        replaces=("KEY_FIELDS",),
     ),
     Setting(
         name="description_limit",
@@ -70,6 +76,7 @@ SETTINGS = (
         default=assumptions.DESCRIPTION_LIMIT,
         least=1,
         most=1000,
+        replaces=("DESCRIPTION_LIMIT",),
     ),
     Setting(name="read_actuals", label="Read posted project transactions", help="Those of others, too.", default=True),
     Setting(name="calendar", label="Fiscal calendar", help="Whose periods are read.", default="Fiscal"),
@@ -79,10 +86,12 @@ SETTINGS = (
         label="Project stages",
         help='The customer\'s own in our words, as {"userdefined1": "on_hold"}.',
         default={},
+        replaces=("PROJECT_STAGES",),
     ),
     Setting(
         name="bills_from", label="Bills from", help="First day of invoices and payments that are read, as 2026-01-01."
     ),
+    account.upstream_timeout(assumptions.UPSTREAM_TIMEOUT),
     Setting(name="page_size", label="Rows in a page", help="At most 10000.", default=1000, least=1, most=10000),
     Setting(
         name="refusals",

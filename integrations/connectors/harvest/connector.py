@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
-from integrations.connectors.harvest import mapping, publishing, refusals
+from integrations.account import upstream_timeout
+from integrations.connectors.harvest import assumptions, mapping, publishing, refusals
 from integrations.connectors.harvest.auth import HarvestAuth
 from integrations.connectors.harvest.cursor import STAMP, HarvestCursor, day_digest, revision, stamp_of
 from integrations.errors import Malformed, Rejected, Unavailable
@@ -65,11 +66,13 @@ class HarvestConnector:
         Setting(name="page_size", label="Rows in a page", help="At most 2000.", default=PER_PAGE, least=1, most=2000),
         Setting(name="use_rounded_hours", label="Take Harvest's rounded hours", default=False),
         Setting(name="currency", label="Currency of clients without one", help="ISO 4217.", shape="currency"),
+        upstream_timeout(assumptions.UPSTREAM_TIMEOUT),
         Setting(
             name="refusals",
             label="Refusals",
             help='Words for no that we do not know, as [{"match": "cost code is missing", "means": "schema-changed"}].',
             default=[],
+            replaces=("REFUSALS",),
         ),
         Setting(
             name="web_address",
@@ -79,7 +82,6 @@ class HarvestConnector:
         ),
     )
     streams: tuple[str, ...] = ("time_entries", "expenses")
-    capabilities = Capabilities(concurrency=1, find_by_key=True, upstream_timeout=120.0)
     publishes = publishing.PUBLISHES
     tombstones = False
     why_untold = "Harvest takes no message from us: approved time is locked there, and only its people can reopen it."
@@ -87,6 +89,8 @@ class HarvestConnector:
     def __init__(self, account: Account, http: Http) -> None:
         self.account = account
         self.http = http
+        lost = float(account.setting("upstream_timeout", self.settings))
+        self.capabilities = Capabilities(concurrency=1, find_by_key=True, upstream_timeout=lost)
         http.auth = HarvestAuth(account)
 
     def check(self) -> str:

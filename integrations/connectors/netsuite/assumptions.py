@@ -3,20 +3,24 @@
 Everything here is listed in docs/connectors/netsuite.md; nothing else in the connector rests on a guess. Where accounts may
 differ, a setting of the connection replaces the value. Some readings have no value of their own:
 
-- SuiteQL's timebill and transaction have a column `externalid` (`statements.py`); a record that it does not show is asked
-  for by REST as well.
-- SuiteQL's timebill.hours are decimal hours, while the record writes h:mm.
-- A batch makes one task per record, in the records' order (`batches.py`).
-- Negative hours and negative expense amounts are taken: a reversal is a record of its own with the sign turned.
-- What was merged into another record is among the deleted ones, and nothing names the one that survives.
+- SuiteQL's timebill and transaction have a column `externalid` (`statements.py`); a record that it does not show is asked for
+  by REST as well. No setting: both ways are gone.
+- SuiteQL's timebill.hours are decimal hours, while the record writes h:mm. No setting: the read-back tells at once where it is
+  not so.
+- A batch makes one task per record, in the records' order (`batches.py`). `batch_size` of 1 does without.
+- Negative hours and negative expense amounts are taken: a reversal is a record of its own with the sign turned. No setting: one
+  that is refused is a cause, and is taken back there.
+- What was merged into another record is among the deleted ones, and nothing names the one that survives. No setting: nothing is
+  told that could be read.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 # SuiteQL shows timestamps in the account's own zone. Changes are read again this far back, more than a clock change takes.
-OVERLAP = timedelta(minutes=70)
+OVERLAP_MINUTES = 70
+
+# A call that takes longer than a quarter of an hour is ended by the vendor (documented), and books nothing after that.
+UPSTREAM_TIMEOUT = 900
 
 # `lastmodifieddate` exists on every table that we read, accountingperiod included, and is exact to the second.
 MODIFIED = "lastmodifieddate"
@@ -25,7 +29,7 @@ MODIFIED = "lastmodifieddate"
 EXPENSE_LINES = "tl.mainline = 'F'"
 
 # Memos: what the entry forms take. Longer texts are refused by the vendor.
-TIME_MEMO_LIMIT = 4000
+MEMO_LIMIT = 4000
 EXPENSE_MEMO_LIMIT = 999
 
 # Reading an expense report that does not exist is answered with this text and 400 (recorded), not with 404.
@@ -97,3 +101,12 @@ DELETED_BILLS = {
     "invoice": "invoice", "custinvc": "invoice", "creditmemo": "credit_note", "custcred": "credit_note",
     "customerpayment": "payment", "payment": "payment", "custpymt": "payment",
 }  # fmt: skip
+
+# What no setting of a connection replaces, and why.
+FIXED = {
+    "MODIFIED, EXPENSE_LINES": "parts of the queries that the code is written around",
+    "ABSENT_TRANSACTION": "recorded of the vendor; other words of an account are told by `refusals`",
+    "DELETED_TYPES, DELETED_BILLS": "names of the vendor's record types; one that is not among them is left alone",
+    "BILLING_STREAMS": "the vendor's record types, which the code reads each in its own way",
+    "INVOICE_LINES, INVOICE_LINE_TEXT": "ours to bound; a longer bill is split, a longer text refused",
+}

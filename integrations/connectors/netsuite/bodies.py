@@ -36,7 +36,10 @@ def objection(posting: Posting, settings: Mapping[str, Any]) -> Rejected | None:
     """Why a posting cannot be said in NetSuite's words, or None. Checked before anything is sent."""
     if not _EXTERNAL_ID.fullmatch(posting.key):
         return Rejected(f"The key {posting.key!r} cannot be an external id: letters, digits, _ and - only.")
-    limit = assumptions.TIME_MEMO_LIMIT if posting.kind is DocumentKind.TIME else assumptions.EXPENSE_MEMO_LIMIT
+    name, usual = ("memo_limit", assumptions.MEMO_LIMIT)
+    if posting.kind is not DocumentKind.TIME:
+        name, usual = ("expense_memo_limit", assumptions.EXPENSE_MEMO_LIMIT)
+    limit = int(settings.get(name) or usual)
     text = memo(posting)
     if len(text) > limit:
         return Rejected(

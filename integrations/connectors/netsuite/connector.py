@@ -14,7 +14,6 @@ from datetime import date
 from typing import Any
 
 from integrations.connectors.netsuite import (
-    assumptions,
     batches,
     bodies,
     drafts,
@@ -68,8 +67,8 @@ class NetSuiteConnector:
             concurrency=int(account.settings.get("concurrency") or 4),
             upsert=True,
             expenses=self._expenses,
-            upstream_timeout=900.0,
-            memo_limit=assumptions.TIME_MEMO_LIMIT,
+            upstream_timeout=float(account.setting("upstream_timeout", SETTINGS)),
+            memo_limit=int(account.setting("memo_limit", SETTINGS)),
             hours_tolerance=bodies.HOURS_TOLERANCE,
         )
         self._batches = batches.Batches(http, self._settings, self._own, self._receipts)
@@ -84,7 +83,9 @@ class NetSuiteConnector:
 
     def pull(self, stream: str, since: str | None) -> Iterator[Page]:
         """Master data, bills and payments changed at or after a cursor, oldest first."""
-        return streams.pull(self.http, stream, since, min(int(self._settings.get("page_size") or PAGE), PAGE))
+        size = min(int(self._settings.get("page_size") or PAGE), PAGE)
+        back = self.account.overlap(SETTINGS)
+        return streams.pull(self.http, stream, since, size, back)
 
     def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
         """A record as it is now; empty when it is gone."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from integrations import account
+from integrations.connectors.netsuite import assumptions
 from integrations.protocol import Setting
 
 SETTINGS = (
@@ -72,24 +74,28 @@ SETTINGS = (
         label="Project statuses",
         help='Our status by the account\'s text, as {"Delivering": "open"}.',
         default={},
+        replaces=("PROJECT_STATUSES",),
     ),
     Setting(
         name="billing_types",
         label="Billing types",
         help='Our billing model by the account\'s text, as {"T&M": "time_and_material"}.',
         default={},
+        replaces=("BILLING_TYPES",),
     ),
     Setting(
         name="bill_statuses",
         label="Statuses of bills",
         help='Our status by the account\'s text, as {"Offen": "open"}; draft, open, paid or voided.',
         default={},
+        replaces=("BILL_STATUSES",),
     ),
     Setting(
         name="payment_statuses",
         label="Statuses of payments",
         help='Our status by the account\'s text, as {"Storniert": "voided"}; received, bounced or voided.',
         default={},
+        replaces=("PAYMENT_STATUSES",),
     ),
     Setting(
         name="posting_column",
@@ -98,7 +104,11 @@ SETTINGS = (
     ),
     Setting(name="invoice_item", label="Invoice item", help="Item id of drafted invoice lines; else the service item."),
     Setting(
-        name="invoice_defaults", label="More invoice fields", help="JSON laid under every drafted invoice.", default={}
+        name="invoice_defaults",
+        label="More invoice fields",
+        help="JSON laid under every drafted invoice.",
+        default={},
+        replaces=("PENDING_APPROVAL",),
     ),
     Setting(
         name="invoice_line_defaults",
@@ -106,6 +116,18 @@ SETTINGS = (
         help="JSON laid under every drafted line.",
         default={},
     ),
+    account.memo_limit(assumptions.MEMO_LIMIT),
+    Setting(
+        name="expense_memo_limit",
+        label="Longest text of expenses",
+        help="Characters of an expense's memo that are sent.",
+        default=assumptions.EXPENSE_MEMO_LIMIT,
+        least=1,
+        most=4000,
+        replaces=("EXPENSE_MEMO_LIMIT",),
+    ),
+    account.overlap_minutes(assumptions.OVERLAP_MINUTES),
+    account.upstream_timeout(assumptions.UPSTREAM_TIMEOUT),
     Setting(name="page_size", label="Rows in a page", help="At most 1000.", default=1000, least=1, most=1000),
     Setting(
         name="refusals",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from integrations.connectors.netsuite import assumptions, statements
@@ -123,14 +123,17 @@ def record(name: str, row: Row) -> SourceRecord:
     return SourceRecord(stream=name, external_id=external, revision=changed, payload=dict(row), is_coarse=True)
 
 
-def pull(http: Http, name: str, since: str | None, size: int = PAGE) -> Iterator[Page]:
-    """Pages of what changed at or after a cursor, oldest first; none holds more than `size` rows."""
+def pull(http: Http, name: str, since: str | None, size: int, back: timedelta) -> Iterator[Page]:
+    """Pages of what changed at or after a cursor, oldest first; none holds more than `size` rows.
+
+    What changed up to `back` before the cursor is read again.
+    """
     chosen = stream(name)
     where: list[str] = []
     params: tuple[str | int, ...] = ()
     cursor = since
     if since is not None:
-        where, params = [f"{chosen.changed} >= TO_TIMESTAMP(?, {MOMENT})"], (_rewound(since),)
+        where, params = [f"{chosen.changed} >= TO_TIMESTAMP(?, {MOMENT})"], (_rewound(since, back),)
     total: int | None = None
     passed: list[_Mark] = []  # the places of one moment and id that the walk has come to
     while True:
@@ -220,9 +223,9 @@ def _records(http: Http, chosen: Stream, rows: Sequence[Row]) -> Iterator[Source
         yield replace(filed, payload=both)
 
 
-def _rewound(cursor: str) -> str:
+def _rewound(cursor: str, back: timedelta) -> str:
     """The moment from which a pull starts: the cursor's, less the overlap. Raises Malformed."""
     try:
-        return (datetime.strptime(cursor.partition("|")[0], _STAMP) - assumptions.OVERLAP).strftime(_STAMP)  # noqa: DTZ007
+        return (datetime.strptime(cursor.partition("|")[0], _STAMP) - back).strftime(_STAMP)  # noqa: DTZ007
     except ValueError:
         raise Malformed(f"The cursor {cursor!r} is not a moment and an id.") from None

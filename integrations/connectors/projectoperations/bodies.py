@@ -70,10 +70,10 @@ def objection(posting: Posting, account: Account) -> Rejected | None:
         guid_of(posting.key)
     except ValueError:
         return Rejected(f"The key {posting.key!r} is none of ours.")
-    if len(posting.memo) > assumptions.MEMO_LIMIT:
+    limit = int(account.setting("memo_limit", SETTINGS))
+    if len(posting.memo) > limit:
         return Rejected(
-            f"The memo has {len(posting.memo)} characters; Project Operations takes {assumptions.MEMO_LIMIT}. "
-            "Shorten the description.",
+            f"The memo has {len(posting.memo)} characters; Project Operations takes {limit}. Shorten the description.",
             code="text-invalid",
         )
     return _time_objection(posting) if posting.kind is DocumentKind.TIME else _expense_objection(posting, account)

@@ -51,9 +51,9 @@ class ProjectOperationsConnector:
             unique_key=True,  # the same id is one record however often it is sent, and what stands is not overwritten
             reversal=False,
             expenses=bool(account.setting("expenses", SETTINGS)),
-            upstream_timeout=assumptions.UPSTREAM_TIMEOUT,
+            upstream_timeout=float(account.setting("upstream_timeout", SETTINGS)),
             books_within=3600.0 * float(account.setting("books_within_hours", SETTINGS)),
-            memo_limit=assumptions.MEMO_LIMIT,
+            memo_limit=int(account.setting("memo_limit", SETTINGS)),
             hours_tolerance=assumptions.HOURS_TOLERANCE,
         )
         entra.sign_in(account, http, account.base_url.rstrip("/"))

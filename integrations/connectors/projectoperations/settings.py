@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from integrations import account
 from integrations.connectors.projectoperations import assumptions
 from integrations.http import entra
 from integrations.protocol import Setting
@@ -14,6 +15,7 @@ SETTINGS = (
         help="Draft, where a flow of yours submits them.",
         default=assumptions.WRITTEN_AS,
         choices=("draft", "submitted"),
+        replaces=("WRITTEN_AS",),
     ),
     Setting(
         name="booked_when",
@@ -29,6 +31,7 @@ SETTINGS = (
         default=assumptions.BOOKS_WITHIN_HOURS,
         least=1,
         most=720,
+        replaces=("BOOKS_WITHIN_HOURS",),
     ),
     Setting(name="expenses", label="Expenses", help="Whether expenses are written.", default=True),
     Setting(name="role", label="Role", help="GUID of the role of hours whose posting names none."),
@@ -46,8 +49,12 @@ SETTINGS = (
         default=assumptions.BATCH,
         least=1,
         most=1000,
+        replaces=("BATCH",),
     ),
     Setting(name="concurrency", label="Calls at once", help="At most 50.", default=4, least=1, most=50),
+    account.memo_limit(assumptions.MEMO_LIMIT),
+    account.overlap_minutes(assumptions.OVERLAP_MINUTES),
+    account.upstream_timeout(assumptions.UPSTREAM_TIMEOUT),
     Setting(name="page_size", label="Rows in a page", help="At most 5000.", default=1000, least=1, most=5000),
     Setting(
         name="refusals",

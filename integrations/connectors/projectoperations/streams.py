@@ -15,6 +15,7 @@ from typing import Any
 
 from integrations.connectors.projectoperations import assumptions, refusals
 from integrations.connectors.projectoperations.dataverse import Tables, integer, lookup
+from integrations.connectors.projectoperations.settings import SETTINGS
 from integrations.errors import Malformed
 from integrations.http import Http, fields, plain
 from integrations.http.fields import STAMP, Row, amount, text
@@ -107,7 +108,8 @@ class Reader:
         stream, cursor = stream_of(name), Cursor.of(since)
         after = ""
         if cursor.stamp:
-            after = f"{CHANGED} ge {fields.rewound(cursor.stamp, assumptions.OVERLAP):%Y-%m-%dT%H:%M:%SZ}"
+            back = self._account.overlap(SETTINGS)
+            after = f"{CHANGED} ge {fields.rewound(cursor.stamp, back):%Y-%m-%dT%H:%M:%SZ}"
         wanted = " and ".join(part for part in (f"({stream.wanted})" if stream.wanted else "", after) if part)
         total: int | None = None
         for rows, answer, more in self._tables.pages(

@@ -36,9 +36,6 @@ class SalesforceConnector:
     hint_streams = (events.STREAM,)
     tombstones = True
     publishes = publishing.PUBLISHES
-    capabilities = Capabilities(
-        batch_size=assumptions.COLLECTION, upsert=True, upstream_timeout=assumptions.UPSTREAM_TIMEOUT
-    )
     why_untold = "Salesforce gives us master data and takes no message about it."
 
     def __init__(self, account: Account, http: Http) -> None:
@@ -46,6 +43,8 @@ class SalesforceConnector:
         self.http = http
         self._own = refusals.own_patterns(account.settings.get("refusals") or ())
         self._reader = Reader(account, http, self._own)
+        lost = float(account.setting("upstream_timeout", SETTINGS))
+        self.capabilities = Capabilities(batch_size=assumptions.COLLECTION, upsert=True, upstream_timeout=lost)
         sign_in(account, http)
 
     def check(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from integrations import account
 from integrations.connectors.salesforce import assumptions
 from integrations.protocol import Setting
 
@@ -25,7 +26,7 @@ SETTINGS = (
         default="https://login.salesforce.com",
         choices=("https://login.salesforce.com", "https://test.salesforce.com"),
     ),
-    Setting(name="api_version", label="API version", default=assumptions.API_VERSION),
+    Setting(name="api_version", label="API version", default=assumptions.API_VERSION, replaces=("API_VERSION",)),
     Setting(
         name="multi_currency", label="Several currencies", help="Whether records have CurrencyIsoCode.", default=False
     ),
@@ -37,6 +38,7 @@ SETTINGS = (
         label="Fields of that object",
         help="Our word to its field: code, name, customer, manager, status, starts_on, ends_on, won.",
         default=assumptions.OPPORTUNITY,
+        replaces=("OPPORTUNITY",),
     ),
     Setting(
         name="project_statuses",
@@ -44,32 +46,48 @@ SETTINGS = (
         help='Our status by the org\'s, as {"Live": "open"}.',
         default={},
     ),
-    Setting(name="invoice_object", label="Object of bills", default=assumptions.INVOICE_OBJECT),
-    Setting(name="payment_object", label="Object of payments", default=assumptions.PAYMENT_OBJECT),
-    Setting(name="part_object", label="Object of what a payment settles", default=assumptions.PART_OBJECT),
+    Setting(
+        name="invoice_object", label="Object of bills", default=assumptions.INVOICE_OBJECT, replaces=("INVOICE_OBJECT",)
+    ),
+    Setting(
+        name="payment_object",
+        label="Object of payments",
+        default=assumptions.PAYMENT_OBJECT,
+        replaces=("PAYMENT_OBJECT",),
+    ),
+    Setting(
+        name="part_object",
+        label="Object of what a payment settles",
+        default=assumptions.PART_OBJECT,
+        replaces=("PART_OBJECT",),
+    ),
     Setting(
         name="invoice_fields",
         label="Fields of bills",
         help="Our word to its field where they are named otherwise; empty: not told.",
         default=assumptions.INVOICE_FIELDS,
+        replaces=("INVOICE_FIELDS",),
     ),
     Setting(
         name="payment_fields",
         label="Fields of payments",
         help="Our word to its field where they are named otherwise; empty: not told.",
         default=assumptions.PAYMENT_FIELDS,
+        replaces=("PAYMENT_FIELDS",),
     ),
     Setting(
         name="part_fields",
         label="Fields of what a payment settles",
         help="payment, invoice and amount.",
         default=assumptions.PART_FIELDS,
+        replaces=("PART_FIELDS",),
     ),
     Setting(
         name="external_id_field",
         label="External id field",
         help="Of those three objects; a text that is external id and unique.",
         default=assumptions.EXTERNAL_ID,
+        replaces=("EXTERNAL_ID",),
     ),
     Setting(
         name="external_id_prefix",
@@ -84,6 +102,7 @@ SETTINGS = (
         default=assumptions.KEEP_CALLS,
         least=0,
         most=1000000,
+        replaces=("KEEP_CALLS",),
     ),
     Setting(
         name="webhook_secret",
@@ -105,7 +124,10 @@ SETTINGS = (
         default=assumptions.LISTEN,
         least=1,
         most=110,
+        replaces=("LISTEN",),
     ),
+    account.overlap_minutes(assumptions.OVERLAP_MINUTES),
+    account.upstream_timeout(assumptions.UPSTREAM_TIMEOUT),
     Setting(
         name="refusals",
         label="Refusals",

@@ -84,7 +84,7 @@ class Reader:
         stream = self.stream(name)
         where = ""
         if since:
-            after = fields.rewound(since, assumptions.OVERLAP)
+            after = fields.rewound(since, self._account.overlap(SETTINGS))
             where = f" WHERE {CHANGED} >= {fields.to_the_millisecond(after)}"
         cursor = since
         gets_on = lambda: cursor != since  # noqa: E731 - else the next reading would begin with the same page

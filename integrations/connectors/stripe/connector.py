@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from integrations.connectors.stripe import assumptions, customers, drafts, mapping, refusals, streams
+from integrations.connectors.stripe import customers, drafts, mapping, refusals, streams
 from integrations.connectors.stripe.auth import StripeAuth, check_signature
 from integrations.connectors.stripe.paging import everything
 from integrations.connectors.stripe.settings import SETTINGS
@@ -33,9 +33,6 @@ class StripeConnector:
     streams = tuple(streams.STREAMS)
     tombstones = True
     why_untold = "Stripe keeps bills and payments and takes no message about an hour."
-    capabilities = Capabilities(
-        concurrency=4, reversal=False, expenses=False, statement=False, upstream_timeout=assumptions.UPSTREAM_TIMEOUT
-    )
     publishes = customers.PUBLISHES
     drafting = drafts.DRAFTING
 
@@ -45,6 +42,10 @@ class StripeConnector:
         self._own = refusals.own_patterns(account.setting("refusals", SETTINGS))
         self._drafts = drafts.Drafts(http, account, self._own)
         self._customers = customers.Customers(http, self._own)
+        self.capabilities = Capabilities(
+            concurrency=4, reversal=False, expenses=False, statement=False,
+            upstream_timeout=float(account.setting("upstream_timeout", SETTINGS)),
+        )  # fmt: skip
         http.auth = StripeAuth(account)
 
     def check(self) -> str:
@@ -67,7 +68,8 @@ class StripeConnector:
 
     def pull(self, stream: str, since: str | None) -> Iterator[Page]:
         """Bills and payments that moved at or after a cursor, oldest first."""
-        return streams.pull(self.http, stream, since, self._page_size)
+        back = self.account.overlap(SETTINGS)
+        return streams.pull(self.http, stream, since, self._page_size, back)
 
     def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
         """A record as it is now; empty when it is gone."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from integrations import account
+from integrations.connectors.stripe import assumptions
 from integrations.protocol import Setting
 
 SETTINGS = (
@@ -40,6 +42,8 @@ SETTINGS = (
         default=False,
     ),
     Setting(name="purchase_order_field", label="Custom field with the purchase order", default="Purchase order"),
+    account.overlap_minutes(assumptions.OVERLAP_MINUTES),
+    account.upstream_timeout(assumptions.UPSTREAM_TIMEOUT),
     Setting(
         name="refusals",
         label="Refusals",

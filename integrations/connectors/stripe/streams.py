@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from integrations.connectors.stripe import assumptions, reading
@@ -86,9 +86,9 @@ def named(event: Record) -> dict[str, str]:
     return {name: key for name, key in found.items() if key}
 
 
-def pull(http: Http, name: str, since: str | None, size: int) -> Iterator[Page]:
+def pull(http: Http, name: str, since: str | None, size: int, back: timedelta) -> Iterator[Page]:
     """Records that moved at or after a cursor, oldest first; everything where the cursor is older than events are kept."""
-    return _Reader(http, stream(name), _moment(since), size).pages()
+    return _Reader(http, stream(name), _moment(since), size, back).pages()
 
 
 def one(http: Http, name: str, key: str) -> list[SourceRecord]:
@@ -110,8 +110,8 @@ def identities(http: Http, name: str, size: int) -> Iterator[str]:
 class _Reader:
     """One pull of one stream. `since` is the cursor's moment, 0 from the beginning."""
 
-    def __init__(self, http: Http, chosen: Stream, since: int, size: int) -> None:
-        self.http, self.chosen, self.since, self.size = http, chosen, since, size
+    def __init__(self, http: Http, chosen: Stream, since: int, size: int, back: timedelta) -> None:
+        self.http, self.chosen, self.since, self.size, self.back = http, chosen, since, size, back
         self.moved: dict[str, int] = {}  # the moment of the last event about each thing
         self.at_once = min(size, AT_ONCE)
         self.gone: set[str] = set()
@@ -122,7 +122,7 @@ class _Reader:
         params = {"limit": 1, "types[]": list(self.chosen.types)}
         self.until = max(self.since, int(self.http.request("GET", "/v1/events", params=params).answered_at.timestamp()))
         reach = self.until - int(assumptions.REACH.total_seconds())
-        floor = self.since - int(assumptions.OVERLAP.total_seconds())
+        floor = self.since - int(self.back.total_seconds())
         self._look(max(floor, reach))
         yield from self._changed() if floor >= reach else self._everything()
         yield Page(records=(), cursor=_cursor(self.until), last=True)

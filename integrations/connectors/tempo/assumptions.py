@@ -1,11 +1,16 @@
 """What we assume of Tempo without a source for it; to be tried on a live account, and changed here only.
 
-- A rejected timesheet is reported OPEN again; an account that says REJECTED is understood as well.
-- Stamps have whole seconds where they show none, so what changed in this very second may change again under one stamp.
-- `GET /4/periods` answers its list under `periods`, a list of subscriptions stands under `results`.
-- The account of a worklog is its work attribute `_Account_`, whose value is the account's key.
-- Tempo-Timestamp is signed and not understood: whether it counts seconds or milliseconds is not documented.
-- A row of the paper trail names the worklog by `entityId`, which is its `tempoWorklogId`.
+- A rejected timesheet is reported OPEN again; an account that says REJECTED is understood as well. No setting: both are
+  understood.
+- Stamps have whole seconds where they show none, so what changed in this very second may change again under one stamp. No
+  setting: finer stamps are read as well.
+- `GET /4/periods` answers its list under `periods`, a list of subscriptions stands under `results`. No setting: both are
+  understood.
+- The account of a worklog is its work attribute `_Account_`, whose value is the account's key. `account_attribute` names
+  another.
+- Tempo-Timestamp is signed and not understood: whether it counts seconds or milliseconds is not documented. No setting: it is
+  signed with the rest, and nothing rests on it.
+- A row of the paper trail names the worklog by `entityId`, which is its `tempoWorklogId`. `read_deletions` leaves it out.
 """
 
 from __future__ import annotations
@@ -23,6 +28,12 @@ STATUSES = {
     "IN_REVIEW": SourceStatus.SUBMITTED,
     "APPROVED": SourceStatus.APPROVED,
     "REJECTED": SourceStatus.REJECTED,
+}
+
+# What no setting of a connection replaces, and why.
+FIXED = {
+    "SETTLED_SECONDS": "stamps have whole seconds, and nothing shorter is safe",
+    "STATUSES": "what counts as approved is not left to a setting; a word that is not among them stops its worklog and says so",
 }
 
 

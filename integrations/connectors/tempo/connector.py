@@ -58,7 +58,10 @@ class TempoConnector:
             choices=("account", "issue"),
         ),
         Setting(
-            name="account_attribute", label="Work attribute with the account", default=assumptions.ACCOUNT_ATTRIBUTE
+            name="account_attribute",
+            label="Work attribute with the account",
+            default=assumptions.ACCOUNT_ATTRIBUTE,
+            replaces=("ACCOUNT_ATTRIBUTE",),
         ),
         Setting(
             name="partly_billable",

@@ -47,10 +47,12 @@ class TrytonConnector:
             batch_size=max(1, int(account.setting("batch_size", SETTINGS))),
             concurrency=4,
             unique_key=True,
+            one_company=True,
             push_within=PUSH_SECONDS,
             reversal=False,
             expenses=False,
-            memo_limit=assumptions.MEMO_LIMIT,
+            memo_limit=int(account.setting("memo_limit", SETTINGS)),
+            upstream_timeout=float(account.setting("upstream_timeout", SETTINGS)),
             hours_tolerance=lines.HOURS_TOLERANCE,
         )
         Session.sign_in(account, http)
@@ -99,7 +101,7 @@ class TrytonConnector:
         deadline = Deadline()
         return one_outcome_each(
             postings,
-            lambda posting: lines.objection(posting, self._rpc.company),
+            lambda posting: lines.objection(posting, self._rpc.company, self.capabilities.memo_limit),
             lambda left: self._sheet.book(left, deadline),
         )
 

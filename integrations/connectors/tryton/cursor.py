@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from integrations.connectors.tryton import assumptions
 from integrations.errors import Malformed
 
 STAMP = "%Y-%m-%dT%H:%M:%S.%f"
@@ -49,11 +48,11 @@ class Cursor:
         more |= {"watched": dict(self.watched)}
         return json.dumps(told | {name: value for name, value in more.items() if value}, separators=(",", ":"))
 
-    def from_when(self) -> datetime | None:
-        """The stamp from which a walk reads; None from the beginning. Raises Malformed."""
+    def from_when(self, back: timedelta) -> datetime | None:
+        """The stamp from which a walk reads, so far back before the cursor; None from the beginning. Raises Malformed."""
         if not self.since:
             return None
-        return _moment(self.since) - assumptions.OVERLAP
+        return _moment(self.since) - back
 
     def moment_after(self, now: str) -> str:
         """The moment of a look, which is later than that of the look before and than every stamp that was met."""

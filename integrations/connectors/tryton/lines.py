@@ -15,7 +15,7 @@ from integrations.connectors.tryton.works import Place, origin
 from integrations.errors import Malformed, Rejected
 from integrations.http import plain
 from integrations.http.fields import Row, text
-from integrations.protocol import is_ours
+from integrations.protocol import is_ours, other_company
 from portal.records import DocumentKind, Posting, StatementLine
 
 HOURS_TOLERANCE = Decimal("0.000001")  # Tryton keeps microseconds
@@ -44,7 +44,7 @@ def memo(posting: Posting) -> str:
     return " ".join(posting.memo.split())
 
 
-def objection(posting: Posting, company: int) -> Rejected | None:
+def objection(posting: Posting, company: int, limit: int = assumptions.MEMO_LIMIT) -> Rejected | None:
     """Why a posting cannot be said in a line, or None. Checked before anything is sent."""
     if not is_ours(posting.key):
         return Rejected(f"The key {posting.key!r} is none of ours.")
@@ -58,20 +58,17 @@ def objection(posting: Posting, company: int) -> Rejected | None:
             "it is not invoiced; what is invoiced is credited there, and its reversal called back.",
             code="no-opposite",
         )
-    if posting.entity and posting.entity != str(company):
-        return Rejected(
-            f"The posting is for company {posting.entity}; this connection is company {company}.",
-            code="dimension-missing",
-        )
+    if refused := other_company(posting.entity, str(company)):
+        return refused
     named = {"project-inactive": ("project", posting.project), "resource-inactive": ("employee", posting.resource)}
     for code, (what, key) in named.items():
         if not key.isdigit():
             return Rejected(f"The {what} “{key}” is no id of Tryton's. Correct its mapping.", code=code)
     if posting.task and not posting.task.isdigit():
         return Rejected(f"The task “{posting.task}” is no id of Tryton's. Correct its mapping.", code="task-invalid")
-    if len(memo(posting)) > assumptions.MEMO_LIMIT:
+    if len(memo(posting)) > limit:
         return Rejected(
-            f"The memo has {len(memo(posting))} characters; {assumptions.MEMO_LIMIT} are sent. Shorten the description.",
+            f"The memo has {len(memo(posting))} characters; {limit} are sent. Shorten the description.",
             code="text-invalid",
         )
     return None

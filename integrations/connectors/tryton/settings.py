@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from integrations import account
+from integrations.connectors.tryton import assumptions
 from integrations.protocol import Setting
 
 SETTINGS = (
@@ -16,6 +18,9 @@ SETTINGS = (
         least=1,
         most=1000,
     ),
+    account.memo_limit(assumptions.MEMO_LIMIT),
+    account.overlap_minutes(assumptions.OVERLAP_MINUTES),
+    account.upstream_timeout(assumptions.UPSTREAM_TIMEOUT),
     Setting(name="page_size", label="Rows in a page", default=200, least=1, most=1000),
     Setting(
         name="customers",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from integrations.connectors.tryton import works
@@ -35,7 +35,7 @@ class Reader:
     def pull(self, name: str, since: str | None) -> Iterator[Page]:
         """Pages of what changed at or after a cursor; what is watched and looks otherwise comes with the last one."""
         stream, cursor = stream_of(name), Cursor.of(since)
-        changed = [*self._domain(stream), *_changed(stream, cursor)]
+        changed = [*self._domain(stream), *_changed(stream, cursor, self._account.overlap(SETTINGS))]
         total = self._rpc.count(stream.model, [*changed, ["id", ">", cursor.after]])
         while True:
             rows, answer = self._rpc.page(stream.model, [*changed, ["id", ">", cursor.after]], stream.fields)
@@ -140,8 +140,8 @@ def stream_of(name: str) -> Stream:
     return STREAMS[name]
 
 
-def _changed(stream: Stream, cursor: Cursor) -> Domain:
-    when = cursor.from_when()
+def _changed(stream: Stream, cursor: Cursor, back: timedelta) -> Domain:
+    when = cursor.from_when(back)
     if when is None:
         return []
     written = written_moment(when)
