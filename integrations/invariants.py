@@ -268,6 +268,44 @@ def _nothing_waits_for_nothing() -> list[str]:
     )
 
 
+def _books_are_of_their_entity() -> list[str]:
+    """What was sent went to a target of its own entity, or to a shared one; to one company's books with a word of whose it is."""
+    return breaches(
+        """
+        SELECT DISTINCT l.entry_id, x.code, c.name, o.code FROM portal_attempt a
+          JOIN portal_attemptline l ON l.attempt_id = a.id
+          JOIN portal_ledgerentry e ON e.id = l.entry_id AND e.kind <> 'master'
+          JOIN portal_legalentity x ON x.id = e.entity_id
+          JOIN portal_connection c ON c.id = a.connection_id
+          JOIN LATERAL (
+               SELECT h.entity_id FROM portal_historicalconnection h
+                WHERE h.id = c.id AND h.history_date <= a.started_at ORDER BY h.history_date DESC, h.history_id DESC LIMIT 1
+          ) owner ON owner.entity_id <> e.entity_id
+          JOIN portal_legalentity o ON o.id = owner.entity_id
+         WHERE a.purpose = 'push'""",
+        "Entry {0} of {1} was sent to {2}, which kept the books of {3}.",
+    ) + [sentence for connection in _targets() for sentence in _told_apart(connection)]
+
+
+def _told_apart(connection: Connection) -> list[str]:
+    """Of one company's books that entities share: the work of several without a word of whose it is."""
+    try:
+        if connection.entity_id is not None or not registry.target(connection).capabilities.one_company:
+            return []
+    except (ConnectorError, registry.UnknownConnector):
+        return []  # it cannot be built, so nothing is sent there
+    return breaches(
+        """
+        SELECT string_agg(DISTINCT x.code, ', ' ORDER BY x.code) FROM portal_ledgerentry e
+          JOIN portal_ledgerstate s ON s.entry_id = e.id AND s.body_hash <> ''
+          JOIN portal_legalentity x ON x.id = e.entity_id
+         WHERE e.target_id = %s AND e.kind <> 'master' AND coalesce(e.target_keys->>'entity', '') = ''
+        HAVING count(DISTINCT e.entity_id) > 1""",
+        f"{connection} is the books of one company and took work of {{0}}, of which none says whose it is.",
+        [connection.pk],
+    )
+
+
 OF_THE_PIPELINE: tuple[Invariant, ...] = (
     Invariant("I1", "One record per key in the statements as last read", _booked_once_as_last_read),
     Invariant("I11", "Every intent is an attempt, and attempts are kept", _every_intent_is_an_attempt),
@@ -280,6 +318,7 @@ OF_THE_PIPELINE: tuple[Invariant, ...] = (
     Invariant("I21", "No more calls are under way than allowed", _slots_are_kept),
     Invariant("I23", "No secret is kept with an attempt", _no_secret_is_kept),
     Invariant("I25", "Nothing waits for nothing", _nothing_waits_for_nothing),
+    Invariant("I28", "Nothing goes into the books of another entity", _books_are_of_their_entity),
 )
 LIVE = Invariant("I1", "One record per key in the target's own books, asked now", _ask_every_target)
 INVARIANTS: tuple[Invariant, ...] = (*OF_THE_LEDGER, *OF_CASES, *OF_THE_PIPELINE)

@@ -231,6 +231,7 @@ _REFUSED_SUBJECT = {
 _REACTIVATE = {
     "project-inactive": "re-activate it there for posting, then re-post",
     "resource-inactive": "re-activate the person there for posting, then re-post; the hours are not given to somebody else",
+    "company-wrong": "route the entity's work to the connection of its own company, or mend the entity's key in the crosswalk",
     "unit-unknown": "give the person the unit of hours there, or name the right one in the connection's settings, then re-post",
     "period-closed": "open it there, or post in the next open period",
     "alike": "delete the one that was typed there or join the two at their source, then re-post",

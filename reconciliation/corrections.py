@@ -21,6 +21,7 @@ from reconciliation.facts.load import drafts_of, give_routes
 from reconciliation.facts.records import Period
 from reconciliation.models import TargetQuestion
 from reconciliation.rules import BY_CODE, CHECKED
+from reconciliation.sql import cases as cases_sql
 from reconciliation.sql import documents, master_data, questions
 from reconciliation.validation.admission import GONE_RULES, cancel, standing_of
 from reconciliation.validation.judging import figures_again
@@ -332,6 +333,14 @@ def put_back(entry_ids: Sequence[int], *, by: User, reason: str, told: bool = Fa
     return made
 
 
+def _reversals_let_go(entries: Sequence[Standing], *, actor: str, reason: str) -> list[int]:
+    """Reversals that were stopped and that nothing holds any more go again; validation asks about none of them."""
+    stopped = [entry for entry in entries if entry.state == State.HELD and entry.reverses_id is not None]
+    held = {entry_id for _, entry_id, *_ in cases_sql.open_holds_of([entry.id for entry in stopped])}
+    free = [(entry.id, entry.fence) for entry in stopped if entry.id not in held]
+    return ledger.release(free, actor=actor, reason=reason) if free else []
+
+
 def repost(entry_ids: Sequence[int], *, by: User, reason: str) -> list[int]:
     """The cause in the target is gone: refused entries go again under the same key, and those stopped by hand are asked again.
 
@@ -349,4 +358,5 @@ def repost(entry_ids: Sequence[int], *, by: User, reason: str) -> list[int]:
         stopped = [entry.id for entry in entries if entry.state == State.HELD]
         cases.close_holds(stopped, set(BY_CODE) - CHECKED - set(GONE_RULES), by=by, reason=reason)
         rechecked = recheck([*reopened, *stopped], actor=actor, reason=reason)
+        rechecked.released += _reversals_let_go(entries, actor=actor, reason=reason)
     return sorted((set(reopened) - set(rechecked.held) - set(rechecked.replaced)) | set(rechecked.released))

@@ -27,6 +27,7 @@ UNAUTHORISED = "connection-unauthorised"
 KEY_REUSED = "key-reused"
 POISON = "poison"
 IN_DOUBT = "in-doubt-too-long"
+OTHER_BOOKS = "books-of-another-entity"
 DIFFERS = "divergent-read-back"
 NOT_PERSISTED = "not-persisted"
 NOT_BOOKED = "not-booked"
@@ -136,6 +137,26 @@ def poison(connection: Connection, claims: Sequence[Claim], deaths: Mapping[int,
             f"Stopped after {attempts} attempts: {how}. Look at the attempts, mend the cause and re-post.",
             f"Postings to {connection} that come to no result.",
         )
+
+
+def other_books(connection: Connection, claims: Sequence[Claim]) -> None:
+    """Stop entries that would go into the books of another entity than theirs, or of nobody knows whom."""
+    if not claims:
+        return
+    sentence = (
+        f"{connection} keeps the books of {connection.entity.code}, and this is of another entity. Nothing was sent; give the "
+        "connection back to the entity whose books it keeps, then re-post."
+        if connection.entity is not None
+        else f"{connection} is shared, keeps the books of one company, and does not say whose work it is. Nothing was sent; add "
+        "the key of each entity's company to the crosswalk, or give each entity a connection of its own, then re-post."
+    )
+    _stop(
+        connection,
+        claims,
+        OTHER_BOOKS,
+        sentence,
+        f"Postings to {connection} would go into the books of another entity.",
+    )
 
 
 def in_doubt_too_long(connection: Connection, entries: Sequence[Standing]) -> None:

@@ -60,6 +60,7 @@ def pushes(connection: Connection, target: Receiver, limit: int, deadline: float
         claims = ledger.claimable(connection.pk, limit)
         if not claims:
             return Claimed([], 0)
+        claims = _into_their_own_books(connection, claims, one_company=target.capabilities.one_company)
         going, fallen = _at_the_door(connection, claims, idle=idle)
         built = speaking.build([claim.entry_id for claim in going])
         hashes = {entry_id: postings.digest(speaking.body(target, said)) for entry_id, said in built.items()}
@@ -141,6 +142,13 @@ def questions(
         )
         for attempt_id, group in zip(ids, groups, strict=True)
     ]
+
+
+def _into_their_own_books(connection: Connection, claims: list[Claim], *, one_company: bool) -> list[Claim]:
+    """The claims that go into the books of their own entity, as far as no rule is asked about that; the others are stopped."""
+    strangers = sql.strangers([claim.entry_id for claim in claims], connection, one_company=one_company)
+    causes.other_books(connection, [claim for claim in claims if claim.entry_id in strangers])
+    return [claim for claim in claims if claim.entry_id not in strangers]
 
 
 def _at_the_door(connection: Connection, claims: list[Claim], *, idle: bool) -> tuple[list[Claim], list[int]]:

@@ -50,6 +50,7 @@ RULES: tuple[Rule, ...] = (
     rates.rate_mismatch,
     periods.period_missing,
     periods.period_closed,
+    targets.target_wrong_entity,
     targets.text_not_acceptable,
     targets.crosswalk_missing,
     budgets.retainer_exceeded,

@@ -49,6 +49,10 @@ OUTSIDE: tuple[Rule, ...] = (
         "poison", "Stopped after repeated failures", "connection", ("re-post", "hand-back"), (70,), frozenset({State.HELD})
     ),
     _cause(
+        "books-of-another-entity", "Nobody knows into whose books it would go", "connection",
+        ("re-post", "call-back-reversal"), (111, 114), frozenset({State.HELD})
+    ),
+    _cause(
         "divergent-read-back", "The target holds other figures", "connection", ("check-in-target", "reverse-and-rebook"),
         (41, 69), _IN_BOOKS,
     ),

@@ -104,6 +104,30 @@ def adapt(entry: Draft) -> str:
 
 
 @rule(
+    "target-wrong-entity",
+    title="The target keeps another entity's books",
+    subject="connection",
+    waivable=False,
+    remedies=("add-route",),
+    cases=(111, 114),
+)
+def target_wrong_entity(entry: Draft, facts: Facts) -> Finding | None:
+    """A target that belongs to an entity takes what that entity owes and nothing else; a shared one takes everybody's."""
+    target = entry.route.target
+    if target.entity_id is None or target.entity_id == entry.entity_id:
+        return None
+    owner = facts.entities[target.entity_id]
+    return Finding(
+        sentence=f"{entry.source.name} is routed to {target.name}, which keeps the books of {owner.code}, and this work is "
+        f"{entry.entity.code}'s; route it to a target of {entry.entity.code}, or say that {target.name} is shared.",
+        subject_key=str(target.id),
+        cause=f"Work of {entry.entity.code} is routed into the books of {owner.code} at {target.name}.",
+        detail={"target_id": target.id, "owner": owner.code, "entity": entry.entity.code, "kind": entry.kind},
+        connection_id=target.id,
+    )
+
+
+@rule(
     "crosswalk-missing",
     title="Target does not know it yet",
     subject="record",

@@ -153,6 +153,17 @@ def a_refused_reversal(source: Connection, erp: Connection, books: Books) -> lis
     return list(made.reversals.values())
 
 
+def into_other_books(source: Connection, erp: Connection, books: Books) -> list[int]:
+    """The reversal of a booked entry, whose approval was withdrawn, that was due while its target was another entity's."""
+    made = corrections.reverse(withdrawn(source, erp, books), by=None, reason="approval withdrawn")
+    for owner in (world.entity("GB", "GBP"), source.entity):
+        erp.entity = owner
+        erp.save()
+        if owner != source.entity:
+            outbox.deliver(erp.pk)
+    return list(made.reversals.values())
+
+
 def not_taken_back(source: Connection, erp: Connection, books: Books) -> list[int]:
     """The reversal of a booked entry at a target that takes no negative postings, which its people deleted there."""
     ids = posted(source, erp, books)
@@ -218,6 +229,7 @@ SITUATIONS: dict[str, Situation] = {
     "divergent-read-back": differing,
     "gone-in-target": gone,
     "key-reused": key_reused,
+    "books-of-another-entity": into_other_books,
     "approval-withdrawn-after-posting": withdrawn,
     "deleted-at-source": deleted,
     "out-of-balance": off_balance,

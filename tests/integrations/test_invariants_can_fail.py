@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +36,7 @@ from portal.records import Reference
 from tests import world
 from tests.bills import Erp, line_of
 from tests.integrations import outbound
+from tests.integrations.memory_target import BOOKS
 from tests.invariants import assert_all_hold
 from tests.reconciliation.firm import key
 
@@ -251,3 +253,28 @@ def test_a_proposal_whose_drafts_do_not_add_up_to_what_was_approved_is_found(pos
         broken()["I27"]
         == f"Proposal {proposal.pk} was approved over 960.0000, and what was handed over of it comes to 0."
     )
+
+
+def test_i28_what_was_sent_into_the_books_of_another_entity_is_found(posted: list[int], erp: Connection) -> None:
+    other = world.entity("GB", "GBP")
+    erp.entity = other
+    erp.save()
+    assert broken() == {}, "it was shared when they were sent"
+    unguarded("UPDATE portal_historicalconnection SET history_date = '2020-01-01', entity_id = %s", [other.pk])
+    assert broken() == {
+        "I28": " ".join(f"Entry {entry} of US was sent to Erp, which kept the books of GB." for entry in posted)
+    }
+
+
+def test_i28_work_of_two_entities_in_one_companys_books_that_does_not_say_whose_it_is_is_found(
+    posted: list[int], erp: Connection
+) -> None:
+    outbox.deliver(erp.pk)
+    outbound.entries(outbound.firm(erp, "GB"), 1)
+    outbox.deliver(erp.pk)
+    assert broken() == {}
+    books = BOOKS[erp.code]
+    books.capabilities = replace(books.capabilities, one_company=True)
+    assert broken() == {
+        "I28": "Erp is the books of one company and took work of GB, US, of which none says whose it is."
+    }

@@ -10,7 +10,8 @@ from integrations import breaker, outbox, registry
 from integrations.errors import InDoubt, Unavailable
 from integrations.models import Breaker, MaintenanceWindow
 from portal import sql
-from portal.models import Connection, LedgerState
+from portal.models import Connection, LedgerState, LegalEntity
+from reconciliation import corrections, validation
 from reconciliation.models import ExceptionCase
 from tests import world
 from tests.integrations import outbound
@@ -159,3 +160,63 @@ def test_the_queue_tells_how_fast_it_goes_and_when_it_will_be_through(
     assert (queue.due, queue.per_minute) == (10, 20)
     assert queue.done_at is not None
     assert timedelta(seconds=20) < queue.done_at - sql.now() < timedelta(seconds=60)
+
+
+def _owned(erp: Connection, owner: LegalEntity | None) -> None:
+    erp.entity = owner
+    erp.save()
+
+
+@pytest.mark.case(111)
+def test_what_would_go_into_the_books_of_another_entity_is_not_sent_and_says_so(
+    source: Connection, erp: Connection, books: Books
+) -> None:
+    ids = outbound.entries(source, 3)
+    _owned(erp, world.entity("GB", "GBP"))
+    outbox.deliver(erp.pk)
+    assert (set(outbound.states(ids).values()), books.pushes) == ({"held"}, [])
+    cause = ExceptionCase.objects.get(rule="target-wrong-entity")
+    assert (cause.holds.count(), "books of GB" in cause.sentence) == (3, True)
+    _owned(erp, source.entity)
+    validation.recheck(ids, actor="test", reason="the owner was mended")
+    outbox.deliver(erp.pk)
+    assert set(outbound.states(ids).values()) == {"posted"}
+
+
+@pytest.mark.case(111)
+def test_a_reversal_does_not_go_into_books_that_became_another_entitys_and_goes_once_they_are_given_back(
+    source: Connection, erp: Connection, books: Books
+) -> None:
+    [entry] = outbound.entries(source)
+    outbox.deliver(erp.pk)
+    user = world.user("fin", owner=source.entity)
+    reversal = corrections.reverse([entry], by=user, reason="wrong project").reversals[entry]
+    _owned(erp, world.entity("GB", "GBP"))
+    outbox.deliver(erp.pk)
+    assert (outbound.state_of(reversal).state, len(books.pushes)) == ("held", 1)
+    cause = ExceptionCase.objects.get(rule="books-of-another-entity")
+    assert "keeps the books of GB" in cause.holds.get().sentence
+    _owned(erp, source.entity)
+    corrections.repost([reversal], by=user, reason="given back")
+    outbox.deliver(erp.pk)
+    assert outbound.state_of(reversal).state == "posted"
+    assert outbound.state_of(entry).state == "reversed"
+
+
+@pytest.mark.case(111)
+def test_one_companys_books_that_entities_share_take_what_says_whose_it_is_and_nothing_else() -> None:
+    erp = outbound.target(batch_size=1, one_company=True)
+    alone = outbound.entries(outbound.firm(erp, "US"), 2)
+    outbox.deliver(erp.pk)
+    assert set(outbound.states(alone).values()) == {"posted"}, "of one entity alone nobody asks"
+    second = outbound.firm(erp, "GB")
+    ids = outbound.entries(second, 2)
+    outbox.deliver(erp.pk)
+    assert set(outbound.states(ids).values()) == {"held"}
+    cause = ExceptionCase.objects.get(rule="books-of-another-entity")
+    assert {"does not say whose work it is" in hold.sentence for hold in cause.holds.all()} == {True}
+    known = outbound.firm(outbound.target("other", one_company=True), "DE", {"entity": "C1", "resource": "7"})
+    outbound.firm(Connection.objects.get(code="other"), "FR", {"entity": "C2", "resource": "8"})
+    told = outbound.entries(known)
+    outbox.deliver(Connection.objects.get(code="other").pk)
+    assert set(outbound.states(told).values()) == {"posted"}

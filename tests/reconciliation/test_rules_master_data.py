@@ -321,6 +321,29 @@ def test_a_source_of_one_entity_does_not_report_for_another(firm: Firm) -> None:
     assert "worked for GB" in hold(held, "resource-wrong-entity").sentence
 
 
+@pytest.mark.case(111)
+def test_work_that_a_route_leads_into_another_entitys_books_is_held_until_the_route_or_the_owner_is_mended(
+    firm: Firm,
+) -> None:
+    gb = world.entity("GB", "GBP")
+    firm.target.entity = gb
+    firm.target.save()
+    held = _held(firm, "target-wrong-entity")
+    assert hold(held, "target-wrong-entity").sentence == (
+        "Harvest-Us is routed to Netsuite-Us, which keeps the books of GB, and this work is US's; "
+        "route it to a target of US, or say that Netsuite-Us is shared."
+    )
+    found = case("target-wrong-entity")
+    assert (found.sentence, found.subject_key) == (
+        "Work of US is routed into the books of GB at Netsuite-Us.", str(firm.target.pk),
+    )  # fmt: skip
+    firm.target.entity = None
+    firm.target.save()
+    changes_watch.note("connection", [firm.target.pk])
+    validation.follow_changes()
+    assert (state(held), case("target-wrong-entity").state) == ("ready", "resolved")
+
+
 @pytest.mark.case(27)
 def test_an_entity_that_keeps_cost_centres_needs_one(firm: Firm) -> None:
     centre = firms.centre(firm.entity)

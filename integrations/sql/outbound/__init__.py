@@ -34,6 +34,7 @@ from integrations.sql.outbound.entries import (
     publications_among,
     queue_of,
     stopped_for_their_key,
+    strangers,
     waiting_on,
 )
 from integrations.sql.outbound.proofs import beside, numbers_alike, taken_numbers, write_read_backs
@@ -73,6 +74,7 @@ __all__ = [
     "renew_slots",
     "standing_of",
     "stopped_for_their_key",
+    "strangers",
     "take_slots",
     "taken_numbers",
     "to_read_again",

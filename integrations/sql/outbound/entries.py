@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from portal import sql
+from portal.models import Connection
 
 
 def stopped_for_their_key(entry_ids: Sequence[int], rule: str) -> list[tuple[int, int]]:
@@ -99,6 +100,30 @@ def about(entry_ids: Sequence[int]) -> dict[int, About]:
             [list(entry_ids)],
         )
     }
+
+
+def strangers(entry_ids: Sequence[int], connection: Connection, *, one_company: bool) -> set[int]:
+    """Entries that are not for the books behind a connection.
+
+    Where it belongs to an entity, reversals and invoice drafts of another one: of new postings a rule says the same, and master
+    data is told to whom it concerns. Where it is shared though it is the books of one company, what bears no company's key.
+    """
+    if connection.entity_id is not None:
+        found = sql.rows(
+            "SELECT id FROM portal_ledgerentry WHERE id = ANY(%s) AND entity_id <> %s"
+            " AND (reverses_id IS NOT NULL OR kind = 'invoice')",
+            [list(entry_ids), connection.entity_id],
+        )
+    elif one_company:
+        found = sql.rows(
+            "SELECT id FROM portal_ledgerentry WHERE id = ANY(%s) AND kind <> 'master'"
+            " AND coalesce(target_keys->>'entity', '') = ''"
+            " AND (SELECT count(DISTINCT entity_id) FROM reconciliation_route WHERE target_id = %s) > 1",
+            [list(entry_ids), connection.pk],
+        )
+    else:
+        return set()
+    return {row[0] for row in found}
 
 
 def entities_over(connection_id: int) -> list[int]:
