@@ -115,7 +115,7 @@ _LETS_HAPPEN: Mapping[str, Iterable[Fault]] = {
 }
 _OF_SALESFORCE = {  # its own tests of what it is told, for those of the contract
     _ANY_CALL["is told"]: _WRITTEN,
-    _ENDED["is told"]: "test_a_session_that_ends_between_two_calls_is_begun_anew_and_nothing_is_lost",
+    _ENDED["is told"]: "test_credentials_that_end_at_any_call_of_a_batch_tell_each_record_once",
 }
 FILES = "A folder and a server of files are not called over HTTP; what they may do is among their own tests."
 

@@ -12,7 +12,8 @@ import pytest
 
 from integrations import publications
 from integrations.connectors.salesforce import publishing
-from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised, Unavailable
+from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
+from integrations.http import recording
 from integrations.protocol import BatchRecipient, Page, Recipient, Takes
 from integrations.sandbox.server import control
 from portal.records import FIGURES, Publication, PublishedKind
@@ -208,6 +209,39 @@ def test_a_session_that_ends_between_two_calls_is_begun_anew_and_nothing_is_lost
     org.pages("customers")
     org.configure(forget_tokens=True)
     assert all(isinstance(outcome, str) for outcome in push(org, bill(1), bill(2)))
+
+
+@pytest.mark.case(67)
+def test_credentials_that_end_at_any_call_of_a_batch_tell_each_record_once(org: Org) -> None:
+    [account_bill, _] = push(org, bill(501), bill(502))
+    assert isinstance(account_bill, str)
+
+    def batches(number: int) -> tuple[list[Publication], list[Publication]]:
+        some = [bill(number), bill(number + 1)]
+        return some, [payment(one, {501: (account_bill, "1.00")}) for one in (number, number + 1)]
+
+    first = iter(range(1000, 9000, 10))
+    for kind in (0, 1):
+        with recording() as exchanges:
+            push(org, *batches(next(first))[kind])
+        for call in range(len(exchanges)):
+            for times in (1, None):
+                said = batches(next(first))[kind]
+                fault = {"vendor": "salesforce", "kind": "status", "status": 401, "after": call, "times": times}
+                control(org.base, "POST", "faults", [fault])
+                try:
+                    outcomes = push(org, *said)
+                except Unauthorised as refused:
+                    outcomes = [refused for _ in said]
+                control(org.base, "DELETE", "faults")
+                assert all(isinstance(outcome, str | Unauthorised | InDoubt) for outcome in outcomes), (call, times)
+                numbers = push(org, *said)
+                for one, outcome, number in zip(said, outcomes, numbers, strict=True):
+                    assert isinstance(number, str)
+                    assert outcome == number or not isinstance(outcome, str)
+                    kept = told(org, ("Billing_Invoice__c", "Billing_Payment__c")[kind])
+                    name = f"tieout-{one.record.replace(':', '-')}"
+                    assert [row["Id"] for row in kept if row["External_Id__c"] == name] == [number], (call, times)
 
 
 @pytest.mark.case(66)
