@@ -2,11 +2,13 @@
 
 invoice            what                                                              what comes of it
 ACM-2213           half a day is credited, the hours named                            open to bill again
-ACM-2240           voided and billed again under another number                       its hours follow
+ACM-2240           voided and billed again under another number, which is paid        its hours follow
 THM-3301           part of it is paid                                                 paid in part
 MRL-6100           three invoices, one payment settles them                           paid
 NRD-5100           a line is changed in the ERP afterwards                            a person decides
 CRN-4100           deleted in the ERP                                                 a person decides
+
+The Dutch write none by hand: theirs is proposed, released, approved and made in Business Central (`story.py`).
 """
 
 from __future__ import annotations
@@ -147,6 +149,22 @@ def paid(
         for one, amount in zip(billed, sums, strict=True)
     ]  # fmt: skip
     return [("customerPayment", payment), *(("invoice", one) for one in after)]
+
+
+def paid_in_business_central(billed: Sequence[dict[str, Any]], share: Decimal) -> dict[str, Any]:
+    """A share of each of some invoices of Business Central is paid on its day: what its ledger and its custom page then hold."""
+    seed: dict[str, Any] = {"customerPaymentEntries": [], "actions": []}
+    for number, one in enumerate(billed):
+        amount = float((Decimal(str(one["totalAmountIncludingTax"])) * share).quantize(_CENT))
+        seed["actions"].append({"do": "pay", "invoice": one["id"], "amount": amount})
+        seed["customerPaymentEntries"].append({
+            "id": f"7d115c9c-0008-4000-8000-{number:012}", "documentNumber": f"PAY-{one['number']}",
+            "externalDocumentNumber": f"BANK-{one['number']}", "customerNumber": one["customerNumber"],
+            "customerName": one["customerName"], "postingDate": one["postingDate"],
+            "currencyCode": "", "amount": -amount, "remainingAmount": 0, "reversed": False,
+            "applications": [{"invoiceId": one["id"], "invoiceNumber": one["number"], "amount": -amount, "unapplied": False}],
+        })  # fmt: skip
+    return seed
 
 
 def voided(billed: dict[str, Any]) -> dict[str, Any]:

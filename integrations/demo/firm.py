@@ -132,6 +132,7 @@ DEPUTIES = {
 }  # approve what the approver worked
 ERP = {"NL": "bc-nl"}  # the others book in NetSuite
 BILLED_BY = {"SG": "stripe-sg"}  # the ERP drafts the invoices of the others; Singapore's came from it until now
+CRM = {"US": "salesforce-us", "NL": "salesforce-nl"}  # one org; each entity is told of its own bills
 TRACKER = {"US": "harvest-us", "GB": "clockify-gb"}
 RATE_STEP = Decimal("1.05")  # what a senior's hour for Acme costs from the middle of the month on
 CURRENCY_KEYS = {"USD": "1", "GBP": "2", "EUR": "4", "SGD": "5"}
@@ -150,8 +151,8 @@ CRM_NAMES = {"BLU": "Bluewater Healthcare Group"}  # renamed by sales, who own n
 
 
 def account_id(customer: Customer) -> str:
-    """Salesforce's id of a customer of the Americans."""
-    return f"001000000000{customer.key}AAA"
+    """Salesforce's id of a customer of an entity whose account teams are told."""
+    return f"001{customer.key:0>12}AAA"
 
 
 def erp_of(entity: str) -> str:
@@ -349,9 +350,10 @@ def _crosswalks() -> Iterator[dict[str, str]]:
         yield row(erp, "cost_centre", department, f"{entity.code}-DEL", entity.code)
     for customer in CUSTOMERS:
         yield row(erp_of(customer.entity), "customer", customer.key, customer.code)
+        if customer.entity in CRM:
+            yield row(CRM[customer.entity], "customer", account_id(customer), customer.code)
         if customer.entity == "US":
             yield row(TRACKER["US"], "customer", customer.key, customer.code)
-            yield row("salesforce-us", "customer", account_id(customer), customer.code)
     for item in PROJECTS:
         yield row(erp_of(entity_of(item.customer)), "project", item.job, item.code)
         if item.tracker:

@@ -34,10 +34,12 @@ SECRETS = {
 }
 NETSUITE_REALM = "1234567_SB1"
 CONSUMER_KEY, TOKEN_ID = "demo-consumer", "demo-token"
+BC_MASTER = ("periods", "cost_centres", "customers", "projects", "employees")
+BC_BILLS = ("sales_invoices", "payments", "sales_credit_memos")
 PEOPLE = {
     "analyst": ("Fiona", "Archer", {"analyst": "all"}),
     "analyst-de": ("Dirk", "Albers", {"analyst": ["DE"]}),
-    "pm": ("Priya", "Mehta", {"project_manager": ["US", "GB", "SG"]}),
+    "pm": ("Priya", "Mehta", {"project_manager": ["US", "GB", "SG", "NL"]}),
     "controller": ("Carla", "Okoye", {"controller": "all"}),
     "admin": ("Adam", "Novak", {"admin": "all", "controller": "all"}),
     "auditor": ("Ursula", "Diaz", {"auditor": "all"}),
@@ -145,7 +147,7 @@ def toml(demo_month: Month, sandbox: str, folder: Path) -> str:
         ("NL", "files-nl"),
     ):
         kinds = ["time"] if source.startswith("files") else ["time", "expense"]
-        kinds += ["invoice"] if firm.erp_of(entity) == "netsuite" and entity not in firm.BILLED_BY else []
+        kinds += ["invoice"] if entity not in firm.BILLED_BY else []
         parts.append(
             _table("[[routes]]", {"entity": entity, "source": source, "target": firm.erp_of(entity), "kinds": kinds})
         )
@@ -226,17 +228,30 @@ def _connections(sandbox: str, folder: Path) -> list[dict[str, Any]]:
             "streams": [{"name": name, "every_seconds": 300} for name in ("invoices", "credit_notes", "payments")],
         },
         {
-            "code": "bc-nl", "name": "Business Central NL", "connector": "businesscentral", "entity": "NL", "roles": ["target"],
+            "code": "bc-nl", "name": "Business Central NL", "connector": "businesscentral", "entity": "NL",
+            "roles": ["target", "source", "biller"],
             "base_url": f"{sandbox}/businesscentral/v2.0/{businesscentral.TENANT}/{businesscentral.ENVIRONMENT}",
             "realm": businesscentral.COMPANY, "zone": "Europe/Amsterdam",
             "settings": {"tenant": businesscentral.TENANT, "client_id": businesscentral.CLIENT_ID, "currency": "EUR",
-                         "login_url": f"{sandbox}/businesscentral"},
+                         "login_url": f"{sandbox}/businesscentral", "invoice_account": "8000",
+                         "project_dimension": vendors.BC_PROJECTS,
+                         "owns": ["period", "cost_centre.name", "customer.name", "customer.tax_number", "project.name"]},
+            "streams": [
+                *({"name": name, "every_seconds": 3600} for name in BC_MASTER),
+                *({"name": name, "every_seconds": 300} for name in BC_BILLS),
+            ],
             "credentials": {"client_secret": secret("businesscentral")},
+        },
+        {
+            "code": "salesforce-nl", "name": "Salesforce NL", "connector": "salesforce", "entity": "NL",
+            "roles": ["recipient"], "base_url": f"{sandbox}/salesforce", "zone": "Europe/Amsterdam",
+            "settings": {"client_id": salesforce.CLIENT_ID, "multi_currency": True, "subscribes": ["invoice", "payment"]},
+            "credentials": {"client_secret": secret("salesforce")},
         },
         {
             "code": "salesforce-us", "name": "Salesforce US", "connector": "salesforce", "entity": "US",
             "roles": ["source", "recipient"], "base_url": f"{sandbox}/salesforce", "zone": "America/New_York",
-            "settings": {"client_id": salesforce.CLIENT_ID, "currency": "USD", "subscribes": ["invoice", "payment"],
+            "settings": {"client_id": salesforce.CLIENT_ID, "multi_currency": True, "subscribes": ["invoice", "payment"],
                          "owns": ["customer.merged_into"]},  # what it says of names is heard and not taken
             "credentials": {"client_secret": secret("salesforce")},
             "streams": [{"name": "customers", "every_seconds": 900}],

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import close_old_connections
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from integrations import wake
@@ -21,13 +22,15 @@ from integrations.demo.firm import Month
 from integrations.demo.load import SECRETS, hand_in_workbook, of
 from integrations.models import Stream
 from integrations.sandbox.server import control
-from portal.models import AccountingPeriod, Heartbeat, Invoice, LedgerState, State, User
-from reconciliation import certifying, matching
+from portal.models import AccountingPeriod, Heartbeat, Invoice, InvoiceDraft, LedgerState, Project, State, User
+from portal.records import BillStatus
+from reconciliation import certifying, invoicing, matching
 from reconciliation.models import Certificate, ReconciliationRun
 
 NAME = "demo story"
 ENOUGH = 120  # posted entries that make a month
 COMPARISONS = 10  # of the month that is signed, at most
+DUTCH, DUTCH_SHARE = "TUL-8100", Decimal("0.4")
 PATIENCE = 300.0  # seconds to wait for the month to be posted before the story goes on
 EVENT = "APPROVAL_REQUEST_STATUS_UPDATED"
 OPEN_ITEMS = "What is not posted has no rate yet; what is not invoiced is billed next month, by its day."
@@ -91,10 +94,7 @@ def bills_are_written(demo_month: Month, sandbox: str, site: str, say: Callable[
     _wait_until_posted()
     written = [one for invoices in bills.invoices(demo_month).values() for one in invoices]
     _book(sandbox, [("invoice", one) for one in written])
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and Invoice.objects.filter(connection__code="netsuite").count() < len(written):
-        close_old_connections()
-        time.sleep(0.5)
+    _wait_for(lambda: Invoice.objects.filter(connection__code="netsuite").count() >= len(written))
     say(f"Demo: the ERP wrote {len(written)} invoices over the posted hours of {len(bills.BILLED)} projects.")
 
 
@@ -111,10 +111,58 @@ def bills_change(demo_month: Month, sandbox: str, site: str, say: Callable[[str]
         *bills.paid(written["MRL-6100"], demo_month),
         ("invoice", bills.changed(written["NRD-5100"][0])),
     ])  # fmt: skip
-    _book(sandbox, [("invoice", bills.invoice(demo_month, "ACM-2240", 0, lines, suffix="A"))])
+    again = bills.invoice(demo_month, "ACM-2240", 0, lines, suffix="A")
+    _book(sandbox, [("invoice", again)])
+    _book(sandbox, bills.paid([again], demo_month))
     control(sandbox, "POST", "netsuite/seed", {"delete": [{"type": "invoice", "id": written["CRN-4100"][0]["id"]}]})
     _read_bills()
-    say("Demo: one invoice was credited in part, one voided and billed again, four paid, one changed and one deleted.")
+    say("Demo: one invoice was credited in part, one voided and billed again, five paid, one changed and one deleted.")
+
+
+def the_dutch_bill(demo_month: Month, sandbox: str, site: str, say: Callable[[str], None], pause: float) -> None:
+    """Tulip's month is proposed, released by its manager and approved by a controller; Business Central makes the draft."""
+    del sandbox, site, pause
+    _wait_until_posted()
+    project = Project.objects.get(code=DUTCH)
+    manager, controller = User.objects.get(username="pm"), User.objects.get(username="controller")
+    for proposal in invoicing.prepare(project, demo_month.last, by=manager):
+        released = invoicing.release(proposal, by=manager, seen=proposal.content_hash)
+        invoicing.approve(released, by=controller, seen=released.content_hash)
+    _wait_for(lambda: InvoiceDraft.objects.filter(proposal__project=project).exclude(bill_number="").exists())
+    _read_bills(vendors.BC)
+    _wait_for(lambda: _dutch_bills(BillStatus.DRAFT).exists())
+    say(f"Demo: the invoice of {project.code} was approved, and is a draft in Business Central.")
+
+
+def the_dutch_post(demo_month: Month, sandbox: str, site: str, say: Callable[[str], None], pause: float) -> None:
+    """Their accountant posts the drafts; the Dutch account team reads in Salesforce that the bill is open."""
+    del demo_month, site, pause
+    drafts = [
+        one for one in control(sandbox, "GET", "businesscentral/inspect")["sales_invoices"] if one["status"] == "Draft"
+    ]
+    control(sandbox, "POST", "businesscentral/seed", {
+        "actions": [{"do": "post", "invoice": one["id"]} for one in drafts]
+    })  # fmt: skip
+    _read_bills(vendors.BC)
+    _wait_for(lambda: _dutch_bills(BillStatus.OPEN).count() >= len(drafts))
+    say(f"Demo: {len(drafts)} invoice was posted in Business Central.")
+
+
+def the_dutch_are_paid(demo_month: Month, sandbox: str, site: str, say: Callable[[str], None], pause: float) -> None:
+    """Tulip pays a part; its payment is read with the invoice that it is applied to, and Salesforce is told of both."""
+    del demo_month, site, pause
+    open_ones = [
+        one for one in control(sandbox, "GET", "businesscentral/inspect")["sales_invoices"]
+        if one["status"] == "Open" and one["remainingAmount"] == one["totalAmountIncludingTax"]
+    ]  # fmt: skip
+    control(sandbox, "POST", "businesscentral/seed", bills.paid_in_business_central(open_ones, DUTCH_SHARE))
+    _read_bills(vendors.BC)
+    _wait_for(lambda: _dutch_bills(BillStatus.PART_PAID).count() >= len(open_ones))
+    say("Demo: a part of the Dutch invoice was paid, and Salesforce is told how it stands.")
+
+
+def _dutch_bills(status: BillStatus) -> QuerySet[Invoice]:
+    return Invoice.objects.filter(connection__code=vendors.BC, current__status=status)
 
 
 def singapore_is_certified(
@@ -157,6 +205,9 @@ ACTS = (
     things_change,
     bills_are_written,
     bills_change,
+    the_dutch_bill,
+    the_dutch_post,
+    the_dutch_are_paid,
     singapore_is_certified,
     an_hour_changes,
 )
@@ -182,8 +233,8 @@ def _book(sandbox: str, records: list[tuple[str, dict[str, Any]]]) -> None:
     _read_bills()
 
 
-def _read_bills() -> None:
-    streams = Stream.objects.filter(connection__code="netsuite")
+def _read_bills(erp: str = "netsuite") -> None:
+    streams = Stream.objects.filter(connection__code=erp)
     streams.update(next_due_at=Now())
     for stream in streams:
         wake.up("pull", stream.pk)
@@ -191,6 +242,14 @@ def _read_bills() -> None:
 
 def _act(sandbox: str, vendor: str, **action: Any) -> None:
     control(sandbox, "POST", f"{vendor}/seed", {"actions": [action]})
+
+
+def _wait_for(happened: Callable[[], bool]) -> None:
+    """Until something was seen to happen, or patience is over."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and not happened():
+        close_old_connections()
+        time.sleep(0.5)
 
 
 def _wait_until_posted() -> None:

@@ -23,6 +23,8 @@ HARVEST_TOKEN = "harvest-sandbox-token"  # noqa: S105 - the sandbox's own
 CLOCKIFY_WORKSPACE = "64a687e29ae1f428e7ebe303"
 CLOCKIFY_KEY = "clockify-sandbox-key"
 BC = "bc-nl"
+TAX_NUMBERS = {"TUL": "NL004495445B01"}
+BC_PROJECTS = "PROJECT"  # the dimension whose values are project numbers
 DAYS = timedelta(days=1)
 
 
@@ -75,20 +77,29 @@ def _subsidiary(entity: str) -> str:
 
 
 def businesscentral(month: Month) -> dict[str, Any]:
-    """The Dutch company's ERP: customers, projects, people, its departments, and the journal that we write into."""
-    dimension, stamp = _guid(1, 1), moment(month.first, 6)
+    """The Dutch company's ERP: its calendar, customers, projects, people and dimensions, and the journal that we write into.
+
+    Its fiscal year ended with the month before, so what is closed there is closed here.
+    """
+    department, engagement, stamp = _guid(1, 1), _guid(1, 2), moment(month.first, 6)
+    projects = [item for item in firm.PROJECTS if firm.erp_of(firm.entity_of(item.customer)) == BC]
     return {
+        "tax": 21,
+        "accountingPeriods": [
+            {"id": _guid(7, n), "startingDate": first.isoformat(), "name": f"{first:%B}", "newFiscalYear": first == month.first,
+             "closed": state == "closed", "dateLocked": state == "closed", "lastModifiedDateTime": stamp}
+            for n, (first, state) in enumerate(month.months())
+        ],
         "companies": [{"id": BC_COMPANY, "name": "HALDEN BV", "displayName": "Halden Advisory BV"}],
         "customers": [
             {"id": _guid(2, n), "number": item.key, "displayName": item.name, "blocked": " ", "currencyCode": "",
-             "taxRegistrationNumber": "", "lastModifiedDateTime": stamp}
+             "taxRegistrationNumber": TAX_NUMBERS[item.code], "lastModifiedDateTime": stamp}
             for n, item in enumerate(firm.CUSTOMERS)
             if firm.erp_of(item.entity) == BC
         ],
         "projects": [
             {"id": _guid(3, n), "number": item.job, "displayName": item.name, "lastModifiedDateTime": stamp}
-            for n, item in enumerate(firm.PROJECTS)
-            if firm.erp_of(firm.entity_of(item.customer)) == BC
+            for n, item in enumerate(projects)
         ],
         "employees": [
             {"id": _guid(4, n), "number": item.employee, "displayName": item.name, "status": "Active",
@@ -97,10 +108,15 @@ def businesscentral(month: Month) -> dict[str, Any]:
             for n, item in enumerate(firm.PEOPLE)
             if firm.erp_of(item.entity) == BC
         ],
-        "dimensions": [{"id": dimension, "code": "DEPARTMENT", "displayName": "Department"}],
+        "dimensions": [
+            {"id": department, "code": "DEPARTMENT", "displayName": "Department"},
+            {"id": engagement, "code": BC_PROJECTS, "displayName": "Project"},
+        ],
         "dimensionValues": [
-            {"id": _guid(5, 1), "code": "DELIVERY", "dimensionId": dimension, "displayName": "Delivery",
-             "lastModifiedDateTime": stamp}
+            {"id": _guid(5, 1), "code": "DELIVERY", "dimensionId": department, "displayName": "Delivery NL",
+             "lastModifiedDateTime": stamp},
+            *({"id": _guid(5, 10 + n), "code": item.job, "dimensionId": engagement, "displayName": item.name,
+               "lastModifiedDateTime": stamp} for n, item in enumerate(projects)),
         ],
         "projectJournals": [{"id": _guid(6, 1), "code": "TIEOUT", "displayName": "Tieout"}],
     }  # fmt: skip
@@ -111,14 +127,15 @@ def _guid(group: int, number: int) -> str:
 
 
 def salesforce(month: Month) -> dict[str, Any]:
-    """The Americans' CRM: the accounts that learn how their bills stand."""
+    """The group's CRM: the accounts, in America and the Netherlands, that learn how their bills stand."""
     return {
         "Account": [
             {"Id": firm.account_id(item), "Name": firm.CRM_NAMES.get(item.code, item.name), "ParentId": None,
-             "MasterRecordId": None, "AccountNumber": item.code, "CurrencyIsoCode": "USD",
+             "MasterRecordId": None, "AccountNumber": item.code,
+             "CurrencyIsoCode": next(one.currency for one in firm.ENTITIES if one.code == item.entity),
              "SystemModstamp": f"{month.first}T06:00:00.000+0000"}
             for item in firm.CUSTOMERS
-            if item.entity == "US"
+            if item.entity in firm.CRM
         ],
         "Opportunity": [],
         "User": [],

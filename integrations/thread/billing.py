@@ -1,4 +1,4 @@
-"""The last stations of an hour: the bills on which it stands, what a credit gave back, and what was paid.
+"""The last stations of an hour: the bills on which it stands, what a credit gave back, what was paid, and who is told of it.
 
 The rule here: a bill's figures and status are its system's; which hours it is about is ours. An hour that is on no bill says why,
 in the words that its project's readiness uses.
@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import Any
 
 from django.urls import reverse
 
+from integrations import told
 from integrations.thread.stations import Station
 from portal import figures
-from portal.models import Allocation, InvoiceVersion, LedgerEntry, PaymentAllocation
-from portal.records import BillStatus, SettledBy
+from portal.models import Allocation, InvoiceVersion, LedgerEntry, PaymentAllocation, Published, State
+from portal.records import BillStatus, PublishedKind, SettledBy
 from reconciliation.readiness import why_not_billed
 
 
 def stations(entry: LedgerEntry, billed: Sequence[Allocation], settled: Sequence[PaymentAllocation]) -> list[Station]:
-    """Invoice, credit where there is one, and payment."""
+    """Invoice, credit where there is one, payment, and the systems that are told how the bill stands."""
     if entry.reverses_id is not None:
         return []
     return line_of(billed, settled, lambda: why_not_billed(entry).words, in_hours=entry.kind == "time")
@@ -40,7 +42,9 @@ def line_of(
     if back := [one for one in given if one.pk not in undone]:
         found.append(_credit(back, in_hours))
     if standing:
-        found.append(_payment([_bill(one) for one in standing], settled))
+        bills = [_bill(one) for one in standing]
+        found.append(_payment(bills, settled))
+        found += _told(bills)
     return found
 
 
@@ -94,6 +98,28 @@ def _payment(bills: Sequence[InvoiceVersion], settled: Sequence[PaymentAllocatio
     url = reverse("payment", args=[last.payment_version.payment_id]) if last and last.payment_version else ""
     light = "broken" if "broken" in lights else "lit" if set(lights) == {"lit"} else ""
     return Station("payment", "Payment", light, "; ".join(words), last.recorded_at if last else None, url)
+
+
+def _told(bills: Sequence[InvoiceVersion]) -> list[Station]:
+    """What the systems that subscribe to bills hold of these; no station where none does."""
+    by_id = {bill.invoice_id: bill for bill in bills}
+    subscribed = Published.objects.filter(kind=PublishedKind.INVOICE, internal_id__in=by_id).select_related(
+        "connection"
+    )
+    rows: list[Any] = list(told.with_standing(subscribed))
+    if not rows:
+        return []
+    words, lights = [], set()
+    for row in rows:
+        is_proved = row.state in (State.POSTED, State.RECONCILED)
+        said = "holds something else than" if row.drift else "holds" if is_proved else "does not hold yet"
+        words.append(f"{row.connection} {said} {by_id[row.internal_id].number} as it stands")
+        lights.add("broken" if row.drift else "lit" if is_proved else "")
+    light = "broken" if "broken" in lights else "lit" if lights == {"lit"} else ""
+    at = max((row.read_at for row in rows if row.read_at), default=None)
+    return [
+        Station("told", "Account team", light, "; ".join(words), at, reverse("published_record", args=[rows[0].pk]))
+    ]
 
 
 def _standing(bill: InvoiceVersion, paid: Decimal) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
@@ -210,25 +211,64 @@ def test_the_month_is_billed_and_what_happens_to_the_bills_ends_in_named_items(
         move()
     stands = {one.current.number: one.current.status for one in Invoice.objects.select_related("current")}
     assert stands == {
-        "ACM-2213-2610-1": "open", "C-ACM-2213-2610-1": "paid", "ACM-2240-2610-1": "voided", "ACM-2240-2610-1A": "open",
+        "ACM-2213-2610-1": "open", "C-ACM-2213-2610-1": "paid", "ACM-2240-2610-1": "voided", "ACM-2240-2610-1A": "paid",
         "THM-3301-2610-1": "part_paid", "MRL-6100-2610-1": "paid", "MRL-6100-2610-2": "paid", "MRL-6100-2610-3": "paid",
         "NRD-5100-2610-1": "open", "CRN-4100-2610-1": "deleted",
     }  # fmt: skip
     assert left_to_bill() == {**dict.fromkeys(bills.BILLED, Decimal(0)), "ACM-2213": Decimal(4)}
     assert set(causes()) - set(before) == {"bill-changed", "bill-deleted"}
-    told = control(demo, "GET", "salesforce/inspect")["Billing_Invoice__c"]
-    assert {one["Number__c"]: one["Status__c"] for one in told} == {
+    crm = control(demo, "GET", "salesforce/inspect")
+    assert {one["Number__c"]: one["Status__c"] for one in crm["Billing_Invoice__c"]} == {
         number: status for number, status in stands.items() if "ACM" in number
     }
+    assert [one["Number__c"] for one in crm["Billing_Payment__c"]] == ["PAY-ACM-2240-2610-1A"]
     assert_all_hold()
+    assert_the_dutch_bill_goes_from_its_proposal_to_its_payment_and_to_the_account_team(demo)
     assert_the_four_legs_end_in_named_items()
     assert_a_certificate_drops_when_an_hour_changes(demo)
+
+
+def assert_the_dutch_bill_goes_from_its_proposal_to_its_payment_and_to_the_account_team(demo: str) -> None:
+    """Business Central gives its calendar and its customers, makes the draft, posts it and is paid in part; Salesforce hears."""
+    assert Customer.objects.get(code="TUL").tax_number == "NL004495445B01"
+    for act in (story.the_dutch_bill, story.the_dutch_post, story.the_dutch_are_paid):
+        act(MONTH, demo, "", lambda _: None, 0)
+        for _ in range(2):
+            move()
+    bill = Invoice.objects.get(connection__code="bc-nl")
+    assert list(bill.versions.order_by("version").values_list("status", flat=True)) == ["draft", "open", "part_paid"]
+    hours = LedgerEntry.objects.filter(entity__code="NL", kind="time")
+    balances = BillingBalance.objects.filter(entry__in=hours)
+    assert balances.count() == hours.count()
+    assert {one.delivered - one.invoiced for one in balances} == {Decimal(0)}
+    crm = control(demo, "GET", "salesforce/inspect")
+    [told] = [one for one in crm["Billing_Invoice__c"] if one["Booked_In__c"] == "bc-nl"]
+    assert (told["Account__c"], told["Status__c"], told["Projects__c"]) == (
+        "001000000C00010AAA",
+        "part_paid",
+        "TUL-8100",
+    )
+    assert Decimal(str(told["Balance__c"])) == bill.current.balance
+    assert (
+        Decimal(str(told["Total__c"]))
+        == bill.current.total
+        == (bill.current.net * Decimal("1.21")).quantize(Decimal("0.01"))
+    )
+    [paid] = [one for one in crm["Billing_Payment__c"] if one["Booked_In__c"] == "bc-nl"]
+    assert Decimal(str(paid["Amount__c"])) == bill.current.total - Decimal(str(told["Balance__c"]))
+    entry = hours.filter(amount__gt=0, reverses=None)[0]
+    client = Client()
+    client.force_login(User.objects.get(username="auditor"))
+    page = " ".join(client.get(reverse("entry", args=[entry.pk])).content.decode().split())
+    assert f"Salesforce NL holds {bill.current.number} as it stands" in page
+    [record] = Published.objects.filter(connection__code="salesforce-nl", kind="invoice")
+    assert "part_paid" in client.get(reverse("published_record", args=[record.pk])).content.decode()
 
 
 def assert_the_four_legs_end_in_named_items() -> None:
     """What is left open after the month was billed: what is held, what nobody billed, and which bills are not paid."""
     left: dict[str, set[str]] = {leg: set() for leg in ReconciliationResult.Leg.values}
-    for code in ("US", "GB", "DE", "SG"):
+    for code in ("US", "GB", "DE", "SG", "NL"):
         entity = LegalEntity.objects.get(code=code)
         period = AccountingPeriod.objects.get(entity=entity, code="2026-10")
         run = statements.reconcile(entity, period, User.objects.get(username="analyst"))
@@ -245,7 +285,11 @@ def assert_the_four_legs_end_in_named_items() -> None:
             "THM-3302",
             "ORC-7100",
         },  # half a day that was credited, and what nobody billed yet
-        "invoice_payment": {"ACM-2213-2610-1", "ACM-2240-2610-1A", "THM-3301-2610-1", "NRD-5100-2610-1"},
+        "invoice_payment": {
+            "ACM-2213-2610-1",
+            "THM-3301-2610-1",
+            "NRD-5100-2610-1",
+        },  # the Dutch bill is of the next month
     }
 
 

@@ -27,7 +27,7 @@ LINE = frozenset(
     }
 )
 CODE, SECOND = 35, 50
-TAX = 19.0
+TAX = 19.0  # percent, where the company's seed says nothing else
 Json = dict[str, Any]
 
 
@@ -64,7 +64,7 @@ class SalesInvoices:
             self._dimension(dimension)
         lines = [self._line(number, line) for number, line in enumerate(given["salesInvoiceLines"], start=1)]
         net = round(sum(line["netAmount"] for line in lines), 2)
-        tax = round(net * TAX / 100, 2)
+        tax = round(net * self._tax() / 100, 2)
         key = str(uuid.uuid4())
         made = {
             "dueDate": "0001-01-01", "customerPurchaseOrderReference": "", "dimensionSetLines": [], **given, "id": key,
@@ -108,11 +108,16 @@ class SalesInvoices:
         if not is_comment and not given.get("lineObjectNumber"):
             raise Refused("Application_DialogException", "Account does not exist.")
         net = 0.0 if is_comment else round(given["quantity"] * given["unitPrice"], 2)
-        tax = round(net * TAX / 100, 2)
+        percent = self._tax()
+        tax = round(net * percent / 100, 2)
         return {
-            "description2": "", "quantity": 0, "unitPrice": 0, "taxCode": "S19", "taxPercent": TAX, **given,
+            "description2": "", "quantity": 0, "unitPrice": 0, "taxCode": f"S{percent:g}", "taxPercent": percent, **given,
             "id": str(uuid.uuid4()), "sequence": number * 10000, "netAmount": net, "netTaxAmount": tax,
         }  # fmt: skip
+
+    def _tax(self) -> float:
+        """The percentage of the company's sales tax."""
+        return float(self._store.collection("company").get("tax", {}).get("percent", TAX))
 
     def _dimension(self, given: Mapping[str, Any]) -> None:
         dimension = next((d for d in self._store.collection("dimensions").values() if d["code"] == given["code"]), None)

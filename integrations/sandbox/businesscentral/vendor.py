@@ -2,9 +2,11 @@
 
 Seed: `{"companies": [..]}` and, by the name of a set, a list of rows of the company `COMPANY` (`_SETS` and `_CUSTOM_SETS` below;
 invoices with their `salesInvoiceLines`); `resources` (`number`, `baseUnitOfMeasure`, and `units`: how much of that one of another
-is) and `workTypes` (`code`, `unitOfMeasureCode`), which no set shows; and `"actions"`, played in order:
+is) and `workTypes` (`code`, `unitOfMeasureCode`), which no set shows; `"tax"`, the percentage of its sales tax; and
+`"actions"`, played in order:
 
     {"do": "pay", "invoice": id, "amount": .., "moves_stamp": true}     {"do": "block", "set": "projects", "number": ..}
+    {"do": "post", "invoice": id}   a draft, by its accountant
     {"do": "archive", "employee": number, "day": ..}   the time sheet of that week
     {"do": "notify", "set": "customers", "ids": [..], "change": "updated|collection", "state": ..}   to every subscription of it
 
@@ -270,13 +272,15 @@ class BusinessCentralSandbox(Vendor):
 
     def seed(self, data: Mapping[str, Any]) -> None:
         """Take rows by set, then play the actions."""
-        known = {"companies", "actions", "timeRegistrationEntries", *_UNSHOWN, *_SETS, *_CUSTOM_SETS}
+        known = {"companies", "actions", "tax", "timeRegistrationEntries", *_UNSHOWN, *_SETS, *_CUSTOM_SETS}
         if unknown := set(data) - known:
             raise ValueError(f"Business Central has no {min(unknown)!r}")
-        for name in known - {"actions"}:
+        for name in known - {"actions", "tax"}:
             for given in data.get(name, ()):
                 row = {"lastModifiedDateTime": self._stamp(), **given}
                 self.store.collection(name)[str(row["id"])] = row
+        if "tax" in data:
+            self.store.collection("company")["tax"] = {"percent": float(data["tax"])}
         for action in data.get("actions", ()):
             self._act(**action)
 
@@ -287,6 +291,8 @@ class BusinessCentralSandbox(Vendor):
             rows = self.store.collection(str(how["set"]))
             key, row = next((key, row) for key, row in rows.items() if row["number"] == how["number"])
             rows[key] = {**row, "blocked": "All", "lastModifiedDateTime": self._stamp()}
+        elif do == "post":
+            self.invoices.post(str(how["invoice"]))
         elif do == "archive":
             self.sheets.archive(str(how["employee"]), str(how["day"]))
         elif do == "notify":
