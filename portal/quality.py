@@ -36,7 +36,7 @@ class Weight(Enum):
 class Fault:
     """What is wrong with one field of one record: the rest of a sentence that begins with the value.
 
-    `causes` are other fields of the record whose change may have brought it about.
+    `causes` are other fields of the record whose change may have brought it about, `beside` those that it was only held against.
     """
 
     key: Any
@@ -44,6 +44,7 @@ class Fault:
     message: str
     weight: Weight = Weight.FIELD
     causes: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -127,7 +128,8 @@ def _tax(proposed: Sequence[Proposed]) -> Iterator[Fault]:
             yield Fault(one.key, "tax_number", "does not look like a valid tax number; check it with the customer.")
             continue
         if treatment == Treatment.REVERSE_CHARGE and not number:
-            yield Fault(one.key, "tax_treatment", "needs a tax number; without one the customer owes no tax itself.")
+            yield Fault(one.key, "tax_treatment", "needs a tax number; without one the customer owes no tax itself.",
+                        beside=("tax_number",))  # fmt: skip
             continue
         company = companies.get(one.get("entity_id"))
         ours, theirs = country_of(company) if company else "", country_of_number(number)
@@ -137,12 +139,13 @@ def _tax(proposed: Sequence[Proposed]) -> Iterator[Fault]:
             yield Fault(
                 one.key, "tax_treatment",
                 f"does not fit {number}: {company} sits in {ours} and the number is of {theirs}; "
-                "expected reverse_charge, export or exempt.",
+                "expected reverse_charge, export or exempt.", beside=("tax_number", "entity_id"),
             )  # fmt: skip
         elif treatment == Treatment.REVERSE_CHARGE and ours == theirs:
             yield Fault(
                 one.key, "tax_treatment",
                 f"does not fit {number}: {company} and the number are both of {ours}; expected domestic.",
+                beside=("tax_number", "entity_id"),
             )  # fmt: skip
 
 

@@ -104,6 +104,7 @@ TOP = (running.chip,)
 PACK = pack.PARTS
 
 CONCERNS = decisions.about
+MASTERS = (records.ROUTES,)
 
 HOME = (work.mine, approvals.panel, work.team, work.projects, work.causes, work.running, work.news)
 

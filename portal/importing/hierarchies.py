@@ -15,11 +15,12 @@ def check(load: Load, table: Table, rows: Sequence[Row]) -> None:
     """Note every row of the load from which a way leads back to it."""
     for attribute in table.hierarchies:
         above = dict(table.model._base_manager.exclude(**{attribute: None}).values_list("pk", attribute))
-        above |= {row.pk: row.sets[attribute] for row in rows if not row.is_bad and attribute in row.sets}
-        names = {pk: str(key[-1]) for key, pk in load.ids_of(table.name).items()}
         column = next(column.name for column in table.columns if column.sets == attribute)
-        for row in rows:
-            if not row.is_bad and (way := _way_back(row.pk, above)):
+        told = [row for row in rows if row.means_something and column not in row.wrong]
+        above |= {row.pk: row.sets[attribute] for row in told if attribute in row.sets}
+        names = {pk: str(key[-1]) for key, pk in load.ids_of(table.name).items()}
+        for row in told:
+            if way := _way_back(row.pk, above):
                 load.problem(
                     row,
                     column,

@@ -15,7 +15,7 @@ from django.db import models, transaction
 from django.db.models import CharField
 
 from portal import changes_watch, history, sql
-from portal.importing import hierarchies, ranges
+from portal.importing import hierarchies, judging, ranges
 from portal.importing.constraints import in_words
 from portal.importing.problems import Place, Problem, Refused, Unreadable
 from portal.importing.tables import Column, Counts, Key, Reference, Result, Row, Table
@@ -47,7 +47,7 @@ class Load:
 
         Without `suggests` no near code is named: whoever reads may not see every entity's. Without `leaves_word` the caller
         validates again what `concerns` names, and word of the change is left as handled. `examine` sees the rows once they
-        point at something, before anything more is said of them: what it finds bad is not looked at any further.
+        point at something, before anything more is said of them: what it finds bad counts as not known from there on.
         """
         self.tables = {table.name: table for table in (*known, *tables)}
         self.order = [table.name for table in tables]
@@ -75,7 +75,14 @@ class Load:
     def problem(self, row: Row, column: str, value: Any, message: str) -> None:
         """Note what is wrong with one row; it will not be written, and nor will anything else."""
         row.is_bad = True
+        row.wrong.add(column)
         self.problems.append(Problem(row.place.at(column), _shown(value), message))
+
+    def unknown(self, row: Row, column: Column, name: str, key: Key) -> None:
+        """Note that a column points at what whoever loads does not see: in every way as if it did not stand."""
+        self.problem(row, column.name, _named(key), f"is not known as {self.tables[name].noun}.")
+        if column.refers is not None and column.sets:
+            row.sets[column.sets] = None
 
     def warn(self, row: Row, column: str, value: Any, message: str) -> None:
         """Note what the operator should know of; it stops nothing."""
@@ -92,15 +99,20 @@ class Load:
         if self.examine is not None:
             self.examine(self)
         for name in self.order:
-            table, rows = self.tables[name], self.rows.get(name, [])
-            if not rows:
-                continue
-            ranges.check(self, table, rows)
-            hierarchies.check(self, table, rows)
-            if table.check is not None:
-                table.check(self, [row for row in rows if not row.is_bad])
+            if rows := self.rows.get(name, []):
+                self._judge(self.tables[name], rows)
         if self.problems:
             raise Refused(self.problems)
+
+    def _judge(self, table: Table, rows: Sequence[Row]) -> None:
+        """Everything that can be said of rows that were read, as far as each of them could be, all of it at once."""
+        whole = [row for row in rows if not row.is_bad]
+        ranges.check(self, table, rows)
+        hierarchies.check(self, table, rows)
+        if table.check is not None:
+            table.check(self, whole)
+        if table.quality is not None:
+            judging.check(self, table.quality, rows)
 
     def _read(self, table: Table) -> None:
         """Read the cells of every row, take its key, and match it with what stands."""
@@ -130,6 +142,9 @@ class Load:
             return
         value = row.cells[column.name]
         value = value.strip() if isinstance(value, str) else value
+        if isinstance(value, Unreadable):  # the file itself could not say it
+            self.problem(row, column.name, "", str(value))
+            return
         if value is None or value == "":
             if column.required:
                 self.problem(row, column.name, "", f"is empty; {table.noun} needs it ({column.help}).")
@@ -167,7 +182,12 @@ class Load:
     def _resolve(self, table: Table) -> None:
         """Turn codes into ids; what points at nothing is a problem."""
         references = [(column, column.refers) for column in table.columns if column.refers is not None]
+        mentioning = [column for column in table.columns if column.mentions]
         for row in self.rows.get(table.name, []):
+            for column in mentioning:
+                for code in row.values.get(column.name) or ():
+                    if (code,) not in self.ids_of(column.mentions):
+                        self.unknown(row, column, column.mentions, (code,))
             for column, refers in references:
                 if column.name not in row.values:
                     continue

@@ -20,15 +20,21 @@ class _Span(NamedTuple):
 
 
 def check(load: Load, table: Table, rows: Sequence[Row]) -> None:
-    """Note every range that ends before it starts, and every pair that overlaps in its scope."""
-    good = [row for row in rows if not row.is_bad]
+    """Note every range that ends before it starts, and every pair that overlaps in its scope.
+
+    A row takes part where the columns that the rule asks for could be read, whatever else is wrong with it.
+    """
+    helping = {column.name for column in table.columns if not column.sets}
     for rule in table.ranges:
+        asked = {rule.start, rule.end, rule.unless, *rule.scope}
+        needed = {"", *helping, *(column.name for column in table.columns if column.sets in asked)}
+        good = [row for row in rows if not row.wrong & needed]
         for row in good:
             start, end = (row.will_be(name, table.model) for name in (rule.start, rule.end))
             if start and end and start > end:
                 load.problem(row, rule.end, end, f"is before {rule.start} {start}.")
         if rule.scope:
-            _check_overlaps(load, table, rule, [row for row in good if not row.is_bad])
+            _check_overlaps(load, table, rule, [row for row in good if not row.wrong & needed])
 
 
 def _check_overlaps(load: Load, table: Table, rule: Ranges, rows: Sequence[Row]) -> None:

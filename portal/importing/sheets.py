@@ -35,6 +35,7 @@ class Sheet:
     rows: tuple[_Line, ...]
     name: str = ""
     others: tuple[str, ...] = field(default=())
+    hollow: frozenset[tuple[int, int]] = field(default=frozenset())  # line and place of cells that hold nothing to read
 
     @property
     def nameless(self) -> list[int]:
@@ -50,24 +51,32 @@ def plain(heading: str) -> str:
 
 
 def read(
-    name: str, content: bytes, known: Collection[str], *, most_rows: int = MOST_ROWS, largest: int = LARGEST
-) -> Sheet:
+    name: str, content: bytes, known: Collection[str], *, most_rows: int = MOST_ROWS, largest: int = LARGEST,
+    by_cell: bool = False,
+) -> Sheet:  # fmt: skip
     """The file's rows. `known` are headings by which the header is found; else it is the first line that is not empty.
 
+    A formula without a result below the header is refused, or with `by_cell` left to the caller to tell with what else is wrong.
     Raises Unreadable, with a sentence for the person.
     """
     if len(content) > largest:
         raise Unreadable(f"The file has {len(content):,} bytes; at most {largest:,} are taken. Split it.")
-    sheet, others = "", tuple[str, ...]()
+    sheet, others, hollow = "", tuple[str, ...](), list[str]()
     if content[:4] == b"PK\x03\x04":
-        sheet, others, lines = _workbook(content, known, most_rows)
+        sheet, others, lines, hollow = _workbook(content, known, most_rows)
     else:
         lines = list(_delimited(content, known))
-    filled = _filled(lines)
+    places = workbooks.places_of(hollow) if by_cell else {}
+    broken = {line for line, _ in places.values()}
+    lines += [(line, ()) for line in sorted(broken) if line > len(lines)] if sheet else []
+    filled = [line for line in lines if any(line[1]) or line[0] in broken]
     if not filled:
         raise Unreadable("The file is empty; expected a header and rows.")
     at = _header_at(filled, known)
     rows = filled[at + 1 :]
+    above = [cell for cell in hollow if cell not in places or places[cell][0] <= filled[at][0]]
+    if said := workbooks.sentence(above, sheet):
+        raise Unreadable(said)
     width = max((len(cells) - _blank_at_end(cells) for _, cells in rows), default=0) if sheet else 0
     header = filled[at][1]
     while len(header) > width and header and not header[-1]:
@@ -82,7 +91,8 @@ def read(
         if any(cells[len(header) :]):
             raise Unreadable(f"Line {number} has more cells than the header; quote text that holds the delimiter.")
     width = len(header)
-    return Sheet(header, tuple((number, (*cells, *[""] * width)[:width]) for number, cells in rows), sheet, others)
+    told = tuple((number, (*cells, *[""] * width)[:width]) for number, cells in rows)
+    return Sheet(header, told, sheet, others, frozenset(places.values()))
 
 
 def _filled(lines: Sequence[_Line]) -> list[_Line]:
@@ -135,8 +145,10 @@ def _said(cell: str) -> str:
     return cell[1:] if cell[:1] == "'" and cell[1:].lstrip(" ").startswith(RUNS_AS_FORMULA) else cell
 
 
-def _workbook(content: bytes, known: Collection[str], most_rows: int) -> tuple[str, tuple[str, ...], list[_Line]]:
-    """The sheet whose header is known best, or the first that holds anything; the names of the others beside."""
+def _workbook(
+    content: bytes, known: Collection[str], most_rows: int
+) -> tuple[str, tuple[str, ...], list[_Line], list[str]]:
+    """The sheet whose header is known best, or the first that holds anything, and its hollow cells; the names of the others."""
     hollow = workbooks.inspect(content, most_rows=most_rows + _ABOVE)
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(content))
@@ -148,9 +160,8 @@ def _workbook(content: bytes, known: Collection[str], most_rows: int) -> tuple[s
         filled = _filled(lines)
         scores[name] = (_score(filled[_header_at(filled, known)][1], known), 1) if filled else (0, 0)
     best = max(sheets, key=lambda name: scores[name], default="")
-    if said := workbooks.sentence(hollow, best):
-        raise Unreadable(said)
-    return best, tuple(name for name in sheets if name != best), sheets.get(best, [])
+    others = tuple(name for name in sheets if name != best)
+    return best, others, sheets.get(best, []), hollow.get(best, [])
 
 
 def _lines_of(book: CalamineWorkbook, name: str) -> list[_Line]:

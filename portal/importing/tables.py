@@ -17,9 +17,11 @@ from portal.importing.problems import Place, Problem
 
 if TYPE_CHECKING:
     from portal.importing.load import Load
+    from portal.quality import Fault, Proposed
 
 Key = tuple[Any, ...]
 Reference = Callable[[Mapping[str, Any]], tuple[str, Key]]
+Quality = Callable[[Sequence["Proposed"], date], list["Fault"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,7 @@ class Table:
     concerns: tuple[str, str] = ("", "pk")  # the kind of change and the attribute with the id of what changed
     prepare: Callable[[Load, Row], None] | None = None  # completes the values of one row before its key is taken
     check: Callable[[Load, Sequence[Row]], None] | None = None  # what columns, ranges and hierarchies cannot say
+    quality: Quality | None = None  # the rules of quality of its records
 
     def column(self, name: str) -> Column | None:
         """The column of a name."""
@@ -104,8 +107,14 @@ class Row:
     pk: int = 0  # given beforehand, the row means this record whatever its key was
     standing: models.Model | None = None  # what the database holds under the same key
     is_bad: bool = False
+    wrong: set[str] = field(default_factory=set)  # columns with a problem; empty text for one of the row as such
     is_new: bool = False  # must not stand yet
     changed: dict[str, tuple[Any, Any]] = field(default_factory=dict)  # attribute to before and after, once written
+
+    @property
+    def means_something(self) -> bool:
+        """Whether it can be told which record it is about, however wrong some of its columns are."""
+        return bool(self.pk) and "" not in self.wrong
 
     def has(self, column: str) -> bool:
         """Whether the column was given and read."""

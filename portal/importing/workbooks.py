@@ -11,7 +11,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
@@ -24,6 +24,7 @@ _CELL = re.compile(rb"<(?:\w+:)?c\b([^>]*?)(?:/>|>(.*?)</(?:\w+:)?c>)", re.DOTAL
 _REACH = re.compile(rb'<(?:\w+:)?c\b[^>]*?\br="([A-Z]{1,3})(\d{1,9})"[^>]*(?<!/)>')
 _AT = re.compile(rb'\br="([A-Z]{1,3}\d{1,9})"')
 _FORMULA, _RESULT = re.compile(rb"<(?:\w+:)?f\b"), re.compile(rb"<(?:\w+:)?v\b")
+_PLACE = re.compile(r"([A-Z]{1,3})(\d{1,9})")
 _SHEET = re.compile(rb"<(?:\w+:)?sheet\b[^>]*>")
 _LINK = re.compile(rb"<(?:\w+:)?Relationship\b[^>]*>")
 _SHEETS = "xl/worksheets/"
@@ -64,9 +65,20 @@ def shown(book: CalamineWorkbook) -> list[str]:
     return [one.name for one in cells if one.visible == SheetVisibleEnum.Visible] or [one.name for one in cells]
 
 
-def sentence(hollow: Hollow, name: str) -> str:
-    """What is to be done about the cells of a sheet that hold nothing to read; empty where there are none."""
-    cells = hollow.get(name, [])
+def places_of(cells: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """The line, from 1, and the place in it, from 0, of cells such as B2; those that say no place are left out."""
+    found = {}
+    for cell in cells:
+        if at := _PLACE.fullmatch(cell):
+            place = 0
+            for letter in at.group(1):
+                place = place * 26 + ord(letter) - ord("A") + 1
+            found[cell] = (int(at.group(2)), place - 1)
+    return found
+
+
+def sentence(cells: Sequence[str], name: str) -> str:
+    """What is to be done about cells of a sheet that hold nothing to read; empty where there are none."""
     if not cells:
         return ""
     more = f" and {len(cells) - _NAMED:,} more" if len(cells) > _NAMED else ""

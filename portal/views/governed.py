@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
+from itertools import chain
 from typing import Any
 
 from django.apps import apps
@@ -43,6 +45,7 @@ from portal.models import (
     Task,
 )
 from portal.models.access import GrantRole, Scope, entities_held
+from portal.screens.navigation import APPS
 
 Visible = Callable[[Any], QuerySet[Any]]
 _GRANT_READERS = frozenset({GrantRole.ADMIN, GrantRole.CONTROLLER, GrantRole.AUDITOR})
@@ -196,6 +199,7 @@ class Master:
     columns: tuple[str, ...]
     search: tuple[str, ...]
     note: str = ""
+    readers: frozenset[str] = frozenset()  # who sees any of them; whoever holds a role where empty
 
 
 _LISTS = (
@@ -249,8 +253,14 @@ _LISTS = (
            note="They order the exceptions of several currencies. Nothing is ever booked at them."),
     Master(model=EntityGrant, label="Grants", main="user", second="role", columns=("entity", "valid_from", "valid_to"),
            search=("user__username", "user__first_name", "user__last_name", "role", "entity__code"),
-           note="Who may do what in which entity; without one, in all of them."),
+           note="Who may do what in which entity; without one, in all of them.", readers=_GRANT_READERS),
     Master(model=IntercompanyRelation, label="Intercompany", main="provider", second="receiver",
            columns=("receiver", "valid_from", "valid_to"), search=("provider__code", "receiver__code")),
 )  # fmt: skip
-MASTERS: dict[str, Master] = {str(master.model._meta.model_name): master for master in _LISTS}
+
+
+@cache
+def masters() -> dict[str, Master]:
+    """Every kind of master data that is listed, by the name of its model: this app's, and what the others name in `MASTERS`."""
+    told = (getattr(import_module(f"{app}.urls"), "MASTERS", ()) for app in APPS)
+    return {str(master.model._meta.model_name): master for master in (*_LISTS, *chain.from_iterable(told))}

@@ -25,7 +25,7 @@ from portal.models import AuditEvent
 from portal.screens import Screen
 from portal.screens.navigation import APPS
 from portal.views.audit import Change, as_text, changes_of, in_words
-from portal.views.governed import MASTERS, governed, visible
+from portal.views.governed import governed, masters, visible
 
 SHOWN = 200  # versions and events each
 _KINDS = {"+": ("Made", "good"), "~": ("Changed", ""), "-": ("Deleted", "bad")}
@@ -63,7 +63,7 @@ class HistoryScreen(Screen):
         versions = _versions(kind, pk)
         names = _names_of(kind, [*versions, record])
         moments = [*_from_events(request, model, pk), *reversed(_from_versions(kind, versions, names))]
-        master = MASTERS.get(model)
+        master = masters().get(model)
         return self.page(
             self.context(
                 title=str(record),

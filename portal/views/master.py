@@ -32,7 +32,7 @@ from portal.screens import (
     within,
 )
 from portal.screens.tables import Column
-from portal.views.governed import MASTERS, Master, visible
+from portal.views.governed import Master, kind_of_name, masters, visible
 
 
 class MasterFilter(filters.FilterSet):  # type: ignore[misc]
@@ -44,7 +44,7 @@ class MasterFilter(filters.FilterSet):  # type: ignore[misc]
     def by_text(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         """In any of the fields that name a record of this kind."""
         condition = Q()
-        for field in MASTERS[str(rows.model._meta.model_name)].search:
+        for field in masters()[str(rows.model._meta.model_name)].search:
             condition |= Q(**{f"{field}__icontains": value})
         return rows.filter(condition)
 
@@ -110,7 +110,7 @@ def _names(model: type[models.Model]) -> set[str]:
 @cache
 def table_of(name: str) -> type[Table]:
     """The table of one kind of master data."""
-    master = MASTERS[name]
+    master = masters()[name]
     main = MainColumn(
         verbose_name=str(master.model._meta.verbose_name).capitalize(),
         url=lambda row: reverse("master_record", args=[name, row.pk]),
@@ -130,7 +130,7 @@ class MasterScreen(ListScreen):
     def master(self) -> Master:
         """The kind that the address names."""
         try:
-            return MASTERS[self.kwargs["model"]]
+            return masters()[self.kwargs["model"]]
         except KeyError:
             raise Http404 from None
 
@@ -152,10 +152,12 @@ class MasterScreen(ListScreen):
     @property
     def empty(self) -> Empty:  # type: ignore[override]
         """What brings such records."""
-        return Empty(
-            f"No {self.master.label.lower()} yet",
-            "They come by import, from the system that owns them, or by a change.",
-        )
+        label = self.master.label.lower()
+        if self.master.readers and not self.request.user.roles() & self.master.readers:  # type: ignore[union-attr]
+            readers = " or ".join(sorted(self.master.readers))
+            return Empty(f"No {label} that you may see", f"They are shown to who is {readers} of an entity.")
+        told = "from the system that owns them, " if kind_of_name(self.kwargs["model"]) else ""
+        return Empty(f"No {label} yet", f"They come by import, {told}or by a change that a second person agrees to.")
 
     def rows(self) -> QuerySet[Any]:
         """The records that this person sees, of the entities looked at."""
@@ -176,5 +178,5 @@ class MasterScreen(ListScreen):
     def kinds(self) -> list[tuple[str, str, bool]]:
         """The other kinds: (label, address, whether it is this one)."""
         return [
-            (master.label, reverse("master", args=[name]), master is self.master) for name, master in MASTERS.items()
+            (master.label, reverse("master", args=[name]), master is self.master) for name, master in masters().items()
         ]

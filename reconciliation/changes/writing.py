@@ -19,7 +19,7 @@ from portal import changes_watch, history
 from portal.importing.constraints import in_words
 from portal.importing.load import Load, only_one_at_a_time
 from portal.importing.problems import Problem, Refused
-from portal.importing.tables import Row
+from portal.importing.tables import Column, Key, Row
 from portal.models import Connection, User
 from portal.models.access import entities_held
 from reconciliation.changes.kinds import BY_CODE, EVERY, KINDS, POINTED_AT, Kind, Touched
@@ -200,21 +200,21 @@ def _ended(one: _Asked, starts_on: date) -> dict[str, Any]:
 
 def refuse_unseen(load: Load, viewer: User | None) -> None:
     """What a person may not see is not known to them, whatever the code that a row of the load points by."""
-    wanted: dict[str, dict[int, list[tuple[Row, str]]]] = defaultdict(lambda: defaultdict(list))
+    wanted: dict[str, dict[int, list[tuple[Row, Column, Key]]]] = defaultdict(lambda: defaultdict(list))
     rows = [(load.tables[name], row) for name in load.order for row in load.rows.get(name, [])]
     for table, row in rows:
         for column in table.columns:
             for name, key in column.points_at(row.values):
                 found = load.ids_of(name).get(key)
                 if found is not None:
-                    wanted[name][found].append((row, column.name))
+                    wanted[name][found].append((row, column, key))
     made = {row.pk for _, row in rows if row.standing is None}
     for name, places in wanted.items():
         table = load.tables[name]
         seen = set(_visible(table.model, viewer).filter(pk__in=list(places)).values_list("pk", flat=True))
         for pk in places.keys() - seen - made:
-            for row, field_name in places[pk]:
-                load.problem(row, field_name, row.values[field_name], f"is not known as {table.noun}.")
+            for row, column, key in places[pk]:
+                load.unknown(row, column, name, key)
     _refuse_unseen_accounts(load, viewer)
 
 
@@ -223,7 +223,7 @@ def _refuse_unseen_accounts(load: Load, viewer: User | None) -> None:
     seen = set(_visible(Connection, viewer).values_list("connector", "realm"))
     for row in load.rows.get("crosswalks", []):
         account = (row.values.get("system") or "", row.values.get("realm") or "")
-        if not row.is_bad and account not in seen:
+        if not row.wrong & {"connection", "system", "realm"} and account not in seen:
             load.problem(row, "realm", " ".join(account).strip(), "is not known as an account of a connection.")
 
 

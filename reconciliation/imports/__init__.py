@@ -5,7 +5,7 @@ nothing.
 """
 
 from reconciliation.imports.checking import Checked, CheckedRow, check
-from reconciliation.imports.drafting import discard, draft, likelier_kind, match_columns, receive, remembered
+from reconciliation.imports.drafting import discard, draft, kinds_of, likelier_kind, match_columns, receive, remembered
 
 __all__ = [
     "Checked",
@@ -13,6 +13,7 @@ __all__ = [
     "check",
     "discard",
     "draft",
+    "kinds_of",
     "likelier_kind",
     "match_columns",
     "receive",

@@ -14,9 +14,9 @@ from typing import Any
 from django.db import transaction
 
 from portal.importing.cells import Amounts, doubtful, with_point
-from portal.importing.headings import known_headings
+from portal.importing.headings import usual_headings
 from portal.importing.load import Load
-from portal.importing.problems import Refused
+from portal.importing.problems import Refused, Unreadable
 from portal.importing.sheets import read
 from portal.importing.tables import Row, Table
 from portal.models import User
@@ -28,6 +28,9 @@ from reconciliation.changes.words import cells_of
 from reconciliation.changes.writing import refuse_unseen
 from reconciliation.models import MasterImport
 
+_HOLLOW = Unreadable(
+    "holds a formula without a result, or an error such as #N/A; let the spreadsheet program calculate it, and save again."
+)
 NEW, CHANGED, SAME, BAD = "new", "changed", "same", "bad"
 
 
@@ -119,7 +122,7 @@ def check(master_import: MasterImport, by: User) -> Checked:
     kind = BY_CODE[master_import.kind]
     table = kind.table
     columns = {int(index): name for index, name in master_import.columns.items()}
-    sheet = read(master_import.name, bytes(master_import.content), known_headings(table))
+    sheet = read(master_import.name, bytes(master_import.content), usual_headings(table), by_cell=True)
     given = set(columns.values())
     needs = [column.name for column in table.columns if column.required and column.name not in given]
     amounts = {index: name for index, name in columns.items() if isinstance(_parse(table, name), Amounts)}
@@ -128,7 +131,8 @@ def check(master_import: MasterImport, by: User) -> Checked:
     if needs:
         return checked
     load = _Load(by)
-    load.add(table.name, [(Place(row.line), row.cells) for row in told])
+    hollow = {(line, columns[index]): _HOLLOW for line, index in sheet.hollow if index in columns}
+    load.add(table.name, [(Place(row.line), _read_as(row, hollow)) for row in told])
     unclear = doubtful(cells[index] for _, cells in sheet.rows for index in amounts)
     for row in load.rows.get(table.name, []) if unclear else ():
         for name in amounts.values():
@@ -140,6 +144,11 @@ def check(master_import: MasterImport, by: User) -> Checked:
     rows = load.rows.get(table.name, [])
     _compare(table, told, rows, load)
     return checked
+
+
+def _read_as(row: CheckedRow, hollow: Mapping[tuple[int, str], Unreadable]) -> Mapping[str, Any]:
+    """The cells of a row, with what stands against each that holds nothing to read in its place."""
+    return {name: hollow.get((row.line, name), value) for name, value in row.cells.items()}
 
 
 def _parse(table: Table, name: str) -> Any:

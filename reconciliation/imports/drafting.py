@@ -9,7 +9,7 @@ from dataclasses import replace
 from django.db import transaction
 
 from portal import access, audit, sql
-from portal.importing.headings import known_headings, match
+from portal.importing.headings import known_headings, match, usual_headings
 from portal.importing.problems import Unreadable
 from portal.importing.sheets import plain, read
 from portal.models import User
@@ -20,9 +20,13 @@ from reconciliation.models import ChangeSet, ColumnChoice, MasterImport
 
 State = MasterImport.State
 OPEN = (State.MATCHING, State.CHECKED)
-KINDS = tuple(
-    kind for kind in changes.KINDS if kind.code not in ("connection", "stream", "route", "grant")
-)  # what files bring
+KINDS = tuple(kind for kind in changes.KINDS if kind.code not in ("connection", "stream"))  # what files bring
+
+
+def kinds_of(user: User) -> list[Kind]:
+    """The kinds of which a person may bring a file: those whose changes the person may propose somewhere."""
+    roles = user.roles()
+    return [kind for kind in KINDS if roles & kind.proposers]
 
 
 def remembered(kind: str) -> dict[str, str]:
@@ -32,9 +36,9 @@ def remembered(kind: str) -> dict[str, str]:
 
 def receive(kind: str, name: str, content: bytes, *, by: User) -> MasterImport:
     """Keep a file, its columns matched as far as can be told. Raises Unreadable for what is no such file."""
-    access.require_somewhere(by, access.OPERATORS)
+    access.require_somewhere(by, BY_CODE[kind].proposers)
     table = BY_CODE[kind].table
-    sheet = read(name, content, known_headings(table))
+    sheet = read(name, content, usual_headings(table), by_cell=True)
     columns = match(table, sheet.header, remembered(kind))
     is_whole = len(columns) == len([one for one in sheet.header if one]) and not sheet.nameless
     needs = {column.name for column in table.columns if column.required} - set(columns.values())
@@ -45,14 +49,14 @@ def receive(kind: str, name: str, content: bytes, *, by: User) -> MasterImport:
     )  # fmt: skip
 
 
-def likelier_kind(master_import: MasterImport) -> Kind | None:
+def likelier_kind(master_import: MasterImport, by: User) -> Kind | None:
     """The kind whose columns a file has, all that it needs and more of its words, where it was brought as another; else None."""
     words = {plain(heading) for heading in master_import.header if heading}
 
     def known(kind: Kind) -> int:
         return len(words & known_headings(kind.table))
 
-    whole = [kind for kind in KINDS if {plain(one.name) for one in kind.table.columns if one.required} <= words]
+    whole = [kind for kind in kinds_of(by) if {plain(one.name) for one in kind.table.columns if one.required} <= words]
     best = max(whole, key=known, default=None)
     return best if best and known(best) > known(BY_CODE[master_import.kind]) else None
 
@@ -136,7 +140,7 @@ def discard(master_import: MasterImport, *, by: User) -> None:
 
 
 def _open(master_import: MasterImport, by: User) -> MasterImport:
-    access.require_somewhere(by, access.OPERATORS)
+    access.require_somewhere(by, BY_CODE[master_import.kind].proposers)
     locked = MasterImport.objects.select_for_update(of=("self",)).get(pk=master_import.pk)
     if locked.uploaded_by_id != by.pk:
         raise ChangeRefused("Only who uploaded a file goes on with it.")

@@ -5,7 +5,9 @@ The rule here: nothing of a file is taken before a person has seen what it would
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
+from pathlib import PurePath
 from typing import Any, cast
 
 from django import forms
@@ -36,10 +38,10 @@ from portal.screens import (
     WhenColumn,
 )
 from reconciliation import imports
-from reconciliation.changes import BY_CODE, ChangeRefused
+from reconciliation.changes import BY_CODE, ChangeRefused, Kind
 from reconciliation.filters import ImportFilter
 from reconciliation.imports.checking import BAD, CHANGED, NEW, SAME, problem_lines
-from reconciliation.imports.drafting import KINDS, OPEN
+from reconciliation.imports.drafting import OPEN
 from reconciliation.models import MasterImport
 
 State = MasterImport.State
@@ -108,11 +110,15 @@ class ImportList(ListScreen):
 class ImportForm(forms.Form):
     """What the file holds, and the file."""
 
-    kind = forms.ChoiceField(choices=[(kind.code, kind.label) for kind in KINDS], label="It holds")
+    kind = forms.ChoiceField(label="It holds")
     file = forms.FileField(
         help_text="CSV or XLSX, up to 10 MB and 20,000 rows. Nothing is taken before you have seen every row.",
         widget=forms.FileInput(attrs={"accept": ".csv,.txt,.tsv,.xlsx"}),
     )
+
+    def __init__(self, *args: Any, kinds: Sequence[Kind], **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.fields["kind"].choices = [(kind.code, kind.label) for kind in kinds]  # type: ignore[attr-defined]
 
 
 class NewImport(Screen):
@@ -122,13 +128,18 @@ class NewImport(Screen):
     template_name = "reconciliation/import_new.html"
     roles = access.OPERATORS
 
+    @cached_property
+    def kinds(self) -> list[Kind]:
+        """What the person may bring."""
+        return imports.kinds_of(cast("User", self.request.user))
+
     def get(self, request: HttpRequest) -> HttpResponse:
         """The form."""
-        return self.show(ImportForm(initial={"kind": request.GET.get("kind", "")}))
+        return self.show(ImportForm(kinds=self.kinds, initial={"kind": request.GET.get("kind", "")}))
 
     def post(self, request: HttpRequest) -> HttpResponse:
         """Keep the file, and go on to its columns or its rows."""
-        form = ImportForm(request.POST, request.FILES)
+        form = ImportForm(request.POST, request.FILES, kinds=self.kinds)
         if form.is_valid():
             sent: File[bytes] = form.cleaned_data["file"]
             try:
@@ -144,7 +155,7 @@ class NewImport(Screen):
 
     def show(self, form: ImportForm, status: int = HTTPStatus.OK) -> HttpResponse:
         """The page, with what each kind's columns are."""
-        kinds = [(kind.label, kind.table) for kind in KINDS]
+        kinds = [(kind.label, kind.table) for kind in self.kinds]
         return self.page(self.context(form=form, kinds=kinds), status=status)
 
 
@@ -224,7 +235,7 @@ class ImportPage(_OfImport):
             may_read=MasterImport.objects.readable_by(self.person).filter(pk=upload.pk).exists(),
             refusal=refusal,
             checked=checked,
-            likelier=imports.likelier_kind(upload) if is_open else None,
+            likelier=imports.likelier_kind(upload, self.person) if is_open else None,
             counts={name: checked.count(name) for name in (NEW, CHANGED, SAME, BAD)} if checked else {},
             warned=[row for row in checked.rows if row.warnings][:SHOWN] if checked else [],
             rows=shown[:SHOWN],
@@ -250,7 +261,7 @@ class ImportProblems(_OfImport):
         lines = (line(row) for row in rows)
         answer = StreamingHttpResponse(lines, content_type=export.FORMATS["csv"])
         answer["Content-Disposition"] = content_disposition_header(
-            as_attachment=True, filename=f"problems of {self.upload.name}.csv"
+            as_attachment=True, filename=f"problems of {PurePath(self.upload.name).stem}.csv"
         )
         return answer
 

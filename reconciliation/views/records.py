@@ -29,13 +29,18 @@ from portal.records import MasterKind
 from portal.screens import Content, Screen, Table, TextColumn
 from portal.screens.exporting import ROWS
 from portal.views.audit import as_text
-from portal.views.governed import MASTERS, governed, kind_of_name, visible
+from portal.views.governed import Master, governed, kind_of_name, masters, visible
 from portal.views.master import MasterScreen
 from reconciliation import mappings
 from reconciliation.changes import KINDS, Action, Kind
 from reconciliation.changes.words import cells_of
-from reconciliation.models import ChangeLine, ChangeSet, ExceptionCase, Mapping
+from reconciliation.models import ChangeLine, ChangeSet, ExceptionCase, Mapping, Route
 
+ROUTES = Master(
+    model=Route, label="Routes", main="source", second="kind", columns=("entity", "target", "valid_from", "valid_to"),
+    search=("source__code", "source__name", "target__code", "target__name", "entity__code"),
+    note="Which system an entity's documents of one source are owed to, and which bills them, from day to day.",
+)  # fmt: skip
 IMPORT = Content("import", "As it is imported")
 SHOWN = 20  # related records on the page
 _OPEN = (State.HELD, State.READY, State.SENDING, State.ACCEPTED, State.IN_DOUBT, State.REJECTED)
@@ -153,7 +158,7 @@ class RecordPage(Screen):
 
     def get(self, request: HttpRequest, model: str, pk: int) -> HttpResponseBase:
         """The page."""
-        master, kind_of_model = MASTERS.get(model), governed().get(model)
+        master, kind_of_model = masters().get(model), governed().get(model)
         if master is None or kind_of_model is None:
             raise Http404
         record = get_object_or_404(visible(kind_of_model, request.user), pk=pk)
@@ -201,11 +206,11 @@ def _said(record: Any, field: Any, user: Any) -> tuple[str, str]:
         name = str(field.related_model._meta.model_name)
         if other is None:
             return "", ""
-        seen = name in MASTERS and visible(MASTERS[name].model, user).filter(pk=value).exists()
+        seen = name in masters() and visible(masters()[name].model, user).filter(pk=value).exists()
         return (
             (str(other), reverse("master_record", args=[name, value]))
             if seen
-            else ("of another entity" if name in MASTERS else str(other), "")
+            else ("of another entity" if name in masters() else str(other), "")
         )
     if field.choices:
         return str(getattr(record, f"get_{field.name}_display")() or ""), ""
@@ -227,7 +232,7 @@ def _keys(model: str, record: Model, user: Any) -> list[Mapping]:
 
 
 def _hanging(name: str, field: str, record: Model, user: Any) -> Hanging:
-    master = MASTERS[name]
+    master = masters()[name]
     rows: QuerySet[Any] = visible(master.model, user).filter(**{field: record.pk})
     count = rows.count()
     ordering = master.model._meta.ordering or ["pk"]

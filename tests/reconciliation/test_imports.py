@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.exceptions import PermissionDenied
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection as database
 from django.test import Client
@@ -29,12 +30,12 @@ from portal.models import (
     Task,
     User,
 )
-from portal.views.governed import MASTERS
+from portal.views.governed import masters
 from reconciliation import changes, imports
-from reconciliation.models import ChangeSet, ColumnChoice, MasterImport
+from reconciliation.models import ChangeSet, ColumnChoice, MasterImport, Route
 from reconciliation.views.records import kind_for
 from tests import world
-from tests.portal.test_importing_sheets import sheets
+from tests.portal.test_importing_sheets import changed, sheets
 from tests.reconciliation import desk
 from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import Firm, build
@@ -220,6 +221,92 @@ def test_rows_that_stay_as_they_are_keep_a_file_from_who_holds_no_role_where_the
     assert answers(both) == answers(head) == (200, 200, True)
 
 
+def test_routes_come_by_file_and_go_the_way_of_every_change(firm: Firm, client: Client) -> None:
+    client.force_login(world.user("cora", GrantRole.CONTROLLER, firm.entity))
+    erp = world.connection("netsuite-2", "netsuite", firm.entity, is_target=True)
+    other = world.connection("elsewhere", "netsuite", world.entity("GB", "GBP"), is_target=True)
+    standing = Route.objects.get(source=firm.source, kind="time")
+    head = "entity,source,target,kind,valid_from,valid_to,policy\n"
+    end = f"US,{firm.source.code},{firm.target.code},time,{standing.valid_from},2027-03-31,\n"
+    follows = f'US,{firm.source.code},{erp.code},time,2027-04-01,,"{{""rate_tolerance"": ""2""}}"\n'
+    crossed = imports.check(upload(client, head + f"US,{firm.source.code},{other.code},time,2027-04-01,,\n", "route"),
+                            User.objects.get(username="cora"))  # fmt: skip
+    assert [column for column, _, _ in crossed.rows[0].problems] == ["target", "valid_from"]
+    assert crossed.rows[0].problems[0] == ("target", "elsewhere", "is not known as a connection.")
+    overlaps = imports.check(upload(client, head + follows, "route"), User.objects.get(username="cora"))
+    assert "a source has one route a day" in overlaps.rows[0].problems[0][2]
+    page = client.get(reverse("master", args=["route"])).content.decode()
+    assert "/imports/new/?kind=route" in page
+    made = upload(client, head + end + follows, "route", "routes.csv")
+    assert [row.outcome for row in imports.check(made, made.uploaded_by).rows] == ["changed", "new"]
+    carry_out(drafted(client, made), firm)
+    standing.refresh_from_db()
+    assert standing.valid_to == date(2027, 3, 31)
+    assert Route.objects.get(target=erp).policy == {"rate_tolerance": "2"}
+
+
+def test_grants_come_by_file_only_from_admins_and_a_second_admin_signs_in_again_for_them(
+    firm: Firm, fay: User, client: Client
+) -> None:
+    page = client.get(reverse("master", args=["entitygrant"])).content.decode()
+    assert "No grants that you may see" in page
+    assert "grant" not in client.get(reverse("import_new")).content.decode().lower()
+    text = f"user,entity,role,valid_from,valid_to\n{fay.username},US,controller,2026-01-01,2026-12-31\n"
+    sent = {"kind": "grant", "file": SimpleUploadedFile("grants.csv", text.encode())}
+    assert client.post(reverse("import_new"), sent).status_code == 422
+    client.force_login(world.user("ada", GrantRole.ADMIN, firm.entity))
+    made = upload(client, text, "grant", "grants.csv")
+    change_set = drafted(client, made, "Month-end.")
+    assert not EntityGrant.objects.filter(user=fay, role=GrantRole.CONTROLLER).exists()
+    changes.submit(change_set, change_set.created_by)
+    carla, bob = world.user("carla", GrantRole.CONTROLLER, firm.entity), world.user("bob", GrantRole.ADMIN, firm.entity)
+    with pytest.raises((PermissionDenied, changes.ChangeRefused)):
+        changes.approve(change_set, carla, "Agreed.", signed_in_again=True)
+    with pytest.raises(changes.SignInAgain):
+        changes.approve(change_set, bob, "Agreed.", signed_in_again=False)
+    changes.approve(change_set, bob, "Agreed.", signed_in_again=True)
+    changes.run(change_set.pk)
+    assert EntityGrant.objects.get(user=fay, role=GrantRole.CONTROLLER).valid_to == date(2026, 12, 31)
+
+
+def test_all_that_can_be_said_of_a_file_is_said_at_once_whatever_else_is_wrong_with_its_rows(
+    firm: Firm, fay: User, client: Client
+) -> None:
+    head = "Rate card,Version,Person,Currency,Amount,From,Until\n"
+    card = firm.rate.card
+    lines = (
+        f"{card.code},{card.version},ana,USD,a lot,2031-01-01,2031-12-31",  # overlaps the next, and has no amount
+        f"{card.code},{card.version},ana,USD,110,2031-06-01,",
+        f"{card.code},{card.version},nobody,USD,120,2032-12-31,2032-01-01",
+    )
+    made = upload(client, head + "\n".join(lines) + "\n", "rate", "rates.csv")
+    assert made.state == "checked"
+    assert [*made.columns.values()] == ["card", "card_version", "resource", "currency", "amount", "valid_from", "valid_to"]
+    told = [[column for column, _, _ in row.problems] for row in imports.check(made, fay).rows]
+    assert told == [["amount"], ["valid_from"], ["resource"]]
+    head = "code,name,currency,entity,parent,tax_number,active_from,active_to\n"
+    rows = "ACME,Acme,XXX,US,BETA,,,\nBETA,Beta,USD,US,ACME,DE136695970,2026-12-31,2026-01-01\n"
+    made = upload(client, head + rows)
+    told = [[column for column, _, _ in row.problems] for row in imports.check(made, fay).rows]
+    assert told == [["currency", "parent"], ["active_to", "parent", "tax_number"]]
+    answer: Any = client.get(reverse("import_problems", args=[made.pk]))
+    assert 'filename="problems of customers.csv"' in answer["Content-Disposition"]
+    assert len(b"".join(answer.streaming_content).decode().splitlines()) == 6
+
+
+def test_a_formula_without_a_result_is_a_row_that_cannot_be_taken_among_the_others(
+    firm: Firm, fay: User, client: Client
+) -> None:
+    rows = [("code", "name", "currency", "entity"), ("BETA", '=UPPER("beta")', "USD", "US"), ("C", "Gamma", "XXX", "US")]
+    content = changed(sheets(Customers=rows), b"</f><v>0</v>", b"</f>")
+    checked = imports.check(upload(client, content, name="c.xlsx"), fay)
+    assert [row.problems[0][0] for row in checked.rows] == ["name", "currency"]
+    assert "holds a formula without a result" in checked.rows[0].problems[0][2]
+    last = [*rows[:1], ("B", "Beta", "USD", "US"), ("", "=A1", "", "")]
+    checked = imports.check(upload(client, changed(sheets(Customers=last), b"</f><v>0</v>", b"</f>"), name="c.xlsx"), fay)
+    assert [row.line for row in checked.rows if row.problems] == [3], "a line that holds nothing else is not lost"
+
+
 def test_a_project_manager_imports_nothing(firm: Firm, client: Client) -> None:
     client.force_login(world.user("pia", GrantRole.PROJECT_MANAGER, firm.entity))
     assert client.get(reverse("import_new")).status_code == 403
@@ -267,7 +354,7 @@ def one_of_each(firm: Firm) -> None:
 
 
 @pytest.mark.parametrize("form", ["csv", "xlsx"])
-@pytest.mark.parametrize("model", [name for name in MASTERS if kind_for(name)])
+@pytest.mark.parametrize("model", [name for name in masters() if kind_for(name)])
 def test_the_export_of_every_list_is_imported_again_unchanged(
     model: str, form: str, firm: Firm, client: Client
 ) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from django.db import models
 
-from portal import quality, sql
 from portal.importing import cells
 from portal.importing.tables import Column, Row, to
 from portal.models import InvoiceSchedule
@@ -115,18 +114,3 @@ def fits_its_schedule(load: Load, rows: Sequence[Row], model: type[models.Model]
             load.problem(row, "invoice_day", on, f"does not fit a {schedule} schedule; expected 1 to {most[schedule]}.")
         elif schedule not in most and on is not None:
             load.problem(row, "invoice_day", on, "has no meaning without a monthly or weekly invoice_schedule.")
-
-
-def judge(
-    load: Load, rows: Sequence[Row], rules: Callable[[Sequence[quality.Proposed], date], list[quality.Fault]]
-) -> None:
-    """Hold rows against the rules of quality. What a person should think about is a warning; for a lenient load all is."""
-    proposed = [quality.Proposed(row, row.pk, row.sets, row.standing, by_code=True) for row in rows if not row.is_bad]
-    for fault in rules(proposed, sql.now().date()):
-        row: Row = fault.key
-        column = fault.field.removesuffix("_id")
-        value = row.values.get(column, "")
-        if load.is_lenient or fault.weight is quality.Weight.NOTHING:
-            load.warn(row, column, value, fault.message)
-        else:
-            load.problem(row, column, value, fault.message)

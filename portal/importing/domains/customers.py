@@ -16,7 +16,6 @@ from portal.importing.domains.columns import (
     fits_its_schedule,
     flag,
     invoicing,
-    judge,
     last_day,
     name,
     pointer,
@@ -31,7 +30,6 @@ Kind = MasterChange.Kind
 
 def _customers(load: Load, rows: Sequence[Row]) -> None:
     fits_its_schedule(load, rows, Customer)
-    judge(load, rows, quality.customers)
 
 
 def _shares(value: Any) -> dict[str, str]:
@@ -47,9 +45,6 @@ def _shares(value: Any) -> dict[str, str]:
 
 def _contracts(load: Load, rows: Sequence[Row]) -> None:
     fits_its_schedule(load, rows, Contract)
-    named = {code_ for row in rows for code_ in row.sets.get("shares") or {}}
-    known = set(Customer.objects.filter(code__in=named).values_list("code", flat=True))
-    known |= {row.values["code"] for row in load.rows.get("customers", []) if not row.is_bad}
     for row in rows:
         hours, overage = row.sets.get("retainer_hours"), row.sets.get("overage")
         if "retainer_hours" in row.sets and "overage" in row.sets and (hours is None) != (not overage):
@@ -57,9 +52,6 @@ def _contracts(load: Load, rows: Sequence[Row]) -> None:
                 row, "overage", overage or "",
                 "does not go with its retainer hours: where hours are paid for, and only there, it is said what is beyond.",
             )  # fmt: skip
-        for code_ in sorted(set(row.sets.get("shares") or {}) - known):
-            load.problem(row, "shares", code_, "is not known as a customer.")
-    judge(load, rows, quality.contracts)
 
 
 CUSTOMERS = Table(
@@ -95,6 +87,7 @@ CUSTOMERS = Table(
     ranges=(Ranges((), "", "active_from", "active_to"),),
     hierarchies=("parent_id", "merged_into_id"),
     check=_customers,
+    quality=quality.customers,
     concerns=(Kind.CUSTOMER, "pk"),
 )
 
@@ -161,6 +154,7 @@ CONTRACTS = Table(
     ),
     ranges=(Ranges((), "", "starts_on", "ends_on"),),
     check=_contracts,
+    quality=quality.contracts,
     concerns=(Kind.CONTRACT, "pk"),
 )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from portal import quality
 from portal.importing import cells
-from portal.importing.domains.columns import amount, code, currency, first_day, flag, judge, last_day, name, pointer
+from portal.importing.domains.columns import amount, code, currency, first_day, flag, last_day, name, pointer
 from portal.importing.load import Load
 from portal.importing.tables import Column, Ranges, Row, Table
 from portal.models import (
@@ -47,7 +47,7 @@ PROJECTS = Table(
         pointer("successor", "projects", "code of the project that follows it"),
     ),
     hierarchies=("successor_id",),
-    check=lambda load, rows: judge(load, rows, quality.projects),
+    quality=quality.projects,
     concerns=(Kind.PROJECT, "pk"),
 )
 
