@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 
 from portal.importing.sheets import plain
@@ -49,12 +49,13 @@ def match(table: Table, header: Sequence[str], remembered: Mapping[str, str]) ->
     """
     found: dict[int, str] = {}
     free = dict.fromkeys(column.name for column in table.columns)
-    for told in (
+    ways: tuple[Callable[[str], str], ...] = (
         lambda word: remembered.get(word, ""),
         lambda word: word,
         lambda word: next((name for name in _meant(table, word) if name in free), ""),
         lambda word: next(iter(get_close_matches(word, free, n=1, cutoff=_ALIKE)), ""),
-    ):
+    )
+    for told in ways:
         for index, heading in enumerate(header):
             if index in found or not heading:
                 continue

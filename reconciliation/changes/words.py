@@ -66,11 +66,15 @@ def plainly(value: Any) -> Any:
 
 
 def _reference(column: Column, row: models.Model) -> tuple[str, tuple[str, ...]]:
-    """The table that a column points at, and the columns that make up the key there."""
+    """The table that a column of a record points at, and the columns that make up the key there."""
+    return reference_of(column, {"kind": getattr(row, "kind")} if hasattr(row, "kind") else {})  # noqa: B009  some have one
+
+
+def reference_of(column: Column, said: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """The same where only the kind is said that may decide it."""
     if column.refers is None:
         raise ValueError(f"{column.name} points at nothing.")
-    known = {"kind": getattr(row, "kind")} if hasattr(row, "kind") else {}  # noqa: B009  only some rows have one
-    name, parts = column.refers(_Names(known))
+    name, parts = column.refers(_Names({"kind": said["kind"]} if "kind" in said else {}))
     return name, tuple(str(part) for part in parts)
 
 

@@ -208,11 +208,11 @@ def refuse_unseen(load: Load, viewer: User | None) -> None:
                 found = load.ids_of(name).get(key)
                 if found is not None:
                     wanted[name][found].append((row, column, key))
-    made = {row.pk for _, row in rows if row.standing is None}
+    made = {(table.name, row.pk) for table, row in rows if row.standing is None}
     for name, places in wanted.items():
         table = load.tables[name]
         seen = set(_visible(table.model, viewer).filter(pk__in=list(places)).values_list("pk", flat=True))
-        for pk in places.keys() - seen - made:
+        for pk in [pk for pk in places if pk not in seen and (name, pk) not in made]:
             for row, column, key in places[pk]:
                 load.unknown(row, column, name, key)
     _refuse_unseen_accounts(load, viewer)

@@ -37,13 +37,13 @@ def lines_for(wanted: Wanted, standing: Sequence[Rate]) -> list[Line]:
         if shared is None:
             continue
         if free < shared.start:
-            found.append(_added(wanted.like, wanted.amount, wanted.unit, Span(free, shared.start - ONE_DAY)))
+            found.append(line_of(wanted.like, wanted.amount, wanted.unit, Span(free, shared.start - ONE_DAY)))
         found += _room(wanted, rate, shared)
         free = shared.end + ONE_DAY if shared.end < FOREVER else FOREVER
         if shared.end == FOREVER:
             return found
     if free <= wanted.span.end:
-        found.append(_added(wanted.like, wanted.amount, wanted.unit, Span(free, wanted.span.end)))
+        found.append(line_of(wanted.like, wanted.amount, wanted.unit, Span(free, wanted.span.end)))
     return found
 
 
@@ -57,22 +57,27 @@ def _room(wanted: Wanted, rate: Rate, shared: Span) -> Iterator[Line]:
         return
     if whole.start < shared.start:
         yield Line("rate", rate.pk, "change", {"valid_to": str(shared.start - ONE_DAY)})
-        yield _added(wanted.like, wanted.amount, wanted.unit, shared)
+        yield line_of(wanted.like, wanted.amount, wanted.unit, shared)
     else:
         changed = {"amount": str(wanted.amount), "unit": wanted.unit, "valid_to": str(shared.end)}
         yield Line("rate", rate.pk, "change", changed)
     if shared.end < whole.end:
-        yield _added(wanted.like, rate.amount, rate.unit, Span(shared.end + ONE_DAY, whole.end))
+        yield line_of(wanted.like, rate.amount, rate.unit, Span(shared.end + ONE_DAY, whole.end))
 
 
-def _added(like: Rate, amount: Decimal, unit: str, span: Span) -> Line:
-    values: dict[str, Any] = {
-        "card": like.card.code, "card_version": str(like.card.version), "resource": _code(like.resource),
+def line_of(like: Rate, amount: Decimal, unit: str, span: Span, *, version: int | None = None) -> Line:
+    """A line that adds a rate for the same thing and currency, on a version of the same card."""
+    values = {
+        "card": like.card.code, "card_version": str(version or like.card.version), "resource": _code(like.resource),
         "role": _code(like.role), "project": like.task.project.code if like.task else "", "task": _code(like.task),
-        "currency": like.currency, "amount": str(amount), "unit": unit, "valid_from": str(span.start),
-        "valid_to": "" if span.end == FOREVER else str(span.end),
+        "currency": like.currency, "amount": str(amount), "unit": unit, **days_of(span),
     }  # fmt: skip
     return Line("rate", None, "add", values)
+
+
+def days_of(span: Span) -> dict[str, str]:
+    """A range of days in the columns of a line."""
+    return {"valid_from": str(span.start), "valid_to": "" if span.end == FOREVER else str(span.end)}
 
 
 def _code(record: Any) -> str:

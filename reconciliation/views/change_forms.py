@@ -6,20 +6,18 @@ the same words that a file would get, at its field.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import PermissionDenied
-from django.db.models import BooleanField, CharField, DateField, JSONField, Model, Q
+from django.db.models import CharField, Model, Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from portal import access, keys
-from portal.importing.tables import Column
 from portal.models import User
 from portal.models.access import entities_held
 from portal.screens import Screen
@@ -27,12 +25,10 @@ from reconciliation import changes
 from reconciliation.changes import Action, ChangeRefused, Kind, Line, lines_of, record_cells
 from reconciliation.changes.kinds import EVERY
 from reconciliation.models import ChangeSet
-from reconciliation.views import policy_fields
+from reconciliation.views.change_fields import LineForm, initial_of, is_so
 
 FOUND = 20  # records that a search shows
 LOOKED_AT = 2_000  # records at a time, until that many are found that the person may propose to change
-POLICY = "policy"  # a column of many settings, each of which has a field
-YES_NO = (("", "as it is by default"), ("true", "yes"), ("false", "no"))
 
 
 class DraftForm(forms.Form):
@@ -48,58 +44,6 @@ class DraftForm(forms.Form):
         label="Emergency", required=False,
         help_text="Applied at once by one controller or admin; everybody who could have decided is told, and one reviews it.",
     )  # fmt: skip
-
-
-class LineForm(forms.Form):
-    """One record in the fields of its kind, as texts; what they mean is read where a file's would be."""
-
-    use_required_attribute = False  # what is missing is said by whoever reads the line, with everything else
-
-    def __init__(self, *args: Any, kind: Kind, **more: Any) -> None:
-        super().__init__(*args, **more)
-        for column in kind.columns:
-            if column.name == POLICY:
-                self.fields.update(policy_fields.fields())
-            else:
-                self.fields[column.name] = field_of(kind, column)
-
-    def plain(self) -> list[forms.BoundField]:
-        """The fields of the record itself."""
-        return [self[name] for name in self.fields if not name.startswith(policy_fields.PREFIX)]
-
-    def settings(self) -> list[forms.BoundField]:
-        """The fields of its policy, where it has one."""
-        return [self[name] for name in self.fields if name.startswith(policy_fields.PREFIX)]
-
-    def told(self, standing: Mapping[str, Any]) -> dict[str, Any]:
-        """The values that were given; `standing` is the record as it stands."""
-        names = [name for name in (*self.fields, POLICY) if not name.startswith(policy_fields.PREFIX)]
-        given: dict[str, Any] = {name: self.data.get(name, "").strip() for name in names if name in self.data}
-        if any(name.startswith(policy_fields.PREFIX) for name in self.data):
-            given[POLICY] = policy_fields.told(self.data, standing.get(POLICY))
-        return given
-
-
-def field_of(kind: Kind, column: Column) -> forms.Field:
-    """The form field of a column: a choice, a day, yes or no, a table as JSON, or text."""
-    given = next((part for part in kind.model._meta.concrete_fields if part.attname == column.sets), None)
-    label = column.name.replace("_", " ").capitalize()
-    help_text = "" if column.help in (column.name, label) else _sentence(column.help)
-    common: dict[str, Any] = {"label": label, "required": column.required, "help_text": help_text}
-    if isinstance(given, JSONField):
-        return forms.CharField(widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false"}), **common)
-    if isinstance(given, BooleanField):
-        return forms.ChoiceField(choices=YES_NO, **common)
-    if isinstance(given, DateField):
-        return forms.CharField(widget=forms.DateInput(attrs={"type": "date"}), **common)
-    if isinstance(given, CharField) and given.choices:
-        words = [("", "—"), *((str(code), str(word)) for code, word in given.flatchoices)]
-        return forms.ChoiceField(choices=words, **{**common, "help_text": ""})
-    return forms.CharField(**common)
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}" if words else ""
 
 
 class _Writing(Screen):
@@ -211,7 +155,7 @@ class LineScreen(_Writing):
         now = changes.hash_of(change_set)
         lines = lines_of(list(change_set.lines.order_by("position")))
         begun = self.line_at(change_set, position) if position else self.begun(self.kind(request.POST), request.POST)
-        form = LineForm(request.POST, kind=changes.BY_CODE[begun.model])
+        form = LineForm(request.POST, kind=changes.BY_CODE[begun.model], user=self.person)
         if request.POST.get("action") == "take-out" and position:
             del lines[position - 1 : position]
         else:
@@ -220,7 +164,7 @@ class LineScreen(_Writing):
         try:
             changes.edit(change_set, self.person, lines, seen=opened(request) if position else now)
         except ChangeRefused as refusal:
-            _mark(form, refusal, position or len(lines))
+            form.mark(refusal, position or len(lines))
             return self.show_fields(change_set, begun, position, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
         return self.go(change_set)
 
@@ -252,7 +196,7 @@ class LineScreen(_Writing):
         if begun.action == Action.ADD:
             values = {name: value for name, value in given.items() if value}
         else:
-            values = {name: value for name, value in given.items() if not _is_so(value, stands.get(name))}
+            values = {name: value for name, value in given.items() if not is_so(value, stands.get(name))}
         return Line(begun.model, begun.key, begun.action, values)
 
     def cells_of(self, line: Line) -> dict[str, Any]:
@@ -279,12 +223,10 @@ class LineScreen(_Writing):
         """The fields of the record, as it stands and as the line says."""
         kind = changes.BY_CODE[line.model]
         shown = {**self.cells_of(line), **line.values}
-        initial = {name: _text(value) for name, value in shown.items()} | policy_fields.initial(
-            _read(shown.get(POLICY))
-        )
         context = self.context(
             title=f"{'New' if line.action == Action.ADD else Action(line.action).label}: {kind.label.lower()}", kind=kind,
-            change_set=change_set, line=line, position=position, form=form or LineForm(kind=kind, initial=initial),
+            change_set=change_set, line=line, position=position,
+            form=form or LineForm(kind=kind, user=self.person, initial=initial_of(shown)),
             choices=_choices(kind, line.action), seen=self.request.POST.get("seen") or changes.hash_of(change_set),
         )  # fmt: skip
         return self.page(context, status=status)
@@ -308,40 +250,6 @@ def _choices(kind: Kind, action: str) -> list[tuple[str, str]]:
     if kind.is_removable:
         found.append((Action.REMOVE, "It is taken out, where nothing hangs on it"))
     return found if len(found) > 1 else []
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value or "")
-
-
-def _is_so(given: Any, stands: Any) -> bool:
-    """Whether a value that was given is what stands already."""
-    return given == (stands or {}) if isinstance(given, dict) else given == _text(stands)
-
-
-def _read(value: Any) -> Any:
-    """A policy of a line, which may have been given as JSON text."""
-    try:
-        return json.loads(value) if isinstance(value, str) and value.startswith("{") else value
-    except ValueError:
-        return value
-
-
-def _mark(form: LineForm, refusal: ChangeRefused, number: int) -> None:
-    """Say every problem at its field; what belongs to another line, or to none, above the form."""
-    form.is_valid()
-    form.errors.clear()
-    if not refusal.problems:
-        form.add_error(None, str(refusal))
-    for problem in refusal.problems:
-        _, _, column = problem.place.partition(f"line {number}, ")
-        message = str(problem).removeprefix(f"{problem.place}: ")
-        said = policy_fields.complaints(message) if column == POLICY else []
-        for name, sentence in said:
-            form.add_error(name, sentence)
-        if said:
-            continue
-        form.add_error(column if column in form.fields else None, message if column else str(problem))
 
 
 def found_records(kind: Kind, text: str, user: User) -> list[tuple[int, str]]:

@@ -6,6 +6,7 @@ leads to both; somebody else agrees to them as one.
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, cast
@@ -61,15 +62,8 @@ class RateForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """The days are in order, and within the card."""
         said: dict[str, Any] = super().clean() or {}
-        first, last = said.get("first"), said.get("last")
-        if first and last and last < first:
-            raise ValidationError("The last day is before the first.")
-        if first:
-            span = span_within(self.card, first, last)
-            if span.start > span.end:
-                raise ValidationError(
-                    f"The card holds {matrix.span_of(self.card).label}; these days are outside of it."
-                )
+        if said.get("first") and (wrong := outside(self.card, said["first"], said.get("last"))):
+            raise ValidationError(wrong)
         return said
 
     def lines(self) -> list[changes.Line]:
@@ -102,10 +96,51 @@ def _price(rate: Rate, *, shown: bool = True) -> str:
     return f"{amount} {UNITS[rate.unit]}" if shown else amount
 
 
-class ChangeRateScreen(CardScreen):
-    """The form about one card."""
+def outside(card: RateCard, first: date, last: date | None) -> str:
+    """Why days cannot be those of a rate of a card, in a sentence; empty where they can."""
+    if last and last < first:
+        return "The last day is before the first."
+    span = span_within(card, first, last)
+    return (
+        f"The card holds {matrix.span_of(card).label}; these days are outside of it." if span.start > span.end else ""
+    )
+
+
+class WritesRates(CardScreen):
+    """A form about one card that writes a draft with the plan of what follows from it."""
 
     template_name = "rates/change.html"
+    action = ""
+
+    def write(self, card: RateCard, form: forms.Form, heading: str, lines: list[changes.Line]) -> HttpResponseBase:
+        """Write the draft and its plan, and go on to that; or say why not."""
+        by = cast("User", self.request.user)
+        try:
+            change_set = changes.draft(by=by, title=heading, reason=form.cleaned_data["reason"], lines=lines)
+            bundle = planning.begin(change_set, by=by)
+        except (changes.ChangeRefused, NotPlannable) as refusal:
+            return self.ask(card, form, refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        return HttpResponseRedirect(reverse("rate_bundle", args=[bundle.pk]), status=HTTPStatus.SEE_OTHER)
+
+    def writable(self, pk: int) -> RateCard:
+        """The card of the address, for who may propose changes somewhere."""
+        card = self.card(pk)
+        if not self.person.roles() & access.OPERATORS:
+            raise PermissionDenied("Rates are changed by analysts, controllers and admins.")
+        return card
+
+    def ask(
+        self, card: RateCard, form: forms.Form, *, refusal: str = "", status: int = HTTPStatus.OK
+    ) -> HttpResponseBase:
+        """The page."""
+        title = f"{self.action} of {card}" if self.action != "Add a rate" else f"{self.action} to {card}"
+        return self.page(self.context(title=title, card=card, form=form, refusal=refusal), status=status)
+
+
+class ChangeRateScreen(WritesRates):
+    """The form about one rate of a card."""
+
+    action = "Change a rate"
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """The form, with the rate and the first day of a cell where the address names them."""
@@ -123,25 +158,4 @@ class ChangeRateScreen(CardScreen):
         if not lines:
             form.add_error("amount", "It is so on all of these days already.")
             return self.ask(card, form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
-        by = cast("User", request.user)
-        try:
-            change_set = changes.draft(by=by, title=form.heading(), reason=form.cleaned_data["reason"], lines=lines)
-            bundle = planning.begin(change_set, by=by)
-        except (changes.ChangeRefused, NotPlannable) as refusal:
-            return self.ask(card, form, refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
-        return HttpResponseRedirect(reverse("rate_bundle", args=[bundle.pk]), status=HTTPStatus.SEE_OTHER)
-
-    def writable(self, pk: int) -> RateCard:
-        """The card of the address, for who may propose changes somewhere."""
-        card = self.card(pk)
-        if not self.person.roles() & access.OPERATORS:
-            raise PermissionDenied("Rates are changed by analysts, controllers and admins.")
-        return card
-
-    def ask(
-        self, card: RateCard, form: RateForm, *, refusal: str = "", status: int = HTTPStatus.OK
-    ) -> HttpResponseBase:
-        """The page."""
-        return self.page(
-            self.context(title=f"Change a rate of {card}", card=card, form=form, refusal=refusal), status=status
-        )
+        return self.write(card, form, form.heading(), lines)

@@ -214,7 +214,7 @@ class CardPage(CardScreen):
                 standing=standing_of(card),
                 tone=TONES[standing_of(card)],
                 matrix=found,
-                may_change=bool(rates) and bool(self.person.roles() & access.OPERATORS),
+                may_write=bool(self.person.roles() & access.OPERATORS),
                 overlaps=said,
                 versions=versions,
                 gaps=sum(row.has_gap for row in found.rows),

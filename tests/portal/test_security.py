@@ -290,6 +290,8 @@ ROWS: dict[str, Arguments] = {
     "rate_card": lambda s: {"pk": RateCard.objects.filter(contract__entity=s.us)[0].pk},
     "rate_compare": lambda s: {"pk": s.later_card.pk},
     "rate_change": lambda s: {"pk": RateCard.objects.filter(contract__entity=s.us)[0].pk},
+    "rate_add": lambda s: {"pk": RateCard.objects.filter(contract__entity=s.us)[0].pk},
+    "rate_version": lambda s: {"pk": RateCard.objects.filter(contract__entity=s.us)[0].pk},
     "rate_bundle": lambda s: {"pk": s.bundle.pk},
     "onboarding": lambda s: {"pk": s.rehearsal.onboarding_id},
     "rehearsal": lambda s: {"pk": s.rehearsal.pk},
@@ -337,6 +339,7 @@ API_ROWS: dict[str, Callable[[Any], int]] = {
 # Addresses with arguments that name no row of an entity.
 NO_ROWS: dict[str, dict[str, str]] = {
     "master": {"model": "project"},  # a list, scoped by its queryset
+    "change_codes": {"kind": "rate", "column": "role"},  # of records that the person sees
     "connection_new": {"connector": "harvest"},  # what a connector declares
 }
 # Addresses that are no page of a signed-in person, and why.
@@ -357,6 +360,7 @@ NO_PAGE: dict[str, str] = {
     "upload_file": "a file, as it was uploaded",
     "import_file": "a file, as it was uploaded",
     "change_file": "a file, as it was attached",
+    "change_codes": "the options of a field",
     "import_problems": "a file for who uploaded it",
     "reconciliation_sheet": "a workbook",
     "export_file": "a file, as it was made",

@@ -281,7 +281,15 @@ def test_all_that_can_be_said_of_a_file_is_said_at_once_whatever_else_is_wrong_w
     )
     made = upload(client, head + "\n".join(lines) + "\n", "rate", "rates.csv")
     assert made.state == "checked"
-    assert [*made.columns.values()] == ["card", "card_version", "resource", "currency", "amount", "valid_from", "valid_to"]
+    assert [*made.columns.values()] == [
+        "card",
+        "card_version",
+        "resource",
+        "currency",
+        "amount",
+        "valid_from",
+        "valid_to",
+    ]
     told = [[column for column, _, _ in row.problems] for row in imports.check(made, fay).rows]
     assert told == [["amount"], ["valid_from"], ["resource"]]
     head = "code,name,currency,entity,parent,tax_number,active_from,active_to\n"
@@ -297,13 +305,19 @@ def test_all_that_can_be_said_of_a_file_is_said_at_once_whatever_else_is_wrong_w
 def test_a_formula_without_a_result_is_a_row_that_cannot_be_taken_among_the_others(
     firm: Firm, fay: User, client: Client
 ) -> None:
-    rows = [("code", "name", "currency", "entity"), ("BETA", '=UPPER("beta")', "USD", "US"), ("C", "Gamma", "XXX", "US")]
+    rows = [
+        ("code", "name", "currency", "entity"),
+        ("BETA", '=UPPER("beta")', "USD", "US"),
+        ("C", "Gamma", "XXX", "US"),
+    ]
     content = changed(sheets(Customers=rows), b"</f><v>0</v>", b"</f>")
     checked = imports.check(upload(client, content, name="c.xlsx"), fay)
     assert [row.problems[0][0] for row in checked.rows] == ["name", "currency"]
     assert "holds a formula without a result" in checked.rows[0].problems[0][2]
     last = [*rows[:1], ("B", "Beta", "USD", "US"), ("", "=A1", "", "")]
-    checked = imports.check(upload(client, changed(sheets(Customers=last), b"</f><v>0</v>", b"</f>"), name="c.xlsx"), fay)
+    checked = imports.check(
+        upload(client, changed(sheets(Customers=last), b"</f><v>0</v>", b"</f>"), name="c.xlsx"), fay
+    )
     assert [row.line for row in checked.rows if row.problems] == [3], "a line that holds nothing else is not lost"
 
 

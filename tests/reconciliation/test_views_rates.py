@@ -12,6 +12,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from portal.models import GrantRole, Rate, RateCard, Role, Task
+from reconciliation import changes
+from reconciliation.models import ChangeSet, RateBundle
 from tests import world
 from tests.portal.test_every_screen import INLINE
 from tests.reconciliation import firm as firms
@@ -169,3 +171,53 @@ def test_a_bigger_card_costs_no_more_statements(site: Client, firm: Firm) -> Non
             )
     firm.admit(*(firm.time(str(number), rate=None) for number in range(20)))
     assert [asked(address) for address in addresses] == few
+
+
+def test_a_card_grows_by_a_role_and_by_its_next_version_as_drafts_that_others_agree_to(
+    site: Client, firm: Firm
+) -> None:
+    page = text(site.get(f"/rates/{firm.card.pk}/"))
+    assert f'href="/rates/{firm.card.pk}/add/"' in page
+    assert f'href="/rates/{firm.card.pk}/version/"' in page
+    given = {
+        "role": "", "new_role": "Data engineer", "person": "", "amount": "140", "currency": "usd", "unit": "hour",
+        "first": "2026-06-01", "last": "", "reason": "Letter of May.",
+    }  # fmt: skip
+    both = text(site.post(f"/rates/{firm.card.pk}/add/", {**given, "role": "senior"}), 422)
+    assert "Take a role that there is, or name a new one" in both
+    assert "outside of it" in text(
+        site.post(f"/rates/{firm.card.pk}/add/", {**given, "last": "2020-01-01", "first": "2019-01-01"}), 422
+    )
+    overlapping = {**given, "role": "senior", "new_role": ""}
+    assert "overlaps one that stands already" in text(site.post(f"/rates/{firm.card.pk}/add/", overlapping), 422)
+    assert site.post(f"/rates/{firm.card.pk}/add/", given).status_code == 303
+    added = ChangeSet.objects.latest("pk")
+    assert added.title == "Data engineer on ACME-2026 v3: 140.00 USD an hour, from 1 Jun 2026"
+    assert [(line.model, line.action, line.record) for line in added.lines.order_by("position")] == [
+        ("role", "add", "data-engineer · Data engineer"),
+        ("rate", "add", "ACME-2026 · 3 · data-engineer · USD · 2026-06-01"),
+    ]
+    assert not Role.objects.filter(code="data-engineer").exists()
+
+    early = {"first": str(firm.card.valid_from), "last": "", "percent": "3.5", "name": "", "reason": "Indexed."}
+    assert "take a later day" in text(site.post(f"/rates/{firm.card.pk}/version/", early), 422)
+    assert site.post(f"/rates/{firm.card.pk}/version/", {**early, "first": "2027-01-01"}).status_code == 303
+    indexed = ChangeSet.objects.latest("pk")
+    agree(indexed, firm)
+    firm.card.refresh_from_db()
+    assert firm.card.valid_to == date(2026, 12, 31)
+    made = RateCard.objects.get(code="ACME-2026", version=4)
+    assert (made.contract, made.valid_from, made.valid_to) == (firm.contract, date(2027, 1, 1), None)
+    assert [(rate.role, rate.amount, rate.valid_from) for rate in made.rates.all()] == [
+        (firm.role, Decimal("124.20"), date(2027, 1, 1))
+    ]
+    assert "/version/" not in text(site.get(f"/rates/{firm.card.pk}/")), "the next one follows the latest"
+
+
+def agree(change_set: ChangeSet, firm: Firm) -> None:
+    changes.submit(change_set, change_set.created_by)
+    carla = world.user("carla", GrantRole.CONTROLLER, firm.entity)
+    changes.approve(
+        change_set, carla, "Agreed.", plan=RateBundle.objects.get(change_set=change_set).version, signed_in_again=True
+    )
+    changes.run(change_set.pk)

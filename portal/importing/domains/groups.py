@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -22,21 +22,36 @@ def _calendar(value: Any) -> dict[str, Any]:
     value = cells.table(value)
     if not value:
         return {}
-    known = {"weekend", "holidays", "hours_per_day"}
+    known = {"weekend", "holidays", "hours_per_day", "names"}
     if set(value) - known:
         raise Unreadable(f"is not a calendar; expected a table of {', '.join(sorted(known))}.")
     weekend = value.get("weekend", [6, 7])
     if not isinstance(weekend, list) or any(number not in range(1, 8) for number in weekend):
         raise Unreadable("has a weekend that is not a list of weekdays; 1 is Monday and 7 Sunday.")
+    holidays, names = value.get("holidays", []), value.get("names", {})
+    if not isinstance(holidays, list) or not isinstance(names, Mapping):
+        raise Unreadable("has holidays that are not a list of days, or names that are not a table by day.")
+    days = sorted({_day_off(day) for day in holidays})
+    if unknown := sorted(set(names) - set(days)):
+        raise Unreadable(f"names “{names[unknown[0]]}” on no day of its holidays; give its day as YYYY-MM-DD.")
     try:
-        holidays = [cells.day(day).isoformat() for day in value.get("holidays", [])]
         hours = _HOURS(value.get("hours_per_day", "8"))
     except Unreadable as error:
-        raise Unreadable(f"has a value that {error}") from None
-    return {"weekend": list(weekend), "holidays": sorted(holidays), "hours_per_day": str(hours)}
+        raise Unreadable(f"has hours_per_day “{value.get('hours_per_day')}”, which {error}") from None
+    calendar = {"weekend": list(weekend), "holidays": days, "hours_per_day": str(hours)}
+    return {**calendar, "names": {day: str(name)[:100] for day, name in names.items()}} if names else calendar
 
 
-CALENDAR = Column(name="calendar", sets="calendar", parse=_calendar, empty={}, help="weekend, holidays, hours_per_day")
+def _day_off(value: Any) -> str:
+    try:
+        return cells.day(value).isoformat()
+    except Unreadable as error:
+        raise Unreadable(f"has a holiday “{value}”, which {error}") from None
+
+
+CALENDAR = Column(
+    name="calendar", sets="calendar", parse=_calendar, empty={}, help="weekend, holidays, hours_per_day, names"
+)
 
 ENTITIES = Table(
     name="entities",

@@ -19,7 +19,7 @@ class LegalEntity(models.Model):
     zone = models.CharField(max_length=60, default="UTC")
     calendar = models.JSONField(
         default=dict, blank=True
-    )  # {"weekend": [6, 7], "holidays": ["2026-12-25"], "hours_per_day": "8"}
+    )  # {"weekend": [6, 7], "holidays": ["2026-12-25"], "hours_per_day": "8", "names": {"2026-12-25": "Christmas"}}
     parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="subsidiaries")
     policy = models.JSONField(default=dict, blank=True)  # rule settings of the entity; a route may refine them
 
