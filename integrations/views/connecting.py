@@ -89,7 +89,7 @@ class _Connecting(Screen):
         given, stands = form.account_given(), form.connection
         told = Connection(
             code=given["code"], connector=form.kind.name, base_url=given["base_url"], realm=given["realm"],
-            credentials=form.places_given(),
+            credentials=form.places_given(), zone=given["zone"], settings=form.settings_given(),
         )  # fmt: skip
         is_ours = urlsplit(told.base_url).scheme not in ("http", "https", "sftp")  # a path, or file://
         if is_ours and (stands is None or stands.base_url != told.base_url):
@@ -127,7 +127,7 @@ class _Connecting(Screen):
         audit.record(
             self.person, "connection-tried", stands or self.person, entity=stands.entity_id if stands else None,
             after={"code": told.code, "address": told.base_url, "answers": tested.is_good,
-                "sentence": tested.raw or tested.sentence,
+                "sentence": tested.raw or tested.sentence, "tested_as": told.tested_as,
             },
         )  # fmt: skip
         return tested

@@ -26,9 +26,9 @@ from portal import sessions
 from portal.models import AuditEvent, ErasureRequest, Resource, User
 from portal.models.governance import REQUEST_READERS
 from portal.screens import Empty, ListScreen, MainColumn, Screen, StateColumn, Tab, Table, TextColumn, WhenColumn
+from portal.views import step_up
 from portal.views.audit import in_words
 from reconciliation.changes import SignInAgain
-from reconciliation.views import step_up
 
 State = ErasureRequest.State
 TONES: dict[str, str] = {State.WAITING: "warn", State.DONE: "good", State.REFUSED: "bad"}

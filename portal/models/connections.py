@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 from django.db import models
 from simple_history.models import HistoricalRecords
 
@@ -44,6 +47,12 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def tested_as(self) -> str:
+        """What a test of the account depends on, as a digest: where it answers, with which settings and which credentials."""
+        said = [self.connector, self.base_url, self.realm, self.zone, self.settings, self.credentials]
+        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
     @property
     def realm_key(self) -> tuple[str, str]:

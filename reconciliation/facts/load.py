@@ -98,6 +98,16 @@ def give_routes(drafts: Sequence[Draft]) -> tuple[dict[int, Source], dict[int, E
     return connections, entities
 
 
+def name(drafts: Sequence[Draft], entities: dict[int, Entity]) -> None:
+    """Find the projects and people of drafts that go nowhere yet, and nothing else of them."""
+    facts = Facts(now=sql.now(), entities=entities)
+    if drafts:
+        load_names(facts, drafts)
+        load_named(facts, drafts)
+        for draft in drafts:
+            resolve(facts, draft)
+
+
 def load(drafts: Sequence[Draft], entities: dict[int, Entity], *, without: Sequence[int] = ()) -> Facts:
     """Resolve every reference of the routed drafts and load what the rules ask for.
 

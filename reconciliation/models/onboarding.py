@@ -58,6 +58,9 @@ class Onboarding(models.Model):
                 condition=~Q(state="live") | (Q(decided_by__isnull=False) & ~Q(decided_by=F("proposed_by"))),
                 name="a_second_person_let_it_go_live",
             ),
+            models.CheckConstraint(
+                condition=~Q(state="live") | ~Q(decided_by=F("started_by")), name="who_began_it_does_not_let_it_go_live"
+            ),
             models.CheckConstraint(condition=~Q(reason=""), name="an_onboarding_says_why"),
         ]  # fmt: skip
 

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from portal import access, audit, sql
 from portal.history import bulk_create_with_reason, bulk_update_with_reason
 from portal.models import Connection, LedgerEntry, LegalEntity, User
-from portal.models.documents import INVOICE
+from portal.models.documents import INVOICE, KIND_CHOICES
 from reconciliation.models import CutOver, Onboarding, Route
 from reconciliation.sql import rehearsals as rehearsals_sql
 
@@ -66,6 +66,17 @@ def cut_overs(onboarding: Onboarding) -> dict[tuple[int, str], CutOver]:
     """The cut-overs that were said, by source and kind."""
     found = CutOver.objects.filter(entity=onboarding.entity, source__in=sources_of(onboarding))
     return {(one.source_id, one.kind): one for one in found.select_related("source")}
+
+
+def first_days(onboarding: Onboarding) -> dict[tuple[int, str], date]:
+    """From which work date each source's documents of each kind are owed: its own cut-over, else that of its connection."""
+    of_connections = {
+        (source.pk, kind): source.cut_over_on
+        for source in sources_of(onboarding)
+        for kind, _ in KIND_CHOICES
+        if source.cut_over_on is not None
+    }
+    return of_connections | {key: one.first_day for key, one in cut_overs(onboarding).items()}
 
 
 def set_cut_over(onboarding: Onboarding, days: Mapping[tuple[int, str], date], *, by: User, reason: str) -> int:

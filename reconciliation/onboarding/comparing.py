@@ -18,6 +18,7 @@ from reconciliation.models import RehearsedLine
 
 Outcome = RehearsedLine.Outcome
 Confidence = RehearsedLine.Confidence
+NO_ROUTE = "no-route"  # stands where a rule would, of work that no route leads anywhere
 FARTHEST = 31  # days between two copies of the same work
 
 
@@ -212,5 +213,10 @@ def _stopped(pair: Pair) -> Pair:
     """Work that a rule would stop is told so, with what became of it in the books."""
     if pair.left is None or not pair.left.rule:
         return pair
-    booked = f"It was booked as {pair.right.number}." if pair.right is not None else "It was not booked either."
+    if pair.right is not None:
+        booked = f"It was booked as {pair.right.number}."
+    elif pair.left.rule == NO_ROUTE:  # so nobody knows which target's words to look for
+        booked = "Whether it was booked is told once a route leads it somewhere."
+    else:
+        booked = "It was not booked either."
     return Pair(Outcome.HELD, pair.confidence, pair.left, pair.right, f"{pair.left.sentence} {booked}")

@@ -117,7 +117,7 @@ def why_not(onboarding: Onboarding, user: User) -> str:
     )
     if (said.filter(source=onboarding.source_id) if onboarding.source_id else said).exists():
         return "You said its cut-over; somebody else decides."
-    return ""
+    return "You began it; somebody else decides." if onboarding.started_by_id == user.pk else ""
 
 
 def send_back(onboarding: Onboarding, *, by: User, comment: str) -> Onboarding:

@@ -19,7 +19,7 @@ from portal import sql as portal_sql
 from portal.models import AccountingPeriod, Connection, Crosswalk, Project, Resource, User
 from reconciliation.models import Booking, Onboarding, Rehearsal, RehearsedLine
 from reconciliation.onboarding import shadow
-from reconciliation.onboarding.base import NotYet, cut_overs, fingerprint
+from reconciliation.onboarding.base import NotYet, fingerprint, first_days
 from reconciliation.onboarding.bookings import Bookings
 from reconciliation.onboarding.comparing import Confidence, Line, Outcome, Pair, compare
 from reconciliation.sql import rehearsals as sql
@@ -122,7 +122,7 @@ def play(found: Rehearsal, targets: Mapping[int, Decimal]) -> None:
 def _worked(found: Rehearsal) -> tuple[list[Line], list[Line]]:
     """What would be posted of the month, and of what is owed once it is live: from each cut-over until today."""
     onboarding, period = found.onboarding, found.period
-    first_days = {key: one.first_day for key, one in cut_overs(onboarding).items()}
+    owed_from = first_days(onboarding)
     until = span(found)[1]
     total = len(sql.documents_between(onboarding.entity_id, onboarding.source_id, period.starts_on, until))
 
@@ -138,14 +138,14 @@ def _worked(found: Rehearsal) -> tuple[list[Line], list[Line]]:
 
     month = judge(period.starts_on, period.ends_on, 0)
     since: list[Line] = []
-    if first_days and until > period.ends_on:
-        start = max(min(first_days.values()), period.ends_on + timedelta(days=1))
+    if owed_from and until > period.ends_on:
+        start = max(min(owed_from.values()), period.ends_on + timedelta(days=1))
         since = judge(start, until, len(month)) if start <= until else []
     sources = _sources_of([line.document_id for line in since if line.document_id])
     return month, [
         line
         for line in since
-        if line.work_date >= first_days.get((sources.get(line.document_id or 0, 0), line.kind), date.max)
+        if line.work_date >= owed_from.get((sources.get(line.document_id or 0, 0), line.kind), date.max)
     ]
 
 
@@ -229,7 +229,7 @@ def _by_leg(found: Rehearsal, pairs: Sequence[Pair], since: set[int]) -> list[tu
     Both legs are compared at once, so that the surest counterpart is taken wherever it lies: what agrees with work since the
     cut-over never serves a weaker likeness in the month. Bookings between the month and the cut-over are nobody's question.
     """
-    first = min((one.first_day for one in cut_overs(found.onboarding).values()), default=date.max)
+    first = min(first_days(found.onboarding).values(), default=date.max)
     placed = []
     for pair in pairs:
         if pair.left is not None:

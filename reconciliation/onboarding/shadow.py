@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import groupby
+from typing import Any
 
 from django.db import transaction
 
-from reconciliation.facts import Draft, drafts_of, give_routes, load
-from reconciliation.onboarding.comparing import Line
+from reconciliation.facts import Draft, drafts_of, give_routes, load, name
+from reconciliation.onboarding.comparing import NO_ROUTE, Line
 from reconciliation.rules import Rule
 from reconciliation.rules.base import Check
 from reconciliation.sql import rehearsals as sql
@@ -23,7 +24,7 @@ from reconciliation.validation.judging import Judge, Judged
 
 CHUNK = 2_000  # documents judged together; those of one day always are
 CLOSED = "period-closed"
-NO_ROUTE = "no-route"
+_BUDGETS = ("left_of_contract", "left_of_purchase_order")
 
 
 class _Then(Judge):
@@ -69,12 +70,13 @@ def _judged(ids: Sequence[int], left: dict[str, dict[int, Decimal]]) -> Iterator
     routed = sorted(
         (draft for draft in drafts if draft.is_routed), key=lambda draft: (draft.work_date, draft.document_id)
     )
-    yield from (_unrouted(draft) for draft in drafts if not draft.is_routed)
+    unrouted = [draft for draft in drafts if not draft.is_routed]
+    name(unrouted, entities)
+    yield from (_unrouted(draft) for draft in unrouted)
     facts = load(routed, entities)
-    for name in ("left_of_contract", "left_of_purchase_order"):
-        getattr(facts, name).update(
-            {key: value for key, value in left.get(name, {}).items() if key in getattr(facts, name)}
-        )
+    for budget in _BUDGETS:
+        here = getattr(facts, budget)
+        here.update({key: value for key, value in left.get(budget, {}).items() if key in here})
     judge = _Then(facts)
     for draft in routed:
         judge.prepare(draft)
@@ -82,8 +84,8 @@ def _judged(ids: Sequence[int], left: dict[str, dict[int, Decimal]]) -> Iterator
         while judged is not None:
             yield _line(judged)
             judged = judged.rest
-    for name in ("left_of_contract", "left_of_purchase_order"):
-        left.setdefault(name, {}).update(getattr(facts, name))
+    for budget in _BUDGETS:
+        left.setdefault(budget, {}).update(getattr(facts, budget))
 
 
 def _line(judged: Judged) -> Line:
@@ -92,14 +94,11 @@ def _line(judged: Judged) -> Line:
     return Line(
         kind=draft.kind,
         work_date=draft.work_date,
-        person=("resource", draft.resource.id) if draft.resource else f"{draft.resource_key}{draft.resource_code}",
-        project=("project", draft.project.id) if draft.project else f"{draft.project_key}{draft.project_code}",
+        **_whose(draft),
         hours=draft.hours if draft.kind == "time" else None,
         amount=draft.amount if draft.kind == "time" else draft.gross if draft.amount is None else draft.amount,
         rate=draft.rate,
         currency=draft.currency or draft.says_currency,
-        person_name=draft.resource.name if draft.resource else draft.resource_name or draft.resource_code,
-        project_name=draft.project.code if draft.project else draft.project_code or draft.project_name,
         target_id=draft.route.target.id,
         document_id=draft.document_id,
         rule=rule.code if rule else "",
@@ -107,11 +106,20 @@ def _line(judged: Judged) -> Line:
     )
 
 
+def _whose(draft: Draft) -> dict[str, Any]:
+    """Who worked on what: our records where they are known, else what the source calls them."""
+    person, project = draft.resource, draft.project
+    return {
+        "person": ("resource", person.id) if person else f"{draft.resource_key}{draft.resource_code}",
+        "project": ("project", project.id) if project else f"{draft.project_key}{draft.project_code}",
+        "person_name": person.name if person else draft.resource_name or draft.resource_code,
+        "project_name": project.code if project else draft.project_code or draft.project_name,
+    }
+
+
 def _unrouted(draft: Draft) -> Line:
     return Line(
-        kind=draft.kind, work_date=draft.work_date, person=f"{draft.resource_key}{draft.resource_code}",
-        project=f"{draft.project_key}{draft.project_code}", hours=draft.hours, amount=draft.gross, rate=None,
-        currency=draft.says_currency, person_name=draft.resource_name or draft.resource_code,
-        project_name=draft.project_code or draft.project_name, document_id=draft.document_id, rule=NO_ROUTE,
+        kind=draft.kind, work_date=draft.work_date, **_whose(draft), hours=draft.hours, amount=draft.gross, rate=None,
+        currency=draft.says_currency, document_id=draft.document_id, rule=NO_ROUTE,
         sentence=f"No route leads it from {draft.source.name} to a target on {draft.work_date}; add a route.",
     )  # fmt: skip

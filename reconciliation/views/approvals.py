@@ -37,12 +37,13 @@ from portal.screens import (
 )
 from portal.screens.base import roles_of
 from portal.screens.panels import Line, Panel
+from portal.views import step_up
 from portal.views.governed import address_of
 from reconciliation import changes, proposals
 from reconciliation.changes.measuring import MOST_BOOKED
 from reconciliation.filters import OperationFilter, ProposalFilter
 from reconciliation.models import ChangeSet, Operation, Proposal
-from reconciliation.views import change_tables, inbox, step_up
+from reconciliation.views import change_tables, inbox
 from reconciliation.views.change_figures import figures_of
 
 SHOWN = 8  # on a person's first page

@@ -23,13 +23,14 @@ from portal import access
 from portal.models import AuditEvent, User
 from portal.screens import Empty, ListScreen, Screen, Tab
 from portal.screens.facets import Facet
+from portal.views import step_up
 from portal.views.audit import in_words
 from reconciliation import changes, proposals
 from reconciliation.changes import attaching
 from reconciliation.changes.measuring import MOST_BOOKED
 from reconciliation.filters import ChangeSetFilter
 from reconciliation.models import ChangeFile, ChangeSet, RateBundle
-from reconciliation.views import rate_bundle, step_up
+from reconciliation.views import rate_bundle
 from reconciliation.views.change_figures import PLANNED, figures_of, told
 from reconciliation.views.change_steps import STEPS
 from reconciliation.views.change_tables import (

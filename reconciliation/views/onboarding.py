@@ -25,12 +25,13 @@ from portal import access, sessions
 from portal.models import AccountingPeriod, Connection, GrantRole, LegalEntity, User
 from portal.models.documents import KIND_CHOICES
 from portal.screens import Badge, Empty, ListScreen, MainColumn, Screen, StateColumn, Tab, Table, TextColumn, WhenColumn
+from portal.views import step_up
 from reconciliation import changes, onboarding
 from reconciliation.filters import OnboardingFilter
 from reconciliation.models import Onboarding, Rehearsal
 from reconciliation.onboarding import bookings, going_live
 from reconciliation.onboarding.base import cut_overs
-from reconciliation.views import inbox, step_up, waking
+from reconciliation.views import inbox, waking
 
 READERS = frozenset({*access.CONFIGURERS, *access.OPERATORS, GrantRole.AUDITOR})
 STATE_TONES: dict[str, str] = {"preparing": "info", "proposed": "warn", "live": "good"}
@@ -295,14 +296,15 @@ class OnboardingPage(Screen):
         may_configure = access.may(self.person, access.CONFIGURERS, found.entity_id)
         may_rehearse = access.may(self.person, access.OPERATORS, found.entity_id)
         context = self.context(
-            title=f"Bringing in {found}",
+            title=f"{'Brought' if is_live else 'Bringing'} in: {found}",
             found=found,
             tone=STATE_TONES[found.state],
             refusal=refusal,
             items=[(item, ITEM_TONES[item.state]) for item in items],
             met=sum(not item.fails for item in items),
-            rehearsals=[(one, REHEARSAL_TONES[one.state], _told(one)) for one in rehearsals],
+            rehearsals=[(one, *standing_of(one), _told(one)) for one in rehearsals],
             cut_overs=list(cut_overs(found).values()),
+            of_connections=[one for one in onboarding.sources_of(found) if one.cut_over_on],
             cut_over_form=(cut_over_form or CutOverForm(found=found)) if is_preparing and may_configure else None,
             rehearse_form=(rehearse_form or RehearseForm(found=found)) if is_preparing and may_rehearse else None,
             missing=[] if is_live else onboarding.what_is_missing(found),
@@ -313,6 +315,13 @@ class OnboardingPage(Screen):
             is_own=found.proposed_by_id == self.person.pk,
         )
         return self.page(context, status=status)
+
+
+def standing_of(rehearsal: Rehearsal) -> tuple[str, str]:
+    """How a rehearsal stands, in words, and their tone; differences that people decided stand in nobody's way any more."""
+    if rehearsal.state == Rehearsal.State.DIFFERS and not going_live.undecided(rehearsal):
+        return "Differences decided", "good"
+    return str(rehearsal.get_state_display()), REHEARSAL_TONES[rehearsal.state]
 
 
 def _told(rehearsal: Rehearsal) -> str:

@@ -20,12 +20,12 @@ from portal import access, figures, keys, sessions
 from portal.export import Cell
 from portal.models import User
 from portal.screens import Tile
+from portal.views import step_up
 from reconciliation import changes
 from reconciliation.models import BillDifference, BundleRow, ChangeSet, RateBundle
 from reconciliation.rates import booking, planning
 from reconciliation.rates.planning import NotPlannable
 from reconciliation.sql import rates as rates_sql
-from reconciliation.views import step_up
 from reconciliation.views.rates import CardScreen
 
 State, Way, Result = RateBundle.State, BundleRow.Way, BundleRow.Result

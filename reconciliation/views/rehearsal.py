@@ -38,10 +38,10 @@ from portal.screens import (
 )
 from reconciliation import onboarding
 from reconciliation.filters import RehearsedFilter
-from reconciliation.models import Rehearsal, RehearsedLine
+from reconciliation.models import Onboarding, Rehearsal, RehearsedLine
 from reconciliation.onboarding import going_live
 from reconciliation.rules import BY_CODE
-from reconciliation.views.onboarding import READERS, REHEARSAL_TONES
+from reconciliation.views.onboarding import READERS, standing_of
 
 Found = RehearsedLine.Outcome
 TONES: dict[str, str] = {
@@ -210,7 +210,7 @@ class RehearsalScreen(ListScreen):
         return super().context(
             **more,
             found=found,
-            tone=REHEARSAL_TONES[found.state],
+            standing=standing_of(found),
             is_running=found.state == Rehearsal.State.RUNNING,
             person=cast("User", self.request.user),
         )
@@ -252,7 +252,9 @@ class RehearsalScreen(ListScreen):
             found.append(Notice("A later rehearsal is there.", "info", reverse("rehearsal", args=[later.pk]), "See it"))
         elif one.state == Rehearsal.State.DIFFERS and not going_live.undecided(one):
             where = reverse("onboarding", args=[one.onboarding_id])
-            found.append(Notice("Every difference is decided.", "good", where, "Propose to go live"))
+            is_open = one.onboarding.state == Onboarding.State.PREPARING
+            lead = (where, "Propose to go live") if is_open else ("", "")
+            found.append(Notice("Every difference is decided.", "good", *lead))
         return found
 
     def nothing(self) -> Empty:

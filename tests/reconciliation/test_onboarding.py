@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.html import escape
 
-from portal import ledger
+from portal import audit, ledger
 from portal.models import (
     AccountingPeriod,
     AuditEvent,
@@ -399,6 +399,60 @@ def test_a_connection_that_was_changed_after_its_test_or_did_not_answer_must_be_
     # the history of one transaction bears one moment in tests; a later one is what counts
     newcomer.firm.target.history.filter(base_url="http://127.0.0.1:2").update(history_date="2030-01-01T00:00:00Z")
     assert "was changed since it was tested" in item(newcomer, "tested").sentence
+
+
+def test_what_was_tried_and_said_in_the_form_of_a_connection_counts_as_it_stands(newcomer: Newcomer) -> None:
+    source = newcomer.firm.source
+    source.base_url = "http://127.0.0.1:3"
+    source.save()
+    source.history.filter(base_url="http://127.0.0.1:3").update(history_date="2030-01-01T00:00:00Z")
+    assert "was changed since it was tested" in item(newcomer, "tested").sentence
+    tried = {"code": source.code, "answers": True, "tested_as": source.tested_as}
+    audit.record(newcomer.cleo, "connection-tried", source, entity=source.entity_id, after=tried)
+    assert item(newcomer, "tested").state == MET
+    source.settings = {**source.settings, "contact": "somebody else"}
+    source.save()
+    assert item(newcomer, "tested").state == FAILS, "what was tried is not what stands"
+    CutOver.objects.all().delete()
+    assert item(newcomer, "cut-over").state == FAILS
+    source.cut_over_on = date(2026, 10, 15)
+    source.save()
+    assert "the cut-over of the connection Harvest-Us lies in or before 2026-10" in item(newcomer, "cut-over").sentence
+    source.cut_over_on = date(2026, 11, 1)
+    source.save()
+    found = item(newcomer, "cut-over")
+    assert (found.state, "as its connection says" in found.sentence) == (MET, True)
+
+
+def test_work_without_a_route_is_compared_with_what_was_booked_all_the_same(newcomer: Newcomer) -> None:
+    other = MONTH + timedelta(days=1)
+    newcomer.take(MONTH, other)
+    Route.objects.filter(entity=newcomer.firm.entity).delete()
+    text = f"number;date;person;project;hours;amount;currency\nB1;{MONTH};ana;ACM-1;8;960;USD\n"
+    found = newcomer.rehearse(bookings=bookings.read("booked.csv", text.encode()))
+    said = {line.work_date: (line.outcome, line.sentence, line.number) for line in found.lines.all()}
+    outcome, sentence, number = said[MONTH]
+    assert (outcome, number) == ("held", "B1")
+    assert "It was booked as B1." in sentence
+    assert said[other][1].endswith("Whether it was booked is told once a route leads it somewhere.")
+    assert len(said) == 2, "and the booking does not stand beside as one without a document"
+
+
+def test_who_began_it_does_not_let_it_go_live_and_the_database_holds_it(newcomer: Newcomer) -> None:
+    tied_out(newcomer)
+    cora = world.user("cora", GrantRole.CONTROLLER, newcomer.firm.entity)
+    CutOver.history.update(history_user=cora)  # so that nothing but the beginning is cleo's
+    proposed = onboarding.propose(newcomer.onboarding, by=cora, reason="October ties out")
+    with pytest.raises(onboarding.NotYet, match="You began it; somebody else decides"):
+        onboarding.approve(proposed, by=newcomer.cleo, comment="mine")
+    with pytest.raises(IntegrityError, match="who_began_it_does_not_let_it_go_live"), transaction.atomic():
+        Onboarding.objects.filter(pk=proposed.pk).update(state="live", decided_by=newcomer.cleo)
+    client = Client()
+    client.force_login(newcomer.carl)
+    onboarding.approve(proposed, by=newcomer.carl, comment="seen", signed_in_again=True)
+    page = client.get(reverse("onboarding", args=[proposed.pk])).content.decode()
+    assert f"Brought in: {proposed}" in page
+    assert "Bringing in" not in page
 
 
 def test_a_project_without_a_key_in_the_erp_is_named(newcomer: Newcomer) -> None:

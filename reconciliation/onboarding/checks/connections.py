@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.urls import reverse
 
@@ -11,7 +13,7 @@ from portal.models import AccountingPeriod, AuditEvent, Connection
 from portal.models.documents import INVOICE
 from reconciliation import policies as settings
 from reconciliation.models import Route
-from reconciliation.onboarding.base import cut_overs
+from reconciliation.onboarding.base import cut_overs, first_days
 from reconciliation.onboarding.checks.base import Asked, Item, change_of, change_of_entity, item
 from reconciliation.rules import STANDING
 
@@ -71,9 +73,11 @@ def policies(asked: Asked) -> Item:
 
 
 def tested(asked: Asked) -> Item:
-    """Whether each connection, as it is configured now, answered a test by hand of late."""
+    """Whether each connection, as it is configured now, answered a test by hand of late, here or in its form."""
     problems = []
-    needed = {one.pk: one for one in (*asked.sources, *asked.targets)}
+    everything = {one.pk: one for one in (*asked.sources, *asked.targets)}
+    tried = _answered_in_a_form(list(everything.values()))
+    needed = {pk: one for pk, one in everything.items() if pk not in tried}
     events = AuditEvent.objects.filter(
         action="connection-tested", object_type="connection", object_id__in=[str(pk) for pk in needed],
         at__gte=sql.now() - TESTED_WITHIN,
@@ -89,21 +93,39 @@ def tested(asked: Asked) -> Item:
         elif pk in changed and changed[pk] > event.at:
             problems.append(f"{one} was changed since it was tested")
     return item(
-        "tested", "Connection test", problems, f"All answered: {', '.join(sorted(str(one) for one in needed.values()))}.",
+        "tested", "Connection test", problems, f"All answered: {', '.join(sorted(str(one) for one in everything.values()))}.",
         remedy="Open the connection and test it; nothing is written there.", url=reverse("connections"),
     )  # fmt: skip
 
 
+def _answered_in_a_form(connections: Sequence[Connection]) -> set[int]:
+    """Those that answered of late when somebody tried, in the form of the connection, exactly what stands now."""
+    events = AuditEvent.objects.filter(
+        action="connection-tried", at__gte=sql.now() - TESTED_WITHIN, after__code__in=[one.code for one in connections]
+    )
+    answers: dict[tuple[Any, Any], bool] = {}
+    for code, tested_as, answered in events.order_by("pk").values_list(
+        "after__code", "after__tested_as", "after__answers"
+    ):
+        answers[code, tested_as] = bool(answered)
+    return {one.pk for one in connections if answers.get((one.code, one.tested_as))}
+
+
 def cut_over(asked: Asked) -> Item:
     """A first day for each kind of record, after what is closed, so that history is never posted again."""
-    said = cut_overs(asked.onboarding)
+    said, days = cut_overs(asked.onboarding), first_days(asked.onboarding)
     wanted = {(one, "time") for one in asked.sources} | {
         (route.source, route.kind) for route in asked.routes if route.kind in ("time", "expense")
     }
     problems = [
         f"{kind} of {one} has no cut-over"
         for one, kind in sorted(wanted, key=lambda pair: (str(pair[0]), pair[1] != "time"))
-        if (one.pk, kind) not in said
+        if (one.pk, kind) not in days
+    ]
+    of_connections = [
+        one
+        for one in asked.sources
+        if one.cut_over_on and not all((one.pk, kind) in said for kind in ("time", "expense"))
     ]
     closed = AccountingPeriod.objects.filter(entity=asked.entity, state=AccountingPeriod.State.CLOSED)
     last = closed.order_by("-ends_on").first()
@@ -113,7 +135,16 @@ def cut_over(asked: Asked) -> Item:
             for one in said.values()
             if one.first_day <= last.ends_on
         ]
+        problems += [
+            f"the cut-over of the connection {one} lies in or before {last.code}, which is closed and would be posted again"
+            for one in of_connections
+            if one.cut_over_on is not None and one.cut_over_on <= last.ends_on
+        ]
     words = [f"{one.get_kind_display()} of {one.source} from {figures.day(one.first_day)}" for one in said.values()]
+    words += [
+        f"what else comes from {one} from {figures.day(one.cut_over_on)}, as its connection says"
+        for one in of_connections
+    ]
     return item(
         "cut-over", "Cut-over", problems, f"{'; '.join(words)}.",
         remedy="Say below from which work date each kind of record is owed; what is earlier is never posted.",
