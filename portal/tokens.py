@@ -30,6 +30,11 @@ def issue(user: User, name: str, *, days: int = 90) -> str:
     return token
 
 
+def revoke(token: ApiToken) -> bool:
+    """Let a token open nothing from now on; whether it did until now."""
+    return bool(ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()))
+
+
 def holder(token: str) -> User | None:
     """The active user whose token this is, while it holds; None otherwise."""
     now = timezone.now()

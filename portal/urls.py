@@ -20,6 +20,7 @@ from portal.views import (
     settings,
     shell,
     styleguide,
+    tokens,
 )
 
 NAVIGATION = (
@@ -40,6 +41,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.HomeScreen.as_view(), name="home"),
     path("preferences/", shell.preferences, name="preferences"),
     path("settings/", settings.SettingsScreen.as_view(), name="settings"),
+    path("settings/tokens/", tokens.TokensScreen.as_view(), name="tokens"),
     path("settings/keyboard/", settings.KeyboardScreen.as_view(), name="keyboard"),
     path("notifications/", notifications.NotificationsScreen.as_view(), name="notifications"),
     path("notifications/bell/", notifications.Bell.as_view(), name="bell"),

@@ -23,6 +23,7 @@ from portal.screens import Screen, saved
 from portal.screens.base import DENSITIES, THEME_COOKIE, THEMES, TIMES
 from portal.screens.keyboard import KEYS, clashes, keymap, mistake, spoken
 from portal.views.shell import YEAR, person_of
+from portal.views.tokens import holding
 
 
 class Section(forms.Form):
@@ -171,6 +172,7 @@ class SettingsScreen(Screen):
             keys_off=bool(user.preferences.get("keyboard_off")),
             address=user.email,
             openings=saved.openings(user),
+            tokens_held=holding(user),
         )
 
 
