@@ -30,6 +30,13 @@ from portal.screens.base import roles_of
 from portal.views.governed import address_of
 
 SHOWN, LONGEST = 2, 60  # changes of a row, and letters of each
+LINES = "lines"  # under which an event about a change set tells its records
+_NAME = 36  # letters of a record's name in a row, so that what changed of it stands beside
+_LINE = ("model", "before", "after")  # what a line has
+_NAMING = (
+    "code", "card", "card_version", "contract", "number", "project", "provider", "receiver", "user", "source", "connection",
+    "role", "resource", "task", "entity", "kind", "external_id", "alias",
+)  # fmt: skip  # by what a record is named that an older event tells without its name, the first three of these
 LINKED = 20  # other decisions about the same object
 VERIFIERS = frozenset({GrantRole.AUDITOR, GrantRole.CONTROLLER, GrantRole.ADMIN})
 
@@ -202,8 +209,43 @@ def changes_of(before: Any, after: Any) -> list[Change]:
         ]
     if not isinstance(before, dict | None) or not isinstance(after, dict | None):
         return [Change("", as_text(before), as_text(after))]
+    lines = governed_lines(after)
     names = list(dict.fromkeys([*(before or {}), *(after or {})]))
-    return [Change(_words(name), as_text((before or {}).get(name)), as_text((after or {}).get(name))) for name in names]
+    told = [
+        Change(_words(name), as_text((before or {}).get(name)), as_text((after or {}).get(name)))
+        for name in names
+        if name != LINES or not lines
+    ]
+    return told + [
+        Change(f"{_line_name(line)}: {change.name.lower()}", change.before, change.after)
+        for line in lines
+        for change in changes_of(line["before"], line["after"])
+        if change.differs
+    ]
+
+
+def governed_lines(after: Any) -> list[dict[str, Any]]:
+    """The lines of a change set that an event tells, each a record before and after; none of an event about something else."""
+    lines = after.get(LINES) if isinstance(after, dict) else None
+    told = isinstance(lines, list) and all(isinstance(line, dict) and {*_LINE} <= {*line} for line in lines)
+    return lines if told and lines else []
+
+
+def _line_name(line: dict[str, Any]) -> str:
+    """What a line is about: its kind, and what the record is called."""
+    record = line["after"] or line["before"] or {}
+    named = line.get("record") or " · ".join([str(record[name]) for name in _NAMING if record.get(name)][:3])
+    return f"{str(line['model']).replace('_', ' ')} {named}".strip()
+
+
+def _line_said(line: dict[str, Any]) -> str:
+    """A line in a few words: from what to what, or that the record came or went."""
+    if not line["before"] or not line["after"]:
+        return f"{_line_name(line)} {'added' if line['after'] else 'taken out'}"
+    differing = [one for one in changes_of(line["before"], line["after"]) if one.differs]
+    told = [f"{one.name.lower()} {one.before or 'nothing'} → {one.after or 'nothing'}" for one in differing[:SHOWN]]
+    name = _line_name(line)
+    return f"{name if len(name) <= _NAME else f'{name[: _NAME - 1]}…'}: {', '.join(told)}{' …' if len(differing) > SHOWN else ''}"
 
 
 def _are_records(value: Any) -> bool:
@@ -223,12 +265,15 @@ def _words(name: Any) -> str:
 
 def summary_of(event: AuditEvent, most: int = SHOWN) -> str:
     """What a decision changed, in one line: the first fields that differ, and how many more there are."""
-    differing = [change for change in changes_of(event.before, event.after) if change.differs]
-    told = [
-        f"{change.name or 'Value'}: {f'{change.before} → ' if change.before else ''}{change.after or 'nothing'}"
-        for change in differing[:most]
-    ]
-    more = len(differing) - len(told)
+    if lines := governed_lines(event.after):
+        told, more = [_line_said(line) for line in lines[:most]], max(len(lines) - most, 0)
+    else:
+        differing = [change for change in changes_of(event.before, event.after) if change.differs]
+        told = [
+            f"{change.name or 'Value'}: {f'{change.before} → ' if change.before else ''}{change.after or 'nothing'}"
+            for change in differing[:most]
+        ]
+        more = len(differing) - len(told)
     text = "; ".join(one if len(one) <= LONGEST or most > SHOWN else f"{one[: LONGEST - 1]}…" for one in told)
     return f"{text}; and {more} more" if more else text
 

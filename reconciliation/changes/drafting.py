@@ -311,7 +311,14 @@ def told(change_set: ChangeSet) -> dict[str, Any]:
         "effective_on": str(change_set.effective_on or ""),
         "emergency": change_set.is_emergency,
         "lines": [
-            {"model": line.model, "key": line.key, "action": line.action, "before": line.before, "after": line.after}
+            {
+                "model": line.model,
+                "key": line.key,
+                "action": line.action,
+                "record": line.record,
+                "before": line.before,
+                "after": line.after,
+            }
             for line in change_set.lines.order_by("position")
         ],
         "files": dict(change_set.files.values_list("name", "digest")),

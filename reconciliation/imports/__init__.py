@@ -4,7 +4,7 @@ The rule here: a file never writes master data. It becomes a draft change set as
 nothing.
 """
 
-from reconciliation.imports.checking import Checked, CheckedRow, check
+from reconciliation.imports.checking import Checked, CheckedRow, check, held
 from reconciliation.imports.drafting import discard, draft, kinds_of, likelier_kind, match_columns, receive, remembered
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "check",
     "discard",
     "draft",
+    "held",
     "kinds_of",
     "likelier_kind",
     "match_columns",

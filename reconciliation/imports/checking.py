@@ -17,7 +17,7 @@ from portal.importing.cells import Amounts, doubtful, with_point
 from portal.importing.headings import usual_headings
 from portal.importing.load import Load
 from portal.importing.problems import Refused, Unreadable
-from portal.importing.sheets import read
+from portal.importing.sheets import Sheet, read
 from portal.importing.tables import Row, Table
 from portal.models import User
 from portal.models.access import entities_held
@@ -194,6 +194,12 @@ def _compare(table: Any, told: Sequence[CheckedRow], rows: Sequence[Row], load: 
             names = [column.name for column in table.columns if column.sets in differs and column.name in shown.cells]
             shown.changes = [(name, str(stands.get(name, "")), shown.cells[name]) for name in names]
             shown.outcome = CHANGED if shown.changes else SAME
+
+
+def held(master_import: MasterImport) -> Sheet:
+    """What a file holds, as its rows stand in it: for whoever reads it without going on with it."""
+    table = BY_CODE[master_import.kind].table
+    return read(master_import.name, bytes(master_import.content), usual_headings(table), by_cell=True)
 
 
 def problem_lines(checked: Checked) -> list[tuple[int, str, str, str]]:

@@ -224,6 +224,7 @@ class ImportPage(_OfImport):
         kind = BY_CODE[upload.kind]
         is_open = upload.state in OPEN and upload.uploaded_by_id == self.person.pk
         checked = imports.check(upload, self.person) if is_open and upload.state == State.CHECKED else None
+        may_read = MasterImport.objects.readable_by(self.person).filter(pk=upload.pk).exists()
         shown = [row for row in checked.rows if row.outcome != SAME] if checked else []
         shown.sort(key=lambda row: ({BAD: 0, CHANGED: 1, NEW: 2}[row.outcome], row.line))
         context = self.context(
@@ -232,7 +233,9 @@ class ImportPage(_OfImport):
             kind=kind,
             tone=TONES.get(upload.state, ""),
             is_open=is_open,
-            may_read=MasterImport.objects.readable_by(self.person).filter(pk=upload.pk).exists(),
+            may_read=may_read,
+            held=imports.held(upload) if may_read and checked is None and not is_open else None,
+            most=SHOWN,
             refusal=refusal,
             checked=checked,
             likelier=imports.likelier_kind(upload, self.person) if is_open else None,

@@ -322,7 +322,11 @@ def test_every_mistake_is_named_by_its_path_at_once_and_nothing_is_written(firm:
             "calendar = { weekend = [6, 8]",
             "entities[US].calendar: has a weekend that is not",
         ),
-        ("holidays = [2026-07-04]", 'holidays = ["July 4"]', "entities[US].calendar: has a holiday “July 4”, which is not a day"),
+        (
+            "holidays = [2026-07-04]",
+            'holidays = ["July 4"]',
+            "entities[US].calendar: has a holiday “July 4”, which is not a day",
+        ),
         (
             'policy = "strict"',
             'policy = "lax"',

@@ -252,6 +252,47 @@ def test_the_chain_is_verified_and_a_changed_event_is_named(
     assert f"Event {changed.pk} (note) was changed after it was written." in broken
 
 
+def test_what_a_governed_change_did_is_told_in_a_few_words_and_line_by_line_on_its_page(
+    client: Client, us: LegalEntity, cleo: User, otto: User
+) -> None:
+    rate = {
+        "card": "ACME-2026",
+        "card_version": "3",
+        "role": "senior",
+        "amount": "120",
+        "currency": "USD",
+        "valid_to": "",
+    }
+    lines = [
+        {"model": "rate", "key": 7, "action": "change", "before": rate, "after": {**rate, "amount": "155"}},
+        {
+            "model": "purchase_order",
+            "key": None,
+            "action": "add",
+            "before": None,
+            "after": {"contract": "A", "number": "PO-1"},
+        },
+        {
+            "model": "rate",
+            "key": 8,
+            "action": "change",
+            "before": rate,
+            "after": {**rate, "amount": "156"},
+            "record": "R",
+        },
+    ]
+    audit.record(
+        cleo, "change.submitted", us, entity=us, reason="x", after={"title": "Rates", "lines": lines, "hash": "a" * 64}
+    )
+    shown = page(client, otto, "/audit/")
+    assert "rate ACME-2026 · 3 · senior: amount 120 → 155; purchase order A · PO-1 added; and 1 more" in shown
+    event = AuditEvent.objects.get(action="change.submitted")
+    detail = page(client, otto, f"/audit/{event.pk}/")
+    assert "rate ACME-2026 · 3 · senior: amount" in detail
+    assert "rate R: amount" in detail
+    assert "before (card" not in detail
+
+
 def test_verifying_is_for_auditors_controllers_and_admins(client: Client, us: LegalEntity) -> None:
     analyst = world.user("ana", GrantRole.ANALYST, us)
     assert "Verify the chain" not in page(client, analyst, "/audit/")

@@ -215,6 +215,12 @@ def test_rows_that_stay_as_they_are_keep_a_file_from_who_holds_no_role_where_the
         return at_page.status_code, at_file.status_code, b"HUSH" in at_page.content + at_file.content
 
     assert answers(of_us) == (200, 404, False)
+    page = client.get(reverse("import", args=[made.pk])).content.decode()
+    assert "What it holds" not in page, "nor its rows"
+    client.force_login(peer)
+    page = client.get(reverse("import", args=[made.pk])).content.decode()
+    assert "<td>Hush Ltd</td>" in page, "who may read it sees what it holds, and why it came"
+    assert "Why: New in the CRM." in page
     assert answers(both) == answers(peer) == answers(head) == (200, 200, True)
     MasterImport.objects.filter(pk=made.pk).update(reaches=None)  # as of files drafted before it was kept
     assert answers(peer) == (200, 404, False)
