@@ -6,6 +6,7 @@ The rule here: a person reads the events of their entities and those that belong
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
@@ -31,6 +32,7 @@ from portal.views.governed import address_of
 
 SHOWN, LONGEST = 2, 60  # changes of a row, and letters of each
 LINES = "lines"  # under which an event about a change set tells its records
+_DIGEST, _DIGITS = re.compile(r"\b[0-9a-f]{40,}\b"), 12  # what nobody reads in a row, and how much of it tells it
 _NAME = 36  # letters of a record's name in a row, so that what changed of it stands beside
 _LINE = ("model", "before", "after")  # what a line has
 _NAMING = (
@@ -68,10 +70,10 @@ class AuditTable(Table):
     object_name = TextColumn(verbose_name="About", wraps=True)
     change = TextColumn(verbose_name="What changed", accessor="pk", orderable=False, wraps=True)
     actor_name = TextColumn(verbose_name="Who")
-    roles = TextColumn(verbose_name="As", orderable=False)
+    roles = TextColumn(verbose_name="As", orderable=False, wraps=True)
     entity = TextColumn(empty_values=())
     at = WhenColumn(verbose_name="When")
-    id = TextColumn(verbose_name="Link of the chain", orderable=False)
+    id = TextColumn(verbose_name="Event", orderable=False)
     object_id = TextColumn(verbose_name="Object id", optional=True)
     request_id = TextColumn(verbose_name="Request", optional=True, mono=True)
     address = TextColumn(
@@ -274,6 +276,8 @@ def summary_of(event: AuditEvent, most: int = SHOWN) -> str:
             for change in differing[:most]
         ]
         more = len(differing) - len(told)
+    if most == SHOWN:
+        told = [_DIGEST.sub(lambda found: f"{found.group()[:_DIGITS]}…", one) for one in told]
     text = "; ".join(one if len(one) <= LONGEST or most > SHOWN else f"{one[: LONGEST - 1]}…" for one in told)
     return f"{text}; and {more} more" if more else text
 

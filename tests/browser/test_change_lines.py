@@ -52,6 +52,7 @@ def screens(firm: Firm, ada: User) -> dict[str, str]:
     ]
     change_set = changes.draft(by=fay, title="Senior consultants in 2027", reason="Letter of 2 March.", lines=lines)
     changes.submit(change_set, fay)
+    EntityGrant.objects.create(user=ada, entity=firm.entity, role=GrantRole.AUDITOR, valid_from="2026-01-01")
     draft = changes.draft(by=ada, title="Another word", reason="Agreed by letter.")
     tokens.issue(ada, "nightly comparison")
     audit.prove(ada)
