@@ -1,8 +1,8 @@
 """Values that were not taken: each kept with what stands, once while it is open, and told to those who decide.
 
 The rule here: the same value said again is the same rejected value; another value supersedes it; a system that comes to say what
-stands settles it. What a person decided to keep is not asked again for the same value; what was proposed as a change is, once
-that is not to come.
+stands settles it. What a person decided to keep is not asked again for the same value; what was proposed as a change stands once
+that is applied, and is asked again once it is not to come.
 """
 
 from __future__ import annotations
@@ -152,6 +152,23 @@ def reopen(rows: Iterable[RejectedValue], *, by: User | None, reason: str) -> in
                 by, "rejected-value.reopened", row, entity=row.entity_id, reason=reason, after={row.field: row.said}
             )
         RejectedValue.objects.bulk_update(found, ["state", "decided_by", "decided_at", "decision"])
+    return len(found)
+
+
+def take(rows: Iterable[RejectedValue], *, reason: str) -> int:
+    """The change that proposed these values holds: what was said stands now; how many."""
+    with transaction.atomic():
+        locked = RejectedValue.objects.select_for_update(of=("self",)).filter(
+            pk__in=[row.pk for row in rows], state=State.PROPOSED
+        )
+        found = list(locked.order_by("pk"))
+        for row in found:
+            audit.record(
+                None, "rejected-value.taken", row, entity=row.entity_id, reason=reason,
+                before={row.field: row.stands}, after={row.field: row.said},
+            )  # fmt: skip
+            row.state, row.stands = State.TAKEN, row.said
+        RejectedValue.objects.bulk_update(found, ["state", "stands"])
     return len(found)
 
 

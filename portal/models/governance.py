@@ -70,6 +70,7 @@ class RejectedValue(models.Model):
         OPEN = "open", "Open"
         KEPT = "kept", "What stands was kept"
         PROPOSED = "proposed", "Proposed as a change"
+        TAKEN = "taken", "Accepted"
         SETTLED = "settled", "Settled: the systems agree"
         SUPERSEDED = "superseded", "Superseded by another value"
 
@@ -104,7 +105,7 @@ class RejectedValue(models.Model):
                 name="one_open_rejected_value_per_field",
             ),
             models.CheckConstraint(
-                condition=~Q(state__in=["kept", "proposed"])
+                condition=~Q(state__in=["kept", "proposed", "taken"])
                 | (Q(decided_by__isnull=False, decided_at__isnull=False) & ~Q(decision="")),
                 name="a_decided_value_has_a_person_and_a_reason",
             ),

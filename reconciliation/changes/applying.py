@@ -15,6 +15,7 @@ from django.utils import timezone
 from portal import audit, sql
 from portal.importing.load import only_one_at_a_time
 from portal.importing.problems import Refused
+from portal.master_intake import rejected
 from portal.models import User
 from reconciliation import publishing
 from reconciliation.changes import measuring, telling
@@ -116,6 +117,7 @@ def _begin(locked: ChangeSet) -> bool:
     _keep_what_was_made(locked, written)
     locked.state, locked.applied_at, locked.applied_by = State.APPLYING, sql.now(), _actor(locked)
     locked.save()
+    rejected.take(locked.takes_up.all(), reason=f"Change set {locked.pk} was applied.")
     audit.record(
         locked.applied_by, "change.applied", locked, entities=reached(locked), reason=locked.reason,
         before=[line.before for line in locked.lines.order_by("position")],

@@ -103,6 +103,7 @@ class Rehearsal(models.Model):
         RUNNING = "running", "Running"
         TIED_OUT = "tied_out", "Ties out"
         DIFFERS = "differs", "Differs"
+        EMPTY = "empty", "Nothing to compare"
         FAILED = "failed", "Failed"
 
     class Basis(models.TextChoices):

@@ -9,7 +9,7 @@ from datetime import date
 from django.db import IntegrityError, transaction
 
 from portal import access, audit, sql
-from portal.history import bulk_create_with_reason, bulk_update_with_reason
+from portal.history import bulk_create_with_reason, bulk_delete_with_reason, bulk_update_with_reason
 from portal.models import Connection, LedgerEntry, LegalEntity, User
 from portal.models.documents import INVOICE, KIND_CHOICES
 from reconciliation.models import CutOver, Onboarding, Route
@@ -79,8 +79,11 @@ def first_days(onboarding: Onboarding) -> dict[tuple[int, str], date]:
     return of_connections | {key: one.first_day for key, one in cut_overs(onboarding).items()}
 
 
-def set_cut_over(onboarding: Onboarding, days: Mapping[tuple[int, str], date], *, by: User, reason: str) -> int:
-    """Say from which work date each source's documents of each kind are owed; how many changed. Not after going live."""
+def set_cut_over(onboarding: Onboarding, days: Mapping[tuple[int, str], date | None], *, by: User, reason: str) -> int:
+    """Say from which work date each source's documents of each kind are owed; how many changed. Not after going live.
+
+    None takes back what was said; what is not named stays.
+    """
     access.require(by, access.CONFIGURERS, onboarding.entity_id)
     if not reason.strip():
         raise NotYet("Say why; it is kept with the history of the cut-over.")
@@ -95,15 +98,18 @@ def set_cut_over(onboarding: Onboarding, days: Mapping[tuple[int, str], date], *
         fresh = [
             CutOver(entity=onboarding.entity, source_id=source_id, kind=kind, first_day=day)
             for (source_id, kind), day in days.items()
-            if (source_id, kind) not in there
+            if day is not None and (source_id, kind) not in there
         ]
-        changed = [there[key] for key, day in days.items() if key in there and there[key].first_day != day]
-        before = {f"{one.source.code} {one.kind}": one.first_day.isoformat() for one in changed}
+        gone = [there[key] for key, day in days.items() if key in there and day is None]
+        moved = {key: day for key, day in days.items() if key in there and day and day != there[key].first_day}
+        changed = [there[key] for key in moved]
+        before = {f"{one.source.code} {one.kind}": one.first_day.isoformat() for one in (*changed, *gone)}
         for one in changed:
-            one.first_day = days[one.source_id, one.kind]
+            one.first_day = moved[one.source_id, one.kind]
         bulk_create_with_reason(CutOver, fresh, reason=reason, actor=by)
         bulk_update_with_reason(CutOver, changed, ["first_day"], reason=reason, actor=by)
-        if fresh or changed:
+        bulk_delete_with_reason(CutOver, gone, reason=reason, actor=by)
+        if fresh or changed or gone:
             after = {f"{one.source.code} {one.kind}": one.first_day.isoformat() for one in (*fresh, *changed)}
             audit.record(
                 by,
@@ -114,7 +120,7 @@ def set_cut_over(onboarding: Onboarding, days: Mapping[tuple[int, str], date], *
                 before=before,
                 after=after,
             )
-    return len(fresh) + len(changed)
+    return len(fresh) + len(changed) + len(gone)
 
 
 def fingerprint(onboarding: Onboarding) -> str:

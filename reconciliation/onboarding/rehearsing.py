@@ -258,7 +258,7 @@ def _end(found: Rehearsal, pairs: Sequence[tuple[str, Pair]], ran_on: str, *, to
             raise RehearsalLost(f"Rehearsal {found.pk} was taken over.")
         RehearsedLine.objects.bulk_create(lines, batch_size=AT_ONCE)
         found.refresh_from_db()
-        found.state = State.DIFFERS if differing else State.TIED_OUT
+        found.state = State.DIFFERS if differing else State.TIED_OUT if _is_of_the_month(lines) else State.EMPTY
         found.fingerprint, found.totals = ran_on, {**_totals(lines), "to_post": to_post}
         found.step, found.lease_until, found.finished_at = "", None, portal_sql.rows("SELECT clock_timestamp()")[0][0]
         found.save()
@@ -282,6 +282,11 @@ def _amount(line: Line | None) -> Decimal | None:
     if line is None or line.amount is not None:
         return line.amount if line else None
     return line.rate * line.hours if line.rate is not None and line.hours is not None else None
+
+
+def _is_of_the_month(lines: Sequence[RehearsedLine]) -> bool:
+    """Whether anything of the month was compared; without it nothing is proved."""
+    return any(line.leg == Leg.MONTH for line in lines)
 
 
 def _totals(lines: Sequence[RehearsedLine]) -> dict[str, Any]:

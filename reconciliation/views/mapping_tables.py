@@ -88,11 +88,11 @@ class MappingTable(Table):
         flags = [words for name, words in FLAGS.items() if getattr(record, name)]
         return ", ".join([str(record.get_state_display()), *flags])
 
-    def renderworth(self, value: dict[str, Any]) -> str:
+    def render_worth(self, value: dict[str, Any]) -> str:
         """Amounts with their currency."""
         return worth(value) or figures.UNKNOWN
 
-    def valueworth(self, value: dict[str, Any]) -> str:
+    def value_worth(self, value: dict[str, Any]) -> str:
         """The same."""
         return worth(value)
 

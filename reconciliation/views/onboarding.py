@@ -35,7 +35,9 @@ from reconciliation.views import inbox, waking
 
 READERS = frozenset({*access.CONFIGURERS, *access.OPERATORS, GrantRole.AUDITOR})
 STATE_TONES: dict[str, str] = {"preparing": "info", "proposed": "warn", "live": "good"}
-REHEARSAL_TONES: dict[str, str] = {"running": "info", "tied_out": "good", "differs": "warn", "failed": "bad"}
+REHEARSAL_TONES: dict[str, str] = {
+    "running": "info", "tied_out": "good", "differs": "warn", "empty": "warn", "failed": "bad",
+}  # fmt: skip
 ITEM_TONES = {"met": "good", "fails": "bad", "not asked": ""}
 STANDING = ~Q(state=Onboarding.State.LIVE)
 
@@ -165,9 +167,9 @@ class CutOverForm(forms.Form):
                 )  # fmt: skip
         self.fields["reason"] = forms.CharField(max_length=500, label="Why then")
 
-    def days(self) -> dict[tuple[int, str], date]:
-        """What was said."""
-        return {key: self.cleaned_data[name] for name, key in self.names.items() if self.cleaned_data.get(name)}
+    def days(self) -> dict[tuple[int, str], date | None]:
+        """What was said; None where a field was emptied."""
+        return {key: self.cleaned_data[name] for name, key in self.names.items() if name in self.data}
 
 
 class RehearseForm(forms.Form):
@@ -330,6 +332,8 @@ def _told(rehearsal: Rehearsal) -> str:
         return rehearsal.waits_for or rehearsal.step or "Waiting for a worker"
     if rehearsal.state == Rehearsal.State.FAILED:
         return rehearsal.failure
+    if rehearsal.state == Rehearsal.State.EMPTY:
+        return "Nothing was worked and nothing booked"
     month = rehearsal.totals.get("outcomes", {}).get("month", {})
     differing = sum(count for outcome, count in month.items() if outcome != "agrees")
     left = going_live.undecided(rehearsal)

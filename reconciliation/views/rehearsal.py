@@ -247,6 +247,14 @@ class RehearsalScreen(ListScreen):
             found.append(Notice(f"{one.waits_for} It goes on by itself.", "info"))
         elif one.state == Rehearsal.State.RUNNING and one.lease_until and one.lease_until < timezone.now():
             found.append(Notice("The worker that had it has ended. Another one begins it anew.", "warn"))
+        elif one.state == Rehearsal.State.EMPTY:
+            found.append(
+                Notice(
+                    f"Nothing was worked and nothing booked in {one.period.code}, so nothing was compared and nothing is proved. "
+                    "Have the sources' history read and name what was booked, then rehearse it again.",
+                    "warn",
+                )
+            )
         later = Rehearsal.objects.filter(onboarding=one.onboarding_id, pk__gt=one.pk).order_by("-pk").first()
         if later is not None:
             found.append(Notice("A later rehearsal is there.", "info", reverse("rehearsal", args=[later.pk]), "See it"))

@@ -43,7 +43,7 @@ from reconciliation.filters import RejectedValueFilter
 from reconciliation.models import ChangeSet
 
 State = RejectedValue.State
-TONES: dict[str, str] = {State.OPEN: "warn", State.PROPOSED: "info", State.SETTLED: "good"}
+TONES: dict[str, str] = {State.OPEN: "warn", State.PROPOSED: "info", State.TAKEN: "good", State.SETTLED: "good"}
 
 
 def open_values(user: Any) -> Badge | None:
@@ -162,7 +162,7 @@ class RejectedList(ListScreen):
     actions = (KeepWhatStands, ProposeTheChange)
     tabs = (
         Tab("open", "Open", lambda _user: Q(state=State.OPEN)),
-        Tab("decided", "Decided", lambda _user: Q(state__in=[State.KEPT, State.PROPOSED])),
+        Tab("decided", "Decided", lambda _user: Q(state__in=[State.KEPT, State.PROPOSED, State.TAKEN])),
         Tab("ended", "Settled", lambda _user: Q(state__in=[State.SETTLED, State.SUPERSEDED])),
     )
     empty = Empty(

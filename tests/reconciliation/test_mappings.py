@@ -403,3 +403,17 @@ def test_the_page_is_read_from_what_is_kept_and_says_from_when_the_open_work_is(
     with CaptureQueriesContext(connection) as asked:
         client.get(reverse("mappings"))
     assert not any("reconciliation_mappings()" in query["sql"] for query in asked.captured_queries)
+
+
+def test_the_list_and_its_file_say_what_a_mapping_is_worth_as_money(firm: Firm, fay: User, client: Client) -> None:
+    unmapped(firm, "ACM-2", "Acme audit")
+    firm.admit(firm.time("1", project=Reference("", "ACM-2", "")))
+    mappings.bring_up_to_date()
+    client.force_login(fay)
+    address = reverse("mappings")
+    page = client.get(address, {"tab": "unmapped"}).content.decode()
+    assert "960.00 USD</td>" in page
+    answer: Any = client.get(address, {"tab": "unmapped", "export": "csv"})
+    told = b"".join(answer.streaming_content).decode()
+    assert ",960.00 USD," in told
+    assert "{" not in told

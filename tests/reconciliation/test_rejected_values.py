@@ -100,6 +100,13 @@ def test_what_was_said_is_proposed_as_a_change_and_holds_once_another_agrees(
     changes.approve(change_set, world.user("cleo", GrantRole.CONTROLLER, entity), "Yes.", signed_in_again=True)
     changes.run(change_set.pk)
     assert Customer.objects.get(code="ACME").name == "ACME Holding"
+    value.refresh_from_db()
+    assert (value.state, value.stands) == ("taken", "ACME Holding")
+    page = client.get(address).content.decode()
+    assert "Accepted by carla" in page
+    assert "Proposed as a change" not in page
+    assert "<dt>Stands</dt><dd>ACME Holding</dd>" in page
+    assert AuditEvent.objects.get(action="rejected-value.taken").reason == f"Change set {change_set.pk} was applied."
 
 
 def says(value: RejectedValue, name: str) -> None:
@@ -229,4 +236,4 @@ def test_a_proposed_value_is_superseded_by_a_later_one_and_settles_once_it_holds
     changes.apply(change_set)
     says(value, "ACME Group")
     later.refresh_from_db()
-    assert later.state == "settled"
+    assert (later.state, later.stands) == ("taken", "ACME Group")

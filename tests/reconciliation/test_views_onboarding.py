@@ -236,6 +236,36 @@ def test_a_step_that_does_not_exist_and_a_cut_over_without_a_reason_change_nothi
     assert CutOver.objects.values_list("first_day", flat=True).first() == before
 
 
+def test_a_cut_over_is_taken_back_by_emptying_its_field_and_what_the_form_does_not_name_stays(
+    newcomer: Newcomer,
+) -> None:
+    hers, source = as_person(newcomer.cleo), newcomer.firm.source
+    page, expense = f"/onboarding/{newcomer.onboarding.pk}/", f"day-{source.pk}-expense"
+    said = {"action": "cut-over", expense: "", "reason": "its expenses stay where they are"}
+    assert hers.post(page, said).status_code == 303
+    assert list(CutOver.objects.values_list("kind", flat=True)) == ["time"]
+    assert f"Expense of {source}</dt>" not in text_of(hers.get(page))
+    gone: Any = CutOver.history.get(history_type="-")
+    assert (gone.kind, gone.history_user, gone.history_change_reason) == (
+        "expense", newcomer.cleo, "its expenses stay where they are",
+    )  # fmt: skip
+    event = AuditEvent.objects.filter(action="onboarding.cut-over").latest("pk")
+    assert (event.before, event.after) == ({f"{source.code} expense": "2026-11-01"}, {})
+
+
+def test_a_rehearsal_of_a_month_without_work_and_bookings_proves_nothing_and_says_so(newcomer: Newcomer) -> None:
+    found = newcomer.rehearse()
+    hers = as_person(newcomer.cleo)
+    for address in (f"/onboarding/{newcomer.onboarding.pk}/", f"/onboarding/rehearsals/{found.pk}/"):
+        page = text_of(hers.get(address))
+        assert "Nothing to compare" in page
+        assert "Ties out" not in page
+    assert "nothing was compared and nothing is proved" in page
+    refused = hers.post(f"/onboarding/{newcomer.onboarding.pk}/", {"action": "propose", "comment": "now"})
+    assert refused.status_code == 422
+    assert "so it proves nothing" in text_of(refused)
+
+
 def test_what_waits_for_a_controller_stands_in_the_navigation_of_the_other_one(newcomer: Newcomer) -> None:
     newcomer.take(MONTH)
     newcomer.book(MONTH)
