@@ -247,7 +247,9 @@ def _line_said(line: dict[str, Any]) -> str:
     differing = [one for one in changes_of(line["before"], line["after"]) if one.differs]
     told = [f"{one.name.lower()} {one.before or 'nothing'} → {one.after or 'nothing'}" for one in differing[:SHOWN]]
     name = _line_name(line)
-    return f"{name if len(name) <= _NAME else f'{name[: _NAME - 1]}…'}: {', '.join(told)}{' …' if len(differing) > SHOWN else ''}"
+    if len(name) > _NAME:
+        name = f"{name[: _NAME - 1].rstrip(' ·')}…"
+    return f"{name}: {', '.join(told)}{' …' if len(differing) > SHOWN else ''}"
 
 
 def _are_records(value: Any) -> bool:

@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from portal import figures
+from portal.importing.cells import Amounts
+from portal.importing.problems import Unreadable
+from portal.importing.tables import Column
 from portal.views.audit import Change, changes_of
 from portal.views.governed import address_of
 from reconciliation import changes
 from reconciliation.models import ChangeLine, ChangeSet
+
+MONEY = 4  # decimals in which amounts of money are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +56,18 @@ def _in_order(kind: changes.Kind, cells: dict[str, Any] | None) -> dict[str, Any
         if isinstance(value, dict):
             found.update({f"{column.name} {key}": one for key, one in value.items()})
         elif column.name in cells:
-            found[column.name] = value
+            found[column.name] = _as_money(column, value)
     return found
+
+
+def _as_money(column: Column, value: Any) -> Any:
+    """An amount as money is written, with its cents; everything else as it is."""
+    if not isinstance(column.parse, Amounts) or column.parse.places != MONEY or not value:
+        return value
+    try:
+        return figures.exact(column.parse(value))
+    except Unreadable:
+        return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ class CodeInput(forms.TextInput):
     def __init__(self, kind: Kind, column: Column, offers: list[Offer], beside: tuple[str, ...]) -> None:
         more = {
             "list": f"codes_{column.name}", "autocomplete": "off", "spellcheck": "false",
-            "hx-get": reverse("change_codes", args=[kind.code, column.name]), "hx-trigger": "focus, input changed delay:200ms",
+            "hx-get": reverse("change_codes", args=[kind.code, column.name]),
+            "hx-trigger": f"{'focus, ' if beside else ''}input changed delay:200ms",
             "hx-target": f"#codes_{column.name}", "hx-sync": "this:replace",
         }  # fmt: skip
         if beside:

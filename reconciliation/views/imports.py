@@ -234,8 +234,7 @@ class ImportPage(_OfImport):
             tone=TONES.get(upload.state, ""),
             is_open=is_open,
             may_read=may_read,
-            held=imports.held(upload) if may_read and checked is None and not is_open else None,
-            most=SHOWN,
+            **(_held(upload) if may_read and checked is None and not is_open else {}),
             refusal=refusal,
             checked=checked,
             likelier=imports.likelier_kind(upload, self.person) if is_open else None,
@@ -249,6 +248,14 @@ class ImportPage(_OfImport):
             choices=[(column.name, column.help, column.required) for column in kind.table.columns],
         )
         return self.page(context, status=status)
+
+
+def _held(upload: MasterImport) -> dict[str, Any]:
+    """The rows of a file for who only reads it: the first of them, each cell with its heading, and how many there are."""
+    sheet = imports.held(upload)
+    heads = [heading or "(no heading)" for heading in sheet.header]
+    rows = [(line, list(zip(heads, cells, strict=True))) for line, cells in sheet.rows[:SHOWN]]
+    return {"heads": heads, "held": rows, "of": len(sheet.rows)}
 
 
 class ImportProblems(_OfImport):

@@ -44,12 +44,20 @@ def ada(firm: Firm) -> User:
 
 def screens(firm: Firm, ada: User) -> dict[str, str]:
     fay = world.user("fay", GrantRole.ANALYST, firm.entity)
-    file = imports.receive("role", "roles.csv", b"code,name\ndata,Data engineer\nlead,Lead engineer\n", by=fay)
-    imports.draft(file, by=fay, reason="Roles as agreed with the practice leads in July.")
-    lines = [
-        Line("rate", firm.rate.pk, "change", {"amount": "155"}),
-        Line("role", None, "add", {"code": "x", "name": "X"}),
-    ]
+    rows = b"project,code,name\nACM-1,ANA,Analysis\nACM-1,RUN,Running it until somebody else does\n"
+    file = imports.receive("task", "tasks of the roll-out.csv", rows, by=fay)
+    imports.draft(
+        file, by=fay, reason="Tasks as agreed with the practice leads in July, for the months until the hand-over."
+    )
+    new = {
+        "project": "ACM-1",
+        "code": "M9",
+        "name": "Hand-over",
+        "due_on": "2026-12-01",
+        "amount": "9000",
+        "currency": "USD",
+    }
+    lines = [Line("rate", firm.rate.pk, "change", {"amount": "155"}), Line("milestone", None, "add", new)]
     change_set = changes.draft(by=fay, title="Senior consultants in 2027", reason="Letter of 2 March.", lines=lines)
     changes.submit(change_set, fay)
     EntityGrant.objects.create(user=ada, entity=firm.entity, role=GrantRole.AUDITOR, valid_from="2026-01-01")
