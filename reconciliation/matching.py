@@ -174,6 +174,7 @@ def _compare(found: ReconciliationRun, targets: Mapping[int, Decimal] | None, wh
 
 def _end(found: ReconciliationRun, scope: legs.Scope, compared: Sequence[str]) -> None:
     """Add up what stands, move what matched, tell what differs, and end the run."""
+    legs.tell_sizes(scope)
     pairing.refresh(found.entity_id, found.period_id, scope.today)
     found.totals = totals_of(found.period_id, compared)
     differing = sum(leg["differing"] for leg in found.totals.values())

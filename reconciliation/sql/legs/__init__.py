@@ -5,7 +5,7 @@ comparison of what was touched is the same statement over fewer rows, so the two
 """
 
 from reconciliation.sql.legs.bills import compare_bills_with_payments, compare_target_with_bills, takes_in_bills
-from reconciliation.sql.legs.keeping import keep, on_every_core, prepare, settled, totals
+from reconciliation.sql.legs.keeping import keep, on_every_core, prepare, settled, tell_sizes, totals
 from reconciliation.sql.legs.target import compare_ledger_with_target, statement_read_at, targets_of
 from reconciliation.sql.legs.touched import ENGINE, SHIFT, Scope, basis, horizon
 from reconciliation.sql.legs.tracker import compare_tracker_with_ledger
@@ -27,5 +27,6 @@ __all__ = [
     "statement_read_at",
     "takes_in_bills",
     "targets_of",
+    "tell_sizes",
     "totals",
 ]

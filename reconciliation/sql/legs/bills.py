@@ -53,13 +53,14 @@ WITH entries AS (
     SELECT e.id, e.kind, e.hours, e.amount, e.currency, s.state, b.invoiced - b.credited AS billed, b.delivered
       FROM portal_ledgerstate s
       JOIN portal_ledgerentry e ON e.id = s.entry_id
-      LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
-     WHERE s.entity_id = %(entity)s AND e.post_on BETWEEN %(start)s AND %(end)s AND e.kind IN ('time', 'expense')
+      LEFT JOIN portal_billingbalance b ON b.entry_id = e.id AND b.entity_id = %(entity)s
+     WHERE s.entity_id = %(entity)s AND e.entity_id = %(entity)s AND e.post_on BETWEEN %(start)s AND %(end)s AND e.kind IN ('time', 'expense')
        AND e.reverses_id IS NULL AND e.is_billable AND NOT e.is_cost_only AND coalesce(e.amount, 0) <> 0
        AND (s.state IN ('posted', 'reconciled') OR b.invoiced > b.credited) {{left}}
 ), money AS (
     SELECT a.entry_id, sum(a.amount) AS amount, min(a.currency) AS currency, bool_or(a.quantity = 0) AS is_price_credited
-      FROM portal_allocation a WHERE a.entry_id IN (SELECT id FROM entries WHERE billed <> 0) {{money}} GROUP BY a.entry_id
+      FROM portal_allocation a WHERE a.entity_id = %(entity)s AND a.entry_id IN (SELECT id FROM entries WHERE billed <> 0) {{money}}
+     GROUP BY a.entry_id
 ), pairs AS (
     SELECT e.id >> {SHIFT} AS bucket, coalesce(e.currency, '') AS currency, e.hours, e.amount AS amount_left, e.amount AS amount_right,
            e.id AS left_id, NULL::bigint AS right_id, hashint8extended(e.id, 3) AS digest, NULL::int AS fence,
@@ -72,6 +73,11 @@ _WERE_EQUAL = """
 SELECT e.id, coalesce(e.currency, '') AS currency, e.hours AS hours_left, e.hours AS hours_right, e.amount AS amount_left,
        e.amount AS amount_right, hashint8extended(e.id, 3) AS digest FROM were JOIN portal_ledgerentry e ON e.id = were.id"""
 
+# What is tied to a line of a bill, on whichever version of it; the hours are asked of lines alone that do not tie.
+_TIED = """FROM portal_invoiceversion av JOIN portal_invoiceline al ON al.version_id = av.id AND al.key = l.key
+                           JOIN portal_allocation a ON a.line_id = al.id {}
+                          WHERE av.invoice_id = i.id {}"""
+
 _TARGET_INVOICE = f"""
 WITH entries AS (
     SELECT e.id, e.document_id, e.kind, e.hours, e.amount, e.currency, e.post_on, s.state, coalesce(b.invoiced - b.credited, 0) AS billed,
@@ -79,7 +85,7 @@ WITH entries AS (
            {_EXPECTED.format(day="e.post_on")} AS due_on
       FROM portal_ledgerentry e
       JOIN portal_ledgerstate s ON s.entry_id = e.id
-      LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
+      LEFT JOIN portal_billingbalance b ON b.entry_id = e.id AND b.entity_id = %(entity)s
       LEFT JOIN portal_contract k ON k.id = e.contract_id
       LEFT JOIN portal_customer u ON u.id = e.customer_id
      {_TOLD}
@@ -91,17 +97,14 @@ WITH entries AS (
       FROM portal_allocation a WHERE a.entry_id IN (SELECT id FROM entries WHERE billed <> 0) GROUP BY a.entry_id
 ), loose AS (
     SELECT l.id, i.id AS bill_id, i.kind, v.number, v.booked_on, v.currency, l.position, w.net - tied.amount AS net, tied.amount <> 0 AS is_rest,
-           CASE WHEN tied.amount = 0 THEN l.quantity WHEN tied.hours <> 0 THEN l.quantity - tied.hours END AS quantity
+           CASE WHEN tied.amount = 0 THEN l.quantity WHEN worked.hours <> 0 THEN l.quantity - worked.hours END AS quantity
       FROM portal_invoice i
       JOIN portal_invoiceversion v ON v.id = coalesce(i.agreed_id, i.current_id)
       JOIN portal_invoiceversion c ON c.id = i.current_id
       JOIN portal_invoiceline l ON l.version_id = v.id
      CROSS JOIN LATERAL (SELECT CASE WHEN i.kind = 'credit_note' THEN -l.net ELSE l.net END AS net) w
-     CROSS JOIN LATERAL (SELECT coalesce(sum(a.amount), 0) AS amount, coalesce(sum(a.quantity) FILTER (WHERE te.kind = 'time'), 0) AS hours
-                           FROM portal_invoiceversion av JOIN portal_invoiceline al ON al.version_id = av.id AND al.key = l.key
-                           JOIN portal_allocation a ON a.line_id = al.id
-                           LEFT JOIN portal_ledgerentry te ON te.id = a.entry_id
-                          WHERE av.invoice_id = i.id) tied
+     CROSS JOIN LATERAL (SELECT coalesce(sum(a.amount), 0) AS amount {_TIED.format("", "")}) tied
+     CROSS JOIN LATERAL (SELECT coalesce(sum(a.quantity) FILTER (WHERE te.kind = 'time'), 0) AS hours {_TIED.format("LEFT JOIN portal_ledgerentry te ON te.id = a.entry_id", "AND w.net <> tied.amount")}) worked
      WHERE i.entity_id = %(entity)s AND v.booked_on BETWEEN %(start)s AND %(end)s AND c.status NOT IN {_NO_BILL} AND w.net <> tied.amount {{right}}
 ), stones AS ({_STONES}
 ), weighed AS (

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any, cast
 
 from portal import sql
-from reconciliation.sql.legs.touched import BIT, MILESTONES, SHIFT, Scope
+from reconciliation.sql.legs.touched import BIT, IN_BUCKET, MILESTONES, SHIFT, TOUCHED_BUCKETS, Scope
 
 _FIGURES = "hours_left, hours_right, amount_left, amount_right, currency"
 _ABOUT = "document_id, entry_id, line_id, bill_id, bill_line_id, payment_id"
@@ -22,7 +22,7 @@ _TABLES = (
     "CREATE TEMPORARY TABLE IF NOT EXISTS found (leg text, subject bigint, stamp bigint, outcome text, document_id bigint,"
     " entry_id bigint, line_id bigint, bill_id bigint, bill_line_id bigint, payment_id bigint, hours_left numeric,"
     " hours_right numeric, amount_left numeric, amount_right numeric, currency text, dated date, expected_on date,"
-    " reason text) ON COMMIT DELETE ROWS",
+    " reason text, PRIMARY KEY (leg, subject)) ON COMMIT DELETE ROWS",
     "CREATE TEMPORARY TABLE IF NOT EXISTS to_settle (entry_id bigint, fence int) ON COMMIT DELETE ROWS",
     "CREATE TEMPORARY TABLE IF NOT EXISTS rest_left (id bigint) ON COMMIT DELETE ROWS",
     "CREATE TEMPORARY TABLE IF NOT EXISTS rest_right (id bigint) ON COMMIT DELETE ROWS",
@@ -122,7 +122,8 @@ def forget(leg: str, scope: Scope, equal: str = "", **days: date) -> None:
     """Take what is compared anew out of the sums: all of it, whole buckets, or each thing by its own figures.
 
     `equal` says of each thing of `were` that was summed as equal what it was summed with, as `pairs` said it then: `id`,
-    `currency`, `hours_left`, `hours_right`, `amount_left`, `amount_right` and `digest`.
+    `currency`, `hours_left`, `hours_right`, `amount_left`, `amount_right` and `digest`. Sums are taken away, corrected and put
+    back by one grouping and looked up by their buckets: joined with them, a plan for few sums costs the square of many.
     """
     told = {"period": scope.period_id, "leg": leg, **days}
     sums = "reconciliation_matchedbucket"
@@ -138,23 +139,27 @@ def forget(leg: str, scope: Scope, equal: str = "", **days: date) -> None:
         return
     sql.execute(
         f"""WITH were AS MATERIALIZED (
-            SELECT s.id FROM scope_left s JOIN {sums} b ON b.bucket = s.id >> {SHIFT}
-             WHERE b.period_id = %(period)s AND b.leg = %(leg)s AND b.equal & {BIT} <> 0
-        ), one AS ({equal}), gone AS (
+            SELECT s.id FROM {sums} b JOIN scope_left s ON {IN_BUCKET}
+             WHERE b.period_id = %(period)s AND b.leg = %(leg)s AND b.bucket = ANY(ARRAY({TOUCHED_BUCKETS}))
+               AND b.equal & {BIT} <> 0
+        ), one AS ({equal}), gone AS MATERIALIZED (
             SELECT id >> {SHIFT} AS bucket, currency, count(*) AS rows, coalesce(sum(hours_left), 0) AS hours_left,
                    coalesce(sum(hours_right), 0) AS hours_right, coalesce(sum(amount_left), 0) AS amount_left,
                    coalesce(sum(amount_right), 0) AS amount_right, sum(digest) AS digest, bit_or({_PLACE.format("id")}) AS equal
               FROM one GROUP BY 1, 2
+        ), summed AS (
+            DELETE FROM {sums} b WHERE period_id = %(period)s AND leg = %(leg)s AND bucket = ANY(ARRAY(SELECT bucket FROM gone))
+            RETURNING *
+        ), parts AS (
+            SELECT id, bucket, currency, {_SUMMED}, 0::bigint AS gone, run_id FROM summed
+            UNION ALL
+            SELECT 0, bucket, currency, -rows, -hours_left, -hours_right, -amount_left, -amount_right, -digest, 0, 0, equal, 0
+              FROM gone
         )
-        UPDATE {sums} b SET rows = b.rows - g.rows, hours_left = b.hours_left - g.hours_left,
-               hours_right = b.hours_right - g.hours_right, amount_left = b.amount_left - g.amount_left,
-               amount_right = b.amount_right - g.amount_right, digest = b.digest - g.digest, equal = b.equal & ~g.equal
-          FROM gone g WHERE b.period_id = %(period)s AND b.leg = %(leg)s AND b.bucket = g.bucket AND b.currency = g.currency""",  # noqa: S608
-        told,
-    )
-    sql.execute(
-        f"DELETE FROM {sums} WHERE period_id = %(period)s AND leg = %(leg)s AND rows = 0"  # noqa: S608
-        f" AND bucket IN (SELECT id >> {SHIFT} FROM scope_left)",
+        INSERT INTO {sums} (id, period_id, leg, bucket, currency, {_SUMMED}, run_id)
+        SELECT max(id), %(period)s, %(leg)s, bucket, currency, sum(rows), sum(hours_left), sum(hours_right), sum(amount_left),
+               sum(amount_right), sum(digest), bit_or(equal) & ~bit_or(gone), bit_or(judged), max(run_id)
+          FROM parts GROUP BY bucket, currency HAVING sum(rows) > 0""",  # noqa: S608
         told,
     )
 
@@ -165,7 +170,7 @@ def keep(leg: str, run_id: int, period_id: int, scope: Scope) -> tuple[int, int]
         return 0, 0
     told = {"leg": leg, "run": run_id, "period": period_id}
     within = "" if scope.is_whole else (
-        " AND r.subject IN (SELECT id FROM scope_left UNION ALL SELECT -id FROM scope_right)"
+        " AND r.subject = ANY(ARRAY(SELECT id FROM scope_left UNION ALL SELECT -id FROM scope_right))"
     )  # fmt: skip
     standing = "r.period_id = %(period)s AND r.leg = %(leg)s AND r.ended_run_id IS NULL"
     sql.execute("ANALYZE found")
@@ -190,6 +195,15 @@ def keep(leg: str, run_id: int, period_id: int, scope: Scope) -> tuple[int, int]
         told,
     )
     return ended, begun
+
+
+def tell_sizes(scope: Scope) -> None:
+    """After a whole run, tell the database how much is kept, as it would find out by itself a minute later."""
+    if scope.is_whole:
+        sql.execute(
+            "ANALYZE (SKIP_LOCKED) reconciliation_reconciliationresult (period_id, leg, ended_run_id),"
+            " reconciliation_matchedbucket (period_id, leg)"
+        )
 
 
 def settled(after: int, limit: int) -> list[tuple[int, int]]:

@@ -19,7 +19,7 @@ WITH entries AS (
     SELECT e.id, e.target_id, e.kind, s.receipt_number, e.hours, e.amount, e.rate, e.currency, e.post_on, e.target_keys, s.state, s.fence
       FROM portal_ledgerstate s
       JOIN portal_ledgerentry e ON e.id = s.entry_id
-     WHERE s.entity_id = %(entity)s AND s.target_id = ANY(%(targets)s) AND s.state = ANY(%(receipted)s)
+     WHERE s.entity_id = %(entity)s AND e.entity_id = %(entity)s AND s.target_id = ANY(%(targets)s) AND s.state = ANY(%(receipted)s)
        AND e.kind IN ('time', 'expense')
        AND e.post_on BETWEEN %(start)s AND %(end)s {left}
 ), lines AS (
@@ -53,7 +53,7 @@ WITH entries AS (
            btrim(coalesce(e.target_keys->>'resource', '')) AS person, coalesce(e.target_keys->>'project', '') AS project, s.state, s.fence
       FROM portal_ledgerstate s
       JOIN portal_ledgerentry e ON e.id = s.entry_id
-     WHERE s.entity_id = %(entity)s AND s.target_id = ANY(%(targets)s) AND s.state = ANY(%(receipted)s)
+     WHERE s.entity_id = %(entity)s AND e.entity_id = %(entity)s AND s.target_id = ANY(%(targets)s) AND s.state = ANY(%(receipted)s)
        AND e.kind IN ('time', 'expense')
        AND e.post_on BETWEEN %(start)s AND %(end)s {left}
 ), lines AS (
