@@ -71,7 +71,8 @@ WITH entries AS (
 
 _WERE_EQUAL = """
 SELECT e.id, coalesce(e.currency, '') AS currency, e.hours AS hours_left, e.hours AS hours_right, e.amount AS amount_left,
-       e.amount AS amount_right, hashint8extended(e.id, 3) AS digest FROM were JOIN portal_ledgerentry e ON e.id = were.id"""
+       e.amount AS amount_right, hashint8extended(e.id, 3) AS digest FROM portal_ledgerentry e
+ WHERE e.id = ANY(ARRAY(SELECT id FROM were))"""
 
 # What is tied to a line of a bill, on whichever version of it; the hours are asked of lines alone that do not tie.
 _TIED = """FROM portal_invoiceversion av JOIN portal_invoiceline al ON al.version_id = av.id AND al.key = l.key

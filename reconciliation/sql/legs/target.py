@@ -40,7 +40,8 @@ WITH entries AS (
 
 _WERE_EQUAL = """
 SELECT e.id, coalesce(e.currency, '') AS currency, e.hours AS hours_left, e.hours AS hours_right, e.amount AS amount_left,
-       e.amount AS amount_right, hashint8extended(e.id, 2) AS digest FROM were JOIN portal_ledgerentry e ON e.id = were.id"""
+       e.amount AS amount_right, hashint8extended(e.id, 2) AS digest FROM portal_ledgerentry e
+ WHERE e.id = ANY(ARRAY(SELECT id FROM were))"""
 
 # The entry under whose receipt or key a line stands, whichever legal entity it belongs to.
 _SAME = """e.target_id = p.connection_id

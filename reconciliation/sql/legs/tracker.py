@@ -43,9 +43,9 @@ WITH docs AS (
 )"""  # noqa: E501, S608 -- one statement, read as one
 
 # What was summed of a document of which still one entry stands: an entry of the days never leaves them.
-_WERE_EQUAL = """SELECT were.id, coalesce(e.currency, '') AS currency, e.hours AS hours_left, e.hours AS hours_right,
-       NULL::numeric AS amount_left, e.amount AS amount_right, hashint8extended(e.id, were.id) AS digest
-  FROM were JOIN portal_ledgerentry e ON e.document_id = were.id AND e.kind IN ('time', 'expense') AND e.work_date BETWEEN %(start)s AND %(end)s"""  # noqa: E501
+_WERE_EQUAL = """SELECT e.document_id AS id, coalesce(e.currency, '') AS currency, e.hours AS hours_left, e.hours AS hours_right,
+       NULL::numeric AS amount_left, e.amount AS amount_right, hashint8extended(e.id, e.document_id) AS digest
+  FROM portal_ledgerentry e WHERE e.document_id = ANY(ARRAY(SELECT id FROM were)) AND e.kind IN ('time', 'expense') AND e.work_date BETWEEN %(start)s AND %(end)s"""  # noqa: E501
 
 _TRACKER_LEDGER = f"""
 WITH docs AS (
