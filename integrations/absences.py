@@ -20,7 +20,7 @@ from integrations import notices, registry, timing
 from integrations.calls import NoLeave, leave_to_read
 from integrations.errors import ConnectorError, Unauthorised
 from integrations.models import Run
-from integrations.protocol import Hint, Source, SourceRecord, holds_hints
+from integrations.protocol import Hint, SourceRecord, SweptSource, holds_hints
 from integrations.sql import inbound as sql
 from integrations.sql import streams as stream_sql
 from portal.models import AccountingPeriod, Connection, Expense, TimeEntry
@@ -63,7 +63,7 @@ def sweep(stream_id: int) -> Run | None:
         leave.heard(error)
         notices.unauthorised(connection, error)
         return None
-    if source.tombstones or holds_hints(source, claim.name):
+    if source.tombstones or holds_hints(source, claim.name) or not isinstance(source, SweptSource):
         stream_sql.leave_swept(claim, is_swept=True)
         return None
     run_id = stream_sql.begin_run(claim, Run.Trigger.SWEEP, None)
@@ -122,7 +122,7 @@ def deleted_documents(connection: Connection, messages: Sequence[sql.Message]) -
 
 
 def _compare(
-    claim: stream_sql.StreamClaim, connection: Connection, source: Source, run_id: int
+    claim: stream_sql.StreamClaim, connection: Connection, source: SweptSource, run_id: int
 ) -> tuple[int, int, int]:
     """Ask about every difference in the open periods: how many were missing, how many new, and how many ids came."""
     missed = found = read = 0
@@ -155,7 +155,7 @@ def _compare(
     return missed, found, read
 
 
-def _present(claim: stream_sql.StreamClaim, source: Source, start: date, end: date) -> set[str]:
+def _present(claim: stream_sql.StreamClaim, source: SweptSource, start: date, end: date) -> set[str]:
     """Every id that the source still holds in a range; the lease is renewed while they come."""
     present: set[str] = set()
     for number, external_id in enumerate(source.present(claim.name, start, end), start=1):

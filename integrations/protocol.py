@@ -119,7 +119,7 @@ class Source(Protocol):
     name: str  # the connector's word, e.g. "harvest"
     settings: tuple[Setting, ...]
     streams: tuple[str, ...]
-    # Whether deletions of what has a work date show up in `pull`, or there is none; when not, `present` is swept nightly.
+    # Whether deletions of what has a work date show up in `pull`, or there is none; when not, it is a `SweptSource`.
     # A source that is silent about deletions of master data or bills says so in its class attribute `deletions_untold`.
     tombstones: bool
     why_untold: str  # why no message can be handed to its people through it, in a sentence that a person reads
@@ -136,16 +136,21 @@ class Source(Protocol):
         """Read again what a hint names. Empty when the vendor says (404 or 410) that it is gone."""
         ...
 
-    def present(self, stream: str, start: date, end: date) -> Iterator[str]:
-        """External ids of everything the source still holds with a work date in the closed range."""
-        ...
-
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
         """Check a webhook's signature over the raw body and unpack it; raises Unauthorised or Malformed."""
         ...
 
     def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
         """Translate one vendor record; pure. Raises Malformed naming the field that cannot be read."""
+        ...
+
+
+@runtime_checkable
+class SweptSource(Source, Protocol):
+    """A source whose vendor does not tell what was deleted: every night what it still holds is held against what is known."""
+
+    def present(self, stream: str, start: date, end: date) -> Iterator[str]:
+        """External ids of everything the source still holds with a work date in the closed range."""
         ...
 
 
@@ -368,6 +373,12 @@ def one_outcome_each(
     if left:
         outcomes |= write(left)
     return [outcomes[posting.key] for posting in postings]
+
+
+def held_of_each(publications: Sequence[Publication], look: Callable[[Publication], Held | None]) -> dict[str, Held]:
+    """What a system holds of some records, by their key, where it is asked for one at a time; nothing of what it has not."""
+    found = {told.key: look(told) for told in publications}
+    return {key: held for key, held in found.items() if held is not None}
 
 
 class ConnectorType(Protocol):

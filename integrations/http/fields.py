@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from portal.records import NOTHING, MasterKind, MasterRecord, Reference
 
 Row = Mapping[str, Any]
 STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"  # in UTC; the greater text is the later moment
+Item = TypeVar("Item")
 Translate = TypeVar("Translate", bound=Callable[..., Any])
 
 
@@ -29,6 +30,11 @@ def translator(record: SourceRecord, streams: Mapping[str, Translate], vendor: s
     if not isinstance(record.payload, Mapping):
         raise Malformed(f"A row of {record.stream} is not an object.")
     return translate, record.payload
+
+
+def portions(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Some rows or keys in their order, in portions of at most so many."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def digest(row: Any) -> str:

@@ -6,8 +6,9 @@ A text that no pattern knows is a plain rejection with the vendor's words.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from integrations.errors import (
     REJECTION_CODES,
@@ -84,8 +85,25 @@ def narrowed(error: ConnectorError, said: Said, known: Sequence[Pattern], *, wri
     return named
 
 
-def narrowed_by_message(error: ConnectorError, table: Sequence[Pattern]) -> ConnectorError:
-    """The same where a vendor says no in a body with `message` and `code`; the text matched is the message."""
-    body = error.body if isinstance(error.body, Mapping) else {}
-    message = str(body.get("message") or "")
-    return narrowed(error, Said(str(body.get("code") or ""), message, message), table)
+class Narrow(Protocol):
+    """How one vendor's errors are named."""
+
+    def __call__(self, error: ConnectorError, own: Sequence[Pattern] = (), *, writes: bool = True) -> ConnectorError:
+        """The same error, named by what the vendor said; an account's own patterns go before the vendor's."""
+        ...
+
+
+def narrowing(read: Callable[[Any], Said], known: Sequence[Pattern]) -> Narrow:
+    """How the errors of a vendor are named whose bodies are read so, by patterns of its own."""
+
+    def narrow(error: ConnectorError, own: Sequence[Pattern] = (), *, writes: bool = True) -> ConnectorError:
+        return narrowed(error, read(error.body), (*own, *known), writes=writes)
+
+    return narrow
+
+
+def read_message(body: Any) -> Said:
+    """The words of a vendor that says no in a body with `message` and `code`; the text matched is the message."""
+    told = body if isinstance(body, Mapping) else {}
+    message = str(told.get("message") or "")
+    return Said(str(told.get("code") or ""), message, message)

@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -28,7 +26,7 @@ from urllib.parse import urlsplit
 from integrations.sandbox.clockify_catalogue import Catalogue
 from integrations.sandbox.clockify_webhooks import Deliveries
 from integrations.sandbox.store import Store
-from integrations.sandbox.vendor import Request, Response, Route, Vendor
+from integrations.sandbox.vendor import Request, Response, Route, Vendor, Window
 
 API_KEY, WORKSPACE_ID = "clockify-sandbox-key", "64a687e29ae1f428e7ebe303"
 STATES = ("PENDING", "APPROVED", "WITHDRAWN_SUBMISSION", "WITHDRAWN_APPROVAL", "REJECTED")
@@ -53,17 +51,15 @@ class ClockifySandbox(Vendor):
     def __init__(self, store: Store) -> None:
         self.catalogue = Catalogue(store, self._refuse_workspace)
         super().__init__(store)
-        self._starts: deque[float] = deque()
         self.deliveries = Deliveries(store)
         self._defaults()
 
     def _defaults(self) -> None:
         self.catalogue.required = {}
         self.api_keys = {API_KEY}
-        self.rate: tuple[int, float] = (50, 1.0)
+        self.window = Window(50, 1.0)
         self.deliveries.are_held = False
         self.withdrawn_keeps_entries = True
-        self._starts.clear()
 
     def routes(self) -> Sequence[Route]:
         """What the documents describe and a source needs."""
@@ -88,14 +84,7 @@ class ClockifySandbox(Vendor):
             return _error(401, 4017, "Invalid addon token")
         if key not in self.api_keys:
             return _error(401, 4003, "Api key does not exist")
-        calls, seconds = self.rate
-        now = time.monotonic()
-        while self._starts and self._starts[0] <= now - seconds:
-            self._starts.popleft()
-        if len(self._starts) >= calls:
-            return _error(429, 429, "Too many requests")
-        self._starts.append(now)
-        return None
+        return _error(429, 429, "Too many requests") if self.window.refuses("workspace") is not None else None
 
     def error(self, status: int, request: Request) -> Response:
         """The documented error body."""
@@ -359,8 +348,7 @@ class ClockifySandbox(Vendor):
             self.api_keys = {str(key) for key in rest.pop("api_keys")}
         if "rate" in rest:
             calls, seconds = rest.pop("rate")
-            self.rate = int(calls), float(seconds)
-            self._starts.clear()
+            self.window = Window(int(calls), float(seconds))
         if "webhooks" in rest:
             self.deliveries.are_held = str(rest.pop("webhooks")) == "hold"
         if "withdrawn_keeps_entries" in rest:

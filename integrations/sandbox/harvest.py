@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -24,7 +22,7 @@ from zoneinfo import ZoneInfo
 
 from integrations.sandbox.harvest_catalogue import PARTS, Catalogue, Refused
 from integrations.sandbox.store import Store
-from integrations.sandbox.vendor import Request, Response, Route, Vendor
+from integrations.sandbox.vendor import Request, Response, Route, Vendor, Window
 
 TOKEN, ACCOUNT_ID = "harvest-sandbox-token", "1000001"
 MAX_PER_PAGE = 2000
@@ -57,17 +55,15 @@ class HarvestSandbox(Vendor):
     def __init__(self, store: Store) -> None:
         self.catalogue = Catalogue(store)
         super().__init__(store)
-        self._calls: dict[str, deque[float]] = {}
         self._defaults()
 
     def _defaults(self) -> None:
         self.catalogue.required = {}
         self.tokens: dict[str, str] = {TOKEN: ACCOUNT_ID}
-        self.rate: tuple[int, float] = (100, 15.0)
+        self.window = Window(100, 15.0)
         self.approval_moves_updated_at = True
         self.updated_since_zone = ""
         self.drop_next_link = False
-        self._calls.clear()
 
     def routes(self) -> Sequence[Route]:
         """What the documents describe and a source needs."""
@@ -101,18 +97,11 @@ class HarvestSandbox(Vendor):
 
     def _throttle(self, token: str) -> Response | None:
         """So many requests in so many seconds per token; the rest is told when to come again."""
-        calls, seconds = self.rate
-        starts = self._calls.setdefault(token, deque())
-        now = time.monotonic()
-        while starts and starts[0] <= now - seconds:
-            starts.popleft()
-        if len(starts) >= calls:
-            wait = max(1, round(starts[0] + seconds - now + 0.5))
-            return Response(
-                429, {"code": 429, "message": "Too many requests; retry later."}, {"Retry-After": str(wait)}
-            )
-        starts.append(now)
-        return None
+        wait = self.window.refuses(token)
+        if wait is None:
+            return None
+        told = {"Retry-After": str(max(1, round(wait + 0.5)))}
+        return Response(429, {"code": 429, "message": "Too many requests; retry later."}, told)
 
     def error(self, status: int, request: Request) -> Response:
         """The documented error body."""
@@ -293,8 +282,7 @@ class HarvestSandbox(Vendor):
             self.tokens = {str(token): str(account) for token, account in rest.pop("tokens").items()}
         if "rate" in rest:
             calls, seconds = rest.pop("rate")
-            self.rate = int(calls), float(seconds)
-            self._calls.clear()
+            self.window = Window(int(calls), float(seconds))
         for name in ("approval_moves_updated_at", "drop_next_link"):
             if name in rest:
                 setattr(self, name, bool(rest.pop(name)))

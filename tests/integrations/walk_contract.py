@@ -17,7 +17,7 @@ import pytest
 
 from integrations.errors import ConnectorError, Unauthorised, Unavailable
 from integrations.http import recording
-from integrations.protocol import Page, Source, SourceRecord
+from integrations.protocol import Page, Source, SourceRecord, SweptSource
 
 if TYPE_CHECKING:
     from tests.integrations.contract import Bench
@@ -249,6 +249,7 @@ class Walks(WalkPromises):
             source, stream = self.narrow(), inbox.stream
             found = set(inbox.filed)
             if not source.tombstones:
+                assert isinstance(source, SweptSource)
                 found |= set(source.present(stream, datetime(2000, 1, 1).date(), datetime(2100, 1, 1).date()))
             assert found >= set(whole.filed), where
 

@@ -127,11 +127,6 @@ class BusinessCentralConnector:
         """A record as it is now; empty when it is gone. A hint of many changes names the moment of the first."""
         return self._reader.one(hint.stream, hint.external_id)
 
-    def present(self, stream: str, start: date, end: date) -> Iterator[str]:
-        """The ids of everything in a stream; nothing in it has a work date, so the range does not narrow it."""
-        del start, end
-        return self._reader.identities(stream)
-
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
         """Check the state of every notification and name what moved. Another company's mean nothing to this connection."""
         del headers

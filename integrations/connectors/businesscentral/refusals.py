@@ -10,7 +10,7 @@ from typing import Any
 
 from integrations.errors import ConnectorError, InDoubt, Rejected, Unauthorised, Unavailable
 from integrations.http.odata import said
-from integrations.http.refusals import Pattern, narrowed, own_patterns, patterns
+from integrations.http.refusals import Pattern, narrowing, own_patterns, patterns
 
 __all__ = ["Pattern", "member", "narrow", "own_patterns"]
 
@@ -46,11 +46,7 @@ PATTERNS = patterns(
         r"does not exist on type|could not find a property|BadRequest_(InvalidToken|RequiredParam)",
     ),
 )
-
-
-def narrow(error: ConnectorError, own: Sequence[Pattern] = (), *, writes: bool = True) -> ConnectorError:
-    """The same error, named by what Business Central said."""
-    return narrowed(error, said(error.body), (*own, *PATTERNS), writes=writes)
+narrow = narrowing(said, PATTERNS)
 
 
 def member(status: int, body: Any, own: Sequence[Pattern]) -> ConnectorError:

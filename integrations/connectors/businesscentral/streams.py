@@ -146,16 +146,6 @@ class Reader:
         params = {**stream.params, "$filter": wanted}
         return [record(stream, row) for row in odata.rows(self._http, self.path(stream), params, self._size)]
 
-    def identities(self, name: str) -> Iterator[str]:
-        """The external ids of everything that a stream holds."""
-        stream = stream_of(name)
-        if stream.is_whole:
-            yield from (one.external_id for page in self._whole(stream) for one in page.records)
-            return
-        select = ",".join(("id", *stream.key, CHANGED))
-        for row in odata.rows(self._http, self.path(stream), {"$select": select}, self._size):
-            yield _key(stream, row)
-
     def path(self, stream: Stream) -> str:
         """Where a stream is read."""
         is_ours = stream.path in (assumptions.TASKS, assumptions.PAYMENTS)

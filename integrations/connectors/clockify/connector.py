@@ -20,7 +20,7 @@ from integrations.connectors.clockify.assumptions import LISTED_STATES
 from integrations.connectors.clockify.auth import ClockifyAuth, check_token
 from integrations.errors import Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, Rate, Response, plain
-from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, Setting, SourceRecord
+from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, Setting, SourceRecord, held_of_each
 from portal.records import CanonicalRecord, Held, Publication
 
 APPROVAL = "approval:"  # marks a hint that names an approval and not a single record
@@ -103,8 +103,7 @@ class ClockifyConnector:
 
     def held(self, publications: Sequence[Publication]) -> Mapping[str, Held]:
         """What the workspace holds of some records."""
-        found = {told.key: self._catalogue.held(told) for told in publications}
-        return {key: held for key, held in found.items() if held is not None}
+        return held_of_each(publications, self._catalogue.held)
 
     @property
     def _catalogue(self) -> publishing.ClockifyCatalogue:

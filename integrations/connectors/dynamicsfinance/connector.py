@@ -83,11 +83,6 @@ class DynamicsFinanceConnector:
         """A record as it is now; empty when it is gone."""
         return self._reader.one(hint.stream, hint.external_id)
 
-    def present(self, stream: str, start: date, end: date) -> Iterator[str]:
-        """The keys of everything in a stream; nothing in it has a work date, so the range does not narrow it."""
-        del start, end
-        return self._reader.identities(stream)
-
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
         """Nothing is believed: no proof is documented that a business event bears."""
         del headers, body

@@ -5,11 +5,10 @@ An error's code is empty, so its text decides: that behind “Infolog:” where 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from integrations.errors import ConnectorError
-from integrations.http.refusals import Pattern, Said, narrowed, own_patterns, patterns
+from integrations.http.refusals import Pattern, Said, narrowing, own_patterns, patterns
 
 __all__ = ["Pattern", "narrow", "own_patterns", "read"]
 
@@ -53,6 +52,4 @@ def read(body: Any) -> Said:
     return Said(str(error.get("code") or ""), words, words)
 
 
-def narrow(error: ConnectorError, own: Sequence[Pattern] = (), *, writes: bool = True) -> ConnectorError:
-    """The same error, named by what the Infolog says."""
-    return narrowed(error, read(error.body), (*own, *PATTERNS), writes=writes)
+narrow = narrowing(read, PATTERNS)

@@ -105,12 +105,6 @@ class Reader:
             for row, payload in self._payloads(stream, rows)
         ]
 
-    def identities(self, name: str) -> Iterator[str]:
-        """The keys of everything that a stream holds."""
-        stream = stream_of(name)
-        for rows, _, _ in self._pages(stream, self._wanted(stream)):
-            yield from (key_of(stream, row) for row in rows)
-
     def _gone(self, stream: Stream, reading: Reading) -> tuple[list[SourceRecord], str]:
         """Drafts that were there before and are in the company's set no more, whatever part of it is read.
 

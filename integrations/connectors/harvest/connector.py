@@ -22,7 +22,7 @@ from integrations.connectors.harvest.auth import HarvestAuth
 from integrations.connectors.harvest.cursor import STAMP, HarvestCursor, day_digest, revision, stamp_of
 from integrations.errors import Malformed, Rejected, Unavailable
 from integrations.http import Http, Rate, Response, plain
-from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, Setting, SourceRecord
+from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, Setting, SourceRecord, held_of_each
 from portal.records import CanonicalRecord, Held, Publication
 
 PER_PAGE = 2000  # the documented maximum; more is answered 422
@@ -176,8 +176,7 @@ class HarvestConnector:
 
     def held(self, publications: Sequence[Publication]) -> Mapping[str, Held]:
         """What the account holds of some records."""
-        found = {told.key: self._catalogue.held(told) for told in publications}
-        return {key: held for key, held in found.items() if held is not None}
+        return held_of_each(publications, self._catalogue.held)
 
     @property
     def _catalogue(self) -> publishing.HarvestCatalogue:

@@ -5,18 +5,11 @@ Its texts are an assumption (`assumptions.py`); one that no pattern knows is a p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from integrations.connectors.harvest import assumptions
-from integrations.errors import ConnectorError
-from integrations.http.refusals import Pattern, narrowed_by_message, own_patterns, patterns
+from integrations.http.refusals import Pattern, narrowing, own_patterns, patterns, read_message
 
 __all__ = ["Pattern", "narrow", "own_patterns"]
 
 # Read from the top; the text matched is the message.
 PATTERNS = patterns(*assumptions.REFUSALS)
-
-
-def narrow(error: ConnectorError, own: Sequence[Pattern]) -> ConnectorError:
-    """The same error, named by what Harvest said about a record that it was to make or change."""
-    return narrowed_by_message(error, (*own, *PATTERNS))
+narrow = narrowing(read_message, PATTERNS)

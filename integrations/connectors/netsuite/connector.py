@@ -91,11 +91,6 @@ class NetSuiteConnector:
         """A record as it is now; empty when it is gone."""
         return streams.one(self.http, hint.stream, hint.external_id)
 
-    def present(self, stream: str, start: date, end: date) -> Iterator[str]:
-        """The ids of everything in a stream; master data has no work date, so the range does not narrow it."""
-        del start, end
-        return streams.identities(self.http, stream)
-
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
         """Hints from a SuiteScript in the account, in a form of our own (see the manual), signed with the hook secret."""
         check_shared_secret(

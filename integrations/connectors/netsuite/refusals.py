@@ -6,11 +6,10 @@ the vendor's WSDL uses for the same refusals. A text that no pattern knows is a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from integrations.errors import ConnectorError
-from integrations.http.refusals import Pattern, Said, narrowed, own_patterns, patterns
+from integrations.http.refusals import Pattern, Said, narrowing, own_patterns, patterns
 
 __all__ = ["Pattern", "narrow", "own_patterns", "read"]
 
@@ -58,6 +57,4 @@ def read(body: Any) -> Said:
     return Said(str(details[0].get("o:errorCode") or ""), " ".join(texts), " ".join(parts))
 
 
-def narrow(error: ConnectorError, own: Sequence[Pattern] = (), *, writes: bool = True) -> ConnectorError:
-    """The same error, named by what NetSuite said."""
-    return narrowed(error, read(error.body), (*own, *PATTERNS), writes=writes)
+narrow = narrowing(read, PATTERNS)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from integrations.connectors.netsuite import assumptions, statements
 from integrations.connectors.netsuite.statements import RECORD_PATH
-from integrations.connectors.netsuite.suiteql import DAY, MOMENT, PAGE, Row, by_id, query
+from integrations.connectors.netsuite.suiteql import DAY, MOMENT, PAGE, Row, query
 from integrations.errors import Malformed, Rejected
 from integrations.http import Http
 from integrations.protocol import Page, SourceRecord
@@ -185,15 +185,6 @@ def one(http: Http, name: str, identity: str) -> list[SourceRecord]:
     chosen = stream(name)
     page = query(http, _filtered(chosen, [f"{chosen.key} = ?"]), (int(number),))
     return [found for found in _records(http, chosen, page.rows) if found.external_id == identity]
-
-
-def identities(http: Http, name: str) -> Iterator[str]:
-    """The external ids of everything that a stream still holds; what is deleted is held by none."""
-    chosen = stream(name)
-    if name != "deleted":
-        where = (chosen.where,) if chosen.where else ()
-        for row in by_id(http, f"SELECT r.id AS id FROM {chosen.table} r", where, (), key=chosen.key):  # noqa: S608
-            yield str(row["id"])
 
 
 def _filtered(chosen: Stream, conditions: Sequence[str]) -> str:

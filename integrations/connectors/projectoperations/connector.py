@@ -84,11 +84,6 @@ class ProjectOperationsConnector:
         """A record as it is now; empty when it is gone."""
         return self._reader.one(hint.stream, hint.external_id)
 
-    def present(self, stream: str, start: date, end: date) -> Iterator[str]:
-        """The ids of everything in a stream; nothing in it has a work date, so the range does not narrow it."""
-        del start, end
-        return self._reader.identities(stream)
-
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
         """Nothing is believed: webhooks of Dataverse are not used."""
         del headers, body

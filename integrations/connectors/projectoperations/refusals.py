@@ -5,11 +5,9 @@ Microsoft: Web service error codes. A plug-in's refusal has one code for all (0x
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from integrations.errors import ConnectorError
 from integrations.http.odata import said
-from integrations.http.refusals import Pattern, narrowed, own_patterns, patterns
+from integrations.http.refusals import Pattern, narrowing, own_patterns, patterns
 
 __all__ = ["Pattern", "exists_already", "narrow", "own_patterns"]
 
@@ -36,11 +34,7 @@ PATTERNS = patterns(
     ("amount-invalid", r"0x80044330|0x8004432f|transactioncurrency|price list|\b(duration|amount|quantity)\b"),
     ("text-invalid", r"msdyn_description"),
 )
-
-
-def narrow(error: ConnectorError, own: Sequence[Pattern] = (), *, writes: bool = True) -> ConnectorError:
-    """The same error, named by what Dataverse said."""
-    return narrowed(error, said(error.body), (*own, *PATTERNS), writes=writes)
+narrow = narrowing(said, PATTERNS)
 
 
 def exists_already(error: ConnectorError) -> bool:

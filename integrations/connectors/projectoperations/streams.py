@@ -140,12 +140,6 @@ class Reader:
             stream, list(self._tables.rows(stream.path, f"{stream.key} eq {key}", select=_select(stream)))
         )
 
-    def identities(self, name: str) -> Iterator[str]:
-        """The ids of everything that a stream holds."""
-        stream = stream_of(name)
-        for row in self._tables.rows(stream.path, stream.wanted, select=f"{stream.key},{CHANGED}"):
-            yield text(row, stream.key)
-
     def _drafts(self, stream: Stream, cursor: Cursor, now: str) -> tuple[list[SourceRecord], dict[str, bool]]:
         """What became of drafts that are none any more, which may be that they are gone; and those that there are."""
         statuses = " or ".join(f"msdyn_projectinvoicestatus eq {status}" for status in assumptions.DRAFTS)

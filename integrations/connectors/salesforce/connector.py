@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
 from typing import Any
 
 from integrations.connectors.salesforce import assumptions, events, mapping, publishing, refusals, soql
@@ -75,11 +74,6 @@ class SalesforceConnector:
     def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
         """A record as it is now; empty when there is none."""
         return self._reader.one(hint.stream, hint.external_id)
-
-    def present(self, stream: str, start: date, end: date) -> Iterator[str]:
-        """The ids of everything in a stream; master data has no work date, so the range does not narrow it."""
-        del start, end
-        return self._reader.identities(stream) if stream != events.STREAM else iter(())
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
         """Check the secret of the org's flow and name the records that it says moved; objects that are not read mean nothing."""

@@ -17,6 +17,7 @@ from integrations.connectors.salesforce.settings import SETTINGS
 from integrations.connectors.salesforce.soql import Reader, Row, checked_name
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http
+from integrations.http.fields import portions
 from integrations.protocol import Account, Takes
 from portal.records import FIGURES, Held, Publication, PublishedKind
 
@@ -79,7 +80,7 @@ class SalesforceStatuses:
         outcomes: list[str | ConnectorError] = []
         closed: ConnectorError | None = None
         is_bill = told[0].kind is Kind.INVOICE
-        for portion in _portions(told, assumptions.COLLECTION) if is_bill else _graph_portions(told):
+        for portion in portions(told, assumptions.COLLECTION) if is_bill else _graph_portions(told):
             if closed is not None:
                 outcomes += [closed] * len(portion)
                 continue
@@ -192,7 +193,7 @@ class SalesforceStatuses:
         return Held(number=str(row["Id"]), names={"customer": ours if is_same else account}, figures=figures)
 
     def _rows(self, kind: str, keys: Sequence[str]) -> Iterator[Row]:
-        for portion in _portions(keys, assumptions.ASKED):
+        for portion in portions(keys, assumptions.ASKED):
             named = ", ".join(f"'{key}'" for key in portion)
             yield from self._reader.rows(f"{self._select(kind)} WHERE {self._key} IN ({named})")
 
@@ -223,11 +224,6 @@ def _as_told(ours: str, theirs: Any) -> str:
     if theirs is None:
         return "nothing"
     return ours if Decimal(str(theirs)) == Decimal(ours) else str(theirs)
-
-
-def _portions(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
 
 
 def _graph_portions(told: Sequence[Publication]) -> Iterator[Sequence[Publication]]:

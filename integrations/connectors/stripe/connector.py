@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
 from typing import Any
 
 from integrations.connectors.stripe import customers, drafts, mapping, refusals, streams
@@ -74,11 +73,6 @@ class StripeConnector:
     def fetch(self, hint: Hint) -> Iterable[SourceRecord]:
         """A record as it is now; empty when it is gone."""
         return streams.one(self.http, hint.stream, hint.external_id)
-
-    def present(self, stream: str, start: date, end: date) -> Iterator[str]:
-        """The ids of everything in a stream; bills have no work date, so the range does not narrow it."""
-        del start, end
-        return streams.identities(self.http, stream, self._page_size)
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
         """Check the signature and name what moved. Events of other things are taken and mean nothing."""

@@ -5,11 +5,10 @@ Stripe: error codes. The type `idempotency_error` says that our key was used bef
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from integrations.errors import ConnectorError
-from integrations.http.refusals import Pattern, Said, narrowed, own_patterns, patterns
+from integrations.http.refusals import Pattern, Said, narrowing, own_patterns, patterns
 
 __all__ = ["Pattern", "narrow", "own_patterns", "read"]
 
@@ -42,6 +41,4 @@ def read(body: Any) -> Said:
     return Said(code or kind, message, f"{kind} {code} {param} {message}")
 
 
-def narrow(error: ConnectorError, own: Sequence[Pattern] = (), *, writes: bool = True) -> ConnectorError:
-    """The same error, named by what Stripe said."""
-    return narrowed(error, read(error.body), (*own, *PATTERNS), writes=writes)
+narrow = narrowing(read, PATTERNS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from integrations.connectors.stripe import assumptions, reading
 from integrations.connectors.stripe.paging import Record, everything
 from integrations.errors import Malformed
 from integrations.http import Http, Response, plain
+from integrations.http.fields import portions
 from integrations.protocol import Page, SourceRecord
 
 AT_ONCE = 50  # records before the cursor moves
@@ -100,13 +101,6 @@ def one(http: Http, name: str, key: str) -> list[SourceRecord]:
     return [_record(name, key, payload, int(answer.answered_at.timestamp()), answer.answered_at)]
 
 
-def identities(http: Http, name: str, size: int) -> Iterator[str]:
-    """The ids of everything that a stream still holds."""
-    chosen = stream(name)
-    rows = everything(http, chosen.path, {}, size)
-    yield from dict.fromkeys(reading.paid_by(row) if chosen.whole is None else str(row["id"]) for row in rows)
-
-
 class _Reader:
     """One pull of one stream. `since` is the cursor's moment, 0 from the beginning."""
 
@@ -138,7 +132,7 @@ class _Reader:
 
     def _changed(self) -> Iterator[Page]:
         """Things that moved, as they are now; a draft that was deleted by the word of its event."""
-        for keys in _some(sorted(self.moved, key=lambda key: (self.moved[key], key)), self.at_once):
+        for keys in portions(sorted(self.moved, key=lambda key: (self.moved[key], key)), self.at_once):
             records = []
             for key in keys:
                 found = None if key in self.gone else self.chosen.one(self.http, key)
@@ -154,7 +148,7 @@ class _Reader:
         params = {"expand[]": list(self.chosen.expand)} if self.chosen.expand else {}
         read_at = datetime.fromtimestamp(self.until, UTC)
         done: set[str] = set()
-        for rows in _some(list(everything(self.http, self.chosen.path, params, self.size)), self.at_once):
+        for rows in portions(list(everything(self.http, self.chosen.path, params, self.size)), self.at_once):
             records = []
             for row in rows:
                 key = reading.paid_by(row) if self.chosen.whole is None else str(row["id"])
@@ -209,7 +203,3 @@ def _moment(cursor: str | None) -> int:
     if not (cursor.isascii() and cursor.isdigit()):
         raise Malformed(f"The cursor {cursor[:40]!r} of a Stripe stream is no moment.")
     return int(cursor)
-
-
-def _some(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -19,7 +19,7 @@ from integrations.connectors.tempo import assumptions, mapping, paging
 from integrations.connectors.tempo.auth import TempoAuth, check_signature
 from integrations.connectors.tempo.cursor import SECONDS, TempoCursor, changed_at, latest, revision, stamp_of
 from integrations.errors import Malformed, Rejected, Unauthorised, Unavailable
-from integrations.http import Http, Rate, plain
+from integrations.http import Http, Rate, fields, plain
 from integrations.protocol import Account, Delivery, Hint, Page, Setting, SourceRecord
 from portal.records import CanonicalRecord
 
@@ -106,7 +106,7 @@ class TempoConnector:
         decided, odd = self._decided(cursor, closed_at)
         if odd:
             yield Page(records=[_unread("approval", row) for row in odd], cursor=cursor.text(), last=False)
-        for approvals in _some(decided, PERIODS_AT_ONCE):
+        for approvals in fields.portions(decided, PERIODS_AT_ONCE):
             records = [record for approval in approvals for record in self._of_period(approval, closed_at)]
             read.update(_period_key(approval) for approval in approvals)
             reached = max(stamp_of(approval["status"], "approval") for approval in approvals)
@@ -317,10 +317,6 @@ class TempoConnector:
     def _known(self, stream: str) -> None:
         if stream != STREAM:
             raise Malformed(f"Tempo has no stream “{stream}”; its only stream is {STREAM}.")
-
-
-def _some(items: Sequence[Mapping[str, Any]], size: int) -> Iterator[Sequence[Mapping[str, Any]]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _unread(what: str, row: Mapping[str, Any]) -> SourceRecord:

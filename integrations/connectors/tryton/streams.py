@@ -69,12 +69,6 @@ class Reader:
         rows, _ = self._rpc.page(stream.model, [*self._domain(stream), ["id", "=", int(key)]], stream.fields)
         return [_record(stream, payload) for payload in self._payloads(stream, rows)]
 
-    def identities(self, name: str) -> Iterator[str]:
-        """The ids of everything that a stream holds."""
-        stream = stream_of(name)
-        for row in self._rpc.rows(stream.model, self._domain(stream), ["id"]):
-            yield str(row["id"])
-
     def _domain(self, stream: Stream) -> list[Any]:
         """What belongs to a stream: rows of the company, and of parties those that are sold to."""
         domain = [*stream.domain]
