@@ -56,10 +56,24 @@ def _check(load: Load, rows: Sequence[Row]) -> None:
                 wrong := _not_ours(place)
             ):
                 load.problem(row, f"credentials.{name}", "", wrong)
+        if row.standing is not None and (wrong := _loses_seal(vars(row.standing), row)):
+            load.problem(row, "code", row.values["code"], wrong)
         if row.values["code"] in TAKEN:
             load.problem(row, "code", row.values["code"], "is a word of this site; take another code.")
     _check_owners(load, [row for row in rows if row.standing is not None])
     declared.check(load, [row for row in rows if not row.is_bad])
+
+
+def _loses_seal(stands: Mapping[str, Any], row: Row) -> str:
+    """Why another code would lose a secret, in a sentence: what is kept here is sealed for the connection's code."""
+    places = row.values.get("credentials") or stands["credentials"]
+    kept = sorted(name for name, place in places.items() if "stored" in place)
+    if row.values["code"] == stands["code"] or not kept:
+        return ""
+    return (
+        f"cannot be: {' and '.join(kept)} is sealed for “{stands['code']}” and would not open; say first where it lies outside "
+        "of here, or make a new connection."
+    )
 
 
 def _check_owners(load: Load, rows: Sequence[Row]) -> None:

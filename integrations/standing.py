@@ -14,10 +14,8 @@ from django.db.models import Count, Min, Q
 from django.utils import timezone
 
 from integrations import registry, vault, windows, wording
-from integrations.errors import ConnectorError
+from integrations.abilities import settings_of
 from integrations.models import Breaker, Run, Stream
-from integrations.protocol import Account, Capabilities, ConnectorType, Setting, Target
-from portal import figures
 from portal.models import Connection, LedgerState, State
 
 if TYPE_CHECKING:
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 
 STUCK_AFTER = timedelta(minutes=5)  # a reader shows life with every page, and a page may take a minute
 SOURCES, TARGETS = Q(is_source=True), Q(is_target=True)
+RECIPIENTS, BILLERS = Q(is_recipient=True), Q(is_biller=True)
 ON_THE_WAY = (State.READY, State.SENDING, State.IN_DOUBT, State.ACCEPTED)
 
 
@@ -143,189 +142,19 @@ class Credential:
 
 def credentials(connection: Connection) -> list[Credential]:
     """The connection's credentials, those first that its connector declares."""
-    labels = {setting.name: setting.label for setting in _settings(connection) if setting.secret}
+    labels = {setting.name: setting.label for setting in settings_of(connection) if setting.secret}
     found = []
     for name, place in connection.credentials.items():
         said = vault.said(place, connection.code, name)
         problem = registry.credential_problem(connection, name)
         found.append(Credential(name, labels.get(name, name.replace("_", " ").capitalize()), said, problem))
-    declared = [setting for setting in _settings(connection) if setting.secret and setting.required]
+    declared = [setting for setting in settings_of(connection) if setting.secret and setting.required]
     found.extend(
         Credential(setting.name, setting.label, "not configured", "It is not configured.")
         for setting in declared
         if setting.name not in connection.credentials
     )
     return found
-
-
-def _settings(connection: Connection) -> tuple[Setting, ...]:
-    try:
-        return registry.connector_type(connection.connector).settings
-    except registry.UnknownConnector:
-        return ()
-
-
-def capabilities(connection: Connection) -> Capabilities | None:
-    """What a target can do; None while its connector cannot be built."""
-    try:
-        return registry.target(connection).capabilities
-    except (registry.UnknownConnector, registry.WrongHalf, ConnectorError):
-        return None
-
-
-def why_untold(source: Connection) -> str:
-    """Why no message can be handed to the people of a source through its connector, in a sentence."""
-    try:
-        return str(getattr(registry.connector_type(source.connector), "why_untold", ""))
-    except registry.UnknownConnector as unknown:
-        return str(unknown)
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One thing about a connection: what, how it is, and what that means where it is not plain."""
-
-    label: str
-    value: str
-    note: str = ""
-
-
-def abilities(connection: Connection) -> list[Fact]:
-    """What a target can do, as it declares it."""
-    can = capabilities(connection) if connection.is_target else None
-    if can is None:
-        return []
-    key = "it overwrites" if can.upsert else "it refuses" if can.unique_key else "it would book twice"
-    find = "yes" if can.find_by_key else "by what a posting says" if can.finds_alike else "no"
-    return [
-        Fact("Postings in a call", f"up to {can.batch_size:,}" if can.batch_size > 1 else "one"),
-        Fact("Calls at once", f"{min(can.concurrency, connection.concurrency):,}"),
-        Fact("The same key again", key),
-        Fact("Looked up by our key", find),
-        Fact("Takes a posting back", "by a negative posting" if can.reversal else "no"),
-        Fact("Expenses", "yes" if can.expenses else "no"),
-        Fact("Says what it has booked", "yes" if can.statement else "no"),
-        Fact("A lost call can book for", figures.span_of(can.upstream_timeout)),
-        Fact("Longest text", f"{can.memo_limit:,} characters"),
-    ]
-
-
-def told(connection: Connection) -> list[Fact]:
-    """What the connection is told, by what its settings name."""
-    kinds = {name: [str(one).replace("_", " ") for one in connection.settings.get(name) or ()] for name in _TOLD}
-    return [Fact(_TOLD[name], ", ".join(found)) for name, found in kinds.items() if found]
-
-
-_TOLD = {"provisions": "Made there", "subscribes": "Told"}
-
-
-def settings_told(connection: Connection) -> list[Fact]:
-    """The settings that are no secrets: what was said, else what holds as usual."""
-    declared = [setting for setting in _settings(connection) if not setting.secret]
-    found = [
-        Fact(
-            one.label,
-            _shown(connection.settings.get(one.name, one.default)),
-            "" if one.name in connection.settings else "as usual",
-        )
-        for one in declared
-    ]
-    known = {one.name for one in declared} | _TOLD.keys()
-    further = [
-        Fact(name.replace("_", " ").capitalize(), _shown(value))
-        for name, value in sorted(connection.settings.items())
-        if name not in known
-    ]
-    return [one for one in found if one.value] + further
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return "; ".join(f"{name} = {_shown(one)}" for name, one in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_shown(one) for one in value)
-    return "" if value is None else str(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """What a connector can be, reads and takes, for a person who chooses one."""
-
-    name: str
-    title: str
-    halves: tuple[str, ...]  # source, target, recipient, biller
-    streams: tuple[str, ...]  # in words
-    takes: tuple[str, ...]  # kinds of master data
-    cannot: tuple[str, ...]  # sentences
-
-
-def offered(name: str) -> Offered:
-    """A connector by what it declares, without an account. Raises UnknownConnector."""
-    kind = registry.connector_type(name)
-    halves = tuple(
-        half
-        for half, verb in (("source", "pull"), ("target", "push"), ("recipient", "publish"), ("biller", "make_draft"))
-        if hasattr(kind, verb)
-    )
-    takes = tuple(str(one) for one in getattr(kind, "publishes", ()))
-    sentences: list[str] = []
-    if "source" in halves:
-        sentences.extend(_deletions_untold(kind))
-    if "source" in halves and (why := str(getattr(kind, "why_untold", ""))):
-        sentences.append(why)
-    if "target" in halves and isinstance(built := registry.built(kind, Account(code=name, base_url="")), Target):
-        sentences.extend(_target_cannot(built.capabilities))
-    streams = tuple(stream.replace("_", " ").replace("-", " ") for stream in getattr(kind, "streams", ()))
-    return Offered(name, str(getattr(kind, "title", name.capitalize())), halves, streams, takes, tuple(sentences))
-
-
-def cannot(connection: Connection) -> list[str]:
-    """What this connection cannot do, and what is done instead; one sentence each."""
-    sentences: list[str] = []
-    try:
-        kind = registry.connector_type(connection.connector)
-        if connection.is_source:
-            sentences.extend(_deletions_untold(kind))
-        if connection.is_source and (why := why_untold(connection)):
-            sentences.append(f"{why} What is handed back is kept here for a person to pass on.")
-        if connection.is_target:
-            sentences.extend(_target_cannot(registry.target(connection).capabilities))
-    except registry.UnknownConnector as unknown:
-        sentences.append(str(unknown))
-    except (registry.WrongHalf, ConnectorError) as fault:
-        sentences.append(f"What it can do is known once it can be built: {fault}")
-    return sentences
-
-
-def _deletions_untold(kind: ConnectorType) -> Iterable[str]:
-    """What a source does not say of deletions, and what is done instead."""
-    if not getattr(kind, "tombstones", True):
-        yield "It does not tell what was deleted; the ids of open periods are compared every night."
-    if untold := str(getattr(kind, "deletions_untold", "")):
-        yield untold
-
-
-def _target_cannot(can: Capabilities) -> Iterable[str]:
-    if not can.upsert and not can.unique_key:
-        yield "The same posting sent twice would be booked twice; so what was sent without an answer is looked up first."
-    if not can.find_by_key:
-        yield "It cannot be asked by our key; an entry in doubt waits for a person."
-    if not can.reversal:
-        yield "It takes no negative postings; a correction after posting becomes a case."
-    if not can.expenses:
-        yield "It takes no expenses; an expense owed to it becomes a case."
-    if not can.statement:
-        yield "It does not say what it has booked; its periods cannot be tied out."
-    if can.books_within:
-        within = figures.span_of(can.books_within)
-        yield f"It books later, within {within}; until then an hour is accepted and not posted, and is looked at again and again."
-    if can.requires_task:
-        yield "It needs a task on every posting; an hour without one is held."
-    if can.batch_size == 1:
-        yield "It takes one posting a call."
-    yield from can.limits
 
 
 @dataclass(frozen=True, slots=True)

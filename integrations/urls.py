@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from integrations import standing, webhooks
+from integrations import abilities, webhooks
 from integrations.views import (
     connecting,
     connections,
@@ -32,7 +32,7 @@ NAVIGATION = (
 
 DOORS = doors.closed
 
-SAYS = standing.why_untold
+SAYS = abilities.why_untold
 
 FRESHNESS = (lateness.sources,)
 

@@ -66,6 +66,7 @@ class SideBySide:
     sent: str
     found: str
     lines: list[Line] = field(default_factory=list)
+    is_read: bool = False  # whether the target was ever seen to hold it
     text: list[tuple[str, str]] = field(default_factory=list)  # what the text lost and got: ("", "del" or "ins", piece)
 
     @property
@@ -95,6 +96,7 @@ def side_by_side(thread: Thread, told: EntryThread, tolerance: Decimal | None = 
         ledger=f"entry {entry.pk}, version {entry.version}",
         sent=f"to {entry.target}" if sent is not None else "nothing was sent yet",
         found=f"{entry.target}, {figures.age(latest.at)} ago" if latest is not None else "not read back yet",
+        is_read=bool(found),
     )
     if latest is not None and not latest.found and not latest.is_equal:
         shown.found = f"{entry.target} does not hold it, {figures.age(latest.at)} ago"

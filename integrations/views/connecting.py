@@ -15,7 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from integrations import connections, registry, standing, vault
+from integrations import abilities, connections, registry, vault
 from integrations.connections import Tested
 from integrations.protocol import Account
 from integrations.views.connection_form import ConnectionForm
@@ -38,7 +38,7 @@ class ChooseScreen(Screen):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         """Every connector, by what it can be and what it therefore cannot do."""
-        return self.page(self.context(connectors=[standing.offered(name) for name in sorted(registry.CONNECTORS)]))
+        return self.page(self.context(connectors=[abilities.offered(name) for name in sorted(registry.CONNECTORS)]))
 
 
 class _Connecting(Screen):

@@ -13,7 +13,7 @@ from django import forms
 from django.core import signing
 from django.forms import BoundField
 
-from integrations import standing, vault
+from integrations import abilities, vault
 from integrations.models import Stream
 from integrations.protocol import ConnectorType, Setting, holds_hints
 from integrations.views.setting_fields import Needed, as_json, setting_field, table_of, told
@@ -79,7 +79,7 @@ class ConnectionForm(forms.Form):
             str, int
         ] = {}  # secrets that were typed, here or before a test, by the number they are kept under
         self.is_test = False
-        self.offers = standing.offered(kind.name)
+        self.offers = abilities.offered(kind.name)
         self.standing_streams = (
             {stream.name: stream for stream in Stream.objects.filter(connection=connection)} if connection else {}
         )
@@ -346,12 +346,19 @@ class ConnectionForm(forms.Form):
             self.sealed[name] = vault.keep(code, name, value, self.person).pk
 
     def _carried(self, code: str) -> dict[str, int]:
-        """What this person sealed for this code by a test within the hour."""
+        """What this person sealed by a test within the hour; sealed anew where the code is another one since."""
         try:
             who, what, kept = signing.loads(self.data.get("carried", ""), salt=CARRIED, max_age=CARRIED_SECONDS)
         except (signing.BadSignature, ValueError):
             return {}
-        return dict(kept) if (who, what) == (self.person.pk, code) else {}
+        if who != self.person.pk:
+            return {}
+        if what == code:
+            return dict(kept)
+        return {
+            name: vault.keep(code, name, vault.read(number, what, name), self.person).pk
+            for name, number in kept.items()
+        }
 
     def carried_on(self) -> str:
         """What was sealed, signed for the next request; empty where nothing was."""

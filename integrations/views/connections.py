@@ -15,7 +15,7 @@ from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from integrations import breaker, connections, outbox, standing, windows, wording
+from integrations import abilities, breaker, connections, outbox, standing, windows, wording
 from integrations.filters import ConnectionFilter
 from integrations.models import Breaker, InboxMessage, MaintenanceWindow, RefusedDelivery, Run, Slot, Stream
 from integrations.tables import ConnectionTable, roles_in_words
@@ -134,6 +134,8 @@ class ConnectionsScreen(ListScreen):
         Tab("all", "All"),
         Tab("sources", "Sources", lambda _user: standing.SOURCES),
         Tab("targets", "Targets", lambda _user: standing.TARGETS),
+        Tab("recipients", "Recipients", lambda _user: standing.RECIPIENTS),
+        Tab("billers", "Billers", lambda _user: standing.BILLERS),
     )
     caption = "Connections and how they fare"
     empty = Empty(
@@ -219,10 +221,10 @@ class ConnectionScreen(DetailScreen):
             credentials=standing.credentials(connection),
             may_configure=bool(roles_in(self.request.user, connection.entity_id) & CONFIGURERS),
             may_operate=bool(roles_in(self.request.user, connection.entity_id) & OPERATORS),
-            cannot=standing.cannot(connection),
-            abilities=standing.abilities(connection),
-            told=standing.told(connection),
-            settings_told=standing.settings_told(connection) if self._may_read_settings() else [],
+            cannot=abilities.cannot(connection),
+            abilities=abilities.abilities(connection),
+            told=abilities.told(connection),
+            settings_told=abilities.settings_told(connection) if self._may_read_settings() else [],
             unread=self._unread(),
             changes=self._changes(),
             refused=refused,

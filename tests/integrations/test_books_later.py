@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from integrations import outbox, registry, standing, timing
+from integrations import abilities, outbox, registry, timing
 from integrations.errors import InDoubt
 from integrations.outbox import proof
 from integrations.protocol import Capabilities
@@ -163,4 +163,4 @@ def test_it_is_looked_at_several_times_within_its_time_and_the_connection_says_t
     assert proof._read_back_every(books.capabilities) == HOUR / 6
     assert proof._read_back_every(Capabilities()) == timing.READ_BACK_EVERY
     erp.is_target = True
-    assert any("It books later" in sentence for sentence in standing.cannot(erp))
+    assert any("It books later" in sentence for sentence in abilities.cannot(erp))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from integrations import outbox, postings, standing, timing
+from integrations import abilities, outbox, postings, timing
 from integrations.connectors.businesscentral.mirror import TimeSheets
 from integrations.errors import InDoubt, Rejected, Unavailable
 from integrations.http import Response
@@ -217,7 +217,7 @@ def test_an_approved_hour_is_kept_once_and_proved_whatever_happens_on_the_way_an
     sheets: Bench, monkeypatch: pytest.MonkeyPatch, cut: str
 ) -> None:
     target = connected(sheets, monkeypatch)
-    assert any("archived" in sentence for sentence in standing.cannot(target))
+    assert any("archived" in sentence for sentence in abilities.cannot(target))
     source = outbound.firm(target, keys={"project": "J10", "resource": "AH"})
     [entry] = outbound.entries(source)
     if cut:

@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from integrations import connections, registry, standing, vault
+from integrations import abilities, connections, registry, vault
 from integrations.errors import Unauthorised
 from integrations.models import KeptSecret, Run, Stream
 from integrations.sandbox.harvest import ACCOUNT_ID
@@ -83,7 +83,7 @@ def test_a_form_becomes_a_change_set_and_the_approved_connection_reads_with_the_
 ) -> None:
     client.force_login(ada)
     page = text_of(client.get(reverse("connection_choose")))
-    assert all(standing.offered(name).title in page for name in registry.CONNECTORS)
+    assert all(abilities.offered(name).title in page for name in registry.CONNECTORS)
     page = text_of(client.get(reverse("connection_new", args=["harvest"])))
     assert "Personal access token" in page
     assert 'type="password"' in page
@@ -189,6 +189,26 @@ def test_a_test_needs_no_reason_and_a_secret_is_typed_once_though_the_form_was_n
     again = {"base_url": address, "realm": ACCOUNT_ID, "reason": "", "carried": carried[1], "secret-token": ""}
     assert "It answers." in text_of(connect(client, ada, action="test", **again))
     assert not ChangeSet.objects.exists()
+
+
+def test_what_was_typed_for_one_code_goes_with_the_proposal_under_another_and_a_kept_secret_holds_its_code(
+    client: Client, ada: User, cleo: User
+) -> None:
+    page = text_of(connect(client, ada, reason=""))
+    carried = re.search(r'name="carried" value="([^"]+)"', page)
+    assert carried is not None
+    assert connect(client, ada, code="harvest-usa", carried=carried[1], **{"secret-token": ""}).status_code == 303
+    change_set = ChangeSet.objects.get()
+    changes.approve(change_set, cleo, "yes", signed_in_again=True)
+    changes.apply(change_set)
+    made = Connection.objects.get(code="harvest-usa")
+    assert registry.account(made).secrets == {"token": TOKEN}
+    renamed = Line("connection", made.pk, changes.Action.CHANGE, {"code": "harvest-new"})
+    other = changes.draft(by=ada, title="Rename it", reason="shorter", lines=[renamed])
+    with pytest.raises(changes.ChangeRefused, match="token is sealed for “harvest-usa”"):
+        changes.submit(other, ada)
+    thief = world.user("thief", GrantRole.ADMIN, made.entity)
+    assert "is missing" in text_of(connect(client, thief, code="theirs", carried=carried[1], **{"secret-token": ""}))
 
 
 def test_what_was_sealed_for_a_proposal_that_was_refused_is_still_there_for_the_next(client: Client, ada: User) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from integrations import registry, standing
+from integrations import abilities, registry
 from integrations.errors import Unauthorised
 from integrations.protocol import Source
 from portal.models import Connection
@@ -62,7 +62,7 @@ def test_an_unknown_connector_is_named_beside_those_that_exist() -> None:
 @pytest.mark.parametrize("name", ["businesscentral", "dynamicsfinance", "projectoperations"])
 def test_a_source_that_tells_no_deletions_says_so_to_whoever_chooses_it_and_on_its_connection(name: str) -> None:
     made = Connection(connector=name, code=name, is_source=True, is_target=False)
-    for sentences in (standing.offered(name).cannot, standing.cannot(made)):
+    for sentences in (abilities.offered(name).cannot, abilities.cannot(made)):
         assert any(
             "does not tell what was deleted" in one and "is noticed with the next reading" in one for one in sentences
         )

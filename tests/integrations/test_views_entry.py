@@ -217,12 +217,14 @@ def test_what_nobody_states_is_a_dash_and_no_difference(fay: Client, firm: Firm)
     post([posted])
     text = part(page(fay, posted), 'id="comparison"')
     assert "Nothing differs" in text
+    assert "nothing was read back" not in text
     assert "Amount" in text
 
 
 def test_an_expense_is_compared_by_its_own_fields(fay: Client, firm: Firm) -> None:
     (entry_id,) = firm.admit(firm.expense("x1")).ready
     text = part(page(fay, entry_id), 'id="comparison"')
+    assert "Nothing differs so far; nothing was read back" in text
     assert "119.00" in text
     assert "receipts/1.pdf" in text
     assert "Hours" not in text

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from integrations import standing, thread
+from integrations import abilities, thread
 
 
 class Command(BaseCommand):
@@ -38,7 +38,7 @@ class Command(BaseCommand):
         for line in proposals:
             self.stdout.write(line)
         for document in documents:
-            for line in thread.told(thread.of(document), standing.capabilities):
+            for line in thread.told(thread.of(document), abilities.capabilities):
                 self.stdout.write(line)
         for line in thread.milestones_told(milestones):
             self.stdout.write(line)

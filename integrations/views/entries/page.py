@@ -18,7 +18,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django_htmx.http import HttpResponseStopPolling, trigger_client_event
 
-from integrations import standing, thread
+from integrations import abilities, thread
 from integrations.models import InboxMessage, Settlement
 from integrations.thread.lineage import BROKEN, NOT_BOOKED, PROVED
 from integrations.views.entries.attempt import OUTCOME_TONES
@@ -138,7 +138,7 @@ class EntryPage(DetailScreen):
             may_comment=bool(held & triage.COMMENTERS),
             people_url=reverse("entry_people", args=[entry.pk]),
             hand_backs=HandBack.objects.filter(entry=entry, answered_at=None).select_related("by").order_by("-pk"),
-            untold=standing.why_untold(entry.source),
+            untold=abilities.why_untold(entry.source),
         )
 
     def _leads(self, key: str, entry: LedgerEntry, reversal: LedgerEntry | None, *, readable: bool) -> str:
@@ -187,7 +187,7 @@ def doubt_about(entry: LedgerEntry, held: frozenset[str]) -> dict[str, Any]:
     mark = f"{state.look_ups}.{int(state.next_attempt_at.timestamp()) if state.next_attempt_at else 0}"
     said = Settlement.objects.filter(entry=entry, fence=state.fence, confirmed_at=None, dropped_at=None)
     return {
-        "doubt": thread.doubt_of(entry, standing.capabilities(entry.target)),
+        "doubt": thread.doubt_of(entry, abilities.capabilities(entry.target)),
         "mark": mark,
         "is_in_doubt": True,
         "said": said.select_related("by").first(),
@@ -264,7 +264,7 @@ def _unbooked(entry: LedgerEntry, told: thread.EntryThread, look: AttemptLine) -
     late = next((hold for hold in told.holds if hold.rule == NOT_BOOKED and hold.closed_at is None), None)
     if late is not None:
         return Lamp("Not booked", "broken", f"{look.detail.rstrip('.') or 'its time is over'}; {seen}")
-    can = standing.capabilities(entry.target)
+    can = abilities.capabilities(entry.target)
     within = f", which books within {figures.span_of(can.books_within)}" if can is not None and can.books_within else ""
     return Lamp("Not booked yet", "", f"taken by {entry.target}{within}; {seen}")
 

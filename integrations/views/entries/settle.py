@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
-from integrations import outbox, standing
+from integrations import abilities, outbox
 from integrations.errors import ConnectorError
 from integrations.models import Settlement
 from integrations.outbox import settlements
@@ -137,7 +137,7 @@ class SettleScreen(DetailScreen):
 
     def can(self) -> Capabilities | None:
         """What the target can do; None while its connector cannot be built."""
-        return standing.capabilities(self.object.target)
+        return abilities.capabilities(self.object.target)
 
     def form(self, data: Any = None) -> SettleForm:
         """The form; where the target is looked up by key, only a number can be said."""
