@@ -40,7 +40,8 @@ class Setting:
 
     A `default` that is a table or a list makes the setting one, in the order of words that `help` names; `long` is a text of
     several lines. A number lies from `least` to `most`; `shape` is what a text has to be: one of `SHAPES`.
-    `replaces` are names in the connector's `assumptions`: what we assume of the vendor, and this setting corrects.
+    `replaces` are names in the connector's `assumptions`: what we assume of the vendor, and this setting corrects. `words` are ours
+    of a table that says which field of the vendor's each of them is.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Setting:
     most: int | None = None
     shape: str = ""
     replaces: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
     def objection(self, value: Any) -> str:
         """Why a value will not do, as what it is not and what is expected; empty where it will."""
@@ -64,6 +66,8 @@ class Setting:
             return "" if isinstance(value, bool) else "is neither true nor false."
         if isinstance(self.default, int):
             return self._no_number(value)
+        if self.words and isinstance(value, dict) and (unknown := sorted(set(value) - set(self.words))):
+            return f"names “{unknown[0]}”, which is none of {', '.join(self.words)}."
         if isinstance(self.default, (dict, list)):
             is_table = isinstance(self.default, dict)
             return "" if isinstance(value, dict if is_table else list) else f"is no {'table' if is_table else 'list'}."

@@ -6,7 +6,8 @@ a hint that is lost costs seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from django.db import transaction
 
@@ -15,7 +16,7 @@ from integrations.errors import ConnectorError
 from integrations.http import within
 from integrations.models import Breaker, Run, Stream
 from integrations.outbox import causes
-from integrations.protocol import Account
+from integrations.protocol import Account, Described
 from portal import audit
 from portal.history import update_each_with_reason
 from portal.models import Connection, User
@@ -31,6 +32,9 @@ class Tested:
     is_good: bool
     sentence: str
     raw: str = ""
+    fields: Mapping[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # the account's own, by the setting that maps them
 
     @classmethod
     def failed(cls, error: Exception) -> Tested:
@@ -70,7 +74,8 @@ def try_out(connector: str, told: Account) -> Tested:
     try:
         half = registry.built(registry.connector_type(connector), told)
         with within(PATIENCE):
-            return Tested(True, half.check())
+            sentence = half.check()
+            return Tested(True, sentence, fields=half.fields() if isinstance(half, Described) else {})
     except ConnectorError as failure:
         return Tested.failed(failure)
     except registry.UnknownConnector as unknown:

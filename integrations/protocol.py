@@ -40,6 +40,7 @@ __all__ = [
     "Capabilities",
     "ConnectorType",
     "Delivery",
+    "Described",
     "Drafting",
     "Found",
     "Hint",
@@ -54,9 +55,11 @@ __all__ = [
     "Source",
     "SourceRecord",
     "SubscribedSource",
+    "SweptSource",
     "Takes",
     "Target",
     "held_of",
+    "held_of_each",
     "holds_hints",
     "is_ours",
     "one_outcome_each",
@@ -142,6 +145,15 @@ class Source(Protocol):
 
     def map(self, record: SourceRecord) -> Iterable[CanonicalRecord]:
         """Translate one vendor record; pure. Raises Malformed naming the field that cannot be read."""
+        ...
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A connector that can ask its account which fields there are for our words."""
+
+    def fields(self) -> Mapping[str, Sequence[str]]:
+        """The names of the fields that the account has, by the setting whose `words` are told them; asked with the test."""
         ...
 
 

@@ -85,6 +85,7 @@ class SalesforceSandbox(Vendor):
             Route("GET", f"{root}/query", self._query),
             Route("GET", f"{root}/queryAll", self._query),
             Route("GET", f"{root}/query/{{locator}}", self._more),
+            Route("GET", f"{root}/sobjects/{{object}}/describe", self._describe),
             Route("PATCH", f"{root}/composite/sobjects/{{object}}/{{field}}", self._collection),
             Route("POST", f"{root}/composite/graph", self._graphs),
         ]
@@ -146,6 +147,15 @@ class SalesforceSandbox(Vendor):
         events = {"Max": DELIVERIES, "Remaining": self.events.left}
         calls = {"Max": DAILY, "max": DAILY, "remaining": self.daily}
         return Response(body={"DailyApiRequests": calls, "DailyDeliveredPlatformEvents": events})
+
+    def _describe(self, request: Request) -> Response:
+        """The fields of an object: those that it was made with, and those of its rows."""
+        name = request.params["object"]
+        rows = list(self.store.collection(name).values())
+        known = {*self.records.fields(name), *(field for row in rows for field in row)}
+        if not known:
+            return errors(404, "NOT_FOUND", "The requested resource does not exist")
+        return Response(body={"name": name, "fields": [{"name": field} for field in sorted({"Id", *known})]})
 
     def _query(self, request: Request) -> Response:
         if self.refuse is not None:

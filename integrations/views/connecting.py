@@ -71,7 +71,9 @@ class _Connecting(Screen):
             return self.show(form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
         if is_test:
             form.seal_typed()
-            return self.show(form, tested=self.test(form))
+            tested = self.test(form)
+            form.know(tested.fields)
+            return self.show(form, tested=tested)
         try:
             change_set = self.propose(form)
         except ChangeRefused as refusal:

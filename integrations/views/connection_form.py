@@ -5,8 +5,7 @@ The rule here: the form knows no vendor. A secret is typed and never shown: an e
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -16,6 +15,7 @@ from django.forms import BoundField
 from integrations import abilities, vault
 from integrations.models import Stream
 from integrations.protocol import ConnectorType, Setting, holds_hints
+from integrations.views.form_parts import Section, Unseen, place_of
 from integrations.views.setting_fields import Needed, as_json, setting_field, table_of, told
 from portal import field_owners
 from portal.access import CONFIGURERS
@@ -40,30 +40,6 @@ EVERY = (
 )  # fmt: skip
 USUAL = "900"
 OFTEN = ("60", "every minute")  # of what says that something moved
-PLACES = (("env", "an environment variable"), ("file", "a file"))
-
-
-class _Unseen(forms.Textarea):
-    """A long secret, such as a private key: typed and never shown again, as a password is."""
-
-    def format_value(self, value: Any) -> None:
-        """Nothing, whatever was typed."""
-        return
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Some fields under one heading."""
-
-    title: str
-    fields: list[BoundField]
-    note: str = ""
-    is_optional: bool = False
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it shows its fields at once: what must be said does, and what was said or is wrong."""
-        return not self.is_optional or any(one.errors or one.value() for one in self.fields)
 
 
 class ConnectionForm(forms.Form):
@@ -182,7 +158,7 @@ class ConnectionForm(forms.Form):
             place = self.places.get(one.name)
             where = vault.said(place, self.connection.code, one.name) if place and self.connection else ""
             stands = f"It is {where}; leave this empty to keep it." if where else one.help
-            typed = _Unseen(attrs={"rows": 3, **_UNSEEN}) if one.long else forms.PasswordInput(attrs=_UNSEEN)
+            typed = Unseen(attrs={"rows": 3, **_UNSEEN}) if one.long else forms.PasswordInput(attrs=_UNSEEN)
             if vault.is_open():
                 field = Needed if one.required and not where else forms.CharField
                 found[f"secret-{one.name}"] = field(
@@ -305,9 +281,21 @@ class ConnectionForm(forms.Form):
         if self.is_test and value is not None and (objection := one.objection(value)):
             self.add_error(name, f"“{str(typed).strip()[:60]}” {objection}")
 
+    def know(self, fields: Mapping[str, Sequence[str]]) -> None:
+        """The fields that the account has, as it told a test: each word chooses from them, and what is none of them is named."""
+        for one in self._asked():
+            known, name = fields.get(one.name, ()), f"setting-{one.name}"
+            if not one.words or not known:
+                continue
+            self.fields[name].widget.known = tuple(known)
+            said = self.cleaned_data.get(name) or {}
+            for word, field in said.items():
+                if field and field.casefold() not in {each.casefold() for each in known}:
+                    self.add_error(name, f"{word.replace('_', ' ').capitalize()}: the account has no field “{field}”.")
+
     def _check_place(self, one: Setting, given: Mapping[str, Any]) -> None:
         place = given.get(f"place-{one.name}", "")
-        if place and _place(place) is None:
+        if place and place_of(place) is None:
             self.add_error(
                 f"place-{one.name}", f"“{place}” names no place; expected env:VARIABLE or file:/run/secrets/name."
             )
@@ -369,7 +357,7 @@ class ConnectionForm(forms.Form):
         """Where the credentials that were not typed lie: as said, or as they stand."""
         found = dict(self.places)
         for one in self.kind.settings:
-            if one.secret and (place := _place(self.cleaned_data.get(f"place-{one.name}", ""))):
+            if one.secret and (place := place_of(self.cleaned_data.get(f"place-{one.name}", ""))):
                 found[one.name] = place
         return found
 
@@ -397,12 +385,6 @@ class ConnectionForm(forms.Form):
 CARRIED, CARRIED_SECONDS = "connection-form", 3600
 _HINTS = "It says what moved in the others, which is read at once; without it, they are read by their schedules."
 _UNSEEN = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
-
-
-def _place(text: str) -> dict[str, str] | None:
-    """Where a credential lies, from `env:NAME` or `file:/path`."""
-    kind, _, where = text.partition(":")
-    return {kind: where.strip()} if kind in dict(PLACES) and where.strip() else None
 
 
 def _address(kind: ConnectorType) -> str:

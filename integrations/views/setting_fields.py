@@ -11,6 +11,7 @@ from django import forms
 from integrations.protocol import Setting
 from portal.importing.problems import Unreadable
 
+NOT_TOLD = "-"
 YES_NO = (("true", "yes"), ("false", "no"))
 
 
@@ -21,6 +22,52 @@ class Needed(forms.CharField):
         """Nothing here."""
 
 
+class _Words(forms.MultiWidget):
+    """One field a word of ours, each with the vendor's fields to choose from where the account has told them."""
+
+    template_name = "integrations/words.html"
+    use_fieldset = True
+
+    def __init__(self, words: tuple[str, ...], usual: Mapping[str, str]) -> None:
+        self.words, self.known = words, ()  # type: tuple[str, ...], tuple[str, ...]
+        texts = {
+            word: forms.TextInput(attrs={"placeholder": usual.get(word, ""), "spellcheck": "false"}) for word in words
+        }
+        super().__init__(texts)
+
+    def decompress(self, value: Any) -> list[str]:
+        """What a table says of each word; a dash where it says that nothing is told."""
+        said = value if isinstance(value, Mapping) else {}
+        return [NOT_TOLD if word in said and not said[word] else str(said.get(word, "")) for word in self.words]
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """The words beside their fields, and the list that all of them choose from."""
+        context = super().get_context(name, value, attrs)
+        listed = f"{context['widget']['attrs'].get('id', name)}_fields"
+        for word, part in zip(self.words, context["widget"]["subwidgets"], strict=True):
+            part["word"] = word.replace("_", " ")
+            if self.known:
+                part["attrs"]["list"] = listed
+        context["widget"] |= {"known": self.known, "listed": listed}
+        return context
+
+
+class WordsField(forms.MultiValueField):
+    """Which field of the vendor's each of our words is; what is empty is as usual."""
+
+    widget: _Words
+
+    def __init__(self, words: tuple[str, ...], usual: Mapping[str, str], **more: Any) -> None:
+        self.words = words
+        parts = [forms.CharField(required=False, max_length=200) for _ in words]
+        super().__init__(parts, require_all_fields=False, widget=_Words(words, usual), **more)
+
+    def compress(self, data_list: list[str]) -> dict[str, str]:
+        """The words that were told something; a dash says that one is told nothing."""
+        said = {word: text.strip() for word, text in zip(self.words, data_list, strict=False) if text and text.strip()}
+        return {word: "" if text == NOT_TOLD else text for word, text in said.items()}
+
+
 def setting_field(one: Setting, stands: Any) -> forms.Field:
     """The field of a setting: a choice, yes or no, a number, a table, or text."""
     common: dict[str, Any] = {
@@ -29,6 +76,11 @@ def setting_field(one: Setting, stands: Any) -> forms.Field:
         "help_text": one.help,
         "initial": _shown(one, stands),
     }
+    if one.words:
+        usual_fields = one.default if isinstance(one.default, dict) else {}
+        dash = " A dash: not told." if usual_fields else ""
+        common |= {"help_text": f"{one.help} Empty: as usual.{dash}", "initial": _table(stands), "required": False}
+        return WordsField(one.words, usual_fields, **common)
     is_table = isinstance(one.default, (dict, list)) or isinstance(stands, (dict, list))
     if one.choices:
         rest = [choice for choice in one.choices if choice]
@@ -50,6 +102,8 @@ def setting_field(one: Setting, stands: Any) -> forms.Field:
 
 def told(one: Setting, text: Any, stands: Any) -> Any:
     """What a field says of a setting, as the connection keeps it. Raises Unreadable, with a sentence."""
+    if one.words:
+        return stands if text and isinstance(stands, str) and _table(stands) == text else text or None
     text = str(text).strip()
     if not text:
         return None
@@ -62,6 +116,16 @@ def told(one: Setting, text: Any, stands: Any) -> Any:
     if isinstance(one.default, int) and text.lstrip("-").isdecimal() and len(text) < 10:
         return int(text)
     return text
+
+
+def _table(stands: Any) -> Mapping[str, Any]:
+    """A table as it stands, also where it was written one pair a line."""
+    if isinstance(stands, str):
+        try:
+            return _pairs(stands)
+        except Unreadable:
+            return {}
+    return stands if isinstance(stands, Mapping) else {}
 
 
 def _shown(one: Setting, stands: Any) -> str:

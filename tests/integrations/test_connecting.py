@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from integrations.errors import Unauthorised
 from integrations.models import KeptSecret, Run, Stream
 from integrations.sandbox.harvest import ACCOUNT_ID
 from integrations.sandbox.harvest import TOKEN as HARVEST_TOKEN
+from integrations.sandbox.salesforce import CLIENT_ID, CLIENT_SECRET
 from integrations.sandbox.server import control
 from portal.models import AuditEvent, Connection, GrantRole, LegalEntity, User
 from reconciliation import changes
@@ -428,6 +430,46 @@ def test_every_setting_is_held_to_what_its_connector_declares_in_a_test_and_in_a
         assert answer.status_code == 422, action
         assert [one for one in said if one not in page] == [], action
     assert not ChangeSet.objects.exists()
+
+
+def test_a_word_of_ours_chooses_from_the_fields_that_the_account_has_and_one_that_it_lacks_is_named(
+    client: Client, ada: User, sandbox: str
+) -> None:
+    control(sandbox, "POST", "salesforce/reset", {})
+    client.force_login(ada)
+    address = reverse("connection_new", args=["salesforce"])
+    told = {
+        "action": "test", "code": "crm", "name": "CRM", "entity": "US", "base_url": f"{sandbox}/salesforce", "zone": "UTC",
+        "concurrency": "1", "active": "true", "recipient": "on", "subscribes": ["invoice"], "reason": "The account team asks.",
+        "setting-client_id": CLIENT_ID, "secret-client_secret": CLIENT_SECRET, "setting-currency": "USD",
+        "setting-invoice_fields_number": "Nmbr__c", "setting-invoice_fields_due_on": "-",
+    }  # fmt: skip
+    assert 'placeholder="Number__c"' in text_of(client.get(address))
+    wrong = text_of(client.post(address, told))
+    assert "INVALID_FIELD" in wrong or "No such column" in wrong
+    right = told | {"setting-invoice_fields_number": "Kind__c", "setting-payment_fields_number": "Nmbr__c"}
+    page = text_of(client.post(address, right))
+    assert "It answers." in page
+    assert 'list="id_setting-invoice_fields_fields"' in page
+    assert '<option value="Number__c">' in page
+    assert "Number: the account has no field “Nmbr__c”." in page
+    carried = re.search(r'name="carried" value="([^"]+)"', page)
+    assert carried is not None
+    del right["setting-payment_fields_number"]
+    right |= {"action": "propose", "carried": carried[1], "secret-client_secret": ""}
+    assert client.post(address, right).status_code == 303
+    line = ChangeSet.objects.get().lines.get(model="connection")
+    assert line.values["settings"]["invoice_fields"] == {"number": "Kind__c", "due_on": ""}
+
+
+def test_a_heading_of_a_file_is_chosen_from_those_of_the_newest_one(client: Client, ada: User, tmp_path: Path) -> None:
+    (tmp_path / "time-1.csv").write_text("Nr,Wer,Tag,Projekt,Std\n1,ada,2026-03-02,P,8\n")
+    made = Connection.objects.create(
+        code="nightly", name="Nightly", connector="files", entity=LegalEntity.objects.get(), base_url=str(tmp_path),
+        is_source=True, settings={"settle_seconds": 0, "time_columns": {"person": "Wer", "date": "Tag", "project": "Projekt", "hours": "Std"}},
+    )  # fmt: skip
+    found = connections.try_out("files", registry.account(made))
+    assert found.fields == {"time_columns": ("Nr", "Wer", "Tag", "Projekt", "Std")}, found.sentence
 
 
 def test_every_number_that_a_connector_declares_has_bounds_and_its_default_lies_within(client: Client) -> None:

@@ -31,6 +31,7 @@ SETTINGS = (
         help='Where they are named otherwise, as {"project": "jobNo"}.',
         default={},
         replaces=("FIELDS",),
+        words=tuple(assumptions.FIELDS),
     ),
     Setting(
         name="journal",

@@ -8,7 +8,7 @@ the settings change.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -19,7 +19,7 @@ from integrations.connectors.files.faults import FileUnreadable, Problem, RowUnr
 from integrations.connectors.files.folder import Taken
 from integrations.connectors.files.options import SETTINGS, STREAMS, Options
 from integrations.connectors.files.places import ARCHIVE, Found, Place, place_of
-from integrations.connectors.files.table import Table, file_hash, read_table
+from integrations.connectors.files.table import Table, file_hash, headings_of, read_table
 from integrations.errors import Malformed, Unavailable
 from integrations.protocol import Account, Delivery, Hint, Page, Setting, SourceRecord
 from portal.records import CanonicalRecord, DocumentRecord
@@ -113,6 +113,20 @@ class FilesConnector:
             found = place.listing()
             counts = {stream: len(list(folder.complete(place, found, options, stream))) for stream in self.streams}
             return f"Folder {place.name} holds {counts['time']} time files and {counts['expenses']} expense files."
+
+    def fields(self) -> Mapping[str, Sequence[str]]:
+        """The headings of the newest file of each stream; nothing where its folder holds none that can be read."""
+        if self.is_upload_only:
+            return {}
+        names = {"time": "time_columns", "expenses": "expense_columns"}
+        found: dict[str, Sequence[str]] = {}
+        with self.place() as place:
+            listing = place.listing()
+            for stream in self.streams:
+                items = sorted(folder.complete(place, listing, self.options, stream), key=lambda item: item.modified)
+                if items and (headings := headings_of(items[-1].name, place.content(items[-1]), self.options, stream)):
+                    found[names[stream]] = headings
+        return found
 
     def pull(self, stream: str, since: str | None) -> Iterator[Page]:
         """Every file not taken yet, oldest first. The cursor moves behind a file with that file's last page only."""

@@ -69,12 +69,14 @@ READING: tuple[Setting, ...] = (
         label="Columns of time files",
         help="Our field to the file's heading, as a table or one “field = Heading” per line. Without it the headings "
         "are our field names.",
+        words=tuple(FIELDS["time"]),
     ),
     Setting(
         name="expense_columns",
         long=True,
         label="Columns of expense files",
         help="As for time files, with amount and category.",
+        words=tuple(FIELDS["expenses"]),
     ),
     Setting(
         name="encoding",

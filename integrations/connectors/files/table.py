@@ -57,18 +57,7 @@ def file_hash(content: bytes) -> str:
 
 def read_table(name: str, content: bytes, options: Options, stream: str) -> Table:
     """Read one file. Raises FileUnreadable when it is none that can be read at all; a bad row never does."""
-    kind = _kind(name, content)
-    encoding = delimiter = sheet = ""
-    raw: Iterator[list[Cell] | str]
-    if kind == "xlsx":
-        sheet, cells = workbook.rows(content, options.sheet)
-        raw = iter(cells)
-    else:
-        decoded, encoding = delimited.decode(content, options.encoding)
-        delimiter = options.delimiter
-        if delimiter == "auto":
-            delimiter = delimited.delimiter_of(decoded, options.columns[stream].values(), options.header_row)
-        raw = ([*row] if isinstance(row, list) else row for row in delimited.rows(decoded, delimiter))
+    raw, encoding, delimiter, sheet = _raw(name, content, options, stream)
     headings = _headings(raw, options.header_row)
     columns = _columns(headings, options, stream)
     rows = tuple(_rows(raw, headings, start=options.header_row + 1))
@@ -82,6 +71,27 @@ def read_table(name: str, content: bytes, options: Options, stream: str) -> Tabl
         delimiter=delimiter,
         sheet=sheet,
     )
+
+
+def headings_of(name: str, content: bytes, options: Options, stream: str) -> tuple[str, ...]:
+    """The headings of one file, whatever they mean; none where it cannot be read."""
+    try:
+        return _headings(_raw(name, content, options, stream)[0], options.header_row)
+    except FileUnreadable:
+        return ()
+
+
+def _raw(name: str, content: bytes, options: Options, stream: str) -> tuple[Iterator[list[Cell] | str], str, str, str]:
+    """The rows of a file as they stand, with its encoding and delimiter or its sheet."""
+    if _kind(name, content) == "xlsx":
+        sheet, cells = workbook.rows(content, options.sheet)
+        return iter(cells), "", "", sheet
+    decoded, encoding = delimited.decode(content, options.encoding)
+    delimiter = options.delimiter
+    if delimiter == "auto":
+        delimiter = delimited.delimiter_of(decoded, options.columns[stream].values(), options.header_row)
+    rows = ([*row] if isinstance(row, list) else row for row in delimited.rows(decoded, delimiter))
+    return rows, encoding, delimiter, ""
 
 
 def _kind(name: str, content: bytes) -> str:

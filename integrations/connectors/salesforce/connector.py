@@ -65,6 +65,19 @@ class SalesforceConnector:
             )
         return sentence
 
+    def fields(self) -> Mapping[str, Sequence[str]]:
+        """The fields of the object that is a project, and of those that are told how bills and payments stand."""
+        objects = {"project_fields": str(self.account.setting("project_object", SETTINGS))}
+        if self.account.settings.get("subscribes"):
+            objects |= {
+                f"{one}_fields": str(self.account.setting(f"{one}_object", SETTINGS))
+                for one in ("invoice", "payment", "part")
+            }
+        try:
+            return {setting: self._reader.fields_of(name) for setting, name in objects.items()}
+        except ConnectorError as error:
+            raise refusals.narrow(error, self._own) from None
+
     def pull(self, stream: str, since: str | None) -> Iterator[Page]:
         """What changed at or after a cursor, oldest first; or what is heard in a turn of listening."""
         if stream == events.STREAM:

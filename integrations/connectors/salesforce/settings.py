@@ -39,6 +39,7 @@ SETTINGS = (
         help="Our word to its field: code, name, customer, manager, status, starts_on, ends_on, won.",
         default=assumptions.OPPORTUNITY,
         replaces=("OPPORTUNITY",),
+        words=("code", "name", "customer", "manager", "status", "starts_on", "ends_on", "won"),
     ),
     Setting(
         name="project_statuses",
@@ -67,6 +68,7 @@ SETTINGS = (
         help="Our word to its field where they are named otherwise; empty: not told.",
         default=assumptions.INVOICE_FIELDS,
         replaces=("INVOICE_FIELDS",),
+        words=tuple(assumptions.INVOICE_FIELDS),
     ),
     Setting(
         name="payment_fields",
@@ -74,6 +76,7 @@ SETTINGS = (
         help="Our word to its field where they are named otherwise; empty: not told.",
         default=assumptions.PAYMENT_FIELDS,
         replaces=("PAYMENT_FIELDS",),
+        words=tuple(assumptions.PAYMENT_FIELDS),
     ),
     Setting(
         name="part_fields",
@@ -81,6 +84,7 @@ SETTINGS = (
         help="payment, invoice and amount.",
         default=assumptions.PART_FIELDS,
         replaces=("PART_FIELDS",),
+        words=tuple(assumptions.PART_FIELDS),
     ),
     Setting(
         name="external_id_field",

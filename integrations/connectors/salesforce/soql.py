@@ -112,6 +112,14 @@ class Reader:
         for found, _, _ in self._pages(query, verb="query"):
             yield from found
 
+    def fields_of(self, name: str) -> list[str]:
+        """The names of an object's fields, as the org describes it."""
+        body = self._http.request("GET", f"{self.root}/sobjects/{checked_name(name)}/describe").body
+        rows = body.get("fields") if isinstance(body, Mapping) else None
+        if not isinstance(rows, list):
+            raise Unavailable(f"Salesforce described {name} without its fields.")
+        return sorted(str(row["name"]) for row in rows if isinstance(row, Mapping) and row.get("name"))
+
     def stream(self, name: str) -> Stream:
         """A stream by name; raises Malformed."""
         known = streams(self._account)
