@@ -40,8 +40,8 @@ class Setting:
 
     A `default` that is a table or a list makes the setting one, in the order of words that `help` names; `long` is a text of
     several lines. A number lies from `least` to `most`; `shape` is what a text has to be: one of `SHAPES`.
-    `replaces` are names in the connector's `assumptions`: what we assume of the vendor, and this setting corrects. `words` are ours
-    of a table that says which field of the vendor's each of them is.
+    `replaces` are names in the connector's `assumptions`: what we assume of the vendor, and this setting corrects. `words` are
+    ours of a table that says which field of the vendor's each of them is.
     """
 
     name: str

@@ -7,7 +7,7 @@ a hint that is lost costs seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.db import transaction
 
@@ -73,13 +73,26 @@ def try_out(connector: str, told: Account) -> Tested:
     """
     try:
         half = registry.built(registry.connector_type(connector), told)
-        with within(PATIENCE):
-            sentence = half.check()
-            return Tested(True, sentence, fields=half.fields() if isinstance(half, Described) else {})
-    except ConnectorError as failure:
-        return Tested.failed(failure)
     except registry.UnknownConnector as unknown:
         return Tested(False, str(unknown))
+    except ConnectorError as failure:
+        return Tested.failed(failure)
+    with within(PATIENCE):
+        try:
+            tested = Tested(True, half.check())
+        except ConnectorError as failure:
+            tested = Tested.failed(failure)
+        return replace(tested, fields=_fields(half))
+
+
+def _fields(half: object) -> Mapping[str, Sequence[str]]:
+    """The fields that an account has, also where a wrong name of one made its test fail; none where it does not say."""
+    if not isinstance(half, Described):
+        return {}
+    try:
+        return half.fields()
+    except ConnectorError:
+        return {}
 
 
 def _tell_breaker(connection: Connection, error: ConnectorError | None) -> None:

@@ -170,7 +170,8 @@ class SalesforceSandbox(Vendor):
         known = {"Id", "IsDeleted", "SystemModstamp", *self.records.fields(found["object"])}
         if not rows and len(known) == 3 and found["object"] in PACKAGE:
             return errors(400, "INVALID_TYPE", f"sObject type '{found['object']}' is not supported.")
-        unknown = next((field for field in fields if rows and field not in {*rows[0], *known}), None)
+        there = known | set(rows[0]) if rows else known if len(known) > 3 else set()
+        unknown = next((field for field in fields if there and field not in there), None)
         if unknown:
             return errors(400, "INVALID_FIELD", f"No such column '{unknown}' on entity '{found['object']}'.")
         rows = [row for row in rows if _holds(row, found["field"], found["op"], found["value"])]

@@ -96,7 +96,7 @@ def side_by_side(thread: Thread, told: EntryThread, tolerance: Decimal | None = 
         ledger=f"entry {entry.pk}, version {entry.version}",
         sent=f"to {entry.target}" if sent is not None else "nothing was sent yet",
         found=f"{entry.target}, {figures.age(latest.at)} ago" if latest is not None else "not read back yet",
-        is_read=bool(found),
+        is_read=latest is not None and (latest.is_equal or bool(found)),
     )
     if latest is not None and not latest.found and not latest.is_equal:
         shown.found = f"{entry.target} does not hold it, {figures.age(latest.at)} ago"

@@ -30,7 +30,7 @@ class _Words(forms.MultiWidget):
 
     def __init__(self, words: tuple[str, ...], usual: Mapping[str, str]) -> None:
         self.words, self.known = words, ()  # type: tuple[str, ...], tuple[str, ...]
-        texts = {
+        texts: dict[str, forms.Widget | type[forms.Widget]] = {
             word: forms.TextInput(attrs={"placeholder": usual.get(word, ""), "spellcheck": "false"}) for word in words
         }
         super().__init__(texts)

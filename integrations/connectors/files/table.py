@@ -90,7 +90,9 @@ def _raw(name: str, content: bytes, options: Options, stream: str) -> tuple[Iter
     delimiter = options.delimiter
     if delimiter == "auto":
         delimiter = delimited.delimiter_of(decoded, options.columns[stream].values(), options.header_row)
-    rows = ([*row] if isinstance(row, list) else row for row in delimited.rows(decoded, delimiter))
+    rows: Iterator[list[Cell] | str] = (
+        [*row] if isinstance(row, list) else row for row in delimited.rows(decoded, delimiter)
+    )
     return rows, encoding, delimiter, ""
 
 
