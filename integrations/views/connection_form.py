@@ -287,11 +287,11 @@ class ConnectionForm(forms.Form):
             known, name = fields.get(one.name, ()), f"setting-{one.name}"
             if not one.words or not known:
                 continue
-            self.fields[name].widget.known = tuple(known)
-            said = self.cleaned_data.get(name) or {}
-            for word, field in said.items():
-                if field and field.casefold() not in {each.casefold() for each in known}:
-                    self.add_error(name, f"{word.replace('_', ' ').capitalize()}: the account has no field “{field}”.")
+            there, said = {each.casefold() for each in known}, self.cleaned_data.get(name) or {}
+            wrong = {word: field for word, field in said.items() if field and field.casefold() not in there}
+            self.fields[name].widget.known, self.fields[name].widget.wrong = tuple(known), tuple(wrong)
+            for word, field in wrong.items():
+                self.add_error(name, f"{word.replace('_', ' ').capitalize()}: the account has no field “{field}”.")
 
     def _check_place(self, one: Setting, given: Mapping[str, Any]) -> None:
         place = given.get(f"place-{one.name}", "")

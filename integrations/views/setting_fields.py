@@ -29,7 +29,7 @@ class _Words(forms.MultiWidget):
     use_fieldset = True
 
     def __init__(self, words: tuple[str, ...], usual: Mapping[str, str]) -> None:
-        self.words, self.known = words, ()  # type: tuple[str, ...], tuple[str, ...]
+        self.words, self.known, self.wrong = words, (), ()  # type: tuple[str, ...], tuple[str, ...], tuple[str, ...]
         texts: dict[str, forms.Widget | type[forms.Widget]] = {
             word: forms.TextInput(attrs={"placeholder": usual.get(word, ""), "spellcheck": "false"}) for word in words
         }
@@ -48,6 +48,8 @@ class _Words(forms.MultiWidget):
             part["word"] = word.replace("_", " ")
             if self.known:
                 part["attrs"]["list"] = listed
+            if self.wrong and word not in self.wrong:
+                part["attrs"].pop("aria-invalid", None)
         context["widget"] |= {"known": self.known, "listed": listed}
         return context
 

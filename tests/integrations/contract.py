@@ -233,6 +233,8 @@ class TargetContract:
 
     bench: Bench
     every_call: ClassVar[bool] = True  # whether each call of a push meets a time-out, or the first one alone
+    # How the vendor says no to a write because of another's: its status and its answer. None where a record is only ever made.
+    changed: ClassVar[Mapping[str, Any] | None]
 
     def postings(self, count: int) -> list[Posting]:
         """Good postings under new keys."""
@@ -282,6 +284,20 @@ class TargetContract:
 
     def test_it_says_in_one_sentence_that_the_account_answers(self) -> None:
         assert self.target().check().endswith(".")
+
+    @pytest.mark.case(73)
+    def test_what_somebody_changed_there_meanwhile_is_named_so_and_booked_once_when_it_comes_again(self) -> None:
+        (posting,) = self.postings(1)
+        if self.changed is None:
+            assert not self.target().capabilities.upsert
+            return
+        self.bench.fault(self.bench.write, kind="says", **self.changed)
+        outcome = self.push_one(posting)
+        assert isinstance(outcome, Rejected), outcome
+        assert (outcome.code, self.booked(posting.key)) == ("record-changed", 0)
+        self.receipt(posting)
+        self.book()
+        assert self.booked(posting.key) == 1
 
     def test_capabilities_are_declared(self) -> None:
         capabilities = self.target().capabilities

@@ -447,6 +447,7 @@ def test_a_word_of_ours_chooses_from_the_fields_that_the_account_has_and_one_tha
     wrong = text_of(client.post(address, told))
     assert "It does not answer." in wrong
     assert "Number: the account has no field “Nmbr__c”." in wrong
+    assert wrong.count('aria-invalid="true"') == 1
     right = told | {"setting-invoice_fields_number": "Kind__c"}
     page = text_of(client.post(address, right))
     assert "It answers." in page

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -23,6 +25,13 @@ class TestBusinessCentralSource(SourceContract):
 
 
 class TestBusinessCentralTarget(TargetContract):
+    changed: ClassVar[Mapping[str, Any] | None] = {
+        "status": 409,
+        "answer": {
+            "error": {"code": "Request_EntityChanged", "message": "Another user has already changed the record."}
+        },
+    }
+
     @pytest.fixture(autouse=True)
     def _bench(self, businesscentral: Bench) -> None:
         self.bench = businesscentral

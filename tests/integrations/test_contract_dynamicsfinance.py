@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -20,6 +22,13 @@ class TestDynamicsFinanceSource(SourceContract):
 
 
 class TestDynamicsFinanceTarget(TargetContract):
+    changed: ClassVar[Mapping[str, Any] | None] = {
+        "status": 400,
+        "answer": {"error": {"code": "", "message": "An error has occurred.", "innererror": {
+            "message": "Write failed for table row of type 'ProjHourJournalTransEntity'. Infolog: Error: An update conflict "
+            "occurred due to another user process deleting the record or changing one or more fields in the record."}}},
+    }  # fmt: skip
+
     @pytest.fixture(autouse=True)
     def _bench(self, dynamicsfinance: Bench) -> None:
         self.bench = dynamicsfinance

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -33,6 +35,12 @@ class TestNetSuiteSource(SourceContract):
 
 
 class TestNetSuiteTarget(TargetContract):
+    changed: ClassVar[Mapping[str, Any] | None] = {
+        "status": 400,
+        "answer": {"title": "Bad Request", "status": 400, "o:errorDetails": [
+            {"detail": "Record has been changed", "o:errorCode": "RCRD_HAS_BEEN_CHANGED"}]},
+    }  # fmt: skip
+
     @pytest.fixture(autouse=True)
     def _bench(self, netsuite: Bench) -> None:
         self.bench = netsuite

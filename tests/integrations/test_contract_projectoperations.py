@@ -20,6 +20,8 @@ class TestProjectOperationsSource(SourceContract):
 
 
 class TestProjectOperationsTarget(TargetContract):
+    changed = None
+
     @pytest.fixture(autouse=True)
     def _bench(self, projectoperations: Bench) -> None:
         self.bench = projectoperations

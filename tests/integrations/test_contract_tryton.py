@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -34,6 +35,10 @@ class TestTrytonSource(SourceContract):
 
 
 class TestTrytonTarget(TargetContract):
+    changed: ClassVar[Mapping[str, Any] | None] = {
+        "status": 200, "answer": {"error": ["ConcurrencyException", "Records were modified in the meanwhile"]}
+    }  # fmt: skip
+
     @pytest.fixture(autouse=True)
     def _bench(self, tryton: Bench, tryton_server: Tryton) -> None:
         self.bench = tryton

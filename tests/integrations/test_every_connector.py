@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 
-from integrations import registry
+from integrations import registry, webhooks
 from integrations.connectors.files.connector import FilesConnector
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, Response, outcomes
+from integrations.models import InboxMessage, RefusedDelivery
 from integrations.protocol import Account, Biller, Delivery, Recipient, Source, Target, holds_hints
 from integrations.sandbox import VENDORS
+from portal.models import Connection
 from portal.records import FIGURES
+from tests import world
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(registry.CONNECTORS)
@@ -89,6 +93,7 @@ def _stripe(secret: str, around: str) -> Signed:
     return {"Stripe-Signature": f"t={stamp},v1={_hmac(secret, f'{stamp}.'.encode() + body)}"}, body
 
 
+OURS = "s3cret-of-ours"
 SAMPLES: Mapping[str, Sample] = {
     "businesscentral": Sample(
         "client_state", _businesscentral, ("customers", "id:1d115c9c-0005-4000-8000-000000000001"), realm=COMPANY
@@ -168,6 +173,47 @@ def test_what_is_not_signed_by_a_secret_of_ours_is_refused_and_so_is_everything_
             with pytest.raises((Unauthorised, Malformed)) as refused:
                 source.receive(headers, body)
             assert "s3cret-of-ours" not in str(refused.value)
+
+
+def called(client: Client, code: str, call: Signed) -> int:
+    """What the vendor is answered."""
+    headers, body = call
+    return client.post(f"/hooks/{code}/", body, content_type="application/json", headers=headers).status_code
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+@pytest.mark.case(119)
+@pytest.mark.django_db
+def test_what_is_forged_is_refused_at_the_door_counted_and_not_kept_and_what_is_ours_is_taken_once(
+    name: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample, kind = SAMPLES[name], registry.connector_type(name)
+    monkeypatch.setenv("HOOK_SECRET", OURS)
+    monkeypatch.setenv("OTHER_SECRET", "x")
+    secrets = {one.name: {"env": "OTHER_SECRET"} for one in kind.settings if one.secret and one.required}
+    told = {one.name: "x" for one in kind.settings if one.required and not one.secret}
+    connection = Connection.objects.create(
+        code=name, name=name, connector=name, entity=world.entity(), base_url="https://127.0.0.1:1", realm=sample.realm or "R1",
+        is_source=True, settings={**told, **sample.settings}, credentials={**secrets, sample.secret: {"env": "HOOK_SECRET"}},
+    )  # fmt: skip
+    webhooks.forget()
+    forged = [sample.call("guessed", "a"), ({}, sample.call("guessed", "b")[1])]
+    if sample.signs_body:
+        headers, body = sample.call(OURS, "a")
+        forged.append((headers, body.replace(b"1", b"2", 1)))
+    for number, call in enumerate(forged, start=1):
+        assert called(client, connection.code, call) == 401
+        refused = RefusedDelivery.objects.filter(connection=connection)
+        assert refused.count() == number
+        kept = refused.latest("pk")
+        assert kept.body_digest == hashlib.sha256(call[1]).hexdigest()
+        assert OURS not in kept.reason
+    assert not InboxMessage.objects.exists()
+    for _ in range(2):
+        assert called(client, connection.code, sample.call(OURS, "a")) in (200, 202, 204)
+    [hint] = InboxMessage.objects.all()
+    assert (hint.kind, hint.stream, hint.external_id) == ("hint", *sample.names)
+    assert OURS not in str(hint.headers)
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))

@@ -28,7 +28,7 @@ SETTINGS = (
     Setting(
         name="fields",
         label="Fields of that page",
-        help='Where they are named otherwise, as {"project": "jobNo"}.',
+        help="Where the page names them otherwise.",
         default={},
         replaces=("FIELDS",),
         words=tuple(assumptions.FIELDS),

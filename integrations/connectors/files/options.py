@@ -67,15 +67,14 @@ READING: tuple[Setting, ...] = (
         name="time_columns",
         long=True,
         label="Columns of time files",
-        help="Our field to the file's heading, as a table or one “field = Heading” per line. Without it the headings "
-        "are our field names.",
+        help="The heading of each in the file. Without any, the headings are our field names.",
         words=tuple(FIELDS["time"]),
     ),
     Setting(
         name="expense_columns",
         long=True,
         label="Columns of expense files",
-        help="As for time files, with amount and category.",
+        help="As for time files.",
         words=tuple(FIELDS["expenses"]),
     ),
     Setting(

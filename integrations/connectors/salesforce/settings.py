@@ -36,7 +36,7 @@ SETTINGS = (
     Setting(
         name="project_fields",
         label="Fields of that object",
-        help="Our word to its field: code, name, customer, manager, status, starts_on, ends_on, won.",
+        help="Which field of it says what.",
         default=assumptions.OPPORTUNITY,
         replaces=("OPPORTUNITY",),
         words=("code", "name", "customer", "manager", "status", "starts_on", "ends_on", "won"),
@@ -65,7 +65,7 @@ SETTINGS = (
     Setting(
         name="invoice_fields",
         label="Fields of bills",
-        help="Our word to its field where they are named otherwise; empty: not told.",
+        help="Where the org names them otherwise.",
         default=assumptions.INVOICE_FIELDS,
         replaces=("INVOICE_FIELDS",),
         words=tuple(assumptions.INVOICE_FIELDS),
@@ -73,7 +73,7 @@ SETTINGS = (
     Setting(
         name="payment_fields",
         label="Fields of payments",
-        help="Our word to its field where they are named otherwise; empty: not told.",
+        help="Where the org names them otherwise.",
         default=assumptions.PAYMENT_FIELDS,
         replaces=("PAYMENT_FIELDS",),
         words=tuple(assumptions.PAYMENT_FIELDS),
@@ -81,7 +81,7 @@ SETTINGS = (
     Setting(
         name="part_fields",
         label="Fields of what a payment settles",
-        help="payment, invoice and amount.",
+        help="Where the org names them otherwise.",
         default=assumptions.PART_FIELDS,
         replaces=("PART_FIELDS",),
         words=tuple(assumptions.PART_FIELDS),
