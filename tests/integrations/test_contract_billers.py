@@ -12,7 +12,7 @@ from integrations import drafts
 from integrations.errors import InDoubt, Rejected, Unavailable
 from integrations.sandbox.server import control
 from portal.records import BillStatus
-from tests.integrations.bc_account import guid
+from tests.integrations.bc_account import DAYS, guid
 from tests.integrations.biller_contract import BillerContract, line
 from tests.integrations.contract import Bench
 
@@ -87,6 +87,19 @@ class TestBusinessCentral(BillerContract):
         ]
         [bill] = source.map(records[0])
         assert [one.posting_key for one in bill.lines] == [draft.lines[0].key]
+
+    @pytest.mark.case(40)
+    def test_hours_of_a_resource_that_counts_in_days_are_billed_as_hours_and_a_sum_as_one_piece(self) -> None:
+        self.bench.control("businesscentral/seed", {"resources": [DAYS]})
+        draft = self.draft(line(), line(quantity=Decimal("0.3333"), unit_price=Decimal("145.55"), net=Decimal("48.52")))
+        self.biller(invoice_line_type="Resource", invoice_account="AH").make_draft(draft)
+        [made] = self.invoices()
+        shown = [(one["unitOfMeasureCode"], one["quantity"], one["netAmount"]) for one in made["salesInvoiceLines"][1:]]
+        assert shown == [("HOUR", 7.5, 1087.5), ("DAY", 1, 48.52)]
+        self.bench.control("businesscentral/seed", {"resources": [{**DAYS, "units": {}}]})
+        with pytest.raises(Rejected) as refused:
+            self.biller(invoice_line_type="Resource", invoice_account="AH").make_draft(self.draft(line()))
+        assert (refused.value.code, self.count()) == ("unit-unknown", 1)
 
     @pytest.mark.case(62)
     def test_an_invoice_of_which_one_line_is_refused_leaves_nothing_behind(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from integrations.connectors.businesscentral import assumptions, mapping, odata, refusals
+from integrations.connectors.businesscentral import assumptions, mapping, odata, refusals, units
 from integrations.connectors.businesscentral.odata import Request, Row
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.connectors.businesscentral.streams import INVOICES, ROOT, record, stream_of
@@ -75,15 +75,21 @@ def _title(draft: BillDraft) -> str:
 
 
 def _line(line: DraftLine, account: Account) -> dict[str, Any]:
-    """One line. Business Central multiplies; where that does not come to the amount, the amount is the price of one."""
+    """One line. Business Central multiplies; where that does not come to the amount, the amount is the price of one.
+
+    A resource counts in its base unit where the line names none; its hours are named as such.
+    """
     quantity, price = line.quantity, line.unit_price
+    is_hours = quantity is not None and price is not None
     if quantity is None or price is None or (quantity * price).quantize(_CENT, ROUND_HALF_UP) != line.net:
-        quantity, price = Decimal(-1 if line.net < 0 else 1), abs(line.net)
+        quantity, price, is_hours = Decimal(-1 if line.net < 0 else 1), abs(line.net), False
+    kind = str(account.setting("invoice_line_type", SETTINGS))
     told: dict[str, Any] = {
-        "lineType": str(account.setting("invoice_line_type", SETTINGS)),
+        "lineType": kind,
         "lineObjectNumber": line.item or str(account.settings.get("invoice_account") or ""),
         "description": line.description,
         assumptions.LINE_KEY: line.key,
+        **({"unitOfMeasureCode": units.hour(account)} if is_hours and kind == assumptions.TIME_TYPE else {}),
         "quantity": quantity,
         "unitPrice": price,
     }

@@ -22,6 +22,7 @@ environments may differ, a setting of the connection replaces the value. Some re
   not answered is looked up before it goes again.
 - Reals are kept with six decimals. No setting: it is the vendor's type of number.
 - Merging parties of the address book leaves the customer accounts of both. No setting: nothing is told that could be read.
+- The texts of Infologs (`refusals.py`), but for those of an update conflict and of throttling. `refusals` names others.
 """
 
 from __future__ import annotations

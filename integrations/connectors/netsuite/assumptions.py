@@ -12,6 +12,11 @@ differ, a setting of the connection replaces the value. Some readings have no va
   that is refused is a cause, and is taken back there.
 - What was merged into another record is among the deleted ones, and nothing names the one that survives. No setting: nothing is
   told that could be read.
+- The texts of refusals (`refusals.py`) are those of accounts in English, beside the names that the WSDL has for the same.
+  `refusals` names others.
+- A call that is refused for the account's limit, or by a page of maintenance, says no time to come again. No setting: it is
+  tried again later and later.
+- A time bill that is written is approved, or waits for it, as the account is set up. `time_defaults` may say otherwise.
 """
 
 from __future__ import annotations

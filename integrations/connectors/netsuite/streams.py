@@ -1,6 +1,6 @@
 """Master data, bills and payments by SuiteQL: what each stream selects, and how changes are read since a cursor.
 
-A cursor is the last change seen and its id, in the account's own time. A pull starts `assumptions.OVERLAP` before it and goes
+A cursor is the last change seen and its id, in the account's own time. A pull starts an overlap before it and goes
 on by key, so that it may repeat records and never skips one.
 """
 

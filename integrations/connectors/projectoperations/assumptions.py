@@ -16,6 +16,9 @@ environments may differ, a setting of the connection replaces the value. Some re
   No setting: the sum of both is what stands.
 - A change of an invoice's line moves the stamp of the invoice. No setting: `overlap_minutes` reads again what is shown late,
   and drafts are looked at with every reading.
+- The texts of plug-ins' refusals (`refusals.py`), which have one code for all. `refusals` names others.
+- No page of the documents at hand lists the fields of an expense. No setting: one that is not there is a changed schema, and
+  nothing is written.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from integrations.sandbox.businesscentral.journal import MEMO, PostingDates, Refused
+from integrations.sandbox.businesscentral.units import Units
 from integrations.sandbox.store import Store
 
 HEADER = frozenset(
@@ -22,6 +23,7 @@ LINE = frozenset(
         "description",
         "description2",
         "quantity",
+        "unitOfMeasureCode",
         "unitPrice",
         "taxCode",
     }
@@ -38,6 +40,7 @@ class SalesInvoices:
         self._store = store
         self._stamp = stamp
         self._dates = dates
+        self._units = Units(store)
         self.defaults()
 
     def defaults(self) -> None:
@@ -107,11 +110,22 @@ class SalesInvoices:
         is_comment = given["lineType"] == "Comment"
         if not is_comment and not given.get("lineObjectNumber"):
             raise Refused("Application_DialogException", "Account does not exist.")
+        unit = given.get("unitOfMeasureCode", "")
+        if given["lineType"] == "Resource":
+            unit = unit or self._units.base(given["lineObjectNumber"])
+            if not self._units.knows(given["lineObjectNumber"], unit):
+                told = (
+                    f"The field Unit of Measure Code of table Sales Line contains a value ({unit}) that cannot be found"
+                )
+                raise Refused(
+                    "Internal_InvalidTableRelation", f"{told} in the related table (Resource Unit of Measure)."
+                )
         net = 0.0 if is_comment else round(given["quantity"] * given["unitPrice"], 2)
         percent = self._tax()
         tax = round(net * percent / 100, 2)
         return {
             "description2": "", "quantity": 0, "unitPrice": 0, "taxCode": f"S{percent:g}", "taxPercent": percent, **given,
+            "unitOfMeasureCode": unit,
             "id": str(uuid.uuid4()), "sequence": number * 10000, "netAmount": net, "netTaxAmount": tax,
         }  # fmt: skip
 
