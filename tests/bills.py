@@ -17,6 +17,7 @@ from portal.models import (
     BillingBalance,
     Invoice,
     InvoiceLine,
+    InvoiceProposal,
     InvoiceVersion,
     LedgerEntry,
     Payment,
@@ -34,7 +35,7 @@ from portal.records import (
     PaymentStatus,
     Reference,
 )
-from reconciliation import billing
+from reconciliation import billing, invoicing
 from reconciliation.models import ExceptionCase
 from tests.reconciliation.firm import Firm, post
 
@@ -150,6 +151,11 @@ class Erp:
     def _next(self) -> str:
         self.said += 1
         return f"{self.said:06d}"
+
+
+def read(proposal: InvoiceProposal) -> str:
+    """What somebody says who read all that does not hold of a proposal's months, and accepts it."""
+    return invoicing.digest_of(invoicing.risks_of(proposal))
 
 
 def line_of(entry_id: int, hours: str = "8", net: str = "", key: str = "", **more: Any) -> BillLine:

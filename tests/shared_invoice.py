@@ -15,7 +15,7 @@ from portal.records import BillLine
 from reconciliation import invoicing
 from reconciliation.models import Route
 from tests import world
-from tests.bills import Erp
+from tests.bills import Erp, read
 from tests.integrations.memory_biller import BILLS, biller
 from tests.reconciliation.firm import SINCE, Firm, build, key
 
@@ -51,8 +51,8 @@ class Shared:
     def approve(self, proposal: InvoiceProposal) -> None:
         """Released by its own manager and approved by finance."""
         by = self.mia if proposal.project_id == self.firm.project.pk else self.max
-        released = invoicing.release(proposal, by=by, seen=proposal.content_hash)
-        invoicing.approve(released, by=self.cora, seen=released.content_hash)
+        released = invoicing.release(proposal, by=by, seen=proposal.content_hash, accepts=read(proposal))
+        invoicing.approve(released, by=self.cora, seen=released.content_hash, accepts=read(released))
 
     def deliver(self) -> None:
         """A worker comes by until everything is through."""

@@ -45,7 +45,7 @@ def of_milestones(milestones: Sequence[Milestone]) -> list[MilestoneThread]:
     parts = ProposalPart.objects.filter(milestone__in=ids).select_related("line__proposal", "line__draft__connection")
     billed = list(
         Allocation.objects.filter(milestone__in=ids)
-        .select_related("line__version__invoice__current", "cause").order_by("pk")
+        .select_related("line__version__invoice__current", "cause__invoice").order_by("pk")
     )  # fmt: skip
     bills = {one.line.version.invoice_id for one in billed}
     settled = list(
@@ -82,7 +82,7 @@ def milestone_lineage(told: MilestoneThread) -> list[Station]:
 
 def _proposed(told: MilestoneThread) -> Iterator[Station]:
     """The latest proposal that took it, and the draft by which it was handed over."""
-    part = next((part for part in reversed(told.parts) if not _is_withdrawn(part)), None)
+    part = next((part for part in reversed(told.parts) if not _is_over(part)), None)
     if part is None:
         if not told.billed:
             yield Station("proposal", "Proposal", "", "on none")
@@ -103,13 +103,13 @@ def _proposed(told: MilestoneThread) -> Iterator[Station]:
         yield Station("draft", "Draft", "lit" if draft.number else "", said, proposal.handed_over_at, url)
 
 
-def _is_withdrawn(part: ProposalPart) -> bool:
-    return part.line.proposal.state == ProposalState.WITHDRAWN
+def _is_over(part: ProposalPart) -> bool:
+    return part.line.proposal.state in (ProposalState.WITHDRAWN, ProposalState.VOIDED, ProposalState.DELETED)
 
 
 def _why(told: MilestoneThread) -> str:
     """Why nothing of a milestone is on a bill."""
-    if any(not _is_withdrawn(part) for part in told.parts):
+    if any(not _is_over(part) for part in told.parts):
         return "Its proposal has not come back as an invoice."
     return "It is signed and proposed at the next invoice run." if told.milestone.signed_on else "It is not signed."
 

@@ -16,13 +16,19 @@ from portal.models.access import Scope, ScopedQuerySet
 
 
 class ProposalState(models.TextChoices):
-    """How far a proposal has come. Only an open one is edited; a handed-over one is owed to the system that bills."""
+    """How far a proposal has come. Only an open one is edited; a handed-over one is owed to the system that bills.
+
+    A billed one whose every bill was voided there, or is deleted and somebody agreed to that, says so: it bills nothing. Whether
+    its work is open again is said by the balance of the work alone; of a void bill on which a payment stands, it is not.
+    """
 
     OPEN = "open", "Open"
     RELEASED = "released", "Released"
     APPROVED = "approved", "Approved"
     HANDED_OVER = "handed_over", "Handed over"
     BILLED = "billed", "Billed"
+    VOIDED = "voided", "Bill voided"
+    DELETED = "deleted", "Bill deleted"
     WITHDRAWN = "withdrawn", "Withdrawn"
 
 
@@ -70,12 +76,13 @@ class InvoiceProposal(models.Model):
         ordering = ["-prepared_at", "-pk"]
         constraints = [
             models.CheckConstraint(
-                condition=~Q(state__in=["released", "approved", "handed_over", "billed"])
+                condition=~Q(state__in=["released", "approved", "handed_over", "billed", "voided", "deleted"])
                 | Q(released_by__isnull=False),
                 name="what_goes_on_was_released",
             ),
             models.CheckConstraint(
-                condition=~Q(state__in=["approved", "handed_over", "billed"]) | Q(approved_by__isnull=False),
+                condition=~Q(state__in=["approved", "handed_over", "billed", "voided", "deleted"])
+                | Q(approved_by__isnull=False),
                 name="what_is_handed_over_was_approved",
             ),
             models.CheckConstraint(

@@ -11,7 +11,6 @@ from __future__ import annotations
 from portal import access, audit, billing_intake
 from portal.models import Invoice, User
 from portal.sql import now
-from reconciliation import invoicing
 from reconciliation.billing import telling
 from reconciliation.billing.following import follow
 from reconciliation.billing.refusals import in_words
@@ -160,8 +159,6 @@ def _end(bill: Invoice, decision: BillingDecision, outcome: str, by: User, reaso
 def _adopted(bill: Invoice, by: User) -> None:
     billing_intake.agree([bill.pk])
     follow([bill.pk], actor=by.get_username())
-    if bill.current.status == "deleted":
-        invoicing.invoice_is_gone(bill, by=by)
 
 
 def _decide(bill: Invoice, choice: Choice, by: User, reason: str) -> BillingDecision:

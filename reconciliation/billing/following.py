@@ -17,7 +17,7 @@ from portal import billing_intake
 from portal.models import Customer, LegalEntity
 from reconciliation import policies, taken_back
 from reconciliation.billing import allocating, findings, handed, standing, telling
-from reconciliation.billing.planning import Plan, Problem, started
+from reconciliation.billing.planning import ZERO, Plan, Problem, started
 from reconciliation.models import BillingDecision
 from reconciliation.sql import billing as sql
 from reconciliation.sql import taken_back as taken_back_sql
@@ -50,14 +50,14 @@ def follow(bill_ids: Sequence[int], payment_ids: Sequence[int] = (), *, actor: s
         bills = _agree(bills, changed)
         given = frozenset(bill_ids)
         plan = _allocate(bills, lines, given, actor)
-        written = len(plan.rows)
+        written, freed = len(plan.rows), plan.opened
         if plan.opens_hours and any(problem.rule == standing.TWICE for problem in plan.problems):
             plan = _allocate(
                 bills, lines, given, actor
             )  # what this very batch gave back may be what another of its bills needs
             written += len(plan.rows)
         opened, closed = _judge(bills, lines, changed, plan, payment_ids)
-        telling.tell(bills, given, payment_ids)
+        telling.tell(bills, given, payment_ids, freed)
         telling.leave_word(bill_ids, payment_ids)
     return Followed(len(bills), written, opened, closed)
 
@@ -188,7 +188,7 @@ def _allocate(
         staying |= behind
     plan.write()
     alive = [bill for bill in bills if bill.status not in DEAD and not bill.is_credit]
-    handed.keep(over, plan, [*alive, *_let_go(bills)], lines)
+    handed.keep(over, plan, [*alive, *_let_go(bills)], lines, [bill.id for bill in bills if not bill.is_credit])
     return plan
 
 
@@ -268,6 +268,8 @@ def _release(plan: Plan, dead: Sequence[sql.Bill]) -> None:
     """Open the hours of invoices that no longer count."""
     for bill in dead:
         for held in plan.of_bill(bill.id):
+            if held.amount:
+                plan.opened[bill.id] = plan.opened.get(bill.id, ZERO) + held.amount
             plan.release(bill, held, f"{bill.name} was {bill.status}")
 
 

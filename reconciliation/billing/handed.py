@@ -150,13 +150,17 @@ def _credit_milestone(plan: Plan, bill: sql.Bill, line: sql.Line, milestone: sql
     return True
 
 
-def keep(over: HandedOver, plan: Plan, bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]) -> None:
+def keep(
+    over: HandedOver,
+    plan: Plan,
+    bills: Sequence[sql.Bill],
+    lines: Mapping[int, Sequence[sql.Line]],
+    invoices: Collection[int],
+) -> None:
     """Let proposals know that the bills of their drafts came, and give back what stands billed now or never will on a dead one.
 
-    Joins the transaction.
+    Of all `invoices` that are followed, their proposals say whether these still count. Joins the transaction.
     """
-    if not over.lines:
-        return
     wrong = {(problem.bill_id, problem.line.key) for problem in plan.problems if problem.line is not None}
     drafts: dict[
         int, list[int]
@@ -169,6 +173,8 @@ def keep(over: HandedOver, plan: Plan, bills: Sequence[sql.Bill], lines: Mapping
                 drafts.setdefault(bill.id, []).append(parts[0].draft_id)
                 if (bill.id, line.key) not in wrong:
                     billed.append(parts[0].line_id)
-    invoicing_sql.lock_proposals(draft_ids={draft for of in drafts.values() for draft in of})
+    named = {draft for of in drafts.values() for draft in of}
+    invoicing_sql.lock_proposals(draft_ids=named, bill_ids=invoices)
     invoicing_sql.give_back(line_ids=billed)
     invoicing_sql.came([(draft, bill) for bill, of in drafts.items() for draft in dict.fromkeys(of)])
+    invoicing_sql.became(invoices, named)

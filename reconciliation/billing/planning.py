@@ -70,6 +70,7 @@ class Plan:
     )  # notes that say something else now: what they give back is asked anew
     moves: dict[int, Decimal] = field(default_factory=dict)  # entry → how much more of it is open by this plan
     undone: set[int] = field(default_factory=set)  # credits that were taken back, so that their notes give back anew
+    opened: dict[int, Decimal] = field(default_factory=dict)  # bill that no longer counts → the money that stood on it
     _ids: list[int] = field(default_factory=list)
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 
 from django.urls import reverse
 
@@ -10,48 +11,72 @@ from portal import access, changes_watch, figures, notifications
 from portal.models import NotificationKind, User
 from reconciliation.models import BillingDecision
 from reconciliation.sql import billing as sql
+from reconciliation.sql import invoicing as invoicing_sql
 
+DEAD = frozenset({"voided", "deleted"})
 WORDS = {
     "part_paid": "is paid in part",
     "paid": "is paid",
-    "voided": "was voided; its hours are to be billed again",
-    "voided-and-paid": "was voided while a payment stands on it; its hours are not open again",
-    "deleted": "is gone from its system",
+    "deleted": "is gone from its system; its hours stay billed until somebody decides about it",
     "written_off": "was written off, not paid",
 }
 
 
-def tell(bills: Sequence[sql.Bill], fresh: frozenset[int], payment_ids: Sequence[int]) -> int:
-    """Tell project managers what became of bills that came with a new status, and of payments that were taken back."""
-    moved = {
-        b.id: b
+def tell(
+    bills: Sequence[sql.Bill], fresh: frozenset[int], payment_ids: Sequence[int], freed: Mapping[int, Decimal]
+) -> int:
+    """Tell project managers what became of bills that came with a new status, and of payments that were taken back.
+
+    `freed` is the money of the work that is open again by this, by void bill: also where a payment stood on it until now.
+    """
+    moved = [
+        b
         for b in bills
-        if b.id in fresh and not b.is_credit and b.status in WORDS and b.status != b.previous_status
-    }
+        if not b.is_credit
+        and ((b.id in fresh and b.status in (*WORDS, "voided") and b.status != b.previous_status) or b.id in freed)
+    ]
     bounced = [p for p in sql.payments(payment_ids) if p.status != "received" and p.previous_status == "received"]
     of_bounced = sql.settled_by([p.id for p in bounced])
-    managers = sql.managers_of([*moved, *(bill_id for ids in of_bounced.values() for bill_id in ids)])
+    people = concerned([*(b.id for b in moved), *(bill_id for ids in of_bounced.values() for bill_id in ids)])
     known = {bill.id: bill for bill in bills}
     notices = [
-        _notice(
-            bill, manager_id, f"{bill.name} over {_total(bill)} {WORDS[_what(bill)]}.", f"bill:{bill.id}:{bill.status}"
-        )
-        for bill in moved.values()
-        for manager_id in managers.get(bill.id, ())
+        _notice(bill, person_id, f"{bill.name} over {_total(bill)} {words}.", key)
+        for bill in moved
+        for words, key in [_became(bill, freed.get(bill.id))]
+        for person_id in people.get(bill.id, ())
+        if words
     ]
     for payment in bounced:
         for bill in (known[bill_id] for bill_id in of_bounced.get(payment.id, ()) if bill_id in known):
-            sentence = f"{payment.name} on {bill.name} was {payment.status}; the amount is open again."
+            stands = f"; {bill.name} is {bill.status}" if bill.status in DEAD else "; the amount is open again"
+            sentence = f"{payment.name} on {bill.name} was {payment.status}{stands}."
             notices += [
-                _notice(bill, manager_id, sentence, f"payment:{payment.id}:{payment.status}")
-                for manager_id in managers.get(bill.id, ())
+                _notice(bill, person_id, sentence, f"payment:{payment.id}:{payment.status}")
+                for person_id in people.get(bill.id, ())
             ]
     return notifications.notify_each(notices) if notices else 0
 
 
-def _what(bill: sql.Bill) -> str:
-    """What became of it; the hours of a void bill on which a payment stands are not open again."""
-    return "voided-and-paid" if bill.status == "voided" and bill.cash > 0 else bill.status
+def concerned(bill_ids: Sequence[int]) -> dict[int, set[int]]:
+    """Who is told of bills: the managers of the projects whose work stands on them, and who released their proposals."""
+    found = sql.managers_of(bill_ids)
+    for bill_id, people in invoicing_sql.releasers_of(bill_ids).items():
+        found.setdefault(bill_id, set()).update(people)
+    return found
+
+
+def _became(bill: sql.Bill, freed: Decimal | None) -> tuple[str, str]:
+    """What became of a bill in words, and the key of that notice; of a deleted one, who decided about it is told otherwise."""
+    key = f"bill:{bill.id}:{bill.status}"
+    if bill.status != "voided":
+        is_told = freed is not None or (bill.status == "deleted" and bill.previous_status == "voided")
+        return "" if is_told else WORDS[bill.status], key
+    if freed:
+        money = f"{figures.amount(freed, bill.agreed_currency)} {bill.agreed_currency}"
+        return f"was voided; work worth {money} is to be billed again", f"{key}:open"
+    if bill.cash > 0:
+        return "was voided while a payment stands on it; its hours are not open again", key
+    return "was voided; nothing of ours stood billed on it", key
 
 
 def waits(decision: BillingDecision, by: User) -> None:
@@ -68,9 +93,8 @@ def waits(decision: BillingDecision, by: User) -> None:
 
 def agreed(decision: BillingDecision, by: User) -> None:
     """A second person agreed: who asked is told, and the project managers, whose work it is that is open again."""
-    managers = sql.managers_of([decision.bill_id]).get(decision.bill_id, ())
     _tell(
-        [decision.by_id, *managers],
+        {decision.by_id, *concerned([decision.bill_id]).get(decision.bill_id, ())},
         decision,
         f"{by.get_username()} agreed: {_asked(decision)}. Its hours are open to be billed again.",
         by,

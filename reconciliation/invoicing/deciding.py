@@ -10,29 +10,31 @@ from collections.abc import Sequence
 from datetime import date
 
 from django.db import transaction
-from django.db.models import Q
+from django.utils import timezone
 
-from portal import access, audit, ledger
+from portal import access, audit, figures, ledger
 from portal import sql as portal_sql
-from portal.models import GrantRole, Invoice, InvoiceProposal, ProposalEditor, ProposalLine, ProposalState, State, User
-from portal.records import BillStatus
+from portal.models import GrantRole, InvoiceProposal, ProposalEditor, ProposalLine, ProposalState, State, User
 from reconciliation import cases
 from reconciliation.invoicing import telling
 from reconciliation.invoicing.handing_over import hand_over, hand_over_waiting, lock_shared
 from reconciliation.invoicing.limits import blockers
 from reconciliation.invoicing.preparing import PREPARERS, NotProposable, may, settle
+from reconciliation.invoicing.risks import digest_of, risks_of
 from reconciliation.invoicing.standing import OPEN, by_state
 from reconciliation.sql import invoicing as sql
 
 RELEASERS = frozenset({GrantRole.PROJECT_MANAGER})
 APPROVERS = access.FIXERS
-DEAD = (BillStatus.VOIDED, BillStatus.DELETED)
 
 
 def hold(line: ProposalLine, *, by: User, reason: str, until: date | None = None) -> ProposalLine:
     """Keep a line off the invoice, for a reason and perhaps until a day; its work stays on hold in later proposals as well."""
     if not reason.strip():
         raise NotProposable("A line is held for a reason: say which.")
+    if until is not None and until < (today := timezone.localdate()):
+        said = f"A hold until {figures.day(until)} is over already: today is {figures.day(today)}."
+        raise NotProposable(f"{said} Say a later day, or none.")
     with transaction.atomic():
         proposal, row = _to_edit(line, by)
         row.held_by, row.hold_reason, row.held_until = by, reason.strip()[:500], until
@@ -66,12 +68,16 @@ def word(proposal: InvoiceProposal, *, by: User, memo: str) -> InvoiceProposal:
     return locked
 
 
-def release(proposal: InvoiceProposal, *, by: User, seen: str, accepted: Sequence[str] = ()) -> InvoiceProposal:
-    """The project's manager lets it go to finance, as it was seen; `accepted` are the risks that they were told."""
+def release(proposal: InvoiceProposal, *, by: User, seen: str, accepts: str = "") -> InvoiceProposal:
+    """The project's manager lets it go to finance, as it was seen; `accepts` is the digest of the risks that they read.
+
+    Raises NotProposable where something else stops it or does not hold by now than what was read (see `risks`).
+    """
     with transaction.atomic():
         locked = _locked(proposal, by, RELEASERS, ProposalState.OPEN, "Only the project's manager releases it.")
         _as_seen(locked, seen)
         _nothing_stops(locked)
+        accepted = _accepted(locked, accepts)
         locked.state, locked.released_by, locked.released_at = ProposalState.RELEASED, by, portal_sql.now()
         locked.reason = ""
         locked.save(update_fields=["state", "released_by", "released_at", "reason"])
@@ -96,10 +102,10 @@ def send_back(proposal: InvoiceProposal, *, by: User, reason: str) -> InvoicePro
     return locked
 
 
-def approve(proposal: InvoiceProposal, *, by: User, seen: str, accepted: Sequence[str] = ()) -> InvoiceProposal:
+def approve(proposal: InvoiceProposal, *, by: User, seen: str, accepts: str = "") -> InvoiceProposal:
     """Finance agrees to what was seen, and the draft is owed to the system that bills. Not by who released or edited it.
 
-    `accepted` are the risks that they were told.
+    `accepts` is the digest of the risks that they read, as in `release`.
     """
     with transaction.atomic():
         locked = _locked(
@@ -111,6 +117,7 @@ def approve(proposal: InvoiceProposal, *, by: User, seen: str, accepted: Sequenc
             raise NotProposable("Somebody else has to approve it: you edited it.")
         _as_seen(locked, seen)
         _nothing_stops(locked)
+        accepted = _accepted(locked, accepts)
         locked.state, locked.approved_by, locked.approved_at = ProposalState.APPROVED, by, portal_sql.now()
         locked.save(update_fields=["state", "approved_by", "approved_at"])
         audit.record(
@@ -168,8 +175,8 @@ def withdraw(proposal: InvoiceProposal, *, by: User, reason: str) -> InvoiceProp
                 if locked.state in _PAST
                 else "Only the project's manager or finance of this entity does this."
             )
-        if locked.state in (ProposalState.BILLED, ProposalState.WITHDRAWN):
-            raise NotProposable(f"It is {locked.get_state_display().lower()} and stays so.")
+        if locked.state in _OVER:
+            raise NotProposable(f"It stays as it is: {locked.get_state_display().lower()}.")
         _take_drafts_back([locked, *others], by, reason)
         for one in [locked, *(one for one in others if one.state == ProposalState.HANDED_OVER)]:
             sql.give_back(proposal_id=one.pk)
@@ -179,21 +186,6 @@ def withdraw(proposal: InvoiceProposal, *, by: User, reason: str) -> InvoiceProp
             telling.decided(one, f"was withdrawn: {one.reason}", by)
         hand_over_waiting(locked, actor=by.get_username())
     return locked
-
-
-def invoice_is_gone(invoice: Invoice, *, by: User) -> None:
-    """Two people agreed that an invoice is deleted: a proposal of which no other one lives is withdrawn, and not billed."""
-    found = InvoiceProposal.objects.filter(lines__draft__invoice=invoice, state=ProposalState.BILLED)
-    alive = Q(lines__draft__invoice__isnull=False) & ~Q(lines__draft__invoice__current__status__in=DEAD)
-    living = InvoiceProposal.objects.filter(alive).values("pk")
-    for one in found.exclude(pk__in=living).select_related("project__manager", "released_by").distinct().order_by("pk"):
-        one.state, one.reason = (
-            ProposalState.WITHDRAWN,
-            f"{invoice} was deleted; its hours are open to be proposed again.",
-        )
-        one.save(update_fields=["state", "reason"])
-        audit.record(by, "proposal.withdrawn", one, entity=one.entity_id, reason=one.reason, after=_figures(one))
-        telling.decided(one, f"was withdrawn: {one.reason}", by)
 
 
 def _with_its_drafts(proposal: InvoiceProposal) -> list[InvoiceProposal]:
@@ -226,7 +218,8 @@ def _take_drafts_back(proposals: Sequence[InvoiceProposal], by: User, reason: st
         cases.close_holds(moved, outcome=cases.WITHDRAWN, reason=reason)
 
 
-_PAST = (ProposalState.APPROVED, ProposalState.HANDED_OVER, ProposalState.BILLED)
+_OVER = (ProposalState.BILLED, ProposalState.VOIDED, ProposalState.DELETED, ProposalState.WITHDRAWN)
+_PAST = (ProposalState.APPROVED, ProposalState.HANDED_OVER, *_OVER[:3])
 
 
 def _locked(proposal: InvoiceProposal, by: User, roles: frozenset[str], state: str, who: str = "") -> InvoiceProposal:
@@ -265,6 +258,17 @@ def _nothing_stops(proposal: InvoiceProposal) -> None:
     found = blockers(proposal)
     if found:
         raise NotProposable(" ".join(one.words for one in found))
+
+
+def _accepted(proposal: InvoiceProposal, digest: str) -> list[str]:
+    """What does not hold of its months and was accepted, asked under the lock: just what was read, or nothing goes on."""
+    found = risks_of(proposal)
+    if found and not digest:
+        words = " ".join(risk.words for risk in found)
+        raise NotProposable(f"Say that you have read what does not hold, or put it right first. {words}")
+    if digest_of(found) != digest:
+        raise NotProposable("What does not hold of it changed meanwhile; read it again.")
+    return [risk.words for risk in found]
 
 
 def _risks(accepted: Sequence[str]) -> dict[str, list[str]]:

@@ -111,12 +111,27 @@ def _posted(entry: LedgerEntry, state: Any, today: date) -> Why:
         )  # fmt: skip
     if (part := proposed_parts(entry=entry).first()) is not None:
         return on_proposal(part)
-    return waits(entry.project, "It is posted", balance is not None and balance.credited > 0, state.moved_at, today)
+    is_back = balance is not None and balance.credited > 0
+    back = sql.given_back("entry_id", [entry.pk]).get(entry.pk) if is_back else None
+    return waits(entry.project, "It is posted", given_back(back), state.moved_at, today)
 
 
-def waits(project: Project | None, stands: str, is_credited: bool, since: Any, today: date) -> Why:
-    """Why work that could be billed is on no proposal: its run is still to come, or nobody said when there is one."""
-    credited = " A credit note gave it back." if is_credited else ""
+def given_back(by: tuple[str, str, str] | None) -> str:
+    """How work that was billed before came to be open again, by the kind, status and number of its bill; in a sentence."""
+    if by is None:
+        return ""
+    kind, status, number = by
+    if kind == "credit_note":
+        return " A credit note gave it back."
+    became = {"voided": "was voided", "deleted": "was deleted"}.get(status, "was changed in its system")
+    return f" Its invoice {number or 'without a number'} {became}, so it is to be billed again."
+
+
+def waits(project: Project | None, stands: str, credited: str, since: Any, today: date) -> Why:
+    """Why work that could be billed is on no proposal: its run is still to come, or nobody said when there is one.
+
+    `credited` says how it came to be open again where it was billed before.
+    """
     terms = terms_of(project) if project is not None else Terms()
     if project is not None and (runs := terms.runs(today)):
         words = f"{stands} and ready: the next invoice run of {project.customer.name} is {figures.day(runs[0])}."

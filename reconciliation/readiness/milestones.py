@@ -14,7 +14,7 @@ from portal import figures
 from portal.models import BillingModel, Milestone, Project, ProposalPart
 from reconciliation.models import ProjectMonth
 from reconciliation.readiness.agreements import billing_model_of, manager_of
-from reconciliation.readiness.explaining import Why, on_proposal, proposed_parts, waits
+from reconciliation.readiness.explaining import Why, given_back, on_proposal, proposed_parts, waits
 from reconciliation.sql import readiness as sql
 
 
@@ -28,7 +28,7 @@ class Stone:
 
 
 def milestones_of(month: ProjectMonth, today: date | None = None) -> list[Stone]:
-    """The milestones that belong to a month or are left from before; three statements, whatever their number."""
+    """The milestones that belong to a month or are left from before; four statements at most, whatever their number."""
     period = month.period
     found = list(
         Milestone.objects.filter(project=month.project_id).filter(
@@ -46,11 +46,20 @@ def explained(project: Project, milestones: Sequence[Milestone], today: date) ->
     for part in parts:
         by_stone.setdefault(part.milestone_id or 0, part)
     numbers = sql.invoices_of("milestone_id", [one.pk for one in milestones if _left(one) <= 0])
+    back = sql.given_back("milestone_id", [one.pk for one in milestones if _is_open_again(one)])
     is_retainer = billing_model_of(project) == BillingModel.RETAINER
     return [
-        Stone(one, _left(one), _why(project, one, by_stone.get(one.pk), numbers.get(one.pk, []), is_retainer, today))
+        Stone(
+            one, _left(one),
+            _why(project, one, by_stone.get(one.pk), numbers.get(one.pk, []), is_retainer, today, given_back(back.get(one.pk))),
+        )
         for one in milestones
-    ]
+    ]  # fmt: skip
+
+
+def _is_open_again(milestone: Milestone) -> bool:
+    balance = getattr(milestone, "billing_balance", None)
+    return balance is not None and balance.credited > 0 and _left(milestone) > 0
 
 
 def _left(milestone: Milestone) -> Decimal:
@@ -65,6 +74,7 @@ def _why(  # noqa: PLR0917 -- one milestone and all that is known of it
     numbers: Sequence[str],
     is_retainer: bool,
     today: date,
+    back: str,
 ) -> Why:
     if _left(milestone) <= 0:
         words = f"It is on invoice {' and '.join(numbers)}." if numbers else "There is nothing of it to bill."
@@ -77,9 +87,4 @@ def _why(  # noqa: PLR0917 -- one milestone and all that is known of it
     if part is not None:
         return on_proposal(part)
     since = milestone.due_on if is_retainer else milestone.signed_on
-    return waits(project, "It is delivered", _credited(milestone), since, today)
-
-
-def _credited(milestone: Milestone) -> bool:
-    balance = getattr(milestone, "billing_balance", None)
-    return balance is not None and balance.credited > 0
+    return waits(project, "It is delivered", back, since, today)

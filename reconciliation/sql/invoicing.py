@@ -134,15 +134,19 @@ def lock_contract(contract_id: int) -> None:
     rows("SELECT pg_advisory_xact_lock(%s, %s)", [0x636F6E74, contract_id % 2**31])
 
 
-def lock_proposals(proposal_ids: Collection[int] = (), *, draft_ids: Collection[int] = ()) -> None:
-    """Lock proposals, or those with lines on some drafts, in one order, before any of their parts.
+def lock_proposals(
+    proposal_ids: Collection[int] = (), *, draft_ids: Collection[int] = (), bill_ids: Collection[int] = ()
+) -> None:
+    """Lock proposals, or those with lines on some drafts or on the drafts of some bills, in one order, before their parts.
 
     What is read of them afterwards is what stands; read in the same statement, whom they name would be of before the wait.
     """
     rows(
         "SELECT id FROM portal_invoiceproposal WHERE id = ANY(%s::bigint[])"
-        " OR id IN (SELECT proposal_id FROM portal_proposalline WHERE draft_id = ANY(%s::bigint[])) ORDER BY id FOR UPDATE",
-        [numbers(proposal_ids), numbers(draft_ids)],
+        " OR id IN (SELECT proposal_id FROM portal_proposalline WHERE draft_id = ANY(%s::bigint[]))"
+        " OR id IN (SELECT l.proposal_id FROM portal_proposalline l JOIN portal_invoicedraft d ON d.document_id = l.draft_id"
+        "            WHERE d.invoice_id = ANY(%s::bigint[])) ORDER BY id FOR UPDATE",
+        [numbers(proposal_ids), numbers(draft_ids), numbers(bill_ids)],
     )
 
 
@@ -308,3 +312,50 @@ def came(pairs: Collection[tuple[int, int]]) -> None:
         "                  WHERE l.proposal_id = p.id AND d.invoice_id IS NULL)",
         [drafts],
     )
+
+
+def became(bill_ids: Collection[int], draft_ids: Collection[int] = ()) -> None:
+    """Say of billed proposals what became of their bills: billed while one of these counts, else voided, or deleted.
+
+    A proposal's bills are those that its drafts name and those whose lines bear the key of one of its lines and bill its work.
+    """
+    execute(
+        """
+        UPDATE portal_invoiceproposal i SET state = w.state
+          FROM (SELECT o.proposal_id, CASE WHEN bool_or(NOT o.is_dead) THEN 'billed' WHEN bool_and(o.is_deleted) THEN 'deleted'
+                                           ELSE 'voided' END AS state
+                  FROM (SELECT l.proposal_id, v.status = 'deleted' AS is_deleted,
+                               v.status = 'voided' OR (v.status = 'deleted' AND n.agreed_id = n.current_id) AS is_dead
+                          FROM portal_proposalline l JOIN portal_invoicedraft d ON d.document_id = l.draft_id
+                         CROSS JOIN LATERAL (
+                               SELECT d.invoice_id AS id WHERE d.invoice_id IS NOT NULL
+                                UNION
+                               SELECT b.invoice_id FROM portal_proposalpart p
+                                 JOIN portal_allocation a ON a.entry_id = p.entry_id OR a.milestone_id = p.milestone_id
+                                 JOIN portal_invoiceline x ON x.id = a.line_id
+                                      AND lower(x.posting_key) = replace(l.key::text, '-', '')
+                                 JOIN portal_invoiceversion b ON b.id = x.version_id
+                                WHERE p.line_id = l.id AND a.takes_back_id IS NULL) found
+                          JOIN portal_invoice n ON n.id = found.id AND n.kind = 'invoice'
+                          JOIN portal_invoiceversion v ON v.id = n.current_id
+                         WHERE l.proposal_id IN (
+                               SELECT m.proposal_id FROM portal_proposalline m
+                                 JOIN portal_invoicedraft e ON e.document_id = m.draft_id
+                                WHERE e.invoice_id = ANY(%s::bigint[]) OR e.document_id = ANY(%s::bigint[]))) o
+                 GROUP BY 1) w
+         WHERE i.id = w.proposal_id AND i.state IN ('billed', 'voided', 'deleted') AND i.state <> w.state""",
+        [numbers(bill_ids), numbers(draft_ids)],
+    )
+
+
+def releasers_of(bill_ids: Collection[int]) -> dict[int, set[int]]:
+    """Who released the proposals whose drafts came back as these bills, by bill."""
+    found: dict[int, set[int]] = {}
+    for bill_id, person_id in rows(
+        "SELECT DISTINCT d.invoice_id, i.released_by_id FROM portal_invoicedraft d"
+        "  JOIN portal_proposalline l ON l.draft_id = d.document_id JOIN portal_invoiceproposal i ON i.id = l.proposal_id"
+        " WHERE d.invoice_id = ANY(%s::bigint[]) AND i.released_by_id IS NOT NULL",
+        [numbers(bill_ids)],
+    ):
+        found.setdefault(bill_id, set()).add(person_id)
+    return found

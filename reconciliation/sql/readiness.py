@@ -221,6 +221,20 @@ def billed_as_another(entry_id: int) -> list[tuple[int, str]]:
     )
 
 
+def given_back(what: Literal["entry_id", "milestone_id"], ids: Sequence[int]) -> dict[int, tuple[str, str, str]]:
+    """What last gave something back of what was billed of entries or milestones: the bill's kind, status and number."""
+    found = rows(
+        f"""SELECT DISTINCT ON (a.{what}) a.{what}, n.kind, v.status, v.number
+             FROM portal_allocation a JOIN portal_invoiceversion v ON v.id = a.cause_id
+             JOIN portal_invoice n ON n.id = v.invoice_id
+            WHERE a.{what} = ANY(%s::bigint[]) AND a.takes_back_id IS NOT NULL AND a.quantity < 0
+              AND NOT EXISTS (SELECT 1 FROM portal_allocation u WHERE u.takes_back_id = a.id)
+            ORDER BY a.{what}, a.id DESC""",  # noqa: S608
+        [list(ids)],
+    )
+    return {row[0]: (row[1], row[2], row[3]) for row in found}
+
+
 def invoices_of(what: Literal["entry_id", "milestone_id"], ids: Sequence[int]) -> dict[int, list[str]]:
     """The numbers of the invoices on which entries, or milestones, stand, without what was given back whole."""
     found = rows(

@@ -203,7 +203,7 @@ def _percent(month: ProjectMonth) -> int | None:
 PROPOSED: dict[str, str] = {
     ProposalState.OPEN: "to be released", ProposalState.RELEASED: "released, to be approved",
     ProposalState.APPROVED: "approved, not handed over", ProposalState.HANDED_OVER: "handed over as a draft",
-    ProposalState.BILLED: "billed",
+    ProposalState.BILLED: "billed", ProposalState.VOIDED: "its bill was voided", ProposalState.DELETED: "its bill is deleted",
 }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from portal.models import (
 from reconciliation import invoicing
 from reconciliation.models import ProjectMonth, Route
 from tests import world
-from tests.bills import posted
+from tests.bills import posted, read
 from tests.browser.test_desk_accessible import FITS, SMALL
 from tests.browser.test_screen_kit import violations
 from tests.integrations.memory_biller import BILLS, biller
@@ -57,8 +57,8 @@ def screens(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, dict[str, str]]:
     firm.project.save()
     posted(firm, 3)
     [gone] = invoicing.prepare(firm.project, date(2026, 9, 15), by=mia)
-    gone = invoicing.release(gone, by=mia, seen=gone.content_hash)
-    invoicing.approve(gone, by=fay, seen=gone.content_hash)
+    gone = invoicing.release(gone, by=mia, seen=gone.content_hash, accepts=read(gone))
+    invoicing.approve(gone, by=fay, seen=gone.content_hash, accepts=read(gone))
     outbox.deliver(billing.pk)
     LedgerState.objects.filter(target=billing).update(next_attempt_at="2020-01-01T00:00:00Z")
     outbox.deliver(billing.pk)
@@ -76,7 +76,7 @@ def screens(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, dict[str, str]]:
         amount=Decimal(12500), currency="USD",
     )  # fmt: skip
     [to_approve] = invoicing.prepare(other, END, by=None)
-    invoicing.release(to_approve, by=mia, seen=to_approve.content_hash)
+    invoicing.release(to_approve, by=mia, seen=to_approve.content_hash, accepts=read(to_approve))
     line = open_one.lines.order_by("position")[0]
     waiting = _on_one_invoice(firm, mia, fay)
     months = ProjectMonth.objects.filter(period__code="2026-09", project__code__in=["ACM-2", "ACM-3"])
@@ -115,8 +115,8 @@ def _on_one_invoice(firm: Firm, mia: User, fay: User) -> InvoiceProposal:
         for proposal in invoicing.prepare(Project.objects.get(code=code), END, by=None)
     ]
     [first] = [one for one in made if one.project.code == "ACM-3" and one.currency == "USD"]
-    first = invoicing.release(first, by=mia, seen=first.content_hash)
-    return invoicing.approve(first, by=fay, seen=first.content_hash)
+    first = invoicing.release(first, by=mia, seen=first.content_hash, accepts=read(first))
+    return invoicing.approve(first, by=fay, seen=first.content_hash, accepts=read(first))
 
 
 @pytest.fixture(params=["light", "dark"])

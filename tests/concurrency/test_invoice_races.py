@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from integrations import outbox
 from portal.models import (
@@ -31,8 +32,9 @@ from portal.models.access import GrantRole
 from portal.models.documents import INVOICE
 from reconciliation import invoicing
 from reconciliation.invoicing import NotProposable
+from reconciliation.sql import invoicing as invoicing_sql
 from tests import world
-from tests.bills import posted
+from tests.bills import posted, read
 from tests.integrations.memory_biller import BILLS
 from tests.shared_invoice import END, Shared, shared_by_two
 
@@ -77,12 +79,12 @@ def fresh(proposal: InvoiceProposal) -> InvoiceProposal:
 
 
 def released(proposal: InvoiceProposal, by: User) -> InvoiceProposal:
-    return invoicing.release(fresh(proposal), by=by, seen=proposal.content_hash)
+    return invoicing.release(fresh(proposal), by=by, seen=proposal.content_hash, accepts=read(proposal))
 
 
 def approving(proposal: InvoiceProposal, by: User) -> Act:
     seen = fresh(proposal)
-    return lambda: invoicing.approve(seen, by=by, seen=seen.content_hash)
+    return lambda: invoicing.approve(seen, by=by, seen=seen.content_hash, accepts=read(seen))
 
 
 def refusals(found: Iterable[Any]) -> list[str]:
@@ -164,7 +166,7 @@ def test_who_is_told_of_a_decision_is_who_released_it_even_where_the_approver_ca
     first = shared.first()
     found = at_once(approving(first, shared.cora), lambda: released(first, shared.mia))
     if refusals(found):  # the approver was first
-        invoicing.approve(fresh(first), by=shared.cora, seen=first.content_hash)
+        invoicing.approve(fresh(first), by=shared.cora, seen=first.content_hash, accepts=read(first))
     told = Notification.objects.filter(person=shared.mia, subject__contains="was approved")
     assert told.count() == 1
     stands_whole(first)
@@ -182,11 +184,11 @@ def test_an_approval_while_another_manager_holds_a_line_goes_with_it_or_without_
     found = at_once(
         approving(one, shared.cora),
         *(lambda line=line: invoicing.hold(line, by=shared.max, reason="the customer objects") for line in lines),
-        lambda: invoicing.release(other, by=shared.max, seen=other.content_hash),
+        lambda: invoicing.release(other, by=shared.max, seen=other.content_hash, accepts=read(other)),
     )
     assert all("changed meanwhile" in said or "is released by now" in said for said in refusals(found))
     if fresh(second).state == ProposalState.RELEASED:  # before a line of it was held
-        invoicing.approve(fresh(second), by=shared.cora, seen=second.content_hash)
+        invoicing.approve(fresh(second), by=shared.cora, seen=second.content_hash, accepts=read(second))
     assert states(first) == [ProposalState.HANDED_OVER], "it waits for nothing that bills"
     stands_whole(first, second)
     assert not ProposalLine.objects.filter(draft__isnull=False).exclude(held_by=None).exists()
@@ -249,3 +251,38 @@ def test_two_runs_and_a_release_at_once_propose_nothing_twice_and_release_only_w
     assert len(taken) == len(set(taken)) == 3
     if fresh(first).state == ProposalState.RELEASED:
         assert fresh(first).net == Decimal(1920)
+
+
+def test_what_ceases_to_hold_while_a_release_waits_is_read_and_accepted_before_it_goes_on(shared: Shared) -> None:
+    """Somebody holds the proposal while an hour of its month is stopped: the release that waited does not go on unread."""
+    posted(shared.firm, 1)
+    first = shared.first()
+    accepted, found = read(first), list[Any]()
+    behind = threading.Thread(target=lambda: found.extend(at_once(lambda: released_as(first, shared.mia, accepted))))
+    with transaction.atomic():
+        invoicing_sql.lock_proposals([first.pk])
+        behind.start()
+        shared.firm.admit(shared.firm.time("99", work_date=date(2026, 9, 28), rate=Decimal(999)))
+        waits_for_a_lock()
+    behind.join(60)
+    assert refusals(found) == ["What does not hold of it changed meanwhile; read it again."]
+    assert states(first) == [ProposalState.OPEN]
+    assert not AuditEvent.objects.filter(action="proposal.released").exists()
+    released_as(first, shared.mia, read(first))
+    assert len((AuditEvent.objects.get(action="proposal.released").after or {})["accepted"]) > 1
+
+
+def released_as(proposal: InvoiceProposal, by: User, accepts: str) -> InvoiceProposal:
+    return invoicing.release(fresh(proposal), by=by, seen=proposal.content_hash, accepts=accepts)
+
+
+def waits_for_a_lock() -> None:
+    """Until another session waits for what this one holds."""
+    asked = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+    for _ in range(600):
+        with connection.cursor() as cursor:
+            cursor.execute(asked)
+            if cursor.fetchone() == (True,):
+                return
+        threading.Event().wait(0.05)
+    raise AssertionError("nobody waits")

@@ -49,6 +49,7 @@ from portal.models import (
 )
 from reconciliation import invoicing, matching, operations
 from reconciliation.models import Certificate, ExceptionCase, Operation, ReconciliationResult, ReconciliationRun
+from tests.bills import read
 from tests.invariants import assert_all_hold
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -328,8 +329,8 @@ def test_singapore_bills_through_stripe_whose_customers_it_is_told(demo: str) ->
     manager, controller = User.objects.get(username="pm"), User.objects.get(username="controller")
     project = Project.objects.get(code="ORC-7100")
     [proposal] = invoicing.prepare(project, date(2026, 10, 31), by=manager)
-    released = invoicing.release(proposal, by=manager, seen=proposal.content_hash)
-    invoicing.approve(released, by=controller, seen=released.content_hash)
+    released = invoicing.release(proposal, by=manager, seen=proposal.content_hash, accepts=read(proposal))
+    invoicing.approve(released, by=controller, seen=released.content_hash, accepts=read(released))
     move()
     [(key, record)] = control(demo, "GET", "stripe/inspect")["invoices"].items()
     assert (record["status"], record["customer"]) == ("draft", customers["Orchid Bank"])
@@ -446,8 +447,8 @@ def test_an_invoice_is_proposed_released_approved_and_made_in_the_erp_and_comes_
     pm, controller = User.objects.get(username="pm"), User.objects.get(username="controller")
     [proposal] = invoicing.prepare(project, date(2026, 10, 31), by=pm)
     entries = set(ProposalPart.objects.filter(line__proposal=proposal).values_list("entry_id", flat=True))
-    released = invoicing.release(proposal, by=pm, seen=proposal.content_hash)
-    invoicing.approve(released, by=controller, seen=released.content_hash)
+    released = invoicing.release(proposal, by=pm, seen=proposal.content_hash, accepts=read(proposal))
+    invoicing.approve(released, by=controller, seen=released.content_hash, accepts=read(released))
     move()
     draft = proposal.drafts.get()
     [record] = [one for one in control(demo, "GET", "netsuite/inspect")["invoices"] if one["externalId"]]

@@ -15,7 +15,7 @@ from reconciliation import billing, invoicing
 from reconciliation.billing import Part
 from reconciliation.models import Route
 from tests import world
-from tests.bills import Erp, adopt, causes, find, open_hours, posted
+from tests.bills import Erp, adopt, causes, find, open_hours, posted, read
 from tests.integrations.memory_biller import BILLS, biller
 from tests.reconciliation.firm import SINCE, Firm, build, key
 
@@ -54,8 +54,8 @@ def made(firm: Firm, cora: User) -> list[BillLine]:
     [proposal] = invoicing.prepare(firm.project, date(2026, 9, 30), by=None)
     mia = proposal.project.manager
     assert mia is not None
-    released = invoicing.release(proposal, by=mia, seen=proposal.content_hash)
-    invoicing.approve(released, by=cora, seen=released.content_hash)
+    released = invoicing.release(proposal, by=mia, seen=proposal.content_hash, accepts=read(proposal))
+    invoicing.approve(released, by=cora, seen=released.content_hash, accepts=read(released))
     for _ in range(3):
         LedgerState.objects.filter(entry__kind="invoice").update(next_attempt_at="2020-01-01T00:00:00Z")
         outbox.deliver(Route.objects.get(kind="invoice").target_id)

@@ -49,7 +49,7 @@ from reconciliation.invoicing_api import InvoiceProposalRow, InvoiceProposals
 from reconciliation.models import ExceptionCase, Operation, Route
 from reconciliation.readiness import why_not_billed
 from tests import world
-from tests.bills import Erp, causes, find, line_of, open_hours, posted
+from tests.bills import Erp, causes, find, line_of, open_hours, posted, read
 from tests.integrations.memory_biller import BILLS, altered, biller, loses
 from tests.reconciliation.firm import SINCE, Firm, build, key, post
 
@@ -103,8 +103,8 @@ def propose(firm: Firm, through: date = END, how: str = "", by: User | None = No
 
 def handed_over(proposal: InvoiceProposal, mia: User, cora: User) -> InvoiceProposal:
     """Released by its manager and approved by finance."""
-    released = invoicing.release(proposal, by=mia, seen=proposal.content_hash)
-    return invoicing.approve(released, by=cora, seen=released.content_hash)
+    released = invoicing.release(proposal, by=mia, seen=proposal.content_hash, accepts=read(proposal))
+    return invoicing.approve(released, by=cora, seen=released.content_hash, accepts=read(released))
 
 
 def deliver(times: int = 3) -> None:
@@ -170,10 +170,10 @@ def test_a_month_is_proposed_released_and_approved_by_two_people_and_made_once_a
     )  # fmt: skip
     assert set(line.parts.values_list("entry_id", flat=True)) == set(entries)
     with pytest.raises(NotProposable, match="project's manager"):
-        invoicing.release(proposal, by=cora, seen=proposal.content_hash)
-    released = invoicing.release(proposal, by=mia, seen=proposal.content_hash)
+        invoicing.release(proposal, by=cora, seen=proposal.content_hash, accepts=read(proposal))
+    released = invoicing.release(proposal, by=mia, seen=proposal.content_hash, accepts=read(proposal))
     assert Notification.objects.filter(person=cora, subject__contains="waits for approval").exists()
-    approved = invoicing.approve(released, by=cora, seen=released.content_hash)
+    approved = invoicing.approve(released, by=cora, seen=released.content_hash, accepts=read(released))
     assert approved.state == ProposalState.HANDED_OVER
     deliver()
     assert state_of(proposal) == [State.POSTED]
@@ -194,9 +194,9 @@ def test_who_had_the_lines_grouped_anew_does_not_approve_them(firm: Firm, mia: U
     posted(firm, 3)
     propose(firm)
     grouped = propose(firm, how="entry", by=cora)
-    released = invoicing.release(grouped, by=mia, seen=grouped.content_hash)
+    released = invoicing.release(grouped, by=mia, seen=grouped.content_hash, accepts=read(grouped))
     with pytest.raises(NotProposable, match="you edited it"):
-        invoicing.approve(released, by=cora, seen=released.content_hash)
+        invoicing.approve(released, by=cora, seen=released.content_hash, accepts=read(released))
 
 
 @pytest.mark.case(76)
@@ -223,6 +223,8 @@ def test_the_bill_that_comes_back_bills_exactly_the_hours_that_were_handed_over_
     assert causes() == set()
     assert invoicing.prepare(firm.project, END, by=None) == []
     bills.says(bills.bill("501", *lines_there(), status=BillStatus.VOIDED))  # and its hours are to be billed again
+    proposal.refresh_from_db()
+    assert proposal.state == ProposalState.VOIDED
     assert propose(firm).net == Decimal(2880)
     assert_promises_hold()
 
@@ -234,7 +236,7 @@ def test_a_bill_that_is_first_seen_void_gives_its_hours_back(firm: Firm, mia: Us
     bills = Bills(firm)
     bills.says(bills.bill("501", *lines_there(), status=BillStatus.VOIDED))
     proposal.refresh_from_db()
-    assert (proposal.state, proposal.drafts.get().invoice) == (ProposalState.BILLED, find("501"))
+    assert (proposal.state, proposal.drafts.get().invoice) == (ProposalState.VOIDED, find("501"))
     assert open_hours(entries) == dict.fromkeys(entries, Decimal(8))
     second = handed_over(propose(firm), mia, cora)
     assert second.net == Decimal(1920)
@@ -276,9 +278,9 @@ def test_who_released_or_edited_does_not_approve_and_the_database_says_so_too(
     firm.project.manager = both
     firm.project.save()
     proposal = propose(firm)
-    released = invoicing.release(proposal, by=both, seen=proposal.content_hash)
+    released = invoicing.release(proposal, by=both, seen=proposal.content_hash, accepts=read(proposal))
     with pytest.raises(NotProposable, match="you released it"):
-        invoicing.approve(released, by=both, seen=released.content_hash)
+        invoicing.approve(released, by=both, seen=released.content_hash, accepts=read(released))
     with pytest.raises(IntegrityError, match="did_not_release_it"), transaction.atomic():
         InvoiceProposal.objects.filter(pk=proposal.pk).update(approved_by=both)
     opened = invoicing.send_back(released, by=cora, reason="the text is missing")
@@ -286,9 +288,9 @@ def test_who_released_or_edited_does_not_approve_and_the_database_says_so_too(
     firm.project.manager = mia
     firm.project.save()
     opened = InvoiceProposal.objects.get(pk=opened.pk)
-    released = invoicing.release(opened, by=mia, seen=opened.content_hash)
+    released = invoicing.release(opened, by=mia, seen=opened.content_hash, accepts=read(opened))
     with pytest.raises(NotProposable, match="you edited it"):
-        invoicing.approve(released, by=cora, seen=released.content_hash)
+        invoicing.approve(released, by=cora, seen=released.content_hash, accepts=read(released))
     with pytest.raises(IntegrityError, match="edited none of it"), transaction.atomic():
         InvoiceProposal.objects.filter(pk=proposal.pk).update(approved_by=cora)
     with pytest.raises(IntegrityError, match="is not edited"), transaction.atomic():
@@ -296,7 +298,10 @@ def test_who_released_or_edited_does_not_approve_and_the_database_says_so_too(
     with pytest.raises(NotProposable, match="changed meanwhile"):
         invoicing.approve(released, by=both, seen="something else")
     otto = User.objects.get(username="otto")
-    assert invoicing.approve(released, by=otto, seen=released.content_hash).state == ProposalState.HANDED_OVER
+    assert (
+        invoicing.approve(released, by=otto, seen=released.content_hash, accepts=read(released)).state
+        == ProposalState.HANDED_OVER
+    )
 
 
 def test_a_line_on_hold_stays_off_this_invoice_and_on_hold_in_the_next_until_its_day(
@@ -317,7 +322,7 @@ def test_a_line_on_hold_stays_off_this_invoice_and_on_hold_in_the_next_until_its
     again = propose(firm)
     assert (again.net, again.lines.get().hold_reason) == (Decimal(0), "the customer disputes it")
     with pytest.raises(NotProposable, match="Every line is on hold"):
-        invoicing.release(again, by=mia, seen=again.content_hash)
+        invoicing.release(again, by=mia, seen=again.content_hash, accepts=read(again))
     invoicing.unhold(again.lines.get(), by=cora)
     again.refresh_from_db()
     assert again.net == Decimal(960)
@@ -388,7 +393,7 @@ def test_only_the_projects_own_manager_acts_for_it_and_finance_where_it_may(firm
     for refused in (
         lambda: invoicing.prepare(firm.project, END, by=stranger),
         lambda: invoicing.hold(proposal.lines.get(), by=stranger, reason="not mine"),
-        lambda: invoicing.release(proposal, by=stranger, seen=proposal.content_hash),
+        lambda: invoicing.release(proposal, by=stranger, seen=proposal.content_hash, accepts=read(proposal)),
         lambda: invoicing.withdraw(proposal, by=stranger, reason="not mine"),
     ):
         with pytest.raises(NotProposable, match="project's manager"):
@@ -435,7 +440,7 @@ def test_orders_and_maximum_stop_a_proposal_before_the_draft_and_say_what_is_lef
     with pytest.raises(
         NotProposable, match=r"1,920.00 USD pass purchase order PO-7, of which 1,000.00 USD of 1,000.00"
     ):
-        invoicing.release(proposal, by=mia, seen=proposal.content_hash)
+        invoicing.release(proposal, by=mia, seen=proposal.content_hash, accepts=read(proposal))
     order.amount = Decimal(5000)
     order.save()
     firm.contract.cap_amount = Decimal(1500)
@@ -554,7 +559,7 @@ def test_tax_that_cannot_be_right_stops_before_the_draft_and_the_systems_own_is_
     firm.customer.save()
     proposal = propose(firm)
     with pytest.raises(NotProposable, match="has no tax number"):
-        invoicing.release(proposal, by=mia, seen=proposal.content_hash)
+        invoicing.release(proposal, by=mia, seen=proposal.content_hash, accepts=read(proposal))
     firm.customer.tax_number = "DE136695976"
     firm.customer.save()
     BILLS["billing"].tax_percent = Decimal(19)
@@ -779,6 +784,8 @@ def test_the_invoice_run_proposes_what_is_due_once_through_the_day_of_the_schedu
     assert Notification.objects.filter(person=mia, subject__contains="waits for your release").exists()
     assert invoicing.run_due(date(2026, 9, 30)) == []
     line = made[0].lines.get()
+    with pytest.raises(NotProposable, match="is over already"):
+        invoicing.hold(line, by=mia, reason="not yet", until=timezone.localdate() - timedelta(days=1))
     invoicing.hold(line, by=mia, reason="not yet", until=timezone.localdate())
     made[0].refresh_from_db()
     assert made[0].net == 0
@@ -829,7 +836,7 @@ def test_a_contract_has_one_invoice_over_its_projects_each_released_by_its_own_m
     first = propose(firm)
     [second] = invoicing.prepare(other, END, by=None)
     with pytest.raises(NotProposable, match="Only the project's manager releases it"):
-        invoicing.release(second, by=mia, seen=second.content_hash)
+        invoicing.release(second, by=mia, seen=second.content_hash, accepts=read(second))
     assert approve(first, mia).state == ProposalState.APPROVED
     with pytest.raises(
         NotProposable, match=f"has one invoice for its projects: {second} of ACM-2 is still to be approved"

@@ -13,7 +13,7 @@ from integrations.errors import Rejected
 from portal.models import InvoiceProposal, LedgerState, ProposalState, State
 from reconciliation import corrections, invoicing
 from reconciliation.invoicing import NotProposable
-from tests.bills import posted
+from tests.bills import posted, read
 from tests.integrations.memory_biller import BILLS, loses
 from tests.shared_invoice import END, Shared, shared_by_two
 
@@ -92,7 +92,7 @@ def test_what_waits_for_another_project_goes_without_it_once_that_is_withdrawn_h
     first, second = shared.first(), shared.second("M1")
     client = Client()
     client.force_login(shared.cora)
-    released = invoicing.release(first, by=shared.mia, seen=first.content_hash)
+    released = invoicing.release(first, by=shared.mia, seen=first.content_hash, accepts=read(first))
     address = reverse("invoice_proposal", args=[first.pk])
     said: dict[str, Any] = {"action": "approve", "seen": released.content_hash}
     asked = client.post(address, said)

@@ -11,12 +11,23 @@ from django.test import Client
 from django.urls import reverse
 
 from integrations import outbox, registry
-from portal.models import Connection, GrantRole, InvoiceProposal, LedgerState, ProposalState, User
-from portal.records import BillLine, BillStatus
+from portal.models import (
+    Connection,
+    GrantRole,
+    InvoiceProposal,
+    LedgerEntry,
+    LedgerState,
+    Notification,
+    ProposalState,
+    User,
+)
+from portal.records import BillLine, BillRecord, BillStatus, PaymentStatus
 from reconciliation import billing, corrections, invoicing
+from reconciliation.invoicing import NotProposable
 from reconciliation.models import Route
+from reconciliation.readiness import why_not_billed
 from tests import world
-from tests.bills import Erp, find, open_hours, posted
+from tests.bills import Erp, find, open_hours, posted, read
 from tests.integrations.memory_biller import BILLS, biller
 from tests.reconciliation import firm as firms
 
@@ -86,11 +97,12 @@ def test_a_stale_proposal_is_prepared_anew_on_its_page_by_name_and_withdrawn_whe
     assert (proposal.net, proposal.state) == (Decimal(0), ProposalState.WITHDRAWN)
 
 
-def test_a_proposal_whose_invoice_is_deleted_is_withdrawn_once_two_people_agreed_and_says_why(firm: firms.Firm) -> None:
+def billed(firm: firms.Firm) -> tuple[list[int], InvoiceProposal, Bills, BillRecord]:
+    """Two days that were proposed, handed over and came back as the open invoice INV-501."""
     entries = posted(firm, 2)
     [proposal] = invoicing.prepare(firm.project, END, by=None)
-    released = invoicing.release(proposal, by=of("mia"), seen=proposal.content_hash)
-    invoicing.approve(released, by=of("cora"), seen=released.content_hash)
+    released = invoicing.release(proposal, by=of("mia"), seen=proposal.content_hash, accepts=read(proposal))
+    invoicing.approve(released, by=of("cora"), seen=released.content_hash, accepts=read(released))
     system = Connection.objects.get(code="billing")
     for _ in range(2):
         LedgerState.objects.filter(target=system).update(next_attempt_at="2020-01-01T00:00:00Z")
@@ -103,14 +115,74 @@ def test_a_proposal_whose_invoice_is_deleted_is_withdrawn_once_two_people_agreed
     ]  # fmt: skip
     said = bills.bill("501", *lines, status=BillStatus.OPEN)
     bills.says(said)
+    assert stands(proposal) == ProposalState.BILLED
+    return entries, proposal, bills, said
+
+
+def stands(proposal: InvoiceProposal) -> str:
     proposal.refresh_from_db()
-    assert proposal.state == ProposalState.BILLED
+    return str(proposal.state)
+
+
+def why(entry: int) -> str:
+    found = LedgerEntry.objects.select_related("state_row", "project__customer", "project__contract", "billing_balance")
+    return why_not_billed(found.get(pk=entry)).words
+
+
+def told(name: str) -> list[str]:
+    notices = Notification.objects.filter(person__username=name, kind="billing").order_by("pk")
+    return list(notices.values_list("subject", flat=True))
+
+
+def listed(which: str) -> str:
+    client = Client()
+    client.force_login(of("mia"))
+    return str(client.get(reverse("invoice_proposals"), {"tab": which}).content.decode())
+
+
+def test_a_proposal_whose_invoice_is_deleted_says_so_once_two_people_agreed(firm: firms.Firm) -> None:
+    entries, proposal, bills, said = billed(firm)
     bills.says(bills.gone(said))
     decision = billing.adopt(find("501"), by=of("fay"), reason="it was a duplicate")
-    proposal.refresh_from_db()
-    assert proposal.state == ProposalState.BILLED
+    assert stands(proposal) == ProposalState.BILLED
+    assert "INV-501 is gone from its system: 1,920.00 USD stay billed on it" in page("mia", proposal)
+    assert told("mia")[-1].endswith("is gone from its system; its hours stay billed until somebody decides about it.")
     billing.approve(decision, by=of("cora"))
-    proposal.refresh_from_db()
-    assert proposal.state == ProposalState.WITHDRAWN
-    assert "Invoice INV-501 was deleted; its hours are open to be proposed again." in page("mia", proposal)
+    assert stands(proposal) == ProposalState.DELETED
+    shown = page("mia", proposal)
+    assert "INV-501 is deleted. Its work is open to be proposed again" in shown
+    assert "Bill deleted" in shown
     assert open_hours(entries) == dict.fromkeys(entries, Decimal(8))
+    assert why(entries[0]).endswith("Its invoice INV-501 was deleted, so it is to be billed again.")
+
+
+@pytest.mark.case(77)
+@pytest.mark.case(78)
+def test_a_proposal_whose_invoice_is_void_says_so_everywhere_and_whether_its_hours_are_open(firm: firms.Firm) -> None:
+    entries, proposal, bills, said = billed(firm)
+    paid = bills.payment("P1", "500", ("501", "500"))
+    bills.says(paid)
+    bills.says(bills.again(said, status=BillStatus.VOIDED))
+    assert stands(proposal) == ProposalState.VOIDED
+    assert told("mia")[-1] == (
+        "Invoice INV-501 over 1,920.00 USD was voided while a payment stands on it; its hours are not open again."
+    )
+    shown = page("mia", proposal)
+    assert "was voided while a payment stands on it: 1,920.00 USD stay billed on it until that is taken off" in shown
+    assert open_hours(entries) == dict.fromkeys(entries, Decimal(0))
+    assert str(proposal) not in listed("billed")
+    assert str(proposal) in listed("gone")
+
+    bills.says(bills.again(paid, status=PaymentStatus.BOUNCED))
+    assert told("mia")[-2:] == [
+        "Invoice INV-501 over 1,920.00 USD was voided; work worth 1,920.00 USD is to be billed again.",
+        "Payment PAY-P1 on Invoice INV-501 was bounced; Invoice INV-501 is voided.",
+    ]
+    assert "INV-501 was voided. Its work is open to be proposed again" in page("mia", proposal)
+    assert why(entries[0]).endswith("Its invoice INV-501 was voided, so it is to be billed again.")
+    [again] = invoicing.prepare(firm.project, END, by=of("cora"))
+    assert (again.net, stands(proposal)) == (Decimal(1920), ProposalState.VOIDED)
+    with pytest.raises(NotProposable, match="It stays as it is: bill voided"):
+        invoicing.withdraw(proposal, by=of("cora"), reason="it is of no use")
+    bills.says(bills.again(said, status=BillStatus.OPEN))
+    assert stands(proposal) == ProposalState.BILLED, "its system says that it counts again"

@@ -34,6 +34,7 @@ from reconciliation import invoicing, publishing
 from reconciliation.models import ExceptionCase, Route
 from tests import world
 from tests.bills import open_hours
+from tests.bills import read as accepted
 from tests.flows import two_people
 from tests.integrations import netsuite_account, outbound, stripe_account
 from tests.integrations.stripe_account import Office
@@ -155,11 +156,15 @@ def proposed() -> InvoiceProposal:
 
 
 def released(proposal: InvoiceProposal) -> InvoiceProposal:
-    return invoicing.release(proposal, by=User.objects.get(username="mia"), seen=proposal.content_hash)
+    return invoicing.release(
+        proposal, by=User.objects.get(username="mia"), seen=proposal.content_hash, accepts=accepted(proposal)
+    )
 
 
 def approved(proposal: InvoiceProposal) -> InvoiceProposal:
-    return invoicing.approve(proposal, by=User.objects.get(username="cora"), seen=proposal.content_hash)
+    return invoicing.approve(
+        proposal, by=User.objects.get(username="cora"), seen=proposal.content_hash, accepts=accepted(proposal)
+    )
 
 
 def move(source: Connection, stripe: Connection, netsuite: Connection) -> None:

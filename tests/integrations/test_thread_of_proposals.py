@@ -20,7 +20,7 @@ from portal.records import BillLine, BillStatus
 from reconciliation import invoicing
 from reconciliation.models import Route
 from tests import world
-from tests.bills import Erp, posted
+from tests.bills import Erp, posted, read
 from tests.integrations.memory_biller import BILLS, biller
 from tests.reconciliation import firm as firms
 
@@ -60,9 +60,9 @@ def handed_over(firm: firms.Firm) -> InvoiceProposal:
     """Prepared, released, approved and made as a draft."""
     [proposal] = invoicing.prepare(firm.project, END, by=None)
     assert firm.project.manager is not None
-    released = invoicing.release(proposal, by=firm.project.manager, seen=proposal.content_hash)
+    released = invoicing.release(proposal, by=firm.project.manager, seen=proposal.content_hash, accepts=read(proposal))
     controller = world.user("cora", GrantRole.CONTROLLER, firm.entity)
-    invoicing.approve(released, by=controller, seen=released.content_hash)
+    invoicing.approve(released, by=controller, seen=released.content_hash, accepts=read(released))
     target = Route.objects.get(kind="invoice").target
     for _ in range(3):
         LedgerState.objects.filter(target=target).update(next_attempt_at="2020-01-01T00:00:00Z")

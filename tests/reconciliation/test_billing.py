@@ -115,7 +115,7 @@ def test_a_void_opens_the_hours_again_and_tells_the_project_manager(firm: firms.
     erp.says(erp.again(said, status=BillStatus.VOIDED))
     assert open_hours([entry]) == {entry: Decimal(8)}
     assert [n.subject for n in Notification.objects.filter(person=manager)] == [
-        "Invoice INV-501 over 960.00 USD was voided; its hours are to be billed again."
+        "Invoice INV-501 over 960.00 USD was voided; work worth 960.00 USD is to be billed again."
     ]
     erp.says(erp.bill("502", line_of(entry)))
     assert open_hours([entry]) == {entry: ZERO}

@@ -16,7 +16,7 @@ from portal.records import BillStatus, SourceStatus
 from reconciliation import invoicing
 from reconciliation.models import ProjectMonth, Route
 from tests import world
-from tests.bills import Erp, line_of, posted
+from tests.bills import Erp, line_of, posted, read
 from tests.integrations.memory_biller import biller
 from tests.reconciliation import firm as firms
 
@@ -84,8 +84,13 @@ def test_what_is_drafted_is_on_its_way_what_is_held_says_why_and_a_draft_that_no
     shown = page()
     assert figures(shown) == (1920, 0, 0, 960, 0)
     assert "the customer disputes it" in shown.content.decode()
-    released = invoicing.release(InvoiceProposal.objects.get(), by=mia, seen=InvoiceProposal.objects.get().content_hash)
-    invoicing.approve(released, by=fay, seen=released.content_hash)
+    released = invoicing.release(
+        InvoiceProposal.objects.get(),
+        by=mia,
+        seen=InvoiceProposal.objects.get().content_hash,
+        accepts=read(InvoiceProposal.objects.get()),
+    )
+    invoicing.approve(released, by=fay, seen=released.content_hash, accepts=read(released))
     shown = page()
     assert shown.context["month"].drafted == 960
     assert "On its way to the customer" in shown.content.decode()

@@ -45,13 +45,14 @@ from portal.records import BillLine, BillRecord, BillStatus, PaymentRecord, Paym
 from reconciliation import billing, invoicing
 from reconciliation.models import Route
 from tests import world
-from tests.bills import Erp, bill, causes, find, posted
+from tests.bills import Erp, bill, causes, find, posted, read
 from tests.reconciliation import firm as firms
 
 ZERO = Decimal(0)
 END = date(2026, 9, 30)
 ANY = st.integers(0, 10_000)
 CENTS = st.integers(1, 600_000).map(lambda cents: Decimal(cents) / 100)
+LIVING = ("open", "released", "approved", "handed_over")
 OFF = {"hour-billed-twice", "billed-line-unknown"}
 
 
@@ -229,10 +230,10 @@ class SharedHistories(RuleBasedStateMachine):
         by = self.mia if proposal.project_id == self.firm.project.pk else self.max
         if invoicing.blockers(proposal):
             with pytest.raises(invoicing.NotProposable):
-                invoicing.release(proposal, by=by, seen=proposal.content_hash)
+                invoicing.release(proposal, by=by, seen=proposal.content_hash, accepts=read(proposal))
             return
-        released = invoicing.release(proposal, by=by, seen=proposal.content_hash)
-        approved = invoicing.approve(released, by=self.ana, seen=released.content_hash)
+        released = invoicing.release(proposal, by=by, seen=proposal.content_hash, accepts=read(proposal))
+        approved = invoicing.approve(released, by=self.ana, seen=released.content_hash, accepts=read(released))
         waits = InvoiceProposal.objects.filter(
             contract=proposal.contract, state__in=[ProposalState.OPEN, ProposalState.RELEASED], net__gt=0
         ).exists()  # fmt: skip
@@ -252,11 +253,11 @@ class SharedHistories(RuleBasedStateMachine):
         ]  # fmt: skip
         self.says(self.erp.bill(self.story.number(), *lines))
 
-    @precondition(lambda self: InvoiceProposal.objects.exclude(state__in=["billed", "withdrawn"]).exists())
+    @precondition(lambda self: InvoiceProposal.objects.filter(state__in=LIVING).exists())
     @rule(which=ANY)
     def withdraw(self, which: int) -> None:
         """Given back before it went; what shares its drafts goes with it."""
-        rows = InvoiceProposal.objects.exclude(state__in=["billed", "withdrawn"]).exclude(pk=self.spare.proposal_id)
+        rows = InvoiceProposal.objects.filter(state__in=LIVING).exclude(pk=self.spare.proposal_id)
         if rows:
             proposal = sorted(rows.select_related("project", "contract"), key=lambda one: one.pk)[which % len(rows)]
             invoicing.withdraw(proposal, by=self.ana, reason="the customer asks for another one")

@@ -61,15 +61,9 @@ class _Accepting(_OnProposal):
     def _lines(self) -> int:
         return self.proposal.lines.filter(held_by=None).count() if self.proposal else 0
 
-    def accepted(self) -> list[str]:
-        """The risks that the person was told and accepted; refused where there are others by now, or not accepted."""
-        if not self.risks:
-            return []
-        if self.cleaned_data["told"] != invoicing.digest_of(self.risks):
-            raise invoicing.NotProposable("What does not hold of it changed meanwhile; read it again.")
-        if not self.cleaned_data["accepts"]:
-            raise invoicing.NotProposable("Say that you have read what does not hold, or put it right first.")
-        return [risk.words for risk in self.risks]
+    def read(self) -> str:
+        """The digest of the risks that the person read and accepted; without their word, none."""
+        return str(self.cleaned_data["told"]) if self.cleaned_data.get("accepts") else ""
 
 
 class Release(_Accepting):
@@ -81,7 +75,7 @@ class Release(_Accepting):
 
     def do(self, proposal: InvoiceProposal, user: Any) -> str:
         """Released as it was seen."""
-        invoicing.release(proposal, by=user, seen=self.cleaned_data["seen"], accepted=self.accepted())
+        invoicing.release(proposal, by=user, seen=self.cleaned_data["seen"], accepts=self.read())
         return "Released. Finance approves it; until then it can be sent back."
 
 
@@ -94,7 +88,7 @@ class Approve(_Accepting):
 
     def do(self, proposal: InvoiceProposal, user: Any) -> str:
         """Approved as it was seen, and owed."""
-        found = invoicing.approve(proposal, by=user, seen=self.cleaned_data["seen"], accepted=self.accepted())
+        found = invoicing.approve(proposal, by=user, seen=self.cleaned_data["seen"], accepts=self.read())
         if found.state == ProposalState.HANDED_OVER:
             return "Approved, and owed to the system that bills. Its number and totals are read back."
         return f"Approved, and not handed over yet: {invoicing.kept_back(found)}"
@@ -210,8 +204,6 @@ OFFERED: dict[str, tuple[type[_OnProposal], ...]] = {
     ProposalState.RELEASED: (Approve, SendBack, Withdraw),
     ProposalState.APPROVED: (HandOver, Withdraw),
     ProposalState.HANDED_OVER: (SendAgain, Withdraw),
-    ProposalState.BILLED: (),
-    ProposalState.WITHDRAWN: (),
 }
 EVERY: tuple[type[Action], ...] = (
     Release,

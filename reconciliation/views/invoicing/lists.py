@@ -37,16 +37,18 @@ from reconciliation.invoice_filters import InvoiceProposalFilter, PartFilter
 
 TONES: dict[str, str] = {
     ProposalState.OPEN: "info", ProposalState.RELEASED: "warn", ProposalState.APPROVED: "warn",
-    ProposalState.HANDED_OVER: "info", ProposalState.BILLED: "good", ProposalState.WITHDRAWN: "",
+    ProposalState.HANDED_OVER: "info", ProposalState.BILLED: "good", ProposalState.VOIDED: "warn",
+    ProposalState.DELETED: "warn", ProposalState.WITHDRAWN: "",
 }  # fmt: skip
 WAITS: dict[str, str] = {
     ProposalState.OPEN: "its project manager, to release it",
     ProposalState.RELEASED: "finance, to approve it",
     ProposalState.APPROVED: "finance, to say where it is billed",
     ProposalState.HANDED_OVER: "the system that bills",
-    ProposalState.BILLED: "",
-    ProposalState.WITHDRAWN: "",
 }
+
+
+GONE = (ProposalState.VOIDED, ProposalState.DELETED)
 
 
 def _under(proposal: InvoiceProposal) -> str:
@@ -101,7 +103,7 @@ class ProposalTable(Table):
 
     def render_waits(self, record: Any) -> str:
         """Whose turn it is."""
-        return WAITS[record.state] or "nobody"
+        return WAITS.get(record.state, "nobody")
 
     def value_waits(self, record: Any) -> str:
         """The same."""
@@ -152,6 +154,7 @@ class ProposalList(ListScreen):
             *first,
             Tab("under-way", "Handed over", lambda _user: Q(state=ProposalState.HANDED_OVER)),
             Tab("billed", "Billed", lambda _user: Q(state=ProposalState.BILLED)),
+            Tab("gone", "Bill voided or deleted", lambda _user: Q(state__in=GONE)),
             Tab("mine", "My projects", lambda user: Q(project__manager=user.pk)),
         )
 

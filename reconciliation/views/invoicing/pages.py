@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
 from http import HTTPStatus
@@ -16,18 +17,21 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 
 from portal import figures
-from portal.models import BillingModel, InvoiceDraft, InvoiceProposal, ProposalLine, ProposalState
+from portal.models import BillingModel, Invoice, InvoiceDraft, InvoiceProposal, ProposalLine, ProposalState
+from portal.records import BillStatus
 from portal.screens import Action, DetailScreen, Screen
 from portal.tables import STATE_TONES, name_of
 from reconciliation import amounts, invoicing, readiness
 from reconciliation.models import ExceptionCase
+from reconciliation.sql import billing as billing_sql
 from reconciliation.sql import invoicing as sql
 from reconciliation.sql import master_data
 from reconciliation.tables import title_of
 from reconciliation.views.invoicing.actions import EVERY, OFFERED
-from reconciliation.views.invoicing.lists import TONES, WAITS
+from reconciliation.views.invoicing.lists import GONE, TONES, WAITS
 
 ZERO = Decimal(0)
+DEAD = (BillStatus.VOIDED, BillStatus.DELETED)
 SEEN = InvoiceProposal.objects.select_related(
     "entity", "project__manager", "project__customer", "project__contract", "customer", "contract__customer",
     "purchase_order", "prepared_by", "released_by", "approved_by",
@@ -49,7 +53,7 @@ class ProposalPage(DetailScreen):
     def permitted(self, roles: frozenset[str]) -> list[type[Action]]:
         """What the person may do with it now."""
         proposal, user = self.object, self.request.user
-        may = [action for action in OFFERED[proposal.state] if action.roles & roles]
+        may = [action for action in OFFERED.get(proposal.state, ()) if action.roles & roles]
         went = any(draft.state not in ("held", "ready", "rejected", "cancelled") for draft in self.drafts)
         own = proposal.released_by_id == user.pk or proposal.editors.filter(user=user.pk).exists()
         refused = any(draft.state == "rejected" for draft in self.drafts)
@@ -91,7 +95,7 @@ class ProposalPage(DetailScreen):
             **more,
             proposal=proposal,
             tone=TONES[proposal.state],
-            waits=WAITS[proposal.state],
+            waits=WAITS.get(proposal.state, ""),
             going=going,
             held=held,
             held_net=sum((line.net for line in held), ZERO),
@@ -104,6 +108,7 @@ class ProposalPage(DetailScreen):
             waited_for=invoicing.waited_for(proposal) if proposal.state == ProposalState.APPROVED else "",
             beside=_beside(proposal, user),
             drafts=self.drafts,
+            became=_became(proposal, self.drafts),
             open_cases=_cases(proposal, user),
             may_edit=is_open and invoicing.may(user, invoicing.PREPARERS, proposal.project),
             limits=invoicing.limits_of(proposal),
@@ -113,9 +118,28 @@ class ProposalPage(DetailScreen):
         )
 
 
+def _became(proposal: InvoiceProposal, drafts: Sequence[InvoiceDraft]) -> list[str]:
+    """What became of its bills that do not count any more, and whether their work is open again; one statement."""
+    dead = {draft.invoice for draft in drafts if draft.invoice is not None and draft.invoice.current.status in DEAD}
+    stands: dict[int, Decimal] = defaultdict(Decimal)
+    for row in billing_sql.billed([one.pk for one in dead]):
+        stands[row.bill_id] += row.amount
+    return [_gone(one, stands[one.pk], proposal.currency) for one in sorted(dead, key=lambda one: one.pk)]
+
+
+def _gone(bill: Invoice, stands: Decimal, currency: str) -> str:
+    if not stands:
+        opened = "Its work is open to be proposed again, as far as it stood on it."
+        return f"{bill} {'was voided' if bill.current.status == 'voided' else 'is deleted'}. {opened}"
+    kept = f"{figures.amount(stands, currency)} {currency} stay billed on it"
+    if bill.current.status == "voided":
+        return f"{bill} was voided while a payment stands on it: {kept} until that is taken off, or it is credited."
+    return f"{bill} is gone from its system: {kept} until somebody decides about it."
+
+
 def _beside(proposal: InvoiceProposal, user: Any) -> list[tuple[InvoiceProposal, str]]:
     """The proposals of other projects that stand, or will stand, on one invoice with it, and how far they are."""
-    if proposal.state in (ProposalState.HANDED_OVER, ProposalState.BILLED):
+    if proposal.state in (ProposalState.HANDED_OVER, ProposalState.BILLED, *GONE):
         on_drafts = ProposalLine.objects.filter(draft__lines__proposal=proposal).values("proposal")
         found = InvoiceProposal.objects.filter(pk__in=on_drafts)
     elif proposal.state != ProposalState.WITHDRAWN and proposal.contract is not None and proposal.contract.one_invoice:
@@ -128,7 +152,8 @@ def _beside(proposal: InvoiceProposal, user: Any) -> list[tuple[InvoiceProposal,
         return []
     rows = found.exclude(pk=proposal.pk).visible_to(user).select_related("project").order_by("project__code", "pk")
     return [
-        (one, f"waits for {WAITS[one.state]}" if WAITS[one.state] else one.get_state_display().lower()) for one in rows
+        (one, f"waits for {WAITS[one.state]}" if one.state in WAITS else one.get_state_display().lower())
+        for one in rows
     ]
 
 
