@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -166,6 +167,20 @@ def resolve(rule: str, subject_type: str, subject_key: str, *, entity_id: int | 
 
 
 @dataclass(frozen=True, slots=True)
+class AtStake:
+    """The money that a cause without entries is about, and whose it is.
+
+    `is_to_come`: a customer pays it later as long as nobody sees to it, so it counts as cash at risk. What came in already, and
+    is only not put where it belongs, does not.
+    """
+
+    amount: Decimal
+    currency: str
+    customer_id: int | None = None
+    is_to_come: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """One cause without entries that something else found, of many at once."""
 
@@ -176,6 +191,7 @@ class Found:
     sentence: str
     detail: Mapping[str, Any] = field(default_factory=dict)
     connection_id: int | None = None
+    at_stake: AtStake | None = None
 
 
 def raise_each(found: Sequence[Found], *, reason: str = "found by the pipeline") -> list[int]:
@@ -183,19 +199,32 @@ def raise_each(found: Sequence[Found], *, reason: str = "found by the pipeline")
     if not found:
         return []
     wanted = {
-        cause: opening.Wanted(cause, each.connection_id, each.sentence, dict(each.detail), REGRESSION_DAYS)
+        (cause := _cause_without(each)): opening.Wanted(
+            cause, each.connection_id, each.sentence, dict(each.detail), REGRESSION_DAYS
+        )
         for each in found
-        for cause in [Cause(BY_CODE[each.rule].code, each.entity_id, each.subject_type, each.subject_key[:300])]
     }
     opened = opening.open_cases(list(wanted.values()), reason=reason)
     said = opening.say(
         [(opened[cause].case_id, item) for cause, item in wanted.items() if not opened[cause].merged_from]
     )
     sql.remember(said, "~", "What it says has changed")
+    stakes = {_cause_without(each): each.at_stake for each in found}
+    sql.stake(
+        [
+            (opened[cause].case_id, item.connection_id, of.customer_id, of.currency, of.amount, of.is_to_come)
+            for cause, item in wanted.items()
+            if (of := stakes[cause]) is not None and not opened[cause].merged_from
+        ]
+    )
     ids = sorted({each.case_id for each in opened.values()})
     cash.weigh(ids)
     ownership.give(opened.values())
     return ids
+
+
+def _cause_without(found: Found) -> Cause:
+    return Cause(BY_CODE[found.rule].code, found.entity_id, found.subject_type, found.subject_key[:300])
 
 
 def close(case_ids: Sequence[int], *, reason: str) -> list[int]:

@@ -44,6 +44,7 @@ def found(bill: billing_sql.Bill, rows: Sequence[TakenBack]) -> cases.Found:
             "successors": [row.successor_id for row in rows if row.successor_id],
         },
         bill.connection_id,
+        cases.AtStake(amount, currency, bill.customer_id),
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ class Finding:
     connection_id: int
     sentence: str
     detail: dict[str, Any] = field(default_factory=dict)
+    at_stake: cases.AtStake | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class About:
     decision: BillingDecision | None
     others: Sequence[str]  # live bills of the same number
     policy: Policy
+    changed_by: Decimal = Decimal(0)  # the money by which its lines and total differ from what was agreed
     owed: Sequence[sql.Owed] = ()  # differences that somebody agreed to when rates changed in the past
     back: Sequence[TakenBack] = ()  # what of it the books take back
     credits: Sequence[sql.AppliedCredit] = ()  # of other bills, that settle it
@@ -59,14 +61,22 @@ def of_bill(bill: sql.Bill, about: About) -> Iterator[Finding]:
         by_rule[problem.rule].append(problem)
     for rule, found in by_rule.items():
         said = " ".join(problem.sentence for problem in found[:5])
-        keys = [problem.line.key for problem in found if problem.line is not None]
-        yield _made(bill, rule, f"{bill.name}: {said}{_more(len(found) - 5)}", lines=keys)
+        about_lines = {problem.line.key: problem.line for problem in found if problem.line is not None}
+        at_stake = sum((abs(line.net) for line in about_lines.values()), Decimal(0))
+        yield _made(
+            bill,
+            rule,
+            f"{bill.name}: {said}{_more(len(found) - 5)}",
+            at_stake or abs(bill.total),
+            lines=list(about_lines),
+        )
     if bill.status == "deleted" and bill.agreed_id != bill.current_id:
         yield _made(
             bill,
             "bill-deleted",
             f"{bill.name} over {_money(bill, bill.agreed_total)} is gone from its system. Its hours stay billed until somebody "
             f"decides{_decided(about.decision)}.",
+            abs(bill.agreed_total),
         )
     elif about.differences:
         yield _made(
@@ -74,6 +84,7 @@ def of_bill(bill: sql.Bill, about: About) -> Iterator[Finding]:
             "bill-changed",
             f"{bill.name} was changed in its system: {'; '.join(about.differences)}. Adopt it, restore it or correct it by a "
             f"credit note{_decided(about.decision, is_gone=False)}.",
+            about.changed_by,
             differences=list(about.differences),
         )
     if bill.status in DEAD and bill.cash > 0:
@@ -82,6 +93,7 @@ def of_bill(bill: sql.Bill, about: About) -> Iterator[Finding]:
             "void-with-payments",
             f"{bill.name} is {bill.status}, and {_money(bill, bill.cash)} that were paid stand on it. Its hours are not open "
             "again: take the payment off it, or credit it instead.",
+            bill.cash,
         )
     if bill.status not in DEAD:
         yield from _figures(bill, about)
@@ -93,28 +105,34 @@ def of_bill(bill: sql.Bill, about: About) -> Iterator[Finding]:
 def _figures(bill: sql.Bill, about: About) -> Iterator[Finding]:
     wrong = list(_sums(bill, about.lines, about.policy))
     if wrong:
+        said = "; ".join(words for words, _ in wrong)
         yield _made(
-            bill, "bill-does-not-add-up", f"{bill.name}: {'; '.join(wrong)}. The figures are kept as they were booked."
-        )
+            bill, "bill-does-not-add-up", f"{bill.name}: {said}. The figures are kept as they were booked.",
+            max(off for _, off in wrong),
+        )  # fmt: skip
     if about.others:
         yield _made(
             bill,
             "duplicate-bill-number",
             f"{bill.name} bears the number of {', '.join(about.others)} as well. Have one of them numbered anew in its system; "
             "the hours are untouched.",
+            max(bill.total - bill.settled, Decimal(0)),
         )
     yield from of_rates(bill, about.owed)
     if about.back:
         cause = taken_back.found(bill, about.back)
         yield Finding(
-            cause.rule, ("bill", str(bill.id)), bill.entity_id, bill.connection_id, cause.sentence, dict(cause.detail)
-        )
+            cause.rule, ("bill", str(bill.id)), bill.entity_id, bill.connection_id, cause.sentence, dict(cause.detail),
+            cause.at_stake,
+        )  # fmt: skip
     if not bill.is_credit and bill.settled > bill.total:
         yield _made(
             bill,
             "bill-overpaid",
             f"{bill.name} over {_money(bill, bill.total)} is settled by {_money(bill, bill.settled)}; "
             f"{_money(bill, bill.settled - bill.total)} are the customer's credit.",
+            bill.settled - bill.total,
+            is_to_come=False,
         )
 
 
@@ -131,18 +149,21 @@ def _off(bill: sql.Bill, owed: sql.Owed) -> Finding:
         bill,
         "bill-off-by-rate",
         f"{bill.name} bills {count} at rates that changed since ({owed.because}): {left} are {way}.",
+        abs(owed.left),
         bundle_id=owed.bundle_id,
         amount=str(abs(owed.left)),
         currency=owed.currency,
     )
 
 
-def _sums(bill: sql.Bill, lines: Sequence[sql.Line], policy: Policy) -> Iterator[str]:
+def _sums(bill: sql.Bill, lines: Sequence[sql.Line], policy: Policy) -> Iterator[tuple[str, Decimal]]:
+    """What of a bill does not add up, in words, and by how much."""
     net = sum((line.net for line in lines), Decimal(0))
     if lines and net != bill.net:
-        yield f"its lines come to {_money(bill, net)} and its net is {_money(bill, bill.net)}"
+        yield f"its lines come to {_money(bill, net)} and its net is {_money(bill, bill.net)}", abs(net - bill.net)
     if bill.net + bill.tax != bill.total:
-        yield f"{_money(bill, bill.net)} and {_money(bill, bill.tax)} of tax are not {_money(bill, bill.total)}"
+        words = f"{_money(bill, bill.net)} and {_money(bill, bill.tax)} of tax are not {_money(bill, bill.total)}"
+        yield words, abs(bill.net + bill.tax - bill.total)
     for line in lines:
         if line.tax is None or line.tax_rate is None:
             continue
@@ -150,7 +171,8 @@ def _sums(bill: sql.Bill, lines: Sequence[sql.Line], policy: Policy) -> Iterator
         if abs(due - line.tax) > policy.tax_tolerance:
             yield (
                 f"line {line.position} carries {_money(bill, line.tax)} of tax where {figures.exact(line.tax_rate)} % of "
-                f"{_money(bill, line.net)} are {_money(bill, due)}"
+                f"{_money(bill, line.net)} are {_money(bill, due)}",
+                abs(due - line.tax),
             )
 
 
@@ -166,6 +188,8 @@ def _applied_elsewhere(bill: sql.Bill, found: Sequence[sql.AppliedCredit]) -> Fi
         "credit-applied-elsewhere",
         f"{bill.name} is settled by {said}{_more(len(found) - 5) or '.'} Its system applied it by itself. Apply it to the bill "
         "that it is of, or agree in the policy of the entity that the system applies credits.",
+        sum((one.amount for one in found), Decimal(0)),
+        is_to_come=False,
         amount=str(sum((one.amount for one in found), Decimal(0))),
     )
 
@@ -183,6 +207,7 @@ def of_shortness(bill: sql.Bill, policy: Policy, customer: str) -> Iterator[Find
             bill, "held-back-is-due",
             f"{bill.customer or 'The customer'} holds {_money(bill, short.held_back)} of {bill.name} back, as agreed; it was due "
             f"on {figures.day(short.due_on)}. Ask for it.",
+            short.held_back,
         )  # fmt: skip
     if short.reasons and short.rest > 0:
         fitting = " or ".join(
@@ -192,6 +217,7 @@ def of_shortness(bill: sql.Bill, policy: Policy, customer: str) -> Iterator[Find
             bill, "short-within-tolerance",
             f"{bill.name} over {_money(bill, bill.total)} is short by {_money(bill, short.rest)}, which may be written off as "
             f"{fitting}. Until it is, the bill stays paid in part.",
+            short.rest,
             reasons=[reason for reason, _ in short.reasons],
         )  # fmt: skip
 
@@ -209,6 +235,7 @@ def of_balance(bill: sql.Bill) -> Finding | None:
         f"{bill.name} over {_money(bill, bill.total)} has {_money(bill, bill.balance)} open in its system, and what is known to "
         f"settle it leaves {_money(bill, expected)}. A payment, a credit or a write-off has not arrived here or was applied "
         "elsewhere, or money was given back.",
+        abs(bill.balance - expected),
     )
 
 
@@ -223,6 +250,7 @@ def of_payment(payment: sql.PaymentRow) -> Iterator[Finding]:
             "payment-of-unknown-bill",
             f"{payment.name} settles {', '.join(payment.unknown)}, which {are} not known here; the part is kept and tied when it "
             "arrives.",
+            payment.unknown_amount,
         )
     if payment.unpayable:
         yield _paid(
@@ -230,6 +258,7 @@ def of_payment(payment: sql.PaymentRow) -> Iterator[Finding]:
             "payment-on-dead-bill",
             f"{payment.name} stands on {', '.join(payment.unpayable)}. Take it off there, or apply it to the bill that it is "
             "for.",
+            payment.unpayable_amount,
         )
     left = payment.unapplied if payment.unapplied is not None else payment.amount - payment.applied
     if left > 0:
@@ -239,6 +268,7 @@ def of_payment(payment: sql.PaymentRow) -> Iterator[Finding]:
             f"{payment.name} of {payment.customer or 'an unknown customer'} over "
             f"{figures.amount(payment.amount, payment.currency)} {payment.currency} leaves "
             f"{figures.amount(left, payment.currency)} {payment.currency} that settle nothing yet.",
+            left,
         )
 
 
@@ -249,7 +279,7 @@ def keep(found: Sequence[Finding], subjects: Sequence[tuple[str, str]], rules: S
     wanted = {(f.rule, *f.subject): f for f in found}
     opened = cases.raise_each(
         [
-            cases.Found(f.rule, f.entity_id, f.subject[0], f.subject[1], f.sentence, f.detail, f.connection_id)
+            cases.Found(f.rule, f.entity_id, *f.subject, f.sentence, f.detail, f.connection_id, f.at_stake)
             for f in wanted.values()
         ]
     )
@@ -288,24 +318,44 @@ def differences(bill: sql.Bill, lines: Mapping[int, Sequence[sql.Line]]) -> list
     return said
 
 
+def changed_by(bill: sql.Bill, lines: Mapping[int, Sequence[sql.Line]]) -> Decimal:
+    """The money by which a bill differs from what was agreed: all of it where its currency or customer is another.
+
+    Else what its lines bill more or less, whichever is more, and at least by what its total changed.
+    """
+    if bill.currency != bill.agreed_currency or bill.customer_key != bill.agreed_customer_key:
+        return abs(bill.agreed_total)
+    was, now = ({line.key: line.net for line in lines.get(one, ())} for one in (bill.agreed_id, bill.current_id))
+    steps = [now.get(key, Decimal(0)) - was.get(key, Decimal(0)) for key in was.keys() | now.keys()]
+    more = sum((step for step in steps if step > 0), Decimal(0))
+    less = -sum((step for step in steps if step < 0), Decimal(0))
+    return max(more, less, abs(bill.total - bill.agreed_total))
+
+
 def content(line: sql.Line) -> tuple[Any, ...]:
     """What of a line says what it bills."""
     return (line.posting_key, line.posting_number, line.milestone_key, line.quantity, line.net)
 
 
-def _made(bill: sql.Bill, rule: str, sentence: str, **detail: Any) -> Finding:
+def _made(
+    bill: sql.Bill, rule: str, sentence: str, at_stake: Decimal, *, is_to_come: bool = True, **detail: Any
+) -> Finding:
+    """`at_stake` is the money that the cause is about, in the currency of the bill as it was agreed."""
+    stake = cases.AtStake(at_stake, bill.agreed_currency or bill.currency, bill.customer_id, is_to_come)
     about = {"bill_id": bill.id, "number": bill.number, "amount": str(bill.total), "currency": bill.currency, **detail}
-    return Finding(rule, ("bill", str(bill.id)), bill.entity_id, bill.connection_id, sentence, about)
+    return Finding(rule, ("bill", str(bill.id)), bill.entity_id, bill.connection_id, sentence, about, stake)
 
 
-def _paid(payment: sql.PaymentRow, rule: str, sentence: str) -> Finding:
+def _paid(payment: sql.PaymentRow, rule: str, sentence: str, at_stake: Decimal) -> Finding:
+    """Money that came in and is not where it belongs: it is told, and is no cash at risk."""
     about = {
         "payment_id": payment.id,
         "number": payment.number,
         "amount": str(payment.amount),
         "currency": payment.currency,
     }
-    return Finding(rule, ("payment", str(payment.id)), payment.entity_id, payment.connection_id, sentence, about)
+    stake = cases.AtStake(at_stake, payment.currency, payment.customer_id, is_to_come=False)
+    return Finding(rule, ("payment", str(payment.id)), payment.entity_id, payment.connection_id, sentence, about, stake)
 
 
 def _decided(decision: BillingDecision | None, *, is_gone: bool = True) -> str:

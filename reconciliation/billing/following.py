@@ -354,6 +354,7 @@ def _judge(
                 decision=decisions.get(bill.current_id),
                 others=others.get(bill.id, ()),
                 policy=policy[bill.entity_id],
+                changed_by=findings.changed_by(bill, lines),
                 owed=owed.get(bill.id, ()),
                 back=back.get(bill.id, ()),
                 credits=applied.get(bill.id, ()),

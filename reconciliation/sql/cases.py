@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from portal.sql import as_json, copy_in, execute, rows
@@ -171,16 +172,20 @@ _REACHED = """
     INSERT INTO reconciliation_casereach
            (case_id, source_id, project_id, contract_id, customer_id, currency, holds, hours, amount, estimate, billable)
     SELECT h.case_id, e.source_id, e.project_id, e.contract_id, coalesce(e.customer_id, p.customer_id), w.currency, count(*),
-           coalesce(sum(e.hours), 0), coalesce(sum(e.amount), 0), coalesce(sum(w.guess), 0),
-           coalesce(sum(coalesce(e.amount, w.guess)) FILTER (WHERE e.is_billable AND NOT e.is_cost_only), 0)
+           coalesce(sum(e.hours), 0), coalesce(sum(w.amount), 0), coalesce(sum(w.guess), 0),
+           coalesce(sum(coalesce(w.amount, w.guess))
+                    FILTER (WHERE (e.is_billable AND NOT e.is_cost_only) OR e.kind = 'invoice'), 0)
       FROM reconciliation_hold h
       JOIN portal_ledgerentry e ON e.id = h.entry_id
       LEFT JOIN portal_project p ON p.id = e.project_id
       LEFT JOIN portal_timeentry t ON e.amount IS NULL AND t.document_id = e.document_id AND t.version = e.version
+      LEFT JOIN portal_invoicedraft d ON e.kind = 'invoice' AND d.document_id = e.document_id
+      LEFT JOIN portal_invoiceproposal i ON i.id = d.proposal_id
      CROSS JOIN LATERAL (
-           SELECT CASE WHEN e.amount IS NULL THEN coalesce((h.detail ->> 'estimate')::numeric, t.hours * t.rate) END AS guess,
-                  CASE WHEN e.amount IS NULL AND NOT h.detail ? 'estimate' THEN coalesce(nullif(t.currency, ''), e.currency)
-                       ELSE e.currency END AS currency
+           SELECT coalesce(e.amount, d.net) AS amount,
+                  CASE WHEN e.amount IS NULL THEN coalesce((h.detail ->> 'estimate')::numeric, t.hours * t.rate) END AS guess,
+                  CASE WHEN e.amount IS NULL AND NOT h.detail ? 'estimate'
+                       THEN coalesce(nullif(t.currency, ''), i.currency, e.currency) ELSE e.currency END AS currency
            ) w
      WHERE h.case_id = ANY(%s::bigint[]) AND h.closed_at IS NULL
      GROUP BY 1, 2, 3, 4, 5, 6"""
@@ -203,6 +208,23 @@ def reach(case_ids: Sequence[int]) -> None:
     """Write anew on whose work cases hold what."""
     execute("DELETE FROM reconciliation_casereach WHERE case_id = ANY(%s::bigint[])", [list(case_ids)])
     execute(_REACHED, [list(case_ids)])
+
+
+def stake(rows_of: Sequence[tuple[int, int | None, int | None, str, Decimal, bool]]) -> None:
+    """Write whose money causes without entries are about: (case, source, customer, currency, amount, whether it is to come)."""
+    if not rows_of:
+        return
+    execute("DELETE FROM reconciliation_casereach WHERE case_id = ANY(%s::bigint[])", [[row[0] for row in rows_of]])
+    execute(
+        "INSERT INTO reconciliation_casereach"
+        " (case_id, source_id, customer_id, currency, holds, hours, amount, estimate, billable)"
+        " SELECT w.case_id, w.source_id, w.customer_id, w.currency, 0, 0, w.amount, 0,"
+        "        CASE WHEN w.is_to_come THEN w.amount ELSE 0 END"
+        "   FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::numeric[], %s::boolean[])"
+        "     AS w(case_id, source_id, customer_id, currency, amount, is_to_come)"
+        "  WHERE w.amount > 0 AND w.currency <> ''",
+        [list(column) for column in zip(*rows_of, strict=True)],
+    )
 
 
 def keep_totals(case_ids: Sequence[int]) -> None:

@@ -8,16 +8,20 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from portal import changes_watch
 from portal.models import Customer
+from portal.records import Reference
 from reconciliation import cases, cash, schedules, validation
 from reconciliation.models import CaseDay, CaseReach, ExceptionCase
 from reconciliation.schedules import Terms, agreed
 from tests import world
+from tests.bills import Erp, line_of, posted
 from tests.reconciliation import desk
-from tests.reconciliation.firm import Firm, build, case
+from tests.reconciliation.firm import Firm, build, case, key
 
 TODAY = date(2026, 11, 27)  # a Friday
 
@@ -155,3 +159,38 @@ def test_a_day_that_does_not_fit_its_schedule_is_refused_by_the_database(
     world.entity()
     with pytest.raises(IntegrityError, match="fits_its_schedule"), transaction.atomic():
         Customer.objects.create(code="C", name="C", currency="USD", invoice_schedule=schedule, invoice_day=day)
+
+
+def test_a_cause_about_a_bill_or_a_payment_counts_the_money_that_is_at_stake_and_stands_by_it_in_the_queue(
+    firm: Firm,
+) -> None:
+    key(firm.target, "customer", firm.customer.pk, "C1")
+    erp, [small] = Erp(firm), posted(firm)
+    large = posted(firm, 2, 2)
+    firm.admit(firm.time("9", project=Reference("", "NOPE")))  # one day of an unknown project, in the same queue
+    first, second = erp.bill("501", line_of(small)), erp.bill("502", *(line_of(one) for one in large))
+    erp.says(first, second)
+    erp.says(
+        erp.again(first, lines=(line_of(small, "5", key=first.lines[0].key),), net=Decimal(600), total=Decimal(600)),
+        erp.gone(second),
+        erp.payment("P1", "700", ("999", "300")),
+    )
+    stake = {
+        case.rule: (case.held_amount, case.cash_at_risk, case.reach.get().customer_id == firm.customer.pk)
+        for case in ExceptionCase.objects.filter(subject_type__in=["bill", "payment"])
+    }
+    days = ExceptionCase.objects.get(rule="bill-deleted").cash_at_risk / Decimal(1920)
+    assert days >= 30
+    assert stake == {
+        "bill-deleted": (Decimal(1920), 1920 * days, True),
+        "bill-changed": (Decimal(360), 360 * days, True),
+        "payment-of-unknown-bill": (Decimal(300), Decimal(0), True),  # it came in: told, and no risk
+        "cash-unapplied": (Decimal(400), Decimal(0), True),
+    }
+    client = Client()
+    client.force_login(world.user("ana", "analyst", firm.entity))
+    shown = client.get(reverse("exceptions")).context["table"].rows
+    assert [row.record.rule for row in shown][:3] == ["bill-deleted", "project-unknown", "bill-changed"]
+    assert ("1,920.00" in shown[0].get_cell("amount"), shown[0].record.held_currency) == (True, "USD")
+    erp.says(erp.again(first), erp.again(second))
+    assert not ExceptionCase.objects.filter(subject_type="bill", state="open").exists()

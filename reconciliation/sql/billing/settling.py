@@ -29,6 +29,9 @@ class PaymentRow(NamedTuple):
     unknown: list[str]  # bills that it names and we do not know
     unpayable: list[str]  # bills that it settles although they are drafts, voided or gone
     previous_status: str
+    customer_id: int | None
+    unknown_amount: Decimal
+    unpayable_amount: Decimal
 
     @property
     def name(self) -> str:
@@ -44,13 +47,16 @@ def payments(payment_ids: Sequence[int]) -> list[PaymentRow]:
         SELECT p.id, p.kind, p.entity_id, p.connection_id, p.external_id, v.status, v.number, v.currency, v.amount, v.unapplied,
                v.booked_on, v.customer_name, s.applied, s.unknown, s.unpayable,
                coalesce((SELECT o.status FROM portal_paymentversion o
-                          WHERE o.payment_id = p.id AND o.version = v.version - 1), '')
+                          WHERE o.payment_id = p.id AND o.version = v.version - 1), ''),
+               v.customer_id, s.unknown_amount, s.unpayable_amount
           FROM portal_payment p JOIN portal_paymentversion v ON v.id = p.current_id
          CROSS JOIN LATERAL (
                SELECT coalesce(sum(a.amount), 0) AS applied,
                       coalesce(array_agg(a.invoice_key) FILTER (WHERE a.invoice_id IS NULL), '{}') AS unknown,
                       coalesce(array_agg(coalesce(nullif(iv.number, ''), a.invoice_key) || ' (' || iv.status || ')')
-                          FILTER (WHERE iv.status IN ('draft', 'voided', 'deleted')), '{}') AS unpayable
+                          FILTER (WHERE iv.status IN ('draft', 'voided', 'deleted')), '{}') AS unpayable,
+                      coalesce(sum(a.amount) FILTER (WHERE a.invoice_id IS NULL), 0) AS unknown_amount,
+                      coalesce(sum(a.amount) FILTER (WHERE iv.status IN ('draft', 'voided', 'deleted')), 0) AS unpayable_amount
                  FROM portal_paymentallocation a JOIN portal_paymentversion av ON av.id = a.payment_version_id
                  LEFT JOIN portal_invoice i ON i.id = a.invoice_id LEFT JOIN portal_invoiceversion iv ON iv.id = i.current_id
                 WHERE av.payment_id = p.id AND a.takes_back_id IS NULL
