@@ -33,9 +33,10 @@ from portal.screens import (
     Table,
     TextColumn,
 )
+from portal.screens.paging import Summary
 from reconciliation import pairing
 from reconciliation.models import Match, ReconciliationResult
-from reconciliation.views.periods import RowFilter
+from reconciliation.views.periods import RowFilter, of_one_leg
 from reconciliation.views.reconciliation import ABOUT, result_address, result_name
 
 Standing = ReconciliationResult.Standing
@@ -214,6 +215,10 @@ class OpenItemsScreen(ListScreen):
     }  # fmt: skip
     currency = "currency"
     caption = "Open items of the period"
+
+    def summary_of(self, queryset: QuerySet[Any]) -> Summary:
+        """Count and totals, as far as the rows are of one leg."""
+        return of_one_leg(super().summary_of(queryset), queryset)
 
     @cached_property
     def period(self) -> AccountingPeriod:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import django_filters as filters
 from django.db.models import Q, QuerySet
 
 from portal.models import AccountingPeriod
+from portal.screens.paging import Summary
 from reconciliation.models import ReconciliationResult, ReconciliationRun
+
+
+def of_one_leg(summary: Summary, rows: QuerySet[Any]) -> Summary:
+    """Totals of rows of one leg; of several there are none, since the same work stands in each of them."""
+    legs = rows.order_by().values_list("leg", flat=True).distinct()[:2]
+    return summary if not summary.totals or len(legs) < 2 else replace(summary, totals={})
 
 
 class PeriodFilter(filters.FilterSet):  # type: ignore[misc]

@@ -39,12 +39,13 @@ from portal.screens import (
     Tile,
     WhenColumn,
 )
+from portal.screens.paging import Summary
 from portal.screens.tables import Column
 from reconciliation import certifying, matching
 from reconciliation.models import Certificate, ReconciliationResult, ReconciliationRun
 from reconciliation.views import plots
 from reconciliation.views.legs import leg_of, legs_of
-from reconciliation.views.periods import PeriodFilter, RowFilter
+from reconciliation.views.periods import PeriodFilter, RowFilter, of_one_leg
 from reconciliation.views.signing import Certify, Prepare, Withdraw
 
 State = ReconciliationRun.State
@@ -311,6 +312,10 @@ class RunScreen(ListScreen):
     }  # fmt: skip
     currency = "currency"
     caption = "Results of the comparison, differences first"
+
+    def summary_of(self, queryset: QuerySet[Any]) -> Summary:
+        """Count and totals, as far as the rows are of one leg."""
+        return of_one_leg(super().summary_of(queryset), queryset)
 
     @cached_property
     def run(self) -> ReconciliationRun:

@@ -239,7 +239,7 @@ def test_bills_and_payments_of_the_fourth_leg_are_matched_across_customers_cash(
     run = compare(firm, period)
     assert run.totals["invoice_payment"]["outcomes"] == {"missing_left": 1, "missing_right": 1}
     assert sorted(row.reason for row in items(period, "invoice_payment")) == [
-        "Invoice INV-501 is not paid; due on 2026-10-01.", "Payment PAY-P1 has 960.0000 USD applied to no bill.",
+        "Invoice INV-501 is not paid; due on 1 Oct 2026.", "Payment PAY-P1 has 960.00 USD applied to no bill.",
     ]  # fmt: skip
     pairing.match(items(period, "invoice_payment"), ana)
     assert compare(firm, period).totals["invoice_payment"]["differing"] == 0
@@ -303,7 +303,7 @@ def test_what_a_payment_leaves_is_found_where_its_system_does_not_say_it_and_a_l
     assert [row.reason for row in items(period, "target_invoice")] == [
         "Line 1 of invoice INV-501 bills nothing that was delivered."
     ]
-    assert "Payment PAY-P1 has 100.0000 USD applied to no bill." in [
+    assert "Payment PAY-P1 has 100.00 USD applied to no bill." in [
         row.reason for row in items(period, "invoice_payment")
     ]
 

@@ -116,8 +116,8 @@ def test_withdrawn_history_and_cancelled_documents_match_because_nothing_is_owed
     assert run.state == "balanced"
     reasons = sorted(run.results.values_list("reason", flat=True))
     assert reasons == [
-        "Before the cut-over on 2026-10-02: history, not posted.",
-        "Before the cut-over on 2026-10-02: history, not posted.",
+        "Before the cut-over on 2 Oct 2026: history, not posted.",
+        "Before the cut-over on 2 Oct 2026: history, not posted.",
     ]
 
 
@@ -187,7 +187,7 @@ def test_every_way_in_which_the_target_differs_has_a_name_and_a_case(
     assert "Record M-99 bears the same key as" in told
     assert "Record M-77 was booked in the target without us." in told
     assert "is not in the statement: it was deleted, or never kept." in told
-    assert "Posted on 2026-10-03, the target holds 2026-10-20." in told
+    assert "Posted on 3 Oct 2026, the target holds 20 Oct 2026." in told
     cases = ExceptionCase.objects.filter(rule="out-of-balance", state="open")
     assert cases.count() == 7
     assert Counter(LedgerState.objects.values_list("state", flat=True)) == {"posted": 6, "reconciled": 2}

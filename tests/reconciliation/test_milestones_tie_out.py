@@ -78,7 +78,7 @@ def test_a_signed_milestone_waits_for_its_bill_and_a_schedule_that_changes_is_as
     # Nothing of it was touched but the day on which its customer is invoiced.
     firm.customer.invoice_schedule, firm.customer.invoice_day = "monthly", 5
     firm.customer.save()
-    says = "Milestone M1 is not invoiced, and the bill was expected by 2026-10-05."
+    says = "Milestone M1 is not invoiced, and the bill was expected by 5 Oct 2026."
     assert third_leg(firm, period) == [("missing_right", "unmatched", says)]
     assert matching.run(firm.entity, period).compared is not None  # only what was touched
     client = Client()

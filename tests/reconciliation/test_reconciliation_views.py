@@ -51,7 +51,7 @@ def test_the_overview_shows_both_legs_of_the_entities_a_person_sees(client: Clie
 
 def test_a_run_shows_its_differences_first_with_the_reason_in_words(client: Client, firm: Operations) -> None:
     page = text(get(client, firm.analyst, f"/reconciliation/{firm.comparison.pk}/"))
-    assert "Hours 8.0000 were posted, the target holds 9.00" in page
+    assert "8.00 h were posted, the target holds 9.00 h" in page
     assert "Record M-900 was booked in the target without us." in page
     everything = text(get(client, firm.analyst, f"/reconciliation/{firm.comparison.pk}/?tab=all&leg=ledger_target"))
     assert "Hours differ" in everything

@@ -12,6 +12,7 @@ from datetime import date
 from portal import sql
 from reconciliation.sql.legs.keeping import forget, statement, sum_what_is_equal
 from reconciliation.sql.legs.touched import MILESTONES, SHIFT, Scope
+from reconciliation.sql.legs.wording import amount, day, hours, money
 
 _NO_BILL = "('draft', 'voided', 'deleted')"
 
@@ -127,11 +128,11 @@ WITH entries AS (
            CASE outcome
             WHEN 'missing_left' THEN 'It is invoiced, while its entry is ' || replace(state, '_', ' ') || '.'
             WHEN 'open' THEN CASE WHEN billed = 0 THEN 'Not invoiced yet' ELSE 'Invoiced in part' END
-                 || coalesce('; the bill is expected by ' || due_on, '; its contract says no day') || '.'
-            WHEN 'missing_right' THEN 'Not invoiced, and the bill was expected by ' || due_on || '.'
-            WHEN 'hours_differ' THEN 'Hours ' || delivered || ' are booked and ' || billed || ' invoiced; the rest was expected by ' || due_on || '.'
+                 || coalesce('; the bill is expected by ' || {day("due_on")}, '; its contract says no day') || '.'
+            WHEN 'missing_right' THEN 'Not invoiced, and the bill was expected by ' || {day("due_on")} || '.'
+            WHEN 'hours_differ' THEN {hours("delivered")} || ' h are booked and ' || {hours("billed")} || ' h invoiced; the rest was expected by ' || {day("due_on")} || '.'
             WHEN 'amount_differs' THEN CASE WHEN billed_in <> currency THEN 'Booked in ' || currency || ', invoiced in ' || billed_in || '.'
-                 ELSE 'Booked with ' || amount || ' ' || currency || ', invoiced with ' || coalesce(billed_amount, 0) || '.' END
+                 ELSE 'Booked with ' || {money("amount")} || ', invoiced with ' || {money("coalesce(billed_amount, 0)")} || '.' END
             ELSE CASE WHEN is_price_credited THEN 'Credited in price; its hours stay invoiced.' ELSE '' END END AS reason
       FROM weighed
     UNION ALL
@@ -140,15 +141,15 @@ WITH entries AS (
            CASE WHEN billed = 0 THEN 0 WHEN billed_in = currency THEN billed_amount END, currency, dated,
            CASE WHEN o.outcome IN ('open', 'missing_right') OR billed < delivered THEN due_on END, 'milestone ' || id,
            CASE o.outcome
-            WHEN 'missing_left' THEN 'Milestone ' || code || CASE WHEN is_instalment THEN ' is invoiced ahead of its day, ' || dated || '.'
+            WHEN 'missing_left' THEN 'Milestone ' || code || CASE WHEN is_instalment THEN ' is invoiced ahead of its day, ' || {day("dated")} || '.'
                  ELSE ' is invoiced, while it is not delivered: nobody signed it.' END
-            WHEN 'open' THEN 'Milestone ' || code || ' is delivered since ' || day || CASE WHEN billed = 0 THEN ' and not invoiced yet' ELSE ' and invoiced in part' END
-                 || coalesce('; the bill is expected by ' || due_on, '; its contract says no day') || '.'
-            WHEN 'missing_right' THEN 'Milestone ' || code || ' is not invoiced, and the bill was expected by ' || due_on || '.'
+            WHEN 'open' THEN 'Milestone ' || code || ' is delivered since ' || {day("day")} || CASE WHEN billed = 0 THEN ' and not invoiced yet' ELSE ' and invoiced in part' END
+                 || coalesce('; the bill is expected by ' || {day("due_on")}, '; its contract says no day') || '.'
+            WHEN 'missing_right' THEN 'Milestone ' || code || ' is not invoiced, and the bill was expected by ' || {day("due_on")} || '.'
             WHEN 'amount_differs' THEN CASE
-                 WHEN billed < delivered THEN 'Milestone ' || code || ' comes to ' || delivered || ' ' || currency || ', of which ' || billed || ' are invoiced; the rest was expected by ' || due_on || '.'
+                 WHEN billed < delivered THEN 'Milestone ' || code || ' comes to ' || {money("delivered")} || ', of which ' || {money("billed")} || ' are invoiced; the rest was expected by ' || {day("due_on")} || '.'
                  WHEN billed_in <> currency THEN 'Milestone ' || code || ' is agreed in ' || currency || ', invoiced in ' || billed_in || '.'
-                 ELSE 'Milestone ' || code || ' comes to ' || delivered || ' ' || currency || ', invoiced with ' || coalesce(billed_amount, 0) || '.' END
+                 ELSE 'Milestone ' || code || ' comes to ' || {money("delivered")} || ', invoiced with ' || {money("coalesce(billed_amount, 0)")} || '.' END
             ELSE CASE WHEN is_price_credited THEN 'Credited in price; the milestone stays invoiced.' ELSE '' END END
       FROM stones CROSS JOIN LATERAL (
         SELECT CASE WHEN day IS NULL THEN 'missing_left'
@@ -160,9 +161,9 @@ WITH entries AS (
     UNION ALL
     SELECT -id, 'missing_left', NULL, NULL, NULL, bill_id, id, NULL, NULL, quantity, NULL, net, currency, booked_on, NULL, '',
            CASE WHEN kind = 'credit_note' THEN 'Line ' || position || ' of credit note ' || number || ' gives back '
-                     || CASE WHEN is_rest THEN round(abs(net), 2) || ' ' || currency || ' of what is not known here.' ELSE 'nothing that is known here.' END
+                     || CASE WHEN is_rest THEN {money("abs(net)")} || ' of what is not known here.' ELSE 'nothing that is known here.' END
                 ELSE 'Line ' || position || ' of invoice ' || number || ' bills '
-                     || CASE WHEN is_rest THEN round(net, 2) || ' ' || currency || ' beside what was delivered.' ELSE 'nothing that was delivered.' END END
+                     || CASE WHEN is_rest THEN {money("net")} || ' beside what was delivered.' ELSE 'nothing that was delivered.' END END
       FROM loose
 )"""  # noqa: E501, S608 -- one statement, read as one
 
@@ -200,16 +201,16 @@ WITH bills AS (
            owed AS amount_left, paid AS amount_right, currency, due_on AS dated,
            CASE WHEN paid < owed THEN due_on END AS expected_on, number AS version,
            CASE outcome WHEN 'matched' THEN ''
-            WHEN 'missing_left' THEN 'Invoice ' || number || ' is ' || status || ', and ' || paid || ' ' || currency || ' stand on it.'
-            ELSE CASE WHEN paid > owed THEN 'Invoice ' || number || ' is overpaid by ' || paid - owed || ' ' || currency || '.'
-                      WHEN paid = 0 THEN 'Invoice ' || number || ' is not paid; due on ' || due_on || '.'
-                      ELSE 'Invoice ' || number || ' is paid with ' || paid || ' of ' || owed || ' ' || currency || '; due on ' || due_on || '.' END
-                 || CASE WHEN owed - paid <> balance THEN ' Its system says that ' || balance || ' are left.' ELSE '' END
+            WHEN 'missing_left' THEN 'Invoice ' || number || ' is ' || status || ', and ' || {money("paid")} || ' stand on it.'
+            ELSE CASE WHEN paid > owed THEN 'Invoice ' || number || ' is overpaid by ' || {money("paid - owed")} || '.'
+                      WHEN paid = 0 THEN 'Invoice ' || number || ' is not paid; due on ' || {day("due_on")} || '.'
+                      ELSE 'Invoice ' || number || ' is paid with ' || {amount("paid")} || ' of ' || {money("owed")} || '; due on ' || {day("due_on")} || '.' END
+                 || CASE WHEN owed - paid <> balance THEN ' Its system says that ' || {money("balance")} || ' are left.' ELSE '' END
            END AS reason
       FROM weighed
     UNION ALL
     SELECT -id, 'missing_left', NULL, NULL, NULL, NULL, NULL, id, NULL, NULL, NULL, unapplied + unknown, currency, booked_on, NULL, '',
-           concat_ws(' ', CASE WHEN unapplied <> 0 THEN 'Payment ' || number || ' has ' || unapplied || ' ' || currency || ' applied to no bill.' END,
+           concat_ws(' ', CASE WHEN unapplied <> 0 THEN 'Payment ' || number || ' has ' || {money("unapplied")} || ' applied to no bill.' END,
                      CASE WHEN unknown <> 0 THEN 'Payment ' || number || ' pays bills that are not known here: ' || keys || '.' END)
       FROM cash
 )"""  # noqa: E501, S608 -- one statement, read as one

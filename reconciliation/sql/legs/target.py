@@ -11,6 +11,7 @@ from portal import sql
 from reconciliation.sql.legs.keeping import forget, statement, sum_what_is_equal
 from reconciliation.sql.legs.touched import SHIFT, Scope
 from reconciliation.sql.legs.tracker import RECEIPTED
+from reconciliation.sql.legs.wording import amount, day, hours
 
 # Both sides of what is equal without a word. Once an entry was sent its figures never change, nor does the number of its receipt,
 # under which one line stands: so a pair is told by the entry's id.
@@ -48,7 +49,7 @@ _SAME = """e.target_id = p.connection_id
            AND (e.id = (SELECT r.entry_id FROM portal_receipt r WHERE r.connection_id = p.connection_id AND r.number = p.number)
                 OR e.idempotency_key = CASE WHEN p.key ~ '^[0-9a-f]{32}$' THEN p.key::uuid END)"""
 
-_LEDGER_TARGET = """
+_LEDGER_TARGET = f"""
 WITH entries AS (
     SELECT e.id, e.document_id, e.target_id, e.kind, s.receipt_number, e.hours, e.amount, e.rate, e.currency, e.post_on,
            btrim(coalesce(e.target_keys->>'resource', '')) AS person, coalesce(e.target_keys->>'project', '') AS project, s.state, s.fence
@@ -56,11 +57,11 @@ WITH entries AS (
       JOIN portal_ledgerentry e ON e.id = s.entry_id
      WHERE s.entity_id = %(entity)s AND e.entity_id = %(entity)s AND s.target_id = ANY(%(targets)s) AND s.state = ANY(%(receipted)s)
        AND e.kind IN ('time', 'expense')
-       AND e.post_on BETWEEN %(start)s AND %(end)s {left}
+       AND e.post_on BETWEEN %(start)s AND %(end)s {{left}}
 ), lines AS (
     SELECT id, connection_id, kind, number, key, hours, amount, rate, currency, work_date, btrim(resource_key) AS person_key, project_key
       FROM portal_statementline
-     WHERE entity_id = %(entity)s AND connection_id = ANY(%(targets)s) AND work_date BETWEEN %(start)s AND %(end)s AND gone_at IS NULL {right}
+     WHERE entity_id = %(entity)s AND connection_id = ANY(%(targets)s) AND work_date BETWEEN %(start)s AND %(end)s AND gone_at IS NULL {{right}}
 ), pairs AS (
     SELECT e.id AS entry_id, e.document_id, e.target_id, e.kind AS entry_kind, e.receipt_number, e.hours AS left_hours, e.amount AS left_amount,
            e.rate AS left_rate, e.currency AS left_currency, e.post_on, e.person, e.project, e.state, e.fence,
@@ -82,7 +83,7 @@ WITH entries AS (
            p.line_id IS NULL AND far.id IS NULL AND EXISTS (
                SELECT 1 FROM portal_statementline f WHERE f.connection_id = p.target_id AND f.kind = p.entry_kind
                   AND f.number = p.receipt_number AND f.gone_at IS NULL)
-           OR p.entry_id IS NULL AND other.id IS NULL AND EXISTS (SELECT 1 FROM portal_ledgerentry e WHERE {same}) AS is_elsewhere
+           OR p.entry_id IS NULL AND other.id IS NULL AND EXISTS (SELECT 1 FROM portal_ledgerentry e WHERE {{same}}) AS is_elsewhere
       FROM pairs p
       LEFT JOIN LATERAL (
         SELECT f.* FROM portal_statementline f
@@ -92,7 +93,7 @@ WITH entries AS (
       LEFT JOIN LATERAL (
         SELECT e.id, e.document_id, e.hours, e.amount, e.currency, e.post_on, s.state, s.receipt_number
           FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
-         WHERE p.entry_id IS NULL AND e.entity_id = %(entity)s AND {same}
+         WHERE p.entry_id IS NULL AND e.entity_id = %(entity)s AND {{same}}
          ORDER BY (s.receipt_number = p.number) DESC LIMIT 1
       ) other ON p.entry_id IS NULL
 ), ruled AS (
@@ -132,17 +133,17 @@ WITH entries AS (
             WHEN 'duplicate' THEN 'Record ' || number || ' bears the same key as ' || other_number || ': booked more than once.'
             WHEN 'open' THEN CASE WHEN is_surplus THEN 'The entry is ' || replace(other_state, '_', ' ') || '; its look-up will adopt record ' || number || '.'
                  ELSE 'Accepted as ' || receipt_number || ', not read back equal yet.' END
-            WHEN 'hours_differ' THEN 'Hours ' || left_hours || ' were posted, the target holds ' || hours || '.'
+            WHEN 'hours_differ' THEN {hours("left_hours")} || ' h were posted, the target holds ' || {hours("hours")} || ' h.'
             WHEN 'amount_differs' THEN CASE WHEN currency <> '' AND currency <> left_currency
                  THEN 'Posted in ' || left_currency || ', the target holds ' || currency || '.'
-                 ELSE 'Posted ' || coalesce(CASE WHEN amount IS NULL THEN left_rate ELSE left_amount END::text, '') || ', the target holds '
-                      || coalesce(amount, rate)::text || CASE WHEN amount IS NULL THEN ' per hour.' ELSE '.' END END
-            WHEN 'date_differs' THEN 'Posted on ' || post_on || ', the target holds ' || work_date || '.'
+                 ELSE 'Posted ' || coalesce({amount("CASE WHEN amount IS NULL THEN left_rate ELSE left_amount END", "left_currency")}, '')
+                      || ', the target holds ' || {amount("coalesce(amount, rate)", "left_currency")} || CASE WHEN amount IS NULL THEN ' per hour.' ELSE '.' END END
+            WHEN 'date_differs' THEN 'Posted on ' || {day("post_on")} || ', the target holds ' || {day("work_date")} || '.'
             WHEN 'project_differs' THEN 'Posted to project ' || project || ', the target holds ' || project_key || '.'
             WHEN 'person_differs' THEN 'Posted for person ' || person || ', the target holds ' || person_key || '.'
            END AS reason
       FROM ruled
-)"""  # noqa: E501 -- one statement, read as one
+)"""  # noqa: E501, S608 -- one statement, read as one
 
 
 def compare_ledger_with_target(

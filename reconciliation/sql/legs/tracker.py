@@ -11,6 +11,7 @@ from portal import sql
 from reconciliation.sql import owed
 from reconciliation.sql.legs.keeping import forget, statement, sum_what_is_equal
 from reconciliation.sql.legs.touched import SHIFT, Scope
+from reconciliation.sql.legs.wording import day
 
 RECEIPTED = ["accepted", "posted", "reconciled", "reversed"]
 
@@ -131,7 +132,7 @@ WITH docs AS (
             WHEN outcome IN ('hours_differ', 'amount_differs') THEN
                  concat_ws(' ', 'The ledger does not add up to the current version:', coalesce(older, waiting, 'it was booked otherwise') || '.', 'Held: ' || rules || '.')
             WHEN is_history AND cut_over_on = DATE '9999-12-31' THEN 'It is being brought in, or was booked before: history, not posted.'
-            WHEN is_history THEN 'Before the cut-over on ' || cut_over_on || ': history, not posted.'
+            WHEN is_history THEN 'Before the cut-over on ' || {day("cut_over_on")} || ': history, not posted.'
             WHEN entries = 0 AND owed THEN coalesce('Cancelled: ' || (SELECT t.reason FROM portal_ledgertransition t
                     WHERE t.entry_id = cancelled_id AND t.to_state = 'cancelled' LIMIT 1) || '.', 'Cancelled.')
             WHEN status <> 'approved' THEN 'It is ' || status || ' at the source: nothing is owed.'
