@@ -16,7 +16,7 @@ from integrations import told
 from integrations.thread.stations import Station
 from portal import figures
 from portal.models import Allocation, InvoiceVersion, LedgerEntry, PaymentAllocation, Published, State
-from portal.records import BillStatus, PublishedKind, SettledBy
+from portal.records import BillKind, BillStatus, PublishedKind, SettledBy
 from reconciliation.readiness import why_not_billed
 
 
@@ -76,14 +76,27 @@ def _invoice(standing: Sequence[Allocation], in_hours: bool) -> Station:
 
 
 def _credit(back: Sequence[Allocation], in_hours: bool) -> Station:
+    """What gave work back: a credit note, or a bill that was voided, deleted or changed and does not bill it any more."""
     words = []
     for one in back:
         amount = f"{figures.amount(-one.amount, one.currency)} {one.currency}"
-        by = one.cause.number or str(one.cause.invoice_id)
-        price = "of the price " if in_hours else ""
-        words.append(f"{by} gave back {_quantity(-one.quantity, in_hours) or price}{amount}")
+        by = one.cause.number or _number_of(one)
+        if one.cause.invoice.kind == BillKind.INVOICE:
+            became = {BillStatus.VOIDED: "voided", BillStatus.DELETED: "deleted"}.get(
+                BillStatus(one.cause.status), "changed"
+            )
+            words.append(f"{by} was {became}: {_quantity(-one.quantity, in_hours)}{amount} open again")
+        else:
+            price = "of the price " if in_hours else ""
+            words.append(f"{by} gave back {_quantity(-one.quantity, in_hours) or price}{amount}")
     url = reverse("bill", args=[back[-1].cause.invoice_id])
-    return Station("credit", "Credit", "lit", "; ".join(words), back[-1].recorded_at, url)
+    title = "Credit" if any(one.cause.invoice.kind == BillKind.CREDIT_NOTE for one in back) else "Taken off"
+    return Station("credit", title, "lit", "; ".join(words), back[-1].recorded_at, url)
+
+
+def _number_of(allocation: Allocation) -> str:
+    """What a bill without a number now was called when it billed the work."""
+    return allocation.line.version.number or str(allocation.cause.invoice_id)
 
 
 def _payment(bills: Sequence[InvoiceVersion], settled: Sequence[PaymentAllocation]) -> Station:

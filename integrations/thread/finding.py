@@ -145,7 +145,9 @@ def _entries(entries: Sequence[LedgerEntry]) -> Iterator[EntryThread]:
     receipts = by_entry(Receipt.objects.order_by("pk"))
     read_backs = by_entry(ReadBack.objects.order_by("pk"))
     results = by_entry(ReconciliationResult.objects.select_related("run__period").order_by("run_id", "leg"))
-    billed = by_entry(Allocation.objects.select_related("line__version__invoice__current", "cause").order_by("pk"))
+    billed = by_entry(
+        Allocation.objects.select_related("line__version__invoice__current", "cause__invoice").order_by("pk")
+    )
     bills = {one.line.version.invoice_id for rows in billed.values() for one in rows}
     settled = list(
         PaymentAllocation.objects.filter(invoice__in=bills)

@@ -7,7 +7,7 @@ never brought back by itself; hours are open again only when a bill was voided, 
 
 from __future__ import annotations
 
-from reconciliation.billing.comparing import Compared, Effect, compared, effects_of
+from reconciliation.billing.comparing import Compared, Effect, between, compared, effects_of
 from reconciliation.billing.deciding import (
     Choice,
     NotDecidable,
@@ -47,6 +47,7 @@ __all__ = [
     "Part",
     "adopt",
     "approve",
+    "between",
     "booked_anew",
     "choices",
     "compared",

@@ -5,11 +5,12 @@ The rule here: both figures are shown before anybody decides. What a choice open
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from portal import figures
-from portal.models import Invoice, InvoiceLine
+from portal.models import Invoice, InvoiceLine, InvoiceVersion
 from reconciliation.models import BillingDecision
 
 ZERO = Decimal(0)
@@ -50,6 +51,40 @@ class Compared:
         """How many hours of it are not on the bill any more."""
         was, now = (line.quantity or ZERO if line else ZERO for line in (self.was, self.now))
         return max(was - now, ZERO)
+
+
+SHOWN_VERSIONS = 12
+
+
+def between(versions: Sequence[InvoiceVersion], most: int = 200) -> list[tuple[InvoiceVersion, list[str]]]:
+    """What each version of a bill, the latest first, says otherwise than the one before it, in words; one statement.
+
+    Only versions that do: a status alone stands in their table.
+    """
+    shown = list(versions[: SHOWN_VERSIONS + 1])
+    lines: dict[int, dict[str, InvoiceLine]] = {one.pk: {} for one in shown}
+    for line in InvoiceLine.objects.filter(version__in=shown).order_by("position"):
+        lines[line.version_id][line.key] = line
+    found = [(now, list(_differs(was, now, lines))[:most]) for was, now in zip(shown[1:], shown, strict=False)]
+    return [(version, words) for version, words in found if words]
+
+
+def _differs(was: InvoiceVersion, now: InvoiceVersion, lines: Mapping[int, Mapping[str, InvoiceLine]]) -> Iterator[str]:
+    if now.status == "deleted" or not lines[was.pk]:
+        return
+    if was.number != now.number:
+        yield f"number: is {now.number or 'none'}, was {was.number or 'none'}"
+    if was.customer_key != now.customer_key:
+        yield f"customer: is {now.customer_name or now.customer_key}, was {was.customer_name or was.customer_key}"
+    before, after = lines[was.pk], lines[now.pk]
+    for key in sorted(before.keys() | after.keys(), key=lambda key: (before.get(key) or after[key]).position):
+        one = Compared(key, before.get(key), after.get(key))
+        if one.what != "as agreed":
+            is_now, has_been = _net(one.now, now.currency), _net(one.was, was.currency)
+            yield f"line {one.line.position}: is {is_now}, was {has_been}"
+    if (was.total, was.currency) != (now.total, now.currency):
+        new, old = (f"{figures.amount(one.total, one.currency)} {one.currency}" for one in (now, was))
+        yield f"total with tax: is {new}, was {old}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,6 +220,18 @@ SETTINGS: tuple[Setting, ...] = (
         "Causes that hold less are not escalated; what nobody can price is. The entity's policy counts.",
     ),
     Setting(
+        "restore_remind_days",
+        whole,
+        "a whole number",
+        "After how many days whoever was asked to restore a bill in its system is reminded. The entity's policy counts.",
+    ),
+    Setting(
+        "restore_escalate_days",
+        whole,
+        "a whole number",
+        "After how many days the controllers are told of a bill that is not restored yet. The entity's policy counts.",
+    ),
+    Setting(
         "second_person_rows",
         whole,
         "a whole number",

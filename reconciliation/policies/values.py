@@ -73,6 +73,8 @@ class Policy:
     escalate_days: int = 3
     escalate_idle_hours: int = 24
     escalate_above: Mapping[str, Decimal] = field(default_factory=dict)
+    restore_remind_days: int = 3
+    restore_escalate_days: int = 7
     second_person_rows: int = 1000
     second_person_amount: Mapping[str, Decimal] = field(default_factory=lambda: {"*": Decimal(250_000)})
     second_person_minutes: int = 60

@@ -11,7 +11,7 @@ from reconciliation.triage.deciding import TRIAGERS, UNDO_SECONDS, NotPossible
 from reconciliation.triage.ending import awaited_syncs, end_what_is_over, escalate
 from reconciliation.triage.merging import merge, mergeable, unmerge
 from reconciliation.triage.presence import LEASE, Present, lay_down, present, take_up
-from reconciliation.triage.restoring import ask, remind
+from reconciliation.triage.restoring import ask, patience_of, remind
 from reconciliation.triage.talking import COMMENTERS, comment, comment_on_entry, mentionable
 from reconciliation.triage.undoing import last_decision, undo
 
@@ -36,6 +36,7 @@ __all__ = [
     "mentionable",
     "merge",
     "mergeable",
+    "patience_of",
     "present",
     "remind",
     "snooze",

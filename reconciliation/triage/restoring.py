@@ -7,20 +7,32 @@ asked, and the longer it takes the more people hear of it.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.urls import reverse
 
 from portal import access, figures, sql
-from portal.models import NotificationKind, User
+from portal.models import LegalEntity, NotificationKind, User
 from portal.notifications import notify
+from reconciliation import policies
 from reconciliation.billing import comparing
 from reconciliation.models import BillingDecision, ExceptionCase, Team
 from reconciliation.triage.assigning import assign
 
-REMINDED_AFTER = timedelta(days=3)
-ESCALATED_AFTER = timedelta(days=7)
+
+class Patience(NamedTuple):
+    """After how long a bill that is not restored is said again to who was asked, and to the controllers."""
+
+    reminded: timedelta
+    escalated: timedelta
+
+
+def patience_of(entity: LegalEntity) -> Patience:
+    """How long an entity waits, by its policy."""
+    policy = policies.merged(entity.policy)
+    return Patience(timedelta(days=policy.restore_remind_days), timedelta(days=policy.restore_escalate_days))
 
 
 def ask(decision: BillingDecision, to: User | Team, *, by: User) -> None:
@@ -37,24 +49,31 @@ def ask(decision: BillingDecision, to: User | Team, *, by: User) -> None:
 def remind(at: datetime | None = None) -> int:
     """Remind who was asked to restore a bill, and tell the controllers after longer; how many bills. Each is told once."""
     moment = at or sql.now()
-    late = BillingDecision.objects.filter(
-        choice=BillingDecision.Choice.RESTORE, outcome="", bill__current=F("version"), at__lte=moment - REMINDED_AFTER
+    waits = BillingDecision.objects.filter(
+        choice=BillingDecision.Choice.RESTORE, outcome="", bill__current=F("version"), escalated_at=None
     ).exclude(bill__agreed=F("bill__current"))
+    patience = {
+        entity.pk: patience_of(entity) for entity in LegalEntity.objects.filter(pk__in=waits.values("bill__entity"))
+    }
+    due = Q(pk=None)
+    for entity_id, long in patience.items():
+        is_late = Q(at__lte=moment - long.escalated) | Q(at__lte=moment - long.reminded, reminded_at=None)
+        due |= Q(bill__entity=entity_id) & is_late
     count = 0
     with transaction.atomic():
-        rows = late.select_for_update(of=("self",), skip_locked=True).select_related(
-            "bill__connection", "bill__current", "by"
+        rows = (
+            waits.filter(due)
+            .select_for_update(of=("self",), skip_locked=True)
+            .select_related("bill__connection", "bill__current", "by")
         )
-        for decision in rows.filter(escalated_at=None).order_by("pk")[:200]:
+        for decision in rows.order_by("pk")[:200]:
             days = (moment - decision.at).days
             since = f"{decision.bill} is not restored in {decision.bill.connection} after {days} days"
-            if moment - decision.at >= ESCALATED_AFTER:
+            if moment - decision.at >= patience[decision.bill.entity_id].escalated:
                 people = {decision.by, *_asked(decision), *access.holders(access.APPROVERS, decision.bill.entity_id)}
                 decision.escalated_at = moment
-            elif decision.reminded_at is None:
-                people, decision.reminded_at = {decision.by, *_asked(decision)}, moment
             else:
-                continue
+                people, decision.reminded_at = {decision.by, *_asked(decision)}, moment
             decision.save(update_fields=["reminded_at", "escalated_at"])
             kind = NotificationKind.ESCALATED if decision.escalated_at else NotificationKind.ASSIGNED
             _tell(

@@ -126,7 +126,14 @@ def test_what_is_to_be_restored_is_somebodys_task_with_both_figures_reminded_of_
     assert (case.owner, "ana asked to have it restored" in case.sentence) == (fay, True)
     assert "Asked of fay, who was told both figures" in page("ana", bill)
 
+    assert "A reminder follows after 3 days, and the controllers hear of it after 7." in page("ana", bill)
     assert triage.remind() == 0
+    firm.entity.policy = {**firm.entity.policy, "restore_remind_days": 5, "restore_escalate_days": 8}
+    firm.entity.save()
+    assert "A reminder follows after 5 days, and the controllers hear of it after 8." in page("ana", bill)
+    assert triage.remind(sql.now() + timedelta(days=4, minutes=1)) == 0, "the policy of the entity is more patient"
+    firm.entity.policy = {**firm.entity.policy, "restore_remind_days": 4}
+    firm.entity.save()
     later = sql.now() + timedelta(days=4, minutes=1)
     assert (triage.remind(later), triage.remind(later)) == (1, 0)
     assert any("is not restored" in one and "after 4 days, asked of fay" in one for one in told("fay"))

@@ -20,8 +20,8 @@ STEPS = {
 ENDS = {"approve": billing.approve, "refuse": billing.refuse, "withdraw-decision": billing.withdraw}
 HELP = {
     "adopt": "Go by what the system says now.",
-    "restore": "Whoever you name gets the task with both figures, is reminded after 3 days, and the controllers hear of it after "
-    "7. Nothing moves until the system shows the old figures.",
+    "restore": "Whoever you name gets the task with both figures, is reminded after {remind} days, and the controllers hear of "
+    "it after {escalate}. Nothing moves until the system shows the old figures.",
     "correct": "What was agreed stays as it is.",
     "recreate": "The hours are to be billed on a new bill.",
 }
@@ -34,8 +34,17 @@ LESS = " A second person has to agree, because hours that stand billed are open 
 
 def offered(bill: Invoice, compared: list[billing.Compared]) -> list[tuple[str, str, str]]:
     """Each choice: its code, its name, and what it would do, in money as well."""
-    effects = billing.effects_of(bill, compared)
-    return [(str(c), LABELS[c], f"{HELP[c]} {effects.get(c, '')}{_second(bill, c)}") for c in billing.choices(bill)]
+    effects, days = billing.effects_of(bill, compared), days_of(bill)
+    return [
+        (str(c), LABELS[c], f"{HELP[c].format(**days)} {effects.get(c, '')}{_second(bill, c)}")
+        for c in billing.choices(bill)
+    ]
+
+
+def days_of(bill: Invoice) -> dict[str, int]:
+    """After how many days who restores a bill is reminded, and the controllers hear of it."""
+    patience = triage.patience_of(bill.entity)
+    return {"remind": patience.reminded.days, "escalate": patience.escalated.days}
 
 
 def _second(bill: Invoice, choice: billing.Choice) -> str:

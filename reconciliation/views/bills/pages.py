@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
@@ -18,30 +17,18 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 
 from portal import access, figures
-from portal.models import Allocation, Invoice, InvoiceLine, LedgerEntry, Payment, PaymentAllocation
+from portal.models import Allocation, Invoice, InvoiceLine, Payment, PaymentAllocation
 from portal.screens import DetailScreen, Screen
 from portal.tables import name_of
 from reconciliation import billing, taken_back, triage
 from reconciliation.models import ExceptionCase
 from reconciliation.sql import billing as billing_sql
 from reconciliation.tables import title_of
-from reconciliation.views.bills import deciding
+from reconciliation.views.bills import deciding, lines
 from reconciliation.views.bills.lists import BILL_TONES, PAYMENT_TONES
 from reconciliation.views.bills.told import systems
 
 ZERO = Decimal(0)
-SHOWN_LINES = 500
-
-
-@dataclass(slots=True)
-class Told:
-    """One line of a bill with what stands on it."""
-
-    line: InvoiceLine
-    entries: list[tuple[LedgerEntry, str]] = field(default_factory=list)
-    quantity: Decimal = ZERO
-    amount: Decimal = ZERO
-    credited: Decimal = ZERO
 
 
 class BillPage(DetailScreen):
@@ -72,25 +59,29 @@ class BillPage(DetailScreen):
         may = bool(self.held & access.FIXERS)
         found = _cases("bill", bill.pk, user)
         differs = bill.agreed_id != bill.current_id and bill.agreed is not None and bill.current.status != "voided"
-        compared = billing.compared(bill, SHOWN_LINES) if differs else []
-        hours = _hours_of(bill) if compared else {}
+        compared = billing.compared(bill, lines.SHOWN) if differs else []
+        hours = lines.hours_of(bill) if compared else {}
+        versions = list(bill.versions.order_by("-version"))
         return super().context(
             **more,
             bill=bill,
             version=bill.current,
             tone=BILL_TONES.get(bill.current.status, ""),
-            lines=_lines(bill),
-            is_gone=_is_gone(bill),
+            lines=lines.of(bill),
+            is_gone=lines.is_gone(bill),
             settlements=settlements,
             settled=settled,
-            left=bill.current.total - settled,
+            left=ZERO if bill.current.status in lines.DEAD else bill.current.total - settled,
+            is_dead=bill.current.status in lines.DEAD,
             short=billing.short_of(bill, settled) if bill.kind == "invoice" else None,
             notes=bill.credit_notes.visible_to(user).select_related("current").order_by("pk"),
-            versions=bill.versions.order_by("-version"),
+            versions=versions,
+            changes=billing.between(versions),
             open_cases=found,
             systems=systems("invoice", bill.pk, user),
             choices=deciding.offered(bill, compared) if may and compared else [],
             compared=[(one, hours.get(one.key, ())) for one in compared],
+            days=deciding.days_of(bill),
             restorers=deciding.restorers(bill) if may and compared else [],
             **deciding.decision_of(bill, user, self.held),
             decisions=[
@@ -178,7 +169,7 @@ class CreditPage(Screen):
     def show(self, note: Invoice, *, refusal: str = "", status: int = HTTPStatus.OK) -> HttpResponse:
         """The invoice's hours that stand billed, each with a field for what is given back."""
         rows = []
-        for row in _standing(Q(line__version__invoice=note.credits_id))[:SHOWN_LINES]:
+        for row in lines.standing(Q(line__version__invoice=note.credits_id))[: lines.SHOWN]:
             prefix = f"{row.pk}-"
             typed = (self.request.POST.get(f"{prefix}hours", ""), self.request.POST.get(f"{prefix}amount", ""))
             rows.append((row, name_of(row.entry) if row.entry else str(row.milestone), typed))
@@ -235,77 +226,6 @@ def _settlements(bill: Invoice) -> Any:
         "payment_version__payment__current", "credit_version__invoice__current", "invoice__current"
     ).order_by("pk")
     return rows.filter(invoice=bill) if bill.kind == "invoice" else rows.filter(credit_version__invoice=bill)
-
-
-def _standing(which: Q) -> list[Any]:
-    """Allocations that stand billed, each with what is left of it as `left_quantity` and `left_amount`."""
-    rows = (
-        Allocation.objects.filter(which, takes_back=None)
-        .select_related("entry__resource", "entry__project", "milestone", "line")
-        .prefetch_related("taken_back_by__taken_back_by")
-        .order_by("line__position", "pk")
-    )
-    found = []
-    for row in rows:
-        back = list(row.taken_back_by.all())
-        back += [again for one in list(back) for again in one.taken_back_by.all()]
-        row.left_quantity = row.quantity + sum((one.quantity for one in back), ZERO)  # type: ignore[attr-defined]
-        row.left_amount = row.amount + sum((one.amount for one in back), ZERO)  # type: ignore[attr-defined]
-        if row.left_quantity or row.left_amount:  # type: ignore[attr-defined]
-            found.append(row)
-    return found
-
-
-def _lines(bill: Invoice) -> list[Told]:
-    """The lines that we go by, with the hours on each; of a credit note, with what each gives back."""
-    version_id = bill.agreed_id or bill.current_id
-    if gone := _is_gone(bill):
-        stated = bill.versions.filter(lines__isnull=False).order_by("-version").first()
-        version_id = stated.pk if stated is not None else version_id
-    told = {
-        line.key: Told(line)
-        for line in InvoiceLine.objects.filter(version=version_id).order_by("position")[:SHOWN_LINES]
-    }
-    if gone:
-        rows: list[Any] = list(
-            Allocation.objects.filter(line__version__invoice=bill, takes_back=None)
-            .select_related("entry__resource", "entry__project", "line")
-            .order_by("line__position", "pk")
-        )
-    elif bill.kind == "invoice":
-        rows = _standing(Q(line__version__invoice=bill))
-    else:
-        rows = list(
-            Allocation.objects.filter(line__version__invoice=bill, takes_back__isnull=False)
-            .select_related("entry__resource", "entry__project", "line")
-            .order_by("pk")
-        )
-    by_key: dict[str, list[Any]] = defaultdict(list)
-    for row in rows:
-        by_key[row.line.key].append(row)
-    for key, line in told.items():
-        for row in by_key[key]:
-            left, amount = getattr(row, "left_quantity", row.quantity), getattr(row, "left_amount", row.amount)
-            line.quantity += left
-            line.amount += amount
-            line.credited += row.amount - amount
-            if row.entry is not None:
-                line.entries.append((row.entry, name_of(row.entry)))
-    return list(told.values())
-
-
-def _is_gone(bill: Invoice) -> bool:
-    """Whether somebody agreed that it is deleted: its lines are read as they last were, and nothing of it stands."""
-    return bill.current.status == "deleted" and bill.agreed_id == bill.current_id
-
-
-def _hours_of(bill: Invoice) -> dict[str, list[tuple[LedgerEntry, str]]]:
-    """The hours that stand on each line of a bill, by the line's key."""
-    found: dict[str, list[tuple[LedgerEntry, str]]] = defaultdict(list)
-    for row in _standing(Q(line__version__invoice=bill)):
-        if row.entry is not None:
-            found[row.line.key].append((row.entry, name_of(row.entry)))
-    return dict(found)
 
 
 def _cases(kind: str, number: int, user: Any) -> list[tuple[ExceptionCase, str]]:
