@@ -69,7 +69,7 @@ def test_a_signed_milestone_waits_for_its_bill_and_a_schedule_that_changes_is_as
     firm.customer.save()
     signed = stone(firm, "M1", "5000", signed_on=date(2026, 9, 25))
     other = stone(firm, "M2", "700")  # due, and nobody signed it: nothing is owed
-    says = "Milestone M1 is delivered since 2026-09-25 and not invoiced yet; its contract says no day."
+    says = "Milestone M1 is delivered since 25 Sep 2026 and not invoiced yet; its contract says no day."
     assert third_leg(firm, period) == [("open", "timing", says)]
     row = ReconciliationResult.objects.standing().get(period=period, leg="target_invoice")
     assert (row.milestone, row.amount_left, row.amount_right, row.dated) == (
@@ -127,7 +127,7 @@ def test_what_an_instalment_of_a_retainer_comes_to_is_owed_from_its_day_without_
     instalment = Milestone.objects.get(code="RET-9")
     instalment.due_on = date(2099, 1, 15)
     instalment.save()
-    says = "Milestone RET-9 is invoiced ahead of its day, 2099-01-15."
+    says = "Milestone RET-9 is invoiced ahead of its day, 15 Jan 2099."
     assert third_leg(firm, AccountingPeriod.objects.get(pk=ahead.pk)) == [("missing_left", "unmatched", says)]
 
 
