@@ -10,6 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from django.db import DatabaseError, transaction
 
@@ -49,13 +50,7 @@ def follow(bill_ids: Sequence[int], payment_ids: Sequence[int] = (), *, actor: s
         changed = {bill.id: findings.differences(bill, lines) for bill in bills}
         bills = _agree(bills, changed)
         given = frozenset(bill_ids)
-        plan = _allocate(bills, lines, given, actor)
-        written, freed = len(plan.rows), plan.opened
-        if plan.opens_hours and any(problem.rule == standing.TWICE for problem in plan.problems):
-            plan = _allocate(
-                bills, lines, given, actor
-            )  # what this very batch gave back may be what another of its bills needs
-            written += len(plan.rows)
+        plan, written, freed = _settle(bills, lines, given, actor)
         opened, closed = _judge(bills, lines, changed, plan, payment_ids)
         telling.tell(bills, given, payment_ids, freed)
         telling.leave_word(bill_ids, payment_ids)
@@ -169,6 +164,28 @@ def _agree(bills: Sequence[sql.Bill], changed: Mapping[int, Sequence[str]]) -> l
         else b
         for b in bills
     ]
+
+
+def _settle(
+    bills: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]], given: frozenset[int], actor: str
+) -> tuple[Plan, int, Mapping[int, Decimal]]:
+    """Plan and write until nothing that a bill of the batch gives back is what another of its bills lacks.
+
+    No single pass does for every batch: a credit is planned after its invoice, since it takes from what stands on it, and an
+    invoice that bills what the credit gives back would have to be planned after the credit. Of two invoices of which each bills
+    what the credit of the other gives back, neither order serves both. So a pass that gave something back while a line found
+    too little open is followed by another. Most batches need one; each further pass bills a line that could not be billed, or is
+    the last one, so there are at most as many as bills. The last plan, what was written in all, and the money that void bills
+    opened.
+    """
+    plan = _allocate(bills, lines, given, actor)
+    written, freed = len(plan.rows), plan.opened
+    for _ in bills:
+        if not plan.opens_hours or all(problem.rule != standing.TWICE for problem in plan.problems):
+            break
+        plan = _allocate(bills, lines, given, actor)
+        written += len(plan.rows)
+    return plan, written, freed
 
 
 def _allocate(

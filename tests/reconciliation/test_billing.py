@@ -775,3 +775,20 @@ def test_a_line_that_cannot_be_billed_as_it_says_now_keeps_what_it_bills(firm: f
     erp.says(erp.again(other, lines=(line_of(second, key="l1"),), net=Decimal(960), total=Decimal(960)))
     adopt("501", by=ana, agreed_by=bob)
     assert (causes("501"), open_hours([second])) == (set(), {second: ZERO})
+
+
+@pytest.mark.case(106)
+def test_an_hour_that_is_credited_and_billed_again_twice_in_one_batch_stands_on_the_last_bill(
+    firm: firms.Firm, erp: Erp
+) -> None:
+    """Each bill needs what the credit of the one before gives back, and all of them arrive together."""
+    [entry] = posted(firm)
+    erp.says(erp.bill("501", line_of(entry)))
+    erp.says(
+        erp.credit("601", "501", line_of(entry)), erp.bill("502", line_of(entry)), erp.credit("602", "502", line_of(entry)),
+        erp.bill("503", line_of(entry)),
+    )  # fmt: skip
+    assert open_hours([entry]) == {entry: ZERO}
+    stands = Allocation.objects.filter(line__version__invoice=find("503"), takes_back=None).get()
+    assert (stands.entry_id, stands.quantity) == (entry, Decimal(8))
+    assert causes() == set()
