@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -171,3 +173,28 @@ def test_a_retainer_without_hours_of_its_own_pays_for_all_and_hours_without_a_wo
         firm.contract.retainer_hours, firm.contract.overage = hours, overage
         with pytest.raises(IntegrityError, match="retainer_says_what_is_beyond_its_hours"), transaction.atomic():
             firm.contract.save()
+
+
+def test_an_hour_draws_on_the_month_of_its_work_date_and_no_month_gives_to_another(firm: Firm) -> None:
+    """Twelve hours of September are left over; October has its own twenty, and a late day of September draws on September."""
+    works(firm, 1)
+    for day in (5, 6, 7):
+        works(firm, day, month=10)
+    october = LedgerEntry.objects.filter(work_date__month=10).order_by("work_date", "part")
+    assert [(one.hours, one.is_beyond_retainer) for one in _tagged(october)] == [
+        (Decimal(8), False), (Decimal(8), False), (Decimal(4), False), (Decimal(4), True),
+    ]  # fmt: skip
+    AccountingPeriod.objects.filter(entity=firm.entity, code="2026-09").update(state="closed")
+    firm.policy(closed_period="next_open")
+    late = _tagged(works(firm, 29, 30))
+    assert [(one.post_on.month, one.hours, one.is_beyond_retainer) for one in late] == [
+        (10, Decimal(8), False), (10, Decimal(4), False), (10, Decimal(4), True),
+    ]  # fmt: skip
+
+
+def _tagged(entries: Iterable[LedgerEntry]) -> list[Any]:
+    """Entries that say whether they are beyond their retainer."""
+    found: list[Any] = list(entries)
+    for one in found:
+        one.is_beyond_retainer = "beyond-retainer" in one.tags
+    return found
