@@ -1,6 +1,7 @@
-"""The read API of bills and payments, version 1: what their systems state, whom they bill for which hours, what settles them.
+"""The API of bills and payments, version 1: what their systems state, whom they bill for which hours, what settles them.
 
-The rule here: as in `reconciliation.api`, a page costs a fixed number of queries; decimals and dates are strings.
+The rule here: as in `reconciliation.api`, a page costs a fixed number of queries; decimals and dates are strings. What is decided
+about a bill is decided by the services of its page (`portal.api.acting`), of the version that the program read.
 """
 
 from __future__ import annotations
@@ -8,11 +9,15 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.db.models import Prefetch, QuerySet
+from drf_spectacular.utils import extend_schema_view
 from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
 
-from portal.api import Endpoint
-from portal.models import Invoice, Payment, PaymentAllocation
+from portal.api import Acting, Endpoint, described
+from portal.models import Invoice, InvoiceVersion, Payment, PaymentAllocation
+from reconciliation import billing, triage
 from reconciliation.bill_filters import BillFilter, PaymentFilter
+from reconciliation.models import BillingDecision
 
 
 def _money(**options: Any) -> serializers.DecimalField:
@@ -76,6 +81,20 @@ class StatedRow(serializers.Serializer[Any]):
     )
 
 
+class BillDecisionRow(serializers.Serializer[Any]):
+    """What somebody decided about a version of a bill; it stands while `outcome` is empty."""
+
+    choice = serializers.CharField()
+    version = serializers.IntegerField(source="version.version")
+    by = serializers.CharField(source="by.username")
+    reason = serializers.CharField()
+    asked_of = serializers.CharField()
+    needs_approval = serializers.BooleanField()
+    approved_by = serializers.CharField(source="approved_by.username", default=None)
+    outcome = serializers.CharField()
+    ended_by = serializers.CharField(source="ended_by.username", default=None)
+
+
 class BillRow(StatedRow):
     """One invoice or credit note as its system states it, and whom it bills for which hours."""
 
@@ -89,6 +108,7 @@ class BillRow(StatedRow):
     lines = LineRow(source="current.lines", many=True)
     allocations = serializers.SerializerMethodField()
     settled_by = SettlementRow(many=True)
+    decisions = BillDecisionRow(many=True)
 
     def get_allocations(self, bill: Invoice) -> list[dict[str, Any]]:
         """Everything that was allocated on lines of any of its versions."""
@@ -113,15 +133,111 @@ class _Settling(Endpoint):
         return rows.prefetch_related(Prefetch(self.settlements, told))
 
 
-class Bills(_Settling):
+class PickRow(serializers.Serializer[Any]):
+    """How much of one allocation of the invoice a credit note gives back."""
+
+    allocation = serializers.IntegerField()
+    quantity = serializers.DecimalField(max_digits=18, decimal_places=4, min_value=0)
+    amount = serializers.DecimalField(max_digits=18, decimal_places=4, min_value=0)
+
+
+class BillSaid(serializers.Serializer[Any]):
+    """One act with a bill: what is decided of `version`, which was read; of a credit note, which hours it gives back."""
+
+    act = serializers.ChoiceField(
+        [
+            "adopt",
+            "restore",
+            "recreate",
+            "correct",
+            "approve",
+            "refuse",
+            "withdraw",
+            "name-hours",
+            "price-only",
+            "take-back",
+        ]
+    )
+    version = serializers.IntegerField(min_value=1)
+    reason = serializers.CharField(max_length=2000, default="", allow_blank=True)
+    to_user = serializers.CharField(default="", allow_blank=True)  # who restores it; else a team, else who decides
+    to_team = serializers.CharField(default="", allow_blank=True)
+    hours = PickRow(many=True, default=list)  # for `name-hours`
+
+
+_CHOICES = {
+    "adopt": billing.adopt, "restore": billing.restore, "recreate": billing.recreate, "correct": billing.correct,
+}  # fmt: skip
+_ENDS = {"refuse": billing.refuse, "withdraw": billing.withdraw}
+
+
+@extend_schema_view(
+    act=described(
+        BillSaid, BillRow,
+        "Decide about a bill that its system changed or deleted, agree as the second person, refuse, withdraw; say what a credit "
+        "note gives back, or take that back. The token has to be one that may decide.",
+    )
+)  # fmt: skip
+class Bills(_Settling, Acting):
     """Invoices and credit notes."""
 
     rows = Invoice.objects.select_related("entity", "connection", "current__customer", "agreed").prefetch_related(
-        "versions__lines", "versions__lines__allocations", "current__lines"
-    )
+        "versions__lines", "versions__lines__allocations", "current__lines",
+        Prefetch("decisions", BillingDecision.objects.select_related("version", "by", "approved_by", "ended_by").order_by("pk")),
+    )  # fmt: skip
     settlements = "settled_by"
     filterset_class = BillFilter
     serializer_class = BillRow
+    said_class = BillSaid
+    refusals = (billing.NotDecidable, billing.NotCreditable, triage.NotPossible)
+
+    def do(self, row: Invoice, said: dict[str, Any], by: Any) -> None:
+        """What the bill's page does, about the version that was read."""
+        act, reason = said["act"], said["reason"]
+        looked_at = row.versions.filter(version=said["version"]).first()
+        if looked_at is None:
+            raise ValidationError({"version": ["The bill has no such version."]})
+        if act in _CHOICES:
+            made = _CHOICES[act](_as_seen(row, looked_at), by=by, reason=reason)
+            if act == "restore":
+                triage.ask(made, self._restorer(row, said, by), by=by)
+        elif act == "approve" or act in _ENDS:
+            decision = row.decisions.filter(version=looked_at, outcome="").first()
+            if decision is None:
+                raise billing.NotDecidable("Nothing is decided about this version.")
+            if act == "approve":
+                billing.approve(decision, by=by)
+            else:
+                _ENDS[act](decision, by=by, reason=reason)
+        elif row.current_id != looked_at.pk:
+            raise billing.NotCreditable("Its system has stated another version since you looked; look at it again.")
+        elif act == "name-hours":
+            picks = {one["allocation"]: billing.Part(one["quantity"], one["amount"]) for one in said["hours"]}
+            billing.credit_hours(row, picks, by=by, reason=reason)
+        elif act == "price-only":
+            billing.credit_price(row, by=by, reason=reason)
+        else:
+            billing.take_back(row, by=by, reason=reason)
+
+    def _restorer(self, bill: Invoice, said: dict[str, Any], by: Any) -> Any:
+        """Who is asked to restore a bill, by name; of whom its page offers."""
+        if said["to_user"]:
+            found: Any = triage.assignable([bill.entity_id]).filter(username=said["to_user"]).first()
+        elif said["to_team"]:
+            found = triage.teams_for([bill.entity_id]).filter(name=said["to_team"]).first()
+        else:
+            return by
+        if found is None:
+            raise ValidationError(
+                {"to_user" if said["to_user"] else "to_team": ["Nobody of this name works on its causes."]}
+            )
+        return found
+
+
+def _as_seen(bill: Invoice, version: InvoiceVersion) -> Invoice:
+    seen = Invoice(pk=bill.pk, entity_id=bill.entity_id)
+    seen.current = version
+    return seen
 
 
 class PaymentRow(StatedRow):

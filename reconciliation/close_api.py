@@ -1,15 +1,24 @@
-"""The read API of the close, version 1: comparisons, certificates, the matches that explain what differs, and rules."""
+"""The API of the close, version 1: comparisons, certificates, the matches that explain what differs, and rules.
+
+The rule here: what is matched or signed is so by the services of the screens (`portal.api.acting`).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import django_filters as filters
+from drf_spectacular.utils import extend_schema_view
 from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
 
-from portal.api import Endpoint
-from reconciliation import pairing
-from reconciliation.models import Certificate, Match, MatchingRule, ReconciliationRun
+from portal.api import Acting, Endpoint, described
+from portal.models import AccountingPeriod
+from reconciliation import certifying, pairing
+from reconciliation.models import Certificate, Match, MatchingRule, ReconciliationResult, ReconciliationRun
 
 
 class CertificateFilter(filters.FilterSet):  # type: ignore[misc]
@@ -56,12 +65,55 @@ class CertificateRow(serializers.Serializer[Any]):
     delta = serializers.JSONField()
 
 
-class Certificates(Endpoint):
+class CertificateSaid(serializers.Serializer[Any]):
+    """One act with a certificate."""
+
+    act = serializers.ChoiceField(["certify", "withdraw"])
+    reason = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class CertificateBegun(serializers.Serializer[Any]):
+    """A period that is signed by its preparer; `note` says why open items are accepted, where there are any."""
+
+    entity = serializers.CharField()
+    period = serializers.CharField()
+    note = serializers.CharField(max_length=2000, default="", allow_blank=True)
+
+
+@extend_schema_view(
+    act=described(CertificateSaid, CertificateRow, "Certify as the second person, or take a signature back."),
+    prepare=described(
+        CertificateBegun, CertificateRow, "Sign as the preparer what the latest comparison of a period found."
+    ),
+)
+class Certificates(Acting):
     """Certificates of periods."""
 
     rows = Certificate.objects.select_related("period__entity", "prepared_by", "certified_by")
     filterset_class = CertificateFilter
     serializer_class = CertificateRow
+    said_class = CertificateSaid
+    refusals = (certifying.NotCertifiable,)
+
+    @action(detail=False, methods=["post"])
+    def prepare(self, request: Request) -> Response:
+        """Sign a period as its preparer, once for each key."""
+
+        def done(said: dict[str, Any], by: Any) -> Any:
+            seen = AccountingPeriod.objects.visible_to(by).select_related("entity")
+            period = seen.filter(entity__code=said["entity"], code=said["period"]).first()
+            if period is None:
+                raise NotFound("There is no such period.")
+            return self.get_serializer(certifying.prepare(period, by, said["note"])).data
+
+        return self.once(request, CertificateBegun, done)
+
+    def do(self, row: Certificate, said: dict[str, Any], by: Any) -> None:
+        """What the period's page does."""
+        if said["act"] == "certify":
+            certifying.certify(row, by)
+        else:
+            certifying.withdraw(row, by, said["reason"])
 
 
 def _figure() -> serializers.DecimalField:
@@ -93,12 +145,59 @@ class MatchRow(serializers.Serializer[Any]):
     why = serializers.CharField()
 
 
-class Matches(Endpoint):
+class MatchSaid(serializers.Serializer[Any]):
+    """One act with a match."""
+
+    act = serializers.ChoiceField(["confirm", "take-apart"])
+    reason = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class MatchBegun(serializers.Serializer[Any]):
+    """Items (`reconciliation-results` by their id) that belong together, or with `expected_on` come by a day."""
+
+    items = serializers.ListField(child=serializers.IntegerField(min_value=1), min_length=1, max_length=500)
+    code = serializers.ChoiceField(Match.Code.choices, default="")
+    reason = serializers.CharField(max_length=500, default="", allow_blank=True)
+    expected_on = serializers.DateField(default=None, allow_null=True)
+
+
+@extend_schema_view(
+    act=described(MatchSaid, MatchRow, "Agree to what a rule suggests, or take a match apart."),
+    make=described(MatchBegun, MatchRow, "Match open items of one leg, or say by which day they come."),
+)
+class Matches(Acting):
     """Matches of open items."""
 
     rows = Match.objects.select_related("period__entity", "rule", "decided_by")
     filterset_class = MatchFilter
     serializer_class = MatchRow
+    said_class = MatchSaid
+    refusals = (pairing.NotMatchable,)
+
+    @action(detail=False, methods=["post"])
+    def make(self, request: Request) -> Response:
+        """Match items by hand, once for each key."""
+
+        def done(said: dict[str, Any], by: Any) -> Any:
+            wanted = set(said["items"])
+            seen = ReconciliationResult.objects.standing().visible_to(by)
+            items = list(seen.filter(pk__in=wanted).select_related("run__entity", "period").order_by("pk"))
+            if len(items) < len(wanted):
+                raise NotFound("Not all of these items stand; read them again.")
+            if said["expected_on"]:
+                made = pairing.wait(items, by, expected_on=said["expected_on"], reason=said["reason"])
+            else:
+                made = pairing.match(items, by, code=said["code"], reason=said["reason"])
+            return self.get_serializer(self.get_queryset().get(pk=made.pk)).data
+
+        return self.once(request, MatchBegun, done)
+
+    def do(self, row: Match, said: dict[str, Any], by: Any) -> None:
+        """What the page of open items does."""
+        if said["act"] == "confirm":
+            pairing.confirm(row, by)
+        else:
+            pairing.take_apart(row, by, said["reason"])
 
 
 class RunFilter(filters.FilterSet):  # type: ignore[misc]

@@ -1,18 +1,26 @@
-"""The read API of invoice proposals, version 1: what is proposed, line by line, and what became of its drafts.
+"""The API of invoice proposals, version 1: what is proposed, line by line, and what became of its drafts.
 
-The rule here: as in `reconciliation.api`, a page costs a fixed number of queries; decimals and dates are strings.
+The rule here: as in `reconciliation.api`, a page costs a fixed number of queries; decimals and dates are strings. What is decided
+is decided by the services of the screens (`portal.api.acting`), of the content that the program read.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
 
-from portal.api import Endpoint
-from portal.models import InvoiceProposal
+from portal.api import Acting, described
+from portal.models import InvoiceProposal, ProposalState
+from reconciliation import invoicing
 from reconciliation.invoice_filters import InvoiceProposalFilter
+
+_GOING = (ProposalState.OPEN, ProposalState.RELEASED)
 
 
 def _money(**options: Any) -> serializers.DecimalField:
@@ -72,6 +80,8 @@ class InvoiceProposalRow(serializers.Serializer[Any]):
     through = serializers.DateField()
     state = serializers.CharField()
     net = _money()
+    seen = serializers.CharField(source="content_hash")  # of what is decided on; sent back by whoever decides
+    reason = serializers.CharField()  # why it was sent back or withdrawn
     prepared_at = serializers.DateTimeField()
     released_by = serializers.CharField(source="released_by.username", default=None)
     released_at = serializers.DateTimeField(allow_null=True)
@@ -87,7 +97,41 @@ class InvoiceProposalRow(serializers.Serializer[Any]):
         return InvoiceDraftRow(sorted(drafts.values(), key=lambda one: (one.proposal_id, one.part)), many=True).data
 
 
-class InvoiceProposals(Endpoint):
+class RiskRow(serializers.Serializer[Any]):
+    """What does not hold of the months of a proposal, and what stops it."""
+
+    accepts = serializers.CharField()  # sent back by whoever releases or approves it all the same
+    risks = serializers.ListField(child=serializers.CharField())
+    stops = serializers.ListField(child=serializers.CharField())
+
+
+class ProposalSaid(serializers.Serializer[Any]):
+    """One act with a proposal: as it was `seen`, and accepting what does not hold where something does not."""
+
+    act = serializers.ChoiceField(
+        ["release", "approve", "send-back", "hand-over", "send-again", "withdraw", "word", "hold", "put-back"]
+    )
+    seen = serializers.CharField(default="", allow_blank=True)  # for `release` and `approve`
+    accepts = serializers.CharField(default="", allow_blank=True)
+    reason = serializers.CharField(max_length=500, default="", allow_blank=True)
+    memo = serializers.CharField(max_length=900, default="", allow_blank=True)
+    line = serializers.UUIDField(default=None, allow_null=True)  # the key of the line, for `hold` and `put-back`
+    until = serializers.DateField(default=None, allow_null=True)
+
+
+_REASONED = {
+    "send-back": invoicing.send_back, "send-again": invoicing.send_again, "withdraw": invoicing.withdraw,
+}  # fmt: skip
+
+
+@extend_schema_view(
+    act=described(
+        ProposalSaid, InvoiceProposalRow,
+        "Release a proposal, approve it as another person, send it back, hand it over, withdraw it, hold a line or put it back. "
+        "The token has to be one that may decide.",
+    )
+)  # fmt: skip
+class InvoiceProposals(Acting):
     """Invoice proposals."""
 
     rows = InvoiceProposal.objects.select_related(
@@ -95,3 +139,36 @@ class InvoiceProposals(Endpoint):
     ).prefetch_related("lines__parts", "lines__draft__connection")
     filterset_class = InvoiceProposalFilter
     serializer_class = InvoiceProposalRow
+    said_class = ProposalSaid
+    refusals = (invoicing.NotProposable,)
+
+    @extend_schema(responses=RiskRow)
+    @action(detail=True)
+    def risks(self, request: Request, pk: str | None = None) -> Response:
+        """What does not hold of its months, which whoever releases or approves it accepts, and what stops it."""
+        proposal = self.get_object()
+        found = invoicing.risks_of(proposal)
+        stops = [one.words for one in invoicing.blockers(proposal)] if proposal.state in _GOING else []
+        said = {"accepts": invoicing.digest_of(found), "risks": [one.words for one in found], "stops": stops}
+        return Response(RiskRow(said).data)
+
+    def do(self, row: InvoiceProposal, said: dict[str, Any], by: Any) -> None:
+        """What the proposal's page does."""
+        act = said["act"]
+        if act in ("release", "approve"):
+            going_on = invoicing.release if act == "release" else invoicing.approve
+            going_on(row, by=by, seen=said["seen"], accepts=said["accepts"])
+        elif act in _REASONED:
+            _REASONED[act](row, by=by, reason=said["reason"])
+        elif act == "hand-over":
+            invoicing.hand_over_again(row, by=by)
+        elif act == "word":
+            invoicing.word(row, by=by, memo=said["memo"])
+        else:
+            line = row.lines.filter(key=said["line"]).first()
+            if line is None:
+                raise ValidationError({"line": ["The proposal has no such line."]})
+            if act == "hold":
+                invoicing.hold(line, by=by, reason=said["reason"], until=said["until"])
+            else:
+                invoicing.unhold(line, by=by)

@@ -1,4 +1,4 @@
-"""Read-only endpoints with a token.
+"""Endpoints that read, with a token.
 
 The rule here: rows come from `visible_to` of the token's user and from nowhere else, unknown filters are refused rather than
 ignored, and pages follow a cursor, so that a long read neither skips nor repeats what is added meanwhile.
@@ -20,7 +20,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import UserRateThrottle
 
 from portal import tokens
-from portal.models import User
+from portal.models import ApiToken, User
 
 _ID = re.compile(r"[0-9]{1,19}")
 PAGING = frozenset({"cursor", "page_size", "format"})
@@ -29,17 +29,17 @@ PAGING = frozenset({"cursor", "page_size", "format"})
 class TokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer <token>`."""
 
-    def authenticate(self, request: Request) -> tuple[User, None] | None:
-        """The token's user; raises AuthenticationFailed for one that is unknown, expired or revoked."""
+    def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
+        """The token and its user; raises AuthenticationFailed for one that is unknown, expired or revoked."""
         scheme, _, token = get_authorization_header(request).decode("latin-1").partition(" ")
         if not scheme:
             return None
         if scheme.lower() != "bearer":
             raise AuthenticationFailed("Send the token as “Authorization: Bearer TOKEN”.")
-        user = tokens.holder(token.strip())
-        if user is None:
+        found = tokens.known(token.strip())
+        if found is None:
             raise AuthenticationFailed("This token is unknown, expired or revoked; ask an admin for another.")
-        return user, None
+        return found.user, found
 
     def authenticate_header(self, request: Request) -> str:
         """So that a missing token is answered with 401."""

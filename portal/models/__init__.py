@@ -1,6 +1,6 @@
 """What is true: people and their grants, master data, documents, the ledger and the audit trail."""
 
-from portal.models.access import ApiToken, EntityGrant, GrantRole, User
+from portal.models.access import ApiAnswer, ApiToken, EntityGrant, GrantRole, User
 from portal.models.allocations import Allocation, BillingBalance
 from portal.models.assignments import Assignment
 from portal.models.audit import AuditEvent, Heartbeat
@@ -71,6 +71,7 @@ __all__ = [
     "AccountingPeriod",
     "Alias",
     "Allocation",
+    "ApiAnswer",
     "ApiToken",
     "ApprovalStep",
     "Assignment",

@@ -144,6 +144,27 @@ class ApiToken(models.Model):
     expires_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    may_decide = models.BooleanField(default=False, db_default=False)  # as its user may; without it, it reads
 
     def __str__(self) -> str:
         return f"{self.name} of {self.user}"
+
+
+class ApiAnswer(models.Model):
+    """What was answered to one decision of an outside program, under the key that it chose: a repeat is answered with it.
+
+    `digest` is of what was sent, so that a key is not used for something else. Kept for some weeks; what was decided stands in
+    the audit trail.
+    """
+
+    user = models.ForeignKey("portal.User", models.CASCADE, related_name="+", db_index=False)
+    key = models.CharField(max_length=200)
+    digest = models.CharField(max_length=64)
+    answer = models.JSONField(default=dict)
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "key"], name="an_answer_is_given_once")]
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.user}"

@@ -195,15 +195,16 @@ def test_a_file_configures_entities_periods_connections_routes_and_people(firm: 
     ana = User.objects.get(username="ana")
     assert ana.check_password("correct horse battery")
     assert ana.roles(us.pk) == {"analyst", "auditor"}
-    holder = tokens.holder(TOKEN)
+    holder = tokens.known(TOKEN)
     assert holder is not None
-    assert holder.username == "robot"
+    assert (holder.user.username, holder.may_decide) == ("robot", False)
 
 
 def test_a_token_that_is_made_is_shown_once_and_works(firm: str, tmp_path: Path) -> None:
     told = configure(firm, tmp_path)
     shown = next(line for line in told.splitlines() if line.startswith("API token compare of robot"))
-    assert tokens.holder(shown.rpartition(" ")[2]) == User.objects.get(username="robot")
+    assert (found := tokens.known(shown.rpartition(" ")[2])) is not None
+    assert found.user == User.objects.get(username="robot")
     assert "API token" not in configure(firm, tmp_path)
 
 
