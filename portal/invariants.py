@@ -229,7 +229,7 @@ def _handed_over_as_approved() -> list[str]:
         SELECT i.id, i.net, coalesce(d.net, 0) FROM portal_invoiceproposal i
           LEFT JOIN (SELECT proposal_id, sum(net) AS net FROM portal_proposalline WHERE draft_id IS NOT NULL GROUP BY 1) d
             ON d.proposal_id = i.id
-         WHERE i.state IN ('handed_over', 'billed') AND i.net <> coalesce(d.net, 0)""",
+         WHERE i.state IN ('handed_over', 'billed', 'voided', 'deleted') AND i.net <> coalesce(d.net, 0)""",
             "Proposal {0} was approved over {1}, and what was handed over of it comes to {2}.",
         )
         + breaches(

@@ -175,6 +175,7 @@ def keep(
                     billed.append(parts[0].line_id)
     named = {draft for of in drafts.values() for draft in of}
     invoicing_sql.lock_proposals(draft_ids=named, bill_ids=invoices)
-    invoicing_sql.give_back(line_ids=billed)
-    invoicing_sql.came([(draft, bill) for bill, of in drafts.items() for draft in dict.fromkeys(of)])
+    if named:
+        invoicing_sql.give_back(line_ids=billed)
+        invoicing_sql.came([(draft, bill) for bill, of in drafts.items() for draft in dict.fromkeys(of)])
     invoicing_sql.became(invoices, named)

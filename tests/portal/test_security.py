@@ -336,6 +336,14 @@ API_ROWS: dict[str, Callable[[Any], int]] = {
     "api_certificate-detail": lambda s: certifying.prepare(s.period, s.analyst, "accepted").pk,
     "api_result-detail": lambda s: ReconciliationResult.objects.filter(run=s.comparison)[0].pk,
 }
+API_ROWS["api_invoice_proposal-risks"] = API_ROWS["api_invoice_proposal-detail"]
+# What is decided about a row, and some act that may be sent.
+API_ACTS: dict[str, dict[str, Any]] = {
+    "api_bill-act": {"act": "adopt", "version": 1, "reason": "it was agreed"},
+    "api_invoice_proposal-act": {"act": "withdraw", "reason": "it is not wanted"},
+    "api_match-act": {"act": "take-apart", "reason": "they do not belong together"},
+    "api_certificate-act": {"act": "withdraw", "reason": "it was signed too early"},
+}
 # Addresses with arguments that name no row of an entity.
 NO_ROWS: dict[str, dict[str, str]] = {
     "master": {"model": "project"},  # a list, scoped by its queryset
@@ -401,7 +409,15 @@ def signed_in(user: User, **options: Any) -> Client:
 
 
 def test_every_address_with_arguments_is_known_here() -> None:
-    known = {*ROWS, *API_ROWS, *NO_ROWS, "webhook", "account_confirm_email", "account_reset_password_from_key"}
+    known = {
+        *ROWS,
+        *API_ROWS,
+        *API_ACTS,
+        *NO_ROWS,
+        "webhook",
+        "account_confirm_email",
+        "account_reset_password_from_key",
+    }
     unknown = {name for name, takes in walk() if takes and name not in known}
     assert not unknown, "say in ROWS whose row it names, or in NO_ROWS why it names none"
     names = {name for name, _ in walk()}
@@ -525,6 +541,15 @@ def test_the_api_does_not_find_another_entitys_row(site: Any) -> None:
             answer = ours.get(address)
             assert answer.status_code == 200, name
             assert CANARY not in answer.content.decode()
+
+
+def test_nobody_decides_about_rows_of_another_entity_nor_with_a_token_that_reads(site: Any) -> None:
+    theirs, reads = tokens.issue(site.stranger, "Berlin", may_decide=True), tokens.issue(site.controller, "Boston")
+    for number, (name, said) in enumerate(API_ACTS.items()):
+        address = reverse(name, kwargs={"pk": API_ROWS[name.replace("-act", "-detail")](site)})
+        for token, status in ((theirs, 404), (reads, 403)):
+            client = Client(headers={"authorization": f"Bearer {token}", "idempotency-key": f"key-number-{number}"})
+            assert client.post(address, said, content_type="application/json").status_code == status, name
 
 
 def test_lists_of_another_entity_name_nothing_of_ours(site: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
@@ -13,7 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.timezone import localdate
 
-from portal.models import AccountingPeriod, AuditEvent, GrantRole, Notification, StatementLine, User
+from portal import tokens
+from portal.models import AccountingPeriod, ApiAnswer, AuditEvent, GrantRole, Notification, StatementLine, User
 from portal.packs import Range
 from portal.sql import now
 from reconciliation import certifying, matching, pairing
@@ -449,3 +451,41 @@ def test_what_came_while_a_run_was_on_its_way_is_looked_at_before_anybody_signs(
     certifying.withdraw(prepared, ana, "One more came.")
     with pytest.raises(certifying.NotCertifiable, match="Something moved since"):
         certifying.prepare(period, ana)
+
+
+def test_programs_match_open_items_and_certify_as_two_people_do_and_are_refused_in_the_same_words(
+    firm: Firm, period: AccountingPeriod, ana: User, cleo: User
+) -> None:
+    bill(firm, "501", lines=1, booked_on=date(2026, 9, 30), due_on=date(2026, 10, 1))
+    Erp(firm).says(Erp(firm).payment("P1", "960", unapplied=Decimal(960), booked_on=date(2026, 9, 30)))
+    compare(firm, period)
+
+    def posts(who: User, address: str, **said: Any) -> tuple[int, Any]:
+        headers = {
+            "Authorization": f"Bearer {tokens.issue(who, 'program', may_decide=True)}",
+            "Idempotency-Key": f"key-{ApiAnswer.objects.count():08}",
+        }
+        answer = Client(headers=headers).post(f"/api/v1/{address}/", said, content_type="application/json")
+        return answer.status_code, answer.json()
+
+    ids = [item.pk for item in items(period, "invoice_payment")]
+    assert posts(ana, "matches/make", items=ids[:1])[1]["detail"].startswith("One item alone belongs to nothing")
+    assert posts(ana, "matches/make", items=[*ids, 10**9])[0] == 404
+    assert posts(ana, "matches/make", items=ids)[0] == 200
+    made = Match.objects.get(state="confirmed")
+    assert sorted(made.subjects) == sorted(item.subject for item in items(period, "invoice_payment"))
+    assert (
+        posts(ana, f"matches/{made.pk}/acts", act="take-apart")[1]["detail"] == "Say why they do not belong together."
+    )
+    assert posts(ana, f"matches/{made.pk}/acts", act="take-apart", reason="another customer")[1]["state"] == "broken"
+    status, waits = posts(ana, "matches/make", items=ids, expected_on="2099-01-31", reason="the bank is asked")
+    assert (status, waits["kind"], waits["expected_on"]) == (200, "timing", "2099-01-31")
+
+    run = compare(firm, period)
+    signs = {"entity": firm.entity.code, "period": period.code}
+    status, signed = posts(ana, "certificates/prepare", **signs, note="the bank is asked")
+    assert (status, signed["state"], signed["run"]) == (200, "prepared", run.pk)
+    assert "prepared already" in posts(ana, "certificates/prepare", **signs, note="again")[1]["detail"]
+    assert posts(ana, f"certificates/{signed['id']}/acts", act="certify")[0] == 403
+    status, certified = posts(cleo, f"certificates/{signed['id']}/acts", act="certify")
+    assert (status, certified["state"], certified["certified_by"]) == (200, "certified", cleo.username)
