@@ -126,8 +126,10 @@ def the_dutch_bill(demo_month: Month, sandbox: str, site: str, say: Callable[[st
     project = Project.objects.get(code=DUTCH)
     manager, controller = User.objects.get(username="pm"), User.objects.get(username="controller")
     for proposal in invoicing.prepare(project, demo_month.last, by=manager):
-        released = invoicing.release(proposal, by=manager, seen=proposal.content_hash)
-        invoicing.approve(released, by=controller, seen=released.content_hash)
+        read = invoicing.digest_of(invoicing.risks_of(proposal))
+        released = invoicing.release(proposal, by=manager, seen=proposal.content_hash, accepts=read)
+        read = invoicing.digest_of(invoicing.risks_of(released))
+        invoicing.approve(released, by=controller, seen=released.content_hash, accepts=read)
     _wait_for(lambda: InvoiceDraft.objects.filter(proposal__project=project).exclude(bill_number="").exists())
     _read_bills(vendors.BC)
     _wait_for(lambda: _dutch_bills(BillStatus.DRAFT).exists())
