@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
@@ -158,7 +159,9 @@ def test_a_proposal_whose_invoice_is_deleted_says_so_once_two_people_agreed(firm
 
 @pytest.mark.case(77)
 @pytest.mark.case(78)
-def test_a_proposal_whose_invoice_is_void_says_so_everywhere_and_whether_its_hours_are_open(firm: firms.Firm) -> None:
+def test_a_proposal_whose_invoice_is_void_says_so_everywhere_and_whether_its_hours_are_open(
+    firm: firms.Firm, capsys: pytest.CaptureFixture[str]
+) -> None:
     entries, proposal, bills, said = billed(firm)
     paid = bills.payment("P1", "500", ("501", "500"))
     bills.says(paid)
@@ -180,6 +183,10 @@ def test_a_proposal_whose_invoice_is_void_says_so_everywhere_and_whether_its_hou
     ]
     assert "INV-501 was voided. Its work is open to be proposed again" in page("mia", proposal)
     assert why(entries[0]).endswith("Its invoice INV-501 was voided, so it is to be billed again.")
+    call_command("explain", str(LedgerEntry.objects.get(pk=entries[0]).document.external_id))
+    thread = capsys.readouterr().out
+    assert "INV-501 was voided: 8.00 h, 960.00 USD open again" in thread
+    assert "gave back" not in thread
     [again] = invoicing.prepare(firm.project, END, by=of("cora"))
     assert (again.net, stands(proposal)) == (Decimal(1920), ProposalState.VOIDED)
     with pytest.raises(NotProposable, match="It stays as it is: bill voided"):
