@@ -7,9 +7,9 @@ moves no entry; where an item changes underneath, it breaks. Hours are tied to a
 database keeps them from being billed twice.
 
 A match takes items whole, any number on each side: a payment for two bills is matched with both, and their sums meet. How much
-of it is for which bill the system that keeps the payment says, and its allocations settle the bills here; a split of our own would
-be a second truth, which no balance and no status that others are told would follow. Until that system says it, what is left over of
-a payment is told to come (`wait`), with the day.
+of it is for which bill the system that keeps the payment says, and its allocations settle the bills here; a split of our own
+would be a second truth, which no balance and no status that others are told would follow. Until that system says it, what is
+left over of a payment is told to come (`wait`), with the day.
 """
 
 from __future__ import annotations
