@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("portal", "0035_a_proposal_says_what_became_of_its_bill")]
+    dependencies = [("portal", "0036_a_proposal_says_what_became_of_its_bill")]
 
     operations = [
         migrations.AddField(

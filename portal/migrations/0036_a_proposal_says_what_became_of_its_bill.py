@@ -29,7 +29,7 @@ BACK = "UPDATE portal_invoiceproposal SET state = 'billed' WHERE state IN ('void
 
 
 class Migration(migrations.Migration):
-    dependencies = [("portal", "0034_evidence_is_not_emptied")]
+    dependencies = [("portal", "0035_a_rejected_value_is_accepted")]
 
     operations = [
         migrations.RemoveConstraint(model_name="invoiceproposal", name="what_goes_on_was_released"),
