@@ -23,7 +23,8 @@ from integrations.models import InboxMessage, Run
 from integrations.tables import MESSAGE_TONES, MessageTable
 from portal import audit
 from portal.access import OPERATORS, PAYLOAD_READERS, may
-from portal.models import Expense, Invoice, InvoiceVersion, Payment, PaymentVersion, TimeEntry, User
+from portal.models import Connection, Expense, Invoice, InvoiceVersion, Payment, PaymentVersion, TimeEntry, User
+from portal.models.access import entities_held
 from portal.screens import Action, Badge, DetailScreen, Empty, ListScreen, Outcome, Tab
 
 State = InboxMessage.State
@@ -71,8 +72,15 @@ class InboxScreen(ListScreen):
     caption = "Messages of the inbox"
 
     def headline(self) -> str:
-        """What the inbox is."""
-        return "Vendor records and webhooks as they came. What cannot be read waits here; nothing else waits for it."
+        """What the inbox is, and what of it a person does not see who has no role in every entity."""
+        said = "Vendor records and webhooks as they came. What cannot be read waits here; nothing else waits for it."
+        is_partial = None not in entities_held(self.request.user, None)
+        if is_partial and Connection.objects.filter(entity=None, is_source=True).exists():
+            said += (
+                " Of an account that all entities share you see what made bills and payments of yours; its master data, and what "
+                "cannot be read of it, is shown to those with a role in every entity."
+            )
+        return said
 
     def nothing(self) -> Empty:
         """By tab: none failed is good news."""

@@ -127,6 +127,8 @@ def test_what_a_shared_account_says_of_one_company_is_told_to_its_people_alone(
     assert [client.get(f"/inbox/{shown[one].pk}/").status_code for one in ("501", "502", "503", "504", "901")] == [
         404, 200, 404, 404, 404,
     ]  # fmt: skip
+    said = "is shown to those with a role in every entity"
+    assert said in client.get("/inbox/?tab=all").content.decode()
     page = client.get(f"/inbox/{shown['502'].pk}/").content.decode()
     assert "Invoice DE-1, version 1: 40.00 USD" in page
     assert "&quot;DE-1&quot;" in page  # the payload of one's own company is read
@@ -134,5 +136,6 @@ def test_what_a_shared_account_says_of_one_company_is_told_to_its_people_alone(
     client.force_login(everywhere)
     listed = client.get("/inbox/?tab=all").content.decode()
     assert all(one in listed for one in shown)
+    assert said not in listed
     assert "Payment 901, version 1: 60.00 USD" in client.get(f"/inbox/{shown['901'].pk}/").content.decode()
     assert badge(everywhere) is not None
