@@ -114,9 +114,9 @@ CONTRACTS = Table(
             name="retainer_hours",
             sets="retainer_hours",
             parse=cells.decimal(places=2, digits=8, above=Decimal(0)),
-            help="hours that a retainer's instalments pay for in each calendar month, over all projects of the contract; all that "
-            "are worked where empty. An hour draws on the month of its work date, also where it comes late or is booked in a later "
-            "period; what a month leaves unused is not carried into the next, and a month does not borrow from one",
+            help="hours that a retainer's instalments pay for in each calendar month, over all projects of the contract; all "
+            "that are worked where empty. An hour draws on the month of its work date, also where it comes late or is booked in "
+            "a later period; what a month leaves unused is not carried into the next, and a month does not borrow from one",
         ),
         Column(
             name="overage",
