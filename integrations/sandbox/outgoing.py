@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-TIMEOUT = 5.0
+TIMEOUT = 20.0
 NOBODY = 599  # the status where nobody answered
 
 
