@@ -7,7 +7,7 @@ at what was touched since the last one of its period, unless what results rest o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
@@ -21,7 +21,7 @@ from reconciliation import cases, certifying, pairing
 from reconciliation.models import ReconciliationResult, ReconciliationRun
 from reconciliation.sql import legs, runs
 from reconciliation.sql import matching as sql
-from reconciliation.totals import totals_of
+from reconciliation.totals import of_period
 
 RULE = "out-of-balance"
 ACTOR = "reconciliation"
@@ -29,7 +29,6 @@ LEASE_SECONDS = 120.0  # of a worker on one comparison, renewed while statements
 _AT_ONCE = 10_000
 Outcome = ReconciliationResult.Outcome
 Leg = ReconciliationResult.Leg
-_WITHOUT_BILLS = frozenset({Leg.TRACKER_LEDGER, Leg.LEDGER_TARGET})
 Standing = ReconciliationResult.Standing
 SETTLED = frozenset({Standing.MATCHED, Standing.TIMING})
 
@@ -169,14 +168,14 @@ def _compare(found: ReconciliationRun, targets: Mapping[int, Decimal] | None, wh
         legs.compare_bills_with_payments(found.pk, scope, start, end)
         legs.keep(Leg.INVOICE_PAYMENT, found.pk, found.period_id, scope)
     found.compared = None if scope.is_whole else scope.looked_at
-    _end(found, scope, [leg for leg in Leg.values if has_bills or leg in _WITHOUT_BILLS])
+    _end(found, scope, has_bills=has_bills)
 
 
-def _end(found: ReconciliationRun, scope: legs.Scope, compared: Sequence[str]) -> None:
+def _end(found: ReconciliationRun, scope: legs.Scope, *, has_bills: bool) -> None:
     """Add up what stands, move what matched, tell what differs, and end the run."""
     legs.tell_sizes(scope)
     pairing.refresh(found.entity_id, found.period_id, scope.today)
-    found.totals = totals_of(found.period_id, compared)
+    found.totals = of_period(found.period, has_bills=has_bills)
     differing = sum(leg["differing"] for leg in found.totals.values())
     found.state = ReconciliationRun.State.OUT_OF_BALANCE if differing else ReconciliationRun.State.BALANCED
     _move_matched(found)

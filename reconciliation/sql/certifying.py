@@ -36,6 +36,13 @@ SELECT EXISTS (
      WHERE v.recorded_at >= %(since)s AND i.entity_id = %(entity)s
        AND EXISTS (SELECT 1 FROM portal_invoiceversion o WHERE o.invoice_id = i.id AND o.booked_on {_WITHIN})
 ) OR EXISTS (
+    SELECT 1 FROM portal_invoiceversion v JOIN portal_invoice i ON i.id = v.invoice_id
+      JOIN portal_invoiceversion o ON o.invoice_id = i.id JOIN portal_invoiceline l ON l.version_id = o.id
+      JOIN portal_allocation a ON a.line_id = l.id
+      LEFT JOIN portal_ledgerentry e ON e.id = a.entry_id LEFT JOIN portal_milestone m ON m.id = a.milestone_id
+     WHERE v.recorded_at >= %(since)s AND i.entity_id = %(entity)s
+       AND (e.post_on {_WITHIN} OR m.signed_on {_WITHIN} OR m.due_on {_WITHIN})
+) OR EXISTS (
     SELECT 1 FROM portal_milestone m JOIN portal_project p ON p.id = m.project_id
      WHERE p.entity_id = %(entity)s
        AND (EXISTS (SELECT 1 FROM portal_historicalmilestone h WHERE h.history_date >= %(since)s AND h.id = m.id

@@ -13,7 +13,8 @@ from portal.models import AccountingPeriod
 from portal.screens import DetailScreen, Screen
 from portal.screens.entities import within
 from reconciliation import closing, holes
-from reconciliation.models import Certificate
+from reconciliation.models import Certificate, ReconciliationRun
+from reconciliation.views.legs import legs_of
 
 SHOWN = 60
 SHOWN_PEOPLE = 300
@@ -32,11 +33,15 @@ class CloseBoard(Screen):
         seen = within(AccountingPeriod.objects.visible_to(request.user), request).select_related("entity")
         begun = seen.filter(starts_on__lte=today, ends_on__gte=today - timedelta(days=_PAST)).exclude(state="future")
         periods = list(begun.order_by("ends_on", "entity__code")[:SHOWN])
-        signed = {
-            one.period_id: one
-            for one in Certificate.objects.filter(period__in=periods, state__in=["prepared", "certified"])
+        latest = Certificate.objects.filter(period__in=periods).order_by("period_id", "-pk").distinct("period_id")
+        signed = {one.period_id: one for one in latest}
+        runs = ReconciliationRun.objects.filter(period__in=periods, seen_until__isnull=False)
+        compared = {
+            run.period_id: legs_of(run.totals) for run in runs.order_by("period_id", "-pk").distinct("period_id")
         }
-        rows = [(close, signed.get(close.period.pk)) for close in closing.board(periods)]
+        rows = [
+            (close, signed.get(close.period.pk), compared.get(close.period.pk, [])) for close in closing.board(periods)
+        ]
         return self.page(self.context(rows=rows))
 
 

@@ -44,7 +44,7 @@ from portal.screens.tables import Column
 from reconciliation import certifying, matching
 from reconciliation.models import Certificate, ReconciliationResult, ReconciliationRun
 from reconciliation.views import plots
-from reconciliation.views.legs import leg_of, legs_of
+from reconciliation.views.legs import changes_of, leg_of, legs_of
 from reconciliation.views.periods import PeriodFilter, RowFilter, of_one_leg
 from reconciliation.views.signing import Certify, Prepare, Withdraw
 
@@ -53,6 +53,8 @@ Leg = ReconciliationResult.Leg
 DIFFERS = ~Q(standing__in=sorted(matching.SETTLED))
 ABOUT = ("document", "line", "bill__current", "bill_line__version__invoice", "payment__current", "milestone__project")
 RUN_TONES = {State.RUNNING: "info", State.BALANCED: "good", State.OUT_OF_BALANCE: "bad", State.FAILED: "bad"}
+SIGNED = Certificate.State
+SIGNED_TONES = {SIGNED.PREPARED: "info", SIGNED.CERTIFIED: "good", SIGNED.DROPPED: "bad"}
 SHEET_ROWS = 200  # open items on the printed sheet; the export has every one
 
 
@@ -118,7 +120,18 @@ class OverviewTable(Table):
     target = LegColumn(Leg.LEDGER_TARGET, verbose_name="Ledger ↔ ERP")
     bills = LegColumn(Leg.TARGET_INVOICE, verbose_name="ERP ↔ invoice")
     payments = LegColumn(Leg.INVOICE_PAYMENT, verbose_name="Invoice ↔ payment")
+    signed = Column(verbose_name="Certificate", empty_values=(), orderable=False)
     latest_at = WhenColumn(verbose_name="Last run", orderable=False)
+
+    def render_signed(self, value: Any) -> SafeString:
+        """Whether two people have signed it, and whether their word still stands."""
+        if not value:
+            return format_html('<span class="quiet">{}</span>', figures.UNKNOWN)
+        return format_html('<span class="state {}">{}</span>', SIGNED_TONES.get(value, ""), SIGNED(value).label)
+
+    def value_signed(self, value: Any) -> str:
+        """The word alone."""
+        return str(SIGNED(value).label) if value else ""
 
     def render_latest_state(self, value: Any) -> SafeString:
         """The state in words; without a run it says so."""
@@ -139,6 +152,7 @@ def state_word(state: str | None) -> SafeString:
 def periods_with_runs() -> QuerySet[AccountingPeriod]:
     """Periods that have begun, with what their latest run found, in one statement."""
     latest = ReconciliationRun.objects.filter(period=OuterRef("pk")).order_by("-pk")
+    signed = Certificate.objects.filter(period=OuterRef("pk")).order_by("-pk")
     return (
         AccountingPeriod.objects.filter(starts_on__lte=timezone.localdate())
         .select_related("entity")
@@ -147,6 +161,7 @@ def periods_with_runs() -> QuerySet[AccountingPeriod]:
             latest_state=Subquery(latest.values("state")[:1]),
             latest_totals=Subquery(latest.values("totals")[:1]),
             latest_at=Subquery(latest.values("started_at")[:1]),
+            signed=Subquery(signed.values("state")[:1]),
         )
         .order_by("-starts_on", "entity__code")
     )
@@ -225,11 +240,13 @@ class PeriodScreen(DetailScreen):
         """The runs, latest first."""
         runs = ReconciliationRun.objects.filter(period=self.object).select_related("entity", "period", "requested_by")
         shown = [(run, state_word(run.state), legs_of(run.totals)) for run in runs.order_by("-pk")[:12]]
-        ended = self.object.certificates.exclude(state__in=certifying.LIVE).select_related(
-            "prepared_by", "certified_by"
-        )
+        past = self.object.certificates.exclude(state__in=certifying.LIVE)
+        ended = [
+            (one, changes_of(one.delta.get("legs", {})))
+            for one in past.select_related("prepared_by", "certified_by")[:5]
+        ]
         return super().context(
-            **more, runs=shown, latest=shown[0] if shown else None, certificate=self.certificate, ended=ended[:5],
+            **more, runs=shown, latest=shown[0] if shown else None, certificate=self.certificate, ended=ended,
             plots=plots.of_period(self.object), rates=plots.match_rates([run for run, _, _ in reversed(shown)]),
         )  # fmt: skip
 

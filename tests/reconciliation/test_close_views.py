@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.db import connection as database
 from django.test import Client
 
+from portal import figures
 from portal.models import LedgerEntry, User
+from reconciliation import matching
 from reconciliation.models import Certificate, Match, MatchingRule, ReconciliationResult
 from reconciliation.sql import closing
+from tests.bills import bill
 from tests.integrations.operate_world import Operations, operations
 
 pytestmark = pytest.mark.django_db
@@ -173,3 +177,34 @@ def test_both_sides_are_matched_beside_each_other_down_to_nothing(client: Client
     client.force_login(firm.stranger)
     assert client.get(address).status_code == 404
     assert client.get(address.replace(left.leg, "target_invoice")).status_code == 404
+
+
+def test_a_leg_that_is_not_compared_is_named_with_its_reason_and_money_wherever_the_period_is_signed(
+    client: Client, firm: Operations
+) -> None:
+    run = matching.run(firm.us, firm.period)
+    reason, booked = "no bill of US was ever taken in", run.totals["target_invoice"]["money"]["USD"]["left"]
+    assert run.totals["invoice_payment"]["not_compared"] == run.totals["target_invoice"]["not_compared"] == reason
+    words = f"{figures.amount(Decimal(booked), 'USD')} USD"
+    assert Decimal(booked) > 0
+    client.force_login(firm.analyst)
+    page = f"/reconciliation/periods/{firm.period.pk}/"
+    for address in (page, f"/reconciliation/{run.pk}/sheet/"):
+        shown = client.get(address).content.decode()
+        assert "ERP ↔ invoice is not compared:" in shown
+        assert f"{reason}. Nothing proves that {words} were invoiced." in shown
+    assert f"{words} not compared with any bill" in client.get("/reconciliation/close/").content.decode()
+    assert reason in client.get("/reconciliation/").content.decode()
+    act(client, firm.analyst, page, "prepare", note="They are invoiced by hand.")
+    assert Certificate.objects.get().totals["target_invoice"]["money"]["USD"]["left"] == booked
+    act(client, firm.controller, page, "certify")
+    assert "Certified" in client.get("/reconciliation/").content.decode()
+
+    books: Any = SimpleNamespace(target=firm.target, entity=firm.us, customer=None)
+    bill(books, booked_on=firm.period.ends_on)
+    matching.run(firm.us, firm.period)
+    dropped = Certificate.objects.get()
+    assert dropped.state == "dropped"
+    assert "ERP ↔ invoice: " in client.get(page).content.decode()
+    for address in ("/reconciliation/", "/reconciliation/close/"):
+        assert "Dropped" in client.get(address).content.decode()

@@ -36,7 +36,7 @@ STEP = st.tuples(
     st.sampled_from(
         ["work", "work", "post", "post", "book", "book", "book_other", "foreign", "lose", "move", "elsewhere", "reassign",
          "withdraw", "edit", "bill",
-         "bill", "bill_nothing", "void", "pay", "pay", "overpay", "pay_unknown"]
+         "bill", "bill_nothing", "void", "delete", "revive", "pay", "pay", "overpay", "pay_unknown"]
     ),
     st.integers(0, 1000),
 )  # fmt: skip
@@ -44,10 +44,23 @@ STEP = st.tuples(
 EVERYTHING = [
     ("work", 3), ("work", 4), ("post", 1), ("book", 0), ("book_other", 1), ("foreign", 3), ("lose", 0), ("move", 1), ("book", 0),
     ("withdraw", 0), ("edit", 5), ("work", 2), ("post", 2), ("bill", 7), ("bill_nothing", 1), ("pay", 1), ("void", 0),
+    ("delete", 0), ("revive", 0),
     ("bill", 2), ("pay", 2), ("overpay", 1), ("pay_unknown", 4), ("move", 2), ("lose", 1), ("reassign", 0), ("elsewhere", 1),
     ("elsewhere", 0), ("book", 0),
 ]  # fmt: skip
-TRICKY = {"book_other", "foreign", "lose", "move", "elsewhere", "reassign", "edit", "void", "pay_unknown"}
+TRICKY = {
+    "book_other",
+    "foreign",
+    "lose",
+    "move",
+    "elsewhere",
+    "reassign",
+    "edit",
+    "void",
+    "delete",
+    "revive",
+    "pay_unknown",
+}
 
 
 @dataclass
@@ -174,6 +187,16 @@ class Month:
             name = self.bills[pick % len(self.bills)]
             self.records[name] = self.erp.again(self.records[name], status=BillStatus.VOIDED)
             self.erp.says(self.records[name])
+
+    def delete(self, pick: int) -> None:
+        """A bill that was there last is not there any more."""
+        if self.bills:
+            self.erp.says(self.erp.gone(self.records[self.bills[-1 - pick % len(self.bills)]]))
+
+    def revive(self, pick: int) -> None:
+        """A bill that was deleted stands in its system again, as it was."""
+        if self.bills:
+            self.erp.says(self.erp.again(self.records[self.bills[-1 - pick % len(self.bills)]]))
 
     def pay(self, pick: int) -> None:
         if self.bills:
@@ -318,3 +341,35 @@ def test_a_line_that_changed_leaves_its_sum_alone_and_no_sum_counts_others_than_
     )
     with pytest.raises(IntegrityError, match="a_sum_counts_whom_it_holds"):
         MatchedBucket.objects.filter(pk=kept.pk).update(rows=7)
+
+
+def test_what_stands_on_a_deleted_bill_is_not_invoiced_from_that_moment_on_until_the_bill_is_there_again() -> None:
+    firm = firms.build()
+    period = AccountingPeriod.objects.get(
+        entity=firm.entity, starts_on__lte=date(2026, 10, 5), ends_on__gte=date(2026, 10, 5)
+    )
+    month = Month(firm, period, Erp(firm), iter(range(1, 1000)))
+    for step, pick in [("work", 3), ("work", 4), ("post", 2), ("post", 2), ("book", 0), ("bill", 6)]:
+        month.do(step, pick)
+    month.compare()
+    billed = _billed(month)
+    assert billed > 0
+    month.do("delete", 0)
+    gone = month.compare()
+    assert gone.compared is not None  # it was found among what was touched
+    assert (gone.state, _billed(month)) == ("out_of_balance", ZERO)
+    lost = ReconciliationResult.objects.standing().filter(period=period, leg="target_invoice", reason__contains="gone")
+    assert {row.outcome for row in lost} == {"missing_right"}
+    assert lost[0].reason == (
+        "It stood on Invoice INV-B5, which is gone from its system; nobody asks for its money, and what holds is to be "
+        "decided there."
+    )
+    month.do("revive", 0)
+    month.compare()
+    assert (_billed(month), lost.all().count()) == (billed, 0)
+
+
+def _billed(month: Month) -> Decimal:
+    """What the third leg of the latest run takes as invoiced."""
+    last = ReconciliationRun.objects.filter(period=month.period).latest("pk")
+    return Decimal(last.totals["target_invoice"]["money"]["USD"]["right"])

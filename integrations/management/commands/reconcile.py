@@ -53,6 +53,8 @@ class Command(BaseCommand):
                     label, totals["matched"], totals["open"], totals["differing"], hours["left"], hours["right"]
                 )
             )
+            if "not_compared" in totals:
+                self.stdout.write(f"  not compared: {totals['not_compared']}")
             for currency, money in totals["money"].items():
                 self.stdout.write(line.format(f"  {currency}", "", "", "", money["left"], money["right"]))
         differing = (

@@ -1,13 +1,15 @@
 """The third leg, what the target has booked against what was invoiced, and the fourth, what was invoiced against what was paid.
 
 The rule here: the figures are those of the systems that keep the bills; what is invoiced of an hour is what the billing balance
-says, which the database keeps. What is not due yet waits, with the day by which it should be there. A milestone that was
-delivered stands here as booked work does.
+says, which the database keeps, less what stands on a bill that its system voided or deleted: nothing asks for that money any
+more, whether or not somebody has decided yet what holds. What is not due yet waits, with the day by which it should be there. A
+milestone that was delivered stands here as booked work does.
 """
 
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 
 from portal import sql
 from reconciliation.sql.legs.keeping import forget, statement, sum_what_is_equal
@@ -28,17 +30,31 @@ _TOLD = """CROSS JOIN LATERAL (
         SELECT CASE WHEN coalesce(k.invoice_schedule, '') <> '' THEN k.invoice_schedule ELSE coalesce(u.invoice_schedule, '') END AS schedule,
                CASE WHEN coalesce(k.invoice_schedule, '') <> '' THEN k.invoice_day ELSE u.invoice_day END AS day) told"""  # noqa: E501
 
+# What still counts as billed by bills that are void or gone: until a person decides, its hours are not open again.
+_LOST = """
+    SELECT a.{key} AS id, sum(a.quantity) AS quantity, sum(a.amount) AS amount,
+           string_agg(DISTINCT CASE WHEN a.quantity <> 0 THEN 'Invoice ' || coalesce(nullif(v.number, ''), i.external_id) || ', which is '
+                      || CASE c.status WHEN 'voided' THEN 'void' ELSE 'gone from its system' END END, ' and ') AS bills
+      FROM portal_invoice i
+      JOIN portal_invoiceversion c ON c.id = i.current_id AND c.status IN ('voided', 'deleted')
+      JOIN portal_invoiceversion v ON v.invoice_id = i.id
+      JOIN portal_invoiceline l ON l.version_id = v.id
+      JOIN portal_allocation a ON a.line_id = l.id
+     WHERE i.entity_id = %(entity)s AND a.{key} IS NOT NULL
+     GROUP BY a.{key} HAVING sum(a.quantity) <> 0"""  # noqa: E501
+
 # A milestone is delivered when it is signed, an instalment of a retainer on its day. What is billed before counts by its due day.
 _STONES = f"""
     SELECT m.id, m.code, m.amount AS delivered, m.currency, w.day, coalesce(w.day, m.due_on) AS dated,
-           coalesce(b.invoiced - b.credited, 0) AS billed, x.amount AS billed_amount, x.currency AS billed_in,
-           coalesce(x.is_price_credited, false) AS is_price_credited, w.is_instalment,
+           coalesce(b.invoiced - b.credited - coalesce(g.quantity, 0), 0) AS billed, x.amount - coalesce(g.amount, 0) AS billed_amount,
+           x.currency AS billed_in, g.bills AS lost, coalesce(x.is_price_credited, false) AS is_price_credited, w.is_instalment,
            {_EXPECTED.format(day="coalesce(w.day, m.due_on)")} AS due_on
       FROM portal_milestone m
       JOIN portal_project j ON j.id = m.project_id
       JOIN portal_customer u ON u.id = j.customer_id
       LEFT JOIN portal_contract k ON k.id = j.contract_id
       LEFT JOIN portal_billingbalance b ON b.milestone_id = m.id
+      LEFT JOIN ({_LOST.format(key="milestone_id")}) g ON g.id = m.id
       LEFT JOIN LATERAL (SELECT sum(a.amount) AS amount, min(a.currency) AS currency, bool_or(a.quantity = 0) AS is_price_credited
                            FROM portal_allocation a WHERE a.milestone_id = m.id) x ON b.id IS NOT NULL
      CROSS JOIN LATERAL (
@@ -50,7 +66,8 @@ _STONES = f"""
 
 # Work that stands whole on bills, at its price. Its figures never change, so the entry's id tells it.
 _PAIRS = f"""
-WITH entries AS (
+WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
+), entries AS (
     SELECT e.id, e.kind, e.hours, e.amount, e.currency, s.state, b.invoiced - b.credited AS billed, b.delivered
       FROM portal_ledgerstate s
       JOIN portal_ledgerentry e ON e.id = s.entry_id
@@ -66,8 +83,8 @@ WITH entries AS (
     SELECT e.id >> {SHIFT} AS bucket, coalesce(e.currency, '') AS currency, e.hours, e.amount AS amount_left, e.amount AS amount_right,
            e.id AS left_id, NULL::bigint AS right_id, hashint8extended(e.id, 3) AS digest, NULL::int AS fence,
            coalesce(e.state IN ('posted', 'reconciled') AND e.billed = e.delivered AND e.delivered = CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END
-               AND m.amount = e.amount AND m.currency = e.currency AND NOT m.is_price_credited, false) AS is_equal
-      FROM entries e LEFT JOIN money m ON m.entry_id = e.id OFFSET 0
+               AND m.amount = e.amount AND m.currency = e.currency AND NOT m.is_price_credited AND g.id IS NULL, false) AS is_equal
+      FROM entries e LEFT JOIN money m ON m.entry_id = e.id LEFT JOIN lost g ON g.id = e.id OFFSET 0
 )"""  # noqa: E501, S608 -- one statement, read as one
 
 _WERE_EQUAL = """
@@ -81,13 +98,16 @@ _TIED = """FROM portal_invoiceversion av JOIN portal_invoiceline al ON al.versio
                           WHERE av.invoice_id = i.id {}"""
 
 _TARGET_INVOICE = f"""
-WITH entries AS (
-    SELECT e.id, e.document_id, e.kind, e.hours, e.amount, e.currency, e.post_on, s.state, coalesce(b.invoiced - b.credited, 0) AS billed,
+WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
+), entries AS (
+    SELECT e.id, e.document_id, e.kind, e.hours, e.amount, e.currency, e.post_on, s.state,
+           coalesce(b.invoiced - b.credited - coalesce(g.quantity, 0), 0) AS billed, g.amount AS lost_amount, g.bills AS lost,
            CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END AS delivered,
            {_EXPECTED.format(day="e.post_on")} AS due_on
       FROM portal_ledgerentry e
       JOIN portal_ledgerstate s ON s.entry_id = e.id
       LEFT JOIN portal_billingbalance b ON b.entry_id = e.id AND b.entity_id = %(entity)s
+      LEFT JOIN lost g ON g.id = e.id
       LEFT JOIN portal_contract k ON k.id = e.contract_id
       LEFT JOIN portal_customer u ON u.id = e.customer_id
      {_TOLD}
@@ -96,7 +116,7 @@ WITH entries AS (
        AND (s.state IN ('posted', 'reconciled') OR b.invoiced > b.credited) {{left}}
 ), money AS (
     SELECT a.entry_id, sum(a.amount) AS amount, min(a.currency) AS currency, bool_or(a.quantity = 0) AS is_price_credited
-      FROM portal_allocation a WHERE a.entry_id IN (SELECT id FROM entries WHERE billed <> 0) GROUP BY a.entry_id
+      FROM portal_allocation a WHERE a.entry_id IN (SELECT id FROM entries WHERE billed <> 0 OR lost IS NOT NULL) GROUP BY a.entry_id
 ), loose AS (
     SELECT l.id, i.id AS bill_id, i.kind, v.number, v.booked_on, v.currency, l.position, w.net - tied.amount AS net, tied.amount <> 0 AS is_rest,
            CASE WHEN tied.amount = 0 THEN l.quantity WHEN worked.hours <> 0 THEN l.quantity - worked.hours END AS quantity
@@ -110,9 +130,9 @@ WITH entries AS (
      WHERE i.entity_id = %(entity)s AND v.booked_on BETWEEN %(start)s AND %(end)s AND c.status NOT IN {_NO_BILL} AND w.net <> tied.amount {{right}}
 ), stones AS ({_STONES}
 ), weighed AS (
-    SELECT e.id AS subject, e.*, m.currency AS billed_in, m.amount AS billed_amount, coalesce(m.is_price_credited, false) AS is_price_credited,
+    SELECT e.id AS subject, e.*, m.currency AS billed_in, m.amount - coalesce(e.lost_amount, 0) AS billed_amount, coalesce(m.is_price_credited, false) AS is_price_credited,
            CASE WHEN e.state NOT IN ('posted', 'reconciled') THEN 'missing_left'
-                WHEN e.billed < e.delivered AND (e.due_on IS NULL OR e.due_on >= %(today)s) THEN 'open'
+                WHEN e.billed < e.delivered AND e.lost IS NULL AND (e.due_on IS NULL OR e.due_on >= %(today)s) THEN 'open'
                 WHEN e.billed = 0 THEN 'missing_right'
                 WHEN e.billed < e.delivered THEN CASE WHEN e.kind = 'time' THEN 'hours_differ' ELSE 'amount_differs' END
                 WHEN m.currency <> e.currency THEN 'amount_differs'
@@ -125,7 +145,8 @@ WITH entries AS (
            CASE WHEN kind = 'time' THEN billed END AS hours_right, CASE WHEN outcome <> 'missing_left' THEN amount END AS amount_left,
            CASE WHEN billed = 0 THEN 0 WHEN billed_in = currency THEN billed_amount END AS amount_right, currency, post_on AS dated,
            CASE WHEN outcome IN ('open', 'missing_right', 'hours_differ') OR billed < delivered THEN due_on END AS expected_on, ''::text AS version,
-           CASE outcome
+           CASE WHEN lost IS NOT NULL AND outcome IN ('missing_right', 'hours_differ', 'amount_differs')
+                THEN 'It stood on ' || lost || '; nobody asks for its money, and what holds is to be decided there.' ELSE CASE outcome
             WHEN 'missing_left' THEN 'It is invoiced, while its entry is ' || replace(state, '_', ' ') || '.'
             WHEN 'open' THEN CASE WHEN billed = 0 THEN 'Not invoiced yet' ELSE 'Invoiced in part' END
                  || coalesce('; the bill is expected by ' || {day("due_on")}, '; its contract says no day') || '.'
@@ -133,14 +154,15 @@ WITH entries AS (
             WHEN 'hours_differ' THEN {hours("delivered")} || ' h are booked and ' || {hours("billed")} || ' h invoiced; the rest was expected by ' || {day("due_on")} || '.'
             WHEN 'amount_differs' THEN CASE WHEN billed_in <> currency THEN 'Booked in ' || currency || ', invoiced in ' || billed_in || '.'
                  ELSE 'Booked with ' || {money("amount")} || ', invoiced with ' || {money("coalesce(billed_amount, 0)")} || '.' END
-            ELSE CASE WHEN is_price_credited THEN 'Credited in price; its hours stay invoiced.' ELSE '' END END AS reason
+            ELSE CASE WHEN is_price_credited THEN 'Credited in price; its hours stay invoiced.' ELSE '' END END END AS reason
       FROM weighed
     UNION ALL
     SELECT {MILESTONES} + id, o.outcome, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
            CASE WHEN o.outcome <> 'missing_left' THEN delivered END,
            CASE WHEN billed = 0 THEN 0 WHEN billed_in = currency THEN billed_amount END, currency, dated,
            CASE WHEN o.outcome IN ('open', 'missing_right') OR billed < delivered THEN due_on END, 'milestone ' || id,
-           CASE o.outcome
+           CASE WHEN lost IS NOT NULL AND o.outcome IN ('missing_right', 'amount_differs')
+                THEN 'Milestone ' || code || ' stood on ' || lost || '; nobody asks for its money, and what holds is to be decided there.' ELSE CASE o.outcome
             WHEN 'missing_left' THEN 'Milestone ' || code || CASE WHEN is_instalment THEN ' is invoiced ahead of its day, ' || {day("dated")} || '.'
                  ELSE ' is invoiced, while it is not delivered: nobody signed it.' END
             WHEN 'open' THEN 'Milestone ' || code || ' is delivered since ' || {day("day")} || CASE WHEN billed = 0 THEN ' and not invoiced yet' ELSE ' and invoiced in part' END
@@ -150,10 +172,10 @@ WITH entries AS (
                  WHEN billed < delivered THEN 'Milestone ' || code || ' comes to ' || {money("delivered")} || ', of which ' || {money("billed")} || ' are invoiced; the rest was expected by ' || {day("due_on")} || '.'
                  WHEN billed_in <> currency THEN 'Milestone ' || code || ' is agreed in ' || currency || ', invoiced in ' || billed_in || '.'
                  ELSE 'Milestone ' || code || ' comes to ' || {money("delivered")} || ', invoiced with ' || {money("coalesce(billed_amount, 0)")} || '.' END
-            ELSE CASE WHEN is_price_credited THEN 'Credited in price; the milestone stays invoiced.' ELSE '' END END
+            ELSE CASE WHEN is_price_credited THEN 'Credited in price; the milestone stays invoiced.' ELSE '' END END END
       FROM stones CROSS JOIN LATERAL (
         SELECT CASE WHEN day IS NULL THEN 'missing_left'
-                    WHEN billed < delivered AND (due_on IS NULL OR due_on >= %(today)s) THEN 'open'
+                    WHEN billed < delivered AND lost IS NULL AND (due_on IS NULL OR due_on >= %(today)s) THEN 'open'
                     WHEN billed = 0 THEN 'missing_right'
                     WHEN billed < delivered OR billed_in <> currency THEN 'amount_differs'
                     WHEN billed_amount <> delivered AND NOT is_price_credited THEN 'amount_differs'
@@ -166,6 +188,18 @@ WITH entries AS (
                      || CASE WHEN is_rest THEN {money("net")} || ' beside what was delivered.' ELSE 'nothing that was delivered.' END END
       FROM loose
 )"""  # noqa: E501, S608 -- one statement, read as one
+
+# What stands in the books or was delivered, whatever is known of bills.
+_TO_BE_BILLED = f"""
+WITH stones AS ({_STONES.format(stones="")})
+SELECT currency, sum(hours), sum(amount) FROM (
+    SELECT e.currency, e.hours, e.amount
+      FROM portal_ledgerstate s JOIN portal_ledgerentry e ON e.id = s.entry_id
+     WHERE s.entity_id = %(entity)s AND e.post_on BETWEEN %(start)s AND %(end)s AND e.kind IN ('time', 'expense')
+       AND e.reverses_id IS NULL AND e.is_billable AND NOT e.is_cost_only AND coalesce(e.amount, 0) <> 0
+       AND s.state IN ('posted', 'reconciled')
+    UNION ALL SELECT currency, 0, delivered FROM stones WHERE day IS NOT NULL) w
+ GROUP BY currency ORDER BY currency"""  # noqa: S608
 
 _INVOICE_PAYMENT = f"""
 WITH bills AS (
@@ -219,6 +253,12 @@ WITH bills AS (
 def takes_in_bills(entity_id: int) -> bool:
     """Whether any bill of an entity was ever taken in: before that, there is nothing to compare with."""
     return bool(sql.rows("SELECT EXISTS (SELECT 1 FROM portal_invoice WHERE entity_id = %s)", [entity_id])[0][0])
+
+
+def to_be_billed(entity_id: int, start: date, end: date, today: date) -> list[tuple[str, Decimal, Decimal]]:
+    """What of a closed range is to be billed by what stands in the books, by currency: (currency, hours, amount)."""
+    found = sql.rows(_TO_BE_BILLED, {"entity": entity_id, "start": start, "end": end, "today": today})
+    return [(currency, Decimal(hours or 0), amount) for currency, hours, amount in found]
 
 
 def compare_target_with_bills(run_id: int, scope: Scope, start: date, end: date) -> None:

@@ -17,7 +17,7 @@ from typing import cast
 from portal import sql
 
 SHIFT = 6  # bits of an id that a bucket of neighbours leaves out: as many things as a bigint has bits
-ENGINE = 6  # another number makes every period be compared as a whole once more
+ENGINE = 7  # another number makes every period be compared as a whole once more
 MILESTONES = 1 << 60  # the subject of a milestone is its id above this, so that it is never that of an entry
 
 _TABLES = (
@@ -153,7 +153,7 @@ class Scope:
         sql.execute("ANALYZE scope_right")
 
     def of_bills(self, start: date, end: date) -> None:
-        """Entries that moved, were billed or credited, or should be billed by now, and lines of bills that came or changed.
+        """Entries that moved, were billed or credited, whose bill went away, or that should be billed by now, and lines of bills.
 
         Milestones are few: all of the period are looked at, those that changed since, and those that stood in it.
         """
@@ -171,6 +171,11 @@ class Scope:
         sql.execute(
             f"INSERT INTO scope_left SELECT entry_id FROM touched UNION SELECT a.entry_id FROM portal_allocation a"  # noqa: S608
             " WHERE a.recorded_at >= %(since)s AND a.entry_id IS NOT NULL"
+            # what stands on a bill that went away or came back: nothing was written of it
+            " UNION SELECT a.entry_id FROM portal_invoiceversion v JOIN portal_invoiceline l ON l.version_id = v.id"
+            " JOIN portal_allocation a ON a.line_id = l.id AND a.entry_id IS NOT NULL WHERE v.invoice_id IN (SELECT w.invoice_id"
+            " FROM portal_invoiceversion w WHERE w.recorded_at >= %(since)s AND EXISTS (SELECT 1 FROM portal_invoiceversion g"
+            " WHERE g.invoice_id = w.invoice_id AND g.status IN ('voided', 'deleted')))"
             " UNION SELECT entry_id FROM reconciliation_reconciliationresult WHERE period_id = %(period)s"
             " AND leg = 'target_invoice' AND ended_run_id IS NULL AND expected_on < %(today)s AND outcome = 'open'"
             f" AND entry_id IS NOT NULL {_AGAIN}",
