@@ -8,11 +8,13 @@ A person's own delimiter and decimal sign are for CSV; XLSX has neither.
 from __future__ import annotations
 
 import csv
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from html import unescape
 from itertools import chain
 from typing import Any
 
@@ -21,6 +23,7 @@ from django.db.models import QuerySet
 from django.http import FileResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
+from django.utils.safestring import SafeString
 from django.utils.text import slugify
 
 FORMATS = {
@@ -33,6 +36,7 @@ EXCEL_ROWS = 1_048_576  # that one sheet can hold
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 DECIMALS = {"point": ".", "comma": ","}
 RUNS_AS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - full-width twins
+_TAG = re.compile(r"<[^>]*>")
 Cell = str | int | Decimal | date | datetime | bool | None
 
 
@@ -245,6 +249,8 @@ def _chunks(queryset: QuerySet[Any]) -> Iterator[list[Any]]:
 
 
 def _cell(value: Any) -> Cell:
+    if isinstance(value, SafeString):
+        return " ".join(unescape(_TAG.sub(" ", value)).split())  # what a column draws goes into a file as its words
     if value is None or isinstance(value, str | int | Decimal | date):
         return value
     return str(value)

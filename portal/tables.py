@@ -87,7 +87,7 @@ class LedgerTable(Table):
     entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
     work_date = DayColumn(verbose_name="Work date")
     hours = HoursColumn()
-    rate = MoneyColumn(strong=False)
+    rate = MoneyColumn(strong=False, exact=True)
     amount = MoneyColumn()
     currency = PricedCurrencyColumn()
     target = TextColumn(accessor="target__name", order_by="target__name", verbose_name="Target")

@@ -32,7 +32,7 @@ class HeldSheet(Table):
     project = TextColumn(accessor="entry__project__code", verbose_name="Project")
     task = TextColumn(accessor="entry__task__code", verbose_name="Task")
     hours = HoursColumn(accessor="entry__hours", verbose_name="Hours")
-    rate = MoneyColumn(accessor="entry__rate", currency="entry__currency", verbose_name="Rate")
+    rate = MoneyColumn(accessor="entry__rate", currency="entry__currency", verbose_name="Rate", exact=True)
     amount = MoneyColumn(accessor="entry__amount", currency="entry__currency", verbose_name="Amount")
     currency = CurrencyColumn(accessor="entry__currency")
     state = TextColumn(accessor="entry__state_row__get_state_display", verbose_name="State")

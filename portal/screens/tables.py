@@ -1,18 +1,20 @@
 """Tables and their columns: one linked sentence a row, figures at the right, the currency beside them, states in words.
 
-The rule here: a column's `value` is what an export gets: the figure itself, never its markup.
+The rule here: a column's `value` is what an export gets: the figure itself, never its markup, and money at the currency's own
+minor unit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import django_tables2 as tables
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from portal import charts, figures
+from portal import charts, figures, money
 from portal.screens import drawing
 
 
@@ -39,6 +41,11 @@ class Table(tables.Table):  # type: ignore[misc]
 
     def __init__(self, data: Any, **more: Any) -> None:
         super().__init__(data, default=figures.UNKNOWN, **more)
+        for bound in self.columns:
+            # a table that draws a figure its own way still exports the figure, unless it says otherwise
+            is_drawn = hasattr(self, f"render_{bound.name}") and not hasattr(self, f"value_{bound.name}")
+            if is_drawn and type(bound.column).value is not tables.Column.value:
+                bound.value = bound.column.value
 
     def drawn(self) -> Iterator[SafeString]:
         """The rows of the page, each with its key."""
@@ -142,16 +149,26 @@ class HoursColumn(NumberColumn):
 
 
 class MoneyColumn(NumberColumn):
-    """An amount in the minor units of the record's currency; the currency stands in the column beside it."""
+    """An amount in the minor units of the record's currency; the currency stands in the column beside it.
 
-    def __init__(self, *, currency: str = "currency", **more: Any) -> None:
-        self.currency = tables.A(currency)
+    An `exact` one is a price, which may have more decimals than money: a file gets all of them.
+    """
+
+    def __init__(self, *, currency: str = "currency", exact: bool = False, **more: Any) -> None:
+        self.currency, self.exact = tables.A(currency), exact
         super().__init__(**{"strong": True, **more})
 
     def render(self, value: Any, record: Any) -> SafeString:  # type: ignore[override]
         """The amount; its currency is repeated only where the column beside it has no room."""
         currency = self.currency.resolve(record, quiet=True) or ""
         return format_html('{}<span class="cur narrow"> {}</span>', figures.amount(value, currency), currency)
+
+    def value(self, value: Any, record: Any) -> Any:  # type: ignore[override]
+        """The amount as money is written: a share of it is no longer than its cents."""
+        if self.exact or not isinstance(value, Decimal):
+            return value
+        currency = self.currency.resolve(record, quiet=True) or ""
+        return money.round_money(value, currency) if money.is_currency(currency) else round(value, 2)
 
 
 class CurrencyColumn(Column):

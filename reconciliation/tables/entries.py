@@ -42,7 +42,12 @@ class HeldTable(Table):
     project = TextColumn(accessor="entry__project__code", order_by="entry__project__code", verbose_name="Project")
     hours = HoursColumn(accessor="entry__hours", order_by="entry__hours", verbose_name="Hours")
     rate = MoneyColumn(
-        accessor="entry__rate", currency="entry__currency", strong=False, order_by="entry__rate", verbose_name="Rate"
+        accessor="entry__rate",
+        currency="entry__currency",
+        strong=False,
+        exact=True,
+        order_by="entry__rate",
+        verbose_name="Rate",
     )
     amount = MoneyColumn(
         accessor="entry__amount", currency="entry__currency", order_by="entry__amount", verbose_name="Amount"

@@ -23,6 +23,8 @@ from tests.reconciliation import desk
 from tests.reconciliation.firm import Firm, build
 
 pytestmark = pytest.mark.django_db
+MARKUP = re.compile(r"</?[a-z][^>]*>|&[a-z]+;|&#")
+UNROUNDED = re.compile(r"[0-9]\.[0-9]{5,}")
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>|\sstyle=|\son[a-z]+=", re.IGNORECASE)
 
 
@@ -103,6 +105,8 @@ def test_it_draws_no_inline_style_or_script_and_exports_what_it_shows(name: str,
         answer: Any = client.get(reverse(name), {"export": "csv"})
         lines = b"".join(answer.streaming_content).decode()
         assert "Exported by,ana" in lines
+        assert MARKUP.findall(lines) == []
+        assert UNROUNDED.findall(lines) == []
 
 
 def role_for(view: Any) -> str:

@@ -192,7 +192,12 @@ class PartTable(Table):
     memo = TextColumn(accessor="entry__memo", orderable=False, verbose_name="Text")
     hours = HoursColumn(accessor="hours", verbose_name="Hours")
     rate = MoneyColumn(
-        accessor="entry__rate", orderable=False, verbose_name="Rate", currency="line__proposal__currency", strong=False
+        accessor="entry__rate",
+        orderable=False,
+        verbose_name="Rate",
+        currency="line__proposal__currency",
+        strong=False,
+        exact=True,
     )
     amount = MoneyColumn(currency="line__proposal__currency", verbose_name="Amount")
     currency = CurrencyColumn(accessor="line__proposal__currency")
