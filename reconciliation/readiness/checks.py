@@ -16,7 +16,7 @@ from reconciliation.models import ExceptionCase, ProjectMonth
 from reconciliation.readiness.agreements import billing_model_of, manager_of, terms_of, with_whom
 from reconciliation.readiness.blockers import in_number
 from reconciliation.rules import theme_of
-from reconciliation.sql import master_data
+from reconciliation.sql import held_once, master_data
 from reconciliation.sql import readiness as sql
 
 
@@ -71,9 +71,13 @@ _QUESTIONS = {
 CHECKS = tuple(_QUESTIONS)
 
 
+def _question_of(rule: str) -> str:
+    return _OF_THEME.get(theme_of(rule), "exceptions")
+
+
 @dataclass(slots=True)
 class _Found:
-    """What holds say about one question, added up."""
+    """What holds say about one question, added up; an entry that two causes stop is in it once."""
 
     entries: int = 0
     amount: Decimal = Decimal(0)
@@ -94,10 +98,13 @@ class _Asked:
         )
         self.held: dict[str, _Found] = {}
         for one in self.stopped:
-            found = self.held.setdefault(_OF_THEME.get(theme_of(one.rule), "exceptions"), _Found())
-            found.entries += one.entries
-            found.amount += one.amount or Decimal(0)
-            found.cases.append(one.case_id)
+            self.held.setdefault(_question_of(one.rule), _Found()).cases.append(one.case_id)
+        self.entries_held = 0
+        for group in held_once.of_month(month) if self.stopped else ():
+            self.entries_held += group.entries
+            for code in {_question_of(rule) for rule in group.rules}:
+                self.held[code].entries += group.entries
+                self.held[code].amount += group.amount
 
     def check(self, code: str, verdict: Verdict, says: str, **more: Any) -> Check:
         """An answer with its question."""
@@ -138,7 +145,7 @@ class _Asked:
     def exceptions(self) -> Check:
         """Causes that no other question names, and what is in doubt."""
         found = self.holds("exceptions", "Nothing is held.")
-        loose = self.month.stopped - sum(one.entries for one in self.held.values())
+        loose = self.month.stopped - self.entries_held
         if found.verdict is Verdict.PASS and loose > 0:
             return self.check(
                 "exceptions", Verdict.FAIL, f"{in_number(loose)} in doubt at the target.", count=loose, owner="Tieout",

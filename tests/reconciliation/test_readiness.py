@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -26,7 +27,7 @@ from portal.models import (
     User,
 )
 from portal.records import BillKind, SourceStatus
-from reconciliation import readiness
+from reconciliation import cases, readiness
 from reconciliation.models import ExceptionCase, Hold, ProjectMonth
 from reconciliation.readiness import CHECKS, Check, Verdict
 from reconciliation.rules import theme_of
@@ -117,6 +118,21 @@ def test_each_hold_answers_one_question_and_its_money_is_said(firm: Firm) -> Non
     assert found["rates"].verdict is Verdict.FAIL
     assert (found["rates"].count, found["rates"].currency, found["rates"].owner) == (1, "USD", "nobody yet")
     assert found["exceptions"].verdict is Verdict.PASS
+
+
+def test_an_entry_that_two_causes_stop_is_one_entry_with_its_money_once(firm: Firm) -> None:
+    firm.admit(firm.time("1"), firm.time("2", work_date=date(2026, 10, 2)))
+    post(entries("1", "2"))
+    for rule, subject, stopped in (
+        ("out-of-balance", "comparison", ["1"]), ("approval-withdrawn-after-posting", "project", ["1", "2"]),
+    ):  # fmt: skip
+        cases.raise_case(
+            rule, firm.entity.pk, subject, "1:of", "It does not tie out.",
+            entries=entries(*stopped),
+        )  # fmt: skip
+    check = answers(firm)["exceptions"]
+    assert (check.verdict, check.count, check.amount) == (Verdict.FAIL, 2, Decimal("1920.00"))
+    assert check.says == "It does not tie out and 1 more."
 
 
 def test_what_nobody_approved_yet_waits_with_its_approver(firm: Firm) -> None:
@@ -245,6 +261,20 @@ def test_a_file_of_the_portfolio_says_what_the_screen_says(firm: Firm) -> None:
     assert f"{firm.project.code} {firm.project.name}" in said
     assert "nobody has it yet" in said
     assert ",Ready," not in said
+
+
+def test_a_file_of_the_portfolio_holds_figures_and_no_markup_nor_more_than_cents(firm: Firm) -> None:
+    client, person = signed_in(firm)
+    Project.objects.filter(pk=firm.project.pk).update(manager=person)
+    firm.admit(firm.time("1", rate=Decimal("99.00")), firm.time("2", work_date=date(2026, 10, 2)))
+    post(entries("2"))
+    allocate(bill(firm), entries("2")[0], "7", "840")  # a share of seven eighths
+    for form in ("csv", "xlsx"):
+        assert client.get(reverse("readiness"), {"export": form, "period": "2026-10"}).status_code == 200
+    answer: Any = client.get(reverse("readiness"), {"export": "csv", "period": "2026-10"})
+    heads, row = b"".join(answer.streaming_content).decode().splitlines()[-2:]
+    said = dict(zip(heads.split(","), next(csv.reader([row])), strict=True))
+    assert (said["Billable"], said["Blocked"]) == ("1920.00", "960.00")
 
 
 def test_the_page_of_a_project_shows_twelve_answers_and_the_lines_of_the_invoice(firm: Firm) -> None:
