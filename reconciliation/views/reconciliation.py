@@ -51,7 +51,10 @@ from reconciliation.views.signing import Certify, Prepare, Withdraw
 State = ReconciliationRun.State
 Leg = ReconciliationResult.Leg
 DIFFERS = ~Q(standing__in=sorted(matching.SETTLED))
-ABOUT = ("document", "line", "bill__current", "bill_line__version__invoice", "payment__current", "milestone__project")
+ABOUT = (
+    "document", "entry__resource", "entry__project", "line", "bill__current", "bill_line__version__invoice", "payment__current",
+    "milestone__project",
+)  # fmt: skip
 RUN_TONES = {State.RUNNING: "info", State.BALANCED: "good", State.OUT_OF_BALANCE: "bad", State.FAILED: "bad"}
 SIGNED = Certificate.State
 SIGNED_TONES = {SIGNED.PREPARED: "info", SIGNED.CERTIFIED: "good", SIGNED.DROPPED: "bad"}
@@ -252,9 +255,16 @@ class PeriodScreen(DetailScreen):
 
 
 def result_name(result: Any) -> str:
-    """What a result is about: the document, else the target's line, the bill's line, the milestone, the bill or the payment."""
+    """What a result is about: the document, else the target's line, the bill's line, the milestone, the bill or the payment.
+
+    Work is named by who did it and for what, with its source's id.
+    """
     if result.document is not None:
-        return f"{result.document.get_kind_display()} {result.document.external_id}"
+        named = f"{result.document.get_kind_display()} {result.document.external_id}"
+        entry = result.entry
+        if entry is None or entry.resource is None or entry.project is None:
+            return named
+        return f"{entry.resource.name} on {entry.project.code}, {figures.day(entry.work_date)} · {named}"
     if result.bill_line is not None:
         return f"Line {result.bill_line.position} of {result.bill_line.version.number}"
     if result.milestone is not None:

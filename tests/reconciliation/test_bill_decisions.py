@@ -11,9 +11,9 @@ from django.test import Client
 from django.urls import reverse
 
 from portal import sql
-from portal.models import AuditEvent, GrantRole, Invoice, Notification, User
-from reconciliation import billing, triage
-from reconciliation.models import BillingDecision, ExceptionCase, Team
+from portal.models import AccountingPeriod, AuditEvent, GrantRole, Invoice, Notification, User
+from reconciliation import billing, matching, triage
+from reconciliation.models import BillingDecision, ExceptionCase, ReconciliationResult, Team
 from tests import world
 from tests.bills import Erp, causes, find, line_of, open_hours, posted
 from tests.reconciliation import firm as firms
@@ -180,3 +180,26 @@ def test_a_controller_who_asked_withdraws_and_does_not_refuse(firm: firms.Firm, 
     assert "withdraw it instead" in does("cora", find("501"), "refuse", "no").content.decode()
     billing.withdraw(decision, by=cora, reason="no")
     assert causes("501") == {"bill-deleted"}
+
+
+def test_a_price_that_was_adopted_by_two_people_ends_the_difference_between_books_and_bill(
+    firm: firms.Firm, erp: Erp
+) -> None:
+    [first] = posted(firm)
+    said = erp.bill("501", line_of(first))
+    erp.says(said)
+    erp.says(erp.again(said, lines=(line_of(first, net="950"),), net=Decimal(950), total=Decimal(950)))
+    period = AccountingPeriod.objects.get(entity=firm.entity, code="2026-09")
+    bill = find("501")
+    assert does("ana", bill, "adopt", "so it was agreed").status_code == 303
+    matching.run(firm.entity, period)
+    standing = ReconciliationResult.objects.standing().filter(period=period, leg="target_invoice", entry=first)
+    assert not standing.exists()  # what we go by is still the price that was booked
+    assert does("bob", bill, "approve").status_code == 303
+    run = matching.run(firm.entity, period)
+    found = standing.get()
+    assert (found.outcome, found.amount_left, found.amount_right) == ("matched", Decimal(960), Decimal(950))
+    assert found.reason == "Booked with 960.00 USD and invoiced with 950.00 USD, as its bill was adopted."
+    assert run.totals["target_invoice"]["differing"] == 0
+    shown = signed_in("ana").get(reverse("reconciliation_run", args=[run.pk]), {"tab": "all"}).content.decode()
+    assert "Ana Consultant on ACM-1, 2 Sep 2026 · Time 1" in shown

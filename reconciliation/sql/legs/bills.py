@@ -97,6 +97,10 @@ _TIED = """FROM portal_invoiceversion av JOIN portal_invoiceline al ON al.versio
                            JOIN portal_allocation a ON a.line_id = al.id {}
                           WHERE av.invoice_id = i.id {}"""
 
+# The word of people that a bill holds as its system has it: what it bills at another price than was booked is agreed.
+_ADOPTED = """SELECT d.version_id FROM reconciliation_billingdecision d
+               WHERE d.choice = 'adopt' AND d.outcome = '' AND (d.approved_at IS NOT NULL OR NOT d.needs_approval)"""
+
 _TARGET_INVOICE = f"""
 WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
 ), entries AS (
@@ -115,7 +119,8 @@ WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
        AND e.reverses_id IS NULL AND e.is_billable AND NOT e.is_cost_only AND coalesce(e.amount, 0) <> 0
        AND (s.state IN ('posted', 'reconciled') OR b.invoiced > b.credited) {{left}}
 ), money AS (
-    SELECT a.entry_id, sum(a.amount) AS amount, min(a.currency) AS currency, bool_or(a.quantity = 0) AS is_price_credited
+    SELECT a.entry_id, sum(a.amount) AS amount, min(a.currency) AS currency, bool_or(a.quantity = 0) AS is_price_credited,
+           bool_or(a.cause_id IN ({_ADOPTED})) AS is_adopted
       FROM portal_allocation a WHERE a.entry_id IN (SELECT id FROM entries WHERE billed <> 0 OR lost IS NOT NULL) GROUP BY a.entry_id
 ), loose AS (
     SELECT l.id, i.id AS bill_id, i.kind, v.number, v.booked_on, v.currency, l.position, w.net - tied.amount AS net, tied.amount <> 0 AS is_rest,
@@ -131,12 +136,13 @@ WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
 ), stones AS ({_STONES}
 ), weighed AS (
     SELECT e.id AS subject, e.*, m.currency AS billed_in, m.amount - coalesce(e.lost_amount, 0) AS billed_amount, coalesce(m.is_price_credited, false) AS is_price_credited,
+           coalesce(m.is_adopted, false) AS is_adopted,
            CASE WHEN e.state NOT IN ('posted', 'reconciled') THEN 'missing_left'
                 WHEN e.billed < e.delivered AND e.lost IS NULL AND (e.due_on IS NULL OR e.due_on >= %(today)s) THEN 'open'
                 WHEN e.billed = 0 THEN 'missing_right'
                 WHEN e.billed < e.delivered THEN CASE WHEN e.kind = 'time' THEN 'hours_differ' ELSE 'amount_differs' END
                 WHEN m.currency <> e.currency THEN 'amount_differs'
-                WHEN m.amount <> e.amount AND NOT m.is_price_credited THEN 'amount_differs'
+                WHEN m.amount <> e.amount AND NOT m.is_price_credited AND NOT m.is_adopted THEN 'amount_differs'
                 ELSE 'matched' END AS outcome
       FROM entries e LEFT JOIN money m ON m.entry_id = e.id
 ), judged AS (
@@ -154,7 +160,9 @@ WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
             WHEN 'hours_differ' THEN {hours("delivered")} || ' h are booked and ' || {hours("billed")} || ' h invoiced; the rest was expected by ' || {day("due_on")} || '.'
             WHEN 'amount_differs' THEN CASE WHEN billed_in <> currency THEN 'Booked in ' || currency || ', invoiced in ' || billed_in || '.'
                  ELSE 'Booked with ' || {money("amount")} || ', invoiced with ' || {money("coalesce(billed_amount, 0)")} || '.' END
-            ELSE CASE WHEN is_price_credited THEN 'Credited in price; its hours stay invoiced.' ELSE '' END END END AS reason
+            ELSE CASE WHEN is_price_credited THEN 'Credited in price; its hours stay invoiced.'
+                      WHEN billed_amount <> amount THEN 'Booked with ' || {money("amount")} || ' and invoiced with ' || {money("billed_amount")} || ', as its bill was adopted.'
+                      ELSE '' END END END AS reason
       FROM weighed
     UNION ALL
     SELECT {MILESTONES} + id, o.outcome, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
