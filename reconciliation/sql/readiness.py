@@ -16,6 +16,9 @@ from reconciliation.sql import numbers
 from reconciliation.sql.unbillable import stands_as_its_source_says
 
 _BILLED = "e.is_billable AND NOT e.is_cost_only"
+_NEWEST = """NOT EXISTS (SELECT 1 FROM portal_ledgerentry n JOIN portal_ledgerstate ns ON ns.entry_id = n.id
+                          WHERE n.document_id = e.document_id AND n.version > e.version AND n.reverses_id IS NULL
+                            AND ns.state NOT IN ('cancelled', 'reversed'))"""  # no version of the work came after this one
 
 
 def months(columns: Sequence[str], periods: Sequence[int]) -> list[str]:
@@ -153,20 +156,32 @@ class Part:
 
 
 def parts(project_id: int, start: date, end: date, before: tuple[date, date] | None) -> list[Part]:
-    """The work of a project's days that is billed and not invoiced yet, by task, person and rate, beside the days before."""
+    """The work of a project's days that is billed and not invoiced yet, by task, person and rate, beside the days before.
+
+    Of what is billed in part the rest counts, of what was changed after posting its latest version, and nothing is ready that a
+    person holds off an invoice or that was handed over: the sums are those of the month.
+    """
     earlier = before or (end, start)  # an empty range where there is no period before
     found = rows(
         f"""SELECT coalesce(t.name, ''), CASE WHEN e.kind = 'expense' THEN e.category ELSE coalesce(r.name, '') END, e.rate,
-                   e.currency, count(*) FILTER (WHERE now_), coalesce(sum(e.hours) FILTER (WHERE now_), 0),
-                   coalesce(sum(e.amount) FILTER (WHERE now_), 0),
-                   coalesce(sum(e.amount) FILTER (WHERE now_ AND s.state IN ('posted', 'reconciled') AND u.stands), 0),
+                   e.currency, count(*) FILTER (WHERE now_), coalesce(sum(e.hours * q.unbilled) FILTER (WHERE now_), 0),
+                   coalesce(sum(e.amount * q.unbilled) FILTER (WHERE now_), 0),
+                   coalesce(sum(e.amount * (q.unbilled - coalesce(h.away, 0)))
+                            FILTER (WHERE now_ AND s.state IN ('posted', 'reconciled') AND u.stands), 0),
                    coalesce(sum(e.amount) FILTER (WHERE NOT now_), 0)
               FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
               CROSS JOIN LATERAL (SELECT e.work_date BETWEEN %(start)s AND %(end)s AS now_) w
               LEFT JOIN portal_task t ON t.id = e.task_id LEFT JOIN portal_resource r ON r.id = e.resource_id
               LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
              CROSS JOIN LATERAL (SELECT {stands_as_its_source_says("e")} AS stands) u
-             WHERE e.project_id = %(project)s AND e.reverses_id IS NULL AND s.state NOT IN ('cancelled', 'reversed')
+             CROSS JOIN LATERAL (SELECT nullif(CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END, 0) AS delivered) d
+             CROSS JOIN LATERAL (SELECT 1 - coalesce((b.invoiced - b.credited) / nullif(b.delivered, 0), 0) AS unbilled) q
+              LEFT JOIN LATERAL (SELECT sum(p.quantity) / d.delivered AS away FROM portal_proposalpart p
+                                   JOIN portal_proposalline l ON l.id = p.line_id
+                                   JOIN portal_invoiceproposal i ON i.id = l.proposal_id
+                                  WHERE p.entry_id = e.id AND p.released_at IS NULL
+                                    AND (i.state = 'handed_over' OR l.held_by_id IS NOT NULL)) h ON w.now_
+             WHERE e.project_id = %(project)s AND {_NEWEST} AND e.reverses_id IS NULL AND s.state NOT IN ('cancelled', 'reversed')
                AND e.work_date BETWEEN least(%(start)s, %(from)s) AND %(end)s
                AND (w.now_ OR e.work_date BETWEEN %(from)s AND %(to)s) AND {_BILLED}
                AND (NOT w.now_ OR coalesce(b.invoiced - b.credited, 0) < coalesce(b.delivered, 1))
@@ -191,9 +206,7 @@ def unbilled(project_ids: Sequence[int], today: date) -> list[tuple[str, int, De
                       LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
                      WHERE e.project_id = ANY(%(projects)s::bigint[]) AND s.state NOT IN ('cancelled', 'reversed')
                        AND e.reverses_id IS NULL AND {_BILLED} AND e.amount IS NOT NULL
-                       AND NOT EXISTS (SELECT 1 FROM portal_ledgerentry n JOIN portal_ledgerstate ns ON ns.entry_id = n.id
-                                        WHERE n.document_id = e.document_id AND n.version > e.version AND n.reverses_id IS NULL
-                                          AND ns.state NOT IN ('cancelled', 'reversed'))
+                       AND {_NEWEST}
                     UNION ALL
                     SELECT m.currency, d.day, m.amount - coalesce(b.invoiced - b.credited, 0)
                       FROM portal_milestone m JOIN portal_project p ON p.id = m.project_id

@@ -27,7 +27,7 @@ from portal.models import (
     User,
 )
 from portal.records import BillKind, SourceStatus
-from reconciliation import cases, readiness
+from reconciliation import cases, invoicing, readiness
 from reconciliation.models import ExceptionCase, Hold, ProjectMonth
 from reconciliation.readiness import CHECKS, Check, Verdict
 from reconciliation.rules import theme_of
@@ -287,6 +287,23 @@ def test_the_page_of_a_project_shows_twelve_answers_and_the_lines_of_the_invoice
     assert "Ana Consultant" in text
     assert "What the customer would read" in text
     assert "Delivered and not invoiced, by age in days, USD" in text
+
+
+def test_what_the_customer_would_read_adds_up_to_the_figures_above_it(firm: Firm) -> None:
+    client, person = signed_in(firm)
+    Project.objects.filter(pk=firm.project.pk).update(manager=person)
+    firm.admit(*(firm.time(str(n), work_date=date(2026, 10, n)) for n in range(1, 5)))
+    post(entries("1", "2", "3", "4"))
+    allocate(bill(firm), entries("1")[0], "6", "720")
+    [proposal] = invoicing.prepare(Project.objects.get(pk=firm.project.pk), date(2026, 10, 4), by=None, how="entry")
+    held = proposal.lines.get(parts__entry=entries("3")[0])
+    invoicing.hold(held, by=person, reason="the customer disputes it")
+    firm.admit(firm.time("2", work_date=date(2026, 10, 2), hours=Decimal(6)))  # changed after it was posted
+    shown = client.get(reverse("readiness_project", args=[month(firm).pk])).context
+    head, parts = shown["month"], shown["parts"]
+    assert sum(part.amount for part in parts) == head.amount - head.invoiced == 240 + 720 + 960 + 960
+    assert sum(part.ready for part in parts) == head.ready == 240 + 960
+    assert sum(part.hours for part in parts) == 2 + 6 + 8 + 8
 
 
 def test_a_project_of_another_entity_is_not_found_and_in_no_count(firm: Firm) -> None:
