@@ -37,10 +37,16 @@ WITH worked AS (
       LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
      WHERE e.entity_id = %(entity)s AND e.kind = 'time' AND e.reverses_id IS NULL AND s.state NOT IN ('cancelled', 'reversed')
        AND e.work_date BETWEEN %(start)s AND %(end)s
-), paid AS (
-    SELECT a.entry_id, sum(CASE WHEN a.currency = n.currency THEN a.amount ELSE n.amount * a.quantity / nullif(n.hours, 0) END
-                           * least(1, coalesce(w.paid, 0) / nullif(v.net + v.tax, 0))) AS amount
+), billed AS (
+    SELECT a.entry_id, sum(x.amount) FILTER (WHERE f.status NOT IN ('voided', 'deleted')) AS stands,
+           sum(x.amount * least(1, coalesce(w.paid, 0) / nullif(v.net + v.tax, 0))) AS paid
       FROM entries n JOIN portal_allocation a ON a.entry_id = n.id
+     CROSS JOIN LATERAL (SELECT CASE WHEN a.currency = n.currency THEN a.amount ELSE n.amount * a.quantity / nullif(n.hours, 0) END AS amount) x
+      LEFT JOIN portal_allocation c ON c.id = a.takes_back_id
+     CROSS JOIN LATERAL (SELECT cv.status FROM portal_allocation r JOIN portal_invoiceline rl ON rl.id = r.line_id
+                           JOIN portal_invoiceversion ro ON ro.id = rl.version_id JOIN portal_invoice ri ON ri.id = ro.invoice_id
+                           JOIN portal_invoiceversion cv ON cv.id = ri.current_id
+                          WHERE r.id = coalesce(c.takes_back_id, c.id, a.id)) f
       JOIN portal_invoiceline l ON l.id = a.line_id JOIN portal_invoiceversion o ON o.id = l.version_id
       JOIN portal_invoice i ON i.id = o.invoice_id JOIN portal_invoiceversion v ON v.id = i.current_id
       LEFT JOIN LATERAL (SELECT sum(p.amount) AS paid FROM portal_paymentallocation p
@@ -53,9 +59,9 @@ SELECT w.worked, x.* FROM (SELECT coalesce(sum(hours), 0) AS worked FROM worked)
            coalesce(sum(n.hours) FILTER (WHERE n.state IN ('posted', 'reconciled') AND n.is_billed), 0),
            coalesce(sum(n.amount) FILTER (WHERE n.is_billed), 0),
            coalesce(sum(n.amount) FILTER (WHERE n.is_billed AND n.state IN ('posted', 'reconciled')), 0),
-           coalesce(sum(n.amount * n.share) FILTER (WHERE n.is_billed AND n.state IN ('posted', 'reconciled')), 0),
-           coalesce(sum(p.amount), 0)
-      FROM entries n LEFT JOIN paid p ON p.entry_id = n.id GROUP BY 1 ORDER BY 1) x ON true"""
+           coalesce(sum(p.stands) FILTER (WHERE n.is_billed AND n.state IN ('posted', 'reconciled')), 0),
+           coalesce(sum(p.paid), 0)
+      FROM entries n LEFT JOIN billed p ON p.entry_id = n.id GROUP BY 1 ORDER BY 1) x ON true"""  # noqa: E501
 
 _AGES = """
 SELECT leg, currency, CASE WHEN age < 15 THEN 0 WHEN age < 30 THEN 1 WHEN age < 60 THEN 2 WHEN age < 90 THEN 3 ELSE 4 END,

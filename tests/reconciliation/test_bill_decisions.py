@@ -14,6 +14,7 @@ from portal import sql
 from portal.models import AccountingPeriod, AuditEvent, GrantRole, Invoice, Notification, User
 from reconciliation import billing, matching, triage
 from reconciliation.models import BillingDecision, ExceptionCase, ReconciliationResult, Team
+from reconciliation.sql import closing
 from tests import world
 from tests.bills import Erp, causes, find, line_of, open_hours, posted
 from tests.reconciliation import firm as firms
@@ -201,5 +202,7 @@ def test_a_price_that_was_adopted_by_two_people_ends_the_difference_between_book
     assert (found.outcome, found.amount_left, found.amount_right) == ("matched", Decimal(960), Decimal(950))
     assert found.reason == "Booked with 960.00 USD and invoiced with 950.00 USD, as its bill was adopted."
     assert run.totals["target_invoice"]["differing"] == 0
+    [drawn] = closing.waterfall(firm.entity.pk, period.starts_on, period.ends_on).amounts
+    assert (drawn.posted_amount, drawn.invoiced) == (960, 950)
     shown = signed_in("ana").get(reverse("reconciliation_run", args=[run.pk]), {"tab": "all"}).content.decode()
     assert "Ana Consultant on ACM-1, 2 Sep 2026 · Time 1" in shown

@@ -32,16 +32,20 @@ _TOLD = """CROSS JOIN LATERAL (
 
 # What still counts as billed by bills that are void or gone: until a person decides, its hours are not open again.
 _LOST = """
-    SELECT a.{key} AS id, sum(a.quantity) AS quantity, sum(a.amount) AS amount,
-           string_agg(DISTINCT CASE WHEN a.quantity <> 0 THEN 'Invoice ' || coalesce(nullif(v.number, ''), i.external_id) || ', which is '
-                      || CASE c.status WHEN 'voided' THEN 'void' ELSE 'gone from its system' END END, ' and ') AS bills
+    SELECT a.{key} AS id, sum(a.quantity + coalesce(t.quantity, 0)) AS quantity, sum(a.amount + coalesce(t.amount, 0)) AS amount,
+           string_agg(DISTINCT CASE WHEN a.quantity + coalesce(t.quantity, 0) <> 0
+                      THEN 'Invoice ' || coalesce(nullif(v.number, ''), i.external_id) || ', which is '
+                           || CASE c.status WHEN 'voided' THEN 'void' ELSE 'gone from its system' END END, ' and ') AS bills
       FROM portal_invoice i
       JOIN portal_invoiceversion c ON c.id = i.current_id AND c.status IN ('voided', 'deleted')
       JOIN portal_invoiceversion v ON v.invoice_id = i.id
       JOIN portal_invoiceline l ON l.version_id = v.id
-      JOIN portal_allocation a ON a.line_id = l.id
-     WHERE i.entity_id = %(entity)s AND a.{key} IS NOT NULL
-     GROUP BY a.{key} HAVING sum(a.quantity) <> 0"""  # noqa: E501
+      JOIN portal_allocation a ON a.line_id = l.id AND a.takes_back_id IS NULL
+      LEFT JOIN LATERAL (SELECT sum(b.quantity + coalesce(u.quantity, 0)) AS quantity, sum(b.amount + coalesce(u.amount, 0)) AS amount
+                           FROM portal_allocation b LEFT JOIN portal_allocation u ON u.takes_back_id = b.id
+                          WHERE b.takes_back_id = a.id) t ON true
+     WHERE i.entity_id = %(entity)s AND i.kind = 'invoice' AND a.{key} IS NOT NULL
+     GROUP BY a.{key} HAVING sum(a.quantity + coalesce(t.quantity, 0)) <> 0"""  # noqa: E501
 
 # A milestone is delivered when it is signed, an instalment of a retainer on its day. What is billed before counts by its due day.
 _STONES = f"""
