@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import date
 from typing import Any
 
+from portal.models.documents import OURS
 from portal.sql import rows
 
 _OPEN = (
@@ -15,8 +16,7 @@ _OPEN = (
 )
 _OPEN_STATES = "s.state IN ('held', 'ready', 'rejected')"
 _BOOKED_STATES = (
-    "s.state IN ('accepted', 'posted', 'reconciled') AND e.kind NOT IN ('master', 'invoice')"
-    " AND e.work_date >= %(since)s"
+    "s.state IN ('accepted', 'posted', 'reconciled') AND e.kind <> ALL(%(ours)s) AND e.work_date >= %(since)s"
 )
 _HELD = (
     "SELECT h.entry_id FROM reconciliation_hold h JOIN reconciliation_exceptioncase c ON c.id = h.case_id"
@@ -91,13 +91,18 @@ def open_entries(kind: str, ids: Collection[int]) -> list[int]:
 
 
 def booked_entries(kind: str, ids: Collection[int], since: date, limit: int) -> list[int]:
-    """Booked entries from a work date on that these records of one kind touch, the latest first; `limit` of each way at most."""
+    """Booked work from a day on that these records of one kind touch, the latest first; `limit` of each way at most.
+
+    What is told to others is no work and priced by nobody: it is left out.
+    """
     found: set[int] = set()
     for query in _BY[kind]:
         if not query.startswith(_OPEN):
             continue  # what waits for a record is not booked
         booked = f"{query.replace(_OPEN_STATES, _BOOKED_STATES)} ORDER BY e.id DESC LIMIT %(limit)s"
-        found.update(row[0] for row in rows(booked, {"ids": list(ids), "since": since, "limit": limit}))
+        found.update(
+            row[0] for row in rows(booked, {"ids": list(ids), "ours": list(OURS), "since": since, "limit": limit})
+        )
     return sorted(found, reverse=True)
 
 

@@ -329,15 +329,13 @@ def stands(entry_ids: Sequence[int]) -> set[int]:
 
 
 def booked_otherwise(entry_ids: Sequence[int]) -> dict[int, tuple[Standing, ledger.Figures]]:
-    """Booked entries that would say something else in the target's books by today's facts, and what; writes nothing.
+    """Booked work that would say something else in the target's books by today's facts, and what; writes nothing.
 
     Entries of an earlier version, without a route, or cut at a limit today are another matter and left out.
     """
     entries = [standing_entry(row) for row in documents.entries(entry_ids)]
     with one_batch():
-        assessed = assess(
-            [entry for entry in entries if entry.kind not in OURS]
-        )  # what we tell others is priced by nobody
+        assessed = assess(entries)
     return {
         case.entry.id: (case.entry, case.figures)
         for case in assessed.cases
