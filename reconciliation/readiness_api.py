@@ -59,7 +59,10 @@ class CheckRow(serializers.Serializer[Any]):
 
 
 class MonthRow(serializers.Serializer[Any]):
-    """One project in one period: every billable amount stands in one of blocked, under way, ready and invoiced."""
+    """One project in one period: every billable amount stands in one of blocked, under way, ready, drafted, on hold, invoiced.
+
+    `gone` is what of the invoiced amount stands on invoices that their system deleted.
+    """
 
     id = serializers.IntegerField()
     entity = serializers.CharField(source="project.entity.code")
@@ -74,7 +77,10 @@ class MonthRow(serializers.Serializer[Any]):
     blocked = _money()
     under_way = _money()
     ready = _money()
+    drafted = _money()
+    on_hold = _money()
     invoiced = _money()
+    gone = _money()
     stopped = serializers.IntegerField()
     unpriced_hours = _money()
     in_other_currency = serializers.IntegerField()

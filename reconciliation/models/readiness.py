@@ -14,8 +14,10 @@ class ProjectMonth(models.Model):
 
     Amounts are billable and in `currency`, the contract's or else the customer's; what is in another one, or has no rate yet,
     is counted beside them (`in_other_currency`, `unpriced_hours`). Every amount stands in exactly one of `blocked`,
-    `under_way`, `ready` and `invoiced`. Work that its contract bills by milestones counts in hours only. A milestone stands in
-    the period in which it was signed, and until then in that in which it is due, as an instalment of a retainer does.
+    `under_way`, `ready`, `drafted`, `on_hold` and `invoiced`: nothing is ready that would not be billed, and nothing invoiced
+    that nobody issued. Posted work that its source took back is blocked, and what a held version replaces counts there. Work
+    that its contract bills by milestones counts in hours only. A milestone stands in the period in which it was signed, and
+    until then in that in which it is due, as an instalment of a retainer does.
     """
 
     id = models.BigIntegerField(primary_key=True)  # the project's key shifted by 32 bits, and the period's
@@ -25,11 +27,11 @@ class ProjectMonth(models.Model):
     entries = models.IntegerField()
     hours = models.DecimalField(max_digits=18, decimal_places=4)
     amount = models.DecimalField(max_digits=18, decimal_places=4)
-    blocked = models.DecimalField(max_digits=18, decimal_places=4)  # held, refused or in doubt
+    blocked = models.DecimalField(max_digits=18, decimal_places=4)  # held, refused, in doubt, or posted and taken back
     under_way = models.DecimalField(max_digits=18, decimal_places=4)  # to be sent, sent, or receipted and not read back
-    ready = models.DecimalField(max_digits=18, decimal_places=4)  # posted and not invoiced
-    invoiced = models.DecimalField(max_digits=18, decimal_places=4)  # less what was credited
-    stopped = models.IntegerField()  # entries that are held, refused or in doubt
+    ready = models.DecimalField(max_digits=18, decimal_places=4)  # posted, and to be billed by whoever bills next
+    invoiced = models.DecimalField(max_digits=18, decimal_places=4)  # issued, less what was credited
+    stopped = models.IntegerField()  # entries that are held, refused, in doubt, or posted and taken back
     unpriced_hours = models.DecimalField(max_digits=18, decimal_places=4)
     in_other_currency = models.IntegerField()
     milestones = models.DecimalField(max_digits=18, decimal_places=4)  # of the period, in `currency`
@@ -40,6 +42,12 @@ class ProjectMonth(models.Model):
     milestones_invoiced = models.DecimalField(
         max_digits=18, decimal_places=4
     )  # of `milestones`, less what was credited
+
+    drafted = models.DecimalField(
+        max_digits=18, decimal_places=4
+    )  # on a draft that was handed over or that nobody issued
+    on_hold = models.DecimalField(max_digits=18, decimal_places=4)  # on a line that a person holds off an invoice
+    gone = models.DecimalField(max_digits=18, decimal_places=4)  # of `invoiced`, on invoices that their system deleted
 
     scope = Scope("project__entity")
     objects = ScopedQuerySet.as_manager()

@@ -5,12 +5,13 @@ what is done about it. Twelve questions are asked, and each answer is computed f
 """
 
 from reconciliation.readiness.agreements import billing_model_of, manager_of, terms_of, with_whom
-from reconciliation.readiness.beside import gone, moved, put_right
-from reconciliation.readiness.blockers import Blocker, first_blockers
+from reconciliation.readiness.blockers import first_blockers
 from reconciliation.readiness.checks import CHECKS, Check, Verdict, checklist
 from reconciliation.readiness.explaining import Why, why_not_billed
+from reconciliation.readiness.lost import lost
 from reconciliation.readiness.milestones import Stone, milestones_of
 from reconciliation.readiness.months import added_up, of_key
+from reconciliation.readiness.words import Blocker
 
 __all__ = [
     "CHECKS",
@@ -23,12 +24,10 @@ __all__ = [
     "billing_model_of",
     "checklist",
     "first_blockers",
-    "gone",
+    "lost",
     "manager_of",
     "milestones_of",
-    "moved",
     "of_key",
-    "put_right",
     "terms_of",
     "why_not_billed",
     "with_whom",

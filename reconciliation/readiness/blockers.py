@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from django.urls import reverse
 
@@ -12,31 +12,25 @@ from portal import figures
 from portal.models import ProposalLine, ProposalState
 from reconciliation.models import ExceptionCase, ProjectMonth
 from reconciliation.readiness.agreements import manager_of, with_whom
+from reconciliation.readiness.lost import lost
+from reconciliation.readiness.words import Blocker
 from reconciliation.sql import readiness as sql
 
 
-@dataclass(frozen=True, slots=True)
-class Blocker:
-    """The first thing that stops a project month, who has to act on it, and where; without `who` nothing waits for a person."""
-
-    words: str
-    who: str = ""
-    url: str = ""
-    more: int = 0
-
-
 def first_blockers(months: Sequence[ProjectMonth]) -> dict[int, Blocker]:
-    """By project month; three statements, whatever their number. What is ready has none."""
+    """By project month; four statements at most, whatever their number. What is ready has none."""
     stopped: dict[tuple[int, int], list[sql.Stopped]] = {}
     for one in sql.stopped(months):
         stopped.setdefault((one.project_id, one.period_id), []).append(one)
     ids = {causes[0].case_id for causes in stopped.values()}
     cases = ExceptionCase.objects.select_related("owner", "team").in_bulk(ids)
-    on_hold = _on_hold(months)
+    on_hold, on_lost_bills = _on_hold(months), lost(months)
     found: dict[int, Blocker] = {}
     for month in months:
         causes = stopped.get((month.project_id, month.period_id), [])
         blocker = _held(causes, cases) if causes else _otherwise(month) or on_hold.get(month.project_id)
+        if (gone := on_lost_bills.get(month.pk)) is not None:
+            blocker = replace(gone, more=gone.more + (1 + blocker.more if blocker else 0))
         if blocker is not None:
             found[month.pk] = blocker
     return found

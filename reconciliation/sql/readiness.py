@@ -5,7 +5,7 @@ The rule here: one statement for all rows of a page, or for one project; none of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -65,6 +65,41 @@ def stopped(months: Sequence[Any]) -> list[Stopped]:
         told,
     )
     return [Stopped(*row) for row in found]
+
+
+@dataclass(frozen=True, slots=True)
+class LostBill:
+    """An invoice that its system deleted, which nobody decided on yet, with work of one project month on it."""
+
+    project_id: int
+    period_id: int
+    currency: str
+    bill_id: int
+    number: str
+    system: str
+
+
+def lost_bills(projects: Collection[int]) -> list[LostBill]:
+    """Deleted invoices with work of these projects that is not given back, the most money of a month first."""
+    if not projects:
+        return []
+    found = rows(
+        f"""SELECT e.project_id, ap.id, e.currency, n.id, v.number, c.name
+              FROM portal_invoice n JOIN portal_invoiceversion v ON v.id = n.current_id
+              JOIN portal_connection c ON c.id = n.connection_id
+              JOIN portal_invoiceversion u ON u.invoice_id = n.id JOIN portal_invoiceline l ON l.version_id = u.id
+              JOIN portal_allocation a ON a.line_id = l.id AND a.takes_back_id IS NULL
+             CROSS JOIN LATERAL (SELECT a.quantity + coalesce(sum(t.quantity), 0) AS stands FROM portal_allocation t
+                                  WHERE t.takes_back_id = a.id) q
+              JOIN portal_ledgerentry e ON e.id = a.entry_id JOIN portal_project j ON j.id = e.project_id
+              JOIN portal_accountingperiod ap ON ap.entity_id = j.entity_id
+               AND e.work_date BETWEEN ap.starts_on AND ap.ends_on
+             WHERE v.status = 'deleted' AND n.agreed_id IS DISTINCT FROM n.current_id
+               AND e.project_id = ANY(%(projects)s::bigint[]) AND {_BILLED}
+             GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(q.stands) > 0 ORDER BY sum(e.amount * q.stands) DESC NULLS LAST, 4""",  # noqa: S608
+        {"projects": numbers(projects)},
+    )
+    return [LostBill(*row) for row in found]
 
 
 def last_invoices(projects: Sequence[int]) -> dict[int, tuple[str, date | None]]:

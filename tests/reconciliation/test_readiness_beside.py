@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -11,6 +13,7 @@ from django.test import Client
 from django.urls import reverse
 
 from integrations import registry
+from portal import tokens
 from portal.models import GrantRole, InvoiceProposal, User
 from portal.records import BillStatus, SourceStatus
 from reconciliation import invoicing
@@ -48,10 +51,29 @@ def page() -> Any:
     return client.get(reverse("readiness_project", args=[month.pk]))
 
 
-def portfolio() -> str:
+def portfolio(tab: str = "all") -> str:
     client = Client()
     client.force_login(User.objects.get(username="fay"))
-    return str(client.get(reverse("readiness"), {"period": "2026-09"}).content.decode())
+    return str(client.get(reverse("readiness"), {"period": "2026-09", "tab": tab}).content.decode())
+
+
+def is_told_alike_everywhere() -> None:
+    """The file and the API say of the month what its page says."""
+    client = Client()
+    client.force_login(User.objects.get(username="fay"))
+    month = page().context["month"]
+    bearer = f"Bearer {tokens.issue(User.objects.get(username='fay'), 'lake')}"
+    lake = Client(headers={"authorization": bearer})
+    [told] = lake.get(reverse("api_readiness-list"), {"period": "2026-09"}).json()["results"]
+    for name in ("amount", "blocked", "under_way", "ready", "drafted", "on_hold", "invoiced", "gone"):
+        assert Decimal(told[name]) == getattr(month, name), name
+    assert sum(Decimal(told[name]) for name in ("blocked", "under_way", "ready", "drafted", "on_hold", "invoiced")) == (
+        month.amount
+    )
+    file: Any = client.get(reverse("readiness"), {"period": "2026-09", "tab": "all", "export": "csv"})
+    written = b"".join(file.streaming_content).decode("utf-8-sig").split("\r\n\r\n", 1)[1]  # below the heading
+    [row] = csv.DictReader(io.StringIO(written))
+    assert (Decimal(row["Billable"]), Decimal(row["Blocked"])) == (month.amount, month.blocked)
 
 
 def figures(answer: Any) -> tuple[Decimal, Decimal, Decimal, Decimal, Decimal]:
@@ -70,7 +92,9 @@ def test_work_that_is_taken_back_or_changed_is_blocked_and_its_money_counted_onc
     assert figures(shown) == (960, 960 + 720, 0, 0, 0)
     assert shown.context["month"].amount == 960 + 960 + 720
     assert shown.context["percent"] == 36
-    assert "1,680.00" in portfolio()
+    assert "1,680.00" in portfolio("held-up")
+    assert "No project is wholly ready" in portfolio("to-bill")
+    is_told_alike_everywhere()
 
 
 def test_what_is_drafted_is_on_its_way_what_is_held_says_why_and_a_draft_that_nobody_issued_is_not_invoiced(
@@ -84,6 +108,8 @@ def test_what_is_drafted_is_on_its_way_what_is_held_says_why_and_a_draft_that_no
     shown = page()
     assert figures(shown) == (1920, 0, 0, 960, 0)
     assert "the customer disputes it" in shown.content.decode()
+    assert "No project is wholly ready" in portfolio("to-bill")
+    is_told_alike_everywhere()
     released = invoicing.release(
         InvoiceProposal.objects.get(),
         by=mia,
@@ -98,6 +124,7 @@ def test_what_is_drafted_is_on_its_way_what_is_held_says_why_and_a_draft_that_no
     erp.says(erp.bill("501", line_of(third), status=BillStatus.DRAFT))
     month = page().context["month"]
     assert (month.drafted, month.invoiced) == (1920, 0)
+    is_told_alike_everywhere()
 
 
 def test_hours_without_a_rate_are_blocked_with_an_unknown_amount(firm: firms.Firm) -> None:
@@ -126,3 +153,20 @@ def test_a_deleted_invoice_is_the_first_blocker_and_not_invoiced_without_a_word(
     assert words in listed
     assert "of it 960.00 USD on deleted invoices" in listed
     assert "and 1 more" in listed
+    assert words in portfolio("held-up")
+    is_told_alike_everywhere()
+
+
+def test_the_period_that_is_shown_first_is_that_of_the_latest_work_that_stands(firm: firms.Firm) -> None:
+    posted(firm, 1)
+    draft = firm.time("d", work_date=date(2026, 10, 5), status=SourceStatus.APPROVED)
+    firm.admit(draft)
+    client = Client()
+    client.force_login(User.objects.get(username="fay"))
+    assert ProjectMonth.objects.filter(period__code="2026-10").exists()
+    assert "2026-10" in client.get(reverse("readiness")).content.decode()
+    firm.admit(firm.time("d", work_date=date(2026, 10, 5), status=SourceStatus.DRAFT))
+    assert not ProjectMonth.objects.filter(period__code="2026-10").exists()
+    shown = client.get(reverse("readiness"))
+    assert firm.project.name in shown.content.decode()
+    assert "No work in this period" not in shown.content.decode()
