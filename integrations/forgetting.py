@@ -171,6 +171,7 @@ def _waiting(request: ErasureRequest) -> ErasureRequest:
 def _decided(locked: ErasureRequest, state: str, by: User, comment: str) -> None:
     locked.state, locked.decided_by, locked.decided_at, locked.comment = state, by, now(), comment.strip()
     locked.save()
+    notifications.answered(reverse("erasure", args=[locked.pk]))
     people = [locked.asked_by, *_who_may_decide(locked)]
     _tell(locked, people, NotificationKind.FINISHED, f"{Asked(state).label} by {by}", by=by, note=comment.strip())
 

@@ -107,6 +107,12 @@ def notify(
     )
 
 
+def answered(url: str) -> int:
+    """What waited for somebody's decision on a page was decided: nobody is reminded of it any more; how many were."""
+    waiting = Notification.objects.filter(kind=NotificationKind.APPROVAL, url=url, read_at=None)
+    return waiting.update(read_at=sql.now())
+
+
 def notify_each(notices: Sequence[Notice]) -> int:
     """Tell many sentences to many people, in a fixed number of statements; how many were meant for somebody who may read them."""
     for notice in notices:

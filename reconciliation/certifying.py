@@ -86,10 +86,14 @@ def _run_to_sign(period: AccountingPeriod) -> ReconciliationRun:
 
 
 def certify(certificate: Certificate, user: User) -> Certificate:
-    """Sign as the second person. Raises NotCertifiable, or PermissionDenied for who may not."""
+    """Sign as the second person; again is no error. Raises NotCertifiable, or PermissionDenied for who may not."""
     access.require(user, access.APPROVERS, certificate.period.entity_id)
     with transaction.atomic():
-        found = _lock(certificate, State.PREPARED)
+        found = _lock(certificate, State.PREPARED, State.CERTIFIED)
+        if found.state == State.CERTIFIED and found.certified_by_id == user.pk:
+            return found
+        if found.state == State.CERTIFIED:
+            raise NotCertifiable(f"{found.certified_by} certified it before you.")
         if found.prepared_by_id == user.pk:
             raise NotCertifiable("Who prepared it does not certify it; ask a second person.")
         period = found.period
@@ -100,6 +104,7 @@ def certify(certificate: Certificate, user: User) -> Certificate:
             raise NotCertifiable("It changed since it was prepared; reconcile it and have it prepared again.")
         found.state, found.certified_by, found.certified_at = State.CERTIFIED, user, now()
         found.save()
+        notifications.answered(_page(period))
         audit.record(user, "certificate.certify", found, entity=period.entity_id, after={"run": found.run_id})
         notifications.notify(
             [found.prepared_by_id], NotificationKind.FINISHED, f"{period.entity} {period.code} is certified.", url=_page(period),
@@ -185,6 +190,7 @@ def _end(
 ) -> None:
     found.state, found.why, found.ended_at, found.ended_by, found.delta = state, why, now(), by, delta or {}
     found.save()
+    notifications.answered(_page(found.period))
 
 
 def _unseen_since(run: ReconciliationRun) -> datetime:

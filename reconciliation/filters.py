@@ -7,9 +7,11 @@ from typing import Any, cast
 import django_filters as filters
 from django.db.models import Q, QuerySet
 
-from portal.models import Crosswalk, RejectedValue
+from portal.models import Crosswalk, LegalEntity, RejectedValue
 from portal.records import MasterKind
+from portal.screens.facets import AnyOf
 from reconciliation.models import (
+    Approval,
     ChangeLine,
     ChangeSet,
     ExceptionCase,
@@ -116,6 +118,30 @@ class OperationFilter(filters.FilterSet):
 
     class Meta:
         model = Operation
+        fields: list[str] = []
+
+
+class ApprovalFilter(filters.FilterSet):
+    """What decisions are found by."""
+
+    kind = AnyOf(label="Kind", words=dict(Approval.Kind.choices))
+    entity = AnyOf(method="by_entity", label="Entity")
+    by = AnyOf("asked_by__username", label="Asked by")
+    decided_by = filters.CharFilter("decided_by__username", label="Decided by")
+    since = filters.DateFilter("asked_at", lookup_expr="date__gte", label="Asked since")
+    text = filters.CharFilter(method="by_text", label="Text")
+
+    def by_entity(self, rows: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:
+        """That reach one of some entities."""
+        ids = list(LegalEntity.objects.filter(code__in=value).values_list("pk", flat=True))
+        return rows.filter(entities__overlap=ids) if value else rows
+
+    def by_text(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """In what it is called, or in its reason."""
+        return rows.filter(Q(title__icontains=value) | Q(reason__icontains=value))
+
+    class Meta:
+        model = Approval
         fields: list[str] = []
 
 

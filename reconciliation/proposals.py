@@ -36,6 +36,10 @@ class ProposalRefused(Exception):
     """Why a proposal cannot be made or decided; the text is for the person."""
 
 
+class Decided(ProposalRefused):
+    """The same person has decided just so already: nothing more is to be done, and nothing went wrong."""
+
+
 def learn(operation: Operation) -> list[Proposal]:
     """Propose each code that an operation mapped, where its person asked for that or where the same was mapped before.
 
@@ -191,7 +195,7 @@ def approve(proposal: Proposal, *, user: User, comment: str = "", signed_in_agai
     """
     seen, moved = proposal.change_set, ""
     with transaction.atomic():
-        locked = _to_decide(proposal, user)
+        locked = _to_decide(proposal, user, Proposal.State.APPROVED)
         lines = _lines(locked)
         if isinstance(lines, Alias):
             locked.alias = lines
@@ -265,7 +269,7 @@ def reject(proposal: Proposal, *, user: User, comment: str) -> Proposal:
     if not comment.strip():
         raise ProposalRefused("Say why: whoever proposed it reads it.")
     with transaction.atomic():
-        locked = _to_decide(proposal, user)
+        locked = _to_decide(proposal, user, Proposal.State.REJECTED)
         if (waits := waiting_change(locked)) is not None:
             _refusing(changes.reject, waits, user, comment)
         _decide(locked, user, Proposal.State.REJECTED, comment)
@@ -294,16 +298,24 @@ def _entities(proposal: Proposal) -> list[int | None]:
     return [proposal.entity_id, owner]
 
 
-def _to_decide(proposal: Proposal, user: User) -> Proposal:
+def _to_decide(proposal: Proposal, user: User, same: str = "") -> Proposal:
+    """The row that waits; `same` is its state once it was decided as it is now. Raises Decided, ProposalRefused."""
     locked = Proposal.objects.select_for_update().get(pk=proposal.pk)
     for entity_id in _entities(locked):
         access.require(user, access.APPROVERS, entity_id)
     if locked.proposed_by_id == user.pk:
         raise ProposalRefused("You proposed this yourself; somebody else decides.")
     if locked.state != Proposal.State.PROPOSED:
-        raise ProposalRefused(f"This was decided before: {locked.get_state_display().lower()}.")
-    if is_under_way(locked):
-        raise ProposalRefused("It is approved, and a worker applies it.")
+        state = locked.get_state_display().lower()
+        if locked.state == same and locked.decided_by_id == user.pk:
+            raise Decided(f"You have decided so already: it is {state}.")
+        by = f" by {locked.decided_by}" if locked.decided_by else ""
+        raise ProposalRefused(f"This was decided before: it is {state}{by}.")
+    if is_under_way(locked) and locked.change_set is not None:
+        by_user = locked.change_set.decided_by
+        if same == Proposal.State.APPROVED and by_user == user:
+            raise Decided("You have approved it already, and a worker applies it.")
+        raise ProposalRefused(f"It is approved{f' by {by_user}' if by_user else ''}, and a worker applies it.")
     return locked
 
 
@@ -315,6 +327,7 @@ def _decide(proposal: Proposal, user: User, state: str, comment: str) -> None:
         user, f"proposal.{state}", proposal, entity=proposal.entity_id, reason=proposal.comment,
         after={"code": proposal.code, "record": proposal.record, "from": str(proposal.valid_from), "alias": proposal.alias_id},
     )  # fmt: skip
+    notifications.answered(reverse("proposal", args=[proposal.pk]))
     notifications.notify(
         [proposal.proposed_by_id], NotificationKind.FINISHED, f"{proposal.get_state_display()}: {proposal}", by=user,
         url=reverse("proposal", args=[proposal.pk]), entity=proposal.entity_id, note=proposal.comment,

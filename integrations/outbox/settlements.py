@@ -18,7 +18,7 @@ from integrations.sql import outbound as sql
 from portal import access, audit, ledger
 from portal import sql as portal_sql
 from portal.models import LedgerEntry, NotificationKind, State, User
-from portal.notifications import notify
+from portal.notifications import answered, notify
 from portal.records import Receipt
 
 
@@ -94,6 +94,7 @@ def confirm(settlement_id: int, user: User) -> None:
         said.confirmed_by, said.confirmed_at = user, portal_sql.now()
         said.save(update_fields=["confirmed_by", "confirmed_at"])
         causes.settled(moved)
+        answered(reverse("entry_settle", args=[entry.pk]))
         after = State.ACCEPTED if said.verdict == Settlement.Verdict.BOOKED else State.READY
         audit.record(
             user, "doubt-settled-by-two", entry, entity=entry.entity_id, reason=said.reason,
@@ -111,6 +112,7 @@ def take_back(settlement_id: int, user: User, reason: str) -> None:
             raise NotConfirmed("This was confirmed or taken back meanwhile.")
         said.dropped_by, said.dropped_at, said.dropped_reason = user, portal_sql.now(), reason.strip() or "taken back"
         said.save(update_fields=["dropped_by", "dropped_at", "dropped_reason"])
+        answered(reverse("entry_settle", args=[entry.pk]))
         audit.record(
             user,
             "doubt-settlement-dropped",

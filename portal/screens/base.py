@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
+from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.functional import SimpleLazyObject
 from django.views import View
-from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
 from portal.models import GrantRole
 from portal.screens.entities import chosen_entities
@@ -28,6 +30,7 @@ THEMES = ("system", "light", "dark")
 DENSITIES = ("comfortable", "compact")
 TIMES = ("relative", "absolute")
 THEME_COOKIE = "tieout_theme"
+TONE_OF = {"success": "good", "warning": "warn", "error": "bad"}  # of a message, as a notice has it
 
 PAGE, DRAWER, PART = "base.html", "layouts/drawer.html", "layouts/part.html"
 LAYOUTS = {"drawer-body": DRAWER, "dialog-body": DRAWER}
@@ -48,6 +51,32 @@ def layout(request: HttpRequest) -> str:
     if not htmx or htmx.history_restore_request:
         return PAGE
     return LAYOUTS.get(htmx.target or "", PART)
+
+
+def is_beside(request: HttpRequest, own: str = "") -> bool:
+    """Whether what is asked lies over a list: in its drawer, or in a dialog over a page that is not `own`."""
+    htmx: Any = getattr(request, "htmx", None)
+    if not htmx:
+        return False
+    under = urlsplit(htmx.current_url or "").path
+    return "X-Drawer" in request.headers or (bool(under) and under != (own or request.path))
+
+
+def leave(request: HttpRequest, url: str, *, own: str = "") -> HttpResponse:
+    """On to a page, in the browser's whole window; over a list, the list stays and says what was done.
+
+    `own` is the page of what was decided on, where that is not the address that was asked.
+    """
+    if is_beside(request, own):
+        said = list(messages.get_messages(request))
+        answer = HttpResponse(status=HTTPStatus.NO_CONTENT)
+        if said:
+            notice = {"text": " ".join(str(one) for one in said), "tone": TONE_OF.get(said[-1].level_tag, "")}
+            trigger_client_event(answer, "tieout:notice", notice)
+        return trigger_client_event(answer, "tieout:changed")
+    if getattr(request, "htmx", None):
+        return HttpResponseClientRedirect(url)
+    return HttpResponseRedirect(url, status=HTTPStatus.SEE_OTHER)
 
 
 class Screen(View):

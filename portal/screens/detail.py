@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from django.contrib import messages
 from django.db.models import QuerySet
@@ -17,7 +16,7 @@ from django_htmx.http import HttpResponseClientRefresh
 from portal.access import roles_in
 from portal.models.access import Scope
 from portal.screens.actions import LEVELS, ActionsMixin, Outcome
-from portal.screens.base import Screen
+from portal.screens.base import Screen, is_beside
 
 
 class DetailScreen(ActionsMixin, Screen):
@@ -71,10 +70,8 @@ class DetailScreen(ActionsMixin, Screen):
 
     def _tell(self, outcome: Outcome, *, changed: bool) -> HttpResponse:
         """The page itself follows what was done on it; beside a list, the drawer and the list do."""
-        htmx: Any = getattr(self.request, "htmx", None)
-        is_beside = "X-Drawer" in self.request.headers  # over a list, whose address is this thing's meanwhile
-        whole = bool(htmx) and not is_beside and urlsplit(htmx.current_url or "").path == self.request.path
-        if not (changed and whole) or outcome.url:
+        is_whole = bool(getattr(self.request, "htmx", None)) and not is_beside(self.request)
+        if not (changed and is_whole) or outcome.url:
             return super()._tell(outcome, changed=changed)
         messages.add_message(self.request, LEVELS[outcome.tone], outcome.message, extra_tags=outcome.undo)
         return HttpResponseClientRefresh()

@@ -13,7 +13,6 @@ from django.http import HttpRequest
 
 from portal.models import LegalEntity
 from portal.models.access import Scope
-from portal.models.audit import AuditQuerySet
 
 PARAMETER = "entities"
 
@@ -71,8 +70,8 @@ def within(queryset: QuerySet[Any], request: HttpRequest) -> QuerySet[Any]:
     choice = chosen_entities(request)
     if not choice.narrowed:
         return queryset
-    if isinstance(queryset, AuditQuerySet):  # a decision may be of several
-        return queryset.of_entities(choice.ids)
+    if of_entities := getattr(queryset, "of_entities", None):  # a decision may be of several
+        return cast("QuerySet[Any]", of_entities(choice.ids))
     scope: Scope = getattr(queryset.model, "scope", Scope())
     condition = Q(**{f"{scope.path}__in": choice.ids})
     if scope.shared:

@@ -20,7 +20,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """Some lines under a title. `nothing` is what an empty one says; `url` leads to all of them."""
+    """Some lines under a title. `nothing` is what an empty one says; `url` leads to all of them, `count` many where known."""
 
     key: str
     title: str
@@ -29,3 +29,4 @@ class Panel:
     nothing: str = ""
     url: str = ""
     is_wide: bool = False
+    count: int = 0

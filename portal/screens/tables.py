@@ -100,7 +100,7 @@ class MainColumn(Column):
         *,
         url: Callable[[Any], str] | None = None,
         second: Callable[[Any], str] | None = None,
-        drawer: bool = True,
+        drawer: bool | Callable[[Any], bool] = True,
         **more: Any,
     ) -> None:
         self.url, self.second, self.drawer = url, second, drawer
@@ -111,7 +111,7 @@ class MainColumn(Column):
         url = self.url(record) if self.url else record.get_absolute_url()
         beside = (
             format_html(' hx-get="{}" hx-target="#drawer-body" hx-push-url="true"', url)
-            if self.drawer
+            if (self.drawer(record) if callable(self.drawer) else self.drawer)
             else SafeString()
         )
         link = format_html('<a href="{}" data-main{}>{}</a>', url, beside, value)

@@ -93,6 +93,7 @@ def waits(decision: BillingDecision, by: User) -> None:
 
 def agreed(decision: BillingDecision, by: User) -> None:
     """A second person agreed: who asked is told, and the project managers, whose work it is that is open again."""
+    notifications.answered(reverse("bill", args=[decision.bill_id]))
     _tell(
         {decision.by_id, *concerned([decision.bill_id]).get(decision.bill_id, ())},
         decision,
@@ -103,6 +104,7 @@ def agreed(decision: BillingDecision, by: User) -> None:
 
 def ended(decision: BillingDecision, by: User) -> None:
     """A decision was refused or withdrawn: who made it is told why."""
+    notifications.answered(reverse("bill", args=[decision.bill_id]))
     said = f"{by.get_username()} {'refused' if decision.outcome == 'refused' else 'withdrew'}: {_asked(decision)}."
     _tell([decision.by_id], decision, f"{said} {decision.ended_because}", by)
 

@@ -169,6 +169,7 @@ def withdraw(change_set: ChangeSet, by: User, comment: str = "") -> ChangeSet:
             raise ChangeRefused("Only who wrote it takes it back; somebody else rejects it.")
         locked.state, locked.comment, locked.agreed_by = State.WITHDRAWN, comment.strip(), None
         locked.save(update_fields=["state", "comment", "agreed_by"])
+        telling.answered(locked)
         audit.record(by, "change.withdrawn", locked, entities=reached(locked), reason=locked.comment)
         rejected.reopen(
             locked.takes_up.all(), by=by, reason=f"Change set {locked.pk} was withdrawn. {locked.comment}".strip()

@@ -52,9 +52,15 @@ def to_decide(change_set: ChangeSet, by: User) -> None:
 
 
 def to_editors(change_set: ChangeSet, what: str, by: User | None, *, held: bool = False) -> None:
-    """Tell who wrote it what became of it."""
+    """Tell who wrote it what became of it; whoever was asked to decide has the answer."""
+    answered(change_set)
     editors = change_set.editors.values_list("user_id", flat=True)
     _tell(editors, NotificationKind.HELD if held else NotificationKind.FINISHED, what, change_set, by)
+
+
+def answered(change_set: ChangeSet) -> None:
+    """It waits for nobody's decision any more."""
+    notifications.answered(reverse("change_set", args=[change_set.pk]))
 
 
 def to_look_again(change_set: ChangeSet, person: User, why: str) -> None:

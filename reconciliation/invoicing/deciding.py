@@ -28,6 +28,10 @@ RELEASERS = frozenset({GrantRole.PROJECT_MANAGER})
 APPROVERS = access.FIXERS
 
 
+class Decided(NotProposable):
+    """The same person has decided just so already: nothing more is to be done, and nothing went wrong."""
+
+
 def hold(line: ProposalLine, *, by: User, reason: str, until: date | None = None) -> ProposalLine:
     """Keep a line off the invoice, for a reason and perhaps until a day; its work stays on hold in later proposals as well."""
     if not reason.strip():
@@ -74,7 +78,9 @@ def release(proposal: InvoiceProposal, *, by: User, seen: str, accepts: str = ""
     Raises NotProposable where something else stops it or does not hold by now than what was read (see `risks`).
     """
     with transaction.atomic():
-        locked = _locked(proposal, by, RELEASERS, ProposalState.OPEN, "Only the project's manager releases it.")
+        locked = _locked(
+            proposal, by, RELEASERS, ProposalState.OPEN, "Only the project's manager releases it.", same="released_by"
+        )
         _as_seen(locked, seen)
         _nothing_stops(locked)
         accepted = _accepted(locked, accepts)
@@ -109,8 +115,9 @@ def approve(proposal: InvoiceProposal, *, by: User, seen: str, accepts: str = ""
     """
     with transaction.atomic():
         locked = _locked(
-            proposal, by, APPROVERS, ProposalState.RELEASED, "Only finance of this entity approves its invoices."
-        )
+            proposal, by, APPROVERS, ProposalState.RELEASED, "Only finance of this entity approves its invoices.",
+            same="approved_by",
+        )  # fmt: skip
         if locked.released_by_id == by.pk:
             raise NotProposable("Somebody else has to approve it: you released it.")
         if locked.editors.filter(user=by).exists():
@@ -222,16 +229,24 @@ _OVER = (ProposalState.BILLED, ProposalState.VOIDED, ProposalState.DELETED, Prop
 _PAST = (ProposalState.APPROVED, ProposalState.HANDED_OVER, *_OVER[:3])
 
 
-def _locked(proposal: InvoiceProposal, by: User, roles: frozenset[str], state: str, who: str = "") -> InvoiceProposal:
+def _locked(
+    proposal: InvoiceProposal, by: User, roles: frozenset[str], state: str, who: str = "", *, same: str = ""
+) -> InvoiceProposal:
+    """The row, in the state that a decision takes; `same` is who decided it so where it was. Raises Decided, NotProposable."""
     if not may(by, roles, proposal.project):
         raise NotProposable(who or "Only the project's manager or finance of this entity does this.")
     lock_shared(proposal)
     sql.lock_proposals([proposal.pk])
     locked = InvoiceProposal.objects.select_related(
-        "project__manager", "contract", "customer", "purchase_order", "entity", "released_by"
+        "project__manager", "contract", "customer", "purchase_order", "entity", "released_by", "approved_by"
     ).get(pk=proposal.pk)
     if locked.state != state:
-        raise NotProposable(f"It is {locked.get_state_display().lower()} by now; look at it again.")
+        now, who_did = locked.get_state_display().lower(), getattr(locked, same) if same else None
+        went_on = locked.state not in (ProposalState.OPEN, ProposalState.WITHDRAWN)
+        if went_on and who_did == by:
+            raise Decided(f"You have decided so already: it is {now}.")
+        told = f"{who_did} {same.removesuffix('_by')} it before you: it" if went_on and who_did else "It"
+        raise NotProposable(f"{told} is {now} by now; look at it again.")
     return locked
 
 

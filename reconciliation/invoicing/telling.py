@@ -22,11 +22,13 @@ def prepared(proposals: Sequence[InvoiceProposal], by: User | None) -> None:
 
 def released(proposal: InvoiceProposal, by: User) -> None:
     """A proposal is released: finance approves it."""
+    notifications.answered(reverse("invoice_proposal", args=[proposal.pk]))
     _tell(list(access.holders(access.FIXERS, proposal.entity_id)), proposal, "was released and waits for approval", by)
 
 
 def decided(proposal: InvoiceProposal, word: str, by: User) -> None:
     """Finance decided: whoever released it is told."""
+    notifications.answered(reverse("invoice_proposal", args=[proposal.pk]))
     people = [person for person in (proposal.released_by, proposal.project.manager) if person is not None]
     _tell(people, proposal, word, by)
 

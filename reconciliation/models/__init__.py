@@ -1,5 +1,6 @@
 """Whether it is right: routes, exception cases and holds, triage, bulk operations, change sets, proposals, comparisons."""
 
+from reconciliation.models.approvals import Approval
 from reconciliation.models.billing import BillingDecision
 from reconciliation.models.cases import (
     CaseComment,
@@ -34,6 +35,7 @@ from reconciliation.models.triage import (
 )
 
 __all__ = [
+    "Approval",
     "BillDifference",
     "BillingDecision",
     "BookedBefore",

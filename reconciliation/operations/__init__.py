@@ -8,7 +8,7 @@ a worker that dies leaves the rest pending, and the sweeper goes on.
 from __future__ import annotations
 
 from reconciliation.operations.applying import OF_THE_ROW, NothingToFix, OperationRefused
-from reconciliation.operations.confirming import Moved, approve, can_decide, confirm, refuse, renew
+from reconciliation.operations.confirming import Decided, Moved, approve, can_decide, confirm, refuse, renew
 from reconciliation.operations.following import (
     Phase,
     Progress,
@@ -26,6 +26,7 @@ from reconciliation.operations.steering import cancel, retry_failed
 
 __all__ = [
     "OF_THE_ROW",
+    "Decided",
     "Moved",
     "NothingToFix",
     "OperationRefused",

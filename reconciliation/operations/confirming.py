@@ -6,7 +6,7 @@ compare rows, fences, parameters, outcomes and money with what was shown; for a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -25,6 +25,7 @@ from reconciliation.operations.applying import NothingToFix, OperationRefused
 from reconciliation.operations.planning import Look, defer, freeze, given_to, is_large, look_again, preview_of
 from reconciliation.sql import operations as operations_sql
 
+AGREED = (Operation.State.RUNNING, Operation.State.DONE, Operation.State.CANCELLED)
 NAMED = 20  # entries that are named one by one
 
 
@@ -37,6 +38,10 @@ class Difference:
     changed: Sequence[int] = ()
     came: Sequence[int] = ()
     gone: Sequence[int] = ()
+
+
+class Decided(OperationRefused):
+    """The same person has decided just so already: nothing more is to be done, and nothing went wrong."""
 
 
 class Moved(OperationRefused):
@@ -141,7 +146,7 @@ def approve(operation: Operation, *, user: User, comment: str = "") -> Operation
     _may_decide(operation, user)
     moved: Moved | None = None
     with transaction.atomic():
-        locked = _lock_awaiting(operation)
+        locked = _lock_awaiting(operation, user, AGREED)
         if _is_large(locked):
             _refuse_where_at_work(locked)
             defer(locked, step="approve", by=user.pk, words=comment.strip())
@@ -178,7 +183,7 @@ def refuse(operation: Operation, *, user: User, comment: str) -> Operation:
     if not comment.strip():
         raise OperationRefused("Say why you do not agree: whoever planned it reads it.")
     with transaction.atomic():
-        locked = _lock_awaiting(operation)
+        locked = _lock_awaiting(operation, user, [Operation.State.REFUSED])
         _decide(locked, user, Operation.State.REFUSED, comment.strip())
         locked.finished_at = locked.decided_at
         locked.save(update_fields=["finished_at"])
@@ -219,11 +224,24 @@ def _lock(operation: Operation) -> Operation:
     return Operation.objects.select_for_update(of=("self",)).select_related("created_by", "case").get(pk=operation.pk)
 
 
-def _lock_awaiting(operation: Operation) -> Operation:
+def _lock_awaiting(operation: Operation, user: User, same: Collection[str]) -> Operation:
+    """The row that waits; `same` are its states once it was decided as it is now. Raises Decided, OperationRefused."""
     locked = _lock(operation)
-    if locked.state != Operation.State.AWAITING:
-        raise OperationRefused(f"This does not wait for approval any more: it is {locked.get_state_display().lower()}.")
-    return locked
+    state = locked.get_state_display().lower()
+    if locked.state == Operation.State.AWAITING:
+        return locked
+    if locked.decided_by_id == user.pk and locked.state in same:
+        raise Decided(f"You have decided so already: it is {state}.")
+    if locked.state == Operation.State.PLANNING and (locked.asked.get("step"), locked.asked.get("by")) == (
+        "approve",
+        user.pk,
+    ):
+        raise Decided("You have agreed already: a worker looks at it once more, and it runs where it says the same.")
+    if locked.decided_by is not None:
+        what = "refused" if locked.state == Operation.State.REFUSED else "approved"
+        who = f"You {what} this" if locked.decided_by_id == user.pk else f"{locked.decided_by} {what} this before you"
+        raise OperationRefused(f"{who}: it is {state}.")
+    raise OperationRefused(f"This does not wait for approval any more: it is {state}.")
 
 
 def _may_decide(operation: Operation, user: User) -> None:
@@ -235,6 +253,7 @@ def _may_decide(operation: Operation, user: User) -> None:
 def _decide(operation: Operation, user: User, state: str, comment: str) -> None:
     operation.state, operation.decided_by, operation.decided_at, operation.decision = state, user, sql.now(), comment
     operation.save(update_fields=["state", "decided_by", "decided_at", "decision"])
+    notifications.answered(reverse("operation", args=[operation.pk]))
 
 
 def send_back(operation: Operation, user: User, why: str, renewed: Callable[[], None]) -> None:
@@ -248,6 +267,7 @@ def send_back(operation: Operation, user: User, why: str, renewed: Callable[[], 
         operation.state = Operation.State.PLANNED
     operation.confirmed_by = operation.confirmed_at = None
     operation.save(update_fields=["state", "finished_at", "confirmed_by", "confirmed_at"])
+    notifications.answered(reverse("operation", args=[operation.pk]))
     audit.record(user, "operation.sent-back", operation, entity=operation.entity_id, reason=why)
     by = user if user.pk != operation.created_by_id else None  # whoever asked for it may have left the page since
     _tell(operation, [operation.created_by_id], NotificationKind.HELD, "Look again, the numbers moved", by)

@@ -1,34 +1,30 @@
-"""What waits for a second person: the inbox with large fixes in a list, and the list of codes that somebody proposes to remember.
+"""The approvals inbox: every decision that takes a second person, whatever it is about, as one list.
 
-The rule here: who asked does not decide. What a person may not decide is shown to them all the same, with who may.
+The rule here: a person finds under *To decide* exactly what they may decide, and never what they asked for. What waits for
+others, and what was decided, stands beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from decimal import Decimal
-from http import HTTPStatus
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
-from django.contrib import messages
-from django.core.exceptions import BadRequest
-from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
+from django.db.models import F, Func, Q, QuerySet
+from django.http import HttpRequest
 from django.urls import reverse
-from django_htmx.http import HttpResponseClientRedirect
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
-from portal import access, figures, sessions
-from portal.models import AccountingPeriod, Alias
+from portal import access, figures
+from portal.models import LegalEntity
 from portal.screens import (
     Badge,
-    DayColumn,
+    CurrencyColumn,
     Empty,
     ListScreen,
     MainColumn,
+    MoneyColumn,
     NumberColumn,
-    Screen,
-    StateColumn,
     Tab,
     Table,
     TextColumn,
@@ -36,264 +32,179 @@ from portal.screens import (
     within,
 )
 from portal.screens.base import roles_of
+from portal.screens.facets import Facet, Named
 from portal.screens.panels import Line, Panel
-from portal.views import step_up
-from portal.views.governed import address_of
-from reconciliation import changes, proposals
-from reconciliation.changes.measuring import MOST_BOOKED
-from reconciliation.filters import OperationFilter, ProposalFilter
-from reconciliation.models import ChangeSet, Operation, Proposal
-from reconciliation.views import change_tables, inbox
-from reconciliation.views.change_figures import figures_of
+from portal.screens.tables import Column
+from reconciliation.filters import ApprovalFilter
+from reconciliation.models import Approval
+from reconciliation.models.approvals import may_decide
+from reconciliation.views import inbox
 
 SHOWN = 8  # on a person's first page
-AWAITING = Q(state=Operation.State.AWAITING)
-PROPOSED = Q(state=Proposal.State.PROPOSED)
+DECIDERS = frozenset().union(*(access.APPROVERS, access.CONFIGURERS, access.FIXERS))
+OPEN = Q(is_open=True)
+MACHINE = "the machine"
+TONES: dict[str, str] = {"": "warn", Approval.Outcome.APPROVED: "good", Approval.Outcome.REFUSED: "bad"}
 
-APPROVAL_TONES: dict[str, str] = {
-    Operation.State.AWAITING: "warn",
-    Operation.State.REFUSED: "bad",
-    Operation.State.RUNNING: "info",
-    Operation.State.DONE: "good",
-}
-PROPOSAL_TONES: dict[str, str] = {Proposal.State.PROPOSED: "warn", Proposal.State.APPROVED: "good"}
+
+class MovedColumn(MoneyColumn):
+    """What a decision moves; each currency in a line of its own where there are several."""
+
+    def render(self, value: Any, record: Approval) -> SafeString:  # type: ignore[override]
+        """The amount, or all of them."""
+        if record.amount is not None:
+            return super().render(record.amount, record)
+        return format_html_join(SafeString("<br>"), "{}", ((one,) for one in inbox.money_of(record)))
+
+    def value(self, value: Any) -> Any:
+        """The figure itself; several are said as they are shown."""
+        return value
+
+
+class StandingColumn(Column):
+    """What the person may decide, each decision with its key; of anything else how it stands, or who decided what and when."""
+
+    def __init__(self) -> None:
+        super().__init__(verbose_name="State", orderable=False, accessor="outcome", empty_values=())
+
+    def render(self, record: Any) -> SafeString:
+        """The decisions, or the state."""
+        if record.steps:
+            links = ((step.url, step.attributes, step.key, step.word, record.title) for step in record.steps)
+            return format_html_join(
+                " · ", '<a class="way" href="{0}"{1} data-shortcut="{2}" aria-label="{3}: {4}">{3}</a>', links
+            )
+        state = format_html('<span class="state {}">{}</span>', TONES[record.outcome], record.get_outcome_display())
+        if record.decided_by is None:
+            return state
+        when = f" · {figures.age(record.decided_at)}" if record.decided_at else ""
+        return format_html("{}<small>by {}{}</small>", state, record.decided_by, when)
+
+    def value(self, record: Any) -> str:
+        """How it stands, in words."""
+        by = f" by {record.decided_by}" if record.decided_by else ""
+        return f"{record.get_outcome_display()}{by}"
 
 
 class ApprovalTable(Table):
-    """Fixes that need a second person: what, why one is needed, who asked, and what was decided."""
+    """Decisions: what it is, what follows from it, who asked and since when it waits."""
 
     title = MainColumn(
-        verbose_name="Fix",
-        url=lambda operation: reverse("operation", args=[operation.pk]),
-        second=lambda operation: operation.second_person,
-    )
-    entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
-    total = NumberColumn(verbose_name="Entries")
-    by = TextColumn(accessor="created_by__username", order_by="created_by__username", verbose_name="Asked by")
-    asked = WhenColumn(accessor="confirmed_at", order_by="confirmed_at", verbose_name="When")
-    reason = TextColumn(wraps=True)
-    decided = TextColumn(accessor="decided_by__username", order_by="decided_by__username", verbose_name="Decided by")
-    state = StateColumn(APPROVAL_TONES)
-
-
-class ProposalTable(Table):
-    """Codes to remember: what each would stand for, since when, on what evidence."""
-
-    code = MainColumn(
-        verbose_name="Code",
-        url=lambda proposal: reverse("proposal", args=[proposal.pk]),
-        second=lambda proposal: f"{proposal.get_kind_display()} · {proposal.connection or 'any source'}",
-    )
-    record = TextColumn(verbose_name="Stands for", wraps=True)
-    entity = TextColumn(accessor="entity__code", order_by="entity__code", verbose_name="Entity")
-    valid_from = DayColumn(verbose_name="From")
-    times = NumberColumn(accessor="evidence__operations", orderable=False, verbose_name="By hand")
-    entries = NumberColumn(accessor="evidence__entries", orderable=False, verbose_name="Entries")
-    by = TextColumn(accessor="proposed_by__username", order_by="proposed_by__username", verbose_name="Proposed by")
-    proposed = WhenColumn(accessor="proposed_at", order_by="proposed_at", verbose_name="When")
-    state = StateColumn(PROPOSAL_TONES)
-
-
-def _fixes(user: Any) -> Any:
-    """Large fixes that wait for this person."""
-    return Operation.objects.visible_to(user, roles=access.APPROVERS).filter(AWAITING).exclude(created_by=user.pk)
-
-
-def to_approve(user: Any) -> Badge | None:
-    """How many fixes wait for this person."""
-    count = _fixes(user).count()
-    return Badge("Fixes that wait for you", count, "warn") if count else None
-
-
-def to_decide(user: Any) -> Badge | None:
-    """How many proposals wait for this person."""
-    count = inbox.proposals(user).count()
-    return Badge("Proposals that wait for you", count, "warn") if count else None
-
-
-def panel(request: HttpRequest) -> Panel | None:
-    """What waits for this person's decision, fixes before everything else; nothing for a person who decides nowhere."""
-    if not roles_of(request) & (access.APPROVERS | access.CONFIGURERS):
-        return None
-    fixes = within(_fixes(request.user), request).select_related("created_by", "entity").order_by("pk")[:SHOWN]
-    lines = [
-        Line(
-            text=one.title, url=reverse("operation", args=[one.pk]), state="Large fix",
-            note=f"{one.created_by} · {one.entity.code} · asked {figures.age(one.confirmed_at)} ago",
-        )
-        for one in fixes
-    ]  # fmt: skip
-    for one in inbox.waiting(request.user)[: SHOWN - len(lines)]:
-        tone = "bad" if one.is_alarm else ""
-        lines.append(Line(text=one.title, url=one.url, note=one.note, state=one.tag or "Change", tone=tone))
-    return Panel(
-        key="decisions", title="Waits for your decision", position=11, is_wide=True, lines=lines,
-        nothing="Nothing waits for a second person like you.", url=reverse("approvals"),
+        verbose_name="Decision", url=inbox.url_of, second=lambda one: one.reason,
+        drawer=lambda one: one.kind in inbox.IN_DRAWER,
     )  # fmt: skip
+    kind = TextColumn(verbose_name="Kind")
+    entities = TextColumn(accessor="codes", order_by="entity__code", verbose_name="Entity")
+    follows = TextColumn(accessor="pk", orderable=False, verbose_name="What follows", wraps=True)
+    entries = NumberColumn(verbose_name="Entries")
+    amount = MovedColumn(accessor="amounts", order_by="amount", verbose_name="Amount")
+    currency = CurrencyColumn()
+    by = TextColumn(
+        accessor="asked_by__username", order_by="asked_by__username", verbose_name="Asked by", empty_values=()
+    )
+    asked_at = WhenColumn(verbose_name="Since", age=True)
+    outcome = StandingColumn()
+
+    def render_follows(self, record: Approval) -> str:
+        """The sentence of its kind."""
+        return inbox.consequence(record)
+
+    def value_follows(self, record: Approval) -> str:
+        """The same in a file."""
+        return inbox.consequence(record)
+
+    def value_amount(self, record: Approval) -> Any:
+        """The figure where it is one; several are said as they are shown."""
+        return record.amount if record.amount is not None else ", ".join(inbox.money_of(record))
+
+    def render_by(self, record: Approval) -> str:
+        """A person, or the machine."""
+        return record.asked_by.get_username() if record.asked_by else MACHINE
+
+    def value_by(self, record: Approval) -> str:
+        """The same in a file."""
+        return self.render_by(record)
 
 
 class ApprovalList(ListScreen):
-    """Fixes above the limit of one person, the oldest first, below everything else that waits for the person who looks."""
+    """Every decision that takes a second person, the oldest first."""
 
-    template_name = "reconciliation/approvals.html"
     title = "Approvals"
-    caption = "Fixes that need a second person"
-    queryset = (
-        Operation.objects.exclude(second_person="")
-        .exclude(state=Operation.State.CANCELLED)
-        .select_related("entity", "created_by", "decided_by")
-        .order_by("pk")
-    )
-    filterset = OperationFilter
-    fresh = "confirmed_at"
+    caption = "Decisions that take a second person"
+    queryset = Approval.objects.select_related("entity", "asked_by", "decided_by")
+    filterset = ApprovalFilter
+    fresh = "asked_at"
     table = ApprovalTable
     tabs = (
-        Tab("open", "To decide", lambda user: AWAITING & ~Q(created_by=user)),
-        Tab("mine", "Mine", lambda user: Q(created_by=user)),
-        Tab("decided", "Decided", lambda _user: Q(decided_by__isnull=False)),
+        Tab("open", "To decide", may_decide),
+        Tab("mine", "Asked by me", lambda user: OPEN & Q(asked_by=user.pk)),
+        Tab("others", "With others", lambda user: OPEN & ~may_decide(user) & ~Q(asked_by=user.pk)),
+        Tab("decided", "Decided", lambda _user: Q(is_open=False)),
     )
+    primary = ("kind", "entity", "text")
+    facets: ClassVar[Mapping[str, Facet]] = {
+        "kind": Facet("kind", words=lambda code: str(Approval.Kind(code).label)),
+        "entity": Facet("reached", expression=Func(F("entities"), function="unnest"), of=Named(LegalEntity)),
+        "by": Facet("asked_by__username"),
+    }
 
-    def list_context(self) -> dict[str, Any]:
-        """The list, and everything else that waits for this person."""
-        return {**super().list_context(), "waiting": inbox.waiting(self.request.user)}
+    def rows(self) -> QuerySet[Any]:
+        """What is decided last comes first; what waits longest does."""
+        found = super().rows()
+        is_over = self.tab is not None and self.tab.slug == "decided"
+        return (
+            found.order_by(F("decided_at").desc(nulls_last=True), "-pk")
+            if is_over
+            else found.order_by("asked_at", "pk")
+        )
+
+    def tell(self, records: Sequence[Any]) -> None:
+        """The entities of a page's rows, and what the person may decide about them."""
+        inbox.tell(records, self.request.user)
+
+    def headline(self) -> str:
+        """What this list is."""
+        return "Whatever takes a second person: who asked does not decide"
 
     def nothing(self) -> Empty:
         """What waits elsewhere."""
-        user = self.request.user
-        own = self.base.filter(AWAITING, created_by=user).count()
-        changed = (
-            ChangeSet.objects.visible_to(user).filter(change_tables.own(user), state=ChangeSet.State.SUBMITTED).count()
-        )
-        if (own or changed) and self.tab and self.tab.slug == "open":
-            url = "?tab=mine" if own else f"{reverse('changes')}?tab=mine"
-            words = f"{own + changed:,} of yours {'waits' if own + changed == 1 else 'wait'} for a controller."
-            return Empty("Nothing waits for you", words, url, "See yours")
-        title = "No fix waits for approval" if inbox.waiting(user) else "Nothing waits for approval"
+        if self.tab is not None and self.tab.slug != "open":
+            return Empty("Nothing here", "What waits, and what was decided, stands in the other tabs.")
+        own = self.base.filter(OPEN, asked_by=self.request.user.pk).count()
+        if own:
+            words = f"{own:,} of yours {'waits' if own == 1 else 'wait'} for somebody else."
+            return Empty("Nothing waits for you", words, "?tab=mine", "See yours")
         return Empty(
-            title,
-            "Changes, bills, certificates, going live, codes to remember, and fixes above the limit of one person wait here.",
+            "Nothing waits for you",
+            "Fixes above the limit of one person, changes, invoices, bills, certificates, going live, codes to remember and "
+            "entries in doubt wait here for whoever may decide on them.",
         )
 
 
-class ProposalList(ListScreen):
-    """Codes that were mapped by hand, proposed to be remembered."""
-
-    title = "Proposals"
-    caption = "Codes to remember, as they were mapped by hand"
-    queryset = Proposal.objects.select_related("entity", "connection", "proposed_by", "decided_by").order_by("pk")
-    filterset = ProposalFilter
-    fresh = "proposed_at"
-    table = ProposalTable
-    tabs = (
-        Tab("open", "To decide", lambda _user: PROPOSED),
-        Tab("mine", "Mine", lambda user: Q(proposed_by=user)),
-        Tab("decided", "Decided", lambda _user: ~PROPOSED),
-    )
-    empty = Empty(
-        "No proposal waits",
-        "The second time a code is mapped by hand to the same record, a dated alias is proposed here with its evidence.",
-    )
+def to_decide(user: Any) -> Badge | None:
+    """How many decisions wait for this person."""
+    return inbox.badge(user, "Decisions that wait for you")
 
 
-class ProposalPage(Screen):
-    """One proposal: what it would remember, from which day, on what evidence, and the decision."""
-
-    template_name = "reconciliation/proposal.html"
-
-    def proposal(self) -> Proposal:
-        """The proposal of this address, where the person may see its entity."""
-        found = Proposal.objects.visible_to(self.request.user)
-        return get_object_or_404(
-            found.select_related("entity", "connection", "proposed_by", "decided_by", "case", "alias", "change_set"),
-            pk=self.kwargs["pk"],
-        )
-
-    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The page."""
-        return self.tell(self.proposal())
-
-    def post(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Approve, reject or take back."""
-        proposal = self.proposal()
-        steps: dict[str, Callable[..., Proposal]] = {
-            "look": _look,
-            "approve": proposals.approve,
-            "reject": proposals.reject,
-            "withdraw": proposals.withdraw,
-        }
-        action = request.POST.get("action", "")
-        if action not in steps:
-            raise BadRequest(f"There is no action “{action}” here.")
-        again = {"signed_in_again": sessions.signed_in_just_now(request)} if action == "approve" else {}
-        if proposal.change_set is not None:  # what the form showed, and not what stands by now
-            proposal.change_set.content_hash = request.POST.get("hash", "")
-            proposal.change_set.fingerprint = request.POST.get("fingerprint", "")
-        try:
-            steps[action](proposal, user=request.user, comment=request.POST.get("comment", ""), **again)
-        except changes.SignInAgain as limit:
-            return _lead(request, step_up.lead(request, str(limit), reverse("proposal", args=[proposal.pk])))
-        except proposals.ProposalRefused as refusal:
-            return self.tell(self.proposal(), refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
-        if action == "look":
-            return _lead(request, reverse("proposal", args=[proposal.pk]))
-        words = {"approve": "Approved. The alias holds, and the entries it touches are validated again.",
-                 "reject": "Rejected. Nothing is remembered.", "withdraw": "Withdrawn. Nothing is remembered."}  # fmt: skip
-        made = proposal.change_set
-        if action == "approve" and made is not None and made.state == ChangeSet.State.DRAFT:
-            messages.warning(
-                request,
-                "It could not be applied, so nothing is remembered. Its change set says why; look at it once more.",
-            )
-            return _lead(request, reverse("proposal", args=[proposal.pk]))
-        if proposal.state == Proposal.State.PROPOSED:
-            words["approve"] = (
-                "You have agreed. It touches many entries, so a worker goes on; the alias holds once that is done."
-            )
-        messages.success(request, words[action])
-        return _lead(request, reverse("proposals"))
-
-    def tell(self, proposal: Proposal, *, refusal: str = "", status: int = HTTPStatus.OK) -> HttpResponse:
-        """The page, with why a decision was not taken."""
-        made = Operation.objects.filter(pk__in=proposal.operations).select_related("created_by").order_by("pk")
-        can_decide = proposals.may_decide(proposal, self.request.user)
-        seen = proposals.waiting_change(proposal) if can_decide else None
-        if seen is not None and not ChangeSet.objects.visible_to(self.request.user).filter(pk=seen.pk).exists():
-            seen, can_decide = None, False
-        context = self.context(
-            title=str(proposal),
-            proposal=proposal,
-            refusal=refusal,
-            totals=proposals.totals_of(proposal),
-            hours=Decimal(proposal.evidence.get("hours", 0)),
-            operations=made,
-            closed=_closed_months(proposal),
-            can_decide=can_decide,
-            change_set=seen,
-            is_under_way=proposals.is_under_way(proposal),
-            stands=can_decide and proposals.stands_already(proposal),
-            figures=figures_of(seen.preview, done=False) if seen and seen.previewed_at else [],
-            most_booked=MOST_BOOKED,
-            step_up=changes.over_limit(seen) if seen and seen.previewed_at else "",
-            is_own=proposal.proposed_by_id == self.request.user.pk,
-            alias_url=address_of(self.request.user, Alias._meta.model_name or "", str(proposal.alias_id or "")),
-        )
-        return self.page(context, status=status)
+def panel(request: HttpRequest) -> Panel | None:
+    """What waits for this person's decision, the oldest first; nothing for a person who decides nowhere."""
+    if not roles_of(request) & DECIDERS and not inbox.counted(request.user):
+        return None
+    waiting = within(Approval.objects.filter(may_decide(request.user)), request)
+    count = waiting.count()
+    found = list(waiting.select_related("asked_by").order_by("asked_at", "pk")[:SHOWN]) if count else []
+    inbox.tell(found)
+    return Panel(
+        key="decisions", title="Waits for your decision", position=11, is_wide=True, lines=[_line(one) for one in found],
+        nothing="Nothing waits for a second person like you.", url=reverse("approvals"), count=count,
+    )  # fmt: skip
 
 
-def _lead(request: HttpRequest, url: str) -> HttpResponse:
-    """Lead on, in the browser's whole window."""
-    if getattr(request, "htmx", None):
-        return HttpResponseClientRedirect(url)
-    return HttpResponseRedirect(url, status=HTTPStatus.SEE_OTHER)
-
-
-def _look(proposal: Proposal, *, user: Any, comment: str) -> Proposal:
-    """What is said in the form besides is of no matter here."""
-    return proposals.look(proposal, user=user)
-
-
-def _closed_months(proposal: Proposal) -> list[str]:
-    """Periods of the entity that the alias would reach back into and that are closed; what is posted there stays."""
-    reached = AccountingPeriod.objects.filter(entity=proposal.entity_id, ends_on__gte=proposal.valid_from)
-    closed = reached.filter(state=AccountingPeriod.State.CLOSED).order_by("starts_on")
-    return list(closed.values_list("code", flat=True))
+def _line(one: Any) -> Line:
+    by = one.asked_by.get_username() if one.asked_by else MACHINE
+    since = f"asked {figures.age(one.asked_at)} ago" if one.asked_at else ""
+    return Line(
+        text=one.title, url=inbox.url_of(one), state=one.get_kind_display(), figures=inbox.money_of(one),
+        tone="bad" if one.kind == Approval.Kind.REVIEW else "",
+        note=" · ".join(filter(None, [by, one.codes, since, inbox.consequence(one)])),
+    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
 from django.core.exceptions import BadRequest
@@ -33,7 +34,24 @@ class DecisionScreen(ChangeSetPage):
 
     def get(self, request: HttpRequest, pk: int, step: str = "") -> HttpResponse:
         """The form; without a button for who may not decide."""
-        change_set, user = self.change_set(), cast("User", request.user)
+        return self.ask(self.change_set(), step)
+
+    def tell(
+        self, change_set: ChangeSet, *, refusal: changes.ChangeRefused | None = None, status: int = HTTPStatus.OK
+    ) -> HttpResponse:
+        """The form again, with why nothing was decided."""
+        return self.ask(change_set, self.kwargs["step"], refusal=refusal, status=status)
+
+    def ask(
+        self,
+        change_set: ChangeSet,
+        step: str,
+        *,
+        refusal: changes.ChangeRefused | None = None,
+        status: int = HTTPStatus.OK,
+    ) -> HttpResponse:
+        """The form, on the change set as it stands now."""
+        user = cast("User", self.request.user)
         if step not in self.words:
             raise BadRequest(f"There is no decision “{step}” here.")
         verb, label = self.words[step]
@@ -45,17 +63,18 @@ class DecisionScreen(ChangeSetPage):
             more=max(0, change_set.lines.count() - 6), plan=plan, most_booked=MOST_BOOKED,
             figures=figures_of(change_set.preview, done=False, booked=PLANNED if plan else "")
             if change_set.previewed_at else [],
-            step_up=changes.over_limit(change_set) if step == "approve" else "",
+            step_up=changes.over_limit(change_set) if step == "approve" else "", refusal=refusal,
         )  # fmt: skip
         if step == "roll-back" and not context["why_not"]:
             context["begun"] = changes.begun(change_set)
             context["undoing"] = changes.undoing(change_set, user)
-        return self.page(context)
+        return self.page(context, status=status)
 
 
 def why_not(change_set: ChangeSet, user: Any, step: str) -> str:
     """Why a person may not take this step now, in a sentence; empty where they may."""
-    state = f"It is {change_set.get_state_display().lower()}." if change_set.state != State.SUBMITTED else ""
+    by = f" by {change_set.decided_by}" if change_set.decided_by else ""
+    state = f"It is {change_set.get_state_display().lower()}{by}." if change_set.state != State.SUBMITTED else ""
     if step in ("approve", "reject"):
         return f"{state} It does not wait for a decision." if state else changes.why_not(change_set, user)
     if step == "review":

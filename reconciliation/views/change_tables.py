@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import CharField, Count, Exists, ExpressionWrapper, OuterRef, Prefetch, Q, QuerySet, Value
-from django.db.models.fields.json import KT
-from django.db.models.functions import Concat
+from django.db.models import Count, Prefetch, Q, QuerySet
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from portal import access
-from portal.models import GrantRole, LegalEntity
+from portal.models import LegalEntity
 from portal.screens import (
     Badge,
     DayColumn,
@@ -25,7 +22,8 @@ from portal.screens import (
     WhenColumn,
 )
 from portal.screens.tables import Column
-from reconciliation.models import ChangeEditor, ChangeLine, ChangeSet, Proposal
+from reconciliation.models import Approval, ChangeEditor, ChangeSet
+from reconciliation.views import inbox
 
 State = ChangeSet.State
 TONES: dict[str, str] = {
@@ -36,6 +34,7 @@ STEPS = {
     True: (("approve", "approve", "Approve"), ("reject", "new", "Reject")),
     False: (("review", "approve", "Review"),),
 }  # by whether it waits for a decision or for a review: the step, the key's action, the word
+KINDS = (Approval.Kind.CHANGE, Approval.Kind.REVIEW)
 WAITING = Q(state=State.SUBMITTED)
 TO_REVIEW = Q(is_emergency=True, reviewed_by=None, state__in=[State.APPLYING, State.APPLIED])
 
@@ -108,23 +107,8 @@ def own(user: Any) -> Q:
 
 
 def waiting_for(user: Any) -> QuerySet[ChangeSet]:
-    """Those that wait for this person's decision or review, as far as roles say; that of a proposal is decided with it."""
-    rows = ChangeSet.objects.visible_to(user, roles=access.CONFIGURERS).filter(WAITING | TO_REVIEW).exclude(own(user))
-    rows = rows.exclude(Q(state=State.SUBMITTED) & Exists(_said_by_its_lines()))
-    if GrantRole.ADMIN not in user.roles():
-        rows = rows.exclude(pk__in=ChangeLine.objects.filter(model="grant").values("change_set"))
-    return rows
-
-
-def _said_by_its_lines() -> QuerySet[Proposal]:
-    """The proposals of a change set that its lines still say; edited until they do not, it is decided by itself."""
-    lines = ChangeLine.objects.filter(change_set=OuterRef("change_set"), model="alias", action=ChangeLine.Action.ADD)
-    saying = lines.alias(
-        said_kind=KT("values__kind"), said=KT("values__alias"), proposed=ExpressionWrapper(OuterRef("record"), CharField()),
-    ).filter(
-        said_kind=OuterRef("kind"), said=OuterRef("code"), proposed__startswith=Concat(KT("values__code"), Value(" · ")),
-    )  # fmt: skip
-    return Proposal.objects.filter(Exists(saying), change_set=OuterRef("pk"), state=Proposal.State.PROPOSED)
+    """Those that wait for this person's decision or review; that of a proposal is decided with it."""
+    return ChangeSet.objects.filter(pk__in=inbox.waiting_keys(user, *KINDS))
 
 
 def offer_decisions(records: Sequence[ChangeSet], user: Any) -> None:
@@ -137,5 +121,4 @@ def offer_decisions(records: Sequence[ChangeSet], user: Any) -> None:
 
 def to_decide(user: Any) -> Badge | None:
     """How many wait for this person."""
-    count = waiting_for(user).count()
-    return Badge("Change sets that wait for you", count, "warn") if count else None
+    return inbox.badge(user, "Change sets that wait for you", KINDS)

@@ -22,6 +22,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from portal import access
 from portal.models import AuditEvent, User
 from portal.screens import Empty, ListScreen, Screen, Tab
+from portal.screens.base import leave
 from portal.screens.facets import Facet
 from portal.views import step_up
 from portal.views.audit import in_words
@@ -115,7 +116,7 @@ class ChangeSetPage(Screen):
     def post(self, request: HttpRequest, pk: int, step: str = "") -> HttpResponse:
         """Submit, decide, take back, roll back, review, or dry-run again."""
         change_set = self.change_set()
-        action = request.POST.get("action", "")
+        action = request.POST.get("action", step)  # a button that waits for the answer is not sent with its form
         if action not in STEPS:
             raise BadRequest(f"There is no action “{action}” here.")
         try:
@@ -132,7 +133,9 @@ class ChangeSetPage(Screen):
         return self.go(where or reverse("change_set", args=[change_set.pk]))
 
     def go(self, url: str) -> HttpResponse:
-        """Lead on, in the browser's whole window."""
+        """Lead on, in the browser's whole window; what was decided over a list leaves the list."""
+        if url == reverse("change_set", args=[self.kwargs["pk"]]):
+            return leave(self.request, url, own=url)
         if getattr(self.request, "htmx", None):
             return HttpResponseClientRedirect(url)
         return HttpResponseRedirect(url, status=HTTPStatus.SEE_OTHER)

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError
 from django.db.models import QuerySet
@@ -26,7 +27,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from portal import access, keys
 from portal.models import Connection, GrantRole, LedgerEntry, LedgerState, State
 from portal.screens import Screen
-from portal.screens.base import PAGE, layout
+from portal.screens.base import PAGE, layout, leave
 from portal.screens.sources import why_untold
 from reconciliation import operations, suggestions
 from reconciliation.fixes import FIXES, Fix
@@ -396,12 +397,14 @@ def again(screen: Screen, operation: Operation) -> HttpResponse:
 
 def approve(screen: Screen, operation: Operation) -> HttpResponse:
     """The second person agrees."""
-    return _act(screen, operation, partial(operations.approve, comment=screen.request.POST.get("comment", "")))
+    step = partial(operations.approve, comment=screen.request.POST.get("comment", ""))
+    return _decide(screen, operation, step, "Approved, and it runs: {}.")
 
 
 def refuse(screen: Screen, operation: Operation) -> HttpResponse:
     """The second person does not agree."""
-    return _act(screen, operation, partial(operations.refuse, comment=screen.request.POST.get("comment", "")))
+    step = partial(operations.refuse, comment=screen.request.POST.get("comment", ""))
+    return _decide(screen, operation, step, "Refused: {}. Nothing was changed.")
 
 
 STEPS: dict[str, Callable[[Screen, Operation], HttpResponse]] = {
@@ -415,6 +418,25 @@ BEFORE_IT_RUNS = (
     Operation.State.PLANNED,
     Operation.State.AWAITING,
 )  # the states in which the dry-run is shown
+
+
+def _decide(screen: Screen, operation: Operation, step: Callable[..., Operation], words: str) -> HttpResponse:
+    """The second person's answer. The same one again is no error; over a list, the list stays and says what was decided."""
+    request = screen.request
+    here = reverse("operation", args=[operation.pk])
+    try:
+        after = step(operation, user=request.user)
+    except operations.Decided as same:
+        messages.info(request, str(same))
+        return leave(request, here)
+    except REFUSALS as refusal:
+        operation.refresh_from_db()
+        return preview_of(screen, operation, refusal=refusal, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    waking.where_due(after)
+    if after.state == Operation.State.PLANNING:
+        words = "You have agreed: {}. A worker looks at it once more, and it runs where it says the same."
+    messages.success(request, words.format(operation.title))
+    return leave(request, here)
 
 
 def _act(screen: Screen, operation: Operation, step: Callable[..., Operation]) -> HttpResponse:

@@ -1,97 +1,36 @@
-"""What waits for one person's agreement besides fixes: change sets, later plans, bills, invoices, certificates and so on.
+"""How much waits for one person's decision, and what each decision is in words: for the inbox, its badges and the first page.
 
-The rule here: whatever takes a second person is found in the one inbox, by those who may be that person.
+The rule here: whatever takes a second person is in the one view, and every figure that counts it is counted from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
-from itertools import islice
 from typing import Any
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Count
 from django.urls import reverse
-from django.utils.html import format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from portal import access, figures
-from portal.models import ErasureRequest
-from reconciliation import onboarding
-from reconciliation.models import BillingDecision, Certificate, ChangeSet, Onboarding, Proposal, RateBundle
-from reconciliation.rates import booking
-from reconciliation.views.change_tables import listed, own, waiting_for
-from reconciliation.views.invoicing.lists import waits_for
+from portal import figures
+from portal.models import LegalEntity
+from portal.screens import Badge
+from reconciliation.models import Approval, BillingDecision
+from reconciliation.models.approvals import may_decide
 
-SHOWN = 20  # of each kind; the lists have them all
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """One decision that a person may take: what, where, and what is known of it in a line."""
-
-    title: str
-    url: str
-    note: str
-    tag: str = ""  # what kind of decision it is, where it is no change set
-    is_alarm: bool = False
-
-
-def going_live(user: Any) -> list[Onboarding]:
-    """What waits to go live for this person's agreement: of what they prepared nothing."""
-    seen = Onboarding.objects.visible_to(user, roles=access.APPROVERS).filter(state=Onboarding.State.PROPOSED)
-    found = (
-        seen.exclude(proposed_by=user.pk).select_related("entity", "source", "proposed_by", "rehearsal").order_by("pk")
-    )
-    return list(islice((one for one in found if not onboarding.why_not(one, user)), SHOWN))
-
-
-def proposals(user: Any) -> QuerySet[Proposal]:
-    """Codes to remember that wait for this person's agreement: of those whose change set waits, what they may decide."""
-    seen = Proposal.objects.visible_to(user, roles=access.APPROVERS).filter(state=Proposal.State.PROPOSED)
-    theirs = ChangeSet.objects.visible_to(user, roles=access.CONFIGURERS).exclude(own(user))
-    waits = Q(change_set__isnull=False, change_set__state=ChangeSet.State.SUBMITTED)
-    seen = seen.exclude(waits & ~Q(change_set__in=theirs))
-    return seen.exclude(proposed_by=user.pk).select_related("proposed_by", "entity").order_by("pk")
-
-
-def later_plans(user: Any) -> list[RateBundle]:
-    """Later plans of what follows in the books that this person may agree to; the first goes with its change set."""
-    seen = RateBundle.objects.visible_to(user).filter(state=RateBundle.State.PLANNED, round__gt=1)
-    found = seen.exclude(planned_by=user.pk).select_related("change_set", "planned_by").order_by("pk")
-    return list(islice((one for one in found if not booking.why_not(one, user)), SHOWN))
-
-
-def waiting(user: Any) -> list[Waiting]:
-    """Everything of the kinds above, the oldest of each kind first."""
-    found = (_changes, _plans, _invoices, _bills, _certificates, _live, _codes, _people)
-    return [one for kind in found for one in kind(user)]
-
-
-def certificates(user: Any) -> QuerySet[Certificate]:
-    """Periods that somebody prepared and that wait for this person's signature."""
-    seen = Certificate.objects.visible_to(user, roles=access.APPROVERS).filter(state=Certificate.State.PREPARED)
-    return seen.exclude(prepared_by=user.pk).order_by("pk")
-
-
-def _changes(user: Any) -> Iterator[Waiting]:
-    for one in listed().filter(pk__in=waiting_for(user).values("pk")).order_by("pk")[:SHOWN]:
-        codes = "all entities" if one.is_shared else ", ".join(entity.code for entity in one.entities.all())
-        note = _line(one.created_by, figures.moment(one.submitted_at) if one.submitted_at else "", codes)
-        to_review = one.state != ChangeSet.State.SUBMITTED
-        if not to_review and one.preview:
-            note = _line(note, _consequence(one.preview))
-        yield Waiting(
-            one.title,
-            reverse("change_set", args=[one.pk]),
-            note,
-            "Emergency, to review" if to_review else "",
-            to_review,
-        )
-
-
-_MOVES = (
+Kind = Approval.Kind
+PAGES: Mapping[str, str] = {
+    Kind.FIX: "operation", Kind.CHANGE: "change_set", Kind.REVIEW: "change_set", Kind.BUNDLE: "rate_bundle",
+    Kind.RELEASE: "invoice_proposal", Kind.INVOICE: "invoice_proposal", Kind.BILL: "bill",
+    Kind.CERTIFICATE: "reconciliation_period", Kind.LIVE: "onboarding", Kind.CODE: "proposal", Kind.ERASURE: "erasure",
+    Kind.DOUBT: "entry_settle",
+}  # fmt: skip
+MOVES = (
     ("passes", "pass"),
     ("fails", "fail"),
     ("new_passes", "new pass"),
@@ -101,13 +40,135 @@ _MOVES = (
 )
 
 
-def _consequence(preview: Mapping[str, Any]) -> str:
-    """What a dry-run found, in words: of open entries, and of what is booked and would be reversed, with its money."""
-    counts = [(int((preview.get(name) or {}).get("entries", 0)), words) for name, words in _MOVES]
+def counted(user: Any) -> dict[str, int]:
+    """How many decisions of each kind wait for a person; asked once for a page that only reads."""
+    known: dict[str, int] | None = getattr(user, "known_decisions", None)
+    if known is None:
+        found = Approval.objects.filter(may_decide(user)).order_by().values_list("kind").annotate(n=Count("pk"))
+        known = dict(found)
+        if getattr(user, "remembers_grants", False):
+            user.known_decisions = known
+    return known
+
+
+def badge(user: Any, label: str, kinds: Collection[str] = ()) -> Badge | None:
+    """How many decisions of some kinds wait for a person, or of every kind."""
+    count = sum(n for kind, n in counted(user).items() if not kinds or kind in kinds)
+    return Badge(label, count, "warn") if count else None
+
+
+def waiting_keys(user: Any, *kinds: str) -> Any:
+    """The keys of what waits for a person, of some kinds, as a subquery."""
+    return Approval.objects.filter(may_decide(user), kind__in=kinds).values("key")
+
+
+def url_of(one: Approval) -> str:
+    """The page on which it is decided."""
+    if one.kind == Kind.RULE:
+        return f"{reverse('matching_rules')}?tab=draft"
+    return reverse(PAGES[one.kind], args=[one.page])
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One decision that a person may take about a row: its word and key, where it is taken, and how it is asked there.
+
+    `beside` is what it opens over the list, empty where it leads to a page; `sends` is what is sent for the question to be asked.
+    """
+
+    word: str
+    key: str
+    url: str
+    beside: str = ""
+    sends: Mapping[str, Any] | None = None
+
+    @property
+    def attributes(self) -> SafeString:
+        """What the link asks for where scripts run."""
+        if not self.beside:
+            return SafeString()
+        if self.sends is None:
+            return format_html(' hx-get="{}" hx-target="#{}-body"{}', self.url, self.beside, _PUSHED[self.beside])
+        words = ' hx-post="{}" hx-target="#{}-body" hx-vals="{}"'
+        return format_html(words, self.url, self.beside, json.dumps(self.sends))
+
+
+_PUSHED = {"drawer": SafeString(' hx-push-url="true"'), "dialog": SafeString()}
+YES, NO, BOTH = "approve", "new", "approve new"  # the keys of the keyboard's table
+IN_DRAWER = (Kind.FIX, Kind.CODE, Kind.ERASURE)
+
+
+def _steps(one: Approval) -> list[Step]:
+    """What may be decided about a row, as its kind asks for it."""
+    page = url_of(one)
+
+    def ask(word: str, key: str, action: str, **more: Any) -> Step:
+        return Step(word, key, page, "dialog", {"action": action, **more})
+
+    def form(word: str, key: str, step: str) -> Step:
+        return Step(word, key, reverse("change_decide", args=[one.key, step]), "dialog")
+
+    match one.kind:
+        case Kind.CHANGE:
+            return [form("Approve", YES, "approve"), form("Reject", NO, "reject")]
+        case Kind.REVIEW:
+            return [form("Review", BOTH, "review")]
+        case Kind.RELEASE:
+            return [ask("Release", YES, "release", with_seen=(one.facts or {}).get("seen", ""))]
+        case Kind.INVOICE:
+            approve = ask("Approve", YES, "approve", with_seen=(one.facts or {}).get("seen", ""))
+            return [approve, ask("Send back", NO, "send-back")]
+        case Kind.CERTIFICATE:
+            return [ask("Certify", YES, "certify"), ask("Withdraw", NO, "withdraw")]
+        case Kind.RULE:
+            return [
+                ask("Let be used", YES, "activate", selected=one.key),
+                ask("Retire", NO, "retire", selected=one.key),
+            ]
+        case _:
+            return [Step("Decide", BOTH, page, "drawer" if one.kind in IN_DRAWER else "")]
+
+
+def tell(records: Sequence[Any], user: Any = None) -> None:
+    """Give decisions the codes of the entities that they reach, and what a person may decide, in a query each."""
+    mine: set[int] = set()
+    if user is not None and any(one.is_open for one in records):
+        there = Approval.objects.filter(may_decide(user), pk__in=[one.pk for one in records])
+        mine = set(there.values_list("pk", flat=True))
+    ids = {entity for one in records for entity in one.entities}
+    codes = dict(LegalEntity.objects.filter(pk__in=ids).values_list("pk", "code")) if ids else {}
+    for one in records:
+        one.steps = _steps(one) if one.pk in mine else []
+        one.codes = "all" if one.is_shared else ", ".join(sorted(codes[pk] for pk in one.entities))
+
+
+def money_of(one: Approval) -> list[str]:
+    """What it moves, an amount a currency."""
+    found = sorted((one.amounts or {}).items())
+    return [f"{figures.amount(Decimal(str(amount)), code)} {code}" for code, amount in found]
+
+
+def consequence(one: Approval) -> str:
+    """What follows from it, in a sentence of its kind."""
+    return _WORDS[one.kind](one.facts or {})
+
+
+def _of_fix(facts: Mapping[str, Any]) -> str:
+    held = int(facts.get("still_held") or 0)
+    still = f", {held:,} still held" if held else ""
+    why = str(facts.get("why", "")).removesuffix(" A second person has to agree.")
+    return f"{int(facts.get('passes') or 0):,} pass{still}. {why}"
+
+
+def _of_change(facts: Mapping[str, Any]) -> str:
+    """What a dry-run found: of open entries, and of what is booked and would be reversed, with its money."""
+    if not facts:
+        return "Its dry-run is being made"
+    counts = [(int((facts.get(name) or {}).get("entries", 0)), words) for name, words in MOVES]
     told = ", ".join(f"{count:,} {words}" for count, words in counts if count) or "touches no open entry"
-    if not any(count for count, _ in counts) and preview.get("entries"):
+    if not any(count for count, _ in counts) and facts.get("entries"):
         told = "nothing changes for open entries"
-    booked = preview.get("booked") or {}
+    booked = facts.get("booked") or {}
     if count := int(booked.get("entries", 0)):
         sums = ", ".join(
             f"{figures.amount(Decimal(pair['before']), code)} {code}" for code, pair in sorted(booked["money"].items())
@@ -116,60 +177,55 @@ def _consequence(preview: Mapping[str, Any]) -> str:
     return told
 
 
-def _certificates(user: Any) -> Iterator[Waiting]:
-    for one in certificates(user).select_related("period__entity", "prepared_by")[:SHOWN]:
-        accepted = f"{one.differing:,} open items accepted" if one.differing else "balanced"
-        note = _line(one.prepared_by, figures.moment(one.prepared_at), one.period.entity.code, accepted)
-        url = reverse("reconciliation_period", args=[one.period_id])
-        yield Waiting(f"Certify {one.period.entity.code} {one.period.code}", url, note, "Certificate to sign")
+def _of_invoice(facts: Mapping[str, Any], then: str) -> str:
+    lines, held = facts["lines"], facts["held"]
+    on_hold = f", {held:,} more on hold" if held else ""
+    return f"{lines:,} {'line' if lines == 1 else 'lines'}{on_hold}, work through {_day(facts['through'])}; {then}"
 
 
-def _plans(user: Any) -> Iterator[Waiting]:
-    for one in later_plans(user):
-        note = _line(one.planned_by, figures.moment(one.created_at), f"{one.total:,} booked entries")
-        yield Waiting(one.change_set.title, reverse("rate_bundle", args=[one.pk]), note, "What follows in the books")
+def _day(iso: str) -> str:
+    return figures.day(date.fromisoformat(iso))
 
 
-def _invoices(user: Any) -> Iterator[Waiting]:
-    found = waits_for(user).select_related("project", "customer", "released_by", "entity").order_by("pk")[:SHOWN]
-    for one in found:
-        money = f"{figures.amount(one.net, one.currency)} {one.currency}"
-        note = _line(one.released_by, money, one.customer.name, one.entity.code)
-        tag = "Invoice to approve" if one.released_by_id else "Invoice to release"
-        yield Waiting(f"{one} of {one.project.code}", reverse("invoice_proposal", args=[one.pk]), note, tag)
+def _of_bill(facts: Mapping[str, Any]) -> str:
+    choice = str(BillingDecision.Choice(facts["choice"]).label)
+    if facts["status"] == "deleted" and facts["choice"] == BillingDecision.Choice.RESTORE:
+        choice = str(BillingDecision.Choice.RECREATE.label)
+    return f"{choice}: hours that stand billed are open again"
 
 
-def _bills(user: Any) -> Iterator[Waiting]:
-    seen = BillingDecision.objects.visible_to(user, roles=access.APPROVERS).filter(
-        needs_approval=True, approved_at=None, outcome="", version=F("bill__current")
-    )
-    found = seen.exclude(by=user.pk).select_related("by", "bill__current", "bill__entity", "version").order_by("pk")
-    for one in found[:SHOWN]:
-        note = _line(one.by, figures.moment(one.at), one.get_choice_display(), one.bill.entity.code)
-        yield Waiting(str(one.bill), reverse("bill", args=[one.bill_id]), note, "Bill to decide")
+def _of_certificate(facts: Mapping[str, Any]) -> str:
+    count = facts["differing"]
+    return f"{count:,} open {'item is' if count == 1 else 'items are'} accepted with it" if count else "Balanced"
 
 
-def _live(user: Any) -> Iterator[Waiting]:
-    for one in going_live(user):
-        when = figures.moment(one.proposed_at) if one.proposed_at else ""
-        yield Waiting(
-            f"{one} goes live", reverse("onboarding", args=[one.pk]), _line(one.proposed_by, when, one.proposed_because),
-            "Going live",
-        )  # fmt: skip
+def _of_code(facts: Mapping[str, Any]) -> str:
+    times = int(facts.get("times") or 0)
+    return f"An alias from {_day(facts['from'])} on; mapped by hand {times:,} {'time' if times == 1 else 'times'}"
 
 
-def _codes(user: Any) -> Iterator[Waiting]:
-    for one in proposals(user)[:SHOWN]:
-        note = _line(one.proposed_by, figures.moment(one.proposed_at), one.entity.code)
-        yield Waiting(str(one), reverse("proposal", args=[one.pk]), note, "Code to remember")
+def _of_rule(facts: Mapping[str, Any]) -> str:
+    return f"{facts.get('groups', 0):,} groups in its test, {facts.get('contradicted', 0):,} of them against people"
 
 
-def _people(user: Any) -> Iterator[Waiting]:
-    asked = ErasureRequest.objects.to_decide(user, access.CONFIGURERS).select_related("resource", "asked_by")
-    for one in asked.order_by("pk")[:SHOWN]:
-        note = _line(one.asked_by, figures.moment(one.asked_at))
-        yield Waiting(f"Forget {one.resource}", reverse("erasure", args=[one.pk]), note, "Person to forget")
+def _of_doubt(facts: Mapping[str, Any]) -> str:
+    if facts["verdict"] == "booked":
+        return f"Accepted as {facts['number']} in {facts['target']}"
+    return f"Due again at {facts['target']}, under the same key"
 
 
-def _line(*parts: Any) -> SafeString:
-    return format_html_join(" · ", "{}", ((part,) for part in parts if part))
+_WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    Kind.FIX: _of_fix,
+    Kind.CHANGE: _of_change,
+    Kind.REVIEW: lambda facts: f"Applied already: {_of_change(facts)}",
+    Kind.BUNDLE: lambda _facts: "Booked entries are reversed and booked anew",
+    Kind.RELEASE: lambda facts: _of_invoice(facts, "finance approves it then"),
+    Kind.INVOICE: lambda facts: _of_invoice(facts, "handed over as a draft"),
+    Kind.BILL: _of_bill,
+    Kind.CERTIFICATE: _of_certificate,
+    Kind.LIVE: lambda _facts: "Its hours are owed from the cut-over on, and cannot be taken back",
+    Kind.CODE: _of_code,
+    Kind.ERASURE: lambda _facts: "Names go for good; figures and keys stay",
+    Kind.RULE: _of_rule,
+    Kind.DOUBT: _of_doubt,
+}

@@ -28,7 +28,7 @@ from portal.screens import Badge, Empty, ListScreen, MainColumn, Screen, StateCo
 from portal.views import step_up
 from reconciliation import changes, onboarding
 from reconciliation.filters import OnboardingFilter
-from reconciliation.models import Onboarding, Rehearsal
+from reconciliation.models import Approval, Onboarding, Rehearsal
 from reconciliation.onboarding import bookings, going_live
 from reconciliation.onboarding.base import cut_overs
 from reconciliation.views import inbox, waking
@@ -44,8 +44,7 @@ STANDING = ~Q(state=Onboarding.State.LIVE)
 
 def badge(user: Any) -> Badge | None:
     """How many wait for this person to let them go live."""
-    count = len(inbox.going_live(user))
-    return Badge("Entities that wait for you to go live", count, "warn") if count else None
+    return inbox.badge(user, "Entities that wait for you to go live", [Approval.Kind.LIVE])
 
 
 class OnboardingTable(Table):

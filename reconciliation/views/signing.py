@@ -38,7 +38,15 @@ class Certify(Action):
 
     name, label, in_bulk = "certify", "Certify", False
     roles = APPROVERS
-    sentence = "Certify that this period ties out, with the open items on its sheet?"
+
+    def question(self, count: int) -> str:
+        """The period, and how many open items are accepted with it."""
+        period = self.queryset.select_related("entity").first()
+        found = certifying.live(period) if period is not None else None
+        if period is None or found is None:
+            return "Certify that this period ties out?"
+        items = "1 open item is accepted" if found.differing == 1 else f"{found.differing:,} open items are accepted"
+        return f"Certify that {period.entity} {period.code} ties out? {items if found.differing else 'Nothing differs'}"
 
     def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
         """Sign what was prepared, where it still is what it was."""

@@ -149,8 +149,13 @@ def test_of_two_approvers_at_once_one_hands_it_over_and_the_other_is_told(shared
     one = released(first, shared.mia)
     carl = world.user("carl", "controller", shared.firm.entity)
     found = at_once(approving(one, shared.cora), approving(one, carl))
-    assert refusals(found) == ["It is handed over by now; look at it again."]
+    first.refresh_from_db()
+    assert refusals(found) == [
+        f"{first.approved_by} approved it before you: it is handed over by now; look at it again."
+    ]
     assert AuditEvent.objects.filter(action="proposal.approved", object_id=str(first.pk)).count() == 1
+    with pytest.raises(invoicing.Decided, match="You have decided so already: it is handed over"):
+        invoicing.approve(first, by=first.approved_by, seen="whatever")  # type: ignore[arg-type]
     stands_whole(first, second)
 
 

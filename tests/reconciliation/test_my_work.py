@@ -193,7 +193,10 @@ def test_who_decides_reads_what_waits_for_them_and_who_asked_does_not(firm: Firm
     assert (line.text, line.url) == (planned.title, f"/operations/{planned.pk}/")
     assert line.note.startswith("fay · US · asked ")
     assert "Waits for your decision" in page(cleo)
-    assert approvals.panel(asked(fay)) is None
+    assert panel.count == 1
+    hers = approvals.panel(asked(fay))
+    assert hers is not None
+    assert hers.lines == []
     stranger = world.user("sam", GrantRole.CONTROLLER, world.entity("GB"))
     found = approvals.panel(asked(stranger))
     assert found is not None

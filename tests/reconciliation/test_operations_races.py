@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.test import Client
+from django.urls import reverse
 
 from portal.models import AuditEvent, LedgerState, LedgerTransition, User
 from portal.records import Reference
@@ -110,14 +112,42 @@ def test_of_two_who_approve_at_once_one_counts(firm: Firm, ana: User) -> None:
     assert len(agreed) == 1
     late = [one for one in found if isinstance(one, operations.OperationRefused)]
     assert len(late) == 5
-    assert all(str(one).startswith("This does not wait for approval any more") for one in late)
     operation.refresh_from_db()
+    what = "refused" if operation.state == "refused" else "approved"
+    for one in late:
+        assert str(one).startswith(
+            (f"{operation.decided_by} {what} this before you: it is ", f"You {what} this: it is ")
+        )
     assert operation.decided_by == agreed[0].decided_by
     assert AuditEvent.objects.filter(action__in=["operation.approved", "operation.refused"]).count() == 1
     operations.run(operation.pk)
     kinds = set(operation.rows.values_list("result", flat=True))
     assert kinds == ({"done"} if operation.state == "running" else {"cancelled"})
     assert_all_hold()
+
+
+def test_of_two_who_press_approve_at_once_one_agrees_and_a_double_click_of_one_is_no_error(
+    firm: Firm, ana: User
+) -> None:
+    firm.entity.policy = {"second_person_rows": 3}
+    firm.entity.save()
+    people = {name: world.user(name, "controller", firm.entity) for name in ("cleo", "dora")}
+    operation = operations.confirm(planned(firm, ana), user=ana)
+    page = reverse("operation", args=[operation.pk])
+
+    def press(name: str) -> Callable[[], Any]:
+        client = Client()
+        client.force_login(people[name])
+        return lambda: (name, client.post(page, {"action": "approve", "comment": "seen"}))
+
+    found = at_once(press("cleo"), press("cleo"), press("dora"), press("dora"))
+    operation.refresh_from_db()
+    first = str(operation.decided_by)
+    for name, answer in found:
+        assert answer.status_code == (303 if name == first else 422), name
+        if name != first:
+            assert f"{first} approved this before you: it is running." in answer.content.decode()
+    assert AuditEvent.objects.filter(action="operation.approved").count() == 1
 
 
 @pytest.mark.case(60)

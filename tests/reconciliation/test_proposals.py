@@ -17,7 +17,7 @@ from portal.models import Alias, AuditEvent, EntityGrant, GrantRole, LedgerState
 from portal.records import Reference
 from reconciliation import changes, operations, proposals, triage, validation
 from reconciliation.changes import Line, applying, drafting
-from reconciliation.models import ChangeSet, ExceptionCase, Operation, Proposal
+from reconciliation.models import Approval, ChangeSet, ExceptionCase, Operation, Proposal
 from reconciliation.views import change_tables, inbox
 from tests import world
 from tests.reconciliation import desk
@@ -190,8 +190,13 @@ def test_rejecting_needs_words_and_remembers_nothing(firm: Firm, fay: User, cleo
         proposals.reject(proposal, user=cleo, comment="")
     proposals.reject(proposal, user=cleo, comment="the tracker has been put right")
     assert (proposal.state, Alias.objects.count()) == ("rejected", 0)
-    with pytest.raises(proposals.ProposalRefused, match="decided before"):
+    with pytest.raises(proposals.ProposalRefused, match="decided before: it is rejected by cleo"):
         proposals.approve(proposal, user=cleo)
+    with pytest.raises(proposals.Decided, match="You have decided so already: it is rejected"):
+        proposals.reject(proposal, user=cleo, comment="once more")
+    dora = world.user("dora", GrantRole.CONTROLLER, firm.entity)
+    with pytest.raises(proposals.ProposalRefused, match="rejected by cleo"):
+        proposals.reject(proposal, user=dora, comment="as well")
 
 
 def test_who_proposed_it_takes_it_back(firm: Firm, fay: User, cleo: User) -> None:
@@ -321,7 +326,7 @@ def test_the_screens_of_a_proposal_show_its_evidence_and_take_the_decision(
     assert client.post(address, {"action": "look"}).status_code == 303
     text = client.get(address).content.decode()
     assert 'Would pass</span><span class="value good">2</span>' in text
-    assert client.get(reverse("approvals")).content.decode().count(f"“{desk.MISTYPED}” stands for") == 1
+    assert client.get(reverse("approvals")).content.decode().count(f">“{desk.MISTYPED}” stands for") == 1
     assert client.post(address, {"action": "approve", "hash": "x", "fingerprint": "y"}).status_code == 422
     seen = dict(re.findall(r'<input type="hidden" name="(hash|fingerprint)" value="(\w*)">', text))
     assert client.post(address, {"action": "approve", "comment": "yes", **seen}).status_code == 303
@@ -386,12 +391,17 @@ def test_its_own_alias_is_taken_from_an_edited_change_set_that_makes_others_firs
     assert (proposal.state, made.code) == ("approved", desk.MISTYPED)
 
 
+def offered(user: User) -> list[Proposal]:
+    """What waits for a person in the inbox."""
+    return list(Proposal.objects.filter(pk__in=inbox.waiting_keys(user, Approval.Kind.CODE)))
+
+
 def test_it_is_offered_only_to_who_may_decide_on_what_its_change_set_touches_by_now(
     firm: Firm, client: Client, fay: User, cleo: User
 ) -> None:
     proposal = twice(firm, fay)
     proposals.look(proposal, user=cleo)
-    assert list(inbox.proposals(cleo)) == [proposal]
+    assert offered(cleo) == [proposal]
     change_set: Any = proposal.change_set
     theirs = world.entity("GB", "GBP")
     EntityGrant.objects.create(user=fay, entity=theirs, role=GrantRole.ANALYST, valid_from=date(2020, 1, 1))
@@ -400,7 +410,7 @@ def test_it_is_offered_only_to_who_may_decide_on_what_its_change_set_touches_by_
     edited(change_set, fay, line, Line("project", elsewhere.pk, "change", {"name": "Another name"}))
     proposal.refresh_from_db()
     assert not proposals.may_decide(proposal, cleo)
-    assert not inbox.proposals(cleo).exists()
+    assert offered(cleo) == []
     client.force_login(cleo)
     text = client.get(reverse("proposal", args=[proposal.pk])).content.decode()
     assert 'value="approve"' not in text

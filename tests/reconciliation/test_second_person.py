@@ -291,11 +291,21 @@ def test_the_screens_of_an_approval_say_who_may_and_what_happened(
     client.force_login(cleo)
     listed = client.get(reverse("approvals")).content.decode()
     assert address in listed
-    assert "Fixes that wait for you" in listed
+    assert "Decisions that wait for you" in listed
     assert client.post(address, {"action": "refuse", "comment": ""}).status_code == 422
     assert client.post(address, {"action": "approve", "comment": "fine"}).status_code == 303
     operation.refresh_from_db()
     assert operation.state == "running"
+    again = client.post(address, {"action": "approve", "comment": "fine"}, follow=True)
+    assert "You have decided so already: it is running." in again.content.decode()
+    assert (
+        "You approved this: it is running."
+        in client.post(address, {"action": "refuse", "comment": "no"}).content.decode()
+    )
+    client.force_login(world.user("dora", GrantRole.CONTROLLER, firm.entity))
+    assert (
+        "cleo approved this before you: it is running." in client.post(address, {"action": "approve"}).content.decode()
+    )
     client.force_login(world.user("gus", GrantRole.CONTROLLER, world.entity("GB", "GBP")))
     assert address not in client.get(reverse("approvals") + "?tab=decided").content.decode()
     assert client.post(address, {"action": "approve"}).status_code == 404

@@ -124,7 +124,7 @@ def test_a_change_is_written_seen_submitted_approved_and_rolled_back(firm: Firm)
     change_set.refresh_from_db()
     assert "3,840.00 → 4,000.00 USD" in page(cleo, change_set)
     inbox = cleo.get(reverse("approvals")).content.decode()
-    assert "Waits for you" in inbox
+    assert "Decisions that wait for you" in inbox
     assert "Another rate" in inbox
     confirm = cleo.get(reverse("change_decide", args=[change_set.pk, "approve"])).content.decode()
     assert change_set.content_hash in confirm
@@ -283,7 +283,7 @@ def test_who_presses_twice_reads_the_result_and_who_may_not_decide_gets_no_form(
     assert "You have decided so already: it is applied." in page(cleo, change_set)
     assert AuditEvent.objects.filter(action="change.approved").count() == 1
     late = cleo.get(where).content.decode()
-    assert "It is applied. It does not wait for a decision." in late
+    assert "It is applied by cleo. It does not wait for a decision." in late
     assert 'value="approve"' not in late
     text = page(cleo, change_set)
     assert "ready now" not in text
@@ -416,10 +416,10 @@ def test_the_inbox_says_when_nothing_waits_and_how_much_of_ones_own_does(firm: F
     analyst = desk.analyst(firm)
     fay, cleo = signed_in(analyst), signed_in(controller(firm))
     change_set = write(fay, firm)
-    assert "Nothing waits for approval" in cleo.get(reverse("approvals")).content.decode()
+    assert "Nothing waits for you" in cleo.get(reverse("approvals")).content.decode()
     act(fay, change_set, "submit")
     for address in (reverse("approvals"), f"{reverse('changes')}?tab=open"):
-        assert "1 of yours waits for a controller." in fay.get(address).content.decode()
+        assert "1 of yours waits for" in fay.get(address).content.decode()
     text = cleo.get(f"{reverse('changes')}?tab=open").content.decode()
     assert 'data-shortcut="approve"' in text
     assert 'data-shortcut="approve"' not in fay.get(reverse("changes")).content.decode()

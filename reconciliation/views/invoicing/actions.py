@@ -30,6 +30,8 @@ class _OnProposal(Action):
         """Do it, or say why not."""
         try:
             return Outcome(self.do(queryset.get(), user))
+        except invoicing.Decided as same:
+            return Outcome(str(same))
         except invoicing.NotProposable as refusal:
             raise Refused(str(refusal)) from None
 

@@ -13,7 +13,6 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.functional import cached_property
 
-from portal import access
 from portal.models import GrantRole, InvoiceProposal, ProposalLine, ProposalPart, ProposalState
 from portal.screens import (
     Badge,
@@ -34,6 +33,8 @@ from portal.screens.base import roles_of
 from portal.screens.printing import EntityTotal, totals_by
 from portal.tables import name_of
 from reconciliation.invoice_filters import InvoiceProposalFilter, PartFilter
+from reconciliation.models import Approval
+from reconciliation.views import inbox
 
 TONES: dict[str, str] = {
     ProposalState.OPEN: "info", ProposalState.RELEASED: "warn", ProposalState.APPROVED: "warn",
@@ -60,20 +61,9 @@ def _under(proposal: InvoiceProposal) -> str:
     return " · ".join(words)
 
 
-def waits_for(user: Any) -> QuerySet[InvoiceProposal]:
-    """Proposals that this person may release or approve now."""
-    released = InvoiceProposal.objects.visible_to(user, roles=access.FIXERS).filter(state=ProposalState.RELEASED)
-    mine = InvoiceProposal.objects.visible_to(user, roles=frozenset({GrantRole.PROJECT_MANAGER})).filter(
-        state=ProposalState.OPEN, project__manager=user.pk, net__gt=0
-    )
-    approve = released.exclude(released_by=user.pk).exclude(editors__user=user.pk)
-    return InvoiceProposal.objects.filter(Q(pk__in=approve.values("pk")) | Q(pk__in=mine.values("pk")))
-
-
 def to_decide(user: Any) -> Badge | None:
-    """How many proposals wait for this person."""
-    count = waits_for(user).count()
-    return Badge("Invoices that wait for you", count, "warn") if count else None
+    """How many proposals wait for this person, to be released or approved."""
+    return inbox.badge(user, "Invoices that wait for you", [Approval.Kind.RELEASE, Approval.Kind.INVOICE])
 
 
 _HELD = Coalesce(  # lines on hold, counted beside the proposal, so that its money is summed once

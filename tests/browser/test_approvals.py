@@ -1,0 +1,112 @@
+"""The approvals inbox in a real browser: decided by keyboard alone, the next row in focus, and looked at by axe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from portal.models import GrantRole, User
+from reconciliation.models import Approval, ChangeSet
+from tests.browser.test_changes import cookies
+from tests.browser.test_desk_accessible import FITS, SMALL
+from tests.browser.test_screen_kit import violations
+from tests.reconciliation import desk
+from tests.reconciliation.deciding import KINDS, ask, grant
+from tests.reconciliation.firm import Firm, build
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+FOCUSED = "document.activeElement?.closest('tr')?.dataset.key ?? ''"
+
+
+@pytest.fixture
+def cleo() -> User:
+    """A controller for whom one decision of each kind waits."""
+    firm: Firm = build()
+    found = grant("cleo", GrantRole.CONTROLLER, firm)
+    ask(firm, desk.analyst(firm))
+    return found
+
+
+@pytest.fixture(params=["light", "dark"])
+def context(request: Any, browser: Browser, live_server: Any, cleo: User) -> Iterator[BrowserContext]:
+    made = browser.new_context(
+        viewport={"width": 1440, "height": 900}, color_scheme=request.param, base_url=live_server.url
+    )
+    cookies(made, cleo, live_server.url)
+    yield made
+    made.close()
+
+
+def test_axe_finds_nothing_and_nothing_is_cut_off(context: BrowserContext) -> None:
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    found: dict[str, Any] = {}
+    for tab in ("open", "mine", "decided"):
+        page.goto(f"/approvals/?tab={tab}")
+        found[tab] = violations(page)
+        for width in (390, 320):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate(FITS), f"{tab} at {width} px"
+        found[f"{tab}, narrow"] = violations(page)
+        page.set_viewport_size({"width": 1440, "height": 900})
+        assert page.evaluate(SMALL) == [], tab
+    assert {name: told for name, told in found.items() if told} == {}
+    assert complaints == []
+
+
+def test_decisions_are_taken_by_keyboard_and_the_next_row_is_in_focus(
+    browser: Browser, live_server: Any, cleo: User
+) -> None:
+    context = browser.new_context(base_url=live_server.url, viewport={"width": 1440, "height": 900})
+    cookies(context, cleo, live_server.url)
+    page: Page = context.new_page()
+    page.goto("/approvals/")
+    rows = [row.get_attribute("data-key") for row in page.locator("tr[data-key]").all()]
+    kinds = [Approval.objects.get(pk=key).kind for key in rows if key]
+    assert set(kinds) == KINDS
+
+    def reach(kind: str) -> int:
+        """Walk down to the row of a kind; its place."""
+        at = kinds.index(kind)
+        for _ in range(len(kinds)):
+            page.keyboard.press("k")
+        for _ in range(at):
+            page.keyboard.press("j")
+        assert page.evaluate(FOCUSED) == rows[at]
+        return at
+
+    page.keyboard.press("j")
+    at = reach("change")
+    page.keyboard.press("n")
+    expect(page.locator("#dialog")).to_contain_text("A dearer rate")
+    page.get_by_label("Why").fill("the letter says 120")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".toasts")).to_contain_text("Rejected")
+    expect(page.locator(f"#row-{rows[at]}")).to_have_count(0)
+    page.wait_for_function(f"({FOCUSED}) === '{rows[at + 1]}'")
+    assert page.url.endswith("/approvals/")
+    assert ChangeSet.objects.get().state == "rejected"
+    del rows[at], kinds[at]
+
+    at = reach("rule")
+    page.keyboard.press("y")
+    expect(page.locator("#dialog")).to_contain_text("Let 1 rules be used")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(f"#row-{rows[at]}")).to_have_count(0)
+    del rows[at], kinds[at]
+
+    at = reach("fix")
+    page.keyboard.press("y")
+    expect(page.locator("#drawer")).to_contain_text("Approve: 3 entries")
+    page.locator("#drawer").get_by_label("Comment").fill("the card was agreed anew")
+    page.locator("#drawer").get_by_role("button", name="Refuse").press("Enter")
+    expect(page.locator(".toasts")).to_contain_text("Refused: Use the contract's rate")
+    expect(page.locator(f"#row-{rows[at]}")).to_have_count(0)
+    assert page.url.endswith("/approvals/")
+    expect(page.locator("#count-open")).to_have_text(str(len(KINDS) - 3))
+    context.close()
