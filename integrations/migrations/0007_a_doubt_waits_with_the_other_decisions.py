@@ -27,7 +27,7 @@ NOTHING = VIEW.replace(" AS\nSELECT", " AS SELECT * FROM (SELECT", 1) + ") said 
 class Migration(migrations.Migration):
     dependencies = [
         ("integrations", "0006_evidence_is_not_emptied"),
-        ("reconciliation", "0052_whatever_takes_a_second_person"),
+        ("reconciliation", "0053_whatever_takes_a_second_person"),
     ]
 
     operations = [migrations.RunSQL(VIEW, NOTHING)]

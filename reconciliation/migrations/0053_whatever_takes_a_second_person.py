@@ -271,7 +271,7 @@ LABELS = [
 class Migration(migrations.Migration):
     dependencies = [
         ("portal", "0034_evidence_is_not_emptied"),
-        ("reconciliation", "0051_a_rehearsal_of_nothing_proves_nothing"),
+        ("reconciliation", "0052_months_say_what_stands_beside"),
     ]
 
     operations = [
