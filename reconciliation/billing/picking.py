@@ -17,6 +17,8 @@ from reconciliation.billing.planning import ZERO, Part, Plan, started
 from reconciliation.billing.refusals import in_words
 from reconciliation.sql import billing as sql
 
+CENT = Decimal("0.01")
+
 
 class NotCreditable(Exception):
     """A choice of hours that does not fit the credit note; the message says what would."""
@@ -119,6 +121,17 @@ def _take(
         )
     for allocation_id, (quantity, amount) in picks.items():
         chosen = held.get(allocation_id)
-        if chosen is None or not 0 <= quantity <= chosen.quantity or not 0 <= amount <= chosen.amount:
-            raise NotCreditable("More is chosen than stands billed on the invoice; look at it again.")
+        if chosen is None:
+            raise NotCreditable("What is chosen stands no longer billed on the invoice; look at it again.")
+        if not 0 <= quantity <= chosen.quantity or not 0 <= amount <= chosen.amount:
+            raise NotCreditable(
+                f"{figures.hours(quantity)} h and {figures.amount(amount)} are chosen where "
+                f"{figures.hours(chosen.quantity)} h and {figures.amount(chosen.amount)} {bill.currency} stand billed."
+            )
+        worth = chosen.amount * quantity / chosen.quantity if chosen.quantity else ZERO
+        if worth - amount > CENT:
+            raise NotCreditable(
+                f"{figures.hours(quantity)} h stand billed at {figures.amount(worth)} {bill.currency} and are credited with "
+                f"{figures.amount(amount)}: billed again they would cost more than was given back."
+            )
         plan.credit(bill, line_id, [chosen], Part(quantity, amount), reason)

@@ -1,6 +1,10 @@
 // Hours that a credit note gives back: typed hours work out their amount, and the sum is told.
 
-const number = (text) => Number(String(text).replaceAll(",", "")) || 0;
+// As the server reads it: 0,5 is a half, 1,250.00 has a comma between thousands.
+const number = (text) => {
+  const typed = String(text).trim();
+  return Number(/^\d+,(\d{1,2}|\d{4,})$/.test(typed) ? typed.replace(",", ".") : typed.replaceAll(",", "")) || 0;
+};
 
 document.querySelectorAll("[data-giving-back]").forEach((form) => {
   const told = form.querySelector("[data-sum]");

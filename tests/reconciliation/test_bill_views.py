@@ -141,10 +141,17 @@ def test_the_hours_of_a_silent_credit_are_named_on_its_form(firm: firms.Firm, er
     assert "come to 120" in text(client.post(address, short), 422)
     for wrong in ("one", "NaN", "-1", "Infinity", "1e99"):
         assert "is no figure from 0 on" in text(client.post(address, {**short, f"{billed}-hours": wrong}), 422)
+    half = text(client.post(address, {**short, f"{billed}-hours": "0,5", f"{billed}-amount": "60"}), 422)
+    assert "come to 60" in half
+    assert "write it with a point" in text(client.post(address, {**short, f"{billed}-amount": "1,250"}), 422)
+    cheap = text(client.post(address, {**short, f"{billed}-hours": "5", f"{billed}-amount": "240"}), 422)
+    assert "5.00 h stand billed at 600.00 USD and are credited with 240.00" in cheap
+    more = text(client.post(address, {**short, f"{billed}-hours": "9", f"{billed}-amount": "240"}), 422)
+    assert "9.00 h and 240.00 are chosen where 8.00 h and 960.00 USD stand billed" in more
     shown = text(client.get(address))
     assert 'data-hours="8.0000" data-amount="960.0000"' in shown
     assert "An amount without hours lowers the price, and no hour is open again by it." in shown
-    right = {**short, f"{billed}-hours": "2", f"{billed}-amount": "240"}
+    right = {**short, f"{billed}-hours": "2,0", f"{billed}-amount": "240"}
     said = text(client.post(address, right, follow=True))
     assert "The hours are named. 2.00 h, and only these, are open to be billed again." in said
     assert open_hours([first, second]) == {first: Decimal(0), second: Decimal(2)}

@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 
 from portal import access, figures
+from portal.importing.cells import with_point
 from portal.models import Allocation, Invoice, InvoiceLine, Payment, PaymentAllocation
 from portal.screens import DetailScreen, Screen
 from portal.tables import name_of
@@ -257,7 +258,9 @@ def _picks(request: HttpRequest) -> dict[int, billing.Part]:
         number, _, what = name.partition("-")
         if what in ("hours", "amount") and number.isdecimal() and str(value).strip():
             try:
-                typed[int(number)][what == "amount"] = _FIGURE.clean(str(value).strip().replace(",", ""))
+                typed[int(number)][what == "amount"] = _FIGURE.clean(with_point(str(value).strip()))
             except ValidationError:
-                raise ValueError(f"“{value}” is no figure from 0 on with at most 4 decimals.") from None
+                raise ValueError(
+                    f"“{value}” is no figure from 0 on with at most 4 decimals; write it with a point, as 1250.50."
+                ) from None
     return {number: billing.Part(*both) for number, both in typed.items()}
