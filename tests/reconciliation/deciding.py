@@ -8,12 +8,26 @@ from portal.models import AccountingPeriod, ErasureRequest, GrantRole, User
 from portal.sql import now
 from reconciliation import changes, operations
 from reconciliation.changes import Line
-from reconciliation.models import Certificate, MatchingRule, Onboarding, Proposal, ReconciliationRun, Rehearsal
+from reconciliation.models import (
+    Approval,
+    Certificate,
+    MatchingRule,
+    Onboarding,
+    Proposal,
+    ReconciliationRun,
+    Rehearsal,
+)
+from reconciliation.models.approvals import may_decide
 from tests import world
 from tests.reconciliation import desk
 from tests.reconciliation.firm import Firm, case
 
 KINDS = {"fix", "change", "certificate", "rule", "code", "live", "erasure"}
+
+
+def found_by(user: User) -> list[Approval]:
+    """What waits for one person's decision."""
+    return list(Approval.objects.filter(may_decide(user)))
 
 
 def grant(name: str, role: str, firm: Firm) -> User:

@@ -41,6 +41,7 @@ from reconciliation.views import inbox
 from tests import world
 from tests.bills import Erp, adopt, allocate, bill, causes, find, line_of, open_hours, posted
 from tests.reconciliation import firm as firms
+from tests.reconciliation.deciding import found_by
 
 pytestmark = pytest.mark.django_db
 ZERO = Decimal(0)
@@ -207,10 +208,12 @@ def test_what_was_deleted_is_never_brought_back_by_itself_and_made_anew_only_by_
     assert causes("501") == {"bill-deleted"}
     with pytest.raises(billing.NotDecidable, match="Only a controller"):
         billing.approve(gone, by=world.user("fay", "analyst", firm.entity))
-    assert [(one.tag, one.url) for one in inbox.waiting(bob)] == [("Bill to decide", f"/bills/{gone.bill_id}/")]
-    assert inbox.waiting(ana) == []
+    assert [(one.get_kind_display(), inbox.url_of(one)) for one in found_by(bob)] == [
+        ("Bill to decide", f"/bills/{gone.bill_id}/")
+    ]
+    assert found_by(ana) == []
     billing.approve(gone, by=bob)
-    assert inbox.waiting(bob) == []
+    assert found_by(bob) == []
     assert open_hours([first, second]) == {first: Decimal(8), second: ZERO}
     EntityGrant.objects.create(user=ana, entity=firm.entity, role="controller", valid_from=date(2020, 1, 1))
     decision = billing.recreate(find("502"), by=ana, reason="it should not have been deleted")

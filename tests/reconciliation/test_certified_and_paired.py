@@ -20,10 +20,10 @@ from portal.packs import Range
 from portal.sql import now
 from reconciliation import certifying, matching, pairing
 from reconciliation.models import Certificate, Match, MatchingRule, ReconciliationResult, ReconciliationRun
-from reconciliation.views import inbox
 from reconciliation.views.pack import PARTS
 from tests import world
 from tests.bills import Erp, bill, line_of, posted
+from tests.reconciliation.deciding import found_by
 from tests.reconciliation.firm import Firm, build
 
 CERTIFICATES = next(part for part in PARTS if part.name == "certificates")
@@ -82,13 +82,13 @@ def test_two_people_certify_and_one_changed_hour_takes_it_back_with_what_changed
     prepared = certifying.prepare(period, ana)
     with pytest.raises(PermissionDenied):
         certifying.certify(prepared, ana)
-    waits = inbox.waiting(cleo)
-    assert [(one.tag, one.title) for one in waits] == [
+    waits = found_by(cleo)
+    assert [(one.get_kind_display(), one.title) for one in waits] == [
         ("Certificate to sign", f"Certify {period.entity.code} {period.code}")
     ]
-    assert inbox.waiting(ana) == []
+    assert found_by(ana) == []
     certified = certifying.certify(prepared, cleo)
-    assert inbox.waiting(cleo) == []
+    assert found_by(cleo) == []
     assert (certified.state, certified.certified_by) == ("certified", cleo)
     compare(firm, period)
     assert certifying.live(period) == certified  # a run that finds the same leaves it
