@@ -373,6 +373,21 @@ def test_what_stands_on_a_deleted_bill_is_not_invoiced_from_that_moment_on_until
     assert (_billed(month), lost.all().count()) == (billed, 0)
 
 
+def test_work_that_its_source_withdrew_waits_for_no_bill() -> None:
+    firm = firms.build()
+    period = AccountingPeriod.objects.get(entity=firm.entity, code="2026-10")
+    month = Month(firm, period, Erp(firm), iter(range(1, 1000)))
+    for step, pick in [("work", 3), ("work", 4), ("post", 2), ("post", 2), ("book", 0), ("bill_nothing", 1)]:
+        month.do(step, pick)
+    month.compare()
+    rows = ReconciliationResult.objects.standing().filter(period=period, leg="target_invoice", entry__isnull=False)
+    assert {"the bill is expected by" in row.reason for row in rows} == {True}
+    month.do("withdraw", 0)
+    assert month.compare().compared is not None
+    withdrawn = rows.get(document__external_id=min(month.worked))
+    assert withdrawn.reason == "Not invoiced; its source says by now that it is withdrawn."
+
+
 def _billed(month: Month) -> Decimal:
     """What the third leg of the latest run takes as invoiced, as the plot of the period does."""
     last = ReconciliationRun.objects.filter(period=month.period).latest("pk")

@@ -110,12 +110,17 @@ WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
 ), entries AS (
     SELECT e.id, e.document_id, e.kind, e.hours, e.amount, e.currency, e.post_on, s.state,
            coalesce(b.invoiced - b.credited - coalesce(g.quantity, 0), 0) AS billed, g.amount AS lost_amount, g.bills AS lost,
+           said.status AS said,
            CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END AS delivered,
            {_EXPECTED.format(day="e.post_on")} AS due_on
       FROM portal_ledgerentry e
       JOIN portal_ledgerstate s ON s.entry_id = e.id
       LEFT JOIN portal_billingbalance b ON b.entry_id = e.id AND b.entity_id = %(entity)s
       LEFT JOIN lost g ON g.id = e.id
+      LEFT JOIN LATERAL (SELECT coalesce(t.status, x.status) AS status FROM portal_document d
+                           LEFT JOIN portal_timeentry t ON t.document_id = d.id AND t.version = d.current_version
+                           LEFT JOIN portal_expense x ON x.document_id = d.id AND x.version = d.current_version
+                          WHERE d.id = e.document_id AND d.current_version > e.version) said ON said.status <> 'approved'
       LEFT JOIN portal_contract k ON k.id = e.contract_id
       LEFT JOIN portal_customer u ON u.id = e.customer_id
      {_TOLD}
@@ -156,7 +161,10 @@ WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
            CASE WHEN billed = 0 THEN 0 WHEN billed_in = currency THEN billed_amount END AS amount_right, currency, post_on AS dated,
            CASE WHEN outcome IN ('open', 'missing_right', 'hours_differ') OR billed < delivered THEN due_on END AS expected_on, ''::text AS version,
            CASE WHEN lost IS NOT NULL AND outcome IN ('missing_right', 'hours_differ', 'amount_differs')
-                THEN 'It stood on ' || lost || '; nobody asks for its money, and what holds is to be decided there.' ELSE CASE outcome
+                THEN 'It stood on ' || lost || '; nobody asks for its money, and what holds is to be decided there.'
+                WHEN said IS NOT NULL AND outcome IN ('open', 'missing_right')
+                THEN CASE WHEN billed = 0 THEN 'Not invoiced' ELSE 'Invoiced in part' END || '; its source says by now that it is ' || said || '.'
+                ELSE CASE outcome
             WHEN 'missing_left' THEN 'It is invoiced, while its entry is ' || replace(state, '_', ' ') || '.'
             WHEN 'open' THEN CASE WHEN billed = 0 THEN 'Not invoiced yet' ELSE 'Invoiced in part' END
                  || coalesce('; the bill is expected by ' || {day("due_on")}, '; its contract says no day') || '.'

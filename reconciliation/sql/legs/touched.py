@@ -171,6 +171,11 @@ class Scope:
         sql.execute(
             f"INSERT INTO scope_left SELECT entry_id FROM touched UNION SELECT a.entry_id FROM portal_allocation a"  # noqa: S608
             " WHERE a.recorded_at >= %(since)s AND a.entry_id IS NOT NULL"
+            # what its source says otherwise by now
+            " UNION SELECT e.id FROM portal_ledgerentry e WHERE e.document_id = ANY(ARRAY("
+            "SELECT document_id FROM portal_timeentry WHERE recorded_at >= %(since)s AND version > 1"
+            " UNION SELECT document_id FROM portal_expense WHERE recorded_at >= %(since)s AND version > 1))"
+            " AND e.entity_id = %(entity)s"
             # what stands on a bill that went away or came back: nothing was written of it
             " UNION SELECT a.entry_id FROM portal_invoiceversion v JOIN portal_invoiceline l ON l.version_id = v.id"
             " JOIN portal_allocation a ON a.line_id = l.id AND a.entry_id IS NOT NULL WHERE v.invoice_id IN (SELECT w.invoice_id"
