@@ -57,7 +57,6 @@ ABOUT = (
 )  # fmt: skip
 RUN_TONES = {State.RUNNING: "info", State.BALANCED: "good", State.OUT_OF_BALANCE: "bad", State.FAILED: "bad"}
 SIGNED = Certificate.State
-SIGNED_TONES = {SIGNED.PREPARED: "info", SIGNED.CERTIFIED: "good", SIGNED.DROPPED: "bad"}
 SHEET_ROWS = 200  # open items on the printed sheet; the export has every one
 
 
@@ -123,26 +122,18 @@ class OverviewTable(Table):
     target = LegColumn(Leg.LEDGER_TARGET, verbose_name="Ledger ↔ ERP")
     bills = LegColumn(Leg.TARGET_INVOICE, verbose_name="ERP ↔ invoice")
     payments = LegColumn(Leg.INVOICE_PAYMENT, verbose_name="Invoice ↔ payment")
-    signed = Column(verbose_name="Certificate", empty_values=(), orderable=False)
     latest_at = WhenColumn(verbose_name="Last run", orderable=False)
 
-    def render_signed(self, value: Any) -> SafeString:
-        """Whether two people have signed it, and whether their word still stands."""
-        if not value:
-            return format_html('<span class="quiet">{}</span>', figures.UNKNOWN)
-        return format_html('<span class="state {}">{}</span>', SIGNED_TONES.get(value, ""), SIGNED(value).label)
+    def render_latest_state(self, value: Any, record: Any) -> SafeString:
+        """The state in words, and under it whether two people signed the period and their word still stands."""
+        if not record.signed:
+            return state_word(value)
+        return format_html("{}<small>{}</small>", state_word(value), SIGNED(record.signed).label)
 
-    def value_signed(self, value: Any) -> str:
-        """The word alone."""
-        return str(SIGNED(value).label) if value else ""
-
-    def render_latest_state(self, value: Any) -> SafeString:
-        """The state in words; without a run it says so."""
-        return state_word(value)
-
-    def value_latest_state(self, value: Any) -> str:
+    def value_latest_state(self, value: Any, record: Any) -> str:
         """The words alone."""
-        return str(State(value).label) if value else "Not run"
+        state = str(State(value).label) if value else "Not run"
+        return f"{state}, {str(SIGNED(record.signed).label).lower()}" if record.signed else state
 
 
 def state_word(state: str | None) -> SafeString:
