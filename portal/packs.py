@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -198,7 +199,7 @@ def _write_summary(target: IO[Any], making: _Making, walked: audit.Walk) -> None
         blocks.append(
             paper.Grid(
                 ["Event", "At", "Who", "Decision", "About", "Reason"],
-                [[row[0], row[1][:19], row[2], row[3], f"{row[4]} {row[6]}", row[8]] for row in shown],
+                [[row[0], row[1][:19], row[2], _in_words(row[3]), f"{row[4]} {row[6]}", row[8]] for row in shown],
                 [0.08, 0.15, 0.11, 0.17, 0.25, 0.24],
             )
         )
@@ -208,3 +209,8 @@ def _write_summary(target: IO[Any], making: _Making, walked: audit.Walk) -> None
     if not making.decisions:
         blocks.append("No decision was made in these days.")
     paper.write(target, title=of.title, foot=f"{of.title} · head {walked.head[:16]}…", blocks=blocks)
+
+
+def _in_words(action: str) -> str:
+    """A kind of decision in words that a narrow column can break: `connection configured`, not `connection.configured`."""
+    return re.sub(r"[.-]", " ", action)

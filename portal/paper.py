@@ -1,8 +1,8 @@
 """PDF for people outside: a title, facts, paragraphs and tables on A4, in one typeface, with page numbers.
 
 The rule here: what is written is text and stays searchable; nothing is drawn that the files beside it do not say as well. The
-typeface knows Latin letters. Of a mark that it does not know the bare letter is written, of another script question marks; the
-CSV beside it has every letter.
+typeface knows Latin letters. Of a mark that it does not know the bare letter is written, an arrow as on a keyboard, of another
+script question marks; the CSV beside it has every letter.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from reportlab.platypus import LongTable, Paragraph, SimpleDocTemplate, Spacer, 
 
 _INK, _QUIET, _LINE = colors.HexColor("#1b1f24"), colors.HexColor("#57606a"), colors.HexColor("#d0d7de")
 _WIDTH = A4[0] - 36 * mm
+_SIGNS = {"→": "->", "←": "<-", "↔": "<->", "\N{MINUS SIGN}": "-", "≤": "<=", "≥": ">=", "≈": "~"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,8 @@ def _drawable(letter: str) -> str:
     has = _letters()
     if ord(letter) in has or letter in "\n\t":
         return letter
+    if letter in _SIGNS:
+        return _SIGNS[letter]
     bare = unicodedata.normalize("NFKD", letter)[0]
     return bare if ord(bare) in has else "?"
 

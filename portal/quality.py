@@ -79,6 +79,21 @@ def plain(words: str) -> str:
     return " ".join(re.sub(r"[^\w\s]", " ", words.casefold()).split())
 
 
+_FORMS = frozenset({
+    "ab", "ag", "aktiengesellschaft", "aps", "as", "asa", "bv", "co", "company", "corp", "corporation", "eg", "ek", "ev", "gmbh",
+    "haftungsbeschränkt", "inc", "incorporated", "kg", "kgaa", "kk", "limited", "llc", "llp", "lp", "ltd", "mbh", "nv", "ohg",
+    "oy", "oyj", "plc", "pte", "pty", "sa", "sarl", "sas", "se", "sl", "spa", "spzoo", "srl", "ug",
+})  # fmt: skip
+
+
+def bare(words: str) -> str:
+    """A name without case, punctuation and what kind of company it is: ACME Inc. and Acme, Incorporated are one."""
+    said = plain(words).split()
+    while forms := [size for size in (1, 2, 3, 4) if size < len(said) and "".join(said[-size:]) in _FORMS]:
+        del said[-forms[0] :]
+    return " ".join(said)
+
+
 def compact(number: str) -> str:
     """A tax number without blanks and punctuation."""
     return re.sub(r"[^0-9A-Z]", "", number.upper())
@@ -169,13 +184,13 @@ class Twins:
         for pk, code, name, number, *rest in standing.values_list(
             "pk", "code", "name", "tax_number", "parent_id", "entity_id"
         ):
-            self._remember(_Known(pk, code, plain(name), compact(number), *rest))
+            self._remember(_Known(pk, code, bare(name), compact(number), *rest))
 
     def remember(self, one: Proposed) -> _Known:
         """A customer as it would be."""
         words = {name: str(one.get(name) or "") for name in ("code", "name", "tax_number")}
         number = compact(words["tax_number"])
-        known = _Known(one.pk, words["code"], plain(words["name"]), number, one.get("parent_id"), one.get("entity_id"))
+        known = _Known(one.pk, words["code"], bare(words["name"]), number, one.get("parent_id"), one.get("entity_id"))
         self._remember(known)
         return known
 
@@ -209,7 +224,7 @@ def _alike(proposed: Sequence[Proposed], twins: Twins | None) -> Iterator[Fault]
             message = f"is the tax number of {_told(mine, others)} too; they may be the same."
             yield Fault(one.key, "tax_number", message, Weight.NOTHING)
         elif names := [other for other in names if not (mine.number and other.number) and not _related(mine, other)]:
-            message = f"is the name of {_told(mine, names)} too; they may be the same."
+            message = f"is the name of {_told(mine, names)} too, but for spelling and legal form; they may be the same."
             yield Fault(one.key, "name", message, Weight.NOTHING)
 
 

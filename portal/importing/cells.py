@@ -26,7 +26,8 @@ Parse = Callable[[Any], Any]
 
 _DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?")
 _WITH_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),(\d{1,2}|\d{4,})")  # a comma before three digits may be either
-_EITHER = re.compile(r"[+-]?\d{1,3}\.\d{3}")
+_EITHER = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
+_WITH_POINT = re.compile(r"[+-]?\d+\.(\d{1,2}|\d{4,})")
 _WITH_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+\.\d+")
 _SERIAL = re.compile(r"[2-7]\d{4}")  # days since 1899-12-30 of the years 1954 to 2118
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -128,10 +129,16 @@ def with_point(text: str) -> str:
     return text.replace(",", "") if _WITH_THOUSANDS.fullmatch(text) else text
 
 
-def doubtful(texts: Iterable[str]) -> set[str]:
-    """Of the amounts of a file those whose point may part thousands, as others have a decimal comma: 1.250 beside 99,50."""
+def doubtful(texts: Iterable[str], *, by_semicolons: bool = False) -> set[str]:
+    """Of the amounts of a file those whose point may part thousands: 1.250 where others have a decimal comma, as 99,50.
+
+    A file with semicolons comes from a country that writes so, unless another of its amounts has a point that parts decimals.
+    """
     said = set(texts)
-    return {one for one in said if _EITHER.fullmatch(one)} if any(map(_WITH_COMMA.fullmatch, said)) else set()
+    writes_so = by_semicolons and not any(map(_WITH_POINT.fullmatch, said))
+    return (
+        {one for one in said if _EITHER.fullmatch(one)} if writes_so or any(map(_WITH_COMMA.fullmatch, said)) else set()
+    )
 
 
 def whole(*, least: int, most: int) -> Parse:

@@ -36,6 +36,7 @@ class Sheet:
     name: str = ""
     others: tuple[str, ...] = field(default=())
     hollow: frozenset[tuple[int, int]] = field(default=frozenset())  # line and place of cells that hold nothing to read
+    delimiter: str = ""  # of a file of text
 
     @property
     def nameless(self) -> list[int]:
@@ -61,11 +62,13 @@ def read(
     """
     if len(content) > largest:
         raise Unreadable(f"The file has {len(content):,} bytes; at most {largest:,} are taken. Split it.")
-    sheet, others, hollow = "", tuple[str, ...](), list[str]()
+    sheet, others, hollow, delimiter = "", tuple[str, ...](), list[str](), ""
     if content[:4] == b"PK\x03\x04":
         sheet, others, lines, hollow = _workbook(content, known, most_rows)
     else:
-        lines = list(_delimited(content, known))
+        text = _decoded(content)
+        delimiter = _delimiter(text, known)
+        lines = list(_delimited(text, delimiter))
     places = workbooks.places_of(hollow) if by_cell else {}
     broken = {line for line, _ in places.values()}
     lines += [(line, ()) for line in sorted(broken) if line > len(lines)] if sheet else []
@@ -92,7 +95,7 @@ def read(
             raise Unreadable(f"Line {number} has more cells than the header; quote text that holds the delimiter.")
     width = len(header)
     told = tuple((number, (*cells, *[""] * width)[:width]) for number, cells in rows)
-    return Sheet(header, told, sheet, others, frozenset(places.values()))
+    return Sheet(header, told, sheet, others, frozenset(places.values()), delimiter)
 
 
 def _filled(lines: Sequence[_Line]) -> list[_Line]:
@@ -115,17 +118,24 @@ def _split(line: str, delimiter: str) -> list[str]:
     return [cell.strip().strip('"') for cell in line.split(delimiter)]
 
 
-def _delimited(content: bytes, known: Collection[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _decoded(content: bytes) -> str:
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise Unreadable(f"Line {line} is not UTF-8; save the file as CSV UTF-8, or as XLSX.") from None
+
+
+def _delimiter(text: str, known: Collection[str]) -> str:
+    """What parts the cells: that with which the most headings are known, else the commonest."""
     first = [line for line in text.splitlines()[: 2 * _ABOVE] if line.strip()][:_ABOVE]
-    delimiter = max(
+    return max(
         ",;\t",
         key=lambda one: max(((_score(_split(line, one), known), line.count(one)) for line in first), default=(0, 0)),
     )
+
+
+def _delimited(text: str, delimiter: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     while True:
         line = reader.line_num + 1

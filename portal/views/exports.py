@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
+from django.utils.text import slugify
 from django_htmx.http import trigger_client_event
 
 from portal import access, export, exports
@@ -121,7 +122,8 @@ class ExportFileScreen(Screen):
             return self.page(context, template="exports/refused.html", status=HTTPStatus.FORBIDDEN)
         content = exports.storage().open(found.file)
         exports.note_download(found, person)
-        name = f"{found.title.lower().replace(' ', '-').replace(':', '')}-{found.ended_at:%Y%m%d-%H%M}.{found.form}"
+        title = slugify(found.title.replace("'", "")) or "export"
+        name = f"{title}-{found.ended_at:%Y%m%d-%H%M}.{found.form}"
         return FileResponse(
             content, as_attachment=True, filename=name, content_type=(export.FORMATS | export.PACKED)[found.form]
         )

@@ -133,12 +133,14 @@ def check(master_import: MasterImport, by: User) -> Checked:
     load = _Load(by)
     hollow = {(line, columns[index]): _HOLLOW for line, index in sheet.hollow if index in columns}
     load.add(table.name, [(Place(row.line), _read_as(row, hollow)) for row in told])
-    unclear = doubtful(cells[index] for _, cells in sheet.rows for index in amounts)
+    written = (cells[index] for _, cells in sheet.rows for index in amounts)
+    unclear = doubtful(written, by_semicolons=sheet.delimiter == ";")
     for row in load.rows.get(table.name, []) if unclear else ():
         for name in amounts.values():
             if row.cells[name] in unclear:
-                load.problem(row, name, row.cells[name], "may part thousands, as other amounts of the file have a decimal comma; "
-                             "write it as 1250.00.")  # fmt: skip
+                said = str(row.cells[name])
+                load.problem(row, name, said, "may part thousands or decimals in this file; write it as "
+                             f"{said.replace('.', '')}.00 or as {said}0.")  # fmt: skip
     with transaction.atomic(), suppress(Refused):  # every problem stands with its row
         load.check()
     rows = load.rows.get(table.name, [])

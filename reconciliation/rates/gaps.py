@@ -253,11 +253,34 @@ def _coming(asked: Sequence[tuple[Draft, Span, _Pace]], facts: Facts, calendars:
         there.last = span.end
         there.pieces += days
         there.hours += (pace.hours_a_day * days).quantize(Decimal("0.01"))
-        if pace.rate is not None and pace.currency == there.currency:
-            worth = pricing.worth(draft, (pace.hours_a_day * days).quantize(Decimal("0.01")), pace.rate, Decimal(1))
+        last = _last_rate(draft, facts, pace, there.currency)
+        if last is not None:
+            worth = pricing.worth(draft, (pace.hours_a_day * days).quantize(Decimal("0.01")), *last)
             there.amount = (there.amount or Decimal(0)) + (worth or Decimal(0))
             there.basis = "the last rate, at the present pace"
-    return [gap for gap in found if gap.hours]
+    return _as_one([gap for gap in found if gap.hours])
+
+
+def _last_rate(draft: Draft, facts: Facts, pace: _Pace, currency: str) -> tuple[Decimal, Decimal] | None:
+    """The rate that was agreed last before the day, else the one of the latest hours, with the hours of its unit."""
+    late = _nearest(list(pricing.missed(draft, facts)), draft.work_date)
+    if late is not None and _end(late) < draft.work_date and late.agreed.currency == currency:
+        return late.agreed.agreed_amount, late.agreed.hours_per_unit
+    return (pace.rate, Decimal(1)) if pace.rate is not None and pace.currency == currency else None
+
+
+def _as_one(found: Sequence[Gap]) -> list[Gap]:
+    """Work of one person that several systems report is one gap where it says the same; not where only some has a known worth."""
+    told: dict[tuple[object, ...], Gap] = {}
+    for gap in found:
+        key = (gap.entity_id, gap.sentence, gap.currency, gap.basis, gap.amount is None)
+        there = told.setdefault(key, gap)
+        if there is not gap:
+            there.hours += gap.hours
+            there.pieces = max(there.pieces, gap.pieces)
+            if gap.amount is not None:
+                there.amount = (there.amount or Decimal(0)) + gap.amount
+    return list(told.values())
 
 
 def _goes_on(draft: Draft, facts: Facts) -> bool:

@@ -70,6 +70,26 @@ def begin(change_set: ChangeSet, *, by: User) -> RateBundle:
     return bundle
 
 
+def begin_with(change_set: ChangeSet, *, by: User) -> RateBundle | None:
+    """Plan a draft that changes rates however it came to be, so that what follows in the books is agreed to with it.
+
+    A plan that is of what is written stays; None where nothing is booked at these rates, and of an emergency, which nobody agrees
+    to before it holds.
+    """
+    if change_set.state != ChangeSet.State.DRAFT or change_set.is_emergency or not changes.is_editor(change_set, by):
+        return None
+    if not cards_of(change_set):
+        return None
+    standing = RateBundle.objects.filter(change_set=change_set, round=1).first()
+    if standing is not None and content_of(change_set) == standing.content_hash:
+        return standing
+    made = begin(change_set, by=by)
+    if made.planned_at is None or made.total:
+        return made
+    made.delete()
+    return None
+
+
 def _round(locked: ChangeSet, by: User) -> int:
     """The number of the plan to be made; one that has not begun gives way to it."""
     if not cards_of(locked):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -17,14 +18,18 @@ from portal.models import User
 from reconciliation import changes
 from reconciliation.changes import attaching
 from reconciliation.models import ChangeSet
+from reconciliation.rates import planning
 from reconciliation.views import rate_bundle
 
 State = ChangeSet.State
 
 
 def _submit(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
-    changes.submit(change_set, user)
-    messages.success(request, "Submitted. Who may decide was told.")
+    with transaction.atomic():
+        plan = planning.begin_with(change_set, by=user)
+        changes.submit(change_set, user)
+    also = " The plan of what follows in the books goes with it." if plan else ""
+    messages.success(request, f"Submitted. Who may decide was told.{also}")
     return ""
 
 
@@ -99,7 +104,9 @@ def _roll_back(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
             raise
         messages.warning(request, "This undoes it already, so no second one was written.")
         return reverse("change_set", args=[begun.first.pk])
-    messages.success(request, "This draft undoes it. Look at it, then submit it.")
+    plan = planning.begin_with(made, by=user)
+    also = ", with the plan of what follows in the books" if plan else ""
+    messages.success(request, f"This draft undoes it{also}. Look at it, then submit it.")
     return reverse("change_set", args=[made.pk])
 
 

@@ -226,7 +226,7 @@ class ImportPage(_OfImport):
         checked = imports.check(upload, self.person) if is_open and upload.state == State.CHECKED else None
         may_read = MasterImport.objects.readable_by(self.person).filter(pk=upload.pk).exists()
         shown = [row for row in checked.rows if row.outcome != SAME] if checked else []
-        shown.sort(key=lambda row: ({BAD: 0, CHANGED: 1, NEW: 2}[row.outcome], row.line))
+        shown.sort(key=lambda row: ({BAD: 0, CHANGED: 1, NEW: 2}[row.outcome], not row.warnings, row.line))
         context = self.context(
             title=upload.name,
             upload=upload,

@@ -457,3 +457,32 @@ def test_a_file_in_a_workbook_is_the_same_file(firm: Firm, fay: User, client: Cl
     book.close()
     made = upload(client, held.getvalue(), name="customers.xlsx")
     assert imports.check(made, fay).count("new") == 1
+
+
+def test_a_single_amount_that_may_part_thousands_is_asked_about_where_the_file_is_of_semicolons(
+    firm: Firm, fay: User, client: Client
+) -> None:
+    text = "card;card_version;role;currency;amount;valid_from\n{};3;senior;USD;{};2028-01-01\n"
+    for said, stands in (("1.250", True), ("1.2500", False), ("1250.00", False), ("0.125", False)):
+        made = upload(client, text.format(firm.card.code, said), "rate", "preise.csv")
+        told = [problem for row in imports.check(made, fay).rows for problem in row.problems if problem[0] == "amount"]
+        assert bool(told) is stands, (said, told)
+        if told:
+            assert told[0][2] == "may part thousands or decimals in this file; write it as 1250.00 or as 1.2500."
+    plain = upload(client, text.replace(";", ",").format(firm.card.code, "1.250"), "rate", "prices.csv")
+    assert not [problem for row in imports.check(plain, fay).rows for problem in row.problems if problem[0] == "amount"]
+
+
+def test_a_customer_of_the_same_name_but_for_its_legal_form_is_told_in_its_row(
+    firm: Firm, fay: User, client: Client
+) -> None:
+    firm.customer.name = "Acme Industrial"
+    firm.customer.save()
+    text = 'code,name,currency,entity\nZED,Zed,USD,US\nNEW1,ACME Industrial Inc.,USD,US\nNEW2,"Acme-Industrial, S.A.",USD,US\n'
+    made = upload(client, text)
+    page = client.get(reverse("import", args=[made.pk])).content.decode()
+    said = f"is the name of customer {firm.customer.code} too, but for spelling and legal form; they may be the same."
+    rows = page[page.index("<tbody>") :]
+    assert rows.count(said) == 2
+    assert rows.index("NEW1") < rows.index("ZED")  # what is to be looked at stands first
+    assert "ACME Industrial Inc." in rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from io import StringIO
@@ -298,6 +299,22 @@ def test_the_card_that_ends_is_seen_before_it_does_at_the_pace_and_calendar_of_t
     assert gap.hours == (Decimal(80) / worked_days * days).quantize(Decimal("0.01"))
     assert gap.amount == (gap.hours * 120).quantize(Decimal("0.01"))
     assert gap.basis == "the last rate, at the present pace"
+
+
+def test_what_comes_is_worth_the_rate_that_was_agreed_last_and_work_of_two_systems_is_one_gap(firm: Firm) -> None:
+    for number in range(10):
+        firm.admit(firm.time(str(number), work_date=date(2026, 10, 18) + timedelta(days=number)))
+    firm.rate.amount = Decimal(130)  # agreed since, and nothing was booked at it yet
+    firm.rate.save()
+    firm.card.valid_to = date(2026, 11, 30)
+    firm.card.save()
+    (gap,) = [one for one in look(firm, TODAY) if one.standing == Standing.EXPECTED]
+    assert gap.amount == (gap.hours * 130).quantize(Decimal("0.01"))
+    elsewhere = replace(gap, hours=Decimal(2), amount=Decimal(260))
+    hours, amount = gap.hours, gap.amount
+    (both,) = gaps._as_one([gap, elsewhere])
+    assert (both.hours, both.amount) == (hours + 2, amount + 260)
+    assert len(gaps._as_one([replace(gap), replace(gap, amount=None, basis="")])) == 2  # half of a worth is no worth
 
 
 def test_nothing_is_expected_of_a_closed_project_or_of_somebody_who_left(firm: Firm) -> None:

@@ -10,7 +10,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from portal.models import GrantRole, User
+from portal import figures
+from portal.models import GrantRole, LedgerEntry, User
 from reconciliation import changes
 from reconciliation.models import ChangeSet, RateBundle
 from reconciliation.rates import booking
@@ -192,3 +193,49 @@ def test_a_change_set_that_nobody_planned_is_planned_from_its_page_and_agreed_to
     booking.run(bundle.pk)
     row = bundle.rows.get()
     assert (row.entry_id, row.result, row.amount_after) == (posted, "done", Decimal(1040))
+
+
+@pytest.mark.case(36)
+def test_a_roll_back_of_what_was_booked_anew_brings_its_plan_and_the_books_follow_it_with_one_approval(
+    firm: Firm, fay: User, cleo: User
+) -> None:
+    bills.posted(firm, 2)
+    line = changes.Line("rate", firm.rate.pk, "change", {"amount": "130"})
+    change_set = changes.draft(by=fay, title="Rate", reason="a letter", lines=[line])
+    writer, other = signed_in(fay), signed_in(cleo)
+    address = reverse("change_set", args=[change_set.pk])
+    writer.post(address, {"action": "submit"})
+    assert [(one.round, one.total) for one in change_set.rate_bundles.all()] == [(1, 2)]  # nobody asked for it
+    approve(other, change_set)
+    booking.run(change_set.rate_bundles.get().pk)
+    firms.post(list(LedgerEntry.objects.filter(state_row__state="ready", reverses=None).values_list("pk", flat=True)))
+
+    answer: Any = writer.post(address, {"action": "roll-back", "comment": "the letter was withdrawn"})
+    undoes = ChangeSet.objects.get(rolls_back=change_set)
+    assert answer["Location"] == reverse("change_set", args=[undoes.pk])
+    bundle = undoes.rate_bundles.get()
+    assert (bundle.round, bundle.planned_by, bundle.total) == (1, fay, 2)
+    page = text(writer.get(answer["Location"]))
+    assert f"2,080.00 to 1,920.00 USD, net {figures.amount(Decimal(-160), 'USD')}" in page
+    assert "stay as they are" not in page
+    writer.post(answer["Location"], {"action": "submit"})
+    approve(other, undoes)
+    booking.run(bundle.pk)
+    assert [(row.result, row.amount_after) for row in bundle.rows.all()] == [("done", Decimal(960))] * 2
+
+
+def approve(client: Client, change_set: ChangeSet) -> None:
+    """As the dialog shows it."""
+    dialog = text(client.get(reverse("change_decide", args=[change_set.pk, "approve"])))
+    seen = dict(re.findall(r'<input type="hidden" name="(hash|fingerprint|plan)" value="([^"]+)">', dialog))
+    client.post(reverse("change_set", args=[change_set.pk]), {"action": "approve", **seen, "comment": "read it"})
+    change_set.refresh_from_db()
+    assert change_set.state == ChangeSet.State.APPLIED
+
+
+def test_a_draft_of_rates_under_which_nothing_is_booked_has_no_plan(firm: Firm, fay: User) -> None:
+    line = changes.Line("rate", firm.rate.pk, "change", {"amount": "130"})
+    change_set = changes.draft(by=fay, title="Rate", reason="a letter", lines=[line])
+    signed_in(fay).post(reverse("change_set", args=[change_set.pk]), {"action": "submit"})
+    change_set.refresh_from_db()
+    assert (change_set.state, RateBundle.objects.exists()) == ("submitted", False)
