@@ -28,6 +28,7 @@ _DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?")
 _WITH_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),(\d{1,2}|\d{4,})")  # a comma before three digits may be either
 _EITHER = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
 _WITH_POINT = re.compile(r"[+-]?\d+\.(\d{1,2}|\d{4,})")
+_WITH_POINTS = re.compile(r"(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})")  # with points the day stands first
 _WITH_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+\.\d+")
 _SERIAL = re.compile(r"[2-7]\d{4}")  # days since 1899-12-30 of the years 1954 to 2118
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -127,6 +128,12 @@ def with_point(text: str) -> str:
     if _WITH_COMMA.fullmatch(text):
         return text.replace(".", "").replace(",", ".")
     return text.replace(",", "") if _WITH_THOUSANDS.fullmatch(text) else text
+
+
+def with_dashes(text: str) -> str:
+    """A day as people write it with points, 8.9.2026, as 2026-09-08; what is written otherwise stays as it is."""
+    found = _WITH_POINTS.fullmatch(text)
+    return f"{found['year']}-{int(found['month']):02}-{int(found['day']):02}" if found else text
 
 
 def doubtful(texts: Iterable[str], *, by_semicolons: bool = False) -> set[str]:

@@ -65,6 +65,8 @@ def read(
     sheet, others, hollow, delimiter = "", tuple[str, ...](), list[str](), ""
     if content[:4] == b"PK\x03\x04":
         sheet, others, lines, hollow = _workbook(content, known, most_rows)
+    elif name.lower().endswith((".xlsx", ".xlsm")):
+        raise Unreadable("It is named as a workbook and is none; save it as XLSX, or name it as the CSV that it is.")
     else:
         text = _decoded(content)
         delimiter = _delimiter(text, known)

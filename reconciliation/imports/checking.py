@@ -6,14 +6,15 @@ The rule here: it is read and judged as a load is, in a fixed number of statemen
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
 
-from portal.importing.cells import Amounts, doubtful, with_point
+from portal.importing import cells as reading
+from portal.importing.cells import Amounts, doubtful
 from portal.importing.headings import usual_headings
 from portal.importing.load import Load
 from portal.importing.problems import Refused, Unreadable
@@ -126,7 +127,9 @@ def check(master_import: MasterImport, by: User) -> Checked:
     given = set(columns.values())
     needs = [column.name for column in table.columns if column.required and column.name not in given]
     amounts = {index: name for index, name in columns.items() if isinstance(_parse(table, name), Amounts)}
-    told = [CheckedRow(line, "", _said(columns, amounts, cells)) for line, cells in sheet.rows]
+    days = {index for index, name in columns.items() if _parse(table, name) is reading.day}
+    ways = {**dict.fromkeys(amounts, reading.with_point), **dict.fromkeys(days, reading.with_dashes)}
+    told = [CheckedRow(line, "", _said(columns, ways, cells)) for line, cells in sheet.rows]
     checked = Checked(told, needs, sheet.name, sheet.others)
     if needs:
         return checked
@@ -158,9 +161,9 @@ def _parse(table: Table, name: str) -> Any:
     return column.parse if column else None
 
 
-def _said(columns: Mapping[int, str], amounts: Mapping[int, str], cells: Sequence[str]) -> dict[str, str]:
-    """The cells of a row by our columns, amounts with a point however the file's country writes them."""
-    return {name: with_point(cells[index]) if index in amounts else cells[index] for index, name in columns.items()}
+def _said(columns: Mapping[int, str], ways: Mapping[int, Callable[[str], str]], cells: Sequence[str]) -> dict[str, str]:
+    """The cells of a row by our columns, amounts and days as we write them however the file's country does."""
+    return {name: ways[index](cells[index]) if index in ways else cells[index] for index, name in columns.items()}
 
 
 def _examine(load: Load, by: User) -> None:

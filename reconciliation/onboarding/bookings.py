@@ -91,6 +91,6 @@ def _figure(row: Mapping[str, str], column: str) -> Decimal | None:
 
 def _day(text: str) -> date:
     try:
-        return cells.day(text)
+        return cells.day(cells.with_dashes(text))
     except Unreadable as refusal:
         raise Unreadable(f"date “{text}” {refusal}") from refusal

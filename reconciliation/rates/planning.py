@@ -18,6 +18,7 @@ from typing import Any
 from django.db import transaction
 
 from portal import sql
+from portal.importing.problems import Refused
 from portal.models import Rate, RateCard, State, User
 from portal.money import is_currency, round_money
 from reconciliation import changes
@@ -83,7 +84,10 @@ def begin_with(change_set: ChangeSet, *, by: User) -> RateBundle | None:
     standing = RateBundle.objects.filter(change_set=change_set, round=1).first()
     if standing is not None and content_of(change_set) == standing.content_hash:
         return standing
-    made = begin(change_set, by=by)
+    try:
+        made = begin(change_set, by=by)
+    except Refused:  # it cannot be written; whoever submits it is told so by its dry-run
+        return None
     if made.planned_at is None or made.total:
         return made
     made.delete()

@@ -58,7 +58,8 @@ def ask(
     pricing.price(draft, facts)
     candidates = pricing.explain(draft, facts)
     missed = list(pricing.missed(draft, facts))
-    return Answer(draft, candidates, missed, _sentence(draft, candidates), list(_notes(draft, candidates)))
+    notes = [*_notes(draft, candidates), *([] if source is not None else _others(draft))]
+    return Answer(draft, candidates, missed, _sentence(draft, candidates), notes)
 
 
 def entity_of(person: Resource, project: Project, day: date) -> int:
@@ -73,8 +74,7 @@ def _source_of(draft: Draft, source: Connection | None) -> int:
     if source is not None:
         return int(source.pk)
     routes = Route.objects.filter(entity=draft.entity_id, kind="time").order_by("source__code")
-    on_day = Q(valid_from__lte=draft.work_date) & (Q(valid_to=None) | Q(valid_to__gte=draft.work_date))
-    found = routes.filter(on_day).first() or routes.first()
+    found = routes.filter(_on(draft.work_date)).first() or routes.first()
     if found is not None:
         return int(found.source_id)
     own = Q(entity=draft.entity_id) | Q(entity=None)
@@ -82,6 +82,20 @@ def _source_of(draft: Draft, source: Connection | None) -> int:
     if other is None:
         raise Unanswerable("No source reports time of this entity; add a connection and a route first.")
     return int(other.pk)
+
+
+def _on(day: date) -> Q:
+    return Q(valid_from__lte=day) & (Q(valid_to=None) | Q(valid_to__gte=day))
+
+
+def _others(draft: Draft) -> list[str]:
+    """That other systems report time of the entity as well, where nobody said which one is meant."""
+    routes = Route.objects.filter(_on(draft.work_date), entity=draft.entity_id, kind="time")
+    names = routes.exclude(source=draft.source_id).order_by("source__name").values_list("source__name", flat=True)
+    if not names:
+        return []
+    others = " and ".join(dict.fromkeys(names))
+    return [f"Asked as if {draft.source.name} reports it. {others} may be answered otherwise; say which one does."]
 
 
 def _who(draft: Draft) -> str:

@@ -10,6 +10,7 @@ from portal import figures
 from portal.importing.cells import Amounts
 from portal.importing.problems import Unreadable
 from portal.importing.tables import Column
+from portal.models import ProjectStatus
 from portal.views.audit import Change, changes_of
 from portal.views.governed import address_of
 from reconciliation import changes
@@ -44,6 +45,17 @@ def told(change_set: ChangeSet, user: Any) -> list[Told]:
         url = address_of(user, kind.model._meta.model_name or "", str(pk)) if pk else ""
         found.append(Told(line, kind, fields, url))
     return found
+
+
+def without_status(change_set: ChangeSet) -> list[str]:
+    """The projects that it adds and that nothing gives a status: they are open on no day, and no system is told of them."""
+    lines = change_set.lines.filter(model__in=["project", "project_status"]).order_by("position")
+    said = [(line.model, line.action, line.values or {}) for line in lines]
+    added = [str(values.get("code", "")) for model, action, values in said if (model, action) == ("project", "add")]
+    given = {values.get("project") for model, _, values in said if model == "project_status"}
+    if added:
+        given |= set(ProjectStatus.objects.filter(project__code__in=added).values_list("project__code", flat=True))
+    return [code for code in added if code not in given]
 
 
 def _in_order(kind: changes.Kind, cells: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -92,7 +104,7 @@ _FIGURES = (
     (
         "booked",
         ("Booked otherwise", "stayed as they were"),
-        ("To reverse or credit", "booked, and stay as they are"),
+        ("To correct in the books", "booked, and stay as they are"),
         "warn",
     ),
 )  # by name: its label and note once it is done, and before

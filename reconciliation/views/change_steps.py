@@ -17,8 +17,9 @@ from portal import keys, sessions
 from portal.models import User
 from reconciliation import changes
 from reconciliation.changes import attaching
-from reconciliation.models import ChangeSet
+from reconciliation.models import ChangeSet, RateBundle
 from reconciliation.rates import planning
+from reconciliation.rates.planning import NotPlannable
 from reconciliation.views import rate_bundle
 
 State = ChangeSet.State
@@ -26,11 +27,19 @@ State = ChangeSet.State
 
 def _submit(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
     with transaction.atomic():
-        plan = planning.begin_with(change_set, by=user)
+        plan = _planned(change_set, user)
         changes.submit(change_set, user)
     also = " The plan of what follows in the books goes with it." if plan else ""
     messages.success(request, f"Submitted. Who may decide was told.{also}")
     return ""
+
+
+def _planned(change_set: ChangeSet, user: User) -> RateBundle | None:
+    """The plan of what follows in the books, where rates change under which something is booked."""
+    try:
+        return planning.begin_with(change_set, by=user)
+    except NotPlannable as refusal:
+        raise changes.ChangeRefused(str(refusal)) from refusal
 
 
 def _approve(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
@@ -104,7 +113,7 @@ def _roll_back(request: HttpRequest, change_set: ChangeSet, user: User) -> str:
             raise
         messages.warning(request, "This undoes it already, so no second one was written.")
         return reverse("change_set", args=[begun.first.pk])
-    plan = planning.begin_with(made, by=user)
+    plan = _planned(made, user)
     also = ", with the plan of what follows in the books" if plan else ""
     messages.success(request, f"This draft undoes it{also}. Look at it, then submit it.")
     return reverse("change_set", args=[made.pk])

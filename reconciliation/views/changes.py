@@ -32,7 +32,7 @@ from reconciliation.changes.measuring import MOST_BOOKED
 from reconciliation.filters import ChangeSetFilter
 from reconciliation.models import ChangeFile, ChangeSet, RateBundle
 from reconciliation.views import rate_bundle
-from reconciliation.views.change_figures import PLANNED, figures_of, told
+from reconciliation.views.change_figures import PLANNED, figures_of, told, without_status
 from reconciliation.views.change_steps import STEPS
 from reconciliation.views.change_tables import (
     TO_REVIEW,
@@ -160,6 +160,7 @@ class ChangeSetPage(Screen):
             tone=TONES.get(change_set.state, ""),
             codes=[entity.code for entity in change_set.entities.order_by("code")],
             lines=told(change_set, user),
+            without_status=without_status(change_set),
             files=list(change_set.files.defer("content").select_related("added_by")),
             kinds=",".join(attaching.KINDS),
             plan=plan,

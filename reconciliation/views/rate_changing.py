@@ -101,9 +101,12 @@ def outside(card: RateCard, first: date, last: date | None) -> str:
     if last and last < first:
         return "The last day is before the first."
     span = span_within(card, first, last)
-    return (
-        f"The card holds {matrix.span_of(card).label}; these days are outside of it." if span.start > span.end else ""
-    )
+    holds = matrix.span_of(card).label
+    if span.start > span.end:
+        return f"The card holds {holds}; these days are outside of it."
+    if span.start != first or (last and span.end != last):
+        return f"The card holds {holds}; days before and after it are changed on the cards that hold then."
+    return ""
 
 
 class WritesRates(CardScreen):

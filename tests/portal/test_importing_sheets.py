@@ -171,3 +171,8 @@ def test_a_day_that_a_spreadsheet_left_as_a_number_is_told_as_the_day_that_it_me
 def test_headings_are_matched_by_name_by_memory_and_by_likeness_and_each_column_once() -> None:
     header = ("Code", "Customer name", "Curency", "VAT", "tax number", "Colour")
     assert match(CUSTOMERS, header, {"customer_name": "name"}) == {0: "code", 1: "name", 2: "currency", 4: "tax_number"}
+
+
+def test_a_text_that_is_named_as_a_workbook_is_not_read_as_a_text() -> None:
+    with pytest.raises(Unreadable, match="named as a workbook and is none"):
+        read("Customers.XLSX", b"code,name\nC-1,Acme\n", KNOWN)

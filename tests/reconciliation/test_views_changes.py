@@ -499,3 +499,33 @@ def test_a_policy_is_a_form_of_named_settings_and_the_one_that_changes_is_told(f
     told = page(cleo, change_set)
     assert "Policy rate tolerance" in told
     assert "Policy day hours max" not in told
+
+
+def test_a_project_that_is_added_without_a_status_is_said_to_be_open_on_no_day(firm: Firm) -> None:
+    fay = desk.analyst(firm)
+    project = {
+        "code": "ACM-9",
+        "name": "Audit",
+        "customer": "ACME",
+        "entity": firm.entity.code,
+        "billing_model": "time_and_material",
+    }
+    alone = changes.Line("project", None, "add", project)
+    change_set = changes.draft(by=fay, title="A project", reason="signed", lines=[alone])
+    client = signed_in(fay)
+    assert "ACM-9 has no status, so it is open on no day" in page(client, change_set)
+    assert "?model=project_status&amp;action=add" in page(client, change_set)
+    status = changes.Line(
+        "project_status", None, "add", {"project": "ACM-9", "status": "open", "valid_from": "2026-10-01"}
+    )
+    changes.edit(change_set, fay, [alone, status])
+    assert "has no status" not in page(client, change_set)
+
+
+def test_a_decision_that_is_sent_to_its_own_address_is_answered_in_a_sentence(firm: Firm) -> None:
+    fay = signed_in(desk.analyst(firm))
+    change_set = write(fay, firm)
+    address = reverse("change_decide", args=[change_set.pk, "approve"])
+    answer: Any = fay.post(address, {"hash": "", "fingerprint": ""})
+    assert answer.status_code == 422
+    assert "does not wait for a decision any more: it is draft" in answer.content.decode()

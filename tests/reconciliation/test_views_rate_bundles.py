@@ -138,6 +138,7 @@ def test_what_cannot_be_read_or_changes_nothing_is_asked_again(firm: Firm, fay: 
         ({"amount": ""}, "This field is required"),
         ({"first": "2026-09-30", "last": "2026-09-01"}, "The last day is before the first."),
         ({"first": "2025-01-01", "last": "2025-01-31"}, "these days are outside of it"),
+        ({"first": "2025-06-01"}, "days before and after it are changed on the cards that hold then"),
         ({"amount": "120"}, "It is so on all of these days already."),
         ({"rate": "999999"}, "Select a valid choice"),
     ):
