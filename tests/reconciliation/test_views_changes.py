@@ -528,4 +528,5 @@ def test_a_decision_that_is_sent_to_its_own_address_is_answered_in_a_sentence(fi
     address = reverse("change_decide", args=[change_set.pk, "approve"])
     answer: Any = fay.post(address, {"hash": "", "fingerprint": ""})
     assert answer.status_code == 422
-    assert "does not wait for a decision any more: it is draft" in answer.content.decode()
+    assert "<h2>Nothing was changed</h2>" in answer.content.decode()
+    assert answer.context["refusal"].args
