@@ -186,7 +186,7 @@ class ChangeSetPage(Screen):
             proposals=change_set.proposals.visible_to(user),
             roll_backs=change_set.roll_backs.visible_to(user),
         )
-        return self.page(context, status=status, template=ChangeSetPage.template_name)
+        return self.page(context, status=status)
 
 
 def _events(change_set: ChangeSet, user: Any) -> list[AuditEvent]:

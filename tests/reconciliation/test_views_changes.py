@@ -520,13 +520,3 @@ def test_a_project_that_is_added_without_a_status_is_said_to_be_open_on_no_day(f
     )
     changes.edit(change_set, fay, [alone, status])
     assert "has no status" not in page(client, change_set)
-
-
-def test_a_decision_that_is_sent_to_its_own_address_is_answered_in_a_sentence(firm: Firm) -> None:
-    fay = signed_in(desk.analyst(firm))
-    change_set = write(fay, firm)
-    address = reverse("change_decide", args=[change_set.pk, "approve"])
-    answer: Any = fay.post(address, {"hash": "", "fingerprint": ""})
-    assert answer.status_code == 422
-    assert "<h2>Nothing was changed</h2>" in answer.content.decode()
-    assert answer.context["refusal"].args
