@@ -118,7 +118,7 @@ class TotalsColumn(MoneyColumn):
             ),
         )
 
-    def value(self, record: Any) -> Decimal | str | None:
+    def value(self, record: Any) -> Decimal | str | None:  # type: ignore[override]
         """The figure, or all of them in words where currencies do not add up."""
         totals = totals_of(record)
         if len(totals) == 1:

@@ -56,7 +56,7 @@ class MovedColumn(MoneyColumn):
             return super().render(record.amount, record)
         return format_html_join(SafeString("<br>"), "{}", ((one,) for one in inbox.money_of(record)))
 
-    def value(self, value: Any) -> Any:
+    def value(self, value: Any, record: Any) -> Any:  # type: ignore[override]
         """The figure itself; several are said as they are shown."""
         return value
 

@@ -64,10 +64,10 @@ def screens(firm: Firm, ada: User) -> dict[str, str]:
     draft = changes.draft(by=ada, title="Another word", reason="Agreed by letter.")
     tokens.issue(ada, "nightly comparison")
     audit.prove(ada)
-    new = reverse("change_line_new", args=[draft.pk])
+    line = reverse("change_line_new", args=[draft.pk])
     card = firm.card.pk
     return {
-        "entity line": f"{new}?model=entity&key={firm.entity.pk}", "project line": f"{new}?model=project&action=add",
+        "entity line": f"{line}?model=entity&key={firm.entity.pk}", "project line": f"{line}?model=project&action=add",
         "change set": f"/changes/{change_set.pk}/", "card": f"/rates/{card}/", "rate add": f"/rates/{card}/add/",
         "rate version": f"/rates/{card}/version/", "rate change": f"/rates/{card}/change/", "settings": "/settings/",
         "tokens": "/settings/tokens/", "audit": "/audit/", "audit verify": "/audit/verify/", "routes": "/master/route/",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from integrations import payloads, postings, standing
+from integrations import abilities, payloads, postings
 from integrations.connectors.tryton import TrytonConnector, refusals
 from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, pacing, recording
@@ -97,7 +97,7 @@ def test_the_connection_test_names_the_version_the_company_and_its_books(office:
 
 
 def test_what_it_cannot_do_is_said_and_that_it_would_book_twice_is_not(office: Office) -> None:
-    said = list(standing._target_cannot(office.connector().capabilities))
+    said = list(abilities._target_cannot(office.connector().capabilities))
     assert said == [
         "It takes no negative postings; a correction after posting becomes a case.",
         "It takes no expenses; an expense owed to it becomes a case.",

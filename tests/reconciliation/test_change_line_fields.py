@@ -83,8 +83,8 @@ def test_a_code_is_offered_from_what_the_person_sees_and_any_other_is_refused_at
     assert refused.status_code == 422
     assert "“ACRE” is not known as a customer." in refused.content.decode()
     assert re.search(r'name="customer"[^>]*aria-invalid="true"', refused.content.decode())
-    page = cleo.post(reverse("change_line_new", args=[change_set.pk]), {**given, "customer": "ACME"})
-    assert page.status_code == 303
+    taken = cleo.post(reverse("change_line_new", args=[change_set.pk]), {**given, "customer": "ACME"})
+    assert taken.status_code == 303
     assert changes.lines_of(list(change_set.lines.all()))[0].values["customer"] == "ACME"
 
 
