@@ -75,6 +75,7 @@ def sweep(*, patience: float = PATIENCE) -> Swept | None:
         _do("looking after causes", work.look_after_causes, swept)
         _do("publishing what its day brought", work.publish_what_its_day_brought, swept)
         _do("proposing invoices", work.propose_invoices, swept)
+        _do("comparing balances of bills", work.compare_balances, swept)
         _do("removing files that expired", exports.discard, swept)
         _do("following operations", operations.follow, swept)
         _do("watching certificates", matching.watch, swept)

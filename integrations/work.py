@@ -21,6 +21,7 @@ from portal.health import heard_from, is_silent
 from portal.models import Connection, User
 from portal.screens import exporting
 from reconciliation import (
+    billing,
     changes,
     invoicing,
     operations,
@@ -39,6 +40,7 @@ BARREN = 2
 ESCALATES_EVERY = 300  # seconds
 PUBLISHES_EVERY = 3600  # seconds
 PROPOSES_EVERY = 3600
+COMPARES_EVERY = 600
 
 
 class Stage(IntEnum):
@@ -159,6 +161,13 @@ def propose_invoices() -> None:
     """Now and then: the invoices of customers whose run is due are proposed, each project in a transaction of its own."""
     if is_silent("invoicing", PROPOSES_EVERY):
         heard_from("invoicing", proposals=len(invoicing.run_due()))
+
+
+def compare_balances() -> None:
+    """Now and then: what systems say is open of bills is held against what settles these, once both had time to arrive."""
+    if is_silent("balances", COMPARES_EVERY):
+        opened, closed = billing.review_lately()
+        heard_from("balances", opened=opened, closed=closed)
 
 
 def operation(operation_id: int) -> None:

@@ -16,7 +16,7 @@ from rest_framework.exceptions import ValidationError
 from portal.api import Acting, Endpoint, described
 from portal.models import Invoice, InvoiceVersion, Payment, PaymentAllocation
 from reconciliation import billing, triage
-from reconciliation.bill_filters import BillFilter, PaymentFilter
+from reconciliation.bill_filters import STANDS, BillFilter, PaymentFilter
 from reconciliation.models import BillingDecision
 
 
@@ -98,6 +98,9 @@ class BillDecisionRow(serializers.Serializer[Any]):
 class BillRow(StatedRow):
     """One invoice or credit note as its system states it, and whom it bills for which hours."""
 
+    stands = (
+        serializers.CharField()
+    )  # by what settles it here as soon as anything did; `status` is what its system says
     agreed_version = serializers.IntegerField(source="agreed.version", default=None)
     credits = serializers.IntegerField(source="credits_id", allow_null=True)
     due_on = serializers.DateField(source="current.due_on", allow_null=True)
@@ -184,7 +187,7 @@ class Bills(_Settling, Acting):
     rows = Invoice.objects.select_related("entity", "connection", "current__customer", "agreed").prefetch_related(
         "versions__lines", "versions__lines__allocations", "current__lines",
         Prefetch("decisions", BillingDecision.objects.select_related("version", "by", "approved_by", "ended_by").order_by("pk")),
-    )  # fmt: skip
+    ).annotate(stands=STANDS)  # fmt: skip
     settlements = "settled_by"
     filterset_class = BillFilter
     serializer_class = BillRow

@@ -30,6 +30,7 @@ from reconciliation.billing.following import (
     follow,
     review,
     review_every,
+    review_lately,
     review_short,
     tell_of_rates,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "restore",
     "review",
     "review_every",
+    "review_lately",
     "review_short",
     "short_of",
     "standing",

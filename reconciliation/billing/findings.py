@@ -222,7 +222,7 @@ def of_shortness(bill: sql.Bill, policy: Policy, customer: str) -> Iterator[Find
         )  # fmt: skip
 
 
-def of_balance(bill: sql.Bill) -> Finding | None:
+def of_balance(bill: sql.Bill, taken_off: Sequence[sql.TakenOff] = ()) -> Finding | None:
     """A balance that its system states and its payments do not explain; asked once payments had time to arrive."""
     if bill.balance is None or bill.status in DEAD or bill.status == "draft" or bill.settled > bill.total:
         return None
@@ -233,9 +233,22 @@ def of_balance(bill: sql.Bill) -> Finding | None:
         bill,
         "balance-differs",
         f"{bill.name} over {_money(bill, bill.total)} has {_money(bill, bill.balance)} open in its system, and what is known to "
-        f"settle it leaves {_money(bill, expected)}. A payment, a credit or a write-off has not arrived here or was applied "
-        "elsewhere, or money was given back.",
+        f"settle it leaves {_money(bill, expected)}. {_why_off(bill, taken_off)}",
         abs(bill.balance - expected),
+    )
+
+
+def _why_off(bill: sql.Bill, taken_off: Sequence[sql.TakenOff]) -> str:
+    """Why a balance may be off, and the way out."""
+    if not taken_off or (bill.balance or 0) >= bill.total - bill.settled:
+        return (
+            "A payment, a credit or a write-off has not arrived here or was applied elsewhere, or money was given back. Read its "
+            "payments again, or have them applied in its system."
+        )
+    said = " ".join(f"{one.became}, which took {_money(bill, one.amount)} off it." for one in taken_off[:5])
+    return (
+        f"{said}{_more(len(taken_off) - 5)} Money that was given back or never came is asked for again: have it paid by another "
+        "payment, or have its balance put right in its system."
     )
 
 

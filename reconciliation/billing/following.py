@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 DEAD = findings.DEAD
 SHORT = frozenset({"short-within-tolerance", "held-back-is-due"})
 AT_ONCE = 200  # bills that are followed again in one transaction
-GRACE = 3600.0  # seconds that a payment may arrive later than the bill that it settles
+GRACE = 3600.0  # seconds that a payment may arrive later than the bill that it settles, or the other way round
+LATELY = 6 * 3600.0  # seconds before the grace; what was missed for longer is found at night
 
 
 @dataclass(slots=True)
@@ -120,9 +121,19 @@ def _policies(bills: Sequence[sql.Bill]) -> dict[int, policies.Policy]:
 
 def review(connection_id: int, *, older_than_seconds: float) -> tuple[int, int]:
     """Compare stated balances with what settles them, of bills whose last word is old enough; cases opened and closed."""
-    ids = sql.to_review(connection_id, older_than_seconds)
-    bills = sql.bills(ids)
-    found = [finding for bill in bills if (finding := findings.of_balance(bill)) is not None]
+    return _compare_balances(sql.to_review(connection_id, older_than_seconds))
+
+
+def review_lately(*, older_than_seconds: float = GRACE) -> tuple[int, int]:
+    """The same by day, of what moved lately in any system: nobody waits for the night to hear that money is gone."""
+    with transaction.atomic():
+        return _compare_balances(sql.to_review_lately(older_than_seconds, LATELY))
+
+
+def _compare_balances(bill_ids: Sequence[int]) -> tuple[int, int]:
+    bills = sql.bills(bill_ids)
+    off = sql.taken_off([bill.id for bill in bills])
+    found = [finding for bill in bills if (finding := findings.of_balance(bill, off.get(bill.id, ()))) is not None]
     return findings.keep(found, [("bill", str(bill.id)) for bill in bills], ["balance-differs"])
 
 

@@ -25,7 +25,7 @@ WORDS = {
 def tell(
     bills: Sequence[sql.Bill], fresh: frozenset[int], payment_ids: Sequence[int], freed: Mapping[int, Decimal]
 ) -> int:
-    """Tell project managers what became of bills that came with a new status, and of payments that were taken back.
+    """Tell project managers what became of bills that came with a new status, and what payments settle no longer.
 
     `freed` is the money of the work that is open again by this, by void bill: also where a payment stood on it until now.
     """
@@ -35,9 +35,8 @@ def tell(
         if not b.is_credit
         and ((b.id in fresh and b.status in (*WORDS, "voided") and b.status != b.previous_status) or b.id in freed)
     ]
-    bounced = [p for p in sql.payments(payment_ids) if p.status != "received" and p.previous_status == "received"]
-    of_bounced = sql.settled_by([p.id for p in bounced])
-    people = concerned([*(b.id for b in moved), *(bill_id for ids in of_bounced.values() for bill_id in ids)])
+    off = sql.taken_off(payment_ids=payment_ids) if payment_ids else {}
+    people = concerned([*(b.id for b in moved), *off])
     known = {bill.id: bill for bill in bills}
     notices = [
         _notice(bill, person_id, f"{bill.name} over {_total(bill)} {words}.", key)
@@ -46,14 +45,15 @@ def tell(
         for person_id in people.get(bill.id, ())
         if words
     ]
-    for payment in bounced:
-        for bill in (known[bill_id] for bill_id in of_bounced.get(payment.id, ()) if bill_id in known):
-            stands = f"; {bill.name} is {bill.status}" if bill.status in DEAD else "; the amount is open again"
-            sentence = f"{payment.name} on {bill.name} was {payment.status}{stands}."
-            notices += [
-                _notice(bill, person_id, sentence, f"payment:{payment.id}:{payment.status}")
-                for person_id in people.get(bill.id, ())
-            ]
+    notices += [
+        _notice(
+            known[bill_id], person_id, _lost(known[bill_id], one), f"payment:{one.payment_id}:{one.version}:{bill_id}"
+        )
+        for bill_id, each in off.items()
+        if bill_id in known
+        for one in each
+        for person_id in people.get(bill_id, ())
+    ]
     return notifications.notify_each(notices) if notices else 0
 
 
@@ -77,6 +77,17 @@ def _became(bill: sql.Bill, freed: Decimal | None) -> tuple[str, str]:
     if bill.cash > 0:
         return "was voided while a payment stands on it; its hours are not open again", key
     return "was voided; nothing of ours stood billed on it", key
+
+
+def _lost(bill: sql.Bill, off: sql.TakenOff) -> str:
+    """What a payment no longer settles of a bill, and what is open of it by that."""
+    stands = f"which is {bill.status}"
+    if bill.status not in DEAD:
+        left = figures.amount(max(bill.total - bill.settled, Decimal(0)), bill.currency)
+        stands = f"of which {left} {bill.currency} are open"
+        if bill.status == "paid":
+            stands += ", although its system still says that it is paid"
+    return f"{off.became}: {figures.amount(off.amount, bill.currency)} {bill.currency} no longer settle {bill.name}, {stands}."
 
 
 def waits(decision: BillingDecision, by: User) -> None:

@@ -35,7 +35,7 @@ ADVICE: dict[str, str] = {
     "re-apply-credit": "Apply it to the bill that it is of, in the system that keeps both, or agree that it applies credits.",
     "read-again": "Nothing is lost: the cursor stands. Ask the vendor why it stops short; the stream is read again by itself.",
     "read-bills": "The part is kept. It is tied by itself once the bill is read; ask its system why it does not show it.",
-    "read-payments": "Read the payments of this system again; a short payment is written off there, by its reason.",
+    "read-payments": "Read the payments of this system again, or have another one applied; what is short is written off there.",
     "release-stream": "If the silence is right, release the stream on its connection's page. An operator may.",
     "renew-credentials": "Put new credentials where the connection reads them and test it. An admin may.",
     "renew-webhooks": "The schedule reads what they would tell. Each night tries again; the connection's page says what fails.",

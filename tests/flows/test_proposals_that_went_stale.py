@@ -179,7 +179,7 @@ def test_a_proposal_whose_invoice_is_void_says_so_everywhere_and_whether_its_hou
     bills.says(bills.again(paid, status=PaymentStatus.BOUNCED))
     assert told("mia")[-2:] == [
         "Invoice INV-501 over 1,920.00 USD was voided; work worth 1,920.00 USD is to be billed again.",
-        "Payment PAY-P1 on Invoice INV-501 was bounced; Invoice INV-501 is voided.",
+        "Payment PAY-P1 bounced: 500.00 USD no longer settle Invoice INV-501, which is voided.",
     ]
     assert "INV-501 was voided. Its work is open to be proposed again" in page("mia", proposal)
     assert why(entries[0]).endswith("Its invoice INV-501 was voided, so it is to be billed again.")

@@ -8,10 +8,11 @@ from reconciliation.sql.billing.owed import Owed, owed_by_rates
 from reconciliation.sql.billing.settling import (
     AppliedCredit,
     PaymentRow,
+    TakenOff,
     credits_from_elsewhere,
     payments,
     payments_of,
-    settled_by,
+    taken_off,
 )
 from reconciliation.sql.billing.stated import (
     Bill,
@@ -24,6 +25,7 @@ from reconciliation.sql.billing.stated import (
     open_cases,
     part_paid,
     to_review,
+    to_review_lately,
     touched_by,
 )
 from reconciliation.sql.billing.work import Entry, Milestone, documents_of, entries, entries_by_id, milestones
@@ -37,6 +39,7 @@ __all__ = [
     "Owed",
     "PaymentRow",
     "Standing",
+    "TakenOff",
     "allocate",
     "billed",
     "billed_of",
@@ -56,7 +59,8 @@ __all__ = [
     "part_paid",
     "payments",
     "payments_of",
-    "settled_by",
+    "taken_off",
     "to_review",
+    "to_review_lately",
     "touched_by",
 ]

@@ -107,12 +107,37 @@ def payments_of(bill_ids: Sequence[int]) -> list[int]:
     return [row[0] for row in found]
 
 
-def settled_by(payment_ids: Sequence[int]) -> dict[int, list[int]]:
-    """The bills that each payment settles, or did settle."""
-    found = rows(
-        "SELECT v.payment_id, array_agg(DISTINCT a.invoice_id) FROM portal_paymentallocation a"
-        " JOIN portal_paymentversion v ON v.id = a.payment_version_id"
-        " WHERE v.payment_id = ANY(%s) AND a.invoice_id IS NOT NULL GROUP BY 1",
-        [list(payment_ids)],
-    )
-    return {row[0]: row[1] for row in found}
+class TakenOff(NamedTuple):
+    """What the last word about a payment took off one bill: all of it where the payment is gone, else what it is less."""
+
+    invoice_id: int
+    payment_id: int
+    kind: str
+    external_id: str
+    number: str
+    status: str
+    version: int
+    amount: Decimal
+
+    @property
+    def became(self) -> str:
+        """What became of it, as people say it."""
+        payment = f"{'Payment' if self.kind == 'payment' else 'Write-off'} {self.number or self.external_id}"
+        how = {"bounced": "bounced", "voided": "was voided"}.get(self.status, "was changed in its system")
+        return f"{payment} {'was deleted in its system' if self.status == 'deleted' else how}"
+
+
+def taken_off(bill_ids: Sequence[int] = (), payment_ids: Sequence[int] = ()) -> dict[int, list[TakenOff]]:
+    """What payments, by their last word, no longer settle of bills: of these bills, or by these payments; by bill."""
+    found: dict[int, list[TakenOff]] = {}
+    for row in rows(
+        """
+        SELECT a.invoice_id, p.id, p.kind, p.external_id, v.number, v.status, v.version, -sum(a.amount)
+          FROM portal_paymentallocation a JOIN portal_payment p ON p.current_id = a.payment_version_id
+          JOIN portal_paymentversion v ON v.id = p.current_id
+         WHERE a.invoice_id IS NOT NULL AND (a.invoice_id = ANY(%s) OR p.id = ANY(%s))
+         GROUP BY a.invoice_id, p.id, v.id HAVING sum(a.amount) < 0 ORDER BY a.invoice_id, p.id""",
+        [list(bill_ids), list(payment_ids)],
+    ):
+        found.setdefault(row[0], []).append(TakenOff(*row))
+    return found

@@ -201,20 +201,45 @@ def keepers() -> list[int]:
     return [row[0] for row in rows("SELECT DISTINCT connection_id FROM portal_invoice ORDER BY 1")]
 
 
-def to_review(connection_id: int, older_than_seconds: float) -> list[int]:
-    """Bills of a connection whose stated balance is not what their settlements leave, or that are a case for it already."""
-    found = rows(
-        """
-        SELECT i.id FROM portal_invoice i JOIN portal_invoiceversion v ON v.id = i.current_id
-         WHERE i.connection_id = %s AND v.balance IS NOT NULL AND v.recorded_at <= now() - make_interval(secs => %s)
-           AND v.balance <> v.total - (
+# What settlements leave of a bill `i` in its version `v` is not the balance that its system states.
+_IS_OFF = """v.balance IS NOT NULL AND v.balance <> v.total - (
                SELECT coalesce(sum(p.amount), 0) FROM portal_paymentallocation p
                 WHERE CASE WHEN i.kind = 'invoice' THEN p.invoice_id = i.id
                            ELSE p.credit_version_id IN (SELECT w.id FROM portal_invoiceversion w WHERE w.invoice_id = i.id) END)
-        UNION
-        SELECT c.subject_key::bigint FROM reconciliation_exceptioncase c
-         WHERE c.state = 'open' AND c.rule = 'balance-differs' AND c.subject_type = 'bill' AND c.connection_id = %s""",
-        [connection_id, older_than_seconds, connection_id],
+           AND NOT EXISTS (SELECT 1 FROM portal_paymentallocation p
+                            WHERE p.invoice_id = i.id AND p.recorded_at > now() - make_interval(secs => %(grace)s))"""
+_OFF_ALREADY = """SELECT c.subject_key::bigint FROM reconciliation_exceptioncase c
+                   WHERE c.state = 'open' AND c.rule = 'balance-differs' AND c.subject_type = 'bill'"""
+
+
+def to_review(connection_id: int, grace: float) -> list[int]:
+    """Bills of a connection whose stated balance is not what their settlements leave, or that are a case for it already.
+
+    Nothing is asked of what was said or settled in the last `grace` seconds: the rest of it may be on its way.
+    """
+    found = rows(
+        f"""
+        SELECT i.id FROM portal_invoice i JOIN portal_invoiceversion v ON v.id = i.current_id
+         WHERE i.connection_id = %(id)s AND v.recorded_at <= now() - make_interval(secs => %(grace)s) AND {_IS_OFF}
+        UNION {_OFF_ALREADY} AND c.connection_id = %(id)s""",  # noqa: S608 - our own words
+        {"id": connection_id, "grace": grace},
+    )
+    return [row[0] for row in found]
+
+
+def to_review_lately(grace: float, window: float) -> list[int]:
+    """The same of all systems, of what was said or settled in the `window` of seconds before the grace; cheap at any time."""
+    found = rows(
+        f"""
+        WITH moved AS (
+            SELECT i.id FROM portal_invoiceversion v JOIN portal_invoice i ON i.current_id = v.id
+             WHERE v.recorded_at > now() - make_interval(secs => %(since)s)
+            UNION SELECT p.invoice_id FROM portal_paymentallocation p
+             WHERE p.invoice_id IS NOT NULL AND p.recorded_at > now() - make_interval(secs => %(since)s))
+        SELECT i.id FROM moved m JOIN portal_invoice i ON i.id = m.id JOIN portal_invoiceversion v ON v.id = i.current_id
+         WHERE v.recorded_at <= now() - make_interval(secs => %(grace)s) AND {_IS_OFF}
+        UNION {_OFF_ALREADY}""",  # noqa: S608 - our own words
+        {"grace": grace, "since": grace + window},
     )
     return [row[0] for row in found]
 

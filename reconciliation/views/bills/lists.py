@@ -10,6 +10,7 @@ from django.db.models.functions import Coalesce
 from django.urls import reverse
 
 from portal.models import Invoice, Payment, PaymentAllocation
+from portal.models.billing import BILL_STATUSES
 from portal.records import BillStatus, PaymentStatus
 from portal.screens import (
     CurrencyColumn,
@@ -24,12 +25,13 @@ from portal.screens import (
     TextColumn,
 )
 from portal.screens.printing import EntityTotal, totals_by
-from reconciliation.bill_filters import BillFilter, PaymentFilter
+from reconciliation.bill_filters import STANDS, BillFilter, PaymentFilter
 
 BILL_TONES: dict[str, str] = {
     BillStatus.DRAFT: "", BillStatus.OPEN: "info", BillStatus.PART_PAID: "warn", BillStatus.PAID: "good",
     BillStatus.WRITTEN_OFF: "bad", BillStatus.VOIDED: "", BillStatus.DELETED: "bad",
 }  # fmt: skip
+BILL_WORDS: dict[str, str] = {str(word): label for word, label in BILL_STATUSES}
 PAYMENT_TONES: dict[str, str] = {
     PaymentStatus.RECEIVED: "good", PaymentStatus.BOUNCED: "bad", PaymentStatus.VOIDED: "", PaymentStatus.DELETED: "bad",
 }  # fmt: skip
@@ -80,7 +82,7 @@ class BillTable(Table):
     total = MoneyColumn(accessor="worth", order_by="worth", currency="current__currency")
     settled = MoneyColumn(currency="current__currency", strong=False)
     currency = CurrencyColumn(accessor="current__currency")
-    status = StateColumn(BILL_TONES, accessor="current__status", order_by="current__status", verbose_name="Status")
+    status = StateColumn(BILL_TONES, accessor="stands", order_by="stands", verbose_name="Status")
 
     def render_bill(self, record: Any) -> Any:
         """Its kind and number."""
@@ -94,11 +96,11 @@ class BillTable(Table):
     def render_status(self, record: Any) -> Any:
         """The status in words."""
         column: StateColumn = self.columns["status"].column
-        return column.render(record.current.get_status_display(), record)
+        return column.render(BILL_WORDS[record.stands], record)
 
     def value_status(self, record: Any) -> str:
         """The words alone."""
-        return str(record.current.get_status_display())
+        return BILL_WORDS[record.stands]
 
 
 class BillList(ListScreen):
@@ -108,7 +110,7 @@ class BillList(ListScreen):
     caption = "Invoices and credit notes, the latest first"
     queryset = (
         Invoice.objects.select_related("entity", "connection", "current__customer", "credits__current")
-        .annotate(settled=SETTLED, worth=WORTH)
+        .annotate(settled=SETTLED, worth=WORTH, stands=STANDS)
         .order_by(F("current__booked_on").desc(nulls_last=True), "-pk")
     )
     filterset = BillFilter
@@ -118,8 +120,8 @@ class BillList(ListScreen):
     currency = "current__currency"
     tabs = (
         Tab("all", "All"),
-        Tab("open", "Open", lambda _u: Q(kind="invoice", current__status__in=[BillStatus.OPEN, BillStatus.PART_PAID])),
-        Tab("paid", "Paid", lambda _u: Q(kind="invoice", current__status=BillStatus.PAID)),
+        Tab("open", "Open", lambda _u: Q(kind="invoice", stands__in=[BillStatus.OPEN, BillStatus.PART_PAID])),
+        Tab("paid", "Paid", lambda _u: Q(kind="invoice", stands=BillStatus.PAID)),
         Tab("credit", "Credit notes", lambda _u: Q(kind="credit_note")),
         Tab("changed", "To decide", lambda _u: CHANGED),
         Tab("dead", "Void, gone or written off", lambda _u: Q(current__status__in=[*DEAD, BillStatus.WRITTEN_OFF])),
@@ -133,6 +135,13 @@ class BillList(ListScreen):
     def entity_totals(self) -> list[EntityTotal]:
         """Totals of each entity."""
         return totals_by(self.filtered, self.totals, entity="entity__code", currency="current__currency")
+
+
+CAME_IN = Case(  # what a payment brings: one that bounced, was voided or is gone brings nothing
+    When(current__status=PaymentStatus.RECEIVED, then=F("current__amount")),
+    default=Value(Decimal(0)),
+    output_field=_MONEY,
+)
 
 
 def _under_payment(payment: Any) -> str:
@@ -180,13 +189,13 @@ class PaymentList(ListScreen):
     caption = "Payments and write-offs, the latest first"
     queryset = (
         Payment.objects.select_related("entity", "connection", "current__customer")
-        .annotate(applied=APPLIED)
+        .annotate(applied=APPLIED, worth=CAME_IN)
         .order_by(F("current__booked_on").desc(nulls_last=True), "-pk")
     )
     filterset = PaymentFilter
     table = PaymentTable
     primary = ("number", "customer", "status")
-    totals = {"amount": Sum("current__amount", default=Decimal(0)), "applied": Sum("applied", default=Decimal(0))}
+    totals = {"amount": Sum("worth", default=Decimal(0)), "applied": Sum("applied", default=Decimal(0))}
     currency = "current__currency"
     tabs = (
         Tab("all", "All"),

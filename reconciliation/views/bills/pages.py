@@ -22,11 +22,12 @@ from portal.models import Allocation, Invoice, InvoiceLine, Payment, PaymentAllo
 from portal.screens import DetailScreen, Screen
 from portal.tables import name_of
 from reconciliation import billing, taken_back, triage
+from reconciliation.bill_filters import STANDS
 from reconciliation.models import ExceptionCase
 from reconciliation.sql import billing as billing_sql
 from reconciliation.tables import title_of
 from reconciliation.views.bills import deciding, lines
-from reconciliation.views.bills.lists import BILL_TONES, PAYMENT_TONES
+from reconciliation.views.bills.lists import BILL_TONES, BILL_WORDS, PAYMENT_TONES
 from reconciliation.views.bills.told import systems
 
 ZERO = Decimal(0)
@@ -37,7 +38,7 @@ class BillPage(DetailScreen):
 
     queryset = Invoice.objects.select_related(
         "entity", "connection", "current__customer", "agreed", "credits__current", "invoice_draft__proposal"
-    )
+    ).annotate(stands=STANDS)
     template_name = "bills/bill.html"
     object: Invoice
 
@@ -67,7 +68,8 @@ class BillPage(DetailScreen):
             **more,
             bill=bill,
             version=bill.current,
-            tone=BILL_TONES.get(bill.current.status, ""),
+            tone=BILL_TONES.get(bill.stands, ""),  # type: ignore[attr-defined]
+            status=BILL_WORDS[bill.stands],  # type: ignore[attr-defined]
             lines=lines.of(bill),
             is_gone=lines.is_gone(bill),
             settlements=settlements,
