@@ -74,7 +74,10 @@ class BillFilter(filters.FilterSet):  # type: ignore[misc]
     def by_overdue(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
         """Invoices that were due before a day and are not paid."""
         unpaid = [BillStatus.OPEN, BillStatus.PART_PAID]
-        return rows.alias(where=STANDS).filter(kind="invoice", current__due_on__lt=value, where__in=unpaid)
+        found: QuerySet[Any] = rows.alias(where=STANDS).filter(
+            kind="invoice", current__due_on__lt=value, where__in=unpaid
+        )
+        return found
 
     class Meta:
         model = Invoice
