@@ -12,12 +12,14 @@ from portal import access, audit, billing_intake
 from portal.models import Invoice, User
 from portal.sql import now
 from reconciliation.billing import telling
+from reconciliation.billing.comparing import compared, effects_of
 from reconciliation.billing.following import follow
 from reconciliation.billing.refusals import in_words
 from reconciliation.models import BillingDecision
 from reconciliation.sql import billing as sql
 
 Choice = BillingDecision.Choice
+EVERY_LINE = 100_000  # more than any bill has
 _MOVED = "Its system has stated another version since you looked; look at it again."
 
 
@@ -102,8 +104,9 @@ def approve(decision: BillingDecision, *, by: User) -> None:
         held.save(update_fields=["approved_by", "approved_at"])
         what = "bill-recreation" if bill.current.status == "deleted" else "bill-adoption"
         audit.record(by, f"{what}.approved", bill, entity=bill.entity_id, reason=held.reason)
+        effects = effects_of(bill, compared(bill, EVERY_LINE))
         _adopted(bill, by)
-        telling.agreed(held, by)
+        telling.agreed(held, by, effects[Choice.RECREATE if bill.current.status == "deleted" else Choice.ADOPT])
 
 
 def refuse(decision: BillingDecision, *, by: User, reason: str) -> None:

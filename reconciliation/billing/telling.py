@@ -102,13 +102,13 @@ def waits(decision: BillingDecision, by: User) -> None:
     )
 
 
-def agreed(decision: BillingDecision, by: User) -> None:
-    """A second person agreed: who asked is told, and the project managers, whose work it is that is open again."""
+def agreed(decision: BillingDecision, by: User, effect: str) -> None:
+    """A second person agreed: who asked is told what follows, and the project managers, whose work it is."""
     notifications.answered(reverse("bill", args=[decision.bill_id]))
     _tell(
         {decision.by_id, *concerned([decision.bill_id]).get(decision.bill_id, ())},
         decision,
-        f"{by.get_username()} agreed: {_asked(decision)}. Its hours are open to be billed again.",
+        f"{by.get_username()} agreed: {_asked(decision)}. {effect}",
         by,
     )
 

@@ -191,7 +191,9 @@ def _of_bill(facts: Mapping[str, Any]) -> str:
     choice = str(BillingDecision.Choice(facts["choice"]).label)
     if facts["status"] == "deleted" and facts["choice"] == BillingDecision.Choice.RESTORE:
         choice = str(BillingDecision.Choice.RECREATE.label)
-    return f"{choice}: hours that stand billed are open again"
+    if facts["status"] == "deleted":
+        return f"{choice}: hours that stand billed are open again"
+    return f"{choice}: less stands billed than was agreed"
 
 
 def _of_certificate(facts: Mapping[str, Any]) -> str:

@@ -9,12 +9,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from portal.models import Notification
+from portal.models import Notification, User
 from portal.records import Application, BillStatus, PaymentStatus
 from reconciliation import billing
 from reconciliation.models import ExceptionCase
 from tests import world
-from tests.bills import Erp, causes, find, line_of, posted
+from tests.bills import Erp, adopt, causes, find, line_of, posted
 from tests.reconciliation import firm as firms
 from tests.reconciliation.test_bill_views import signed_in, text
 
@@ -127,3 +127,23 @@ def test_a_bill_that_its_system_says_is_paid_and_of_which_no_payment_was_ever_re
     assert "INV-502" in listed, "what stands on it settles it, whatever its system says until then"
     erp.says(erp.again(erp.payment("p1", "960", ("502", "960")), status=PaymentStatus.BOUNCED))
     assert "INV-502" not in rows_of(client, "bills", tab="paid")
+
+
+def test_a_draft_asks_for_no_money_and_who_agrees_to_a_lower_price_opens_no_hours(
+    firm: firms.Firm, erp: Erp, client: Client
+) -> None:
+    [entry] = posted(firm)
+    said = erp.bill("501", line_of(entry))
+    erp.says(erp.again(said, status=BillStatus.DRAFT))
+    signed_in(client, "ana", "analyst", firm.entity)
+    page = text(client.get(reverse("bill", args=[find("501").pk])))
+    assert "nothing yet: it is a draft" in page
+    erp.says(erp.again(said))
+    erp.says(erp.again(said, lines=(line_of(entry, net="950"),), net=Decimal(950), total=Decimal(950)))
+    cora = world.user("cora", "controller", firm.entity)
+    adopt("501", by=User.objects.get(username="ana"), agreed_by=cora)
+    expected = (
+        "cora agreed: Invoice INV-501, adopt what the system says. 950.00 USD instead of 960.00 USD stand billed "
+        "(\N{MINUS SIGN}10.00 USD)."
+    )
+    assert told("ana")[-1] == told()[-1] == expected

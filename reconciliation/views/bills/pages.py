@@ -74,7 +74,7 @@ class BillPage(DetailScreen):
             is_gone=lines.is_gone(bill),
             settlements=settlements,
             settled=settled,
-            left=ZERO if bill.current.status in lines.DEAD else bill.current.total - settled,
+            left=ZERO if bill.current.status in (*lines.DEAD, "draft") else bill.current.total - settled,
             is_dead=bill.current.status in lines.DEAD,
             short=billing.short_of(bill, settled) if bill.kind == "invoice" else None,
             notes=bill.credit_notes.visible_to(user).select_related("current").order_by("pk"),
