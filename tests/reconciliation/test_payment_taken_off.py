@@ -89,10 +89,14 @@ def test_a_payment_that_is_deleted_while_its_bills_say_paid_is_told_shown_and_a_
     )
     assert (case.held_amount, case.held_currency) == (Decimal(960), "USD")
     assert look() == (3, 0), "the same again is no other case"
+    assert "INV-500" in rows_of(client, "bills", tab="changed"), "it waits for somebody"
 
     erp.says(erp.again(said[0], status=BillStatus.OPEN, balance=Decimal(960)))
     assert look() == (2, 1)
     assert causes("500") == set()
+    listed = rows_of(client, "bills", tab="changed")
+    assert "INV-500" not in listed
+    assert "INV-501" in listed
     assert causes("501") == {"balance-differs"}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Case, DecimalField, F, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models import BigIntegerField, Case, DecimalField, F, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
+from django.db.models.functions import Cast, Coalesce
 from django.urls import reverse
 
 from portal.models import Invoice, Payment, PaymentAllocation
@@ -26,6 +26,7 @@ from portal.screens import (
 )
 from portal.screens.printing import EntityTotal, totals_by
 from reconciliation.bill_filters import STANDS, BillFilter, PaymentFilter
+from reconciliation.models import ExceptionCase
 
 BILL_TONES: dict[str, str] = {
     BillStatus.DRAFT: "", BillStatus.OPEN: "info", BillStatus.PART_PAID: "warn", BillStatus.PAID: "good",
@@ -67,6 +68,13 @@ WORTH = Case(  # what a bill asks for: a credit note less than nothing, a dead b
     default=F("current__total"),
     output_field=_MONEY,
 )
+
+
+def _with_causes(user: Any) -> QuerySet[Any, Any]:
+    """The bills about which a cause is open that the person may see: each waits for somebody to do something about it."""
+    causes = ExceptionCase.objects.visible_to(user).filter(state="open", subject_type="bill")
+    found: QuerySet[Any, Any] = causes.order_by().annotate(of=Cast("subject_key", BigIntegerField())).values("of")
+    return found
 
 
 class BillTable(Table):
@@ -123,7 +131,7 @@ class BillList(ListScreen):
         Tab("open", "Open", lambda _u: Q(kind="invoice", stands__in=[BillStatus.OPEN, BillStatus.PART_PAID])),
         Tab("paid", "Paid", lambda _u: Q(kind="invoice", stands=BillStatus.PAID)),
         Tab("credit", "Credit notes", lambda _u: Q(kind="credit_note")),
-        Tab("changed", "To decide", lambda _u: CHANGED),
+        Tab("changed", "To decide", lambda user: CHANGED | Q(pk__in=_with_causes(user))),
         Tab("dead", "Void, gone or written off", lambda _u: Q(current__status__in=[*DEAD, BillStatus.WRITTEN_OFF])),
     )
     empty = Empty("No bill yet", "Invoices and credit notes stand here once the system that keeps them has been read.")
