@@ -317,7 +317,7 @@ def test_every_mistake_is_named_by_its_path_at_once_and_nothing_is_written(firm:
         ),
         ("http://127.0.0.1:8765/v2", "https://api.harvestapp.com.evil.example", "is not among this connector's hosts"),
         ('decimal = ","', 'decimal = ";"', "connections[files-de].settings.decimal: “;” is not one of ., ,, auto."),
-        ('hours = "H"', 'ours = "H"', "connections[files-de].settings: will not do."),
+        ('hours = "H"', 'ours = "H"', "connections[files-de].settings.time_columns: names “ours”, which is none of"),
         (
             "calendar = { weekend = [6, 7]",
             "calendar = { weekend = [6, 8]",
