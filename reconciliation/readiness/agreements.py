@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from portal import figures
-from portal.models import BillingModel, LedgerEntry, Project, TimeEntry
+from portal.models import BillingModel, LedgerEntry, Milestone, Project, TimeEntry
 from reconciliation.models import ExceptionCase
 from reconciliation.pricing import BEYOND
 from reconciliation.schedules import Terms, agreed
@@ -28,6 +29,16 @@ def terms_of(project: Project) -> Terms:
 def billing_model_of(project: Project) -> str:
     """How the project is billed: as it says itself, else as its contract says."""
     return project.billing_model or (project.contract.billing_model if project.contract else "")
+
+
+def without_milestones(projects: Iterable[Project]) -> set[int]:
+    """Of some projects those whose fee is billed by milestones and that have none: nothing of them would ever be invoiced."""
+    by_milestones = {
+        one.pk for one in projects if billing_model_of(one) in (BillingModel.FIXED_FEE, BillingModel.MILESTONE)
+    }
+    if not by_milestones:
+        return set()
+    return by_milestones - set(Milestone.objects.filter(project__in=by_milestones).values_list("project_id", flat=True))
 
 
 def manager_of(project: Project) -> str:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from portal import figures
 from portal.models import AccountingPeriod, BillingModel, Customer, ExchangeRate, Milestone, PurchaseOrder, State
 from reconciliation.models import ExceptionCase, ProjectMonth
-from reconciliation.readiness.agreements import billing_model_of, manager_of, terms_of, with_whom
+from reconciliation.readiness.agreements import billing_model_of, manager_of, terms_of, with_whom, without_milestones
 from reconciliation.readiness.blockers import in_number
 from reconciliation.rules import theme_of
 from reconciliation.sql import held_once, master_data
@@ -216,6 +216,12 @@ class _Asked:
     def milestones(self) -> Check:
         """What is due by the period's end and not signed."""
         due = list(Milestone.objects.filter(project=self.project, due_on__lte=self.period.ends_on).order_by("due_on"))
+        if not due and without_milestones([self.project]):
+            return self.check(
+                "milestones", Verdict.FAIL, "The fee is billed by milestones and the project has none: nothing will be billed.",
+                owner=self.manager, way_out="Add the milestones that were agreed with the customer.",
+                url=f"{reverse('master', args=['milestone'])}?text={self.project.code}",
+            )  # fmt: skip
         if not due:
             return self.check("milestones", Verdict.NONE, "None is due.")
         if billing_model_of(self.project) == BillingModel.RETAINER:

@@ -155,6 +155,14 @@ def test_what_somebody_decided_or_took_back_waits_no_more(firm: Firm, ends: Sour
     assert not SubmittedTime.objects.exists()
 
 
+def test_a_fixed_fee_without_any_milestone_is_not_called_ready(firm: Firm) -> None:
+    Contract.objects.filter(pk=firm.contract.pk).update(billing_model="fixed_fee")
+    firm.admit(firm.time("1"))
+    assert answers(firm)["milestones"].verdict is Verdict.FAIL
+    [blocker] = readiness.first_blockers([month(firm)]).values()
+    assert blocker.words == "The fee is billed by milestones, and the project has none."
+
+
 def test_a_due_milestone_that_nobody_signed_stops_a_fixed_fee(firm: Firm) -> None:
     Contract.objects.filter(pk=firm.contract.pk).update(billing_model="fixed_fee")
     Milestone.objects.create(
