@@ -257,6 +257,27 @@ class TestPosting:
         assert isinstance(company.push(posting)[0], Receipt)
         assert (company.entries(), company.lines()) == ({posting.key: 1}, {})
 
+    @pytest.mark.case(57)
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_a_journal_that_somebody_posted_before_our_post_is_receipted_and_not_called_refused(
+        self, company: Company, count: int
+    ) -> None:
+        sent = time_postings(count)
+        company.connector.check()
+        nothing = {"error": {"code": "Application_DialogException", "message": "There is nothing to post."}}
+        fault = {"kind": "says", "status": 400, "answer": nothing, "commits": True}
+        company.bench.fault({"method": "POST", "path": "NAV.post"}, **fault)
+        assert [type(outcome) for outcome in company.push(*sent)] == [Receipt] * count
+        assert company.entries() == {posting.key: 1 for posting in sent}
+
+    def test_a_refused_post_whose_ledger_cannot_be_read_is_in_doubt(self, company: Company) -> None:
+        company.configure(posting_from="2026-10-01")
+        company.connector.check()
+        company.bench.fault({"method": "GET", "path": "projectLedgerEntries"}, kind="status", status=503, after=1)
+        [outcome] = company.push(*time_postings(1))
+        assert isinstance(outcome, InDoubt)
+        assert "allowed posting dates" in outcome.detail
+
     def test_a_post_that_the_server_cut_off_after_eight_minutes_is_in_doubt(self, company: Company) -> None:
         (posting,) = time_postings(1)
         company.bench.fault({"method": "POST", "path": "NAV.post"}, kind="status", status=408, commits=True)

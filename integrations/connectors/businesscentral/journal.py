@@ -2,7 +2,8 @@
 
 Business Central knows no idempotency key. What holds that nothing is booked twice: before a line is written the ledger is asked
 for its key; the journal is ours alone, and what an earlier call left in it is taken out first; the page refuses a second line
-under one key; and what was sent without an answer is looked up and never sent again. A journal posts as a whole and holds lines
+under one key; what was sent without an answer is looked up and never sent again; and where posting is refused the ledger is asked
+before anything is called refused, because somebody may have posted the journal meanwhile. A journal posts as a whole and holds lines
 of one month, so that a closed one stops no other. Where one line is refused, the others go in smaller journals, until that line
 stands alone with its refusal; a closed day is refused with all its lines, and the days between two closed ones with them. One
 push begins journals for a limited time, so that its answer comes while it is still waited for.
@@ -107,7 +108,13 @@ class Journal:
         self._clear()
         outcomes, written = self._write(postings, deadline)
         failed = self._post() if written else None
-        return (outcomes if failed or not written else outcomes | self._receipts(written)), written, failed
+        if isinstance(failed, Rejected):
+            stands, failed = self._despite(failed, written)
+            outcomes |= stands
+            written = [posting for posting in written if posting.key not in stands]
+        elif written and failed is None:
+            outcomes |= self._receipts(written)
+        return outcomes, written, failed
 
     def _clear(self) -> None:
         """Take out what an earlier call of ours left unposted. Raises Unavailable where others write into the journal."""
@@ -154,7 +161,7 @@ class Journal:
         return bodies.line(posting, self._account)
 
     def _post(self) -> ConnectorError | None:
-        """Post the journal: nothing where it went well, and else why not. A refusal booked nothing."""
+        """Post the journal: nothing where it went well, and else why not. A refusal of ours does not say that nobody else posted it."""
         try:
             journal = self._journal_id()
             if journal is None:
@@ -170,6 +177,20 @@ class Journal:
                 return InDoubt(named.detail, status=408)
             return named
         return None
+
+    def _despite(
+        self, refused: Rejected, written: Sequence[Posting]
+    ) -> tuple[dict[str, Receipt], ConnectorError | None]:
+        """What stands in the ledger although posting was refused, and what is to be said of the rest.
+
+        A person may have posted the journal between our lines and our post, which then is told that there is nothing to post.
+        """
+        try:
+            found = self.held([posting.key for posting in written])
+        except ConnectorError as error:
+            return {}, InDoubt(f"Posting was refused ({refused.detail}); the ledger could not be read: {error.detail}")
+        stands = {key: Receipt(key=key, number=line.number, raw=line.raw) for key, line in found.items()}
+        return stands, None if len(stands) == len(written) else refused
 
     def _receipts(self, postings: Sequence[Posting]) -> dict[str, Outcome]:
         """The numbers that the ledger gave to what was just posted."""
