@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from integrations import payloads, postings
-from integrations.connectors.businesscentral import BusinessCentralConnector, refusals
+from integrations.connectors.businesscentral import BusinessCentralConnector, mapping, refusals, streams
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, Response, outcomes, pacing, recording
 from integrations.http.recording import HIDDEN
@@ -40,6 +40,7 @@ from tests.integrations.bc_account import (
 )
 from tests.integrations.contract import Bench
 
+ENTRIES = f"/api/tieout/finance/v1.0/companies({COMPANY})/projectLedgerEntries"
 SALES_INVOICES = f"/api/v2.0/companies({COMPANY})/salesInvoices"
 
 
@@ -106,6 +107,14 @@ class Company:
     def lines(self) -> dict[str, int]:
         found: dict[str, int] = self.inspect()["lines_by_key"]
         return found
+
+
+def bill_of(company: Company, status: str) -> BillRecord:
+    """The bill of a row as it is read from the wire, with a status that is written in some way."""
+    row = invoice(7, status=status)
+    [bill] = mapping.records(streams.record(streams.stream_of(streams.INVOICES), row), company.bench.account)
+    assert isinstance(bill, BillRecord)
+    return bill
 
 
 @pytest.fixture
@@ -334,6 +343,18 @@ class TestPosting:
         assert company.connector.find([back.key])[back.key].amount == Decimal("-84.5")
         assert company.connector.find([back.key])[back.key].memo == f"Reversal of {receipt.number}. Train"
 
+    def test_the_type_of_an_expense_is_written_as_a_choice_is_on_the_wire_or_as_the_connection_says(
+        self, company: Company
+    ) -> None:
+        assert isinstance(company.push(expense_posting())[0], Receipt)
+        [entry] = company.connector.http.request("GET", ENTRIES).body["value"]
+        assert entry["type"] == "G_x002F_L_x0020_Account"
+        assert company.inspect()["entries"][0]["type"] == "G/L Account"
+        company.having(expense_type="G/L Account")
+        [refused] = company.push(expense_posting())
+        assert isinstance(refused, Rejected)
+        assert "G/L Account" in refused.detail
+
     def test_what_is_booked_reads_back_with_every_figure(self, company: Company) -> None:
         posting = time_posting(currency="CHF", hours=Decimal("7.3333"))
         company.push(posting)
@@ -561,6 +582,11 @@ class TestInvoices:
         assert set(filed()) | set(filed()) <= {first}, "the overlap reads it again, the look does not"
         company.seed(salesInvoices=[invoice(6, status=status, dueDate="2026-10-15")])
         assert max(filed()) > first
+
+    @pytest.mark.parametrize("status", ["In_x0020_Review", "_x0020_", "In Review", " "])
+    def test_a_status_is_read_however_its_blanks_are_written(self, company: Company, status: str) -> None:
+        found = bill_of(company, status)
+        assert (found.status, found.balance) == (BillStatus.DRAFT, None)
 
     def test_drafts_in_review_are_looked_at_many_in_a_call(self, company: Company) -> None:
         company.seed(

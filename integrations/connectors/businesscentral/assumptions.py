@@ -13,6 +13,9 @@ environments may differ, a setting of the connection replaces the value. Some re
 - The fields of a line are taken in the order in which it names them: its work type, which may bring a unit, before its unit,
   and that before its quantity and prices, which are those of one unit. No setting: a page that takes them otherwise refuses the
   line, or it reads back different.
+- One of a choice of values is written with `_xHHHH_` for what no name may hold (`In_x0020_Review`, `_x0020_` for none), as is
+  seen on running environments and not in the documents. What is read is taken either way; `expense_type` says how the one that
+  we write is written.
 - A set states its size where `$count=true` asks for it. No setting: a set that states none is read to its last page.
 - The page of sales invoices keeps an invoice's id when it is posted, and states amounts in the invoice's own currency. No
   setting: what stands under another id is found by our key.
@@ -72,7 +75,9 @@ FIELDS = {
     "memo": "description",
     "entry": "entryNumber",
 }
-TIME_TYPE, EXPENSE_TYPE = "Resource", "G/L Account"
+TIME_TYPE = "Resource"
+# The type of a line that is an expense, "G/L Account", as it is escaped on the way.
+EXPENSE_TYPE = "G_x002F_L_x0020_Account"
 # The unit of measure of an hour. A line that names none counts in the base unit of its resource.
 HOUR_UNIT = "HOUR"
 
@@ -89,7 +94,6 @@ SUBSCRIBED = {"customers": "customers", "employees": "employees", "sales_invoice
 # BC's status of a sales invoice, lower case, in our word; an open one with less than its total left is paid in part.
 BILL_STATUSES = {
     "": "draft",
-    " ": "draft",
     "draft": "draft",
     "in review": "draft",
     "open": "open",
@@ -108,6 +112,6 @@ FIXED = {
     "POST": "the vendor's name of the action, documented",
     "LINE_KEY": "no other text of a line is free and shown again",
     "INVOICE_LINES": "ours to bound; a longer bill is split",
-    "TIME_TYPE, EXPENSE_TYPE": "options of the vendor's own table",
+    "TIME_TYPE": "an option of the vendor's own table",
     "SUBSCRIBED": "the sets that the vendor documents for subscriptions",
 }

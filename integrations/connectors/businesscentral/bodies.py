@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from integrations.connectors.businesscentral import assumptions, units
+from integrations.connectors.businesscentral.odata import option
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import Malformed, Rejected
 from integrations.http import plain
@@ -36,7 +37,7 @@ def line(posting: Posting, account: Account) -> dict[str, Any]:
         "journal": str(account.setting("journal", SETTINGS)),
         "project": posting.project,
         "task": posting.task.removeprefix(f"{posting.project}/"),  # the stream tells tasks apart by project and number
-        "type": assumptions.TIME_TYPE if is_time else assumptions.EXPENSE_TYPE,
+        "type": assumptions.TIME_TYPE if is_time else str(account.setting("expense_type", SETTINGS)),
         "number": posting.resource if is_time else posting.item or str(account.settings.get("expense_account") or ""),
         "day": posting.work_date.isoformat(),
         "work_type": posting.item if is_time else "",  # it may bring a unit of its own, so it stands before the unit
@@ -105,8 +106,7 @@ def booked(row: Mapping[str, Any], account: Account) -> StatementLine:
     is not taken for what was sent.
     """
     names = fields(account)
-    kind = str(row.get(names["type"]) or "")
-    is_time = kind == assumptions.TIME_TYPE
+    is_time = option(row, names["type"]) == assumptions.TIME_TYPE
     quantity = number(row, names["quantity"]) or Decimal(0)
     cost, price = number(row, names["cost"]), number(row, names["price"])
     billable = row.get(names["billable"])

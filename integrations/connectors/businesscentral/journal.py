@@ -3,10 +3,10 @@
 Business Central knows no idempotency key. What holds that nothing is booked twice: before a line is written the ledger is asked
 for its key; the journal is ours alone, and what an earlier call left in it is taken out first; the page refuses a second line
 under one key; what was sent without an answer is looked up and never sent again; and where posting is refused the ledger is asked
-before anything is called refused, because somebody may have posted the journal meanwhile. A journal posts as a whole and holds lines
-of one month, so that a closed one stops no other. Where one line is refused, the others go in smaller journals, until that line
-stands alone with its refusal; a closed day is refused with all its lines, and the days between two closed ones with them. One
-push begins journals for a limited time, so that its answer comes while it is still waited for.
+before anything is called refused, because somebody may have posted the journal meanwhile. A journal posts as a whole and holds
+lines of one month, so that a closed one stops no other. Where one line is refused, the others go in smaller journals, until that
+line stands alone with its refusal; a closed day is refused with all its lines, and the days between two closed ones with them.
+One push begins journals for a limited time, so that its answer comes while it is still waited for.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Journal:
         return bodies.line(posting, self._account)
 
     def _post(self) -> ConnectorError | None:
-        """Post the journal: nothing where it went well, and else why not. A refusal of ours does not say that nobody else posted it."""
+        """Post the journal: nothing where it went well, and else why not. Refused to us, it may be posted by others."""
         try:
             journal = self._journal_id()
             if journal is None:

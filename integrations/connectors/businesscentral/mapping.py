@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from integrations.connectors.businesscentral import assumptions
+from integrations.connectors.businesscentral.odata import option
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import Malformed
 from integrations.http import fields
@@ -79,7 +80,7 @@ def _customer(record: SourceRecord, row: Row, account: Account) -> MasterRecord:
         record,
         MasterKind.CUSTOMER,
         name=text(row, "displayName"),
-        is_active=text(row, "blocked").strip() != "All",
+        is_active=option(row, "blocked") != "All",
         currency=_currency(row, account),
         tax_number=text(row, "taxRegistrationNumber"),
     )
@@ -93,7 +94,7 @@ def _task(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
     """A task of the custom page; headings and totals of the task list are none."""
     return fields.master(
         record, MasterKind.TASK, code=text(row, "number"), name=text(row, "description"),
-        is_active=text(row, "type") in ("", "Posting"), project=text(row, "projectNumber"),
+        is_active=option(row, "type") in ("", "Posting"), project=text(row, "projectNumber"),
     )  # fmt: skip
 
 
@@ -102,7 +103,7 @@ def _resource(record: SourceRecord, row: Row, _: Account) -> MasterRecord:
         record,
         MasterKind.RESOURCE,
         name=text(row, "displayName"),
-        is_active=text(row, "status") in ("", "Active"),
+        is_active=option(row, "status") in ("", "Active"),
         email=text(row, "email"),
         hired_on=_day(row, "employmentDate"),
         released_on=_day(row, "terminationDate"),
@@ -153,7 +154,7 @@ def _bill(
         purchase_order=text(row, "customerPurchaseOrderReference"),
         memo=text(row, "externalDocumentNumber"),
         applications=applied if status is BillStatus.PAID else (),
-        lines=tuple(_line(line) for line in lines if text(line, "lineType").strip() not in ("", "Comment")),
+        lines=tuple(_line(line) for line in lines if option(line, "lineType") not in ("", "Comment")),
         **more,
     )
 
@@ -201,7 +202,7 @@ def _line(row: Row) -> BillLine:
 
 
 def _status(record: SourceRecord, row: Row, account: Account) -> BillStatus:
-    written = str(row.get("status") or "").lower()
+    written = option(row, "status").lower()
     own = {theirs.lower(): ours for theirs, ours in account.setting("bill_statuses", SETTINGS).items()}
     known = {**assumptions.BILL_STATUSES, **own}
     if known.get(written) not in set(assumptions.BILL_STATUSES.values()):
@@ -211,7 +212,7 @@ def _status(record: SourceRecord, row: Row, account: Account) -> BillStatus:
 
 def is_draft(row: Row) -> bool:
     """Whether a sales invoice is not posted yet."""
-    return assumptions.BILL_STATUSES.get(str(row.get("status") or "").lower()) == BillStatus.DRAFT
+    return assumptions.BILL_STATUSES.get(option(row, "status").lower()) == BillStatus.DRAFT
 
 
 def books(account: Account) -> str:

@@ -6,6 +6,7 @@ fails rolls all back, those that were answered 201 included, so a batch is taken
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,10 +14,24 @@ from integrations.errors import InDoubt, Unavailable
 from integrations.http import Http, Response, odata
 from integrations.http.odata import KEYS_AT_ONCE, Row, any_of, quoted
 
-__all__ = ["BATCH", "KEYS_AT_ONCE", "VENDOR", "Answer", "Request", "Row", "any_of", "batch", "pages", "quoted", "rows"]
+__all__ = [
+    "BATCH",
+    "KEYS_AT_ONCE",
+    "VENDOR",
+    "Answer",
+    "Request",
+    "Row",
+    "any_of",
+    "batch",
+    "option",
+    "pages",
+    "quoted",
+    "rows",
+]
 
 VENDOR = "Business Central"
 BATCH = 100
+_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
 class Request(NamedTuple):
@@ -33,6 +48,11 @@ class Answer(NamedTuple):
     place: int
     status: int
     body: Any
+
+
+def option(row: Mapping[str, Any], name: str) -> str:
+    """One of a choice of values, as people see it: `In_x0020_Review` is In Review, and `_x0020_` none; or as it is."""
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), str(row.get(name) or "")).strip()
 
 
 def pages(http: Http, path: str, params: Mapping[str, Any], size: int) -> Iterator[tuple[list[Row], Response, bool]]:

@@ -63,6 +63,13 @@ SETTINGS = (
     Setting(name="expenses", label="Expenses in the project journal", default=True),
     Setting(name="expense_account", label="Expense account", help="G/L account for expenses whose posting names none."),
     Setting(
+        name="expense_type",
+        label="Type of expense lines",
+        help="As the page takes it: “G/L Account” where it wants it unescaped.",
+        default=assumptions.EXPENSE_TYPE,
+        replaces=("EXPENSE_TYPE",),
+    ),
+    Setting(
         name="cost_centre_dimension",
         label="Dimension of cost centres",
         help="Code, such as DEPARTMENT.",

@@ -246,7 +246,7 @@ def _still_open(known: Mapping[str, str], rows: Sequence[Row]) -> dict[str, str]
 
 
 def _status(row: Row) -> str:
-    return str(row.get("status") or "").strip().lower()
+    return odata.option(row, "status").lower()
 
 
 def _look(row: Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -22,6 +23,27 @@ _RELATED = (
     "({table})."
 )
 MEMO = 100
+_CHOICES = ("status", "type", "lineType", "blocked")  # fields whose values are named on the wire
+_ESCAPED = re.compile(r"_x([0-9A-F]{4})_")
+
+
+def on_the_wire(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with the values of its choices as the server writes them: what no name may hold is `_xHHHH_`."""
+    return {
+        name: re.sub(r"[^A-Za-z0-9_]", lambda found: f"_x{ord(found[0]):04X}_", value)
+        if name in _CHOICES and isinstance(value, str)
+        else [on_the_wire(one) for one in value]
+        if name.endswith("Lines")
+        else value
+        for name, value in row.items()
+    }
+
+
+def off_the_wire(value: str) -> str:
+    """A value of a choice as it was written by a caller. One with what no name may hold is none."""
+    if re.search(r"[^A-Za-z0-9_]", value):
+        raise Refused("BadRequest", f"Cannot convert the literal '{value}' to the expected type.")
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
 
 
 class Refused(Exception):
@@ -87,6 +109,9 @@ class ProjectJournal:
                 f"The length of the string is {size}, but it must be less than or equal to {MEMO} characters.",
             )
         self._related("projects", given["projectNumber"], "Project No.", "Project")
+        given = {**given, "type": off_the_wire(str(given["type"]))}
+        if given["type"] not in ("Resource", "Item", "G/L Account"):
+            raise Refused("BadRequest", f"Cannot convert the literal '{given['type']}' to the expected type.")
         if given["type"] == "Resource":
             self._related("employees", given["number"], "No.", "Resource")
             given = {**given, "unitOfMeasureCode": self._unit(given)}

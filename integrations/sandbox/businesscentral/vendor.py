@@ -25,7 +25,7 @@ from urllib.parse import urlencode
 from integrations.sandbox import entra, outgoing
 from integrations.sandbox.businesscentral.errors import error, refusal
 from integrations.sandbox.businesscentral.invoices import SalesInvoices
-from integrations.sandbox.businesscentral.journal import PostingDates, ProjectJournal, Refused
+from integrations.sandbox.businesscentral.journal import PostingDates, ProjectJournal, Refused, on_the_wire
 from integrations.sandbox.businesscentral.timesheets import TimeSheets
 from integrations.sandbox.entra import Entra
 from integrations.sandbox.odata import BadFilter, page, predicate
@@ -157,7 +157,7 @@ class BusinessCentralSandbox(Vendor):
         return page(request, chosen, PAGE, lambda row: self._shown(name, row, request.query))
 
     def _shown(self, name: str, row: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, Any]:
-        shown = dict(row)
+        shown = on_the_wire(row)
         nested = _NESTED.get(name)
         if nested and query.get("$expand") != nested:
             shown.pop(nested, None)
@@ -198,7 +198,8 @@ class BusinessCentralSandbox(Vendor):
             return (204, None) if found else (404, error(404, "Internal_RecordNotFound", "It was not found.").body)
         writes = self.invoices.create if "/salesInvoices" in member["url"] else self.journal.write
         try:
-            return 201, writes(member["body"])
+            made = writes(member["body"])
+            return 201, {"@odata.etag": f'W/"{_etag(made)}"', **on_the_wire(made)}
         except Refused as refused:
             return refused.status, error(refused.status, refused.code, str(refused)).body
 
@@ -223,7 +224,7 @@ class BusinessCentralSandbox(Vendor):
 
     def _write_line(self, request: Request) -> Response:
         try:
-            return Response(201, self.journal.write(request.json()))
+            return Response(201, on_the_wire(self.journal.write(request.json())))
         except Refused as refused:
             return error(refused.status, refused.code, str(refused))
 
