@@ -103,7 +103,7 @@ def _drafts(can: Drafting) -> list[Fact]:
 def _books(can: Capabilities, calls: int) -> list[Fact]:
     """What a target can do with postings."""
     key = "it overwrites" if can.upsert else "it refuses" if can.unique_key else "it would book twice"
-    find = "yes" if can.find_by_key else "by what a posting says" if can.finds_alike else "no"
+    find = "by what a posting says" if can.finds_alike else "yes" if can.find_by_key else "no"
     return [
         Fact("Postings in a call", f"up to {can.batch_size:,}" if can.batch_size > 1 else "one"),
         Fact("Calls at once", f"{min(can.concurrency, calls):,}"),

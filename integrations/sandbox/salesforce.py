@@ -11,8 +11,8 @@ Seed: rows by object (`{"Account": [..], "Opportunity": [..], "User": [..], ..}`
 
 Settings: `clients` (consumer key → secret), `forget_tokens`, `page` (rows in a page), `locators_end` (the next page is no
 longer known), `daily` (calls left today), `concurrent` (calls at once), `refuse` (an errorCode with its status for every
-query), `package` (whether our objects are installed), `locked` (external ids that cannot be written once), `required` (fields
-by object).
+query), `package` (whether our objects are installed), `locked` (external ids that cannot be written once), `readonly` (external ids
+that our user may not write), `required` (fields by object).
 """
 
 from __future__ import annotations
@@ -265,6 +265,7 @@ class SalesforceSandbox(Vendor):
             given = rest.pop("refuse")
             self.refuse = (str(given[0]), int(given[1])) if given else None
         self.records.package = bool(rest.pop("package", self.records.package))
+        self.records.readonly = list(rest.pop("readonly", self.records.readonly))
         self.records.locked = list(rest.pop("locked", self.records.locked))
         self.records.required = dict(rest.pop("required", self.records.required))
         self.events.configure(rest)

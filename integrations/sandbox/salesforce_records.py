@@ -50,6 +50,7 @@ class Records:
         self.package = True
         self.locked: list[str] = []  # external ids whose rows are locked for one write
         self.required: Json = {}
+        self.readonly: list[str] = []  # external ids of rows that our user may read and not write
 
     def fields(self, name: str) -> tuple[str, ...]:
         """The fields of an object; none when there is no such object."""
@@ -134,6 +135,8 @@ class Records:
         if external_id in self.locked:
             self.locked.remove(external_id)
             raise Refused("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record")
+        if external_id in self.readonly:
+            raise Refused("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id")
         for needed in self.required.get(name, ()):
             if row.get(needed) in (None, ""):
                 raise Refused("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{needed}]", needed)

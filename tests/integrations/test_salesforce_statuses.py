@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from integrations import publications
-from integrations.connectors.salesforce import publishing
+from integrations import breaker, publications
+from integrations.connectors.salesforce import publishing, refusals
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import recording
 from integrations.protocol import BatchRecipient, Page, Recipient, Takes
@@ -140,6 +140,24 @@ def test_of_a_collection_each_record_stands_or_falls_alone(org: Org) -> None:
     assert four.vendor_code == "INVALID_CROSS_REFERENCE_KEY"
     assert [row["Number__c"] for row in told(org)] == ["INV-1"]
     assert isinstance(push(org, bill(3))[0], str)
+
+
+def test_a_record_that_our_user_may_not_write_is_its_own_refusal_and_closes_nothing(org: Org) -> None:
+    org.configure(readonly=["tieout-invoice-2", "tieout-payment-9"])
+    one, two = push(org, bill(1), bill(2))
+    assert isinstance(one, str)
+    [paid] = push(org, payment(9, {1: (one, "142.40")}))
+    for refused in (two, paid):
+        assert isinstance(refused, Rejected)
+        assert (refused.code, refused.vendor_code) == ("rejected", "INSUFFICIENT_ACCESS_OR_READONLY")
+        assert breaker.hear(refused).kind is breaker.Kind.GOOD
+    several = refusals.of_a_record(["/services/data/v60.0/sobjects/Billing_Invoice__c/a01", "/…/a02"], ())
+    assert isinstance(several, Rejected), "an answer 300 names the records that have one external id"
+    assert (several.vendor_code, "a02" in several.detail) == ("DUPLICATE_EXTERNAL_ID", True)
+    whole = [{"message": "insufficient access", "errorCode": "INSUFFICIENT_ACCESS", "fields": []}]
+    fault = {"vendor": "salesforce", "kind": "says", "path": "composite/sobjects", "status": 403, "answer": whole}
+    control(org.base, "POST", "faults", [fault])
+    assert [type(said) for said in push(org, bill(3), bill(4))] == [Unauthorised] * 2
 
 
 @pytest.mark.case(73)

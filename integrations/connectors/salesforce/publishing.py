@@ -172,7 +172,7 @@ class SalesforceStatuses:
         if result.get("isSuccessful") is True:
             number = str((answers[0].get("body") or {}).get("id") or "")
             return number or InDoubt("Salesforce kept a payment and did not say its number.")
-        said = [one.get("body") for one in answers if int(one.get("httpStatusCode") or 0) >= 400]
+        said = [one.get("body") for one in answers if int(one.get("httpStatusCode") or 0) >= 300]
         cause = next(
             (body for body in said if refusals.read(body).code not in refusals.ROLLED_BACK), said[0] if said else None
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from integrations.connectors.salesforce import assumptions
-from integrations.errors import ConnectorError, Malformed, Rejected, Unavailable
+from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http.refusals import Pattern, Said, narrowed, own_patterns, patterns
 
 __all__ = ["ROLLED_BACK", "Pattern", "narrow", "of_a_query", "of_a_record", "own_patterns", "read"]
@@ -34,6 +34,8 @@ def read(body: Any) -> Said:
         return Said(code, str(body.get("error_description") or code), f"{code} {body.get('error_description') or ''}")
     if not isinstance(body, list):
         return Said()
+    if body and all(isinstance(item, str) for item in body):  # an answer 300: the records that have one external id
+        return Said("DUPLICATE_EXTERNAL_ID", f"Several records have it: {', '.join(body)}", "DUPLICATE_EXTERNAL_ID")
     errors = [item for item in body if isinstance(item, Mapping)]
     codes = [str(item.get("errorCode") or item.get("statusCode") or "") for item in errors]
     texts = [str(item.get("message") or "") for item in errors]
@@ -58,6 +60,8 @@ def of_a_record(errors: Any, own: Sequence[Pattern]) -> ConnectorError:
     error = Rejected(said.detail or "Salesforce refused the record and did not say why.")
     error.body = errors
     named = narrow(error, own, writes=True)
+    if isinstance(named, Unauthorised) and "INSUFFICIENT_ACCESS" in said.matched:  # to this record: the others are written
+        named = Rejected(said.detail, code="rejected", vendor_code=said.code)
     if not isinstance(named, Rejected) or named.code != "duplicate":
         return named
     if "DUPLICATE_VALUE" in said.matched:
