@@ -94,4 +94,5 @@ REJECTION_CODES: dict[str, str] = {
     "company-wrong": "The connection keeps the books of another company.",
     "unit-unknown": "The person does not count in hours in the target.",
     "no-opposite": "The target takes no negative postings.",
+    "unbillable": "The target cannot be told that hours are not billable, and would bill them.",
 }

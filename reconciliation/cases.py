@@ -256,6 +256,7 @@ _REFUSED_SUBJECT = {
     "unit-unknown": ("resource", 4),
     "task-invalid": ("task", 5),
     "dimension-missing": ("project", 3),
+    "unbillable": ("project", 3),
 }
 _REACTIVATE = {
     "project-inactive": "re-activate it there for posting, then re-post",
@@ -265,6 +266,10 @@ _REACTIVATE = {
     "period-closed": "open it there, or post in the next open period",
     "alike": "delete the one that was typed there or join the two at their source, then re-post",
     NO_OPPOSITE: "take it back there, then say so here",
+    "unbillable": (
+        "correct whether they are billable at their source, or have the connection accept hours that are not billable once "
+        "nothing there invoices them, then re-post"
+    ),
 }
 
 

@@ -11,8 +11,8 @@ Seed: rows by object (`{"Account": [..], "Opportunity": [..], "User": [..], ..}`
 
 Settings: `clients` (consumer key → secret), `forget_tokens`, `page` (rows in a page), `locators_end` (the next page is no
 longer known), `daily` (calls left today), `concurrent` (calls at once), `refuse` (an errorCode with its status for every
-query), `package` (whether our objects are installed), `locked` (external ids that cannot be written once), `readonly` (external ids
-that our user may not write), `required` (fields by object).
+query), `package` (whether our objects are installed), `locked` (external ids that cannot be written once), `readonly`
+(external ids that our user may not write), `required` (fields by object).
 """
 
 from __future__ import annotations

@@ -206,6 +206,9 @@ def test_an_answer_without_a_number_is_in_doubt(sheets: Bench, monkeypatch: pyte
 def test_its_limits_are_among_what_it_says_that_it_cannot_do(sheets: Bench) -> None:
     can: Capabilities = sheets.build().capabilities
     assert (can.reversal, can.expenses, can.batch_size) == (False, False, 1)
+    connection = Connection(connector="businesscentral", is_target=True, settings={"time_by": "time sheets"})
+    [(_, facts)] = abilities.abilities(connection)
+    assert {fact.label: fact.value for fact in facts}["Looked up by our key"] == "by what a posting says"
     said = " ".join(can.limits)
     assert all(word in said for word in ("no rate", "archived", "no key"))
 

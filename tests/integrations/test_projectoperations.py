@@ -241,6 +241,12 @@ class TestPosting:
             Decimal("84.5"), "USD", "Train",
         )  # fmt: skip
 
+    def test_that_it_keeps_neither_rate_nor_whether_hours_are_billed_is_said(self, environment: Environment) -> None:
+        [said] = environment.connector.capabilities.limits
+        assert "neither a rate nor whether they are billed" in said
+        sent = time_posting(billable=False)
+        assert environment.connector.body(sent) == environment.connector.body(replace(sent, billable=True))
+
     @pytest.mark.parametrize(
         ("posting", "says"),
         [

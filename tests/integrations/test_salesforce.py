@@ -346,7 +346,12 @@ ERRORS: list[tuple[int, str, type[ConnectorError], str]] = [
     (300, "", InDoubt, ""),  # of a whole call, which is looked up; of a record it is a refusal that names both
     (405, "METHOD_NOT_ALLOWED", Rejected, "rejected"),
     (415, "UNSUPPORTED_MEDIA_TYPE", Rejected, "rejected"),
-    (400, "INSUFFICIENT_ACCESS_OR_READONLY", Unauthorised, ""),  # of a whole call; of one record see the statuses' tests
+    (
+        400,
+        "INSUFFICIENT_ACCESS_OR_READONLY",
+        Unauthorised,
+        "",
+    ),  # of a whole call; of one record see the statuses' tests
     (400, "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", Rejected, "record-locked"),
     (400, "UNABLE_TO_LOCK_ROW", Unavailable, ""),
     (400, "QUERY_TIMEOUT", Unavailable, ""),

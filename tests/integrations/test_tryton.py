@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from integrations import abilities, payloads, postings
-from integrations.connectors.tryton import TrytonConnector, refusals
+from integrations.connectors.tryton import TrytonConnector, lines, refusals
 from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, pacing, recording
 from integrations.http.recording import Redactor
@@ -101,7 +101,11 @@ def test_what_it_cannot_do_is_said_and_that_it_would_book_twice_is_not(office: O
     assert said == [
         "It takes no negative postings; a correction after posting becomes a case.",
         "It takes no expenses; an expense owed to it becomes a case.",
+        *lines.LIMITS,
+        lines.REFUSES_UNBILLABLE,
     ]
+    taken = abilities._target_cannot(office.connector(accepts_unbillable=True).capabilities)
+    assert [*taken][-1] == lines.TAKES_UNBILLABLE
 
 
 class TestMasterData:
@@ -376,9 +380,10 @@ class TestPosting:
             (lambda ids: {"resource": str(ids["people"]["bo"])}, "resource-inactive"),
             (lambda ids: {"resource": "99999"}, "resource-inactive"),
             (lambda ids: {"resource": "Ana"}, "resource-inactive"),
-            (lambda ids: {"entity": "7"}, "dimension-missing"),
+            (lambda ids: {"entity": "7"}, "company-wrong"),
             (lambda ids: {"hours": Decimal("-7.5"), "reverses": "12"}, "no-opposite"),
             (lambda ids: {"hours": None}, "amount-invalid"),
+            (lambda ids: {"billable": False, "rate": None}, "unbillable"),
             (lambda ids: {"memo": "x" * 1001}, "text-invalid"),
         ],
     )
@@ -392,6 +397,12 @@ class TestPosting:
         assert 0 < len(refused.detail) <= 500
         assert len(json.dumps(refused.body)) < 1500, "what is stored of Tryton's answer is short"
         assert office.connector().find([sent.key]) == {}
+
+    def test_hours_that_are_not_billable_are_taken_where_the_connection_accepts_them(self, office: Office) -> None:
+        sent = posting(office.server, billable=False, rate=None)
+        target = office.connector(accepts_unbillable=True)
+        assert isinstance(target.push([sent])[0], Receipt)
+        assert list(target.find([sent.key])) == [sent.key]
 
     def test_a_push_divides_no_list_once_its_time_is_over_and_still_gets_on(
         self, office: Office, monkeypatch: pytest.MonkeyPatch

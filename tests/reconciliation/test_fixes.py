@@ -279,6 +279,15 @@ def test_what_the_target_refused_for_its_closed_period_is_posted_in_an_open_one(
     assert (live().post_on, live().state_row.state) == (date(2026, 11, 1), "ready")
 
 
+def test_hours_that_a_target_would_bill_though_they_are_not_billable_are_a_case_of_their_project_with_its_ways_out(
+    firm: Firm,
+) -> None:
+    rejected = refused(firm, "unbillable")
+    hold = Hold.objects.get(entry=rejected, closed_at=None)
+    assert hold.sentence.endswith("once nothing there invoices them, then re-post.")
+    assert hold.case.subject_type == "project"
+
+
 @pytest.mark.parametrize("code", ["project-inactive", "period-closed"])
 def test_re_post_sends_what_was_refused_again_under_the_same_key(firm: Firm, ana: User, code: str) -> None:
     rejected = refused(firm, code)

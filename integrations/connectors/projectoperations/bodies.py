@@ -21,6 +21,10 @@ from integrations.http.fields import Row, needed_day, number, text
 from integrations.protocol import Account
 from portal.records import DocumentKind, Posting, StatementLine
 
+LIMITS = (
+    "Its entries keep neither a rate nor whether they are billed: Project Operations prices them by its own price lists, and its "
+    "contracts say what is chargeable. An hour that is not billable here has to be so there as well.",
+)
 TIME, EXPENSES = "msdyn_timeentries", "msdyn_expenses"
 
 

@@ -55,6 +55,7 @@ class ProjectOperationsConnector:
             books_within=3600.0 * float(account.setting("books_within_hours", SETTINGS)),
             memo_limit=int(account.setting("memo_limit", SETTINGS)),
             hours_tolerance=assumptions.HOURS_TOLERANCE,
+            limits=bodies.LIMITS,
         )
         entra.sign_in(account, http, account.base_url.rstrip("/"))
 

@@ -60,7 +60,9 @@ def of_a_record(errors: Any, own: Sequence[Pattern]) -> ConnectorError:
     error = Rejected(said.detail or "Salesforce refused the record and did not say why.")
     error.body = errors
     named = narrow(error, own, writes=True)
-    if isinstance(named, Unauthorised) and "INSUFFICIENT_ACCESS" in said.matched:  # to this record: the others are written
+    if (
+        isinstance(named, Unauthorised) and "INSUFFICIENT_ACCESS" in said.matched
+    ):  # to this record: the others are written
         named = Rejected(said.detail, code="rejected", vendor_code=said.code)
     if not isinstance(named, Rejected) or named.code != "duplicate":
         return named

@@ -43,6 +43,7 @@ class TrytonConnector:
         self._rpc = Rpc(account, http, refusals.own_patterns(account.settings.get("refusals") or ()))
         self._reader = Reader(account, self._rpc)
         self._sheet = Sheet(self._rpc)
+        self._unbillable = bool(account.setting("accepts_unbillable", SETTINGS))
         self.capabilities = Capabilities(
             batch_size=max(1, int(account.setting("batch_size", SETTINGS))),
             concurrency=4,
@@ -54,6 +55,7 @@ class TrytonConnector:
             memo_limit=int(account.setting("memo_limit", SETTINGS)),
             upstream_timeout=float(account.setting("upstream_timeout", SETTINGS)),
             hours_tolerance=lines.HOURS_TOLERANCE,
+            limits=(*lines.LIMITS, lines.TAKES_UNBILLABLE if self._unbillable else lines.REFUSES_UNBILLABLE),
         )
         Session.sign_in(account, http)
 
@@ -96,7 +98,9 @@ class TrytonConnector:
         deadline = Deadline()
         return one_outcome_each(
             postings,
-            lambda posting: lines.objection(posting, self._rpc.company, self.capabilities.memo_limit),
+            lambda posting: lines.objection(
+                posting, self._rpc.company, self.capabilities.memo_limit, accepts_unbillable=self._unbillable
+            ),
             lambda left: self._sheet.book(left, deadline),
         )
 

@@ -18,6 +18,15 @@ from integrations.http.fields import Row, text
 from integrations.protocol import is_ours, other_company
 from portal.records import DocumentKind, Posting, StatementLine
 
+LIMITS = (
+    "Its lines keep person, work, day, hours and text: no rate, no currency, and not whether they are billed. Tryton prices "
+    "hours by the list price of their work when it invoices them; another price than the agreed one is found when the invoice "
+    "comes in.",
+)
+REFUSES_UNBILLABLE = "Hours that are not billable are refused and become a case, because Tryton would invoice them."
+TAKES_UNBILLABLE = (
+    "Hours that are not billable are taken like others, as the connection says; nothing there tells them apart."
+)
 HOURS_TOLERANCE = Decimal("0.000001")  # Tryton keeps microseconds
 FIELDS = (
     "uuid", "date", "duration", "employee", "company", "work.origin", "description", "invoice_line", "write_date",
@@ -44,7 +53,9 @@ def memo(posting: Posting) -> str:
     return " ".join(posting.memo.split())
 
 
-def objection(posting: Posting, company: int, limit: int = assumptions.MEMO_LIMIT) -> Rejected | None:
+def objection(
+    posting: Posting, company: int, limit: int = assumptions.MEMO_LIMIT, *, accepts_unbillable: bool = False
+) -> Rejected | None:
     """Why a posting cannot be said in a line, or None. Checked before anything is sent."""
     if not is_ours(posting.key):
         return Rejected(f"The key {posting.key!r} is none of ours.")
@@ -60,6 +71,11 @@ def objection(posting: Posting, company: int, limit: int = assumptions.MEMO_LIMI
         )
     if refused := other_company(posting.entity, str(company)):
         return refused
+    if not (posting.billable or accepts_unbillable):
+        return Rejected(
+            "The hours are not billable, which no line of Tryton says: it would invoice them at the list price of their work.",
+            code="unbillable",
+        )
     named = {"project-inactive": ("project", posting.project), "resource-inactive": ("employee", posting.resource)}
     for code, (what, key) in named.items():
         if not key.isdigit():

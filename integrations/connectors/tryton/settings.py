@@ -18,6 +18,12 @@ SETTINGS = (
         least=1,
         most=1000,
     ),
+    Setting(
+        name="accepts_unbillable",
+        label="Accept hours that are not billable",
+        help="Refused as usual, because Tryton invoices each line of a work at its list price. Yes, where the works never are.",
+        default=False,
+    ),
     account.memo_limit(assumptions.MEMO_LIMIT),
     account.overlap_minutes(assumptions.OVERLAP_MINUTES),
     account.upstream_timeout(assumptions.UPSTREAM_TIMEOUT),
