@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -25,25 +26,27 @@ from portal.models import (
     PaymentVersion,
     ProposalLine,
     ProposalPart,
+    Published,
 )
+from portal.records import PublishedKind
 
 _PROPOSAL = re.compile(r"p-0*([1-9]\d{0,17})", re.IGNORECASE)
 
 
 def bills(name: str) -> QuerySet[Invoice]:
-    """Invoices and credit notes of this number, in any version, or of this id in their system, as a bill or as our draft."""
+    """Invoices and credit notes of this number, in any version, or of this id in their system or in one that is told of them."""
     named = Invoice.objects.filter(external_id=name).values("pk")
     numbered = InvoiceVersion.objects.filter(number=name).values("invoice")
     drafted = _drafts(name).filter(invoice__isnull=False).values("invoice")
-    return Invoice.objects.filter(pk__in=named.union(numbered, drafted))
+    return Invoice.objects.filter(pk__in=named.union(numbered, drafted, _told(PublishedKind.INVOICE, name)))
 
 
 def payments(name: str) -> QuerySet[Payment]:
-    """Payments and write-offs of this number or reference, in any version, or of this id in their system."""
+    """Payments and write-offs of this number or reference, in any version, or of this id where they are kept or told."""
     named = Payment.objects.filter(external_id=name).values("pk")
     numbered = PaymentVersion.objects.filter(number=name).values("payment")
     referred = PaymentVersion.objects.filter(reference=name).values("payment")
-    return Payment.objects.filter(pk__in=named.union(numbered, referred))
+    return Payment.objects.filter(pk__in=named.union(numbered, referred, _told(PublishedKind.PAYMENT, name)))
 
 
 def proposals(name: str) -> QuerySet[InvoiceProposal]:
@@ -94,6 +97,10 @@ def key_of(name: str) -> UUID | None:
         return UUID(name)
     except ValueError:
         return None
+
+
+def _told(kind: PublishedKind, name: str) -> QuerySet[Published, Any]:
+    return Published.objects.filter(kind=kind, number=name).values("internal_id")
 
 
 def _drafts(name: str) -> QuerySet[InvoiceDraft]:

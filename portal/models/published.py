@@ -44,6 +44,7 @@ class Published(models.Model):
     class Meta:
         verbose_name = "published record"
         ordering = ["connection__code", "kind", "title"]
+        indexes = [models.Index(fields=["number"], name="told_by_their_number")]
         constraints = [
             models.UniqueConstraint(
                 fields=["connection", "kind", "internal_id", "resource"],

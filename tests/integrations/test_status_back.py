@@ -114,7 +114,10 @@ def test_a_bill_its_part_payment_and_its_payment_reach_the_crm_as_entries_of_the
         assert "Who is told of it" in page
         assert "Posted" in page
         assert reverse("published_record", args=[Published.objects.earliest("pk").pk])[:11] in page
+    found = client.get(reverse("search"), {"q": number})
+    assert (found.status_code, found["Location"]) == (302, reverse("bill", args=[find("501").pk]))
     client.force_login(world.user("eve", "analyst", world.entity("FR", "EUR")))
+    assert client.get(reverse("search"), {"q": number}).status_code == 200, "nothing that she may see"
     assert client.get(reverse("bill", args=[find("501").pk])).status_code == 404
 
 
