@@ -305,7 +305,7 @@ def test_who_released_or_edited_does_not_approve_and_the_database_says_so_too(
 
 
 def test_a_line_on_hold_stays_off_this_invoice_and_on_hold_in_the_next_until_its_day(
-    firm: Firm, mia: User, cora: User
+    firm: Firm, mia: User, cora: User, client: Client
 ) -> None:
     first, _ = posted(firm, 2)
     proposal = propose(firm, how="entry")
@@ -323,6 +323,9 @@ def test_a_line_on_hold_stays_off_this_invoice_and_on_hold_in_the_next_until_its
     assert (again.net, again.lines.get().hold_reason) == (Decimal(0), "the customer disputes it")
     with pytest.raises(NotProposable, match="Every line is on hold"):
         invoicing.release(again, by=mia, seen=again.content_hash, accepts=read(again))
+    client.force_login(mia)
+    asked = client.post(reverse("invoice_proposal", args=[again.pk]), {"action": "release"})
+    assert "Stops it</b>: Every line is on hold" in asked.content.decode(), "told before it is refused"
     invoicing.unhold(again.lines.get(), by=cora)
     again.refresh_from_db()
     assert again.net == Decimal(960)

@@ -52,13 +52,14 @@ class _Accepting(_OnProposal):
         super().__init__(*args, **more)
         self.proposal: InvoiceProposal | None = self.queryset.first()
         self.risks = invoicing.risks_of(self.proposal) if self.proposal else []
+        self.stops = invoicing.blockers(self.proposal) if self.proposal else []
         self.initial["told"] = invoicing.digest_of(self.risks)
         if not self.risks:
             del self.fields["accepts"]
 
     def preview(self) -> dict[str, Any]:
-        """What it comes to, and what does not hold."""
-        return {"proposal": self.proposal, "lines": self._lines(), "risks": self.risks}
+        """What it comes to, what stops it, and what does not hold."""
+        return {"proposal": self.proposal, "lines": self._lines(), "stops": self.stops, "risks": self.risks}
 
     def _lines(self) -> int:
         return self.proposal.lines.filter(held_by=None).count() if self.proposal else 0
