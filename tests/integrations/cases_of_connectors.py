@@ -53,7 +53,7 @@ _SILENT = {
     "dynamicsfinance": "Its business events go to an event grid or a queue and not to us; what moved is found by reading.",
     "files": "A folder tells nobody that a file came; it is looked into by schedule.",
     "harvest": "Harvest has no webhooks.",
-    "projectoperations": "Dataverse's webhooks are not used; what moved is found by its change tracking.",
+    "projectoperations": "Dataverse's webhooks are not used; what moved is found by its `modifiedon` with every reading.",
     "tryton": "Tryton has no webhooks.",
 }
 

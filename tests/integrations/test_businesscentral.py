@@ -716,6 +716,8 @@ ERRORS: list[tuple[int, str, str, type[ConnectorError], str]] = [
     (400, "BadRequest_InvalidToken", "Could not validate the client concurrency token", Rejected, "schema-changed"),
     (400, "BadRequest_RequiredParamNotProvided", "A parameter is required", Rejected, "schema-changed"),
     (404, "BadRequest_ResourceNotFound", "No HTTP resource was found", Unauthorised, ""),
+    (404, "Internal_RecordNotFound", "The record was not found.", Rejected, "rejected"),
+    (404, "Internal_DataNotFoundFilter", "There is no Customer within the filter.", Rejected, "rejected"),
     (405, "BadRequest_MethodNotAllowed", "The verb is not allowed", Unauthorised, ""),
     (400, "BadRequest_MethodNotImplemented", "Not implemented", Unauthorised, ""),
     (409, "Request_EntityChanged", "Another user has already changed the record.", Rejected, "record-changed"),

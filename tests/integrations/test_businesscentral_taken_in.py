@@ -59,6 +59,21 @@ def test_subscriptions_are_made_renewed_and_their_notifications_read_again(
     assert businesscentral.control("businesscentral/inspect")["notified"] == [202, 202, 401]
 
 
+def test_subscriptions_that_ended_tell_nothing_any_more_and_are_made_anew(
+    connection: Connection, businesscentral: Bench
+) -> None:
+    businesscentral.control("businesscentral/configure", {"subscribed_seconds": -1})
+    subscriptions.keep(connection.pk)
+    notify = {"do": "notify", "set": "customers", "ids": [guid(1)]}
+    businesscentral.control("businesscentral/seed", {"actions": [notify]})
+    assert businesscentral.control("businesscentral/inspect")["notified"] == []
+    businesscentral.control("businesscentral/configure", {"subscribed_seconds": 60})
+    assert subscriptions.keep(connection.pk) == "0 webhook subscriptions of Business Central were renewed and 3 made."
+    businesscentral.control("businesscentral/seed", {"actions": [notify]})
+    assert businesscentral.control("businesscentral/inspect")["notified"] == [202]
+    assert subscriptions.keep(connection.pk) == "3 webhook subscriptions of Business Central were renewed and 0 made."
+
+
 def test_a_subscription_that_somebody_renewed_meanwhile_is_renewed_with_its_new_token(
     connection: Connection, businesscentral: Bench
 ) -> None:

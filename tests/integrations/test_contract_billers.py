@@ -141,6 +141,16 @@ class TestBusinessCentral(BillerContract):
         assert held is not None
         assert held.status == BillStatus.DRAFT
 
+    def test_a_draft_whose_posting_was_refused_and_which_its_accountant_changed_meanwhile_is_not_deleted_unseen(
+        self,
+    ) -> None:
+        self.bench.control("businesscentral/configure", {"edits_meanwhile": True, "posting_to": "2020-12-31"})
+        draft = self.draft()
+        with pytest.raises(InDoubt, match="Another user has already changed"):
+            self.biller(post_invoices=True).make_draft(draft)
+        [stands] = self.invoices()
+        assert (stands["status"], stands["customerPurchaseOrderReference"]) == ("Draft", "Edited")
+
     def test_a_maintenance_between_draft_and_posting_is_waited_for_and_the_draft_is_posted_then(self) -> None:
         draft = self.draft()
         self.bench.fault({"method": "POST", "path": "Microsoft.NAV.post"}, kind="status", status=503)

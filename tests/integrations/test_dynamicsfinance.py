@@ -173,6 +173,20 @@ class TestPosting:
         assert "taken meanwhile" in outcome.detail
         assert company.held() == {other.key: 1}
 
+    def test_lines_for_a_journal_that_was_posted_meanwhile_go_into_the_next_one(
+        self, company: Company, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, *later = time_postings(3)
+        company.push(first)
+        company.act("post")
+        with monkeypatch.context() as before:
+            before.setattr(Journals, "_open", lambda *_: Open("TIE-000001", 2, 5))  # as it was seen before
+            outcomes = company.push(*later)
+        assert [type(outcome) for outcome in outcomes] == [Unavailable] * 2
+        assert "posted meanwhile" in str(outcomes[0])
+        receipts = company.push(*later)
+        assert [one.number for one in receipts if isinstance(one, Receipt)] == ["TIE-000002/1", "TIE-000002/2"]
+
     def test_a_push_begins_no_journal_once_its_time_is_over(
         self, company: Company, monkeypatch: pytest.MonkeyPatch
     ) -> None:

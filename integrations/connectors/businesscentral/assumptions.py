@@ -32,6 +32,9 @@ environments may differ, a setting of the connection replaces the value. Some re
 - Time registration entries behave as the product's published source has it: any number of them for one day, made Open, each
   found again under its id until its sheet is archived, in the base unit of the resource. A time sheet is one person's week from
   Monday, and is archived as a whole. No setting: it is the vendor's own code; `time_by` does without.
+- Time registration entries are listed by their days for all people, as the published source has it. A recording of a running
+  environment refuses a list without its employee (*You must specify a parent ID*). No setting: the connection test asks for such
+  a list, and where it is refused nothing is sent; `time_by` does without.
 - The texts of refusals are those of an environment in English. `refusals` names others.
 - A customer that was merged into another one is deleted, and nothing that is read names the one that survives. No setting:
   nothing is told that could be read.
@@ -41,15 +44,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-# The custom API: publisher, group and version; its sets; the bound action that posts a journal.
+# The custom API: publisher, group and version; its sets.
 CUSTOM_API = "tieout/finance/v1.0"
 JOURNALS, LINES, ENTRIES, TASKS = (
     "projectJournals", "projectJournalLines", "projectLedgerEntries", "projectTasks",
 )  # fmt: skip
 JOURNAL, SHEETS = "project journal", "time sheets"  # where time goes
 SHEETS_SPAN = timedelta(days=69)  # between the first and the last day of a list of time registration entries
-PAYMENTS, APPLIED = "customerPaymentEntries", "applications"
-POST = "Microsoft.NAV.post"
+PAYMENTS, APPLIED = "customerPaymentEntries", "applications"  # payments, and the invoices of each
+POST = "Microsoft.NAV.post"  # the bound action that posts a journal or an invoice
 
 # The field of an invoice's line that bears our key, and how many lines a draft has at most: ours to bound, the vendor names none.
 LINE_KEY = "description2"

@@ -153,7 +153,7 @@ class SalesInvoices:
         except ConnectorError as error:
             named = refusals.narrow(error, self._own)
             if isinstance(named, Rejected):
-                self._take_out(path, named)
+                self._take_out(path, str(row.get("@odata.etag") or ""), named)
             raise InDoubt(named.detail, status=408) if named.status == 408 else named from None
         try:
             posted = next(iter(self._rows([draft.key])), None)
@@ -163,10 +163,17 @@ class SalesInvoices:
             raise InDoubt("The invoice was posted, and Business Central does not show it yet.")
         return str(posted["id"])
 
-    def _take_out(self, path: str, refused: Rejected) -> None:
-        """Delete a draft whose posting was refused; one that stays is no refusal, and is looked up."""
+    def _take_out(self, path: str, tag: str, refused: Rejected) -> None:
+        """Delete a draft whose posting was refused, as it was read; one that stays is no refusal, and is looked up.
+
+        One that its accountant changed meanwhile stays: nobody's work is deleted unseen.
+        """
+        if not tag:
+            raise InDoubt(
+                f"Posting was refused ({refused.detail}), and the draft stays: it was read without its state."
+            )
         try:
-            self._http.request("DELETE", path, headers={"If-Match": "*"})
+            self._http.request("DELETE", path, headers={"If-Match": tag})
         except ConnectorError as error:
             raise InDoubt(f"Posting was refused ({refused.detail}), and the draft stays: {error.detail}") from None
 

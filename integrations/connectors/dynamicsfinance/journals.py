@@ -145,6 +145,10 @@ class Journals:
             ):  # of its place: our key was just looked for
                 outcome = Unavailable(f"Line {body['LineNumber']} of journal {journal.number} was taken meanwhile.")
             outcomes[posting.key] = outcome
+        locked = [key for key, one in outcomes.items() if isinstance(one, Rejected) and one.code == "record-locked"]
+        if locked and self._posted([journal.number]):  # by its people, after we had looked for one that is open
+            meanwhile = Unavailable(f"Journal {journal.number} was posted meanwhile; the line goes into the next one.")
+            outcomes |= dict.fromkeys(locked, meanwhile)
         return outcomes
 
     def _sent(self, name: str, told: Sequence[Mapping[str, Any]]) -> list[Response | ConnectorError]:

@@ -32,7 +32,12 @@ SETTINGS = (
     ),
     Setting(name="currency", label="Currency of the org", help="ISO 4217, where it has one only.", shape="currency"),
     Setting(name="account_number", label="Field with a customer's code", help="Such as AccountNumber; empty: the id."),
-    Setting(name="project_object", label="Object that is a project", default="Opportunity"),
+    Setting(
+        name="project_object",
+        label="Object that is a project",
+        help="One. Where deals and objects of your own are projects, a second connection to the org reads the other.",
+        default="Opportunity",
+    ),
     Setting(
         name="project_fields",
         label="Fields of that object",

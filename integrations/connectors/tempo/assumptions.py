@@ -21,8 +21,10 @@ from typing import Any
 from integrations.errors import Unavailable
 from portal.records import SourceStatus
 
-SETTLED_SECONDS = 1
-ACCOUNT_ATTRIBUTE = "_Account_"
+SETTLED_SECONDS = 1  # seconds that a stamp is old before what bears it is taken for whole
+ACCOUNT_ATTRIBUTE = "_Account_"  # the work attribute of a worklog that names its account
+
+# Tempo's status of a worklog's approval in our word.
 STATUSES = {
     "OPEN": SourceStatus.DRAFT,
     "IN_REVIEW": SourceStatus.SUBMITTED,

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-OVERLAP_MINUTES = 15
+OVERLAP_MINUTES = 15  # read again before the cursor, for what a long transaction wrote late
 UPSTREAM_TIMEOUT = 300  # seconds; Tryton sets no limit of its own, and whoever runs it knows its proxy's
 LAST_WITH_KEYS = (8, 0)  # the last version in which a line's uuid may be written from outside
 MEMO_LIMIT = 1000  # characters; Tryton sets no limit of its own

@@ -45,11 +45,12 @@ class SalesInvoices:
 
     def defaults(self) -> None:
         """An invoice is posted under the id of its draft, and a draft can be deleted."""
-        self.new_id = self.locked = False
+        self.new_id = self.locked = self.edits = False
 
     def configure(self, rest: Json) -> None:
         """Take its settings out of those that were given."""
         self.new_id = bool(rest.pop("posting_gives_new_id", self.new_id))
+        self.edits = bool(rest.pop("edits_meanwhile", self.edits))
         self.locked = bool(rest.pop("drafts_stay", self.locked))
 
     def create(self, given: Mapping[str, Any]) -> Json:
@@ -85,6 +86,8 @@ class SalesInvoices:
         row = rows.get(key)
         if row is None or row["status"] != "Draft":
             raise Refused("Application_DialogException", "The action can be applied to a draft invoice only.")
+        if self.edits:
+            row = rows[key] = {**row, "customerPurchaseOrderReference": "Edited", "lastModifiedDateTime": self._stamp()}
         self._dates.check(row["postingDate"])
         posted = {
             **row, "id": str(uuid.uuid4()) if self.new_id else key, "status": "Open",

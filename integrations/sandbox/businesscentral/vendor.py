@@ -11,14 +11,16 @@ is) and `workTypes` (`code`, `unitOfMeasureCode`), which no set shows; `"tax"`, 
     {"do": "notify", "set": "customers", "ids": [..], "change": "updated|collection", "state": ..}   to every subscription of it
 
 Settings: `secrets` (client id → secret), `token_seconds`, `forget_tokens`, `posting_from`, `posting_to` (the allowed posting
-dates), `requires_dimension`, `posting_gives_new_id`, `drafts_stay` (they cannot be deleted), `upgrade` (a text: the page waits
-for a data upgrade), `custom_page` (whether it is installed), `backwards` (a batch is answered from its last member on).
+dates), `requires_dimension`, `posting_gives_new_id`, `drafts_stay` (they cannot be deleted), `edits_meanwhile` (an accountant
+changes a draft just before it is posted), `upgrade` (a text: the page waits for a data upgrade), `custom_page` (whether it is
+installed), `backwards` (a batch is answered from its last member on), `subscribed_seconds` (until a subscription ends).
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -37,6 +39,7 @@ COMPANY = "258bb9c0-0001-4000-8000-000000000001"
 CLIENT_ID, CLIENT_SECRET = "bc-sandbox-client", "bc-sandbox-secret"
 CUSTOM = ("tieout", "finance", "v1.0")
 PAGE, BATCH, CONCURRENT = 20_000, 100, 100
+SUBSCRIBED = 3 * 86_400  # seconds until a subscription ends
 _API = f"/v2.0/{TENANT}/{ENVIRONMENT}/api"
 _CUSTOM_SETS = (
     "projectTasks",
@@ -78,6 +81,7 @@ class BusinessCentralSandbox(Vendor):
         self.upgrade = ""
         self.custom_page = True
         self.backwards = False
+        self.subscribed_seconds = SUBSCRIBED
         self.dates.defaults()
         self.journal.requires_dimension = False
         self.invoices.defaults()
@@ -207,6 +211,12 @@ class BusinessCentralSandbox(Vendor):
         return _done(lambda: self.invoices.post(request.params["id"]))
 
     def _delete_invoice(self, request: Request) -> Response:
+        row, match = (
+            self.store.collection("salesInvoices").get(request.params["id"]),
+            request.headers.get("If-Match", "*"),
+        )
+        if row is not None and match not in ("*", f'W/"{_etag(row)}"'):
+            return error(409, "Request_EntityChanged", "Another user has already changed the record.")
         return _done(lambda: self.invoices.delete(request.params["id"]))
 
     def _list_sheets(self, request: Request) -> Response:
@@ -239,9 +249,17 @@ class BusinessCentralSandbox(Vendor):
         del request
         rows = [
             {**{k: v for k, v in row.items() if k != "clientState"}, "@odata.etag": f'W/"{_etag(row)}"'}
-            for row in self.store.collection("subscriptions").values()
+            for row in self._alive()
         ]
         return Response(body={"value": rows})
+
+    def _alive(self) -> list[dict[str, Any]]:
+        """The subscriptions that have not ended, which is three days after they were made or renewed."""
+        now = self._stamp()
+        return [row for row in self.store.collection("subscriptions").values() if row["expirationDateTime"] > now]
+
+    def _ends(self) -> str:
+        return _stamp(self.now() + timedelta(seconds=self.subscribed_seconds))
 
     def _subscribe(self, request: Request) -> Response:
         given = request.json()
@@ -250,12 +268,12 @@ class BusinessCentralSandbox(Vendor):
                 400, "Application_DialogException", "The notification URL did not return the validation token."
             )
         key = secrets.token_hex(16)
-        made = {"subscriptionId": key, **given, "expirationDateTime": self._stamp(), "renewals": 0}
+        made = {"subscriptionId": key, **given, "expirationDateTime": self._ends(), "renewals": 0}
         self.store.collection("subscriptions")[key] = made
         return Response(201, made)
 
     def _renew(self, request: Request) -> Response:
-        row = self.store.collection("subscriptions").get(request.params["id"])
+        row = next((one for one in self._alive() if one["subscriptionId"] == request.params["id"]), None)
         if row is None:
             return error(404, "Internal_RecordNotFound", "The subscription was not found.")
         match = request.headers.get("If-Match", "")
@@ -267,7 +285,7 @@ class BusinessCentralSandbox(Vendor):
                 400, "Application_DialogException", "The notification URL did not return the validation token."
             )
         self.store.collection("subscriptions")[row["subscriptionId"]] = {
-            **row, **request.json(), "renewals": row["renewals"] + 1,
+            **row, **request.json(), "expirationDateTime": self._ends(), "renewals": row["renewals"] + 1,
         }  # fmt: skip
         return Response(200, row)
 
@@ -310,7 +328,7 @@ class BusinessCentralSandbox(Vendor):
         self.store.collection("salesInvoices")[invoice] = paid
 
     def _notify(self, name: str, ids: Sequence[str], change: str, state: Any) -> None:
-        for row in self.store.collection("subscriptions").values():
+        for row in self._alive():
             if not str(row["resource"]).endswith(f"/{name}"):
                 continue
             value = [
@@ -327,7 +345,7 @@ class BusinessCentralSandbox(Vendor):
             self.store.collection("notified")[f"{self.store.next_id('notified'):06}"] = {"status": status}
 
     def _stamp(self) -> str:
-        return self.now().strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        return _stamp(self.now())
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Take the settings named at the top of this module."""
@@ -335,6 +353,7 @@ class BusinessCentralSandbox(Vendor):
         self.entra.configure(rest)
         self.upgrade = str(rest.pop("upgrade", self.upgrade))
         self.custom_page = bool(rest.pop("custom_page", self.custom_page))
+        self.subscribed_seconds = float(rest.pop("subscribed_seconds", self.subscribed_seconds))
         self.backwards = bool(rest.pop("backwards", self.backwards))
         if "rate" in rest:
             calls, seconds = rest.pop("rate")
@@ -360,6 +379,10 @@ class BusinessCentralSandbox(Vendor):
             "subscriptions": [dict(row) for row in self.store.collection("subscriptions").values()],
             "notified": [row["status"] for row in self.store.collection("notified").values()],
         }
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def _done(act: Callable[[], None]) -> Response:
