@@ -39,7 +39,7 @@ COMPANY = "258bb9c0-0001-4000-8000-000000000001"
 CLIENT_ID, CLIENT_SECRET = "bc-sandbox-client", "bc-sandbox-secret"
 CUSTOM = ("tieout", "finance", "v1.0")
 PAGE, BATCH, CONCURRENT = 20_000, 100, 100
-SUBSCRIBED = 3 * 86_400  # seconds until a subscription ends
+SUBSCRIBED = 3 * 86_400.0  # seconds until a subscription ends
 _API = f"/v2.0/{TENANT}/{ENVIRONMENT}/api"
 _CUSTOM_SETS = (
     "projectTasks",
