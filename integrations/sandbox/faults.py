@@ -12,6 +12,7 @@ maintenance           an HTML page with `status` (default 503)                  
 garbage               200 with a body that is not JSON                             yes, unless `commits` is false
 slow                  the good answer after `seconds`                              yes
 read_lag              good answers, but what is written is not found for `seconds` yes
+forgets               the good answer, of which nothing is kept                     no
 row_twice             a good list that holds its first row twice                   yes
 row_missing           a good list without its last row                             yes
 """
@@ -27,7 +28,7 @@ from integrations.sandbox.vendor import Request, Response
 
 KINDS = (
     "timeout_before", "timeout_after", "reset_before", "reset_after", "reset_mid_body", "status", "maintenance",
-    "garbage", "slow", "says", "read_lag", "row_twice", "row_missing",
+    "garbage", "slow", "says", "read_lag", "row_twice", "row_missing", "forgets",
 )  # fmt: skip
 _COMMITS = {"timeout_after", "reset_after", "reset_mid_body", "garbage", "slow", "read_lag", "row_twice", "row_missing"}
 

@@ -185,6 +185,14 @@ class SandboxServer(ThreadingHTTPServer):
             self.traffic[name].clear()
 
 
+def _handled(vendor: Vendor, request: Request, fault: Fault) -> Response | None:
+    """The good answer of a call that goes wrong, once it was carried out; None where it is not."""
+    if fault.kind == "forgets":
+        with vendor.store.undone():
+            return vendor.handle(request)
+    return vendor.handle(request) if fault.commits else None
+
+
 class _Handler(BaseHTTPRequestHandler):
     """One connection. Answers are written in one piece, so that a keep-alive caller never waits for a delayed packet."""
 
@@ -251,7 +259,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.stopping.wait(fault.seconds)
         if fault.kind == "read_lag":
             vendor.read_lag = fault.seconds
-        handled = vendor.handle(request) if fault.commits else None
+        handled = _handled(vendor, request, fault)
         match fault.kind:
             case "timeout_before" | "timeout_after":
                 self.server.stopping.wait(fault.seconds)

@@ -6,6 +6,7 @@ machine is not what a sandbox is for.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -46,6 +47,19 @@ class Store:
             ).fetchone()
             return int(row[0])
 
+    @contextlib.contextmanager
+    def undone(self) -> Iterator[None]:
+        """What is written within is taken back at its end, as by a server that loses it."""
+        with self.lock:
+            self.db.execute("SAVEPOINT undone")
+            try:
+                yield
+            finally:
+                self.db.execute("ROLLBACK TO undone")
+                self.db.execute("RELEASE undone")
+                for collection in self._collections.values():
+                    collection.read()
+
     def clear(self) -> None:
         """Forget every document and counter."""
         with self.lock:
@@ -66,8 +80,8 @@ class Collection(MutableMapping[str, dict[str, Any]]):
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
         self._name = name
-        rows = store.db.execute("SELECT id, body FROM document WHERE collection = ? ORDER BY position", (name,))
-        self._documents: dict[str, dict[str, Any]] = {row["id"]: json.loads(row["body"]) for row in rows}
+        self._documents: dict[str, dict[str, Any]] = {}
+        self.read()
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         return self._documents[str(key)]
@@ -92,6 +106,13 @@ class Collection(MutableMapping[str, dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self._documents)
+
+    def read(self) -> None:
+        """Hold in memory what is on disk."""
+        rows = self._store.db.execute(
+            "SELECT id, body FROM document WHERE collection = ? ORDER BY position", (self._name,)
+        )
+        self._documents = {row["id"]: json.loads(row["body"]) for row in rows}
 
     def forget(self) -> None:
         """Drop what is held in memory; the store has already dropped what is on disk."""

@@ -91,7 +91,10 @@ TABLE: Mapping[int, Mapping[str, str]] = {
         "stripe": "It is told one draft at a time; a line that is refused is the draft's refusal.",
         "tempo": "It is told nothing.",
     },
-    63: {**_each(TARGETS, "test_what_is_taken_and_booked_later_is_told_as_such_until_it_is_booked"), **_NO_POSTINGS},
+    63: {
+        **_each(TARGETS, "test_a_yes_of_which_nothing_was_kept_proves_nothing_and_what_goes_again_is_booked_once"),
+        **_NO_POSTINGS,
+    },
     66: {**_each(
             SOURCES, "test_a_fault_at_any_call_of_a_walk_is_named_by_what_we_do_next_and_the_walk_goes_on_without_loss"
         ), "files": "A folder and a server of files have no limit of calls."},

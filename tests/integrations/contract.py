@@ -235,6 +235,7 @@ class TargetContract:
     every_call: ClassVar[bool] = True  # whether each call of a push meets a time-out, or the first one alone
     # How the vendor says no to a write because of another's: its status and its answer. None where a record is only ever made.
     changed: ClassVar[Mapping[str, Any] | None]
+    forgets: ClassVar[Mapping[str, Any]] = {"kind": "forgets"}  # how it says yes and keeps nothing
 
     def postings(self, count: int) -> list[Posting]:
         """Good postings under new keys."""
@@ -373,6 +374,18 @@ class TargetContract:
         assert [line.number for line in self.target().statement(day, day) if line.key == posting.key] == [
             receipt.number
         ]
+
+    @pytest.mark.case(63)
+    def test_a_yes_of_which_nothing_was_kept_proves_nothing_and_what_goes_again_is_booked_once(self) -> None:
+        (posting,) = self.postings(1)
+        self.target().check()  # signed in, so that the fault meets the booking
+        self.bench.fault(self.bench.write, **self.forgets)
+        assert isinstance(self.push_one(posting), Receipt | InDoubt)
+        self.bench.clear()
+        assert self.booked(posting.key) == 0
+        assert self.found(posting) == {}
+        assert self.receipt(posting).number
+        assert self.booked(posting.key) == 1
 
     def test_a_reversal_is_a_record_of_its_own(self) -> None:
         posting, other = self.postings(2)

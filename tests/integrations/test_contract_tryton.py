@@ -39,6 +39,10 @@ class TestTrytonTarget(TargetContract):
         "status": 200, "answer": {"error": ["ConcurrencyException", "Records were modified in the meanwhile"]}
     }  # fmt: skip
 
+    forgets: ClassVar[Mapping[str, Any]] = {
+        "kind": "says", "status": 200, "answer": {"id": 1, "result": [999999]}, "commits": False
+    }  # fmt: skip
+
     @pytest.fixture(autouse=True)
     def _bench(self, tryton: Bench, tryton_server: Tryton) -> None:
         self.bench = tryton
