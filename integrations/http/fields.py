@@ -32,6 +32,25 @@ def translator(record: SourceRecord, streams: Mapping[str, Translate], vendor: s
     return translate, record.payload
 
 
+def stream_of(streams: Mapping[str, Item], vendor: str, name: str) -> Item:
+    """A stream by name. Raises Malformed."""
+    if name not in streams:
+        raise Malformed(f"{vendor} has no stream “{name}”; its streams are {', '.join(streams)}.")
+    return streams[name]
+
+
+def key_of(row: Row, names: Sequence[str], of: str) -> str:
+    """How a row is known: some of its fields, numbers without the zeros behind their point. Raises Malformed."""
+    try:
+        return "/".join(_written(row[name]) for name in names)
+    except KeyError as missing:
+        raise Malformed(f"A row of {of} has no {missing}.") from None
+
+
+def _written(value: Any) -> str:
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
+
+
 def portions(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     """Some rows or keys in their order, in portions of at most so many."""
     return (items[start : start + size] for start in range(0, len(items), size))

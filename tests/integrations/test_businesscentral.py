@@ -112,7 +112,7 @@ class Company:
 def bill_of(company: Company, status: str) -> BillRecord:
     """The bill of a row as it is read from the wire, with a status that is written in some way."""
     row = invoice(7, status=status)
-    [bill] = mapping.records(streams.record(streams.stream_of(streams.INVOICES), row), company.bench.account)
+    [bill] = mapping.records(streams.record(streams.STREAMS[streams.INVOICES], row), company.bench.account)
     assert isinstance(bill, BillRecord)
     return bill
 

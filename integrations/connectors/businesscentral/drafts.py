@@ -13,7 +13,7 @@ from typing import Any
 from integrations.connectors.businesscentral import assumptions, mapping, odata, refusals, units
 from integrations.connectors.businesscentral.odata import Request, Row
 from integrations.connectors.businesscentral.settings import SETTINGS
-from integrations.connectors.businesscentral.streams import INVOICES, ROOT, record, stream_of
+from integrations.connectors.businesscentral.streams import INVOICES, ROOT, STREAMS, record
 from integrations.errors import ConnectorError, InDoubt, Rejected
 from integrations.http import Http
 from integrations.http.odata import of_a_look
@@ -188,7 +188,7 @@ class SalesInvoices:
 
 def held(row: Row, account: Account) -> HeldDraft:
     """A sales invoice as what is held of a draft. Raises Malformed naming the field that cannot be read."""
-    said = mapping.records(record(stream_of(INVOICES), row), account)
+    said = mapping.records(record(STREAMS[INVOICES], row), account)
     bill = next(one for one in said if isinstance(one, BillRecord))
     return HeldDraft(
         number=str(row["id"]), bill_number=bill.number, status=bill.status, customer=bill.customer.key, currency=bill.currency,

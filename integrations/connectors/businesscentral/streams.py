@@ -104,7 +104,7 @@ class Reader:
 
     def pull(self, name: str, since: str | None) -> Iterator[Page]:
         """Pages of what changed at or after a cursor, oldest first; watched bills that look otherwise come with the last."""
-        stream, cursor = stream_of(name), Cursor.of(since)
+        stream, cursor = fields.stream_of(STREAMS, "Business Central", name), Cursor.of(since)
         if stream.is_whole:
             yield from self._whole(stream)
             return
@@ -133,7 +133,7 @@ class Reader:
 
     def one(self, name: str, key: str) -> list[SourceRecord]:
         """One record as it is now, by its own key or by the vendor's id; empty when it is gone."""
-        stream = stream_of(name)
+        stream = fields.stream_of(STREAMS, "Business Central", name)
         if key.startswith("since:"):
             params = {**stream.params, "$filter": f"{CHANGED} ge {key.removeprefix('since:')}"}
             return [record(stream, row) for row in odata.rows(self._http, self.path(stream), params, self._size)]
@@ -172,7 +172,9 @@ class Reader:
                 yield Page(records=(), cursor=Cursor().text(), last=True)
                 return
             path = f"{dimensions}({found[0]['id']})/{stream.path}"
-        held = {_key(stream, row): row for row in odata.rows(self._http, path, params, self._size)}
+        held = {
+            fields.key_of(row, stream.key, stream.path): row for row in odata.rows(self._http, path, params, self._size)
+        }
         rows = [held[key] for key in sorted(held)]
         following: list[Row | None] = [*rows[1:], None] if rows else []
         records = [
@@ -221,21 +223,13 @@ class Reader:
         return next((str(row["id"]) for row in rows if str(row["id"]) != key), "")
 
 
-def stream_of(name: str) -> Stream:
-    """A stream by name; raises Malformed."""
-    if name not in STREAMS:
-        raise Malformed(f"Business Central has no stream “{name}”; its streams are {', '.join(STREAMS)}.")
-    return STREAMS[name]
-
-
 def record(stream: Stream, row: Row, payload: Any = None, *, moment: str = "") -> SourceRecord:
     """A row as the inbox files it. With `moment` it was found to differ although its stamp did not move."""
     revision = f"{fields.stamp(row, CHANGED)} reread {moment}" if moment else fields.stamp(row, CHANGED)
     if payload is not None and stream.name == "periods":
         revision = f"{revision} {payload['next'] or ''}"  # when the calendar goes on, its last period ends otherwise
-    return SourceRecord(
-        stream=stream.name, external_id=_key(stream, row), revision=revision, payload=plain(payload or row)
-    )
+    key = fields.key_of(row, stream.key, stream.path)
+    return SourceRecord(stream=stream.name, external_id=key, revision=revision, payload=plain(payload or row))
 
 
 def _still_open(known: Mapping[str, str], rows: Sequence[Row]) -> dict[str, str]:
@@ -260,10 +254,3 @@ def _look(row: Row) -> str:
 def _moved(row: Row, cursor: Cursor, now: str) -> str:
     """When a bill that was watched was seen to look otherwise; empty for every other row."""
     return now if cursor.open.get(str(row.get("id"))) not in (None, _look(row)) else ""
-
-
-def _key(stream: Stream, row: Row) -> str:
-    try:
-        return "/".join(str(row[name]) for name in stream.key)
-    except KeyError as missing:
-        raise Malformed(f"A row of {stream.path} has no {missing}.") from None

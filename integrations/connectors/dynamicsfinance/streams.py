@@ -19,8 +19,7 @@ from integrations.connectors.dynamicsfinance import bills, refusals
 from integrations.connectors.dynamicsfinance.entities import Entities
 from integrations.connectors.dynamicsfinance.memory import Memory, Reading, shown
 from integrations.connectors.dynamicsfinance.settings import SETTINGS
-from integrations.errors import Malformed
-from integrations.http import Http, Response, plain
+from integrations.http import Http, Response, fields, plain
 from integrations.http.fields import Row
 from integrations.http.odata import KEYS_AT_ONCE, quoted
 from integrations.protocol import Account, Page, SourceRecord
@@ -69,7 +68,7 @@ class Reader:
 
     def pull(self, name: str, since: str | None) -> Iterator[Page]:
         """A whole set in the order of its keys, or the rest of it where a reading was cut; the next one begins anew."""
-        stream, before = stream_of(name), Memory.of(since)
+        stream, before = fields.stream_of(STREAMS, "Dynamics 365 Finance", name), Memory.of(since)
         reading: Reading | None = None
         counted: int | None = None
         left_out = 0
@@ -90,7 +89,7 @@ class Reader:
 
     def one(self, name: str, key: str) -> list[SourceRecord]:
         """One record as it is now; empty when it is gone."""
-        stream = stream_of(name)
+        stream = fields.stream_of(STREAMS, "Dynamics 365 Finance", name)
         parts = key.split("/", len(stream.key) - 1)
         if len(parts) < len(stream.key):
             return []
@@ -143,7 +142,7 @@ class Reader:
         for start in range(0, len(keys), KEYS_AT_ONCE):
             wanted = " or ".join(f"{stream.key[0]} eq {key}" for key in keys[start : start + KEYS_AT_ONCE])
             rows = self._entities.rows(stream.path, wanted, orderby=",".join(stream.key))
-            found |= {key_of(stream, row) for row in rows}
+            found |= {fields.key_of(row, stream.key, stream.path) for row in rows}
         return [key for key in keys if key not in found]
 
     def _pages(
@@ -193,30 +192,10 @@ _DRAFT, _POSTED, _CREDIT = (
 _MANY = 10  # drafts that are gone at once; of fewer, all may be deleted
 
 
-def stream_of(name: str) -> Stream:
-    """A stream by name; raises Malformed."""
-    if name not in STREAMS:
-        raise Malformed(f"Dynamics 365 Finance has no stream “{name}”; its streams are {', '.join(STREAMS)}.")
-    return STREAMS[name]
-
-
 def record(stream: Stream, row: Row, payload: Any, reading: Reading) -> SourceRecord:
     """A row as the inbox files it."""
-    key, stored = key_of(stream, row), plain(payload)
+    key, stored = fields.key_of(row, stream.key, stream.path), plain(payload)
     mark = ""
     if stream.name == INVOICES:
         mark = (_POSTED if bills.is_posted(row) else _DRAFT) + (_CREDIT if bills.is_credit(payload) else "")
     return SourceRecord(stream=stream.name, external_id=key, revision=reading.saw(key, stored, mark), payload=stored)
-
-
-def key_of(stream: Stream, row: Row) -> str:
-    """How a row is known. Raises Malformed."""
-    try:
-        return "/".join(_written(row[name]) for name in stream.key)
-    except KeyError as missing:
-        raise Malformed(f"A row of {stream.path} has no {missing}.") from None
-
-
-def _written(value: Any) -> str:
-    """A key as text; a number without the zeros behind its point."""
-    return f"{value.normalize():f}" if hasattr(value, "normalize") else str(value)

@@ -105,7 +105,7 @@ class Reader:
 
     def pull(self, name: str, since: str | None) -> Iterator[Page]:
         """Pages of what changed at or after a cursor, oldest first; drafts that are gone come with the last."""
-        stream, cursor = stream_of(name), Cursor.of(since)
+        stream, cursor = fields.stream_of(STREAMS, "Project Operations", name), Cursor.of(since)
         after = ""
         if cursor.stamp:
             back = self._account.overlap(SETTINGS)
@@ -133,7 +133,7 @@ class Reader:
 
     def one(self, name: str, key: str) -> list[SourceRecord]:
         """One record as it is now; empty when it is gone, and for what is no GUID."""
-        stream = stream_of(name)
+        stream = fields.stream_of(STREAMS, "Project Operations", name)
         if len(key) != 36:
             return []
         return self._records(
@@ -189,13 +189,6 @@ class Reader:
             text(row, key).lower(): text(row, wanted)
             for row in self._tables.among(path, key, guids, select=f"{key},{wanted}")
         }
-
-
-def stream_of(name: str) -> Stream:
-    """A stream by name; raises Malformed."""
-    if name not in STREAMS:
-        raise Malformed(f"Project Operations has no stream “{name}”; its streams are {', '.join(STREAMS)}.")
-    return STREAMS[name]
 
 
 def _drafts(stream: Stream, rows: Sequence[Row]) -> dict[str, bool]:

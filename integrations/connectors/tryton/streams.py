@@ -18,7 +18,7 @@ from integrations.connectors.tryton.cursor import STAMP, Cursor
 from integrations.connectors.tryton.rpc import Domain, Rpc, stamp, written_moment
 from integrations.connectors.tryton.settings import SETTINGS
 from integrations.errors import Malformed
-from integrations.http import plain
+from integrations.http import fields, plain
 from integrations.http.fields import Row, digest, text
 from integrations.protocol import Account, Page, SourceRecord
 
@@ -34,7 +34,7 @@ class Reader:
 
     def pull(self, name: str, since: str | None) -> Iterator[Page]:
         """Pages of what changed at or after a cursor; what is watched and looks otherwise comes with the last one."""
-        stream, cursor = stream_of(name), Cursor.of(since)
+        stream, cursor = fields.stream_of(STREAMS, "Tryton", name), Cursor.of(since)
         changed = [*self._domain(stream), *_changed(stream, cursor, self._account.overlap(SETTINGS))]
         total = self._rpc.count(stream.model, [*changed, ["id", ">", cursor.after]])
         while True:
@@ -63,7 +63,7 @@ class Reader:
 
     def one(self, name: str, key: str) -> list[SourceRecord]:
         """One record as it is now; empty when it is gone."""
-        stream = stream_of(name)
+        stream = fields.stream_of(STREAMS, "Tryton", name)
         if not key.isdigit():
             return []
         rows, _ = self._rpc.page(stream.model, [*self._domain(stream), ["id", "=", int(key)]], stream.fields)
@@ -125,13 +125,6 @@ class Reader:
 _HOURS = ("duration", "invoice_line")
 _OF_LINE = "account.invoice.line,"
 _CREDIT = "-"  # how the digest of a credit note begins
-
-
-def stream_of(name: str) -> Stream:
-    """A stream by name; raises Malformed."""
-    if name not in STREAMS:
-        raise Malformed(f"Tryton has no stream “{name}”; its streams are {', '.join(STREAMS)}.")
-    return STREAMS[name]
 
 
 def _changed(stream: Stream, cursor: Cursor, back: timedelta) -> Domain:
