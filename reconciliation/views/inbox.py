@@ -173,7 +173,7 @@ def _of_change(facts: Mapping[str, Any]) -> str:
         sums = ", ".join(
             f"{figures.amount(Decimal(pair['before']), code)} {code}" for code, pair in sorted(booked["money"].items())
         )
-        told = f"{told}; {count:,} booked to reverse{f', {sums}' if sums else ''}"
+        told = f"{told}; {count:,} booked to correct{f', {sums}' if sums else ''}"
     return told
 
 

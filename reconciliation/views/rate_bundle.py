@@ -212,9 +212,15 @@ def following(change_set: ChangeSet, user: Any) -> Following | None:
     money = " · ".join(_moves(row) for row in sums)
     verb = "were" if bundle.state == State.DONE else "are being"
     words = f"{figures.number(count)} {verb} reversed and booked anew"
+    bills = bundle.bills.visible_to(user).count()
+    off = f"{figures.number(bills)} {'bill is' if bills == 1 else 'bills are'} off by a difference" if bills else ""
+    if off and not count:
+        return Following(bundle, off, f"{off}, and nothing is booked anew")
     entries = "entry" if count == 1 else "entries"
     many = f"{figures.number(count)} booked {entries} {'was' if count == 1 and verb == 'were' else verb}"
-    return Following(bundle, words, f"{many} reversed and booked anew{f', {money}' if money else ''}")
+    return Following(
+        bundle, words, f"{many} reversed and booked anew{f', {money}' if money else ''}{f'; {off}' if off else ''}"
+    )
 
 
 def _moves(row: Any) -> str:

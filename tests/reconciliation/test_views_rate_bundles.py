@@ -86,7 +86,7 @@ def test_a_rate_of_the_past_is_changed_by_two_people_and_every_entry_and_bill_is
     assert "What follows in the books" in text(writer.get(address))
     writer.post(address, {"action": "submit"})
     change_set.refresh_from_db()
-    assert "touches no open entry; 3 booked to reverse, 2,880.00 USD" in text(other.get(reverse("approvals")))
+    assert "touches no open entry; 3 booked to correct, 2,880.00 USD" in text(other.get(reverse("approvals")))
     dialog = text(other.get(reverse("change_decide", args=[change_set.pk, "approve"])))
     for said in (
         "1,920.00 to 2,080.00 USD, net +160.00",
@@ -101,12 +101,13 @@ def test_a_rate_of_the_past_is_changed_by_two_people_and_every_entry_and_bill_is
     other.post(address, {"action": "approve", **seen, "comment": "read the letter"})
     change_set.refresh_from_db()
     assert change_set.state == ChangeSet.State.APPLIED
-    told = "In the books: 2 booked entries are being reversed and booked anew, 1,920.00 to 2,080.00 USD, net +160.00."
+    told = "In the books: 2 booked entries are being reversed and booked anew, 1,920.00 to 2,080.00 USD, net +160.00; "
+    told += "1 bill is off by a difference."
     assert told in text(other.get(address))
     assert {state(entry) for entry in posted} == {"posted"}
     booking.run(bundle.pk)
     done = text(writer.get(address))
-    assert "2 booked entries were reversed and booked anew, 1,920.00 to 2,080.00 USD, net +160.00." in done
+    assert "2 booked entries were reversed and booked anew, 1,920.00 to 2,080.00 USD, net +160.00; 1 bill" in done
     assert "stay as they are" not in done
     assert "What is booked stays as it is" not in done
     page = text(writer.get(answer["Location"]))
