@@ -260,6 +260,21 @@ def test_a_checksum_that_does_not_fit_stops_the_file_until_it_was_sent_whole(fol
         list(folder.connector.map(again))
 
 
+@pytest.mark.case(12)
+def test_a_snapshot_that_does_not_fit_its_checksum_says_nothing_about_deletions(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, snapshot="month")
+    path = folder.drop("time-2026-03.csv", line(3), line(4), line(5))
+    whole = hashlib.sha256(path.read_bytes()).hexdigest()
+    march = ("time", date(2026, 3, 1), date(2026, 3, 31))
+    assert len(list(folder.connector.present(*march))) == 3
+    folder.drop("time-2026-03.csv", line(3))
+    (folder.path / "time-2026-03.csv.sha256").write_text(f"{whole}  time-2026-03.csv\n")
+    with pytest.raises(Unavailable, match=r"nothing can be said about deleted rows.*does not fit the checksum"):
+        list(folder.connector.present(*march))
+    with pytest.raises(Unavailable, match="so nothing can be said about deleted rows"):
+        folder.connector.fetch(Hint(stream="time", external_id="any"))
+
+
 def test_with_required_checksums_a_file_waits_for_its_side_file(tmp_path: Path) -> None:
     folder = Folder(tmp_path, require_checksum=True)
     path = folder.drop("time.csv", line())

@@ -212,18 +212,22 @@ class FilesConnector:
         return standing, months
 
     def _tables(self, stream: str) -> Iterator[tuple[Found, Table]]:
-        """Every readable file of a stream, archived ones included, oldest first."""
+        """Every readable file of a stream that fits its checksum, archived ones included, oldest first."""
         options = self.options
         with self.place() as place:
             found = sorted([*place.listing(), *place.listing(ARCHIVE)], key=lambda item: (item.modified, item.name))
             for item in folder.complete(place, found, options, stream):
+                side, content = place.side_file(item), place.content(item)
                 try:
-                    yield item, read_table(item.name, place.content(item), options, stream)
-                except FileUnreadable:
+                    folder.check_side_file(folder.Read(item, content, side, folder.reading_of(side, options)))
+                    table = read_table(item.name, content, options, stream)
+                except FileUnreadable as fault:
                     if options.snapshot:
                         raise Unavailable(
-                            f"File {item.name} cannot be read, so nothing can be said about deleted rows."
+                            f"File {item.name} cannot be read, so nothing can be said about deleted rows. {fault.detail}"
                         ) from None
+                    continue
+                yield item, table
 
     def _covered(self, item: Found, rows: list[_Standing]) -> set[str]:
         """The months whose every row a snapshot holds: the month in its name, else the months of its rows."""
