@@ -153,7 +153,7 @@ class TestPosting:
         refused = outcomes[:20] + outcomes[25:]
         assert [outcome.code for outcome in refused if isinstance(outcome, Rejected)] == ["period-closed"] * 50
         assert [type(outcome) for outcome in outcomes[20:25]] == [Receipt] * 5
-        assert len(exchanges) <= 30
+        assert len(exchanges) <= 31
 
     @pytest.mark.case(62)
     def test_of_a_month_that_is_closed_in_part_the_open_days_are_booked_within_two_pushes(
@@ -278,6 +278,14 @@ class TestPosting:
         company.bench.fault({"method": "POST", "path": "NAV.post"}, **fault)
         assert [type(outcome) for outcome in company.push(*sent)] == [Receipt] * count
         assert company.entries() == {posting.key: 1 for posting in sent}
+
+    @pytest.mark.case(57)
+    def test_lines_whose_post_was_refused_are_left_in_no_journal_that_a_person_may_post(self, company: Company) -> None:
+        company.configure(posting_from="2026-10-01")
+        sent = time_postings(1)
+        [outcome] = company.push(*sent)
+        assert isinstance(outcome, Rejected)
+        assert (company.entries(), company.lines()) == ({}, {})
 
     def test_a_refused_post_whose_ledger_cannot_be_read_is_in_doubt(self, company: Company) -> None:
         company.configure(posting_from="2026-10-01")

@@ -109,6 +109,7 @@ class Journal:
         outcomes, written = self._write(postings, deadline)
         failed = self._post() if written else None
         if isinstance(failed, Rejected):
+            self._clear()  # what was refused is left to nobody who posts the journal later; only then the ledger is asked
             stands, failed = self._despite(failed, written)
             outcomes |= stands
             written = [posting for posting in written if posting.key not in stands]
