@@ -29,7 +29,7 @@ from portal.models import (
     TimeEntry,
 )
 from reconciliation import corrections, validation
-from reconciliation.models import ReconciliationRun, Route
+from reconciliation.models import ExceptionCase, ReconciliationRun, Route
 from tests import world
 from tests.flows import two_people
 from tests.integrations import bc_account, netsuite_account, outbound, test_harvest
@@ -231,9 +231,8 @@ class TestTheTracker:
         self.know(source, tempo)
 
         harvest.seed(**test_harvest.MASTER)
-        harvest.seed(
-            time_entries=[test_harvest.entry(n, date(2026, 10, n), billable_rate=None, hours=8.0) for n in (12, 13, 14)]
-        )
+        worked = [test_harvest.entry(n, date(2026, 10, n), billable_rate=None, hours=8.0) for n in (12, 13, 14, 15)]
+        harvest.seed(time_entries=worked)  # somebody went on in the old tracker for a day, and moved it over
         moved = [worklog(n, date(2026, 10, n), account="ACM", timeSpentSeconds=28800) for n in (12, 13, 14)]
         fresh = [worklog(n, date(2026, 10, n), account="ACM", timeSpentSeconds=28800) for n in (15, 16, 19)]
         site.seed(*moved, *fresh)
@@ -247,11 +246,22 @@ class TestTheTracker:
         assert found == Counter(
             {**{("tracker-us", n): 1 for n in (12, 13, 14)}, **{("tempo-us", n): 1 for n in (15, 16, 19)}}
         )
+        [gone] = ExceptionCase.objects.filter(state="open")
+        assert gone.sentence == "Time entries of Tracker-Us have no target on 15 Oct 2026; add a route."
         assert TimeEntry.objects.filter(document__connection=tempo).count() == 6, "history is stored, and not posted"
         while LedgerState.objects.filter(state__in=[State.READY, State.ACCEPTED]).exists():
             work.deliver(books.pk)
         assert LedgerEntry.objects.filter(state_row__state=State.POSTED).count() == 6
-        assert ties_out(source), "what both trackers hold of the month is in the books once"
+        october = AccountingPeriod.objects.get(entity=source.entity, code="2026-10")
+        run = statements.reconcile(outbound.entity_of(source), october)
+        off = run.results.exclude(outcome="matched").values_list("leg", "outcome", "reason")
+        assert [*off] == [
+            (
+                "tracker_ledger",
+                "missing_right",
+                "Approved, and no ledger entry exists for it: no route leads it to a target.",
+            )
+        ], "what both trackers hold of the month is in the books once, and what was moved over is named"
         assert_all_hold()
 
     def know(self, harvest: Connection, tempo: Connection) -> None:
@@ -276,6 +286,7 @@ class TestTheTracker:
                 }
                 for connection, kind, key, code in keys
             ),
+            {"model": "route", "key": route.pk, "line_action": "change", "valid_to": (CUT_OVER - timedelta(days=1)).isoformat()},
             begins,
             {"model": "connection", "key": tempo.pk, "line_action": "change", "cut_over_on": CUT_OVER.isoformat()},
         )  # fmt: skip
