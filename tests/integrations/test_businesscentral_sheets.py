@@ -101,6 +101,16 @@ def test_what_a_time_sheet_cannot_take_is_refused_unsent_and_by_name(
     assert rows(sheets) == []
 
 
+def test_hours_that_are_not_billable_go_only_where_nobody_bills_by_the_sheets(sheets: Bench) -> None:
+    refused = keep(sheets, posting(billable=False, rate=None))
+    assert isinstance(refused, Rejected)
+    assert (refused.code, rows(sheets)) == ("unbillable", [])
+    assert any("not billable are refused" in limit for limit in sheets.build().capabilities.limits)
+    settings = {**sheets.account.settings, "accepts_unbillable": True}
+    free = replace(sheets, account=replace(sheets.account, settings=settings))
+    assert isinstance(keep(free, posting(billable=False, rate=None)), Receipt)
+
+
 def test_who_and_what_is_not_known_there_is_told_by_its_reason(sheets: Bench) -> None:
     nobody, nothing = keep(sheets, posting(resource="XX")), keep(sheets, posting(project="J99"))
     assert isinstance(nobody, Rejected)

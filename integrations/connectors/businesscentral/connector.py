@@ -83,6 +83,7 @@ class BusinessCentralConnector:
 
     def _keeps(self) -> Capabilities:
         """What time sheets can do."""
+        accepts = bool(self.account.setting("accepts_unbillable", SETTINGS))
         return Capabilities(
             one_company=True,
             finds_alike=True,
@@ -91,7 +92,7 @@ class BusinessCentralConnector:
             push_within=PUSH_SECONDS,
             upstream_timeout=float(self.account.setting("upstream_timeout", SETTINGS)),
             hours_tolerance=bodies.HOURS_TOLERANCE,
-            limits=mirror.LIMITS,
+            limits=(*mirror.LIMITS, mirror.TAKES_UNBILLABLE if accepts else mirror.REFUSES_UNBILLABLE),
         )
 
     def _mirrors(self, account: Account, http: Http) -> mirror.TimeSheets | None:

@@ -28,13 +28,19 @@ from integrations.protocol import Account, Beside, other_company
 from portal.records import DocumentKind, Posting, Receipt, StatementLine
 
 LIMITS = (
-    "Its time sheets keep person, project, day and hours: no rate, no text, no cost centre, and of a task nothing that can be "
-    "read again. What they say of money is Business Central's own.",
+    "Its time sheets keep person, project, day and hours: no rate, no text, no cost centre, not whether they are billable, and "
+    "of a task nothing that can be read again. What they say of money is Business Central's own.",
     "An hour is kept as an open entry of a time sheet. Approving and posting it is done in Business Central and is not seen "
     "here; once a sheet is archived, its entries are no longer shown. So an entry that is missing counts as deleted only while "
     "something else of that person's week is shown.",
     "An entry bears no key of ours. Two of ours that are alike go one after the other, each known by its number. One of the same "
     "person, project, day and hours that somebody else typed has ours refused, because nobody could tell the two apart.",
+)
+REFUSES_UNBILLABLE = (
+    "Hours that are not billable are refused and become a case, because a time sheet keeps them like any other."
+)
+TAKES_UNBILLABLE = (
+    "Hours that are not billable are taken like others, as the connection says; nothing there tells them apart."
 )
 Outcome = Receipt | ConnectorError
 _ALIKE_AGAIN = 30.0  # seconds, while the number of an entry that is alike is not known yet
@@ -179,6 +185,11 @@ def objection(posting: Posting, account: Account) -> Rejected | None:
         return Rejected("Time sheets take no expenses; send them to a connection with a project journal.")
     if not posting.hours:
         return Rejected("The posting has no hours.", code="amount-invalid")
+    if posting.hours > 0 and not (posting.billable or account.setting("accepts_unbillable", SETTINGS)):
+        return Rejected(
+            "The hours are not billable, which no time sheet says: whoever bills by them would bill these too.",
+            code="unbillable",
+        )
     if posting.hours < 0:
         return Rejected(
             f"A time sheet takes nothing back. Delete entry {posting.reverses or '(unknown)'} in Business Central, as long as "

@@ -47,6 +47,12 @@ SETTINGS = (
         choices=(assumptions.JOURNAL, assumptions.SHEETS),
     ),
     Setting(
+        name="accepts_unbillable",
+        label="Accept hours that are not billable",
+        help="For time sheets, which keep them like any other. Yes, where nobody bills by the time sheets.",
+        default=False,
+    ),
+    Setting(
         name="hour_unit",
         label="Unit of hours",
         help="Code of the unit of measure that every resource knows. Journal lines name it; time sheets have to count in it.",
