@@ -33,6 +33,7 @@ from portal.records import (
 )
 
 __all__ = [
+    "TAKES_UNBILLABLE",
     "Account",
     "BatchRecipient",
     "Beside",
@@ -352,6 +353,12 @@ Shown = Found | Unavailable  # the same, or why it cannot be told
 def is_ours(text: str) -> bool:
     """Whether a text may be a key of ours: those of the ledger are 32 digits of base sixteen."""
     return _KEY.fullmatch(text) is not None
+
+
+# A limit of targets whose records do not say whether hours are billable, where their connection takes such hours all the same.
+TAKES_UNBILLABLE = (
+    "Hours that are not billable are taken like others, as the connection says; nothing there tells them apart."
+)
 
 
 def other_company(entity: str, company: str) -> Rejected | None:

@@ -16,7 +16,7 @@ from integrations.connectors.tryton import TrytonConnector, lines, refusals
 from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import Http, pacing, recording
 from integrations.http.recording import Redactor
-from integrations.protocol import Hint, SourceRecord
+from integrations.protocol import TAKES_UNBILLABLE, Hint, SourceRecord
 from portal.records import (
     Application,
     BillKind,
@@ -105,7 +105,7 @@ def test_what_it_cannot_do_is_said_and_that_it_would_book_twice_is_not(office: O
         lines.REFUSES_UNBILLABLE,
     ]
     taken = abilities._target_cannot(office.connector(accepts_unbillable=True).capabilities)
-    assert [*taken][-1] == lines.TAKES_UNBILLABLE
+    assert [*taken][-1] == TAKES_UNBILLABLE
 
 
 class TestMasterData:

@@ -28,7 +28,17 @@ from integrations.connectors.businesscentral.journal import Journal
 from integrations.connectors.businesscentral.settings import SETTINGS
 from integrations.errors import ConnectorError, Malformed, Rejected, Unauthorised, Unavailable
 from integrations.http import PUSH_SECONDS, Deadline, Http, Rate, entra, plain
-from integrations.protocol import Account, Beside, Capabilities, Delivery, Hint, Page, SourceRecord, one_outcome_each
+from integrations.protocol import (
+    TAKES_UNBILLABLE,
+    Account,
+    Beside,
+    Capabilities,
+    Delivery,
+    Hint,
+    Page,
+    SourceRecord,
+    one_outcome_each,
+)
 from portal.records import BillDraft, CanonicalRecord, HeldDraft, Posting, Receipt, StatementLine
 
 _RESOURCE = re.compile(r"companies\((?P<company>[0-9a-f-]+)\)/(?P<set>\w+)(?:\((?P<id>[0-9a-f-]+)\))?", re.IGNORECASE)
@@ -92,7 +102,7 @@ class BusinessCentralConnector:
             push_within=PUSH_SECONDS,
             upstream_timeout=float(self.account.setting("upstream_timeout", SETTINGS)),
             hours_tolerance=bodies.HOURS_TOLERANCE,
-            limits=(*mirror.LIMITS, mirror.TAKES_UNBILLABLE if accepts else mirror.REFUSES_UNBILLABLE),
+            limits=(*mirror.LIMITS, TAKES_UNBILLABLE if accepts else mirror.REFUSES_UNBILLABLE),
         )
 
     def _mirrors(self, account: Account, http: Http) -> mirror.TimeSheets | None:

@@ -39,9 +39,6 @@ LIMITS = (
 REFUSES_UNBILLABLE = (
     "Hours that are not billable are refused and become a case, because a time sheet keeps them like any other."
 )
-TAKES_UNBILLABLE = (
-    "Hours that are not billable are taken like others, as the connection says; nothing there tells them apart."
-)
 Outcome = Receipt | ConnectorError
 _ALIKE_AGAIN = 30.0  # seconds, while the number of an entry that is alike is not known yet
 _WEEK = timedelta(days=6)  # from the first to the last day of a time sheet

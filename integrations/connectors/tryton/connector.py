@@ -21,7 +21,16 @@ from integrations.connectors.tryton.streams import Reader
 from integrations.errors import ConnectorError, Malformed, Unauthorised
 from integrations.http import PUSH_SECONDS, Deadline, Http, plain
 from integrations.http.fields import text
-from integrations.protocol import Account, Capabilities, Delivery, Hint, Page, SourceRecord, one_outcome_each
+from integrations.protocol import (
+    TAKES_UNBILLABLE,
+    Account,
+    Capabilities,
+    Delivery,
+    Hint,
+    Page,
+    SourceRecord,
+    one_outcome_each,
+)
 from portal.records import CanonicalRecord, Posting, Receipt, StatementLine
 
 
@@ -55,7 +64,7 @@ class TrytonConnector:
             memo_limit=int(account.setting("memo_limit", SETTINGS)),
             upstream_timeout=float(account.setting("upstream_timeout", SETTINGS)),
             hours_tolerance=lines.HOURS_TOLERANCE,
-            limits=(*lines.LIMITS, lines.TAKES_UNBILLABLE if self._unbillable else lines.REFUSES_UNBILLABLE),
+            limits=(*lines.LIMITS, TAKES_UNBILLABLE if self._unbillable else lines.REFUSES_UNBILLABLE),
         )
         Session.sign_in(account, http)
 

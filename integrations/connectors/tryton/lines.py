@@ -24,9 +24,6 @@ LIMITS = (
     "comes in.",
 )
 REFUSES_UNBILLABLE = "Hours that are not billable are refused and become a case, because Tryton would invoice them."
-TAKES_UNBILLABLE = (
-    "Hours that are not billable are taken like others, as the connection says; nothing there tells them apart."
-)
 HOURS_TOLERANCE = Decimal("0.000001")  # Tryton keeps microseconds
 FIELDS = (
     "uuid", "date", "duration", "employee", "company", "work.origin", "description", "invoice_line", "write_date",
