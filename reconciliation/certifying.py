@@ -6,6 +6,7 @@ first comparison that comes to others lets it drop and keeps what changed. Nobod
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,7 @@ from django.utils.timezone import localdate
 from portal import access, audit, notifications
 from portal.models import AccountingPeriod, NotificationKind, User
 from portal.sql import now
-from reconciliation.models import Certificate, ReconciliationRun
+from reconciliation.models import Certificate, ReconciliationResult, ReconciliationRun
 from reconciliation.sql import certifying as sql
 from reconciliation.sql import legs
 from reconciliation.totals import of_period
@@ -25,6 +26,7 @@ from reconciliation.totals import of_period
 _SHOWN = 200  # changes kept with a certificate that drops
 State = Certificate.State
 LIVE = (State.PREPARED, State.CERTIFIED)
+Leg = ReconciliationResult.Leg
 
 
 class NotCertifiable(Exception):
@@ -37,10 +39,13 @@ def live(period: AccountingPeriod) -> Certificate | None:
     return found.select_related("run", "prepared_by", "certified_by").first()
 
 
-def prepare(period: AccountingPeriod, user: User, note: str = "") -> Certificate:
+def prepare(
+    period: AccountingPeriod, user: User, note: str = "", uncompared: Mapping[str, str] | None = None
+) -> Certificate:
     """Sign as preparer what the latest run found. Raises NotCertifiable or PermissionDenied.
 
-    Open items may be accepted with a reason; they are named on the sheet, and one more of them lets the certificate drop.
+    Open items may be accepted with a reason; they are named on the sheet, and one more of them lets the certificate drop. Money
+    of a leg that was not compared is accepted with a reason of its own, by leg in `uncompared`.
     """
     access.require(user, access.FIXERS, period.entity_id)
     with transaction.atomic():
@@ -52,9 +57,10 @@ def prepare(period: AccountingPeriod, user: User, note: str = "") -> Certificate
         differing = sum(leg["differing"] for leg in totals.values())
         if differing and not note.strip():
             raise NotCertifiable(f"{differing:,} open items would be accepted; say why.")
+        reasons = _reasons_for(unproved_legs(totals), uncompared or {})
         certificate = Certificate.objects.create(
             period=period, run=run, books=period.state, totals=totals, differing=differing, note=note.strip(),
-            prepared_by=user, prepared_at=now(),
+            uncompared=reasons, prepared_by=user, prepared_at=now(),
         )  # fmt: skip
         audit.record(
             user,
@@ -62,7 +68,7 @@ def prepare(period: AccountingPeriod, user: User, note: str = "") -> Certificate
             certificate,
             entity=period.entity_id,
             reason=note,
-            after={"run": run.pk, "totals": totals},
+            after={"run": run.pk, "totals": totals, "uncompared": reasons},
         )
         notifications.notify(
             access.holders(access.APPROVERS, period.entity_id), NotificationKind.APPROVAL,
@@ -70,6 +76,25 @@ def prepare(period: AccountingPeriod, user: User, note: str = "") -> Certificate
             key=f"certificate:{certificate.pk}",
         )  # fmt: skip
     return certificate
+
+
+def unproved_legs(totals: Mapping[str, Any]) -> list[str]:
+    """The legs that were not compared while money stands in them, by the totals of a run."""
+    found = []
+    for leg in (leg for leg in Leg.values if totals.get(leg, {}).get("not_compared")):
+        sums = totals[leg]["money"].values()
+        if any(Decimal(each[side]) for each in sums for side in ("left", "right")):
+            found.append(leg)
+    return found
+
+
+def _reasons_for(unproved: list[str], said: Mapping[str, str]) -> dict[str, str]:
+    reasons = {leg: said.get(leg, "").strip() for leg in unproved}
+    for leg in (leg for leg, reason in reasons.items() if not reason):
+        raise NotCertifiable(
+            f"{Leg(leg).label} was not compared, and money stands in it; say why it is accepted without proof."
+        )
+    return reasons
 
 
 def _run_to_sign(period: AccountingPeriod) -> ReconciliationRun:

@@ -56,6 +56,7 @@ class CertificateRow(serializers.Serializer[Any]):
     state = serializers.CharField()
     differing = serializers.IntegerField()
     note = serializers.CharField()
+    uncompared = serializers.DictField(child=serializers.CharField())
     prepared_by = serializers.CharField(source="prepared_by.username")
     prepared_at = serializers.DateTimeField()
     certified_by = serializers.CharField(source="certified_by.username", default=None)
@@ -73,11 +74,17 @@ class CertificateSaid(serializers.Serializer[Any]):
 
 
 class CertificateBegun(serializers.Serializer[Any]):
-    """A period that is signed by its preparer; `note` says why open items are accepted, where there are any."""
+    """A period that is signed by its preparer; `note` says why open items are accepted, where there are any.
+
+    `uncompared` says, leg by leg, why money is accepted that was compared with nothing.
+    """
 
     entity = serializers.CharField()
     period = serializers.CharField()
     note = serializers.CharField(max_length=2000, default="", allow_blank=True)
+    uncompared = serializers.DictField(
+        child=serializers.CharField(max_length=500, allow_blank=True), default=dict, help_text="Reasons by leg."
+    )
 
 
 @extend_schema_view(
@@ -104,7 +111,7 @@ class Certificates(Acting):
             period = seen.filter(entity__code=said["entity"], code=said["period"]).first()
             if period is None:
                 raise NotFound("There is no such period.")
-            return self.get_serializer(certifying.prepare(period, by, said["note"])).data
+            return self.get_serializer(certifying.prepare(period, by, said["note"], said["uncompared"])).data
 
         return self.once(request, CertificateBegun, done)
 

@@ -29,6 +29,7 @@ class Certificate(models.Model):
     totals = models.JSONField()
     differing = models.IntegerField()  # open items that were accepted with it
     note = models.TextField(blank=True)  # why they are accepted
+    uncompared = models.JSONField(default=dict, blank=True, db_default={})  # leg → why its money is accepted unproved
     prepared_by = models.ForeignKey("portal.User", models.PROTECT, related_name="+")
     prepared_at = models.DateTimeField()
     certified_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")

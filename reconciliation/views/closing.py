@@ -12,9 +12,9 @@ from django.utils import timezone
 from portal.models import AccountingPeriod
 from portal.screens import DetailScreen, Screen
 from portal.screens.entities import within
-from reconciliation import closing, holes
+from reconciliation import certifying, closing, holes
 from reconciliation.models import Certificate, ReconciliationRun
-from reconciliation.views.legs import legs_of
+from reconciliation.views.legs import legs_of, uncompared_of
 
 SHOWN = 60
 SHOWN_PEOPLE = 300
@@ -40,9 +40,20 @@ class CloseBoard(Screen):
             run.period_id: legs_of(run.totals) for run in runs.order_by("period_id", "-pk").distinct("period_id")
         }
         rows = [
-            (close, signed.get(close.period.pk), compared.get(close.period.pk, [])) for close in closing.board(periods)
+            (
+                close,
+                signed.get(close.period.pk),
+                compared.get(close.period.pk, []),
+                _accepted(signed.get(close.period.pk)),
+            )
+            for close in closing.board(periods)
         ]
         return self.page(self.context(rows=rows))
+
+
+def _accepted(signed: Certificate | None) -> list[str]:
+    """What a certificate that stands accepts without proof."""
+    return uncompared_of(signed) if signed is not None and signed.state in certifying.LIVE else []
 
 
 class HolesScreen(DetailScreen):

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from portal import figures
-from reconciliation.models import ReconciliationResult
+from reconciliation.models import Certificate, ReconciliationResult
 
 Leg = ReconciliationResult.Leg
 
@@ -93,6 +93,14 @@ def leg_of(leg: str, totals: dict[str, Any]) -> LegWords:
         str(Leg(leg).label), totals["matched"], totals["open"], totals["differing"], left - right,
         tuple((code, one - other) for code, one, other in sides if one is not None), left, right, sides, reason,
     )  # fmt: skip
+
+
+def uncompared_of(signed: Certificate) -> list[str]:
+    """What a certificate accepts without proof, a sentence a leg: the money and the reason that was given."""
+    return [
+        f"{Leg(leg).label} is not compared, and {leg_of(leg, signed.totals[leg]).unproved} are accepted without proof: {reason}"
+        for leg, reason in signed.uncompared.items()
+    ]
 
 
 def changes_of(delta: dict[str, Any]) -> list[str]:

@@ -94,7 +94,8 @@ def certificates(of: Range) -> Iterator[Sequence[Cell]]:
         yield (
             one.pk, one.period.entity.code, one.period.code, one.get_state_display(), one.books, one.run_id,
             one.prepared_by.get_username(), _at(one.prepared_at), one.certified_by.get_username() if one.certified_by else "",
-            _at(one.certified_at), one.differing, one.note, _at(one.ended_at), ended, one.why, " ".join(one.changes),
+            _at(one.certified_at), one.differing, one.note,
+            _json(one.uncompared) if one.uncompared else "", _at(one.ended_at), ended, one.why, " ".join(one.changes),
             _json(one.totals),
         )  # fmt: skip
 
@@ -148,7 +149,7 @@ PARTS = (
     Part(
         "certificates", "Certificates and their drops",
         ("certificate", "entity", "period", "state", "books", "run", "prepared_by", "prepared", "certified_by", "certified",
-         "open_items", "note", "ended", "ended_by", "why", "changed", "totals"),
+         "open_items", "note", "accepted_unproved", "ended", "ended_by", "why", "changed", "totals"),
         certificates, 55,
     ),
     Part(

@@ -44,7 +44,7 @@ from portal.screens.tables import Column
 from reconciliation import certifying, matching
 from reconciliation.models import Certificate, ReconciliationResult, ReconciliationRun
 from reconciliation.views import plots
-from reconciliation.views.legs import changes_of, leg_of, legs_of
+from reconciliation.views.legs import changes_of, leg_of, legs_of, uncompared_of
 from reconciliation.views.periods import PeriodFilter, RowFilter, of_one_leg
 from reconciliation.views.signing import Certify, Prepare, Withdraw
 
@@ -241,6 +241,7 @@ class PeriodScreen(DetailScreen):
         ]
         return super().context(
             **more, runs=shown, latest=shown[0] if shown else None, certificate=self.certificate, ended=ended,
+            uncompared=uncompared_of(self.certificate) if self.certificate else [],
             plots=plots.of_period(self.object), rates=plots.match_rates([run for run, _, _ in reversed(shown)]),
         )  # fmt: skip
 
@@ -432,10 +433,12 @@ class SheetScreen(DetailScreen):
         """What is signed."""
         results = ReconciliationResult.objects.as_of(self.object).exclude(standing="matched")
         items = list(results.select_related(*ABOUT).order_by("leg", "outcome", "pk")[: SHEET_ROWS + 1])
-        signed = Certificate.objects.filter(run=self.object, state__in=certifying.LIVE)
+        live = Certificate.objects.filter(run=self.object, state__in=certifying.LIVE)
+        signed = live.select_related("prepared_by", "certified_by").first()
         return super().context(
             **more,
-            certificate=signed.select_related("prepared_by", "certified_by").first(),
+            certificate=signed,
+            uncompared=uncompared_of(signed) if signed else [],
             state=state_word(self.object.state),
             legs=legs_of(self.object.totals),
             items=[(item, result_name(item)) for item in items[:SHEET_ROWS]],

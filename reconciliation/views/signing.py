@@ -10,6 +10,10 @@ from django.db.models import QuerySet
 from portal.access import APPROVERS, FIXERS
 from portal.screens import Action, Outcome, Refused
 from reconciliation import certifying
+from reconciliation.models import ReconciliationRun
+from reconciliation.views.legs import leg_of, uncompared_of
+
+_UNCOMPARED = "uncompared_"
 
 
 class Prepare(Action):
@@ -23,14 +27,30 @@ class Prepare(Action):
         help_text="Needed where anything differs. It stands on the sheet.",
     )  # fmt: skip
 
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        runs = ReconciliationRun.objects.filter(period__in=self.queryset, seen_until__isnull=False).order_by("-pk")
+        totals = runs.values_list("totals", flat=True).first() or {}
+        for leg in certifying.unproved_legs(totals):
+            words = leg_of(leg, totals[leg])
+            self.fields[f"{_UNCOMPARED}{leg}"] = forms.CharField(
+                label=f"{words.label}: why {words.unproved} are accepted without proof", required=False, max_length=500,
+                widget=forms.Textarea(attrs={"rows": 2}),
+                help_text=f"The leg is not compared: {words.not_compared}. It stands on the sheet.",
+            )  # fmt: skip
+
     def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
         """Sign, and tell who may certify."""
         period = queryset.get()
         try:
-            certifying.prepare(period, user, self.cleaned_data["note"])
+            certifying.prepare(period, user, self.cleaned_data["note"], self._uncompared())
         except certifying.NotCertifiable as refusal:
             raise Refused(str(refusal)) from refusal
         return Outcome(f"{period.entity} {period.code} is prepared; a controller is asked to certify it.")
+
+    def _uncompared(self) -> dict[str, str]:
+        said = self.cleaned_data.items()
+        return {name.removeprefix(_UNCOMPARED): reason for name, reason in said if name.startswith(_UNCOMPARED)}
 
 
 class Certify(Action):
@@ -46,7 +66,8 @@ class Certify(Action):
         if period is None or found is None:
             return "Certify that this period ties out?"
         items = "1 open item is accepted" if found.differing == 1 else f"{found.differing:,} open items are accepted"
-        return f"Certify that {period.entity} {period.code} ties out? {items if found.differing else 'Nothing differs'}"
+        accepted = [items if found.differing else "Nothing differs", *uncompared_of(found)]
+        return f"Certify that {period.entity} {period.code} ties out? {'. '.join(accepted)}"
 
     def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
         """Sign what was prepared, where it still is what it was."""

@@ -333,7 +333,9 @@ API_ROWS: dict[str, Callable[[Any], int]] = {
     "api_readiness-detail": lambda s: ProjectMonth.objects.filter(project__entity=s.us)[0].pk,
     "api_close_board-detail": lambda s: s.period.pk,
     "api_holes-detail": lambda s: s.period.pk,
-    "api_certificate-detail": lambda s: certifying.prepare(s.period, s.analyst, "accepted").pk,
+    "api_certificate-detail": lambda s: (
+        certifying.prepare(s.period, s.analyst, "accepted", {"target_invoice": "accepted"}).pk
+    ),
     "api_result-detail": lambda s: ReconciliationResult.objects.filter(run=s.comparison)[0].pk,
 }
 API_ROWS["api_invoice_proposal-risks"] = API_ROWS["api_invoice_proposal-detail"]

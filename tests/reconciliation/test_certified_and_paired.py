@@ -28,6 +28,7 @@ from tests.reconciliation.firm import Firm, build
 
 CERTIFICATES = next(part for part in PARTS if part.name == "certificates")
 pytestmark = pytest.mark.django_db
+UNPROVED = {"target_invoice": "They are invoiced by hand."}  # where no bill was ever taken in
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_two_people_certify_and_one_changed_hour_takes_it_back_with_what_changed
     entries = posted(firm, 2)
     booked(firm, *entries)
     assert compare(firm, period).state == "balanced"
-    prepared = certifying.prepare(period, ana)
+    prepared = certifying.prepare(period, ana, uncompared=UNPROVED)
     with pytest.raises(PermissionDenied):
         certifying.certify(prepared, ana)
     waits = found_by(cleo)
@@ -128,11 +129,11 @@ def test_the_database_refuses_one_person_twice_and_open_items_without_a_reason(
 ) -> None:
     line(firm, "X1", "3", date(2026, 9, 3))
     with pytest.raises(certifying.NotCertifiable, match="was not compared"):
-        certifying.prepare(period, cleo)
+        certifying.prepare(period, cleo, uncompared=UNPROVED)
     compare(firm, period)
     with pytest.raises(certifying.NotCertifiable, match="1 open items would be accepted"):
-        certifying.prepare(period, cleo)
-    prepared = certifying.prepare(period, cleo, "The landlord books here; it is not ours.")
+        certifying.prepare(period, cleo, uncompared=UNPROVED)
+    prepared = certifying.prepare(period, cleo, "The landlord books here; it is not ours.", UNPROVED)
     with pytest.raises(certifying.NotCertifiable, match="a second person"):
         certifying.certify(prepared, cleo)
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -151,7 +152,7 @@ def test_opening_the_books_again_takes_the_certificate_back(
     period.state = "closed"
     period.save()
     compare(firm, period)
-    certified = certifying.certify(certifying.prepare(period, ana), cleo)
+    certified = certifying.certify(certifying.prepare(period, ana, uncompared=UNPROVED), cleo)
     period.state = "open"
     period.save()
     matching.watch()
@@ -318,7 +319,7 @@ def test_watching_compares_with_the_tolerance_of_the_run_that_was_signed(
     booked_line = line(firm, f"N{second}", "8", date(2026, 9, 3))
     run = matching.run(firm.entity, period, targets={firm.target.pk: Decimal("0.005")})
     assert (run.state, run.tolerances) == ("balanced", {str(firm.target.pk): "0.005"})
-    certified = certifying.certify(certifying.prepare(period, ana), cleo)
+    certified = certifying.certify(certifying.prepare(period, ana, uncompared=UNPROVED), cleo)
     booked_line.changed_at = now()
     booked_line.save()
     assert matching.watch() == 1
@@ -337,7 +338,7 @@ def test_a_match_that_is_taken_apart_and_a_day_that_passes_take_the_certificate_
     compare(firm, period)
     made = pairing.match(items(period), ana)
     assert compare(firm, period).state == "balanced"
-    certified = certifying.certify(certifying.prepare(period, ana), cleo)
+    certified = certifying.certify(certifying.prepare(period, ana, uncompared=UNPROVED), cleo)
     assert matching.watch() == 0
     pairing.take_apart(made, ana, "It was another one.")
     assert matching.watch() == 1
@@ -348,7 +349,7 @@ def test_a_match_that_is_taken_apart_and_a_day_that_passes_take_the_certificate_
         for row in items(period)
     ]
     compare(firm, period)
-    again = certifying.certify(certifying.prepare(period, ana), cleo)
+    again = certifying.certify(certifying.prepare(period, ana, uncompared=UNPROVED), cleo)
     assert matching.watch() == 0
     Match.objects.filter(pk__in=[one.pk for one in waiting]).update(expected_on=localdate() - timedelta(days=1))
     assert matching.watch() == 1
@@ -389,7 +390,7 @@ def test_a_certificate_from_before_tolerances_were_kept_is_compared_with_the_tar
     [entry] = posted(firm, 1)
     line(firm, f"N{entry}", "8.004", date(2026, 9, 2), amount="960")
     run = matching.run(firm.entity, period, targets={firm.target.pk: Decimal("0.005")})
-    certified = certifying.certify(certifying.prepare(period, ana), cleo)
+    certified = certifying.certify(certifying.prepare(period, ana, uncompared=UNPROVED), cleo)
     ReconciliationRun.objects.update(tolerances={})
     assert [matching.watch(), matching.watch()] == [0, 0]
     asked = ReconciliationRun.objects.get(pk__gt=run.pk)
@@ -410,7 +411,7 @@ def test_the_digests_of_another_engine_are_taken_anew_once_and_count_from_then_o
     booked(firm, *entries)
     foreign = line(firm, "X1", "8", date(2026, 9, 2))
     compare(firm, period)
-    certified = certifying.certify(certifying.prepare(period, ana, "booked by hand"), cleo)
+    certified = certifying.certify(certifying.prepare(period, ana, "booked by hand", UNPROVED), cleo)
     for name in ("reconciliation.sql.legs.ENGINE", "reconciliation.sql.legs.touched.ENGINE"):
         monkeypatch.setattr(name, 1000)
     assert compare(firm, period).compared is None
@@ -429,7 +430,7 @@ def test_another_day_for_the_customers_bills_is_a_reason_to_compare_what_was_sig
 ) -> None:
     monkeypatch.setattr("reconciliation.sql.certifying.is_touched", lambda *_: False)
     compare(firm, period)
-    certifying.certify(certifying.prepare(period, ana), cleo)
+    certifying.certify(certifying.prepare(period, ana, uncompared=UNPROVED), cleo)
     assert matching.watch() == 0
     firm.customer.invoice_schedule, firm.customer.invoice_day = "weekly", 1
     firm.customer.save()
@@ -442,7 +443,7 @@ def test_what_came_while_a_run_was_on_its_way_is_looked_at_before_anybody_signs(
     period = AccountingPeriod.objects.get(entity=firm.entity, code="2026-09")
     ana, cleo = (world.user(name, GrantRole.CONTROLLER, firm.entity) for name in ("ana", "cleo"))
     compare(firm, period)
-    prepared = certifying.prepare(period, ana)
+    prepared = certifying.prepare(period, ana, uncompared=UNPROVED)
     firm.admit(firm.time("1", work_date=date(2026, 9, 2)))
     # The run had looked before, and took until after it to add up.
     ReconciliationRun.objects.update(finished_at=timezone.now() + timedelta(minutes=1))
@@ -450,7 +451,7 @@ def test_what_came_while_a_run_was_on_its_way_is_looked_at_before_anybody_signs(
         certifying.certify(prepared, cleo)
     certifying.withdraw(prepared, ana, "One more came.")
     with pytest.raises(certifying.NotCertifiable, match="Something moved since"):
-        certifying.prepare(period, ana)
+        certifying.prepare(period, ana, uncompared=UNPROVED)
 
 
 def test_programs_match_open_items_and_certify_as_two_people_do_and_are_refused_in_the_same_words(
@@ -483,7 +484,7 @@ def test_programs_match_open_items_and_certify_as_two_people_do_and_are_refused_
 
     run = compare(firm, period)
     signs = {"entity": firm.entity.code, "period": period.code}
-    status, signed = posts(ana, "certificates/prepare", **signs, note="the bank is asked")
+    status, signed = posts(ana, "certificates/prepare", **signs, note="the bank is asked", uncompared={})
     assert (status, signed["state"], signed["run"]) == (200, "prepared", run.pk)
     assert "prepared already" in posts(ana, "certificates/prepare", **signs, note="again")[1]["detail"]
     assert posts(ana, f"certificates/{signed['id']}/acts", act="certify")[0] == 403

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import DatabaseError, transaction
 from django.db import connection as database
 from django.test import Client
 
@@ -42,7 +43,11 @@ def test_a_period_is_signed_by_two_people_on_its_page_and_on_its_sheet(client: C
     refused = act(client, firm.analyst, address, "prepare")
     assert refused.status_code == 422
     assert "say why" in refused.content.decode()
-    act(client, firm.analyst, address, "prepare", note="Both are being corrected in the ERP.")
+    assert (
+        "ERP ↔ invoice was not compared" in act(client, firm.analyst, address, "prepare", note="Both.").content.decode()
+    )
+    by_hand = {"uncompared_target_invoice": "Invoiced by hand until the route is there."}
+    act(client, firm.analyst, address, "prepare", note="Both are being corrected in the ERP.", **by_hand)
     certificate = Certificate.objects.get()
     assert (certificate.state, certificate.differing) == ("prepared", 2)
     client.force_login(firm.analyst)
@@ -50,7 +55,13 @@ def test_a_period_is_signed_by_two_people_on_its_page_and_on_its_sheet(client: C
     act(client, firm.controller, address, "certify")
     certificate.refresh_from_db()
     assert certificate.certified_by == firm.controller
+    assert certificate.uncompared == {"target_invoice": "Invoiced by hand until the route is there."}
     page = client.get(address).content.decode()
+    for place in (address, f"/reconciliation/{certificate.run_id}/sheet/", "/reconciliation/close/"):
+        shown = client.get(place).content.decode()
+        assert "are accepted without proof: Invoiced by hand until the route is there." in shown
+    with pytest.raises(DatabaseError, match="is not changed"), transaction.atomic():
+        Certificate.objects.filter(pk=certificate.pk).update(uncompared={})
     assert "Both are being corrected in the ERP." in page
     assert "Hours, from the tracker to the ERP" in page
     sheet = client.get(f"/reconciliation/{certificate.run_id}/sheet/").content.decode()
@@ -195,7 +206,8 @@ def test_a_leg_that_is_not_compared_is_named_with_its_reason_and_money_wherever_
         assert f"{reason}. Nothing proves that {words} were invoiced." in shown
     assert f"{words} not compared with any bill" in client.get("/reconciliation/close/").content.decode()
     assert reason in client.get("/reconciliation/").content.decode()
-    act(client, firm.analyst, page, "prepare", note="They are invoiced by hand.")
+    by_hand = {"note": "They are invoiced by hand.", "uncompared_target_invoice": "They are invoiced by hand."}
+    act(client, firm.analyst, page, "prepare", **by_hand)
     assert Certificate.objects.get().totals["target_invoice"]["money"]["USD"]["left"] == booked
     act(client, firm.controller, page, "certify")
     assert "Certified" in client.get("/reconciliation/").content.decode()
