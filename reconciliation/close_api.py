@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from portal.api import Acting, Endpoint, described
 from portal.models import AccountingPeriod
 from reconciliation import certifying, pairing
+from reconciliation.billing import tying
 from reconciliation.models import Certificate, Match, MatchingRule, ReconciliationResult, ReconciliationRun
 
 
@@ -160,12 +161,16 @@ class MatchSaid(serializers.Serializer[Any]):
 
 
 class MatchBegun(serializers.Serializer[Any]):
-    """Items (`reconciliation-results` by their id) that belong together, or with `expected_on` come by a day."""
+    """Items (`reconciliation-results` by their id) that belong together, or with `expected_on` come by a day.
+
+    With `in_part` lines of bills are tied to what was booked as far as they go, and the rest of either stays open.
+    """
 
     items = serializers.ListField(child=serializers.IntegerField(min_value=1), min_length=1, max_length=500)
     code = serializers.ChoiceField(Match.Code.choices, default="")
     reason = serializers.CharField(max_length=500, default="", allow_blank=True)
     expected_on = serializers.DateField(default=None, allow_null=True)
+    in_part = serializers.BooleanField(default=False)
 
 
 @extend_schema_view(
@@ -194,7 +199,7 @@ class Matches(Acting):
             if said["expected_on"]:
                 made = pairing.wait(items, by, expected_on=said["expected_on"], reason=said["reason"])
             else:
-                made = pairing.match(items, by, code=said["code"], reason=said["reason"])
+                made = tying.match(items, by, code=said["code"], reason=said["reason"], in_part=said["in_part"])
             return self.get_serializer(self.get_queryset().get(pk=made.pk)).data
 
         return self.once(request, MatchBegun, done)
@@ -204,7 +209,7 @@ class Matches(Acting):
         if said["act"] == "confirm":
             pairing.confirm(row, by)
         else:
-            pairing.take_apart(row, by, said["reason"])
+            tying.take_apart(row, by, said["reason"])
 
 
 class RunFilter(filters.FilterSet):  # type: ignore[misc]

@@ -3,13 +3,14 @@
 A payment comes in another month than its invoice, so items of the fourth leg are matched over the periods of an entity.
 
 The rule here: a match ends at a difference of zero, or within the entity's tolerance with a reason. It changes no figure and
-moves no entry; where an item changes underneath, it breaks. Hours are tied to a bill on the bill's own page, because there the
-database keeps them from being billed twice.
+moves no entry; where an item changes underneath, it breaks. What is open to be billed is explained by nothing but a line that
+bills it, in parts where need be: `billing.tying` writes that, and the database keeps every hour from being billed twice.
 
-A match takes items whole, any number on each side: a payment for two bills is matched with both, and their sums meet. How much
-of it is for which bill the system that keeps the payment says, and its allocations settle the bills here; a split of our own
-would be a second truth, which no balance and no status that others are told would follow. Until that system says it, what is
-left over of a payment is told to come (`wait`), with the day.
+Elsewhere a match takes items whole, any number on each side: a payment for two bills is matched with both, and their sums meet.
+How much of it is for which bill the system that keeps the payment says, and its allocations settle the bills here; a split of
+our own would be a second truth, which no balance and no status that others are told would follow. Until that system says it,
+what is left over of a payment is told to come (`wait`), with the day. A record of a tracker or of an ERP has one figure, and only
+where it is kept can it become two.
 """
 
 from __future__ import annotations
@@ -35,9 +36,14 @@ ZERO = Decimal(0)
 HISTORY_DAYS = 180
 HIT_DAYS = 30
 Leg = ReconciliationResult.Leg
+OVER_PERIODS = (
+    Leg.TARGET_INVOICE,
+    Leg.INVOICE_PAYMENT,
+)  # bills and payments come in another month than what they are for
 Standing = ReconciliationResult.Standing
 State = Match.State
-_ON_THE_BILL = "Hours are tied to an invoice on the page of the bill, where they cannot be billed twice."
+_Outcome = ReconciliationResult.Outcome
+_BY_A_LINE = "What is open to be billed is matched by a person with the line of a bill that bills it, not by a rule."
 
 
 class NotMatchable(Exception):
@@ -73,10 +79,13 @@ class Sides:
 def sides_of(items: Iterable[ReconciliationResult]) -> Sides:
     """Add up both sides; a tracker states no money for hours, so there hours alone count.
 
+    Where a line of a bill states no hours, money alone does.
+
     Raises NotMatchable where they are in more than one currency.
     """
     rows = list(items)
     currencies = {row.currency for row in rows if row.currency}
+    by_money = any(row.bill_line_id is not None and row.hours_right is None for row in rows)
     if len(currencies) > 1:
         raise NotMatchable(f"They are in {' and '.join(sorted(currencies))}; only one currency can be added up.")
 
@@ -85,8 +94,8 @@ def sides_of(items: Iterable[ReconciliationResult]) -> Sides:
 
     priced = [row for row in rows if row.leg != Leg.TRACKER_LEDGER or row.amount_left is not None]
     return Sides(
-        total("hours_left", rows),
-        total("hours_right", rows),
+        ZERO if by_money else total("hours_left", rows),
+        ZERO if by_money else total("hours_right", rows),
         total("amount_left", priced),
         total("amount_right", priced),
         next(iter(currencies), ""),
@@ -96,24 +105,51 @@ def sides_of(items: Iterable[ReconciliationResult]) -> Sides:
 def match(items: Sequence[ReconciliationResult], user: User, *, code: str = "", reason: str = "") -> Match:
     """Say that items of one leg belong together. Raises NotMatchable or PermissionDenied.
 
-    What is left over must be zero, or within the entity's tolerance with a reason and its code.
+    What is left over must be zero, or within the entity's tolerance with a reason and its code. What has both sides already, and
+    differs by no more, is matched by itself. What is open to be billed is matched by `billing.tying`.
     """
-    first = _may_decide(items, user)
-    if first.leg == Leg.TARGET_INVOICE:
-        raise NotMatchable(_ON_THE_BILL)
+    first = may_decide(items, user)
+    if open_to_bill(items):
+        raise NotMatchable(_BY_A_LINE)
+    if any(_is_lost(item) for item in items):
+        raise NotMatchable("It stood on a bill that is void or gone; decide on the page of that bill what holds.")
     sides = sides_of(items)
-    if len(items) < 2:
+    if len(items) < 2 and not has_both_sides(items[0]):
         raise NotMatchable("One item alone belongs to nothing; choose what it belongs to.")
-    if not sides.is_even:
-        _within(first.run.entity, sides.hours, sides.amount, sides.currency)
-        if not reason.strip() or code in ("", Match.Code.EXACT):
-            raise NotMatchable("Something is left over; say what it is and why.")
-    return _decide(items, user, kind=Match.Kind.MATCH, sides=sides, code=code or Match.Code.EXACT, reason=reason)
+    code = rest_of(first.run.entity, sides, code, reason)
+    return _decide(items, user, kind=Match.Kind.MATCH, sides=sides, code=code, reason=reason)
+
+
+def rest_of(entity: Any, sides: Sides, code: str, reason: str) -> str:
+    """The code of what is left over. Raises NotMatchable where more is left than may be, or nobody says what it is and why."""
+    if sides.is_even:
+        return code or Match.Code.EXACT
+    _within(entity, sides.hours, sides.amount, sides.currency)
+    if not reason.strip() or code in ("", Match.Code.EXACT):
+        raise NotMatchable("Something is left over; say what it is and why.")
+    return code
+
+
+def open_to_bill(items: Sequence[ReconciliationResult]) -> list[ReconciliationResult]:
+    """The items of the third leg of which something is left to bill; nothing but the line of a bill explains that."""
+    booked = [item.pk for item in items if item.leg == Leg.TARGET_INVOICE and item.bill_line_id is None]
+    found = set(sql.open_to_bill(booked)) if booked else set()
+    return [item for item in items if item.pk in found]
+
+
+def _is_lost(item: ReconciliationResult) -> bool:
+    """Whether what is not invoiced still counts as billed, by a bill of which nobody decided what holds."""
+    return item.leg == Leg.TARGET_INVOICE and item.outcome in (_Outcome.MISSING_RIGHT, _Outcome.HOURS_DIFFER)
+
+
+def has_both_sides(item: ReconciliationResult) -> bool:
+    """Whether an item says by itself what it is compared with, so that it is matched alone."""
+    return bool((item.hours_left and item.hours_right) or (item.amount_left and item.amount_right))
 
 
 def wait(items: Sequence[ReconciliationResult], user: User, *, expected_on: date, reason: str) -> Match:
     """Say that what is missing is still to come, by a day and for a reason; after that day it stands unmatched again."""
-    _may_decide(items, user)
+    may_decide(items, user)
     if expected_on < localdate():
         raise NotMatchable("The day by which it should be there has passed already.")
     if not reason.strip():
@@ -147,13 +183,18 @@ def take_apart(found: Match, user: User, reason: str) -> Match:
     if not reason.strip():
         raise NotMatchable("Say why they do not belong together.")
     with transaction.atomic():
-        locked = _lock(found, State.SUGGESTED, State.CONFIRMED)
+        locked = _lock(found, State.SUGGESTED, State.CONFIRMED, *([State.BROKEN] if _broke_by_itself(found) else []))
         locked.state = State.REFUSED if locked.state == State.SUGGESTED else State.BROKEN
         locked.ended_by, locked.ended_at, locked.why = user, now(), reason.strip()
         locked.save()
         _stand([*sql.periods_of([locked.pk]), locked.period_id])
         audit.record(user, "match.break", locked, entity=locked.period.entity_id, reason=reason)
     return locked
+
+
+def _broke_by_itself(found: Match) -> bool:
+    """Whether what a match tied stands still, although an item of it changed."""
+    return found.state == State.BROKEN and bool(found.allocations) and found.ended_by_id is None
 
 
 def refresh(entity_id: int, period_id: int, today: date) -> None:
@@ -237,7 +278,7 @@ def tolerance_of(entity: Any) -> tuple[Decimal, Decimal]:
 
 
 def _in_use(entity_id: int) -> QuerySet[MatchingRule]:
-    """The rules that look at open items, in their order; hours are tied to bills by none."""
+    """The rules that look at open items, in their order; what is open to be billed is tied to lines by none."""
     found = MatchingRule.objects.filter(entity=entity_id, state=MatchingRule.State.ACTIVE).select_related("entity")
     return found.exclude(leg=Leg.TARGET_INVOICE).order_by("position", "id")
 
@@ -245,7 +286,7 @@ def _in_use(entity_id: int) -> QuerySet[MatchingRule]:
 def _may_be(rule: MatchingRule) -> None:
     """Raise NotMatchable where a rule would match what people may not."""
     if rule.leg == Leg.TARGET_INVOICE:
-        raise NotMatchable(_ON_THE_BILL)
+        raise NotMatchable(_BY_A_LINE)
     hours, amount = tolerance_of(rule.entity)
     if rule.hours_tolerance > hours or rule.amount_tolerance > amount:
         raise NotMatchable(f"In {rule.entity} up to {hours} h and {amount} may be left over; a rule keeps to it.")
@@ -261,15 +302,16 @@ def _within(entity: Any, hours: Decimal, amount: Decimal, currency: str) -> None
         )
 
 
-def _may_decide(items: Sequence[ReconciliationResult], user: User) -> ReconciliationResult:
+def may_decide(items: Sequence[ReconciliationResult], user: User) -> ReconciliationResult:
+    """The first of some items that this person may match with each other. Raises NotMatchable or PermissionDenied."""
     if not items:
         raise NotMatchable("Nothing is chosen.")
     first = items[0]
     if {(item.run.entity_id, item.leg) for item in items} != {(first.run.entity_id, first.leg)}:
         raise NotMatchable("Only items of one leg of one entity belong together.")
-    if first.leg != Leg.INVOICE_PAYMENT and len({item.period_id for item in items}) > 1:
+    if first.leg not in OVER_PERIODS and len({item.period_id for item in items}) > 1:
         raise NotMatchable(
-            "Only payments come in another period than what they pay; elsewhere one period is matched at a time."
+            "Only bills and payments come in another period than what they are for; elsewhere one period is matched at a time."
         )
     access.require(user, access.FIXERS, first.run.entity_id)
     return first
@@ -278,10 +320,7 @@ def _may_decide(items: Sequence[ReconciliationResult], user: User) -> Reconcilia
 def _decide(items: Sequence[ReconciliationResult], user: User, *, sides: Sides, **said: Any) -> Match:
     first = items[0]
     with transaction.atomic():
-        locked = ReconciliationResult.objects.select_for_update(of=("self",)).filter(pk__in=[item.pk for item in items])
-        rows = list(locked.select_related("match").order_by("pk"))
-        if any(row.ended_run_id or row.standing not in (Standing.UNMATCHED, Standing.SUGGESTED) for row in rows):
-            raise NotMatchable("Some of it changed or was matched meanwhile; look at it again.")
+        rows = lock(items)
         for suggestion in {row.match for row in rows if row.match is not None}:
             suggestion.state, suggestion.ended_by, suggestion.ended_at = State.REFUSED, user, now()
             suggestion.why = "Matched otherwise by hand."
@@ -301,6 +340,38 @@ def _decide(items: Sequence[ReconciliationResult], user: User, *, sides: Sides, 
             after={"items": [row.pk for row in rows], "hours": str(sides.hours), "amount": str(sides.amount)},
         )  # fmt: skip
     return made
+
+
+def lock(items: Sequence[ReconciliationResult]) -> list[ReconciliationResult]:
+    """Items as they stand now, locked; what waits by itself may be matched by a bill. Raises NotMatchable where one moved."""
+    locked = ReconciliationResult.objects.select_for_update(of=("self",)).filter(pk__in=[item.pk for item in items])
+    rows = list(locked.select_related("match").order_by("pk"))
+    if any(row.ended_run_id or not _is_matchable(row) for row in rows):
+        raise NotMatchable("Some of it changed or was matched meanwhile; look at it again.")
+    return rows
+
+
+def _is_matchable(row: ReconciliationResult) -> bool:
+    waits = row.leg == Leg.TARGET_INVOICE and row.outcome == _Outcome.OPEN and row.match_id is None
+    return waits or row.standing in (Standing.UNMATCHED, Standing.SUGGESTED)
+
+
+def explain(made: Match, subjects: Sequence[int]) -> None:
+    """What still differs of what was tied, in price alone, is what the match left over."""
+    rows = ReconciliationResult.objects.standing().filter(
+        period__entity=made.period.entity_id, leg=made.leg, subject__in=list(subjects), standing=Standing.UNMATCHED,
+        outcome=_Outcome.AMOUNT_DIFFERS,
+    )  # fmt: skip
+    sql.take(made.pk, list(rows.values_list("pk", flat=True)))
+    _stand(sql.periods_of([made.pk]))
+
+
+def periods_of_subjects(found: Match) -> set[int]:
+    """The periods in which the things of a match ever stood."""
+    rows = ReconciliationResult.objects.filter(
+        period__entity=found.period.entity_id, leg=found.leg, subject__in=found.subjects
+    )
+    return {found.period_id, *rows.values_list("period_id", flat=True)}
 
 
 def _stand(period_ids: Iterable[int]) -> None:

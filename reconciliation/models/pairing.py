@@ -98,6 +98,9 @@ class Match(models.Model):
     reason = models.TextField(blank=True)
     items = models.IntegerField()
     subjects = ArrayField(models.BigIntegerField(), default=list)  # of its items, in order, as results name them
+    allocations = ArrayField(
+        models.BigIntegerField(), default=list, db_default=[]
+    )  # that it wrote: what it tied to bills
     hours_left = models.DecimalField(max_digits=14, decimal_places=4, default=0)
     hours_right = models.DecimalField(max_digits=14, decimal_places=4, default=0)
     amount_left = models.DecimalField(max_digits=20, decimal_places=4, default=0)

@@ -140,6 +140,23 @@ def take(match_id: int, ids: Sequence[int]) -> int:
     )
 
 
+def open_to_bill(ids: Sequence[int]) -> list[int]:
+    """Of items of the third leg: those of which something that was delivered is on no bill."""
+    found = sql.rows(
+        """SELECT r.id FROM reconciliation_reconciliationresult r
+             LEFT JOIN portal_ledgerentry e ON e.id = r.entry_id
+             LEFT JOIN portal_milestone m ON m.id = r.milestone_id
+             LEFT JOIN portal_billingbalance b ON b.entry_id = e.id
+             LEFT JOIN portal_billingbalance n ON n.milestone_id = m.id
+            WHERE r.id = ANY(%s::bigint[]) AND r.outcome <> 'missing_left'
+              AND CASE WHEN m.id IS NOT NULL THEN m.amount > coalesce(n.invoiced - n.credited, 0)
+                       WHEN e.kind = 'time' THEN e.hours > coalesce(b.invoiced - b.credited, 0)
+                       ELSE e.amount > coalesce(b.invoiced - b.credited, 0) END""",
+        [list(ids)],
+    )
+    return [row[0] for row in found]
+
+
 def hit_rates(rule_ids: Sequence[int], days: int) -> dict[int, tuple[int, int, int]]:
     """Per rule: what it found in the last days, how much of it people confirmed, and how much they refused or took apart."""
     found = sql.rows(

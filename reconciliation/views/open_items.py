@@ -35,6 +35,7 @@ from portal.screens import (
 )
 from portal.screens.paging import Summary
 from reconciliation import pairing
+from reconciliation.billing import tying
 from reconciliation.models import Match, ReconciliationResult
 from reconciliation.views.periods import RowFilter, of_one_leg
 from reconciliation.views.reconciliation import ABOUT, result_address, result_name
@@ -76,7 +77,7 @@ class MatchItems(_Deciding):
     def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
         """Match them; refused where more is left over than may be."""
         try:
-            made = pairing.match(
+            made = tying.match(
                 chosen_items(queryset), user, code=self.cleaned_data["code"], reason=self.cleaned_data["reason"]
             )
         except pairing.NotMatchable as refusal:
@@ -136,7 +137,7 @@ class TakeApart(_Deciding):
             raise Refused("None of these is matched.")
         try:
             for match in sorted(found, key=lambda match: match.pk):
-                pairing.take_apart(match, user, self.cleaned_data["reason"])
+                tying.take_apart(match, user, self.cleaned_data["reason"])
         except pairing.NotMatchable as refusal:
             raise Refused(str(refusal)) from refusal
         return Outcome(f"{len(found)} matches are taken apart.", tone="warn")

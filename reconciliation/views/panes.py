@@ -24,6 +24,7 @@ from portal import access, keys
 from portal.models import AccountingPeriod
 from portal.screens import DetailScreen, Screen
 from reconciliation import pairing
+from reconciliation.billing import tying
 from reconciliation.models import Match, ReconciliationResult
 from reconciliation.views.open_items import MatchItems, match_words
 from reconciliation.views.reconciliation import ABOUT, result_address, result_name
@@ -35,12 +36,14 @@ MOST = 200  # items of one side on the page
 _SIDES = {"left": ("Left", "more on the left"), "right": ("Right", "more on the right")}
 _NAMES = {
     Leg.LEDGER_TARGET: ("Ledger", "ERP"),
+    Leg.TARGET_INVOICE: ("Booked", "Invoiced"),
     Leg.INVOICE_PAYMENT: ("Invoices", "Payments"),
     Leg.TRACKER_LEDGER: ("Tracker", "Ledger"),
 }
 _RECORD = "Or have the record divided where it is kept: each part is read again and stands here by itself."
 _IN_PARTS = {
     Leg.LEDGER_TARGET: _RECORD,
+    Leg.TARGET_INVOICE: "Or tie in part: lines are tied to what was booked as far as they go; what is left of either stays open.",
     Leg.INVOICE_PAYMENT: "Or have so much of the payment applied to its bill, in the system that keeps both: it is read again, "
     "and each stands here with what is left of it.",
     Leg.TRACKER_LEDGER: _RECORD,
@@ -61,7 +64,10 @@ class WhereToMatch(Screen):
 
 
 class MatchingPanes(DetailScreen):
-    """One leg of one period, its open items on two sides."""
+    """One leg of one period, its open items on two sides.
+
+    Bills come in another month than the work, and payments in another than the bill: their items are those of every period.
+    """
 
     queryset = AccountingPeriod.objects.select_related("entity")
     template_name = "reconciliation_runs/panes.html"
@@ -70,7 +76,7 @@ class MatchingPanes(DetailScreen):
 
     @cached_property
     def leg(self) -> Leg:
-        """The leg of this address; hours are tied to bills on the bill's page."""
+        """The leg of this address."""
         found = self.kwargs["leg"]
         if found not in _NAMES:
             raise Http404
@@ -86,17 +92,24 @@ class MatchingPanes(DetailScreen):
         return access.may(self.request.user, access.FIXERS, self.object.entity_id)
 
     def items(self) -> QuerySet[ReconciliationResult]:
-        """What is unmatched or suggested of the period; of bills and payments, of every period of the entity."""
-        standing = ReconciliationResult.objects.standing().filter(leg=self.leg, standing__in=["unmatched", "suggested"])
-        if self.leg == Leg.INVOICE_PAYMENT:  # money comes in another month than its invoice
+        """What is unmatched or suggested of the period, and what only waits for its bill where a line may be that."""
+        is_open = Q(standing__in=["unmatched", "suggested"])
+        if self.leg == Leg.TARGET_INVOICE:
+            is_open |= Q(outcome="open", match=None)
+        standing = ReconciliationResult.objects.standing().filter(is_open, leg=self.leg)
+        if self.leg == Leg.INVOICE_PAYMENT:
             standing = standing.filter(period__entity=self.object.entity_id)
+        elif self.leg == Leg.TARGET_INVOICE:
+            lines = Q(period__entity=self.object.entity_id, bill_line__isnull=False)
+            standing = standing.filter(Q(period=self.object) | lines)
         else:
             standing = standing.filter(period=self.object)
         words = self.request.GET.get("text", "").strip()
         if words:
             standing = standing.filter(
                 Q(reason__icontains=words) | Q(document__external_id=words) | Q(line__number=words)
-                | Q(bill__current__number=words) | Q(payment__current__number=words)
+                | Q(bill__current__number=words) | Q(payment__current__number=words) | Q(entry__project__code=words)
+                | Q(entry__resource__name__icontains=words)
             )  # fmt: skip
         found: QuerySet[ReconciliationResult] = standing.select_related(
             *ABOUT, "period", "run__entity", "match__rule", "match__decided_by", "match__period"
@@ -140,7 +153,7 @@ class MatchingPanes(DetailScreen):
         return super().context(
             panes=panes, most=MOST, weighed=self._weighed(), is_able=self.is_able, codes=Match.Code.choices[1:], most_hours=hours,
             most_amount=amount, suggested=len(suggested), said=self.request.POST, words=self.request.GET.get("text", ""),
-            others=[(leg, Leg(leg).label, leg == self.leg) for leg in _NAMES], in_parts=_IN_PARTS[self.leg], **more,
+            others=[(leg, Leg(leg).label, leg == self.leg) for leg in _NAMES], in_parts=_IN_PARTS[self.leg], leg=self.leg, **more,
         )  # fmt: skip
 
     def _row(self, item: ReconciliationResult, is_chosen: bool, sign: int) -> dict[str, Any]:
@@ -161,30 +174,36 @@ class MatchingPanes(DetailScreen):
             return {"count": len(self.picked), "refusal": str(refusal)}
         hours, amount = pairing.tolerance_of(self.object.entity)
         within = abs(sides.hours) <= hours and abs(sides.amount) <= amount
-        return {"count": len(self.picked), "sides": sides, "is_within": within}
+        work = pairing.open_to_bill(self.picked)
+        parts = 0 < len(work) < len(self.picked) and not sides.is_even
+        alone = len(self.picked) == 1 and not pairing.has_both_sides(self.picked[0])
+        return {
+            "count": len(self.picked), "sides": sides, "is_within": within, "in_part": parts, "is_alone": alone,
+            "ties": bool(work),
+        }  # fmt: skip
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Add up the choice, match it, or confirm what a rule suggests of it."""
         does = request.POST.get("do", "")
-        if does not in ("match", "confirm"):
+        if does not in ("match", "part", "confirm"):
             return self.show()
         try:
-            said = self._match() if does == "match" else self._confirm(self.picked)
+            said = self._confirm(self.picked) if does == "confirm" else self._match(in_part=does == "part")
         except pairing.NotMatchable as refusal:
             self.refusal = str(refusal)
             return self.show(HTTPStatus.UNPROCESSABLE_ENTITY)
         messages.success(request, said)
         return HttpResponseRedirect(reverse("matching_panes", args=[self.object.pk, self.leg]))
 
-    def _match(self) -> str:
+    def _match(self, *, in_part: bool) -> str:
         post = self.request.POST
         fields = MatchItems.base_fields
         try:
             code, reason = (fields[name].clean(post.get(name, "")) for name in ("code", "reason"))
         except ValidationError as error:
             raise pairing.NotMatchable(" ".join(error.messages)) from error
-        made = pairing.match(self.picked, self.request.user, code=code, reason=reason)  # type: ignore[arg-type]
-        return f"{made.items} items are matched."
+        made = tying.match(self.picked, self.request.user, code=code, reason=reason, in_part=in_part)  # type: ignore[arg-type]
+        return f"{made.items} items are matched, as far as they go." if in_part else f"{made.items} items are matched."
 
     def _confirm(self, items: Sequence[ReconciliationResult]) -> str:
         found = {item.match for item in items if item.match is not None and item.match.state == Match.State.SUGGESTED}

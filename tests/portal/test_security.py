@@ -283,6 +283,7 @@ ROWS: dict[str, Arguments] = {
     "reconciliation_sheet": lambda s: {"pk": s.comparison.pk},
     "reconciliation_period": lambda s: {"pk": s.period.pk},
     "open_items": lambda s: {"pk": s.period.pk},
+    "matches": lambda s: {"pk": s.period.pk},
     "holes": lambda s: {"pk": s.period.pk},
     "matching": lambda s: {"pk": s.period.pk},
     "matching_panes": lambda s: {"pk": s.period.pk, "leg": "ledger_target"},

@@ -246,8 +246,6 @@ def test_bills_and_payments_of_the_fourth_leg_are_matched_across_customers_cash(
     ]  # fmt: skip
     pairing.match(items(period, "invoice_payment"), ana)
     assert compare(firm, period).totals["invoice_payment"]["differing"] == 0
-    with pytest.raises(pairing.NotMatchable, match="on the page of the bill"):
-        pairing.match(items(period, "target_invoice") * 2, ana)
 
 
 @pytest.mark.case(94, 95)
@@ -363,7 +361,7 @@ def test_a_rule_keeps_to_the_tolerance_of_its_entity_and_ties_no_hours_to_bills(
     wide = {"entity": firm.entity, "leg": "ledger_target", "name": "Same day", "criteria": ["day"], "made_by": ana}
     with pytest.raises(pairing.NotMatchable, match="a rule keeps to it"):
         pairing.write(MatchingRule(**wide, hours_tolerance=Decimal(2)), ana)
-    with pytest.raises(pairing.NotMatchable, match="on the page of the bill"):
+    with pytest.raises(pairing.NotMatchable, match="not by a rule"):
         pairing.write(MatchingRule(**{**wide, "leg": "target_invoice"}), ana)
     rule = MatchingRule.objects.create(**wide, amount_tolerance=Decimal(100), tested_at=now())
     with pytest.raises(pairing.NotMatchable, match="a rule keeps to it"):

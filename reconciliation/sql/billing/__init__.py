@@ -3,7 +3,7 @@
 The rule here: a fixed number of statements whatever the number of bills; rows that will be decided on are locked, bills first.
 """
 
-from reconciliation.sql.billing.allocations import Standing, allocate, billed, billed_of, credited
+from reconciliation.sql.billing.allocations import Standing, allocate, billed, billed_of, bills_of, credited
 from reconciliation.sql.billing.owed import Owed, owed_by_rates
 from reconciliation.sql.billing.settling import (
     AppliedCredit,
@@ -44,6 +44,7 @@ __all__ = [
     "billed",
     "billed_of",
     "bills",
+    "bills_of",
     "credited",
     "credits_from_elsewhere",
     "documents_of",

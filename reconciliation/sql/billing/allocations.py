@@ -61,6 +61,16 @@ def billed_of(entry_ids: Sequence[int]) -> list[Standing]:
     return [Standing(*row) for row in found]
 
 
+def bills_of(ids: Sequence[int]) -> list[int]:
+    """The bills on whose lines these allocations stand."""
+    found = rows(
+        "SELECT DISTINCT v.invoice_id FROM portal_allocation a JOIN portal_invoiceline l ON l.id = a.line_id"
+        " JOIN portal_invoiceversion v ON v.id = l.version_id WHERE a.id = ANY(%s::bigint[]) ORDER BY v.invoice_id",
+        [list(ids)],
+    )
+    return [row[0] for row in found]
+
+
 def credited(bill_ids: Sequence[int]) -> list[Standing]:
     """What stands credited on the lines of credit notes; quantities and amounts are negative."""
     found = rows(
