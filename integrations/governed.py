@@ -18,6 +18,7 @@ from django.utils import timezone
 from integrations import registry
 from integrations.configuration import declared
 from integrations.configuration.connections import ROLES, STREAMS, TABLE, make_due
+from integrations.filed import FILED
 from integrations.models import Stream
 from portal.importing import cells
 from portal.importing.load import Load
@@ -123,6 +124,7 @@ CONNECTIONS = replace(
     columns=tuple(one for column in TABLE.columns for one in _column(column)),
     prepare=_give_roles,
     check=_check,
+    filed=FILED,
 )
 
 

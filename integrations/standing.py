@@ -48,6 +48,10 @@ def health(connection: Connection, at: datetime | None = None) -> Health:
     """How a connection fares, from its row, its breaker, its windows and its streams as they were fetched with it."""
     moment = at or timezone.now()
     if not connection.is_active:
+        needed = [one for one in settings_of(connection) if one.secret and one.required]
+        if missing := [one.label for one in needed if one.name not in connection.credentials]:
+            give = f"{' and '.join(missing)} must still be given; whoever changes the connection does so, and has it used then."
+            return Health("Not used yet", "warn", give)
         return Health("Switched off", "", "It is not called, and its configuration says so.")
     if connection.paused_at is not None:
         return Health("Paused", "warn", connection.pause_reason or "Paused without a reason.")

@@ -163,8 +163,9 @@ def _check_credentials(load: Load, row: Row, kind: ConnectorType, given: Mapping
             load.problem(row, f"credentials.{name}", "", wrong)
         elif (absent := not_there_yet(where)) is not None:
             load.warn(row, f"credentials.{name}", "", absent)
+    is_used = row.will_be("is_active", Connection)  # one that is switched off signs in nowhere
     for name, setting in secrets.items():
-        if setting.required and name not in given:
+        if setting.required and name not in given and is_used:
             load.problem(row, f"credentials.{name}", "", f"is missing; {kind.name} needs it ({setting.label}).")
 
 

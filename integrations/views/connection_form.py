@@ -111,9 +111,13 @@ class ConnectionForm(forms.Form):
             ),
             "active": forms.ChoiceField(
                 label="Used", choices=(("true", "yes"), ("false", "no: nothing goes through it")),
-                initial="true" if stands is None or stands.is_active else "false",
+                initial="true" if stands is None or stands.is_active or self._never_signed_in() else "false",
             ),
         }  # fmt: skip
+
+    def _never_signed_in(self) -> bool:
+        """Whether it came without what it signs in with, and waits for it."""
+        return not self.places and any(one.secret for one in self.kind.settings)
 
     def _usual_calls(self) -> int:
         return next((int(one.default) for one in self.kind.settings if one.name == CONCURRENCY), 1)

@@ -23,11 +23,17 @@ from portal.access import CONFIGURERS, OPERATORS, roles_in
 from portal.export import Sheet
 from portal.models import AuditEvent, Connection, GrantRole
 from portal.models.access import entities_held
-from portal.screens import Action, Badge, DetailScreen, Empty, ListScreen, Outcome, Refused, Tab, Tile
+from portal.screens import Action, Badge, Content, DetailScreen, Empty, ListScreen, Outcome, Refused, Tab, Tile
+from portal.screens.exporting import ROWS
 from portal.views.audit import in_words
+from reconciliation.changes import BY_CODE
 from reconciliation.models import ChangeLine, ChangeSet
+from reconciliation.views.records import as_imported
 
 COUNTED = timedelta(days=7)
+SETTINGS_READERS = OPERATORS | {GrantRole.AUDITOR}
+AS_IMPORTED = Content("import", "As it is imported")
+STREAMS_AS_IMPORTED = Content("streams", "Streams, as they are imported")
 
 
 def connections_with_standing() -> QuerySet[Connection]:
@@ -148,9 +154,16 @@ class ConnectionsScreen(ListScreen):
         return "One account at one vendor each. A connection that fails stops only what goes through it."
 
     def buttons(self) -> list[tuple[str, str]]:
-        """Adding one, for those who may."""
+        """Adding one, or several by file, for those who may."""
         may = self.request.user.roles() & CONFIGURERS  # type: ignore[union-attr]
-        return [("New connection", reverse("connection_choose"))] if may else []
+        by_file = f"{reverse('import_new')}?kind=connection"
+        return [("Import", by_file), ("New connection", reverse("connection_choose"))] if may else []
+
+    @property
+    def contents(self) -> Sequence[Content]:  # type: ignore[override]
+        """Its rows; for who may read settings, also as they are imported."""
+        may = self.request.user.roles() & SETTINGS_READERS  # type: ignore[union-attr]
+        return (ROWS, AS_IMPORTED, STREAMS_AS_IMPORTED) if may else (ROWS,)
 
     def tell(self, records: Sequence[Any]) -> None:
         """What of each queue its reader may count, in one statement for all rows."""
@@ -159,8 +172,19 @@ class ConnectionsScreen(ListScreen):
             row.waiting = waiting.get(row.pk, standing.Waiting())
 
     def sheet(self, of: str = "", *, columns: Sequence[str] = ()) -> Sheet:
-        """The same in a file."""
-        return replace(super().sheet(of, columns=columns), prepare=self.tell)
+        """The same in a file, or as an import takes it: without secrets, and only what its reader may read the settings of."""
+        if of not in (AS_IMPORTED.slug, STREAMS_AS_IMPORTED.slug):
+            return replace(super().sheet(of, columns=columns), prepare=self.tell)
+        held = entities_held(self.request.user, SETTINGS_READERS)
+        rows = self.ordered() if None in held else self.ordered().filter(entity__in=held)
+        if of == AS_IMPORTED.slug:
+            kind = BY_CODE["connection"]
+        else:
+            kind = BY_CODE["stream"]
+            rows = Stream.objects.filter(connection__in=rows.order_by().values("pk")).order_by(
+                "connection__code", "name"
+            )
+        return as_imported(kind, rows, self.heading_of(self.title, self.summary_of(rows)))
 
     def tiles(self) -> list[Tile]:
         """How many are well, failing, paused, and how much waits."""
@@ -236,7 +260,7 @@ class ConnectionScreen(DetailScreen):
         )
 
     def _may_read_settings(self) -> bool:
-        return bool(roles_in(self.request.user, self.object.entity_id) & (OPERATORS | {GrantRole.AUDITOR}))
+        return bool(roles_in(self.request.user, self.object.entity_id) & SETTINGS_READERS)
 
     def _unread(self) -> int:
         """How many of its messages cannot be read, of those that this person sees."""

@@ -161,13 +161,16 @@ def whole(*, least: int, most: int) -> Parse:
 
 
 def choice(words: Iterable[str]) -> Parse:
-    """One of some words, as they are written."""
+    """One of some words, as they are written or as people write them: `Time and material` is time_and_material."""
     known = tuple(words)
 
     def parse(value: Any) -> str:
-        if value not in known:
+        if value in known:
+            return str(value)
+        meant = re.sub(r"[^0-9a-z]+", "_", value.casefold()).strip("_") if isinstance(value, str) else ""
+        if meant not in known:
             raise Unreadable(f"is not one of {', '.join(known)}.")
-        return str(value)
+        return meant
 
     return parse
 

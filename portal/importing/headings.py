@@ -20,7 +20,11 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("ccy", "currency_code", "iso_currency"), ("currency",)),
     **dict.fromkeys(("per",), ("unit",)),
     **dict.fromkeys(("person", "consultant", "employee", "colleague"), ("resource",)),
-    **dict.fromkeys(("client", "account"), ("customer",)),
+    **dict.fromkeys(("client",), ("customer",)),
+    "account": ("customer", "realm"),
+    **dict.fromkeys(("vendor", "product"), ("connector",)),
+    **dict.fromkeys(("address", "url"), ("base_url",)),
+    **dict.fromkeys(("account_id", "workspace", "tenant"), ("realm",)),
     **dict.fromkeys(("company", "legal_entity", "business_unit"), ("entity",)),
     **dict.fromkeys(("vat", "vat_id", "vat_number", "tax_id", "tax_no"), ("tax_number",)),
     **dict.fromkeys(("user_name", "username", "login"), ("user",)),
@@ -31,9 +35,30 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
 }  # what people write over a column, and what that may be of ours
 
 
+_LABELS: Mapping[str, str] = {
+    "allows_many": "Several keys for one record", "base_url": "Address", "card": "Rate card",
+    "card_version": "Version of the rate card",
+    "concurrency": "Calls at once", "connector": "Vendor", "cut_over_on": "Cut-over", "every_seconds": "Read every … seconds",
+    "external_id": "Key in the other system", "is_active": "Active", "is_billable": "Billable", "is_default": "Default task",
+    "price_list_version": "Version of the price list", "realm": "Account at the vendor",
+    "requires_task": "Every hour names a task",
+    "resource": "Person", "sequence": "Place in the chain", "zone": "Time zone", "email": "E-mail address", "active": "Used",
+    "biller": "Takes invoice drafts", "recipient": "Is told master data", "source": "Source", "target": "Target",
+    "vat_rate": "VAT rate", "active_to": "Last day", "ends_on": "Last day", "starts_on": "First day",
+}  # fmt: skip
+
+
+def label(name: str) -> str:
+    """A column, or one setting within it, as people say it."""
+    whole, _, part = name.partition(".")
+    said = _LABELS.get(whole, whole.replace("_", " ").capitalize())
+    return f"{said}: {part.replace('_', ' ')}" if part else said
+
+
 def known_headings(table: Table) -> frozenset[str]:
     """The headings that a table's columns go by."""
-    return frozenset(plain(column.name) for column in table.columns)
+    names = [column.name for column in table.columns]
+    return frozenset(plain(said) for name in names for said in (name, label(name)))
 
 
 def usual_headings(table: Table) -> frozenset[str]:
@@ -49,9 +74,11 @@ def match(table: Table, header: Sequence[str], remembered: Mapping[str, str]) ->
     """
     found: dict[int, str] = {}
     free = dict.fromkeys(column.name for column in table.columns)
+    labelled = {plain(label(name)): name for name in free}
     ways: tuple[Callable[[str], str], ...] = (
         lambda word: remembered.get(word, ""),
         lambda word: word,
+        lambda word: labelled.get(word, ""),
         lambda word: next((name for name in _meant(table, word) if name in free), ""),
         lambda word: next(iter(get_close_matches(word, free, n=1, cutoff=_ALIKE)), ""),
     )

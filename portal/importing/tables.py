@@ -6,10 +6,10 @@ from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models
 
@@ -17,6 +17,7 @@ from portal.importing.problems import Place, Problem
 
 if TYPE_CHECKING:
     from portal.importing.load import Load
+    from portal.importing.sheets import Sheet
     from portal.quality import Fault, Proposed
 
 Key = tuple[Any, ...]
@@ -73,6 +74,25 @@ class Ranges:
     unless: str = ""  # an attribute that takes a row out of the comparison
 
 
+def _nothing(_rows: object) -> Sequence[Any]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filed:
+    """What is particular to the rows of a table that people bring by file.
+
+    `left_out` are columns that no file holds. `objection` says why a file is not even kept. `complete` says of the cells of each
+    row what the file need not, and yields (row, column, sentence) of what to think about. `besides` yields the (kind, cells) of
+    records that come with new rows.
+    """
+
+    left_out: frozenset[str] = frozenset()
+    objection: Callable[[Sheet], str] = lambda _sheet: ""
+    complete: Callable[[Sequence[MutableMapping[str, str]]], Iterable[tuple[int, str, str]]] = _nothing
+    besides: Callable[[Sequence[Mapping[str, Any]]], Iterable[tuple[str, Mapping[str, str]]]] = _nothing
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """One table of master data, its columns and rules. `noun` names one row in a sentence."""
@@ -90,6 +110,15 @@ class Table:
     prepare: Callable[[Load, Row], None] | None = None  # completes the values of one row before its key is taken
     check: Callable[[Load, Sequence[Row]], None] | None = None  # what columns, ranges and hierarchies cannot say
     quality: Quality | None = None  # the rules of quality of its records
+    filed: Filed = Filed()
+
+    @property
+    def of_files(self) -> Self:
+        """The table with the columns that a file may hold."""
+        left_out = self.filed.left_out
+        return (
+            replace(self, columns=tuple(one for one in self.columns if one.name not in left_out)) if left_out else self
+        )
 
     def column(self, name: str) -> Column | None:
         """The column of a name."""

@@ -4,7 +4,7 @@ The rule here: a file never writes master data. It becomes a draft change set as
 nothing.
 """
 
-from reconciliation.imports.checking import Checked, CheckedRow, check, held
+from reconciliation.imports.checking import Checked, CheckedRow, check, held, samples
 from reconciliation.imports.drafting import discard, draft, kinds_of, likelier_kind, match_columns, receive, remembered
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "match_columns",
     "receive",
     "remembered",
+    "samples",
 ]

@@ -32,6 +32,7 @@ from reconciliation.models import MasterImport
 _HOLLOW = Unreadable(
     "holds a formula without a result, or an error such as #N/A; let the spreadsheet program calculate it, and save again."
 )
+SAMPLES, SAMPLED = 3, 200  # values shown of a column, and rows in which they are looked for
 NEW, CHANGED, SAME, BAD = "new", "changed", "same", "bad"
 
 
@@ -64,9 +65,11 @@ class CheckedRow:
     changes: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
-    def said(self) -> str:
-        """What a new record is called, or the first thing that is said of it."""
-        return next((self.cells[name] for name in ("name", "status", "amount", "code") if self.cells.get(name)), "")
+    def said(self) -> tuple[str, str] | None:
+        """What a new record is called, or the first thing that is said of it: the column and its cell."""
+        return next(
+            ((name, self.cells[name]) for name in ("name", "status", "amount", "code") if self.cells.get(name)), None
+        )
 
     @property
     def as_line(self) -> Line:
@@ -84,6 +87,7 @@ class Checked:
     missing: list[str] = field(default_factory=list)  # columns that the kind needs and the file does not have
     sheet: str = ""  # the name of the sheet that was read, of a workbook
     others: tuple[str, ...] = ()  # its sheets that were not
+    samples: tuple[tuple[str, ...], ...] = ()  # the first values of each column of the file
 
     def count(self, outcome: str) -> int:
         """How many rows came to this."""
@@ -121,7 +125,7 @@ class _Load(Load):
 def check(master_import: MasterImport, by: User) -> Checked:
     """Read the file with its columns as they were matched, and say of every row what it would do."""
     kind = BY_CODE[master_import.kind]
-    table = kind.table
+    table = kind.table.of_files
     columns = {int(index): name for index, name in master_import.columns.items()}
     sheet = read(master_import.name, bytes(master_import.content), usual_headings(table), by_cell=True)
     given = set(columns.values())
@@ -130,9 +134,10 @@ def check(master_import: MasterImport, by: User) -> Checked:
     days = {index for index, name in columns.items() if _parse(table, name) is reading.day}
     ways = {**dict.fromkeys(amounts, reading.with_point), **dict.fromkeys(days, reading.with_dashes)}
     told = [CheckedRow(line, "", _said(columns, ways, cells)) for line, cells in sheet.rows]
-    checked = Checked(told, needs, sheet.name, sheet.others)
+    checked = Checked(told, needs, sheet.name, sheet.others, samples(sheet))
     if needs:
         return checked
+    to_think_about = list(table.filed.complete([row.cells for row in told]))
     load = _Load(by)
     hollow = {(line, columns[index]): _HOLLOW for line, index in sheet.hollow if index in columns}
     load.add(table.name, [(Place(row.line), _read_as(row, hollow)) for row in told])
@@ -148,6 +153,9 @@ def check(master_import: MasterImport, by: User) -> Checked:
         load.check()
     rows = load.rows.get(table.name, [])
     _compare(table, told, rows, load)
+    for index, column, sentence in to_think_about:
+        if told[index].outcome != BAD:
+            told[index].warnings.append((column, "", sentence))
     return checked
 
 
@@ -203,8 +211,18 @@ def _compare(table: Any, told: Sequence[CheckedRow], rows: Sequence[Row], load: 
 
 def held(master_import: MasterImport) -> Sheet:
     """What a file holds, as its rows stand in it: for whoever reads it without going on with it."""
-    table = BY_CODE[master_import.kind].table
+    table = BY_CODE[master_import.kind].table.of_files
     return read(master_import.name, bytes(master_import.content), usual_headings(table), by_cell=True)
+
+
+def samples(sheet: Sheet) -> tuple[tuple[str, ...], ...]:
+    """The first values of each column that differ, by which a person tells what it is."""
+    found: list[dict[str, None]] = [{} for _ in sheet.header]
+    for _, cells in sheet.rows[:SAMPLED]:
+        for kept, cell in zip(found, cells, strict=True):
+            if cell and len(kept) < SAMPLES:
+                kept[cell] = None
+    return tuple(tuple(kept) for kept in found)
 
 
 def problem_lines(checked: Checked) -> list[tuple[int, str, str, str]]:

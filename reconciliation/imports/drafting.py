@@ -14,19 +14,18 @@ from portal.importing.problems import Unreadable
 from portal.importing.sheets import plain, read
 from portal.models import User
 from reconciliation import changes
-from reconciliation.changes import BY_CODE, ChangeRefused, Kind
+from reconciliation.changes import BY_CODE, Action, ChangeRefused, Kind, Line
 from reconciliation.imports.checking import Checked, check
 from reconciliation.models import ChangeSet, ColumnChoice, MasterImport
 
 State = MasterImport.State
 OPEN = (State.MATCHING, State.CHECKED)
-KINDS = tuple(kind for kind in changes.KINDS if kind.code not in ("connection", "stream"))  # what files bring
 
 
 def kinds_of(user: User) -> list[Kind]:
     """The kinds of which a person may bring a file: those whose changes the person may propose somewhere."""
     roles = user.roles()
-    return [kind for kind in KINDS if roles & kind.proposers]
+    return [kind for kind in changes.KINDS if roles & kind.proposers]
 
 
 def remembered(kind: str) -> dict[str, str]:
@@ -37,8 +36,10 @@ def remembered(kind: str) -> dict[str, str]:
 def receive(kind: str, name: str, content: bytes, *, by: User) -> MasterImport:
     """Keep a file, its columns matched as far as can be told. Raises Unreadable for what is no such file."""
     access.require_somewhere(by, BY_CODE[kind].proposers)
-    table = BY_CODE[kind].table
+    table = BY_CODE[kind].table.of_files
     sheet = read(name, content, usual_headings(table), by_cell=True)
+    if objection := table.filed.objection(sheet):
+        raise Unreadable(objection)
     columns = match(table, sheet.header, remembered(kind))
     is_whole = len(columns) == len([one for one in sheet.header if one]) and not sheet.nameless
     needs = {column.name for column in table.columns if column.required} - set(columns.values())
@@ -54,7 +55,7 @@ def likelier_kind(master_import: MasterImport, by: User) -> Kind | None:
     words = {plain(heading) for heading in master_import.header if heading}
 
     def known(kind: Kind) -> int:
-        return len(words & known_headings(kind.table))
+        return len(words & known_headings(kind.table.of_files))
 
     whole = [kind for kind in kinds_of(by) if {plain(one.name) for one in kind.table.columns if one.required} <= words]
     best = max(whole, key=known, default=None)
@@ -64,7 +65,7 @@ def likelier_kind(master_import: MasterImport, by: User) -> Kind | None:
 def match_columns(master_import: MasterImport, columns: Mapping[int, str], *, by: User) -> None:
     """Say which column is which, and remember it. Raises Unreadable where two are the same."""
     chosen = {index: name for index, name in columns.items() if name}
-    table = BY_CODE[master_import.kind].table
+    table = BY_CODE[master_import.kind].table.of_files
     known = {column.name for column in table.columns}
     for name in chosen.values():
         if name not in known:
@@ -103,7 +104,7 @@ def draft(master_import: MasterImport, *, by: User, reason: str, title: str = ""
             by=by,
             title=title or f"{kind.label}: {len(checked.moves):,} from {locked.name}",
             reason=f"{reason} (file {locked.name}, SHA-256 {locked.digest[:12]})",
-            lines=[replace(row.as_line, model=kind.code) for row in checked.moves],
+            lines=_lines(kind, checked),
         )
         locked.state, locked.change_set, locked.reaches = State.DRAFTED, change_set, _reached(kind, checked, change_set)
         locked.save(update_fields=["state", "change_set", "reaches"])
@@ -114,6 +115,13 @@ def draft(master_import: MasterImport, *, by: User, reason: str, title: str = ""
         )  # fmt: skip
     master_import.refresh_from_db()
     return change_set
+
+
+def _lines(kind: Kind, checked: Checked) -> list[Line]:
+    """What the file makes and changes, and after it what comes with what is new."""
+    lines = [replace(row.as_line, model=kind.code) for row in checked.moves]
+    made = [line.values for line in lines if line.action == Action.ADD]
+    return [*lines, *(Line(code, None, Action.ADD, cells) for code, cells in kind.table.filed.besides(made))]
 
 
 def _reached(kind: Kind, checked: Checked, change_set: ChangeSet) -> list[int] | None:

@@ -6,6 +6,7 @@ The rule here: nothing of a file is taken before a person has seen what it would
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import PurePath
 from typing import Any, cast
@@ -22,6 +23,7 @@ from django.utils.functional import cached_property
 from django.utils.http import content_disposition_header
 
 from portal import access, export
+from portal.importing import headings
 from portal.importing.problems import Unreadable
 from portal.importing.sheets import LARGEST
 from portal.models import User
@@ -43,6 +45,7 @@ from reconciliation.filters import ImportFilter
 from reconciliation.imports.checking import BAD, CHANGED, NEW, SAME, problem_lines
 from reconciliation.imports.drafting import OPEN
 from reconciliation.models import MasterImport
+from reconciliation.views import column_words
 
 State = MasterImport.State
 SHOWN = 300  # rows of each sort on one page
@@ -155,7 +158,10 @@ class NewImport(Screen):
 
     def show(self, form: ImportForm, status: int = HTTPStatus.OK) -> HttpResponse:
         """The page, with what each kind's columns are."""
-        kinds = [(kind.label, kind.table) for kind in self.kinds]
+        kinds = [
+            (kind.label, kind.table.help, [(headings.label(one.name), one) for one in kind.table.of_files.columns])
+            for kind in self.kinds
+        ]
         return self.page(self.context(form=form, kinds=kinds), status=status)
 
 
@@ -239,15 +245,53 @@ class ImportPage(_OfImport):
             checked=checked,
             likelier=imports.likelier_kind(upload, self.person) if is_open else None,
             counts={name: checked.count(name) for name in (NEW, CHANGED, SAME, BAD)} if checked else {},
-            warned=[row for row in checked.rows if row.warnings][:SHOWN] if checked else [],
-            rows=shown[:SHOWN],
+            warned=[_shown(kind, row) for row in checked.rows if row.warnings][:SHOWN] if checked else [],
+            rows=[_shown(kind, row) for row in shown[:SHOWN]],
             more=max(len(shown) - SHOWN, 0),
-            headings=[
-                (index, heading, upload.columns.get(str(index), "")) for index, heading in enumerate(upload.header)
-            ],
-            choices=[(column.name, column.help, column.required) for column in kind.table.columns],
+            missing=[headings.label(name) for name in checked.missing] if checked else [],
+            columns_of_file=_headings(upload, checked) if is_open else [],
+            choices=_choices(kind),
         )
         return self.page(context, status=status)
+
+
+def _choices(kind: Kind) -> list[tuple[str, str, bool]]:
+    """What a column of a file may be: our name of it, the same in words, and whether it is needed."""
+    return [(one.name, headings.label(one.name), one.required) for one in kind.table.of_files.columns]
+
+
+def _headings(upload: MasterImport, checked: imports.Checked | None) -> list[tuple[int, str, str, tuple[str, ...]]]:
+    """The columns of a file: place, heading, what it was matched with, and its first values."""
+    first = checked.samples if checked else imports.samples(imports.held(upload))
+    return [
+        (index, heading, upload.columns.get(str(index), ""), values)
+        for index, (heading, values) in enumerate(zip(upload.header, first, strict=True))
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One row of a file on the page, its columns and values in words."""
+
+    line: int
+    named: str
+    outcome: str
+    said: str
+    problems: Sequence[tuple[str, str, str]]
+    warnings: Sequence[tuple[str, str, str]]
+    changes: Sequence[tuple[str, str, str]]
+
+
+def _shown(kind: Kind, row: imports.CheckedRow) -> Shown:
+    table, label, value = kind.table, headings.label, column_words.value
+
+    def told(ones: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+        return [(label(column) if column else "", given, sentence) for column, given, sentence in ones]
+
+    return Shown(
+        row.line, row.named, row.outcome, value(table, *row.said) if row.said else "", told(row.problems), told(row.warnings),
+        [(label(column), value(table, column, before), value(table, column, after)) for column, before, after in row.changes],
+    )  # fmt: skip
 
 
 def _held(upload: MasterImport) -> dict[str, Any]:
@@ -265,7 +309,11 @@ class ImportProblems(_OfImport):
         """CSV in the person's own dialect."""
         if self.upload.uploaded_by_id != self.person.pk:
             return HttpResponseRedirect(reverse("import", args=[pk]), status=HTTPStatus.SEE_OTHER)
-        found = problem_lines(imports.check(self.upload, self.person))
+        own = {name: self.upload.header[int(index)] for index, name in self.upload.columns.items()}
+        found = [
+            (line, own.get(column) or headings.label(column) if column else "", value, sentence)
+            for line, column, value, sentence in problem_lines(imports.check(self.upload, self.person))
+        ]
         line = export.csv_rows(export.dialect(self.person.preferences))
         rows: list[tuple[export.Cell, ...]] = [("line", "column", "value", "problem"), *found]
         lines = (line(row) for row in rows)

@@ -20,7 +20,7 @@ from django.urls import reverse
 from simple_history.utils import get_history_manager_for_model
 
 from portal import access
-from portal.export import Sheet
+from portal.export import Heading, Sheet
 from portal.field_owners import FIELDS, FieldOwners
 from portal.master_intake.base import entity_of
 from portal.models import Erasure, LedgerEntry, RejectedValue, Resource, State
@@ -32,7 +32,7 @@ from portal.views.audit import as_text
 from portal.views.governed import Master, governed, kind_of_name, masters, visible
 from portal.views.master import MasterScreen
 from reconciliation import mappings
-from reconciliation.changes import KINDS, Action, Kind
+from reconciliation.changes import BY_CODE, KINDS, Action, Kind
 from reconciliation.changes.words import cells_of
 from reconciliation.models import ChangeLine, ChangeSet, ExceptionCase, Mapping, Route
 
@@ -73,14 +73,23 @@ def kind_for(name: str) -> Kind | None:
 
 
 @cache
-def _import_table(name: str) -> type[Table]:
+def _import_table(code: str) -> type[Table]:
     """A table in the columns of the import."""
-    kind = kind_for(name)
     columns = {
         column.name: TextColumn(accessor=f"as_imported__{column.name}", verbose_name=column.name)
-        for column in (kind.table.columns if kind else ())
+        for column in BY_CODE[code].table.of_files.columns
     }
-    return type(f"{name.title()}ImportTable", (Table,), columns)
+    return type(f"{code.title()}ImportTable", (Table,), columns)
+
+
+def as_imported(kind: Kind, rows: QuerySet[Any], heading: Heading) -> Sheet:
+    """Records of a kind as a file that an import takes unchanged."""
+    return Sheet(
+        table=_import_table(kind.code),
+        queryset=rows,
+        heading=heading,
+        prepare=lambda records: _tell_cells(kind, records),
+    )
 
 
 class MasterList(MasterScreen):
@@ -96,12 +105,7 @@ class MasterList(MasterScreen):
         kind = kind_for(self.kwargs["model"])
         if of != IMPORT.slug or kind is None:
             return super().sheet(of, columns=columns)
-        return Sheet(
-            table=_import_table(self.kwargs["model"]),
-            queryset=self.ordered(),
-            heading=self.heading_of(self.title, self.summary),
-            prepare=lambda records: _tell_cells(kind, records),
-        )
+        return as_imported(kind, self.ordered(), self.heading_of(self.title, self.summary))
 
     def buttons(self) -> list[tuple[str, str]]:
         """Importing and adding, for those who may."""
@@ -124,7 +128,7 @@ class MasterList(MasterScreen):
 
 
 def _tell_cells(kind: Kind, records: Sequence[Any]) -> None:
-    for record, cells in zip(records, cells_of(kind.table, records), strict=True):
+    for record, cells in zip(records, cells_of(kind.table.of_files, records), strict=True):
         record.as_imported = {
             name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
             for name, value in cells.items()

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
@@ -26,13 +27,15 @@ from integrations.sandbox.harvest import ACCOUNT_ID, TOKEN
 from integrations.sandbox.server import control, sandbox_server
 from portal.models import AccountingPeriod, Connection, Document, LedgerEntry, LegalEntity, StatementLine, User
 from portal.records import DocumentKind, Posting, Receipt
-from reconciliation.models import ExceptionCase, Onboarding, Rehearsal, RehearsedLine
+from reconciliation.models import ChangeSet, ExceptionCase, Onboarding, Rehearsal, RehearsedLine
 from tests.flows.test_unseen_firm import command, deliver_everything, read_everything, write
+from tests.flows.two_people import shown
 from tests.integrations import netsuite_account
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 PEOPLE = ("P-0", "P-1")
+PASSWORD = "long enough to prove who it is"
 RATE = Decimal(140)
 
 
@@ -87,26 +90,6 @@ batch_size = 50
 service_item = "90"
 currencies = {{ USD = "1" }}
 
-[[connections]]
-code = "harvest-new"
-name = "Harvest"
-connector = "harvest"
-entity = "NEW"
-roles = ["source"]
-base_url = "{sandbox}/harvest/v2"
-realm = "{account}"
-zone = "America/New_York"
-settings = {{ contact = "finance@firm.example" }}
-credentials = {{ token = {{ env = "NEW_HARVEST" }} }}
-streams = [{{ name = "time_entries", every_seconds = 300 }}]
-
-[[routes]]
-entity = "NEW"
-source = "harvest-new"
-target = "erp"
-kind = "time"
-{until}
-
 [[users]]
 username = "cleo"
 roles = {{ controller = ["NEW"] }}
@@ -115,7 +98,21 @@ username = "carl"
 roles = {{ controller = ["NEW"] }}
 """
 
+TRACKER = (
+    "code,name,vendor,entity,source,address,account,zone,settings\n"
+    "harvest-new,Harvest,Harvest,NEW,yes,{sandbox}/harvest/v2,{account},America/New_York,"
+    '"{{""contact"": ""finance@firm.example""}}"\n'
+)
+ROUTE = "entity,source,target,kind\nNEW,harvest-new,erp,time\n"
+
 CLOCKIFY = """
+[[routes]]
+entity = "NEW"
+source = "harvest-new"
+target = "erp"
+kind = "time"
+valid_to = {before}
+
 [[connections]]
 code = "clockify-new"
 name = "Clockify"
@@ -246,10 +243,10 @@ def company(vendors: str, tmp_path: Path, settings: Settings, monkeypatch: pytes
     return tmp_path
 
 
-def configure(company: Path, vendors: str, more: str = "", until: str = "") -> None:
+def configure(company: Path, vendors: str, more: str = "") -> None:
     values = {
-        "sandbox": vendors, "folder": company, "account": ACCOUNT_ID, "workspace": WORKSPACE_ID, "swap": SWAP,
-        "year": timezone.now().year, "first": _month(4), "last": _month(-2), "closed": CLOSED, "until": until,
+        "sandbox": vendors, "folder": company, "workspace": WORKSPACE_ID, "swap": SWAP, "before": SWAP - timedelta(days=1),
+        "year": timezone.now().year, "first": _month(4), "last": _month(-2), "closed": CLOSED,
     }  # fmt: skip
     (company / "firm.toml").write_text((COMPANY + more).format(**values))
     command("configure", str(company / "firm.toml"), "--reason", "The acquisition")
@@ -267,9 +264,38 @@ def book_by_hand(day: date, person: int) -> None:
 
 
 def signed_in(name: str) -> Client:
-    client = Client()
-    client.force_login(User.objects.get(username=name))
+    client, person = Client(), User.objects.get(username=name)
+    person.set_password(PASSWORD)
+    person.save()
+    client.force_login(person)
     return client
+
+
+def by_file(kind: str, text: str, writer: Client, decider: Client) -> None:
+    """A file that one person uploads and submits, and another agrees to."""
+    file = SimpleUploadedFile(f"{kind}.csv", text.encode())
+    answer = writer.post("/imports/new/", {"kind": kind, "file": file})
+    assert answer.status_code == 303, answer.content.decode()
+    answer = writer.post(answer["Location"], {"action": "draft", "reason": "The acquisition"})
+    assert answer.status_code == 303, answer.content.decode()
+    assert writer.post(answer["Location"], {"action": "submit"}).status_code == 303
+    agree(decider)
+
+
+def agree(decider: Client) -> None:
+    """A second person reads the latest change set and agrees to it, signed in anew."""
+    made = ChangeSet.objects.latest("pk")
+    page = f"/changes/{made.pk}/"
+    said = {"action": "approve", "comment": "Read it", **shown(decider, made)}
+    answer = decider.post(page, said)
+    if (
+        answer.status_code == 303 and "reauthenticate" in answer["Location"]
+    ):  # what says where secrets go is agreed to anew
+        assert decider.post(answer["Location"], {"password": PASSWORD}).status_code == 303
+        answer = decider.post(page, said)
+    assert answer.status_code == 303, answer.content.decode()
+    made.refresh_from_db()
+    assert made.state == "applied", made.state
 
 
 def in_the_erp(vendors: str) -> Counter[tuple[str, str]]:
@@ -300,10 +326,26 @@ def test_a_company_is_rehearsed_goes_live_posts_its_first_week_and_changes_its_t
     configure(company, vendors)
     entity = LegalEntity.objects.get(code="NEW")
     cleo, carl = signed_in("cleo"), signed_in("carl")
+
+    # its tracker and its route come by files; the token is given on the connection's page, and nothing is read before
+    by_file("connection", TRACKER.format(sandbox=vendors, account=ACCOUNT_ID), cleo, carl)
+    tracker = Connection.objects.get(code="harvest-new")
+    assert (tracker.is_active, tracker.credentials) == (False, {})
+    by_file("route", ROUTE, cleo, carl)
     begun = cleo.post("/onboarding/new/", {"entity": entity.pk, "source": "", "reason": "Acquired"})
     found = Onboarding.objects.get()
     page = f"/onboarding/{found.pk}/"
     assert begun["Location"] == page
+    checked = cleo.get(page).content.decode()
+    assert "Harvest is not used yet" in checked
+    assert "Harvest was not tested within 7 days" in checked
+    given = {
+        "action": "propose", "name": "Harvest", "entity": "NEW", "base_url": tracker.base_url, "realm": tracker.realm,
+        "zone": tracker.zone, "concurrency": "1", "active": "true", "source": "on", "place-token": "env:NEW_HARVEST",
+        "setting-contact": "finance@firm.example", "stream-time_entries": "300", "stream-expenses": "0", "reason": "Its token",
+    }  # fmt: skip
+    assert cleo.post("/connections/harvest-new/edit/", given).status_code == 303
+    agree(carl)
     command("import_master_data", str(company / "master_data"), "--reason", "The acquisition")
     for day in LAST_MONTH:
         for person in range(len(PEOPLE)):
@@ -356,7 +398,7 @@ def test_a_company_is_rehearsed_goes_live_posts_its_first_week_and_changes_its_t
             *(("clockify-new", "resource", f"u{n}", code) for n, code in enumerate(PEOPLE)),
         ],
     )  # fmt: skip
-    configure(company, vendors, CLOCKIFY, until=f"valid_to = {SWAP - timedelta(days=1)}")
+    configure(company, vendors, CLOCKIFY)
     command("import_master_data", str(company / "master_data"), "--reason", "Clockify instead of Harvest")
     control(vendors, "POST", "clockify/seed", clockify([*LAST_MONTH, *FIRST_WEEK, *AFTER]))
     control(vendors, "POST", "harvest/seed", harvest(AFTER[:1], first=20_000))

@@ -34,15 +34,15 @@ def change(title: str, *lines: Mapping[str, Any]) -> ChangeSet:
         assert answer.status_code == 303, answer.content.decode()
     answer = writer.post(page, {"action": "submit"})
     assert answer.status_code == 303, answer.content.decode()
-    assert writer.post(page, {"action": "approve", **_shown(decider, made)}).status_code != 303
-    answer = decider.post(page, {"action": "approve", "comment": "Read it", **_shown(decider, made)})
+    assert writer.post(page, {"action": "approve", **shown(decider, made)}).status_code != 303
+    answer = decider.post(page, {"action": "approve", "comment": "Read it", **shown(decider, made)})
     assert answer.status_code == 303, answer.content.decode()
     made.refresh_from_db()
     assert made.state == ChangeSet.State.APPLIED, (made.state, decider.get(page).content.decode())
     return made
 
 
-def _shown(client: Client, change_set: ChangeSet) -> dict[str, str]:
+def shown(client: Client, change_set: ChangeSet) -> dict[str, str]:
     """What the confirmation posts back of what it showed."""
     text = client.get(reverse("change_decide", args=[change_set.pk, "approve"])).content.decode()
     return dict(re.findall(r'<input type="hidden" name="(hash|fingerprint|seen)" value="(\w*)">', text))

@@ -20,7 +20,7 @@ ROLES = Table(
 
 RESOURCES = Table(
     name="resources",
-    noun="a resource",
+    noun="a person",
     model=Resource,
     help="The consultants.",
     columns=(

@@ -22,11 +22,15 @@ TESTED_WITHIN = timedelta(days=7)
 
 def sources(asked: Asked) -> Item:
     """Something brings its documents, and goes on."""
-    problems = [] if asked.sources else ["nothing brings documents of the entity"]
+    waiting = [one for one in asked.sources if not one.is_active]
+    if not asked.sources:
+        waiting = list(Connection.objects.filter(entity=asked.entity, is_source=True, is_active=False).order_by("code"))
+    problems = [] if asked.sources or waiting else ["nothing brings documents of the entity"]
+    problems += [f"{one} is not used yet: give what it signs in with on its page" for one in waiting]
     problems += [f"{one} is paused" for one in asked.sources if one.paused_at]
     names = ", ".join(str(one) for one in asked.sources)
     return item(
-        "sources", "Sources", problems, f"{names}.", remedy="Add a source, or resume it.",
+        "sources", "Sources", problems, f"{names}.", remedy="Add a source, have it used, or resume it.",
         url=reverse("connections"),
     )  # fmt: skip
 
