@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import date
+
+from integrations.bench import posted
 from integrations.bench.firm import Firm
 from portal import sql
 
 ON_A_BILL = 100  # entries
 
 _VIEW = """CREATE TEMPORARY VIEW billed AS SELECT id, entity_id, document_id, hours, amount, currency,
-    (id - 1) / {size} * 4 + entity_id AS bill FROM portal_ledgerentry"""
+    (id - 1) / {size} * 4 + entity_id AS bill FROM portal_ledgerentry WHERE work_date < DATE '{before}'"""
 _BILLED = (
     "INSERT INTO portal_invoice (id, external_id, seen_revision, content_digest, created_at, kind, connection_id, entity_id,"
     " current_id) SELECT DISTINCT bill, 'I' || bill, '1', '', now(), 'invoice',"
@@ -35,16 +38,13 @@ _BILLED = (
 )
 
 
-def settled(firm: Firm, short: int) -> None:
-    """Invoices over every entry, a hundred entries on each, and their payments: one in `short` of them pays a little less."""
+def settled(firm: Firm, short: int, *, before: date = date.max) -> None:
+    """Invoices over every entry worked before a day, a hundred on each, and their payments: one in `short` pays a little less."""
     told = {"short": short, "entities": firm.entities, "sources": [one.pk for one in firm.sources]}
-    sql.execute("SET session_replication_role = replica")  # no checks of references that hold by construction
-    try:
-        sql.execute(_VIEW.format(size=ON_A_BILL))
+    with posted.unchecked():
+        sql.execute(_VIEW.format(size=ON_A_BILL, before=before))
         for statement in _BILLED:
             sql.execute(statement, told)
-    finally:
-        sql.execute("SET session_replication_role = DEFAULT")
 
 
 def credit(every: int, turn: int, limit: int) -> None:

@@ -17,9 +17,9 @@ from django.test import Client
 from django.urls import reverse
 
 from integrations.bench import firm as firms
+from integrations.bench import posted
 from integrations.bench.firm import Firm
 from integrations.bench.measure import Result, Scale
-from integrations.bench.work import CURRENCIES
 from portal import history, sql, warm
 from portal.models import EntityGrant, GrantRole, User
 from reconciliation import cases
@@ -58,13 +58,13 @@ class Seen:
 def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
     """Build a hundredth, look at it, build the rest, and look again."""
     desk = Desk(firms.build(max(scale.of(2_000), 40), max(scale.of(1_000), 40), 400))
-    client = _analyst()
+    client = analyst()
     whole = (ENTRIES, HOLDS, CAUSES)
-    sizes = [[_of_four_entities(scale.of(n // by)) for n in whole] for by in (SMALLER, 1)]
+    sizes = [[of_four_entities(scale.of(n // by)) for n in whole] for by in (SMALLER, 1)]
     seen = []
     for entries, holds, causes in sizes:
         began = time.perf_counter()
-        _grow(desk, entries, holds, causes)
+        grow(desk, entries, holds, causes)
         took = time.perf_counter() - began
         say(f"  {desk.holds:,} holds of {desk.causes:,} causes among {desk.entries:,} entries, in {took:.0f} s")
         warm.up()  # as the web server does before its first request
@@ -91,12 +91,13 @@ def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
     return results
 
 
-def _of_four_entities(size: int) -> int:
+def of_four_entities(size: int) -> int:
     """A size that each of the four entities has an equal part of."""
     return max(8, size // 4 * 4)
 
 
-def _analyst() -> Client:
+def analyst() -> Client:
+    """Who sees every entity, signed in."""
     person = User.objects.create_user(username="bench-analyst")
     EntityGrant.objects.create(user=person, entity=None, role=GrantRole.ANALYST, valid_from=date(2020, 1, 1))
     client = Client(SERVER_NAME=settings.ALLOWED_HOSTS[0])
@@ -136,17 +137,14 @@ def _p95(values: list[float]) -> float:
     return sorted(values)[math.ceil(len(values) * 0.95) - 1]
 
 
-def _grow(desk: Desk, entries: int, holds: int, causes: int) -> None:
+def grow(desk: Desk, entries: int, holds: int, causes: int, *, day: str = posted.OF_A_MONTH) -> None:
     """Add to the desk until it is as large as asked for. The newest entries are those that are held."""
     firm, first = desk.firm, desk.entries
-    sql.execute("SET session_replication_role = replica")  # no checks of references that hold by construction
-    try:
-        for start in range(first, entries, 200_000):
-            _enter(firm, start, min(start + 200_000, entries))
+    with posted.unchecked():
+        for start, end in posted.chunks(first, entries):
+            posted.enter(firm, start, end, day=day)
         _open_causes(firm, desk.causes, causes)
         _hold(desk, holds, causes, entries)
-    finally:
-        sql.execute("SET session_replication_role = DEFAULT")
     sql.execute("ANALYZE")
     ids = [row[0] for row in sql.rows("SELECT id FROM reconciliation_exceptioncase WHERE state = 'open' ORDER BY id")]
     for start in range(0, len(ids), BATCH):
@@ -156,41 +154,6 @@ def _grow(desk: Desk, entries: int, holds: int, causes: int) -> None:
     if counted != (causes, holds):
         raise RuntimeError(f"{counted} causes and holds are open instead of {(causes, holds)}.")
     sql.execute("VACUUM ANALYZE")
-
-
-def _enter(firm: Firm, start: int, end: int) -> None:
-    """Documents, entries and their states: one day's hour of one person on one project each."""
-    told = {
-        "start": start, "end": end - 1, "sources": [source.pk for source in firm.sources], "entities": firm.entities,
-        "projects": firm.projects, "people": firm.people, "target": firm.target.pk, "currencies": list(CURRENCIES),
-    }  # fmt: skip
-    sql.execute(
-        "INSERT INTO portal_document (id, connection_id, entity_id, kind, external_id, current_version, seen_revision,"
-        " content_digest, created_at) SELECT n + 1, (%(sources)s::bigint[])[n %% 4 + 1], (%(entities)s::bigint[])[n %% 4 + 1],"
-        " 'time', 'desk-' || n, 1, '1', '', now() FROM generate_series(%(start)s, %(end)s) AS n",
-        told,
-    )
-    sql.execute(
-        "INSERT INTO portal_ledgerentry (id, document_id, version, part, generation, kind, entity_id, source_id, target_id,"
-        " project_id, contract_id, customer_id, resource_id, work_date, post_on, hours, rate, rate_version, amount, currency,"
-        " is_billable, is_cost_only, tags, category, tax_code, receipt_reference, memo, target_keys, idempotency_key,"
-        " created_at)"
-        " SELECT n + 1, n + 1, 1, 0, 0, 'time', (%(entities)s::bigint[])[n %% 4 + 1], (%(sources)s::bigint[])[n %% 4 + 1],"
-        " %(target)s, p.id, p.contract_id, p.customer_id,"
-        " (%(people)s::bigint[])[(n * 7) %% cardinality(%(people)s::bigint[]) + 1],"
-        " DATE '2026-10-01' + n %% 28, DATE '2026-10-01' + n %% 28, 1 + n %% 8, 120, 'K v1', (1 + n %% 8) * 120,"
-        " (%(currencies)s::text[])[n %% 4 + 1], true, false, '[]', '', '', '', 'Work item ' || n, '{}',"
-        " md5('desk-' || n)::uuid, now()"
-        " FROM generate_series(%(start)s, %(end)s) AS n JOIN portal_project p"
-        " ON p.id = (%(projects)s::bigint[])[(n * 5) %% (cardinality(%(projects)s::bigint[]) / 4) * 4 + n %% 4 + 1]",
-        told,
-    )
-    sql.execute(
-        "INSERT INTO portal_ledgerstate (entry_id, state, fence, target_id, entity_id, attempts, look_ups, waits_on, body_hash,"
-        " receipt_number, proved_at, moved_at) SELECT n + 1, 'posted', 3, %(target)s, (%(entities)s::bigint[])[n %% 4 + 1], 1,"
-        " 0, '', 'x', 'N' || n, now(), now() FROM generate_series(%(start)s, %(end)s) AS n",
-        told,
-    )
 
 
 def _open_causes(firm: Firm, first: int, until: int) -> None:

@@ -98,6 +98,7 @@ BENCHES: dict[str, str] = {
     "dryrun": "integrations.bench.dryrun",
     "change": "integrations.bench.change",
     "reconcile": "integrations.bench.reconcile",
+    "readiness": "integrations.bench.readiness",
 }
 
 

@@ -14,28 +14,33 @@ from decimal import Decimal
 import psutil
 from django.db import transaction
 
-from integrations.bench import bills
+from integrations.bench import bills, posted
 from integrations.bench import firm as firms
-from integrations.bench import ledger as entries
 from integrations.bench.firm import Firm
 from integrations.bench.measure import Result, Scale, bounded
 from integrations.bench.work import FIRST
 from integrations.sql import statements
-from portal import ledger, sql
-from portal.models import AccountingPeriod, State
-from portal.records import Receipt
+from portal import sql
+from portal.models import AccountingPeriod
 from reconciliation import matching
 from reconciliation.models import ReconciliationRun
 from reconciliation.sql import legs
 
 LINES, CHANGED = 1_000_000, 1_000
 DIFFERS = 100  # one in so many
-BATCH = 10_000
 GROWTH = 60.0  # MB that the worker may hold more after the run than before
 
 _LEGS = {
-    "target": matching.Leg.LEDGER_TARGET, "bills": matching.Leg.TARGET_INVOICE, "payments": matching.Leg.INVOICE_PAYMENT,
+    "tracker": matching.Leg.TRACKER_LEDGER, "target": matching.Leg.LEDGER_TARGET,
+    "bills": matching.Leg.TARGET_INVOICE, "payments": matching.Leg.INVOICE_PAYMENT,
 }  # fmt: skip
+# The statement; one line in a hundred says more hours.
+_LINES = """INSERT INTO portal_statementline (connection_id, entity_id, kind, number, key, work_date, resource_key, project_key,
+       hours, rate, amount, currency, memo, read_at)
+SELECT e.target_id, e.entity_id, 'time', s.receipt_number, '', e.post_on, '', e.target_keys ->> 'project',
+       e.hours + (e.id %% %(differs)s = 0)::int, e.rate, e.amount, e.currency, '', now()
+  FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
+ WHERE e.id BETWEEN %(start)s AND %(end)s ORDER BY e.id"""
 _BARE = {
     "target": """SELECT count(*),
                count(*) FILTER (WHERE e.hours IS DISTINCT FROM l.hours OR e.amount IS DISTINCT FROM l.amount)
@@ -45,12 +50,12 @@ _BARE = {
           FULL JOIN (SELECT id, connection_id, kind, number, hours, amount, rate, currency, work_date FROM portal_statementline
                       WHERE entity_id = %(entity)s AND work_date BETWEEN %(start)s AND %(end)s AND gone_at IS NULL) l
             ON l.connection_id = e.target_id AND l.kind = e.kind AND l.number = e.receipt_number""",
-    "tracker": """SELECT count(*), count(*) FILTER (WHERE d.hours IS DISTINCT FROM e.hours)
+    "tracker": """SELECT count(*), count(*) FILTER (WHERE d.hours IS DISTINCT FROM e.hours OR NOT e.is_booked)
           FROM (SELECT d.id, v.hours, v.status, v.work_date FROM portal_document d
                   JOIN portal_timeentry v ON v.document_id = d.id AND v.version = d.current_version
                  WHERE d.entity_id = %(entity)s AND v.work_date BETWEEN %(start)s AND %(end)s) d
-          FULL JOIN (SELECT e.document_id, sum(e.hours) AS hours FROM portal_ledgerentry e
-                       JOIN portal_ledgerstate s ON s.entry_id = e.id
+          FULL JOIN (SELECT e.document_id, sum(e.hours) AS hours, bool_and(s.state IN ('posted', 'reconciled')) AS is_booked
+                       FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id
                       WHERE e.entity_id = %(entity)s AND e.work_date BETWEEN %(start)s AND %(end)s GROUP BY e.document_id) e
             ON e.document_id = d.id""",
     "bills": """SELECT count(*), count(*) FILTER (WHERE e.amount IS DISTINCT FROM a.amount)
@@ -73,13 +78,13 @@ def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
     say(f"  booking {count} entries")
     periods = _book(firm, count)
     changed = max(4, scale.of(CHANGED))
-    names = ("target", "bills", "payments", "run", "rerun")
+    names = ("tracker", "target", "bills", "payments", "run", "rerun")
     value: dict[str, list[float]] = {name: [] for name in names}
     floor: dict[str, list[float]] = {name: [] for name in names}
     before = psutil.Process().memory_info().rss / 1e6
     for turn in range(scale.rounds + 1):
         bare = {leg: _bare(leg, periods) for leg in _BARE}
-        found = {leg: sum(_alone(leg, period) for period in periods) for leg in ("target", "bills", "payments")}
+        found = {leg: sum(_alone(leg, period) for period in periods) for leg in _LEGS}
         found["run"] = _run(periods, whole=True)
         _change(firm, count, changed, turn)
         found["rerun"] = _run(periods)
@@ -100,6 +105,15 @@ def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
             1.5,
             at_least=False,
             note=f"ledger and statement, {note}",
+        ),
+        Result(
+            "reconcile.tracker",
+            "s",
+            value["tracker"],
+            floor["tracker"],
+            1.5,
+            at_least=False,
+            note=f"hours worked and ledger, {note}",
         ),
         Result(
             "reconcile.bills",
@@ -132,55 +146,17 @@ def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
 
 
 def _book(firm: Firm, count: int) -> list[AccountingPeriod]:
-    """Entries that went to the target and were read back, the documents behind them, and the statement that holds them."""
-    ids = entries.ready(firm, count)
-    moment = sql.now()
-    sql.execute(
-        "INSERT INTO portal_timeentry (document_id, version, revision, status, resource_key, resource_code, resource_name,"
-        " project_key, project_code, project_name, task_key, task_code, task_name, customer_key, customer_code, customer_name,"
-        " work_date, zone, is_billable, currency, description, approver_key, approver_code, approver_name, provenance, link,"
-        " reason, recorded_at, hours, rate_source) SELECT e.document_id, 1, '1', 'approved', 'p', '', '', 'j', '', '',"
-        " '', '', '', '', '', '', e.work_date, '', true, '', '', '', '', '', '', '', '', now(), e.hours, ''"
-        " FROM portal_ledgerentry e"
-    )
-    for start in range(0, len(ids), BATCH):
-        _post(firm, ids[start : start + BATCH])
-    with transaction.atomic():
-        for entity in firm.entities:
-            statements.keep_lines(firm.target.pk, entity, moment, _lines(entity))
+    """Entries that were compared before, the documents behind them, and the statement that holds them."""
+    with posted.unchecked():
+        for start, end in posted.chunks(0, count):
+            posted.enter(firm, start, end)
+            posted.versions(start, end)
+            posted.evidence(start, end)
+            sql.execute(_LINES, {"start": start + 1, "end": end, "differs": DIFFERS})
     bills.settled(firm, DIFFERS)
     sql.execute("VACUUM ANALYZE")
     month = AccountingPeriod.objects.filter(entity__in=firm.entities, starts_on__lte=FIRST, ends_on__gte=FIRST)
     return list(month.select_related("entity"))
-
-
-def _post(firm: Firm, ids: list[int]) -> None:
-    fences = {entry: fence for entry, (_, fence) in ledger.refs_of(ids).items()}
-    ledger.send([(entry, fence, f"hash-{entry}") for entry, fence in fences.items()], lease_seconds=180, actor="bench")
-    ledger.accept(
-        [(entry, fence + 1, Receipt(key=str(entry), number=f"N{entry}")) for entry, fence in fences.items()], State.SENDING,
-        connection_id=firm.target.pk, actor="bench",
-    )  # fmt: skip
-    sql.execute(
-        "INSERT INTO portal_readback (entry_id, at, is_equal, found, differences)"
-        " SELECT id, now(), true, '{}', '{}' FROM unnest(%s::bigint[]) AS id",
-        [ids],
-    )
-    ledger.prove([(entry, fence + 2) for entry, fence in fences.items()], actor="bench", reason="read back equal")
-    ledger.reconcile([(entry, fence + 3) for entry, fence in fences.items()], actor="bench", reason="matched before")
-
-
-def _lines(entity: int) -> list[tuple[object, ...]]:
-    """The statement of one entity; one line in a hundred says more hours."""
-    found = sql.rows(
-        "SELECT e.id, e.post_on, e.hours, e.rate, e.amount, e.currency, e.target_keys ->> 'project' FROM portal_ledgerentry e"
-        " WHERE e.entity_id = %s",
-        [entity],
-    )
-    return [
-        ("time", f"N{pk}", "", day, "", project, hours + (pk % DIFFERS == 0), rate, amount, currency, "")
-        for pk, day, hours, rate, amount, currency, project in found
-    ]
 
 
 def _change(firm: Firm, count: int, changed: int, turn: int) -> None:
@@ -217,7 +193,9 @@ def _alone(leg: str, period: AccountingPeriod) -> float:
         scope = legs.Scope(period.entity_id, period.pk, end)
         begun = time.perf_counter()
         legs.prepare(scope)
-        if leg == "target":
+        if leg == "tracker":
+            legs.compare_tracker_with_ledger(run.pk, scope, start, end)
+        elif leg == "target":
             legs.compare_ledger_with_target(run.pk, scope, targets, start, end)
         elif leg == "bills":
             legs.compare_target_with_bills(run.pk, scope, start, end)

@@ -127,6 +127,11 @@ class InvoiceVersion(BillingVersion):
         indexes = [
             models.Index(fields=["number"], name="bill_by_number"),
             BrinIndex(fields=["recorded_at"], name="bill_by_moment", autosummarize=True, pages_per_range=32),
+            models.Index(
+                fields=["invoice"],
+                condition=Q(status__in=["draft", "voided", "deleted"]),
+                name="bill_that_asks_for_nothing",
+            ),
         ]
 
     def __str__(self) -> str:

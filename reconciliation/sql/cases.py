@@ -178,7 +178,8 @@ _REACHED = """
       FROM reconciliation_hold h
       JOIN portal_ledgerentry e ON e.id = h.entry_id
       LEFT JOIN portal_project p ON p.id = e.project_id
-      LEFT JOIN portal_timeentry t ON e.amount IS NULL AND t.document_id = e.document_id AND t.version = e.version
+      LEFT JOIN LATERAL (SELECT t.hours, t.rate, t.currency FROM portal_timeentry t
+                          WHERE e.amount IS NULL AND t.document_id = e.document_id AND t.version = e.version OFFSET 0) t ON true
       LEFT JOIN portal_invoicedraft d ON e.kind = 'invoice' AND d.document_id = e.document_id
       LEFT JOIN portal_invoiceproposal i ON i.id = d.proposal_id
      CROSS JOIN LATERAL (

@@ -23,6 +23,14 @@ FIRST_DAY = f"""CASE
                     WHERE k.entity_id = d.entity_id AND k.source_id = d.connection_id AND k.kind = d.kind), c.cut_over_on)
     END"""  # noqa: S608
 
+# The same of each connection for an entity's time; what a document was booked before is to be asked beside it.
+FIRST_DAYS = f"""SELECT c.id, CASE
+    WHEN EXISTS (SELECT 1 FROM reconciliation_onboarding o WHERE o.state <> 'live' AND o.entity_id = %(entity)s
+                    AND (o.source_id IS NULL OR o.source_id = c.id)) THEN {_NEVER}
+    ELSE coalesce((SELECT k.first_day FROM reconciliation_cutover k
+                    WHERE k.entity_id = %(entity)s AND k.source_id = c.id AND k.kind = 'time'), c.cut_over_on)
+    END AS first_day FROM portal_connection c OFFSET 0"""  # noqa: S608
+
 
 def first_days(source_ids: Collection[int]) -> list[tuple[int, int, str, date]]:
     """(source, entity, kind, first day) of what has a cut-over of its own or is being brought in; nothing of the others."""

@@ -31,11 +31,22 @@ FIGURES = {
     "change": ["change", "change.agree"],
     "reconcile": [
         "reconcile",
+        "reconcile.tracker",
         "reconcile.bills",
         "reconcile.payments",
         "reconcile.run",
         "reconcile.rerun",
         "reconcile.memory",
+    ],
+    "readiness": [
+        "readiness.sum",
+        "readiness.portfolio",
+        "readiness.held_up",
+        "readiness.project",
+        "readiness.held",
+        "readiness.thread",
+        "readiness.search",
+        "readiness.explain",
     ],
 }
 
@@ -55,7 +66,7 @@ def bench_database(django_db_blocker: Any) -> Any:
     [
         ["ingest", "admit", "journey", "move", "claim"],
         ["deliver", "latency", "memory"],
-        ["desk"],
+        ["desk", "readiness"],
         ["dryrun", "change"],
         ["reconcile"],
     ],
@@ -67,7 +78,11 @@ def test_every_bench_runs_small(bench_database: Any, names: list[str]) -> None:
     for result in results:
         assert len(result.values) == len(result.floors) == 1
         assert all(math.isfinite(value) and value > 0 for value in (*result.values, *result.floors)), result
-        has_none = result.name in ("reconcile.run", "reconcile.payments")  # told beside the legs that have one
+        has_none = result.name in (
+            "reconcile.run",
+            "reconcile.payments",
+            "readiness.sum",
+        )  # told beside the legs that have one
         assert (result.goal is None) == has_none
         assert json.loads(json.dumps(result.as_json()))["unit"] == result.unit
     assert all(result.name in table(results) for result in results)

@@ -105,6 +105,7 @@ _TIED = """FROM portal_invoiceversion av JOIN portal_invoiceline al ON al.versio
 _ADOPTED = """SELECT d.version_id FROM reconciliation_billingdecision d
                WHERE d.choice = 'adopt' AND d.outcome = '' AND (d.approved_at IS NOT NULL OR NOT d.needs_approval)"""
 
+# OFFSET 0 lets the database begin with the work that is to be judged, however much more is joined with it.
 _TARGET_INVOICE = f"""
 WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
 ), entries AS (
@@ -113,20 +114,20 @@ WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
            said.status AS said,
            CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END AS delivered,
            {_EXPECTED.format(day="e.post_on")} AS due_on
-      FROM portal_ledgerentry e
+      FROM (SELECT * FROM portal_ledgerentry e
+             WHERE e.entity_id = %(entity)s AND e.post_on BETWEEN %(start)s AND %(end)s AND e.kind IN ('time', 'expense')
+               AND e.reverses_id IS NULL AND e.is_billable AND NOT e.is_cost_only AND coalesce(e.amount, 0) <> 0 {{left}} OFFSET 0) e
       JOIN portal_ledgerstate s ON s.entry_id = e.id
       LEFT JOIN portal_billingbalance b ON b.entry_id = e.id AND b.entity_id = %(entity)s
       LEFT JOIN lost g ON g.id = e.id
       LEFT JOIN LATERAL (SELECT coalesce(t.status, x.status) AS status FROM portal_document d
                            LEFT JOIN portal_timeentry t ON t.document_id = d.id AND t.version = d.current_version
                            LEFT JOIN portal_expense x ON x.document_id = d.id AND x.version = d.current_version
-                          WHERE d.id = e.document_id AND d.current_version > e.version) said ON said.status <> 'approved'
+                          WHERE d.id = e.document_id AND d.current_version > e.version OFFSET 0) said ON said.status <> 'approved'
       LEFT JOIN portal_contract k ON k.id = e.contract_id
       LEFT JOIN portal_customer u ON u.id = e.customer_id
      {_TOLD}
-     WHERE e.entity_id = %(entity)s AND e.post_on BETWEEN %(start)s AND %(end)s AND e.kind IN ('time', 'expense')
-       AND e.reverses_id IS NULL AND e.is_billable AND NOT e.is_cost_only AND coalesce(e.amount, 0) <> 0
-       AND (s.state IN ('posted', 'reconciled') OR b.invoiced > b.credited) {{left}}
+     WHERE s.state IN ('posted', 'reconciled') OR b.invoiced > b.credited
 ), money AS (
     SELECT a.entry_id, sum(a.amount) AS amount, min(a.currency) AS currency, bool_or(a.quantity = 0) AS is_price_credited,
            bool_or(a.cause_id IN ({_ADOPTED})) AS is_adopted
@@ -142,7 +143,7 @@ WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
      CROSS JOIN LATERAL (SELECT coalesce(sum(a.amount), 0) AS amount {_TIED.format("", "")}) tied
      CROSS JOIN LATERAL (SELECT coalesce(sum(a.quantity) FILTER (WHERE te.kind = 'time'), 0) AS hours {_TIED.format("LEFT JOIN portal_ledgerentry te ON te.id = a.entry_id", "AND w.net <> tied.amount")}) worked
      WHERE i.entity_id = %(entity)s AND v.booked_on BETWEEN %(start)s AND %(end)s AND c.status NOT IN {_NO_BILL} AND w.net <> tied.amount {{right}}
-), stones AS ({_STONES}
+), stones AS MATERIALIZED ({_STONES}
 ), weighed AS (
     SELECT e.id AS subject, e.*, m.currency AS billed_in, m.amount - coalesce(e.lost_amount, 0) AS billed_amount, coalesce(m.is_price_credited, false) AS is_price_credited,
            coalesce(m.is_adopted, false) AS is_adopted,
@@ -211,7 +212,7 @@ WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
 
 # What stands in the books or was delivered, whatever is known of bills.
 _TO_BE_BILLED = f"""
-WITH stones AS ({_STONES.format(stones="")})
+WITH stones AS MATERIALIZED ({_STONES.format(stones="")})
 SELECT currency, sum(hours), sum(amount) FROM (
     SELECT e.currency, e.hours, e.amount
       FROM portal_ledgerstate s JOIN portal_ledgerentry e ON e.id = s.entry_id

@@ -18,10 +18,11 @@ RECEIPTED = ["accepted", "posted", "reconciled", "reversed"]
 # Hours of which one entry stands, of the version that stands, as they were worked. Its figures never change, so two ids tell it.
 _PAIRS = f"""
 WITH docs AS (
-    SELECT d.id, d.current_version AS version, v.hours, v.status = 'approved' AND coalesce(v.work_date >= {owed.FIRST_DAY}, true) AS is_owed
+    SELECT d.id, d.current_version AS version, v.hours, v.status = 'approved' AND coalesce(v.work_date >= c.first_day, true) AND n.id IS NULL AS is_owed
       FROM portal_document d
       JOIN portal_timeentry v ON v.document_id = d.id AND v.version = d.current_version
-      JOIN portal_connection c ON c.id = d.connection_id
+      JOIN ({owed.FIRST_DAYS}) c ON c.id = d.connection_id
+      LEFT JOIN reconciliation_bookedbefore n ON n.document_id = d.id
      WHERE d.entity_id = %(entity)s AND d.kind = 'time' AND v.work_date BETWEEN %(start)s AND %(end)s {{docs}}
     UNION ALL
     SELECT d.id, d.current_version, NULL, false
