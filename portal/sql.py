@@ -7,6 +7,7 @@ every moment is the database's. Nothing outside `portal` writes these tables.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -102,12 +103,30 @@ def overwrite(
     """
     names = ", ".join(f'"{name}"' for name, _ in columns)
     sets = ", ".join(f'"{name}" = new."{name}"' for name, _ in columns)
-    arrays = ", ".join(f"%s::text[]::{kind}[]" for _, kind in columns)
+    arrays = ", ".join(f"%s::{kind}[]" for _, kind in columns)
+    keys = as_array(ids)
     return execute(
         f'UPDATE "{table}" SET {sets} FROM unnest(%s::bigint[], {arrays}) AS new("id", {names})'  # noqa: S608
-        f' WHERE "{table}"."id" = new."id"',
-        [list(ids), *([None if value is None else str(value) for value in column] for column in values)],
+        f' WHERE "{table}"."id" = new."id" AND "{table}"."id" = ANY(%s::bigint[])',
+        [keys, *(as_array(column) for column in values), keys],
     )
+
+
+_QUOTED = re.compile(r'[{}",\\\s]|^$|^null$', re.IGNORECASE)
+
+
+def as_array(values: Iterable[Any]) -> str:
+    """The literal of an array, to be cast to its type; many times faster than a list of thousands as a parameter."""
+    return "{" + ",".join([_element(value) for value in values]) + "}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    text = str(value)
+    if isinstance(value, str) and _QUOTED.search(text):
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return text
 
 
 _ENCODER = json.JSONEncoder(default=str, ensure_ascii=False)  # made once: a COPY asks for thousands of texts

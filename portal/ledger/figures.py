@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
 from decimal import Decimal
@@ -69,7 +69,7 @@ class Figures:
 
 COLUMNS = tuple(item.name for item in fields(Figures))
 _IDENTITY = ("document_id", "version", "part", "generation", "kind", "source_id", "target_id", "reverses_id")
-_MUTABLE = tuple(name for name in COLUMNS if name not in _IDENTITY)
+MUTABLE = tuple(name for name in COLUMNS if name not in _IDENTITY)
 _JSON = frozenset({"tags", "target_keys"})
 
 
@@ -166,35 +166,40 @@ def _type_of(name: str) -> str:
     return _TYPES.get(name) or ("bigint" if name.endswith("_id") else "text")
 
 
-def refigure(rows: Sequence[tuple[int, Figures]]) -> None:
-    """Give entries that were never sent new figures (their identity stays). Raises FrozenFigures naming any that were."""
+def refigure(rows: Sequence[tuple[int, Figures]], *, only: Collection[str] = MUTABLE) -> None:
+    """Give entries that were never sent new figures (their identity stays). Raises FrozenFigures naming any that were.
+
+    `only` are the columns in which some of them differ from what stands; who owes them is always written.
+    """
     if not rows:
         return
-    ids = [entry_id for entry_id, _ in rows]
+    ids = sql.as_array(entry_id for entry_id, _ in rows)
     frozen = sql.rows(
-        "SELECT entry_id, state FROM portal_ledgerstate WHERE entry_id = ANY(%s)"
+        "SELECT entry_id, state FROM portal_ledgerstate WHERE entry_id = ANY(%s::bigint[])"
         " AND (state NOT IN ('held', 'ready') OR body_hash <> '') FOR UPDATE",
         [ids],
     )
     if frozen:
         raise FrozenFigures(f"Entry {frozen[0][0]} is {frozen[0][1]}; what was sent is not changed.")
-    arrays = [
-        [
-            sql.as_json(getattr(f, name) or ([] if name == "tags" else {})) if name in _JSON else getattr(f, name)
-            for _, f in rows
-        ]
-        for name in _MUTABLE
-    ]
-    columns = ", ".join(_MUTABLE)
-    unnested = ", ".join(f"%s::{'text' if name in _JSON else _type_of(name)}[]" for name in _MUTABLE)
-    assignments = ", ".join(f"{name} = w.{name}{'::jsonb' if name in _JSON else ''}" for name in _MUTABLE)
+    names = [name for name in MUTABLE if name in only or name == "entity_id"]
+    columns = ", ".join(names)
+    unnested = ", ".join(f"%s::{_type_of(name)}[]" for name in names)
+    assignments = ", ".join(f"{name} = w.{name}" for name in names)
     sql.execute(
         f"UPDATE portal_ledgerentry e SET {assignments} FROM unnest(%s::bigint[], {unnested}) AS w(entry_id, {columns})"  # noqa: S608
-        " WHERE e.id = w.entry_id",
-        [ids, *arrays],
+        " WHERE e.id = w.entry_id AND e.id = ANY(%s::bigint[])",
+        [ids, *(_array(name, [getattr(figures, name) for _, figures in rows]) for name in names), ids],
     )
     sql.execute(
         "UPDATE portal_ledgerstate s SET entity_id = e.entity_id FROM portal_ledgerentry e"
-        " WHERE e.id = s.entry_id AND s.entry_id = ANY(%s) AND s.entity_id <> e.entity_id",
-        [ids],
+        " WHERE e.id = s.entry_id AND s.entry_id = ANY(%s::bigint[]) AND e.id = ANY(%s::bigint[])"
+        " AND s.entity_id <> e.entity_id",
+        [ids, ids],
     )
+
+
+def _array(name: str, values: Sequence[Any]) -> str:
+    """The values of one column as the literal of an array."""
+    if name not in _JSON:
+        return sql.as_array(values)
+    return sql.as_array(_encode(value or ([] if name == "tags" else {})).decode() for value in values)

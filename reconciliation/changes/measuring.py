@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
@@ -26,7 +26,7 @@ from reconciliation.changes.writing import Written, write
 from reconciliation.sql import affected as affected_sql
 from reconciliation.sql import billing as billing_sql
 from reconciliation.sql import changes as sql
-from reconciliation.validation import admit_unrouted, booked_otherwise, recheck, unrouted
+from reconciliation.validation import admit_unrouted, booked_otherwise, one_batch, recheck, unrouted
 
 BATCH = 2000
 MOST_BOOKED = 20_000  # booked entries that are looked at, the latest first; that there are more is said
@@ -36,8 +36,7 @@ STOPPED = frozenset({"held", "rejected"})
 _FIELDS = ("project_id", "task_id", "resource_id", "customer_id", "rate", "amount", "currency", "is_billable")
 
 
-@dataclass(frozen=True, slots=True)
-class Stood:
+class Stood(NamedTuple):
     """One entry as it stands."""
 
     entry_id: int
@@ -110,6 +109,7 @@ def bind(lines: Sequence[Line], *, content: str, starts_on: date | None = None) 
         return Looked(written, fingerprint=fingerprint_of(content, word, stock, concerned))
 
 
+@one_batch()
 def take_stock(entry_ids: Sequence[int], written: Written) -> Stock:
     """How open entries stand now, and which documents wait for a route that was written."""
     entries = [Stood(*row) for row in sql.standing(entry_ids)]
@@ -118,6 +118,7 @@ def take_stock(entry_ids: Sequence[int], written: Written) -> Stock:
     return Stock(entries, causes, sql.last_entry(), [one for source_id in routed for one in unrouted(source_id)])
 
 
+@one_batch()
 def fingerprint_of(content: str, word: str, stock: Stock, concerned: Concerned) -> str:
     """What was looked at: the content, the latest word of master data, open entries with their fences, booked ones as billed."""
     stands = [(one.entry_id, one.fence) for one in stock.entries]
@@ -152,13 +153,12 @@ def admit(stock: Stock, written: Written) -> Newcomers:
     entries = [Stood(*row) for row in sql.afterwards([], tried, stock.last_entry)]
     documents = _by_document(entries)
     counts: Counter[str] = Counter()
-    money: dict[str, dict[str, dict[str, Decimal]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(Decimal)))
+    money: dict[str, dict[str, dict[str, Decimal]]] = defaultdict(_by_currency)
     for owed in documents.values():
-        outcome = "new_fails" if any(one.state in STOPPED for one in owed) else "new_passes"
-        counts[outcome] += 1
-        for currency, amount in _worth(owed).items():
-            money[outcome][currency]["before"] += amount
-            money[outcome][currency]["after"] += amount
+        worth = _worth(owed)
+        _count(
+            "new_fails" if any(one.state in STOPPED for one in owed) else "new_passes", (worth, worth), counts, money
+        )
     figures = {name: {"entries": counts[name], "money": _plain(money[name])} for name in NEW}
     return Newcomers({"admitted": len(documents), **figures}, sql.causes_of([one.entry_id for one in entries]))
 
@@ -184,6 +184,7 @@ def settle_constraints() -> None:
 # Figures
 
 
+@one_batch()
 def tell(stock: Stock, of_newcomers: Collection[int] = ()) -> dict[str, Any]:
     """What became of the stock, in figures: documents that pass, fail, get another price or leave; causes that close or open.
 
@@ -207,26 +208,36 @@ def compare(before: Iterable[Stood], after: Iterable[Stood]) -> dict[str, Any]:
     """The figures of documents that stood like this before and stand like that after."""
     stood, stands = _by_document(before), _by_document(after)
     counts: Counter[str] = Counter()
-    money: dict[str, dict[str, dict[str, Decimal]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(Decimal)))
+    money: dict[str, dict[str, dict[str, Decimal]]] = defaultdict(_by_currency)
     for document, was in stood.items():
         now = stands.get(document, [])
-        outcome = _outcome(was, now)
-        counts[outcome] += 1
-        worth_before, worth_after = _worth(was), _worth(now)
-        for currency in {*worth_before, *worth_after}:
-            sums = {"before": worth_before.get(currency, Decimal(0)), "after": worth_after.get(currency, Decimal(0))}
-            for side, amount in sums.items():
-                money[outcome][currency][side] += amount
-        if now and worth_before != worth_after:
-            counts["repriced"] += 1
-            for currency in {*worth_before, *worth_after}:
-                money["repriced"][currency]["before"] += worth_before.get(currency, Decimal(0))
-                money["repriced"][currency]["after"] += worth_after.get(currency, Decimal(0))
+        worth = _worth(was), _worth(now)
+        _count(_outcome(was, now), worth, counts, money)
+        if now and worth[0] != worth[1]:
+            _count("repriced", worth, counts, money)
     outcomes = ("passes", "fails", "still_held", "still_ready", "leaves", "repriced")
     return {
         "entries": len(stood),
         **{name: {"entries": counts[name], "money": _plain(money[name])} for name in outcomes},
     }
+
+
+def _by_currency() -> dict[str, dict[str, Decimal]]:
+    return defaultdict(lambda: {"before": Decimal(0), "after": Decimal(0)})
+
+
+def _count(
+    outcome: str,
+    worth: tuple[dict[str, Decimal], dict[str, Decimal]],
+    counts: Counter[str],
+    money: dict[str, dict[str, dict[str, Decimal]]],
+) -> None:
+    """Count one document, and add what it was worth and is worth."""
+    counts[outcome] += 1
+    of = money[outcome]
+    for side, sums in zip(("before", "after"), worth, strict=True):
+        for currency, amount in sums.items():
+            of[currency][side] += amount
 
 
 def _by_document(entries: Iterable[Stood]) -> dict[int, list[Stood]]:
@@ -246,6 +257,9 @@ def _outcome(was: Sequence[Stood], now: Sequence[Stood]) -> str:
 
 
 def _worth(entries: Sequence[Stood]) -> dict[str, Decimal]:
+    if len(entries) == 1:  # as nearly every document has
+        [one] = entries
+        return {} if one.amount is None else {one.currency: one.amount}
     found: dict[str, Decimal] = defaultdict(Decimal)
     for one in entries:
         if one.amount is not None:

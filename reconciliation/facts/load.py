@@ -299,9 +299,7 @@ def _load_company(facts: Facts, drafts: Sequence[Draft]) -> None:
     timed = {draft.document_id: draft for draft in drafts if draft.kind == "time" and draft.resource}
     days = {(draft.resource.id, draft.work_date) for draft in timed.values() if draft.resource}
     company: dict[tuple[int, date], dict[int, Other]] = {}
-    for resource_id, day, *rest in documents.live_time_on(days):
-        if rest[0] in timed:
-            continue
+    for resource_id, day, *rest in documents.live_time_on(days, without=timed):
         there = company.setdefault((resource_id, day), {})
         if rest[0] in there:  # another part of the same version
             there[rest[0]].hours += rest[3]

@@ -7,26 +7,30 @@ from datetime import date
 from typing import Any
 
 from portal.sql import execute, rows
+from reconciliation.sql import numbers
+
+# Where an entry stands. The ids lead, so that the plan is the same whatever the database knows of the tables.
+_STANDS = """SELECT e.id, e.document_id, s.state, e.amount, e.currency, s.fence
+  FROM ({}) AS w(id) JOIN portal_ledgerentry e ON e.id = w.id JOIN portal_ledgerstate s ON s.entry_id = w.id"""
 
 
 def standing(entry_ids: Sequence[int]) -> list[tuple[Any, ...]]:
     """(entry, document, state, amount, currency, fence) of open entries, in order."""
     return rows(
-        "SELECT e.id, e.document_id, s.state, e.amount, e.currency, s.fence FROM portal_ledgerentry e"
-        " JOIN portal_ledgerstate s ON s.entry_id = e.id"
-        " WHERE e.id = ANY(%s::bigint[]) AND s.state IN ('held', 'ready', 'rejected') ORDER BY e.id",
-        [list(entry_ids)],
+        f"{_STANDS.format('SELECT unnest(%s::bigint[])')} WHERE s.state IN ('held', 'ready', 'rejected') ORDER BY e.id",
+        [numbers(entry_ids)],
     )
 
 
 def afterwards(entry_ids: Sequence[int], document_ids: Sequence[int], after: int) -> list[tuple[Any, ...]]:
     """The same columns of these entries, and of those that took their places since the entry `after`; whatever left is absent."""
+    which = (
+        "SELECT unnest(%s::bigint[])"
+        " UNION SELECT id FROM portal_ledgerentry WHERE document_id = ANY(%s::bigint[]) AND id > %s"
+    )
     return rows(
-        "SELECT e.id, e.document_id, s.state, e.amount, e.currency, s.fence FROM portal_ledgerentry e"
-        " JOIN portal_ledgerstate s ON s.entry_id = e.id"
-        " WHERE (e.id = ANY(%s::bigint[]) OR (e.document_id = ANY(%s::bigint[]) AND e.id > %s))"
-        " AND e.reverses_id IS NULL AND s.state <> 'cancelled' ORDER BY e.id",
-        [list(entry_ids), list(document_ids), after],
+        f"{_STANDS.format(which)} WHERE e.reverses_id IS NULL AND s.state <> 'cancelled' ORDER BY e.id",
+        [numbers(entry_ids), numbers(document_ids), after],
     )
 
 
@@ -39,7 +43,7 @@ def causes_of(entry_ids: Sequence[int]) -> set[int]:
     """The open cases that hold some of these entries."""
     found = rows(
         "SELECT DISTINCT case_id FROM reconciliation_hold WHERE closed_at IS NULL AND entry_id = ANY(%s::bigint[])",
-        [list(entry_ids)],
+        [numbers(entry_ids)],
     )
     return {row[0] for row in found}
 
@@ -73,7 +77,7 @@ def digest_of_booked(entry_ids: Sequence[int]) -> str:
         " LEFT JOIN (SELECT entry_id, count(*) AS number, max(id) AS latest FROM portal_allocation"
         "             WHERE entry_id = ANY(%(entries)s::bigint[]) GROUP BY entry_id) a ON a.entry_id = e.id"
         " WHERE e.id = ANY(%(entries)s::bigint[])",
-        {"entries": list(entry_ids)},
+        {"entries": numbers(entry_ids)},
     )
     return str(found[0][0])
 
@@ -83,7 +87,7 @@ def lines_made(made: Mapping[int, int]) -> int:
     return execute(
         "UPDATE reconciliation_changeline SET made = new.made FROM unnest(%s::bigint[], %s::bigint[]) AS new(id, made)"
         " WHERE reconciliation_changeline.id = new.id",
-        [list(made), list(made.values())],
+        [numbers(made), numbers(made.values())],
     )
 
 
@@ -130,5 +134,5 @@ def reach_done(change_set_id: int, entry_ids: Sequence[int]) -> int:
     """Note that these entries were validated again; how many."""
     return execute(
         "UPDATE reconciliation_changereach SET done_at = now() WHERE change_set_id = %s AND entry_id = ANY(%s::bigint[])",
-        [change_set_id, list(entry_ids)],
+        [change_set_id, numbers(entry_ids)],
     )

@@ -57,16 +57,18 @@ ENTRY = """e.id, e.document_id, e.version, e.part, e.generation, e.target_id, e.
  e.kind, e.entity_id, e.source_id"""
 
 
-def entries_of_documents(document_ids: Sequence[int], *, lock: bool = False) -> list[tuple[Any, ...]]:
-    """Every entry that these documents ever had on the ledger, in the order of `Standing`'s fields.
+def entries_of_documents(
+    document_ids: Sequence[int], *, lock: bool = False, without: Sequence[int] = ()
+) -> list[tuple[Any, ...]]:
+    """Every entry but `without` that these documents ever had on the ledger, in the order of `Standing`'s fields.
 
     Whoever acts on where they stand asks for the lock: a claim of the outbox is then either seen, or passes them by.
     """
     ending = " ORDER BY e.id FOR NO KEY UPDATE OF s" if lock else " ORDER BY e.id"
     return rows(
         f"SELECT {ENTRY} FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id"  # noqa: S608
-        f" WHERE e.document_id = ANY(%s::bigint[]){ending}",
-        [numbers(document_ids)],
+        f" WHERE e.document_id = ANY(%s::bigint[]) AND e.id <> ALL(%s::bigint[]){ending}",
+        [numbers(document_ids), numbers(without)],
     )
 
 
@@ -102,23 +104,29 @@ def reasons_of_cancelled(entry_ids: Collection[int]) -> dict[int, str]:
     return {row[0]: row[1] for row in found}
 
 
-def live_time_on(days: Iterable[tuple[int, Any]]) -> list[tuple[Any, ...]]:
-    """Live time entries of each (resource, work date).
+def live_time_on(days: Iterable[tuple[int, Any]], *, without: Collection[int] = ()) -> list[tuple[Any, ...]]:
+    """Live time entries of each (resource, work date), but for those of the documents `without`.
 
     (resource, day, document, source, project, hours, state, billable, starts, ends, provenance, description, external id)
     """
     pairs = list(days)
     return rows(
         """
-        SELECT e.resource_id, e.work_date, e.document_id, e.source_id, e.project_id, e.hours, s.state, v.is_billable,
+        SELECT w.resource_id, w.work_date, e.document_id, e.source_id, e.project_id, e.hours, s.state, v.is_billable,
                v.starts_at, v.ends_at, v.provenance, v.description, d.external_id
           FROM unnest(%s::bigint[], %s::date[]) AS w(resource_id, work_date)
-          JOIN portal_ledgerentry e ON e.resource_id = w.resource_id AND e.work_date = w.work_date
+         CROSS JOIN LATERAL (  -- day by day from the index, whatever the database knows of the table
+               SELECT id, document_id, version, source_id, project_id, hours FROM portal_ledgerentry
+                WHERE resource_id = w.resource_id AND work_date = w.work_date AND kind = 'time' AND reverses_id IS NULL
+                  AND document_id <> ALL(%s::bigint[]) OFFSET 0) AS e
           JOIN portal_ledgerstate s ON s.entry_id = e.id AND s.state NOT IN ('cancelled', 'reversed')
           JOIN portal_timeentry v ON v.document_id = e.document_id AND v.version = e.version
-          JOIN portal_document d ON d.id = e.document_id
-         WHERE e.kind = 'time' AND e.reverses_id IS NULL""",
-        [numbers([pair[0] for pair in pairs]), "{" + ",".join([str(pair[1]) for pair in pairs]) + "}"],
+          JOIN portal_document d ON d.id = e.document_id""",
+        [
+            numbers([pair[0] for pair in pairs]),
+            "{" + ",".join([str(pair[1]) for pair in pairs]) + "}",
+            numbers(without),
+        ],
     )
 
 

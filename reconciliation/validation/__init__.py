@@ -6,6 +6,7 @@ finance's correction and a changed master record all take it.
 
 from reconciliation.validation.admission import Admitted, admit
 from reconciliation.validation.affected import admit_unrouted, affected_by, follow_changes, overdue_parents, unrouted
+from reconciliation.validation.batches import one_batch
 from reconciliation.validation.explaining import Explained, explain
 from reconciliation.validation.otherwise import Otherwise, booked_at_other_rates
 from reconciliation.validation.rechecking import Rechecked, booked_otherwise, exclude, recheck, stands, waive
@@ -23,6 +24,7 @@ __all__ = [
     "exclude",
     "explain",
     "follow_changes",
+    "one_batch",
     "overdue_parents",
     "recheck",
     "stands",

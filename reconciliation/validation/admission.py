@@ -55,11 +55,17 @@ class _Standing:
 _NOTHING = _Standing()
 
 
-def standing_of(document_ids: Sequence[int], *, lock: bool = False) -> dict[int, _Standing]:
-    """What each document has on the ledger, locked if asked; documents that have nothing are absent."""
+def standing_of(
+    document_ids: Sequence[int], *, lock: bool = False, known: Sequence[Standing] = ()
+) -> dict[int, _Standing]:
+    """What each document has on the ledger, locked if asked; documents that have nothing are absent.
+
+    `known` are entries of theirs that were read already: they are not read again.
+    """
     found: dict[int, _Standing] = defaultdict(_Standing)
-    for row in documents.entries_of_documents(document_ids, lock=lock):
-        entry = standing_entry(row)
+    rows = documents.entries_of_documents(document_ids, lock=lock, without=[entry.id for entry in known])
+    others = [standing_entry(row) for row in rows]
+    for entry in sorted([*known, *others], key=lambda entry: entry.id) if others else known:
         there = found[entry.document_id]
         there.every.append(entry)
         if entry.state == "cancelled":

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from decimal import Decimal
+from operator import attrgetter
 
 from portal.ledger import Figures
 from reconciliation import pricing
@@ -255,18 +256,27 @@ _BOOKED = (
 )  # fmt: skip
 
 
-def differs(entry: Standing, figures: Figures) -> bool:
-    """Whether an entry would book something else than it says now."""
-    return (
-        any(getattr(entry, name) != getattr(figures, name) for name in _COMPARED)
-        or dict(entry.target_keys) != dict(figures.target_keys)
-        or sorted(entry.tags) != sorted(figures.tags)
+_compared, _booked = attrgetter(*_COMPARED), attrgetter(*_BOOKED, "amount")
+
+
+def differing(entry: Standing, figures: Figures) -> set[str]:
+    """In what an entry would book something else than it says now; empty where it says the same."""
+    stands, would = _compared(entry), _compared(figures)
+    names = (
+        set()
+        if stands == would
+        else {n for n, one, other in zip(_COMPARED, stands, would, strict=True) if one != other}
     )
+    if dict(entry.target_keys) != dict(figures.target_keys):
+        names.add("target_keys")
+    if sorted(entry.tags) != sorted(figures.tags):
+        names.add("tags")
+    return names
 
 
 def books_otherwise(entry: Standing, figures: Figures) -> bool:
     """Whether what the target holds of an entry would be something else; where it is posted on does not count."""
-    return any(getattr(entry, name) != getattr(figures, name) for name in (*_BOOKED, "amount"))
+    return bool(_booked(entry) != _booked(figures))
 
 
 def is_booked_already(draft: Draft, booked: Sequence[Standing]) -> bool:

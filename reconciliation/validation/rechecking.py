@@ -23,7 +23,7 @@ from reconciliation.sql import cases as cases_sql
 from reconciliation.sql import documents, master_data
 from reconciliation.validation.admission import OPEN, admit, cancel, standing_of
 from reconciliation.validation.batches import one_batch
-from reconciliation.validation.judging import Judge, Judged, books_otherwise, differs, figures_of, holds_of, reason_of
+from reconciliation.validation.judging import Judge, Judged, books_otherwise, differing, figures_of, holds_of, reason_of
 
 PUT_BACK = "puts-back"  # tag prefix of an entry that books a reversed one again
 OURS_TO_WAKE = ("reversal:", "parent:")  # what validation parks; everything else the outbox does
@@ -47,7 +47,7 @@ class _Case:
     entry: Standing
     judged: Judged
     figures: ledger.Figures
-    changed: bool
+    changes: set[str]  # in which figures it differs
 
     @property
     def is_unsent(self) -> bool:
@@ -72,7 +72,7 @@ def assess(entries: Sequence[Standing]) -> _Assessment:
     document_ids = sorted({entry.document_id for entry in entries})
     drafts = {draft.document_id: draft for draft in drafts_of(document_ids, lock=False)}
     _, entities = give_routes(list(drafts.values()))
-    standing = standing_of(document_ids)
+    standing = standing_of(document_ids, known=entries)
     pairs: list[tuple[Standing, Draft]] = []
     parts_of = Counter(entry.document_id for entry in entries)
     for entry in entries:
@@ -105,7 +105,7 @@ def assess(entries: Sequence[Standing]) -> _Assessment:
         _keep_cents(draft, entry, standing[draft.document_id].every)
         judged = judge.judge(draft, found.next_part[entry.document_id])
         figures = figures_of(draft, entry.generation)
-        found.cases.append(_Case(entry, judged, figures, differs(entry, figures)))
+        found.cases.append(_Case(entry, judged, figures, differing(entry, figures)))
     return found
 
 
@@ -160,8 +160,7 @@ def recheck(entry_ids: Sequence[int], *, actor: str, reason: str) -> Rechecked:
 
 def _recheck(entry_ids: Sequence[int], *, actor: str, reason: str) -> Rechecked:
     rechecked = Rechecked()
-    known = [standing_entry(row) for row in documents.entries(entry_ids)]
-    documents.lock({entry.document_id for entry in known})  # before the entries, everywhere, so that nobody deadlocks
+    documents.lock(documents.of_entries(entry_ids))  # before the entries, everywhere, so that nobody deadlocks
     entries = [
         entry
         for entry in (standing_entry(row) for row in documents.entries(entry_ids, lock=True))
@@ -211,9 +210,12 @@ def _apply(assessment: _Assessment, rechecked: Rechecked, *, actor: str, reason:
     open_holds: dict[int, dict[str, int]] = defaultdict(dict)
     for hold_id, entry_id, rule, _ in cases_sql.open_holds_of([case.entry.id for case in assessment.cases]):
         open_holds[entry_id][rule] = hold_id
-    refigure = [(case.entry.id, case.figures) for case in assessment.cases if case.changed and case.is_unsent]
-    ledger.refigure(refigure)
-    rechecked.refigured = [entry_id for entry_id, _ in refigure]
+    refigure = [case for case in assessment.cases if case.changes and case.is_unsent]
+    ledger.refigure(
+        [(case.entry.id, case.figures) for case in refigure],
+        only=set[str]().union(*(case.changes for case in refigure)),
+    )
+    rechecked.refigured = [case.entry.id for case in refigure]
     release: dict[str, list[ledger.Ref]] = defaultdict(list)
     stop: list[ledger.Ref] = []
     renew: dict[str, list[ledger.Ref]] = defaultdict(list)
@@ -223,7 +225,7 @@ def _apply(assessment: _Assessment, rechecked: Rechecked, *, actor: str, reason:
     for case in assessment.cases:
         entry, judged = case.entry, case.judged
         holds = open_holds[entry.id]
-        if case.changed and not case.is_unsent:
+        if case.changes and not case.is_unsent:
             replace.append(case)
             continue
         if entry.state == State.REJECTED:
@@ -321,7 +323,7 @@ def stands(entry_ids: Sequence[int]) -> set[int]:
     going = _reversals_that_stand(reversals)
     if plain:
         for case in assess(plain).cases:
-            if case.judged.passes and case.judged.rest is None and not case.changed and not case.judged.draft.waits_on:
+            if case.judged.passes and case.judged.rest is None and not case.changes and not case.judged.draft.waits_on:
                 going.add(case.entry.id)
     if masters:
         going |= publishing.stands(masters)
