@@ -20,7 +20,7 @@ from portal.models import AccountingPeriod, NotificationKind, User
 from portal.sql import now
 from reconciliation.models import Certificate, ReconciliationResult, ReconciliationRun
 from reconciliation.sql import certifying as sql
-from reconciliation.sql import legs
+from reconciliation.sql import hanging, legs
 from reconciliation.totals import of_period
 
 _SHOWN = 200  # changes kept with a certificate that drops
@@ -107,7 +107,18 @@ def _run_to_sign(period: AccountingPeriod) -> ReconciliationRun:
         raise NotCertifiable(
             "Something moved since the latest run; reconcile the period again and look at what it finds."
         )
+    _must_not_hang(period)
     return run
+
+
+def _must_not_hang(period: AccountingPeriod) -> None:
+    """Of a correction both legs are in the books, or none: while one hangs, no word of two people makes it done."""
+    found = hanging.of_days(period.entity_id, period.starts_on, period.ends_on)
+    if found:
+        more = f" So do {len(found) - 1:,} more." if len(found) > 1 else ""
+        raise NotCertifiable(
+            f"A correction hangs with one leg: {found[0].says}.{more} Bring it into the books, or put the old one back."
+        )
 
 
 def certify(certificate: Certificate, user: User) -> Certificate:
@@ -127,6 +138,7 @@ def certify(certificate: Certificate, user: User) -> Certificate:
             period.entity_id, period.starts_on, period.ends_on, _unseen_since(latest or found.run)
         ):
             raise NotCertifiable("It changed since it was prepared; reconcile it and have it prepared again.")
+        _must_not_hang(period)
         found.state, found.certified_by, found.certified_at = State.CERTIFIED, user, now()
         found.save()
         notifications.answered(_page(period))

@@ -7,12 +7,13 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from django.test import Client
 
 from integrations import outbox, registry
 from integrations.errors import ConnectorError, InDoubt, Rejected
 from portal.models import AuditEvent, Connection, LedgerEntry, LedgerState, Project, ProjectStatus, Rate, State, User
 from portal.records import Posting, Receipt, Reference, SourceStatus
-from reconciliation import corrections, operations, readiness, validation
+from reconciliation import certifying, corrections, matching, operations, readiness, validation
 from reconciliation.models import ExceptionCase, ProjectMonth, Route
 from tests import world
 from tests.integrations import outbound
@@ -171,7 +172,7 @@ def test_a_reversal_goes_before_its_successor_and_a_refused_one_keeps_it_back(
 
 @pytest.mark.case(113)
 def test_of_a_reversal_and_its_new_version_neither_is_done_while_the_other_is_in_doubt_or_refused(
-    source: Connection, erp: Connection, books: Books, ana: User
+    source: Connection, erp: Connection, books: Books, ana: User, client: Client
 ) -> None:
     """Two legs of one correction through the outbox: the first is lost on its way, then the second is refused."""
     [entry] = outbound.entries(source)
@@ -202,12 +203,26 @@ def test_of_a_reversal_and_its_new_version_neither_is_done_while_the_other_is_in
     )
     assert (month.stopped, month.under_way) == (1, 0)
     assert "project is inactive" in readiness.why_not_billed(entry_of(anew)).words
+    client.force_login(ana)
+    hangs = f"reversal {reversal} took entry {entry} out of the books, and entry {anew} in its place is rejected"
+    for leg in both:
+        page = client.get(f"/ledger/{leg}/").content.decode()
+        assert hangs in page
+        assert f'href="/ledger/{reversal if leg == anew else anew}/"' in page
+    period = entry_of(anew).period
+    assert period is not None
+    matching.run(period.entity, period)
+    with pytest.raises(certifying.NotCertifiable, match="A correction hangs with one leg"):
+        certifying.prepare(period, ana, "It is being looked at.", {"target_invoice": "by hand"})
     re_post(ana, anew)
     outbox.deliver(erp.pk)
     case.refresh_from_db()
     assert (case.state, books.hours()) == ("resolved", 6)
     assert [line.hours for line in books.records] == [8, -8, 6], "each leg is booked once"
     assert outbound.states(both) == {entry: "reversed", reversal: "posted", anew: "posted"}
+    assert "Only one of two legs" not in client.get(f"/ledger/{anew}/").content.decode()
+    matching.run(period.entity, period)
+    assert certifying.prepare(period, ana, "So far.", {"target_invoice": "by hand"}).state == "prepared"
 
 
 @pytest.mark.case(109)

@@ -31,6 +31,7 @@ from portal.screens import DetailScreen
 from portal.tables import STATE_TONES, name_of, waiting
 from reconciliation import triage
 from reconciliation.models import EntryComment, ExceptionCase, HandBack, Hold
+from reconciliation.sql import hanging
 from reconciliation.tables import title_of
 
 SHOWN_VERSIONS = 4
@@ -114,6 +115,11 @@ class EntryPage(DetailScreen):
             sums=thread.explained(entry, mine.settled_at),
             waits=waiting(state.waits_on),
             open_holds=[(hold, title_of(hold.rule)) for hold in open_holds],
+            hanging=[
+                one
+                for one in hanging.of_documents([entry.document_id])
+                if entry.pk in (one.entry_id, one.reversal_id, one.anew_id)
+            ],
             now=now,
             not_now=not_now,
             transitions=[
