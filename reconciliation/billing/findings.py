@@ -222,12 +222,15 @@ def of_shortness(bill: sql.Bill, policy: Policy, customer: str) -> Iterator[Find
         )  # fmt: skip
 
 
-def of_balance(bill: sql.Bill, taken_off: Sequence[sql.TakenOff] = ()) -> Finding | None:
-    """A balance that its system states and its payments do not explain; asked once payments had time to arrive."""
+def of_balance(bill: sql.Bill, policy: Policy, taken_off: Sequence[sql.TakenOff] = ()) -> Finding | None:
+    """A balance that its system states and its payments do not explain; asked once payments had time to arrive.
+
+    By how much it may differ without being a cause the entity's policy says.
+    """
     if bill.balance is None or bill.status in DEAD or bill.status == "draft" or bill.settled > bill.total:
         return None
     expected = bill.total - bill.settled
-    if bill.balance == expected:
+    if abs(bill.balance - expected) <= policy.balance_amount:
         return None
     return _made(
         bill,

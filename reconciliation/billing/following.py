@@ -132,9 +132,11 @@ def review_lately(*, older_than_seconds: float = GRACE) -> tuple[int, int]:
 
 def _compare_balances(bill_ids: Sequence[int]) -> tuple[int, int]:
     bills = sql.bills(bill_ids)
-    off = sql.taken_off([bill.id for bill in bills])
-    found = [finding for bill in bills if (finding := findings.of_balance(bill, off.get(bill.id, ()))) is not None]
-    return findings.keep(found, [("bill", str(bill.id)) for bill in bills], ["balance-differs"])
+    off, policy = sql.taken_off([bill.id for bill in bills]), _policies(bills)
+    judged = [(bill, findings.of_balance(bill, policy[bill.entity_id], off.get(bill.id, ()))) for bill in bills]
+    found = [(bill, finding) for bill, finding in judged if finding is not None]
+    telling.off_balance([(bill, finding.sentence) for bill, finding in found])
+    return findings.keep([one for _, one in found], [("bill", str(bill.id)) for bill in bills], ["balance-differs"])
 
 
 def tell_of_rates(bill_ids: Sequence[int]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from django.urls import reverse
 
 from portal import access, changes_watch, figures, notifications
-from portal.models import NotificationKind, User
+from portal.models import GrantRole, NotificationKind, User
 from reconciliation.models import BillingDecision
 from reconciliation.sql import billing as sql
 from reconciliation.sql import invoicing as invoicing_sql
@@ -55,6 +55,21 @@ def tell(
         for person_id in people.get(bill_id, ())
     ]
     return notifications.notify_each(notices) if notices else 0
+
+
+def off_balance(found: Sequence[tuple[sql.Bill, str]]) -> None:
+    """Tell the analysts of a bill's entity that its balance is not what settles it; once for each balance that is stated."""
+    people = {
+        entity: list(access.holders(frozenset({GrantRole.ANALYST}), entity).values_list("pk", flat=True))
+        for entity in {bill.entity_id for bill, _ in found}
+    }
+    notices = [
+        _notice(bill, person_id, sentence, f"balance:{bill.id}:{bill.balance}:{bill.settled}")
+        for bill, sentence in found
+        for person_id in people[bill.entity_id]
+    ]
+    if notices:
+        notifications.notify_each(notices)
 
 
 def concerned(bill_ids: Sequence[int]) -> dict[int, set[int]]:

@@ -278,4 +278,11 @@ SETTINGS: tuple[Setting, ...] = (
         "How much money may be left over where items of a reconciliation are matched by hand with a reason. The entity's policy "
         "counts.",
     ),
+    Setting(
+        "balance_amount",
+        decimal,
+        _AMOUNT,
+        "By how much the balance that a system states of a bill may differ from what is known to settle it before it is a cause, "
+        "in the bill's currency. The entity's policy counts.",
+    ),
 )

@@ -82,6 +82,7 @@ class Policy:
     group_currency: str = ""
     match_hours: Decimal = Decimal("0.05")
     match_amount: Decimal = Decimal(1)
+    balance_amount: Decimal = Decimal("0.05")
 
 
 DEFAULT = Policy()

@@ -10,12 +10,14 @@ import pytest
 from django.db import connection
 from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from integrations.thread import billing as thread
 from portal.models import (
     Allocation,
     BillingBalance,
     EntityGrant,
+    GrantRole,
     InvoiceVersion,
     LedgerEntry,
     Milestone,
@@ -344,10 +346,21 @@ def test_a_balance_that_nothing_explains_is_a_case_until_it_is_explained(firm: f
     [entry] = posted(firm)
     erp.says(erp.bill("501", line_of(entry), status=BillStatus.PART_PAID, balance=Decimal(860)))
     assert billing.review(firm.target.pk, older_than_seconds=3600) == (0, 0)  # its payment may still be on its way
-    assert billing.review(firm.target.pk, older_than_seconds=0) == (1, 0)
+    ana = world.user("ana", GrantRole.ANALYST, firm.entity)
+    world.user("gus", GrantRole.ANALYST, world.entity("GB", "GBP"))
+    for cases in ((1, 0), (1, 0)):
+        assert billing.review(firm.target.pk, older_than_seconds=0) == cases
     assert causes("501") == {"balance-differs"}
-    erp.says(erp.payment("p1", "100", ("501", "100")))
-    assert billing.review(firm.target.pk, older_than_seconds=0) == (0, 1)
+    [notice] = Notification.objects.filter(subject__contains="INV-501")  # once, however often it is looked at
+    assert (notice.person, notice.url) == (ana, reverse("bill", args=[find("501").pk]))
+    erp.says(erp.payment("p1", "99.96", ("501", "99.96")))
+    assert billing.review(firm.target.pk, older_than_seconds=0) == (
+        0,
+        1,
+    )  # four cents are within what the entity lets pass
+    firm.entity.policy = {**firm.entity.policy, "balance_amount": "0.03"}
+    firm.entity.save()
+    assert billing.review(firm.target.pk, older_than_seconds=0) == (1, 0)
 
 
 @pytest.mark.case(103)
