@@ -1,7 +1,8 @@
 """Exceptions by cause: the queue of finance, ordered by the cash that waits longest if nobody looks at it today.
 
 The rule here: whatever the page says of the queue as a whole (tabs, tiles, headline, totals, facets) is read from what is kept
-per cause, never from its holds, so that a hundred thousand of them cost what a thousand do.
+per cause, never from its holds, so that a hundred thousand of them cost what a thousand do. An entry that several causes stop is
+in each of them and once in what the page says of all: only for that the index of open holds is read.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from reconciliation.fixes import FIXES
 from reconciliation.models import CaseReach, CaseTotal, ExceptionCase
 from reconciliation.rules import EVERY
 from reconciliation.sheets import HeldSheet, held_under
+from reconciliation.sql import held_once
+from reconciliation.sql.held_once import Again
 from reconciliation.suggestions import NEAR_ENOUGH, SCORED
 from reconciliation.tables import CaseExport, CaseTable, title_of
 from reconciliation.views import remedies, rows
@@ -41,7 +44,7 @@ from reconciliation.views.causes import CAUSES
 from reconciliation.views.tabs import EMPTY, IN_QUEUE, TABS, is_mine
 from reconciliation.views.together import ExportCsv, ExportXlsx, FixTogether
 from reconciliation.views.triage import IN_LIST, counted, offered_in
-from reconciliation.views.worth import GROUP, Worth, folded, in_one, leading, worth_of
+from reconciliation.views.worth import GROUP, Leading, Worth, folded, in_one, leading, worth_of
 
 ENTRIES = Content("entries", "Their entries")
 AGES = ((7, "more than a week"), (14, "more than two weeks"), (30, "more than a month"), (60, "more than two months"))
@@ -181,18 +184,42 @@ class CauseList(ListScreen):
         user_tab = self.tab
         links = []
         for tab in self.tabs:
-            words = in_one(self.by_currency, tab.slug, self.worth.groups, guess=bool(self.worth.guessed))
+            words = in_one(self.led(tab.slug), guess=bool(self.worth.guessed))
             count = self.overall(f"count_{tab.slug}")
             links.append(TabLink(tab, self.query(tab=tab.slug), count, tab == user_tab, words))
         return links
 
+    def led(self, tab: str) -> Leading | None:
+        """What the causes of a tab hold in one figure; in the tab of what is open, an entry that several stop counts once."""
+        leads, rates = leading(self.by_currency, tab, self.worth.groups), self.worth.rates
+        if leads is None or tab != "open":
+            return leads
+        sums = [(one.currency, one.amount) for one in self.again_in_sight]
+        is_one = rates is not None and rates.into == leads.currency
+        more = rates.sum(sums) if rates is not None and is_one else dict(sums).get(leads.currency, Decimal(0))
+        return replace(leads, amount=leads.amount - more)
+
+    @cached_property
+    def again(self) -> list[Again]:
+        """How much too much the open causes come to together, since an entry stands under each cause that stops it."""
+        cases = self.base.filter(state=ExceptionCase.State.OPEN).order_by()
+        return held_once.again(list(cases.values_list("pk", flat=True)))
+
+    @cached_property
+    def again_in_sight(self) -> list[Again]:
+        """The same without what is set aside."""
+        if self.overall("causes") == self.overall("count_open"):
+            return self.again
+        return held_once.again(list(self.base.filter(IN_QUEUE).order_by().values_list("pk", flat=True)))
+
     @cached_property
     def held(self) -> list[dict[str, Any]]:
-        """What the open causes hold per currency, priced and estimated; an entry with two holds counts in both causes."""
+        """What the open causes hold per currency, priced and estimated; an entry that several stop counts once."""
         open_cases = self.base.filter(state=ExceptionCase.State.OPEN).order_by().values("pk")
         found = CaseTotal.objects.filter(case__in=open_cases).values("currency")
         summed = found.annotate(amount=Sum("amount"), guess=Sum("estimate")).order_by("-amount", "currency")
-        return [dict(row) for row in summed]
+        more = {one.currency: one.amount for one in self.again}
+        return [{**row, "amount": row["amount"] - more.get(row["currency"], 0)} for row in summed]
 
     @cached_property
     def worth(self) -> Worth:
@@ -201,7 +228,8 @@ class CauseList(ListScreen):
 
     def headline(self) -> str:
         """What is stopped in all, in one sentence."""
-        causes, entries = self.overall("causes"), self.overall("entries")
+        causes, twice = self.overall("causes"), sum(one.entries for one in self.again)
+        entries = self.overall("entries") - twice
         if not causes:
             return ""
         sums = format_html_join(
@@ -211,7 +239,10 @@ class CauseList(ListScreen):
         held = "1 cause holds" if causes == 1 else f"{causes:,} causes hold"
         aside = causes - self.overall("count_open")
         told = format_html(" · {} of them set aside", f"{aside:,}") if aside else ""
-        return format_html("{} <b>{}</b>{}{}", held, "1 entry" if entries == 1 else f"{entries:,} entries", sums, told)
+        overlap = " · each counted once, though some stand under several causes" if twice else ""
+        return format_html(
+            "{} <b>{}</b>{}{}{}", held, "1 entry" if entries == 1 else f"{entries:,} entries", sums, told, overlap
+        )
 
     def tiles(self) -> list[Tile]:
         """Money, age, what is new, and what waits on others; each is a filter."""
@@ -221,7 +252,7 @@ class CauseList(ListScreen):
         days = (timezone.localdate() - oldest).days if oldest else None
         today, on = timezone.localdate().isoformat(), self.params
         return [
-            self.worth.tile(leading(self.by_currency, "open", self.worth.groups)),
+            self.worth.tile(self.led("open")),
             Tile(
                 "Oldest",
                 figures.UNKNOWN if days is None else ("1 day" if days == 1 else f"{days} days"),
@@ -280,17 +311,20 @@ class CauseList(ListScreen):
         return Empty("Nothing has been taken in yet", "Once a source has been read, what cannot be posted waits here.")
 
     def summary_of(self, queryset: QuerySet[Any]) -> Summary:
-        """Count, entries and hours of the causes that match, and what they hold per currency."""
+        """Count, entries and hours of the causes that match, and what they hold per currency; an entry of several counts once."""
         plain = queryset.order_by()
+        over = held_once.again(list(plain.values_list("pk", flat=True)))
         whole = plain.aggregate(
             n=Count("pk"),
             entries=Sum(F("open_holds") + F("waiting"), default=0),
             hours=Sum("open_hours", default=Decimal(0)),
         )
-        self.whole = whole
+        whole["entries"] -= sum(one.entries for one in over)
+        whole["hours"] -= sum((one.hours for one in over), Decimal(0))
+        self.whole, more = whole, {one.currency: one.amount for one in over}
         held = CaseTotal.objects.filter(case__in=plain.values("pk")).values("currency")
         sums: dict[str, dict[str, Any]] = {
-            row["currency"]: {"amount": row["amount"]}
+            row["currency"]: {"amount": row["amount"] - more.get(row["currency"], 0)}
             for row in held.annotate(amount=Sum("amount")).order_by("currency")
             if row["amount"]
         }

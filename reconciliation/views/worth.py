@@ -144,9 +144,8 @@ def leading(rows: Iterable[Mapping[str, Any]], tab: str, groups: Sequence[str]) 
     return Leading(code, held[code], len(held) - 1, about)
 
 
-def in_one(rows: Iterable[Mapping[str, Any]], tab: str, groups: Sequence[str], *, guess: bool) -> str:
+def in_one(found: Leading | None, *, guess: bool) -> str:
     """What the causes of a tab hold: one figure in short, and how many currencies are not in it."""
-    found = leading(rows, tab, groups)
     if found is None:
         return ""
     more = f" +{found.others}" if found.others else ""

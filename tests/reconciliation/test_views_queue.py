@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,10 +16,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from integrations.models import Stream
-from portal.models import Connection, Customer, EntityGrant, GrantRole, Project, User
+from portal.models import AccountingPeriod, Connection, Customer, EntityGrant, GrantRole, LedgerEntry, Project, User
 from portal.screens import live
 from reconciliation import cases, cash, schedules, triage
-from reconciliation.models import CaseReach, CaseTotal, ExceptionCase
+from reconciliation.models import CaseReach, CaseTotal, ExceptionCase, Hold
 from reconciliation.views.queue import FACETS
 from tests import world
 from tests.reconciliation import desk
@@ -221,6 +222,26 @@ def test_totals_are_of_the_filter_and_tiles_are_filters(fay: Client, firm: Firm)
     ExceptionCase.objects.filter(rule="period-closed").update(owner=other)
     assert rows(page(fay, f"{QUEUE}?others=1")) == [case("period-closed").pk]
     assert "1 cause" in page(fay).split("Waiting on others")[1][:200]
+
+
+def test_an_entry_under_two_causes_is_one_entry_and_its_money_is_there_once(fay: Client, firm: Firm) -> None:
+    desk.off_rate(firm, 2)
+    both = [firm.time(str(n), rate=Decimal("110.00"), work_date=date(2026, 8, n)) for n in (3, 4)]
+    AccountingPeriod.objects.filter(entity=firm.entity, code="2026-08").update(state="closed")
+    twice = list(firm.admit(*both).held)
+    assert Hold.objects.filter(entry__in=twice, closed_at=None).count() == 4
+    money = sum((entry.amount or 0 for entry in LedgerEntry.objects.filter(state_row__state="held")), Decimal(0))
+    text = page(fay)
+    assert "2 causes hold <b>4 entries</b>" in text
+    assert f'<b class="figure">{money:,.2f}</b>' in text
+    assert "each counted once, though some stand under several causes" in text
+    assert "4 entries · 32.00 h" in text
+    assert f'<td class="num strong">{money:,.2f}</td>' in text
+    assert f"{money:,.2f}" in text.split("Open amount")[1][:300]
+    one = page(fay, f"{QUEUE}?rule=period-closed")
+    assert "2 entries · 16.00 h" in one  # a cause by itself holds what it holds
+    ExceptionCase.objects.filter(rule="period-closed").update(aside=ExceptionCase.Aside.IGNORED)
+    assert "each counted once" in page(fay)
 
 
 def test_a_tile_counts_what_its_list_shows_and_what_is_set_aside_is_told_apart(fay: Client, firm: Firm) -> None:
