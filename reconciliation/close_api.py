@@ -5,6 +5,7 @@ The rule here: what is matched or signed is so by the services of the screens (`
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import django_filters as filters
@@ -16,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.api import Acting, Endpoint, described
-from portal.models import AccountingPeriod
+from portal.models import AccountingPeriod, LegalEntity
 from reconciliation import certifying, pairing
 from reconciliation.billing import tying
 from reconciliation.models import Certificate, Match, MatchingRule, ReconciliationResult, ReconciliationRun
@@ -299,12 +300,65 @@ class RuleRow(serializers.Serializer[Any]):
         return found
 
 
-class Rules(Endpoint):
+class RuleSaid(serializers.Serializer[Any]):
+    """One act with a matching rule."""
+
+    act = serializers.ChoiceField(["test", "activate", "decline", "retire"])
+    reason = serializers.CharField(max_length=500, default="", allow_blank=True, help_text="Why it is declined.")
+
+
+class RuleBegun(serializers.Serializer[Any]):
+    """A rule that is written as a draft: it is tested on history, and a second person lets it be used or declines it."""
+
+    entity = serializers.CharField()
+    leg = serializers.ChoiceField(ReconciliationResult.Leg.choices)
+    name = serializers.CharField(max_length=120)
+    criteria = serializers.ListField(
+        child=serializers.ChoiceField(MatchingRule.Criterion.choices), min_length=1, max_length=5
+    )
+    hours_tolerance = serializers.DecimalField(max_digits=8, decimal_places=4, min_value=Decimal(0), default=Decimal(0))
+    amount_tolerance = serializers.DecimalField(
+        max_digits=12, decimal_places=4, min_value=Decimal(0), default=Decimal(0)
+    )
+    is_automatic = serializers.BooleanField(default=False)
+    position = serializers.IntegerField(min_value=0, max_value=32_767, default=10)
+
+
+@extend_schema_view(
+    act=described(
+        RuleSaid, RuleRow, "Test a rule on history, let it be used as the second person, decline or retire it."
+    ),
+    propose=described(
+        RuleBegun, RuleRow, "Write a rule, a draft until it is tested and a second person lets it be used."
+    ),
+)
+class Rules(Acting):
     """Matching rules."""
 
     rows = MatchingRule.objects.select_related("entity", "made_by", "activated_by")
     filterset_class = RuleFilter
     serializer_class = RuleRow
+    said_class = RuleSaid
+    refusals = (pairing.NotMatchable,)
+
+    @action(detail=False, methods=["post"])
+    def propose(self, request: Request) -> Response:
+        """Write a rule, once for each key."""
+
+        def done(said: dict[str, Any], by: Any) -> Any:
+            entity = LegalEntity.objects.visible_to(by).filter(code=said.pop("entity")).first()
+            if entity is None:
+                raise NotFound("There is no such entity.")
+            return self.get_serializer(pairing.write(MatchingRule(entity=entity, **said), by)).data
+
+        return self.once(request, RuleBegun, done)
+
+    def do(self, row: MatchingRule, said: dict[str, Any], by: Any) -> None:
+        """What the list of rules does."""
+        if said["act"] == "decline":
+            pairing.decline(row, by, said["reason"])
+        else:
+            {"test": pairing.test, "activate": pairing.activate, "retire": pairing.retire}[said["act"]](row, by)
 
     def get_serializer(self, *args: Any, **options: Any) -> serializers.BaseSerializer[Any]:
         """The page's rules with how they fare, found in one query."""

@@ -261,6 +261,20 @@ def activate(rule: MatchingRule, user: User) -> MatchingRule:
     return rule
 
 
+def decline(rule: MatchingRule, user: User, reason: str) -> MatchingRule:
+    """Say as the second person why a draft is not to be used. Raises NotMatchable or PermissionDenied."""
+    access.require(user, access.APPROVERS, rule.entity_id)
+    if rule.state != MatchingRule.State.DRAFT:
+        raise NotMatchable(f"It is {rule.get_state_display().lower()} already; retire it instead.")
+    if not reason.strip():
+        raise NotMatchable("Say why it is not to be used.")
+    with transaction.atomic():
+        rule.state = MatchingRule.State.RETIRED
+        _save(rule, f"declined: {reason.strip()}", user)
+        audit.record(user, "matching_rule.decline", rule, entity=rule.entity_id, reason=reason)
+    return rule
+
+
 def retire(rule: MatchingRule, user: User) -> MatchingRule:
     """Let a rule find nothing more; what it matched stays."""
     access.require(user, access.FIXERS, rule.entity_id)

@@ -90,6 +90,19 @@ class LetBeUsed(_OfRules):
         pairing.activate(rule, user)
 
 
+class Decline(_OfRules):
+    """Say why a draft is not to be used."""
+
+    name, label = "decline", "Decline"
+    roles = access.APPROVERS
+    sentence = "Decline {count} rules"
+    reason = forms.CharField(label="Reason", widget=forms.Textarea(attrs={"rows": 2}), max_length=500)
+
+    def do(self, rule: MatchingRule, user: User) -> None:
+        """It finds nothing; its history says why."""
+        pairing.decline(rule, user, self.cleaned_data["reason"])
+
+
 class Retire(_OfRules):
     """Let it find nothing more."""
 
@@ -160,7 +173,7 @@ class MatchingRuleList(ListScreen):
     queryset = MatchingRule.objects.select_related("entity", "made_by").order_by("entity__code", "leg", "position")
     filterset = MatchingRuleFilter
     table = MatchingRuleTable
-    actions = (TestRule, LetBeUsed, Retire)
+    actions = (TestRule, LetBeUsed, Decline, Retire)
     tabs = (
         Tab("active", "In use", lambda _user: Q(state="active")),
         Tab("draft", "Drafts", lambda _user: Q(state="draft")),

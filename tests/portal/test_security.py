@@ -345,6 +345,7 @@ API_ACTS: dict[str, dict[str, Any]] = {
     "api_bill-act": {"act": "adopt", "version": 1, "reason": "it was agreed"},
     "api_invoice_proposal-act": {"act": "withdraw", "reason": "it is not wanted"},
     "api_match-act": {"act": "take-apart", "reason": "they do not belong together"},
+    "api_matching_rule-act": {"act": "retire"},
     "api_certificate-act": {"act": "withdraw", "reason": "it was signed too early"},
 }
 # Addresses with arguments that name no row of an entity.

@@ -480,6 +480,23 @@ def test_programs_match_open_items_and_certify_as_two_people_do_and_are_refused_
     status, waits = posts(ana, "matches/make", items=ids, expected_on="2099-01-31", reason="the bank is asked")
     assert (status, waits["kind"], waits["expected_on"]) == (200, "timing", "2099-01-31")
 
+    rule = {"entity": firm.entity.code, "leg": "invoice_payment", "name": "Same amount", "criteria": ["amount"]}
+    assert posts(ana, "matching-rules/propose", **rule | {"leg": "target_invoice"})[0] == 422
+    assert posts(ana, "matching-rules/propose", **rule | {"entity": "GB"})[0] == 404
+    status, draft = posts(ana, "matching-rules/propose", **rule)
+    assert (status, draft["state"], draft["made_by"]) == (200, "draft", "ana")
+    acts = f"matching-rules/{draft['id']}/acts"
+    assert posts(cleo, acts, act="activate")[1]["detail"] == "It was not tested on history yet."
+    assert posts(ana, acts, act="test")[1]["tested"] == {"groups": 0, "agreed": 0, "contradicted": 0, "new": 0}
+    assert posts(ana, acts, act="activate")[0] == 403
+    assert posts(cleo, acts, act="activate")[1]["activated_by"] == "cleo"
+    assert "retire it instead" in posts(cleo, acts, act="decline", reason="Too wide.")[1]["detail"]
+    assert posts(ana, acts, act="retire")[1]["state"] == "retired"
+    other = posts(ana, "matching-rules/propose", **rule | {"name": "Another"})[1]
+    declined = posts(cleo, f"matching-rules/{other['id']}/acts", act="decline", reason="Too wide.")[1]
+    assert declined["state"] == "retired"
+    assert MatchingRule.objects.get(pk=other["id"]).history.latest().history_change_reason == "declined: Too wide."
+
     run = compare(firm, period)
     signs = {"entity": firm.entity.code, "period": period.code}
     status, signed = posts(ana, "certificates/prepare", **signs, note="the bank is asked", uncompared={})
