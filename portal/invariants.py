@@ -195,8 +195,9 @@ def _nobody_approves_themselves() -> list[str]:
 
 def _nothing_is_billed_twice() -> list[str]:
     """Balances are the sums of their allocations and below nothing; a bill's current version is its latest."""
-    return breaches(
-        """
+    return (
+        breaches(
+            """
         WITH summed AS (
             SELECT entry_id, milestone_id, sum(greatest(quantity, 0)) AS invoiced, sum(greatest(-quantity, 0)) AS credited
               FROM portal_allocation GROUP BY 1, 2)
@@ -206,12 +207,22 @@ def _nothing_is_billed_twice() -> list[str]:
           FULL JOIN summed s ON coalesce(s.entry_id, -s.milestone_id) = coalesce(b.entry_id, -b.milestone_id)
          WHERE b.id IS NULL OR s.invoiced IS NULL OR b.invoiced <> s.invoiced OR b.credited <> s.credited
             OR b.delivered - b.invoiced + b.credited < 0 OR b.credited > b.invoiced""",
-        "Entry {0} (or milestone {1}): delivered {2}, invoiced {3}, credited {4}; its allocations say {5} and {6}.",
-    ) + breaches(
-        """
+            "Entry {0} (or milestone {1}): delivered {2}, invoiced {3}, credited {4}; its allocations say {5} and {6}.",
+        )
+        + breaches(
+            """
+        SELECT b.entry_id, b.milestone_id, b.amount, sum(a.amount) FROM portal_billingbalance b
+          JOIN portal_allocation a ON a.entry_id = b.entry_id OR a.milestone_id = b.milestone_id
+          LEFT JOIN portal_ledgerentry e ON e.id = b.entry_id LEFT JOIN portal_milestone m ON m.id = b.milestone_id
+         GROUP BY b.id HAVING bool_and(a.currency = coalesce(e.currency, m.currency)) AND b.amount <> sum(a.amount)""",
+            "Entry {0} (or milestone {1}): {2} stand billed, and its allocations say {3}.",
+        )
+        + breaches(
+            """
         SELECT i.id, c.version, max(v.version) FROM portal_invoice i JOIN portal_invoiceversion c ON c.id = i.current_id
           JOIN portal_invoiceversion v ON v.invoice_id = i.id GROUP BY i.id, c.version HAVING c.version <> max(v.version)""",
-        "Bill {0} goes by version {1}, and version {2} is its latest.",
+            "Bill {0} goes by version {1}, and version {2} is its latest.",
+        )
     )
 
 

@@ -59,9 +59,10 @@ class CheckRow(serializers.Serializer[Any]):
 
 
 class MonthRow(serializers.Serializer[Any]):
-    """One project in one period: every billable amount stands in one of blocked, under way, ready, drafted, on hold, invoiced.
+    """One project in one period: every billable amount stands in exactly one of the next eight figures.
 
-    `gone` is what of the invoiced amount stands on invoices that their system deleted.
+    `invoiced` is what issued invoices ask for, less credits of hours or of the price; `gone` stands on invoices that are void or
+    that their system deleted, until somebody lets them go; by `off_price` bills ask for less than was agreed.
     """
 
     id = serializers.IntegerField()
@@ -81,6 +82,7 @@ class MonthRow(serializers.Serializer[Any]):
     on_hold = _money()
     invoiced = _money()
     gone = _money()
+    off_price = _money()
     stopped = serializers.IntegerField()
     unpriced_hours = _money()
     in_other_currency = serializers.IntegerField()

@@ -25,8 +25,8 @@ _BILLED = (
     " bill FROM billed GROUP BY bill",
     "INSERT INTO portal_allocation (quantity, amount, currency, actor, reason, recorded_at, entity_id, entry_id, line_id,"
     " cause_id) SELECT hours, amount, currency, 'bench', '', now(), entity_id, id, bill, bill FROM billed ORDER BY id",
-    "INSERT INTO portal_billingbalance (delivered, invoiced, credited, document_id, entity_id, entry_id)"
-    " SELECT hours, hours, 0, document_id, entity_id, id FROM billed ORDER BY id",
+    "INSERT INTO portal_billingbalance (delivered, invoiced, credited, amount, document_id, entity_id, entry_id)"
+    " SELECT hours, hours, 0, amount, document_id, entity_id, id FROM billed ORDER BY id",
     "INSERT INTO portal_payment (id, external_id, seen_revision, content_digest, created_at, kind, connection_id, entity_id,"
     " current_id) SELECT id, 'P' || id, '1', '', now(), 'payment', connection_id, entity_id, id FROM portal_invoice",
     "INSERT INTO portal_paymentversion (id, version, revision, number, customer_key, customer_name, currency, booked_on, memo,"

@@ -60,7 +60,11 @@ class Allocation(models.Model):
 
 
 class BillingBalance(models.Model):
-    """What of one entry or milestone was invoiced and credited. Written by the trigger of `Allocation` and by nothing else."""
+    """What of one entry or milestone was invoiced and credited. Written by the trigger of `Allocation` and by nothing else.
+
+    `amount` is what stands on bills in the currency of what was delivered: a credit of the price alone lowers it and nothing
+    else. What a bill in another currency asks for counts as its share of what was delivered.
+    """
 
     entity = models.ForeignKey("portal.LegalEntity", models.PROTECT, related_name="+")
     document = models.ForeignKey("portal.Document", models.PROTECT, null=True, blank=True, related_name="+")
@@ -73,6 +77,7 @@ class BillingBalance(models.Model):
     delivered = models.DecimalField(max_digits=18, decimal_places=4)
     invoiced = models.DecimalField(max_digits=18, decimal_places=4, default=0, db_default=0)
     credited = models.DecimalField(max_digits=18, decimal_places=4, default=0, db_default=0)
+    amount = models.DecimalField(max_digits=18, decimal_places=4, default=0, db_default=0)
 
     scope = Scope("entity")
     objects = ScopedQuerySet.as_manager()

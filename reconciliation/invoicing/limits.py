@@ -1,7 +1,7 @@
 """What stops a proposal before it becomes a draft, each in a sentence with what is left and the way out.
 
 The rule here: a limit is asked before the draft and not after it. What a proposal takes counts against the limit while it is
-open, so that two proposals never use the same rest. A limit counts what is in its own currency and says what stands beside.
+open, so that two proposals never use the same rest; `reconciliation.budgets` says what is left.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
-from django.db.models import Sum
 from django.utils import timezone
 
 from portal import figures
 from portal.models import Connection, Contract, Customer, InvoiceProposal, ProposalState
+from reconciliation import budgets
+from reconciliation.budgets import Budget
 from reconciliation.invoicing import unbillable
 from reconciliation.sql import invoicing as sql
 from reconciliation.sql import publishing as keys_sql
@@ -102,92 +102,69 @@ def _no_order(contract: Contract, proposal: InvoiceProposal) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit that a proposal counts against, in the currency in which it was agreed: other currencies never add up to it.
-
-    `others` is what other proposals that no bill has come of yet take of it, `beside` what stands under it in other currencies.
-    """
+    """A limit that a proposal counts against, and what the proposal itself takes of it."""
 
     code: str
     name: str
     words: str
-    agreed: Decimal
-    currency: str
-    billed: Decimal
-    others: Decimal
-    takes: Decimal  # by the proposal itself
-    way_out: str = ""
-    who: str = ""
-    beside: str = ""
+    budget: Budget
+    takes: Decimal
+    way_out: str
+    who: str
 
     @property
     def left(self) -> Decimal:
-        """What is left before the proposal."""
-        return self.agreed - self.billed - self.others
+        """What is left to bill before the proposal."""
+        return self.rest + self.takes
 
     @property
     def rest(self) -> Decimal:
-        """What is left after it."""
-        return self.left - self.takes
+        """What is left to bill after it."""
+        return self.budget.to_bill
+
+    @property
+    def beside(self) -> str:
+        """What stands under it in other currencies."""
+        return " and ".join(f"{figures.amount(amount, code)} {code}" for code, amount in self.budget.beside)
 
 
 def limits_of(proposal: InvoiceProposal) -> list[Limit]:
     """The purchase order and the not-to-exceed amount that a proposal counts against."""
     contract, order = proposal.contract, proposal.purchase_order
-    agreed_on = order.contract_id if order is not None else contract.pk if contract is not None else None
-    if agreed_on is None:
-        return []
-    billed = sql.billed_under(agreed_on, order.pk if order is not None else None)
     found: list[Limit] = []
     if order is not None:
-        others = _taken_by_others(proposal, purchase_order=order)
         found.append(
-            _limit(
-                proposal, order.currency, {key: of_order for key, (_, of_order) in billed.items()}, others,
-                code="PO_EXCEEDED", name=f"Order {order.number}", words=f"purchase order {order.number}", agreed=order.amount,
-                way_out="Ask for a higher order, or hold lines.", who="finance",
+            Limit(
+                "PO_EXCEEDED", f"Order {order.number}", f"purchase order {order.number}", budgets.of_orders([order])[order.pk],
+                _takes(proposal, order.currency), "Ask for a higher order, or hold lines.", "finance",
             )
         )  # fmt: skip
     if contract is not None and contract.cap_amount is not None:
-        others = _taken_by_others(proposal, contract=contract)
         found.append(
-            _limit(
-                proposal, contract.currency, {key: of_contract for key, (of_contract, _) in billed.items()}, others,
-                code="CAP_EXCEEDED", name="Not to exceed", words=f"the not-to-exceed amount of contract {contract.code}",
-                agreed=contract.cap_amount, way_out="Agree a change, or hold lines.", who="the project's manager",
+            Limit(
+                "CAP_EXCEEDED", "Not to exceed", f"the not-to-exceed amount of contract {contract.code}",
+                budgets.of_contracts([contract])[contract.pk], _takes(proposal, contract.currency),
+                "Agree a change, or hold lines.", "the project's manager",
             )
         )  # fmt: skip
     return found
 
 
-def _limit(
-    proposal: InvoiceProposal, currency: str, billed: dict[str, Decimal], others: dict[str, Decimal], **said: Any
-) -> Limit:
-    takes = {proposal.currency: proposal.net} if proposal.state in TAKING else {}
-    beside = {
-        key: billed.get(key, ZERO) + others.get(key, ZERO) + takes.get(key, ZERO) for key in {*billed, *others, *takes}
-    }
-    told = [f"{figures.amount(sum_, key)} {key}" for key, sum_ in sorted(beside.items()) if sum_ and key != currency]
-    return Limit(
-        currency=currency, billed=billed.get(currency, ZERO), others=others.get(currency, ZERO),
-        takes=takes.get(currency, ZERO), beside=" and ".join(told), **said,
-    )  # fmt: skip
-
-
-def _taken_by_others(proposal: InvoiceProposal, **of: object) -> dict[str, Decimal]:
-    """What other proposals that no bill has come of yet take of the same limit, by currency."""
-    others = InvoiceProposal.objects.filter(state__in=TAKING, **of).exclude(pk=proposal.pk)
-    return dict(others.order_by().values_list("currency").annotate(net=Sum("net")))
+def _takes(proposal: InvoiceProposal, currency: str) -> Decimal:
+    """What a proposal takes of a limit in this currency, once it is not billed or given up."""
+    return proposal.net if proposal.state in TAKING and proposal.currency == currency else ZERO
 
 
 def _passed(proposal: InvoiceProposal) -> Iterator[Blocker]:
     for limit in limits_of(proposal):
+        budget = limit.budget
         if limit.takes > limit.left:
-            left = f"{figures.amount(max(limit.left, ZERO), limit.currency)} {limit.currency}"
+            left = f"{figures.amount(max(limit.left, ZERO), budget.currency)} {budget.currency}"
             beside = f" Beside it stand {limit.beside}, which do not count." if limit.beside else ""
             yield Blocker(
                 limit.code,
                 f"{_money(proposal, proposal.net)} pass {limit.words}, of which {left} of "
-                f"{figures.amount(limit.agreed, limit.currency)} {limit.currency} are left.{beside} {limit.way_out}",
+                f"{figures.amount(budget.agreed, budget.currency)} {budget.currency} are left to bill.{beside} {limit.way_out}",
                 limit.who,
             )
 

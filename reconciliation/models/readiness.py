@@ -14,8 +14,9 @@ class ProjectMonth(models.Model):
 
     Amounts are billable and in `currency`, the contract's or else the customer's; what is in another one, or has no rate yet,
     is counted beside them (`in_other_currency`, `unpriced_hours`). Every amount stands in exactly one of `blocked`,
-    `under_way`, `ready`, `drafted`, `on_hold` and `invoiced`: nothing is ready that would not be billed, and nothing invoiced
-    that nobody issued. Posted work that its source took back is blocked, and what a held version replaces counts there. Work
+    `under_way`, `ready`, `drafted`, `on_hold`, `invoiced`, `gone` and `off_price`: nothing is ready that would not be billed,
+    and invoiced is what bills ask for that were issued and are neither void nor gone, as in the plots and in the leg of bills.
+    Posted work that its source took back is blocked, and what a held version replaces counts there. Work
     that its contract bills by milestones counts in hours only. A milestone stands in the period in which it was signed, and
     until then in that in which it is due, as an instalment of a retainer does.
     """
@@ -30,7 +31,9 @@ class ProjectMonth(models.Model):
     blocked = models.DecimalField(max_digits=18, decimal_places=4)  # held, refused, in doubt, or posted and taken back
     under_way = models.DecimalField(max_digits=18, decimal_places=4)  # to be sent, sent, or receipted and not read back
     ready = models.DecimalField(max_digits=18, decimal_places=4)  # posted, and to be billed by whoever bills next
-    invoiced = models.DecimalField(max_digits=18, decimal_places=4)  # issued, less what was credited
+    invoiced = models.DecimalField(
+        max_digits=18, decimal_places=4
+    )  # issued, less what was credited, price alone as well
     stopped = models.IntegerField()  # entries that are held, refused, in doubt, or posted and taken back
     unpriced_hours = models.DecimalField(max_digits=18, decimal_places=4)
     in_other_currency = models.IntegerField()
@@ -39,15 +42,17 @@ class ProjectMonth(models.Model):
     milestones_ready = models.DecimalField(
         max_digits=18, decimal_places=4
     )  # of `milestones`, delivered and not invoiced
-    milestones_invoiced = models.DecimalField(
-        max_digits=18, decimal_places=4
-    )  # of `milestones`, less what was credited
-
+    milestones_invoiced = models.DecimalField(max_digits=18, decimal_places=4)  # of `milestones`, as `invoiced`
     drafted = models.DecimalField(
         max_digits=18, decimal_places=4
     )  # on a draft that was handed over or that nobody issued
     on_hold = models.DecimalField(max_digits=18, decimal_places=4)  # on a line that a person holds off an invoice
-    gone = models.DecimalField(max_digits=18, decimal_places=4)  # of `invoiced`, on invoices that their system deleted
+    gone = models.DecimalField(
+        max_digits=18, decimal_places=4
+    )  # on invoices that are void or that their system deleted, until somebody lets them go
+    off_price = models.DecimalField(
+        max_digits=18, decimal_places=4
+    )  # by which bills of hours and milestones ask for less than was agreed: credited in price, or adopted so
 
     scope = Scope("project__entity")
     objects = ScopedQuerySet.as_manager()
@@ -72,5 +77,10 @@ class ProjectMonth(models.Model):
 
     @property
     def all_invoiced(self) -> Decimal:
-        """What of it is invoiced, hours and milestones."""
+        """What invoices ask for of it, hours and milestones."""
         return self.invoiced + self.milestones_invoiced
+
+    @property
+    def all_billed(self) -> Decimal:
+        """What of it needs no other invoice, at whichever price it was billed."""
+        return self.all_invoiced + self.off_price

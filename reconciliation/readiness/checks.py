@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from portal import figures
 from portal.models import AccountingPeriod, BillingModel, Customer, ExchangeRate, Milestone, PurchaseOrder, State
+from reconciliation import budgets
 from reconciliation.models import ExceptionCase, ProjectMonth
 from reconciliation.readiness.agreements import billing_model_of, manager_of, terms_of, with_whom, without_milestones
 from reconciliation.readiness.blockers import in_number
@@ -186,15 +187,9 @@ class _Asked:
         ):
             return self.check("budget", Verdict.NONE, "Neither a maximum nor a purchase order is agreed.")
         left = [retainer] if retainer else []
-        if self.contract.cap_amount is not None:
-            spent = master_data.spent_under_contracts([self.contract.pk], [])
-            rest = self.contract.cap_amount - spent.get(self.contract.pk, Decimal(0))
-            left.append(f"{figures.amount(rest, self.contract.currency)} {self.contract.currency} of the maximum")
-        by_order = master_data.spent_under_purchase_orders([order.pk for order in orders], [])
-        for order in orders:
-            rest = order.amount - by_order.get(order.pk, Decimal(0))
-            left.append(f"{figures.amount(rest, order.currency)} {order.currency} of order {order.number}")
-        good = f"Left are {' and '.join(left)}." if left else "A purchase order is there."
+        left += [one.words for one in budgets.of_contracts([self.contract]).values()]
+        left += [one.words for one in budgets.of_orders(orders).values()]
+        good = f"Left are {'; '.join(left)}." if left else "A purchase order is there."
         return self.holds("budget", good)
 
     def _retainer(self) -> str:

@@ -1,4 +1,4 @@
-"""Invoices of a project month that their system deleted: what stands on them counts as invoiced until somebody decides."""
+"""Invoices of a project month that are void or that their system deleted: nobody asks for what stands on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciliation.sql import readiness as sql
 
 
 def lost(months: Sequence[ProjectMonth]) -> dict[int, Blocker]:
-    """By project month, the dearest of its deleted invoices, which comes before everything else; one statement at most."""
+    """By project month, the dearest of its void or deleted invoices, which comes before everything; one statement at most."""
     of_months = {(month.project_id, month.period_id, month.currency): month for month in months if month.gone}
     bills: dict[int, list[sql.LostBill]] = {}
     for bill in sql.lost_bills({project for project, _, _ in of_months}):
@@ -25,7 +25,7 @@ def lost(months: Sequence[ProjectMonth]) -> dict[int, Blocker]:
 def _words(month: ProjectMonth, bills: Sequence[sql.LostBill]) -> Blocker:
     first = bills[0]
     words = (
-        f"Invoice {first.number} was deleted in {first.system}: {figures.amount(month.gone, month.currency)} {month.currency} "
-        "count as invoiced until somebody decides."
+        f"Invoice {first.number} was {'voided' if first.is_void else 'deleted'} in {first.system}: "
+        f"{figures.amount(month.gone, month.currency)} {month.currency} are asked for by no invoice until somebody decides."
     )
     return Blocker(words, "finance", reverse("bill", args=[first.bill_id]), len(bills) - 1)

@@ -38,7 +38,7 @@ WITH worked AS (
      WHERE e.entity_id = %(entity)s AND e.kind = 'time' AND e.reverses_id IS NULL AND s.state NOT IN ('cancelled', 'reversed')
        AND e.work_date BETWEEN %(start)s AND %(end)s
 ), billed AS (
-    SELECT a.entry_id, sum(x.amount) FILTER (WHERE f.status NOT IN ('voided', 'deleted')) AS stands,
+    SELECT a.entry_id, sum(x.amount) FILTER (WHERE f.status NOT IN ('draft', 'voided', 'deleted')) AS stands,
            sum(x.amount * least(1, coalesce(w.paid, 0) / nullif(v.net + v.tax, 0))) AS paid
       FROM entries n JOIN portal_allocation a ON a.entry_id = n.id
      CROSS JOIN LATERAL (SELECT CASE WHEN a.currency = n.currency THEN a.amount ELSE n.amount * a.quantity / nullif(n.hours, 0) END AS amount) x

@@ -159,29 +159,6 @@ def give_back(*, proposal_id: int | None = None, line_ids: Collection[int] = ())
     )
 
 
-def billed_under(contract_id: int, order_id: int | None) -> dict[str, tuple[Decimal, Decimal]]:
-    """What stands billed under a contract, and on one of its purchase orders, by currency; less what was credited."""
-    found = rows(
-        """
-        SELECT w.currency, sum(w.amount), coalesce(sum(w.amount) FILTER (WHERE w.order_id = %(order)s), 0) FROM (
-            SELECT a.currency, a.amount, coalesce(e.purchase_order_id, o.id) AS order_id
-              FROM portal_ledgerentry e JOIN portal_allocation a ON a.entry_id = e.id
-              LEFT JOIN portal_purchaseorder o ON o.contract_id = e.contract_id AND o.currency = e.currency
-                   AND e.work_date BETWEEN o.valid_from AND coalesce(o.valid_to, 'infinity')
-             WHERE e.contract_id = %(contract)s
-            UNION ALL
-            SELECT a.currency, a.amount, o.id
-              FROM portal_project p JOIN portal_milestone m ON m.project_id = p.id
-              JOIN portal_allocation a ON a.milestone_id = m.id
-              LEFT JOIN portal_purchaseorder o ON o.contract_id = p.contract_id AND o.currency = m.currency
-                   AND coalesce(m.signed_on, m.due_on) BETWEEN o.valid_from AND coalesce(o.valid_to, 'infinity')
-             WHERE p.contract_id = %(contract)s) w
-         GROUP BY w.currency ORDER BY w.currency""",
-        {"contract": contract_id, "order": order_id},
-    )
-    return {currency: (contract, order) for currency, contract, order in found}
-
-
 def outside_order(proposal_id: int) -> list[tuple[int, date, date]]:
     """Of what a proposal bills on a purchase order, what is of days on which the order is not valid: (parts, first, last)."""
     return rows(

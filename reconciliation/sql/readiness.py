@@ -69,7 +69,7 @@ def stopped(months: Sequence[Any]) -> list[Stopped]:
 
 @dataclass(frozen=True, slots=True)
 class LostBill:
-    """An invoice that its system deleted, which nobody decided on yet, with work of one project month on it."""
+    """An invoice that is void or that its system deleted, with work or milestones of one project month still on it."""
 
     project_id: int
     period_id: int
@@ -77,26 +77,34 @@ class LostBill:
     bill_id: int
     number: str
     system: str
+    is_void: bool
 
 
 def lost_bills(projects: Collection[int]) -> list[LostBill]:
-    """Deleted invoices with work of these projects that is not given back, the most money of a month first."""
+    """Void or deleted invoices with work of these projects that is not given back, the most money of a month first."""
     if not projects:
         return []
     found = rows(
-        f"""SELECT e.project_id, ap.id, e.currency, n.id, v.number, c.name
+        f"""SELECT w.project_id, ap.id, w.currency, n.id, v.number, c.name, v.status = 'voided'
               FROM portal_invoice n JOIN portal_invoiceversion v ON v.id = n.current_id
               JOIN portal_connection c ON c.id = n.connection_id
               JOIN portal_invoiceversion u ON u.invoice_id = n.id JOIN portal_invoiceline l ON l.version_id = u.id
               JOIN portal_allocation a ON a.line_id = l.id AND a.takes_back_id IS NULL
              CROSS JOIN LATERAL (SELECT a.quantity + coalesce(sum(t.quantity), 0) AS stands FROM portal_allocation t
                                   WHERE t.takes_back_id = a.id) q
-              JOIN portal_ledgerentry e ON e.id = a.entry_id JOIN portal_project j ON j.id = e.project_id
-              JOIN portal_accountingperiod ap ON ap.entity_id = j.entity_id
-               AND e.work_date BETWEEN ap.starts_on AND ap.ends_on
-             WHERE v.status = 'deleted' AND n.agreed_id IS DISTINCT FROM n.current_id
-               AND e.project_id = ANY(%(projects)s::bigint[]) AND {_BILLED}
-             GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(q.stands) > 0 ORDER BY sum(e.amount * q.stands) DESC NULLS LAST, 4""",  # noqa: S608
+             CROSS JOIN LATERAL (
+                SELECT e.project_id, e.currency, e.work_date AS day FROM portal_ledgerentry e
+                 WHERE e.id = a.entry_id AND {_BILLED}
+                UNION ALL
+                SELECT m.project_id, m.currency,
+                       coalesce(CASE WHEN coalesce(nullif(p.billing_model, ''), k.billing_model) = 'retainer'
+                                     THEN m.due_on ELSE m.signed_on END, m.due_on)
+                  FROM portal_milestone m JOIN portal_project p ON p.id = m.project_id
+                  LEFT JOIN portal_contract k ON k.id = p.contract_id WHERE m.id = a.milestone_id) w
+              JOIN portal_project j ON j.id = w.project_id
+              JOIN portal_accountingperiod ap ON ap.entity_id = j.entity_id AND w.day BETWEEN ap.starts_on AND ap.ends_on
+             WHERE v.status IN ('voided', 'deleted') AND w.project_id = ANY(%(projects)s::bigint[])
+             GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(q.stands) > 0 ORDER BY sum(a.amount) DESC NULLS LAST, 4""",  # noqa: S608
         {"projects": numbers(projects)},
     )
     return [LostBill(*row) for row in found]

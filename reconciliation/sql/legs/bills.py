@@ -1,8 +1,8 @@
 """The third leg, what the target has booked against what was invoiced, and the fourth, what was invoiced against what was paid.
 
 The rule here: the figures are those of the systems that keep the bills; what is invoiced of an hour is what the billing balance
-says, which the database keeps, less what stands on a bill that its system voided or deleted: nothing asks for that money any
-more, whether or not somebody has decided yet what holds. What is not due yet waits, with the day by which it should be there. A
+says, which the database keeps, less what stands on a draft, or on a bill that its system voided or deleted: nothing asks for that
+money, whether or not somebody has decided yet what holds. What is not due yet waits, with the day by which it should be there. A
 milestone that was delivered stands here as booked work does.
 """
 
@@ -30,14 +30,15 @@ _TOLD = """CROSS JOIN LATERAL (
         SELECT CASE WHEN coalesce(k.invoice_schedule, '') <> '' THEN k.invoice_schedule ELSE coalesce(u.invoice_schedule, '') END AS schedule,
                CASE WHEN coalesce(k.invoice_schedule, '') <> '' THEN k.invoice_day ELSE u.invoice_day END AS day) told"""  # noqa: E501
 
-# What still counts as billed by bills that are void or gone: until a person decides, its hours are not open again.
+# What still counts as billed by drafts, and by bills that are void or gone: until a person decides, its hours are not open again.
 _LOST = """
     SELECT a.{key} AS id, sum(a.quantity + coalesce(t.quantity, 0)) AS quantity, sum(a.amount + coalesce(t.amount, 0)) AS amount,
            string_agg(DISTINCT CASE WHEN a.quantity + coalesce(t.quantity, 0) <> 0
                       THEN 'Invoice ' || coalesce(nullif(v.number, ''), i.external_id) || ', which is '
-                           || CASE c.status WHEN 'voided' THEN 'void' ELSE 'gone from its system' END END, ' and ') AS bills
+                           || CASE c.status WHEN 'draft' THEN 'a draft' WHEN 'voided' THEN 'void' ELSE 'gone from its system' END END,
+                      ' and ') AS bills, bool_and(c.status = 'draft') AS is_draft
       FROM portal_invoice i
-      JOIN portal_invoiceversion c ON c.id = i.current_id AND c.status IN ('voided', 'deleted')
+      JOIN portal_invoiceversion c ON c.id = i.current_id AND c.status IN ('draft', 'voided', 'deleted')
       JOIN portal_invoiceversion v ON v.invoice_id = i.id
       JOIN portal_invoiceline l ON l.version_id = v.id
       JOIN portal_allocation a ON a.line_id = l.id AND a.takes_back_id IS NULL
@@ -51,7 +52,7 @@ _LOST = """
 _STONES = f"""
     SELECT m.id, m.code, m.amount AS delivered, m.currency, w.day, coalesce(w.day, m.due_on) AS dated,
            coalesce(b.invoiced - b.credited - coalesce(g.quantity, 0), 0) AS billed, x.amount - coalesce(g.amount, 0) AS billed_amount,
-           x.currency AS billed_in, g.bills AS lost, coalesce(x.is_price_credited, false) AS is_price_credited, w.is_instalment,
+           x.currency AS billed_in, g.bills AS lost, g.is_draft, coalesce(x.is_price_credited, false) AS is_price_credited, w.is_instalment,
            {_EXPECTED.format(day="coalesce(w.day, m.due_on)")} AS due_on
       FROM portal_milestone m
       JOIN portal_project j ON j.id = m.project_id
@@ -110,7 +111,7 @@ _TARGET_INVOICE = f"""
 WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
 ), entries AS (
     SELECT e.id, e.document_id, e.kind, e.hours, e.amount, e.currency, e.post_on, s.state,
-           coalesce(b.invoiced - b.credited - coalesce(g.quantity, 0), 0) AS billed, g.amount AS lost_amount, g.bills AS lost,
+           coalesce(b.invoiced - b.credited - coalesce(g.quantity, 0), 0) AS billed, g.amount AS lost_amount, g.bills AS lost, g.is_draft,
            said.status AS said,
            CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END AS delivered,
            {_EXPECTED.format(day="e.post_on")} AS due_on
@@ -148,7 +149,7 @@ WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
     SELECT e.id AS subject, e.*, m.currency AS billed_in, m.amount - coalesce(e.lost_amount, 0) AS billed_amount, coalesce(m.is_price_credited, false) AS is_price_credited,
            coalesce(m.is_adopted, false) AS is_adopted,
            CASE WHEN e.state NOT IN ('posted', 'reconciled') THEN 'missing_left'
-                WHEN e.billed < e.delivered AND e.lost IS NULL AND (e.due_on IS NULL OR e.due_on >= %(today)s) THEN 'open'
+                WHEN e.billed < e.delivered AND (e.lost IS NULL OR e.is_draft) AND (e.due_on IS NULL OR e.due_on >= %(today)s) THEN 'open'
                 WHEN e.billed = 0 THEN 'missing_right'
                 WHEN e.billed < e.delivered THEN CASE WHEN e.kind = 'time' THEN 'hours_differ' ELSE 'amount_differs' END
                 WHEN m.currency <> e.currency THEN 'amount_differs'
@@ -161,7 +162,9 @@ WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
            CASE WHEN kind = 'time' THEN billed END AS hours_right, CASE WHEN outcome <> 'missing_left' THEN amount END AS amount_left,
            CASE WHEN billed = 0 THEN 0 WHEN billed_in = currency THEN billed_amount END AS amount_right, currency, post_on AS dated,
            CASE WHEN outcome IN ('open', 'missing_right', 'hours_differ') OR billed < delivered THEN due_on END AS expected_on, ''::text AS version,
-           CASE WHEN lost IS NOT NULL AND outcome IN ('missing_right', 'hours_differ', 'amount_differs')
+           CASE WHEN is_draft AND outcome IN ('open', 'missing_right', 'hours_differ', 'amount_differs')
+                THEN 'It stands on ' || lost || ': nobody has issued it, so nothing asks for its money yet.'
+                WHEN lost IS NOT NULL AND outcome IN ('missing_right', 'hours_differ', 'amount_differs')
                 THEN 'It stood on ' || lost || '; nobody asks for its money, and what holds is to be decided there.'
                 WHEN said IS NOT NULL AND outcome IN ('open', 'missing_right')
                 THEN CASE WHEN billed = 0 THEN 'Not invoiced' ELSE 'Invoiced in part' END || '; its source says by now that it is ' || said || '.'
@@ -182,7 +185,9 @@ WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
            CASE WHEN o.outcome <> 'missing_left' THEN delivered END,
            CASE WHEN billed = 0 THEN 0 WHEN billed_in = currency THEN billed_amount END, currency, dated,
            CASE WHEN o.outcome IN ('open', 'missing_right') OR billed < delivered THEN due_on END, 'milestone ' || id,
-           CASE WHEN lost IS NOT NULL AND o.outcome IN ('missing_right', 'amount_differs')
+           CASE WHEN is_draft AND o.outcome IN ('open', 'missing_right', 'amount_differs')
+                THEN 'Milestone ' || code || ' stands on ' || lost || ': nobody has issued it, so nothing asks for its money yet.'
+                WHEN lost IS NOT NULL AND o.outcome IN ('missing_right', 'amount_differs')
                 THEN 'Milestone ' || code || ' stood on ' || lost || '; nobody asks for its money, and what holds is to be decided there.' ELSE CASE o.outcome
             WHEN 'missing_left' THEN 'Milestone ' || code || CASE WHEN is_instalment THEN ' is invoiced ahead of its day, ' || {day("dated")} || '.'
                  ELSE ' is invoiced, while it is not delivered: nobody signed it.' END
@@ -196,7 +201,7 @@ WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
             ELSE CASE WHEN is_price_credited THEN 'Credited in price; the milestone stays invoiced.' ELSE '' END END END
       FROM stones CROSS JOIN LATERAL (
         SELECT CASE WHEN day IS NULL THEN 'missing_left'
-                    WHEN billed < delivered AND lost IS NULL AND (due_on IS NULL OR due_on >= %(today)s) THEN 'open'
+                    WHEN billed < delivered AND (lost IS NULL OR is_draft) AND (due_on IS NULL OR due_on >= %(today)s) THEN 'open'
                     WHEN billed = 0 THEN 'missing_right'
                     WHEN billed < delivered OR billed_in <> currency THEN 'amount_differs'
                     WHEN billed_amount <> delivered AND NOT is_price_credited THEN 'amount_differs'

@@ -176,11 +176,11 @@ class Scope:
             "SELECT document_id FROM portal_timeentry WHERE recorded_at >= %(since)s AND version > 1"
             " UNION SELECT document_id FROM portal_expense WHERE recorded_at >= %(since)s AND version > 1))"
             " AND e.entity_id = %(entity)s"
-            # what stands on a bill that went away or came back: nothing was written of it
+            # what stands on a draft that was issued, or on a bill that went away or came back: nothing was written of it
             " UNION SELECT a.entry_id FROM portal_invoiceversion v JOIN portal_invoiceline l ON l.version_id = v.id"
             " JOIN portal_allocation a ON a.line_id = l.id AND a.entry_id IS NOT NULL WHERE v.invoice_id IN (SELECT w.invoice_id"
             " FROM portal_invoiceversion w WHERE w.recorded_at >= %(since)s AND EXISTS (SELECT 1 FROM portal_invoiceversion g"
-            " WHERE g.invoice_id = w.invoice_id AND g.status IN ('voided', 'deleted')))"
+            " WHERE g.invoice_id = w.invoice_id AND g.status IN ('draft', 'voided', 'deleted')))"
             " UNION SELECT entry_id FROM reconciliation_reconciliationresult WHERE period_id = %(period)s"
             " AND leg = 'target_invoice' AND ended_run_id IS NULL AND expected_on < %(today)s AND outcome = 'open'"
             f" AND entry_id IS NOT NULL {_AGAIN}",

@@ -20,9 +20,8 @@ from portal.screens.base import roles_of
 from portal.screens.entities import chosen_entities
 from portal.screens.facets import AnyOf, Facet
 from portal.screens.printing import EntityTotal, totals_by
-from reconciliation import readiness
+from reconciliation import budgets, readiness
 from reconciliation.models import ProjectMonth
-from reconciliation.sql import master_data
 from reconciliation.sql import readiness as readiness_sql
 from reconciliation.views.readiness.tables import PortfolioTable
 from reconciliation.views.readiness.telling import proposals_of
@@ -156,7 +155,9 @@ class Portfolio(ListScreen):
 
     def _gone(self) -> str:
         lost = [(row["lost"], row["currency"]) for row in self.summed if row["lost"]]
-        return "".join(f"of it {figures.amount(amount, code)} {code} on deleted invoices" for amount, code in lost[:1])
+        return "".join(
+            f"besides {figures.amount(amount, code)} {code} on void or deleted invoices" for amount, code in lost[:1]
+        )
 
     def _tile(self, label: str, name: str, tab: str = "", tone: str = "", beside: str = "") -> Tile:
         sums = sorted(((row[name], row["currency"]) for row in self.summed if row[name]), reverse=True)
@@ -189,9 +190,7 @@ class Portfolio(ListScreen):
         blockers = readiness.first_blockers(records)
         last = readiness_sql.last_invoices([record.project_id for record in records])
         contracts = [record.project.contract for record in records]
-        spent = master_data.spent_under_contracts(
-            sorted({one.pk for one in contracts if one is not None and one.cap_amount is not None}), []
-        )
+        maxima = budgets.of_contracts(one for one in contracts if one is not None)
         proposals = proposals_of(records)
         for record in records:
             record.blocker = blockers.get(record.pk)
@@ -200,6 +199,6 @@ class Portfolio(ListScreen):
             record.next_run = runs[0] if runs else None
             number, day = last.get(record.project_id, ("", None))
             record.last_invoice = f"{number}, {figures.day(day)}" if day else number
-            contract = record.project.contract
-            capped = contract is not None and contract.cap_amount is not None
-            record.left = contract.cap_amount - spent.get(contract.pk, Decimal(0)) if capped else None
+            maximum = maxima.get(record.project.contract_id or 0)
+            record.left_to_work = maximum.to_work if maximum else None
+            record.left_to_bill = maximum.to_bill if maximum else None

@@ -22,7 +22,7 @@ from reconciliation.views.invoicing.actions import Prepare
 from reconciliation.views.readiness.nudging import NudgeApprover
 from reconciliation.views.readiness.portfolio import Portfolio
 from reconciliation.views.readiness.tables import MODELS
-from reconciliation.views.readiness.telling import PROPOSED, percent, proposals_of
+from reconciliation.views.readiness.telling import PROPOSED, off_price, percent, proposals_of
 
 BUCKETS = ((0, "0 to 14 days"), (15, "15 to 29"), (30, "30 to 59"), (60, "60 to 89"), (90, "90 and more"))
 
@@ -64,6 +64,7 @@ class ReadinessScreen(DetailScreen):
             percent=percent(month),
             lost=readiness.lost([month]).get(month.pk),
             held_lines=_held_lines(month),
+            off_price=off_price(month),
             parts=[part for part in parts if part.entries],
             stones=readiness.milestones_of(month),
             gone=[part for part in parts if not part.entries and part.before],

@@ -76,10 +76,14 @@ class PortfolioTable(Table):
     ready = NumberColumn(accessor="pk", orderable=False, verbose_name="Ready %")
     blocked = MoneyColumn(verbose_name="Blocked", strong=False)
     blocker = BlockerColumn()
+    invoiced = MoneyColumn(
+        accessor="all_invoiced", orderable=False, verbose_name="Invoiced", strong=False, optional=True
+    )
     since = NumberColumn(
         accessor="period__ends_on", order_by="period__ends_on", verbose_name="Days over", optional=True
     )
-    left = MoneyColumn(accessor="left", orderable=False, verbose_name="Maximum left", strong=False, optional=True)
+    left_to_work = MoneyColumn(orderable=False, verbose_name="Maximum left to work", strong=False, optional=True)
+    left_to_bill = MoneyColumn(orderable=False, verbose_name="Maximum left to bill", strong=False, optional=True)
     last = TextColumn(accessor="last_invoice", orderable=False, verbose_name="Last invoice", optional=True)
     target = DayColumn(accessor="next_run", orderable=False, verbose_name="Next invoice")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from portal import figures
 from portal.models import InvoiceProposal, ProposalState
 from reconciliation.models import ProjectMonth
 
@@ -26,7 +27,7 @@ def unstopped(month: ProjectMonth) -> tuple[str, str]:
     """What is said of a month that nothing stops, and its look."""
     if not month.amount and not month.milestones:
         return "Nothing by the hour, no milestone due", "quiet"
-    if month.all_invoiced >= month.to_bill:
+    if month.all_billed >= month.to_bill:
         return "Invoiced", "state good"
     if month.drafted and not month.all_ready:
         return "On its way: drafted, and not issued yet", "state info"
@@ -42,10 +43,18 @@ def percent(month: ProjectMonth) -> int | None:
     """
     if not month.to_bill:
         return None
-    share = (month.all_ready + month.all_invoiced) * 100 / month.to_bill
+    share = (month.all_ready + month.all_billed) * 100 / month.to_bill
     if month.unpriced_hours and month.hours:
         share *= max(month.hours - month.unpriced_hours, Decimal(0)) / month.hours
     return int(share)
+
+
+def off_price(month: ProjectMonth) -> str:
+    """By how much invoices ask for less, or more, than was agreed, in words; empty where they ask for just that."""
+    amount = figures.amount(abs(month.off_price), month.currency)
+    if amount == figures.amount(Decimal(0), month.currency):
+        return ""
+    return f"{amount} {'less' if month.off_price > 0 else 'more'} than was agreed"
 
 
 def proposals_of(months: Sequence[ProjectMonth]) -> dict[int, list[InvoiceProposal]]:
