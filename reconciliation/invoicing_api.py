@@ -11,12 +11,12 @@ from typing import Any
 from drf_spectacular.utils import extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import serializers
 from rest_framework.decorators import action
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.api import Acting, described
-from portal.models import InvoiceProposal, ProposalState
+from portal.models import Grouping, InvoiceProposal, Project, ProposalState
 from reconciliation import invoicing
 from reconciliation.invoice_filters import InvoiceProposalFilter
 
@@ -109,14 +109,29 @@ class ProposalSaid(serializers.Serializer[Any]):
     """One act with a proposal: as it was `seen`, and accepting what does not hold where something does not."""
 
     act = serializers.ChoiceField(
-        ["release", "approve", "send-back", "hand-over", "send-again", "withdraw", "word", "hold", "put-back"]
-    )
+        [
+            "prepare-anew", "regroup", "hold", "put-back", "word", "release", "approve", "send-back", "hand-over", "send-again",
+            "withdraw",
+        ]
+    )  # fmt: skip
     seen = serializers.CharField(default="", allow_blank=True)  # for `release` and `approve`
     accepts = serializers.CharField(default="", allow_blank=True)
     reason = serializers.CharField(max_length=500, default="", allow_blank=True)
     memo = serializers.CharField(max_length=900, default="", allow_blank=True)
     line = serializers.UUIDField(default=None, allow_null=True)  # the key of the line, for `hold` and `put-back`
     until = serializers.DateField(default=None, allow_null=True)
+    grouping = serializers.ChoiceField(
+        Grouping.choices, default="", allow_blank=True
+    )  # what one line is, for `regroup`
+
+
+class ProposalBegun(serializers.Serializer[Any]):
+    """Work of a project to be proposed up to a day; without `grouping`, read as its last invoice was."""
+
+    entity = serializers.CharField()
+    project = serializers.CharField()
+    through = serializers.DateField()
+    grouping = serializers.ChoiceField(Grouping.choices, default="", allow_blank=True)
 
 
 _REASONED = {
@@ -127,9 +142,14 @@ _REASONED = {
 @extend_schema_view(
     act=described(
         ProposalSaid, InvoiceProposalRow,
-        "Release a proposal, approve it as another person, send it back, hand it over, withdraw it, hold a line or put it back. "
-        "The token has to be one that may decide.",
-    )
+        "Make a proposal anew from what is left to bill, group its lines, hold a line or put it back, release it, approve it as "
+        "another person, send it back, hand it over or withdraw it. The token has to be one that may decide.",
+    ),
+    prepare=described(
+        ProposalBegun, InvoiceProposalRow(many=True),
+        "Propose the invoices of what is posted of a project and not billed yet: one for each customer, currency and order. Open "
+        "proposals of it are made anew, and none is left where nothing is left to bill.",
+    ),
 )  # fmt: skip
 class InvoiceProposals(Acting):
     """Invoice proposals."""
@@ -141,6 +161,21 @@ class InvoiceProposals(Acting):
     serializer_class = InvoiceProposalRow
     said_class = ProposalSaid
     refusals = (invoicing.NotProposable,)
+
+    @action(detail=False, methods=["post"])
+    def prepare(self, request: Request) -> Response:
+        """Propose the invoices of a project's work up to a day, once for each key."""
+
+        def done(said: dict[str, Any], by: Any) -> Any:
+            seen = Project.objects.visible_to(by).select_related("entity", "contract", "customer")
+            project = seen.filter(entity__code=said["entity"], code=said["project"]).first()
+            if project is None:
+                raise NotFound("There is no such project.")
+            made = invoicing.prepare(project, said["through"], by=by, how=said["grouping"])
+            rows = self.get_queryset().filter(pk__in=[one.pk for one in made]).order_by("pk")
+            return self.get_serializer(rows, many=True).data
+
+        return self.once(request, ProposalBegun, done)
 
     @extend_schema(responses=RiskRow)
     @action(detail=True)
@@ -162,6 +197,12 @@ class InvoiceProposals(Acting):
             _REASONED[act](row, by=by, reason=said["reason"])
         elif act == "hand-over":
             invoicing.hand_over_again(row, by=by)
+        elif act == "prepare-anew":
+            invoicing.prepare_anew(row, by=by)
+        elif act == "regroup":
+            if not said["grouping"]:
+                raise ValidationError({"grouping": ["Say what one line is."]})
+            invoicing.prepare_anew(row, by=by, how=said["grouping"])
         elif act == "word":
             invoicing.word(row, by=by, memo=said["memo"])
         else:

@@ -126,7 +126,11 @@ def problem(status: int, title: str, detail: str, errors: Any = None) -> Respons
     return Response(said | ({"errors": errors} if errors else {}), status=status, content_type=PROBLEM)
 
 
-def described(said: type[serializers.Serializer[Any]], answers: type[serializers.Serializer[Any]], words: str) -> Any:
+def described(
+    said: type[serializers.Serializer[Any]],
+    answers: type[serializers.Serializer[Any]] | serializers.BaseSerializer[Any],
+    words: str,
+) -> Any:
     """How the schema tells of an act: what is sent under which header, and what is answered."""
     refused = {(code, PROBLEM): Problem for code in (400, 401, 403, 404, 422)}
     return extend_schema(request=said, parameters=[KEY], responses={200: answers, **refused}, description=words)

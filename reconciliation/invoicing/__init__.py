@@ -20,7 +20,7 @@ from reconciliation.invoicing.deciding import (
 )
 from reconciliation.invoicing.handing_over import kept_back, together, waited_for
 from reconciliation.invoicing.limits import Blocker, Limit, biller_of, blockers, limits_of, tax_variance
-from reconciliation.invoicing.preparing import PREPARERS, NotProposable, may, prepare, run_due
+from reconciliation.invoicing.preparing import PREPARERS, NotProposable, may, prepare, prepare_anew, run_due
 from reconciliation.invoicing.risks import Risk, digest_of, risks_in, risks_of
 from reconciliation.invoicing.standing import compared, recheck, refused, stands, taken
 
@@ -44,6 +44,7 @@ __all__ = [
     "limits_of",
     "may",
     "prepare",
+    "prepare_anew",
     "recheck",
     "refused",
     "release",

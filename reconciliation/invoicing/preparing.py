@@ -83,6 +83,14 @@ def prepare(project: Project, through: date, *, by: User | None, how: str = "") 
         raise
 
 
+def prepare_anew(proposal: InvoiceProposal, *, by: User, how: str = "") -> None:
+    """Make an open proposal anew from what is left to bill now, read as `how` says; withdrawn where nothing is left of it."""
+    if proposal.state != ProposalState.OPEN:
+        raise NotProposable("Only an open proposal is prepared anew; have it sent back first.")
+    prepare(proposal.project, proposal.through, by=by, how=how)
+    proposal.refresh_from_db()
+
+
 def _prepare(project: Project, through: date, by: User | None, how: str) -> list[InvoiceProposal]:
     sql.lock_project(project.pk)
     if project.contract is not None and project.contract.one_invoice:

@@ -293,6 +293,7 @@ def test_the_schema_is_valid_and_names_every_field_of_a_row(firm: Firm, client: 
         "/api/v1/bills/{id}/acts/",
         "/api/v1/certificates/prepare/",
         "/api/v1/certificates/{id}/acts/",
+        "/api/v1/invoice-proposals/prepare/",
         "/api/v1/invoice-proposals/{id}/acts/",
         "/api/v1/matching-rules/propose/",
         "/api/v1/matching-rules/{id}/acts/",

@@ -118,6 +118,38 @@ def test_a_program_names_the_hours_of_a_credit_and_sees_nothing_of_another_entit
     assert open_hours([entry]) == {entry: ZERO}
 
 
+def test_a_program_prepares_an_invoice_once_groups_its_lines_and_makes_it_anew(firm: firms.Firm) -> None:
+    first, second = posted(firm, 2)
+    mia, prepare = Program("mia"), reverse("api_invoice_proposal-prepare")
+    asked = {"entity": firm.entity.code, "project": firm.project.code, "through": "2026-09-30"}
+    world.user("eve", GrantRole.CONTROLLER, world.entity("GB", currency="GBP"))
+    assert Program("eve").posts(prepare, **asked)[0] == 404
+    assert Program("aud").posts(prepare, **asked)[1]["detail"].startswith("Only the project's manager or finance")
+    assert Program("mia", may_decide=False).posts(prepare, **asked)[0] == 403
+    assert mia.posts(prepare, **{**asked, "grouping": "colour"})[0] == 400
+    status, made = mia.posts(prepare, key="september-1", **asked)
+    assert (status, [one["net"] for one in made], len(made[0]["lines"])) == (200, ["1920.0000"], 1)
+    assert mia.posts(prepare, key="september-1", **asked) == (200, made)
+    assert AuditEvent.objects.filter(action="proposal.prepared").count() == 1
+
+    acts = reverse("api_invoice_proposal-act", args=[made[0]["id"]])
+    assert mia.posts(acts, act="regroup")[1]["errors"] == {"grouping": ["Say what one line is."]}
+    status, grouped = mia.posts(acts, act="regroup", grouping="entry")
+    assert (status, len(grouped["lines"]), grouped["net"]) == (200, 2, "1920.0000")
+    erp = Erp(firm)
+    erp.says(erp.bill("501", line_of(first)))
+    status, anew = mia.posts(acts, act="prepare-anew")
+    assert (status, anew["net"], [part["entry"] for line in anew["lines"] for part in line["parts"]]) == (
+        200,
+        "960.0000",
+        [second],
+    )
+    erp.says(erp.bill("502", line_of(second)))
+    assert mia.posts(acts, act="prepare-anew")[1]["state"] == "withdrawn"
+    assert mia.posts(acts, act="prepare-anew")[1]["detail"].startswith("Only an open proposal")
+    assert mia.posts(prepare, **asked) == (200, [])
+
+
 def test_a_proposal_is_released_and_approved_by_programs_of_two_people_who_accept_what_does_not_hold(
     firm: firms.Firm,
 ) -> None:

@@ -176,9 +176,7 @@ class Regroup(_OnProposal):
 
     def do(self, proposal: InvoiceProposal, user: Any) -> str:
         """Grouped anew."""
-        if proposal.state != ProposalState.OPEN:
-            raise invoicing.NotProposable("Only an open proposal is grouped anew; have it sent back first.")
-        invoicing.prepare(proposal.project, proposal.through, by=user, how=self.cleaned_data["grouping"])
+        invoicing.prepare_anew(proposal, by=user, how=self.cleaned_data["grouping"])
         return "The lines are grouped anew."
 
 
@@ -192,10 +190,7 @@ class PrepareAnew(_OnProposal):
 
     def do(self, proposal: InvoiceProposal, user: Any) -> str:
         """Made anew, or withdrawn where nothing is left of it."""
-        if proposal.state != ProposalState.OPEN:
-            raise invoicing.NotProposable("Only an open proposal is prepared anew; have it sent back first.")
-        invoicing.prepare(proposal.project, proposal.through, by=user)
-        proposal.refresh_from_db()
+        invoicing.prepare_anew(proposal, by=user)
         if proposal.state == ProposalState.WITHDRAWN:
             return "Nothing of it is left to bill, so it is withdrawn."
         return "Prepared anew from what is left to bill."
