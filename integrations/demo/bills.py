@@ -67,8 +67,10 @@ def invoice(month: Month, project: str, place: int, lines: Sequence[Line], *, su
     customer = next(one for one in firm.CUSTOMERS if one.code == code)
     entity = next(one for one in firm.ENTITIES if one.code == customer.entity)
     net = sum((line.net for line in lines), Decimal(0))
-    tax = (net * TAXES[entity.code]).quantize(_CENT)
     job = firm.project(project)
+    worked = [_time(line, job, reference) for reference, line in enumerate(lines, start=1)]
+    taxes = _taxes(worked, TAXES[entity.code])
+    tax = sum((Decimal(str(one["taxAmount"])) for one in taxes), Decimal(0))
     due = month.last + timedelta(days=int(customer.invoiced[2] or 30))
     return {
         "id": invoice_id(project, place, is_again=bool(suffix)),
@@ -85,7 +87,8 @@ def invoice(month: Month, project: str, place: int, lines: Sequence[Line], *, su
         "amountPaid": 0,
         "amountRemaining": float(net + tax),
         "status": {"id": "A", "refName": "Open"},
-        "time": {"items": [_time(line, job) for line in lines]},
+        "time": {"items": worked},
+        "taxDetails": {"items": taxes},
         "lastModifiedDate": stamp(),
     }
 
@@ -102,11 +105,24 @@ def held(records: Sequence[dict[str, Any]], project: str) -> list[dict[str, Any]
     return [by_id[one] for one in wanted if one in by_id]
 
 
-def _time(line: Line, job: firm.Project) -> dict[str, Any]:
+def _taxes(lines: Sequence[dict[str, Any]], rate: Decimal) -> list[dict[str, Any]]:
+    """The tax of each line, rounded by line, as SuiteTax keeps it beside them."""
+    return [
+        {
+            "taxDetailsReference": {"id": line["taxDetailsReference"]}, "lineType": "Item", "netAmount": line["amount"],
+            "taxBasis": line["amount"], "taxRate": float(rate * 100), "taxCode": {"id": "7", "refName": f"S-{rate * 100:f}"},
+            "taxAmount": float((Decimal(str(line["amount"])) * rate).quantize(_CENT)),
+        }
+        for line in lines
+    ]  # fmt: skip
+
+
+def _time(line: Line, job: firm.Project, reference: int) -> dict[str, Any]:
     minutes = int(line.hours * 60)
     return {
         "apply": True, "doc": {"id": line.number}, "rate": float(line.rate), "quantity": f"{minutes // 60}:{minutes % 60:02}",
         "amount": float(line.net), "memo": line.text, "job": {"id": job.job, "refName": job.name},
+        "taxDetailsReference": str(reference),
     }  # fmt: skip
 
 
@@ -176,9 +192,15 @@ def changed(billed: dict[str, Any]) -> dict[str, Any]:
     """The invoice after somebody took ten off its first line in the ERP."""
     first, *rest = billed["time"]["items"]
     lines = [{**first, "amount": first["amount"] - 10}, *rest]
+    taxes = _taxes(lines, Decimal(str(billed["taxDetails"]["items"][0]["taxRate"])) / 100)
+    net, tax = (
+        sum((Decimal(str(row[name])) for row in rows), Decimal(0))
+        for rows, name in ((lines, "amount"), (taxes, "taxAmount"))
+    )
+    paid_so_far = Decimal(str(billed["total"])) - Decimal(str(billed["amountRemaining"]))
     return {
-        **billed, "time": {"items": lines}, "subtotal": billed["subtotal"] - 10, "total": billed["total"] - 10,
-        "amountRemaining": billed["amountRemaining"] - 10, "lastModifiedDate": stamp(),
+        **billed, "time": {"items": lines}, "taxDetails": {"items": taxes}, "subtotal": float(net), "taxTotal": float(tax),
+        "total": float(net + tax), "amountRemaining": float(net + tax - paid_so_far), "lastModifiedDate": stamp(),
     }  # fmt: skip
 
 

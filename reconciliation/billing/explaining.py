@@ -135,7 +135,14 @@ def _steps(
             if line.tax_rate is not None
             else "as booked"
         )
-        yield "Tax", f"{_money(line.tax, currency)}: {rate}{f', code {line.tax_code}' if line.tax_code else ''}"
+        code = f", code {line.tax_code}" if line.tax_code else ""
+        yield "Tax", f"{_money(line.tax, currency)}: {rate}{code}, in version {version.version}"
+    elif version.tax:
+        yield (
+            "Tax",
+            f"told for the whole bill and not by line: {_money(version.tax, currency)} on {_money(version.net, currency)} net, "
+            f"as booked in version {version.version}",
+        )
     credited = tied - sum((part.standing_amount for part in parts), ZERO)
     if credited:
         yield (
@@ -148,8 +155,8 @@ def _steps(
         yield (
             "Exchange",
             (
-                f"1 {currency} = {figures.exact(version.exchange_rate)} {bill.entity.currency} as the system booked it{when}: "
-                f"{_money(books, bill.entity.currency)}"
+                f"1 {currency} = {figures.exact(version.exchange_rate)} {bill.entity.currency} as the system booked it{when}, "
+                f"version {version.version}: {_money(books, bill.entity.currency)}"
             ),
         )
     paid = settled.get(SettledBy.CASH, ZERO)

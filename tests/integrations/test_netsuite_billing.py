@@ -28,6 +28,11 @@ def pulled(connector: NetSuiteConnector, stream: str) -> list[Any]:
     return [one for record in records for one in connector.map(record)]
 
 
+def _bill(record: Any) -> BillRecord:
+    assert isinstance(record, BillRecord)
+    return record
+
+
 @pytest.mark.case(74)
 def test_an_invoice_names_the_time_bills_that_it_bills_with_its_figures_as_booked(netsuite: Bench) -> None:
     first, second = pulled(source(netsuite), "invoices")
@@ -48,6 +53,29 @@ def test_an_invoice_names_the_time_bills_that_it_bills_with_its_figures_as_booke
     )  # fmt: skip
     assert (second.status, second.currency, second.exchange_rate) == (BillStatus.PAID, "EUR", Decimal("1.1"))
     assert [(line.posting_number, line.quantity, line.net) for line in second.lines] == [("", Decimal(2), Decimal(100))]
+
+
+def test_the_tax_of_a_line_is_told_by_its_details_by_its_own_fields_or_by_the_bill_alone(netsuite: Bench) -> None:
+    def lines(*each: dict[str, Any], **more: Any) -> list[Any]:
+        items = [{"amount": 50, **one} for one in each]
+        whole = {"total": 110, "subtotal": 100, "taxTotal": 10, "item": {"items": items}, **more}
+        payload = {"row": {"status": "Invoice : Open", "currency": "USD"}, "record": whole}
+        record = SourceRecord(stream="invoices", external_id="9", revision="1", payload=payload)
+        [made] = map(_bill, source(netsuite).map(record))
+        return [(line.tax, line.tax_rate, line.tax_code) for line in made.lines]
+
+    [first, _] = pulled(source(netsuite), "invoices")
+    assert [(line.tax, line.tax_rate, line.tax_code) for line in first.lines] == [(Decimal(87), Decimal(8), "S-US")]
+    details = [
+        {"taxDetailsReference": {"id": "1"}, "taxAmount": 2.5, "taxRate": 5, "taxCode": {"id": "3", "refName": "GST"}},
+        {"taxDetailsReference": {"id": "1"}, "taxAmount": 3.5, "taxRate": 7, "taxCode": {"id": "4", "refName": "PST"}},
+    ]
+    assert lines(
+        {"taxDetailsReference": "1"}, {"taxDetailsReference": "2"}, taxDetails={"items": details}
+    ) == [(Decimal(6), None, "GST, PST"), (None, None, "")]  # fmt: skip
+    assert lines({"tax1Amt": 5, "taxRate1": 10, "taxCode": {"id": "5"}}, {"taxAmount": 4}) == [
+        (Decimal(5), Decimal(10), "5"), (Decimal(4), None, ""),
+    ]  # fmt: skip
 
 
 def test_a_credit_memo_names_its_invoice_and_by_a_field_of_the_account_the_hours(netsuite: Bench) -> None:

@@ -6,7 +6,7 @@ name nothing unless a field of the account does (`posting_column`). Write-offs a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
@@ -134,20 +134,21 @@ def _status(said: Record, words: Mapping[str, str]) -> str:
 
 
 def _lines(said: Record, settings: Mapping[str, Any]) -> Iterator[BillLine]:
+    details = _tax_details(said)
     for line in _items(said, "time"):
         if line.get("apply", True):
             doc = _id(line, "doc")
             yield BillLine(
                 key=f"time:{doc}", posting_number=doc, quantity=_hours(line), unit_price=fields.number(line, "rate"),
                 net=fields.needed_number(line, "amount"), description=str(line.get("memo") or ""),
-                project=_reference(line, "job"),
+                project=_reference(line, "job"), **_tax(line, details),
             )  # fmt: skip
     for line in _items(said, "expCost"):
         if line.get("apply", True):
             doc = _id(line, "doc")
             yield BillLine(
                 key=f"expense:{doc}:{line.get('line', 1)}", posting_number=doc, net=fields.needed_number(line, "amount"),
-                description=str(line.get("memo") or ""), project=_reference(line, "job"),
+                description=str(line.get("memo") or ""), project=_reference(line, "job"), **_tax(line, details),
             )  # fmt: skip
     column = settings.get("posting_column") or ""
     for number, line in enumerate(_items(said, "item"), start=1):
@@ -158,8 +159,37 @@ def _lines(said: Record, settings: Mapping[str, Any]) -> Iterator[BillLine]:
             posting_number="" if is_key else named, quantity=fields.number(line, "quantity"),
             unit_price=fields.number(line, "rate"),
             net=fields.needed_number(line, "amount"), description=str(line.get("description") or ""),
-            project=_reference(line, "job"),
+            project=_reference(line, "job"), **_tax(line, details),
         )  # fmt: skip
+
+
+def _tax_details(said: Record) -> dict[str, list[Record]]:
+    """The taxes of lines by the reference of the line, as SuiteTax tells them (`taxDetails.items[]` of the record)."""
+    found: dict[str, list[Record]] = {}
+    for one in _items(said, "taxDetails"):
+        found.setdefault(_id(one, "taxDetailsReference"), []).append(one)
+    return found
+
+
+def _tax(line: Record, details: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
+    """The tax of one line as booked: its details, else its own fields (of both engines); nothing where only the bill tells it.
+
+    Where several taxes are on a line they add up, and no one rate is told.
+    """
+    own = details.get(str(line.get("taxDetailsReference") or ""), ())
+    if own:
+        rates = [fields.number(one, "taxRate") for one in own]
+        return {
+            "tax": sum((fields.number(one, "taxAmount") or Decimal(0) for one in own), Decimal(0)),
+            "tax_rate": rates[0] if len(rates) == 1 else None,
+            "tax_code": ", ".join(filter(None, (_name(one, "taxCode") or _id(one, "taxCode") for one in own)))[:60],
+        }
+    tax, older = fields.number(line, "taxAmount"), fields.number(line, "tax1Amt")
+    return {
+        "tax": older if tax is None else tax,
+        "tax_rate": fields.number(line, "taxRate1"),
+        "tax_code": _name(line, "taxCode") or _id(line, "taxCode"),
+    }
 
 
 def _applied(said: Record, by: SettledBy) -> Iterator[Application]:

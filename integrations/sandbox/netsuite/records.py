@@ -274,7 +274,9 @@ class Records:
             line.setdefault("quantity", 1)
             line.setdefault("amount", round(line["quantity"] * line.get("rate", 0), 2))
         net = round(sum(line["amount"] for line in after["item"]["items"]), 2)
-        tax = round(net * self.tax_percent / 100, 2)
+        details = [self._taxed(line) for line in after["item"]["items"]]
+        after["taxDetails"] = {"items": details}
+        tax = round(sum(one["taxAmount"] for one in details), 2)
         after.setdefault("tranId", f"INV-{identity}")
         after |= {
             "subtotal": net,
@@ -285,6 +287,15 @@ class Records:
         pending = after.get("approvalStatus", {}).get("id") == "1" and not self.approves_invoices
         words = ("D", "Pending Approval") if pending else ("A", "Open")
         after["status"] = {"id": words[0], "refName": words[1]}
+
+    def _taxed(self, line: dict[str, Any]) -> dict[str, Any]:
+        """The tax detail of one line, tied to it by a reference, as SuiteTax writes it."""
+        line["taxDetailsReference"] = f"L{line['line']}"
+        return {
+            "taxDetailsReference": {"id": line["taxDetailsReference"]}, "lineType": "Item", "netAmount": line["amount"],
+            "taxBasis": line["amount"], "taxRate": self.tax_percent, "taxCode": {"id": "7", "refName": "S"},
+            "taxAmount": round(line["amount"] * self.tax_percent / 100, 2),
+        }  # fmt: skip
 
     def _open(self, moment: str) -> None:
         """Refuse a date in an accounting period that is closed or locked. The wording is our reading; see the manual."""
