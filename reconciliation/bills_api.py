@@ -247,6 +247,7 @@ class PaymentRow(StatedRow):
     """One payment or write-off as its system states it, and which bills it settles."""
 
     reference = serializers.CharField(source="current.reference")
+    refunds = serializers.ListField(child=serializers.CharField(), source="current.refunds")
     amount = _money(source="current.amount")
     unapplied = _money(source="current.unapplied")
     settles = serializers.SerializerMethodField()

@@ -42,11 +42,12 @@ def bills(name: str) -> QuerySet[Invoice]:
 
 
 def payments(name: str) -> QuerySet[Payment]:
-    """Payments and write-offs of this number or reference, in any version, or of this id where they are kept or told."""
+    """Payments and write-offs of this number, reference or refund, in any version, or of this id where they are kept or told."""
     named = Payment.objects.filter(external_id=name).values("pk")
     numbered = PaymentVersion.objects.filter(number=name).values("payment")
     referred = PaymentVersion.objects.filter(reference=name).values("payment")
-    return Payment.objects.filter(pk__in=named.union(numbered, referred, _told(PublishedKind.PAYMENT, name)))
+    refunded = PaymentVersion.objects.filter(refunds__contains=[name]).values("payment")
+    return Payment.objects.filter(pk__in=named.union(numbered, referred, refunded, _told(PublishedKind.PAYMENT, name)))
 
 
 def proposals(name: str) -> QuerySet[InvoiceProposal]:

@@ -12,7 +12,7 @@ SHARED = (
     "number", "customer_id", "customer_key", "customer_name", "currency", "booked_on", "exchange_rate", "memo", "link",
 )  # fmt: skip
 BILL = ("due_on", "net", "tax", "total", "balance", "purchase_order", "credits_key")
-PAYMENT = ("amount", "unapplied", "reference")
+PAYMENT = ("amount", "unapplied", "reference", "refunds")
 LINE = (
     "key", "posting_key", "posting_number", "milestone_key", "project_key", "project_name", "description", "quantity",
     "unit_price", "net", "tax_code", "tax_rate", "tax",
@@ -55,7 +55,7 @@ def _bill(record: BillRecord) -> list[Any]:
 
 
 def _payment(record: PaymentRecord) -> list[Any]:
-    return [record.amount, record.unapplied, record.reference]
+    return [record.amount, record.unapplied, record.reference, list(record.refunds)]
 
 
 def lines(record: BillingRecord) -> list[list[Any]]:

@@ -62,7 +62,8 @@ def file(
             taken.superseded.append(message_id)
         else:
             values = _values(family, record, known, before)
-            content = fingerprint([*values, *(v for line in lines(record) for v in line), *_applied(record)])
+            told = [value for value in values if value != []]  # a list that says nothing makes no other content
+            content = fingerprint([*told, *(v for line in lines(record) for v in line), *_applied(record)])
             if before is not None and content == before.digest:
                 taken.unchanged.append(message_id)
                 echoed.append((before.id, record.revision))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.contrib.postgres.indexes import BrinIndex
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex, GinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -209,6 +210,9 @@ class PaymentVersion(BillingVersion):
     amount = models.DecimalField(max_digits=18, decimal_places=4)
     unapplied = models.DecimalField(max_digits=18, decimal_places=4, null=True, blank=True)  # as stated
     reference = models.CharField(max_length=200, blank=True)
+    refunds = ArrayField(  # the system's ids of what went back to the customer
+        models.CharField(max_length=255), default=list, db_default=models.Value([], ArrayField(models.TextField()))
+    )
 
     scope = Scope("payment__entity")
     objects = ScopedQuerySet.as_manager()
@@ -217,6 +221,7 @@ class PaymentVersion(BillingVersion):
         constraints = [models.UniqueConstraint(fields=["payment", "version"], name="payment_version_is_unique")]
         indexes = [
             models.Index(fields=["number"], name="payment_by_number"),
+            GinIndex(fields=["refunds"], name="payment_by_refund"),
             BrinIndex(fields=["recorded_at"], name="payment_by_moment", autosummarize=True, pages_per_range=32),
         ]
 

@@ -128,3 +128,4 @@ class PaymentRecord(BillingRecord):
     amount: Decimal = Decimal(0)
     unapplied: Decimal | None = None
     reference: str = ""  # the bank's or the customer's
+    refunds: tuple[str, ...] = ()  # the system's ids of what went back to the customer

@@ -246,17 +246,19 @@ def test_money_that_was_refunded_was_not_received_and_all_of_it_is_taken_back(of
     key = office.invoice(hours("2"))
     office.do(f"invoices/{key}/pay")
     (name,), cursor = take(office, "payments", None)
-    office.do("refunds", payment_intent=name, amount=12_000)
+    first = office.do("refunds", payment_intent=name, amount=12_000)["id"]
     moved, cursor = take(office, "payments", cursor)
     [told] = list(stripe_account.connector(office.base).map(moved[name]))
     assert isinstance(told, PaymentRecord)
     assert (told.status, told.amount, told.memo) == (PaymentStatus.RECEIVED, 180, "120.00 USD were refunded.")
     assert told.applications == (Application(bill=key, amount=Decimal(180)),)
     office.do("refunds", payment_intent=name, amount=20_000, refused=400)
-    office.do("refunds", payment_intent=name)
+    rest = office.do("refunds", payment_intent=name)["id"]
+    assert told.refunds == (first,)
     moved, _ = take(office, "payments", cursor)
     [told] = list(stripe_account.connector(office.base).map(moved[name]))
     assert isinstance(told, PaymentRecord)
+    assert set(told.refunds) == {first, rest}
     assert (told.status, told.amount, told.applications) == (PaymentStatus.VOIDED, 0, ())
 
 

@@ -15,7 +15,7 @@ from integrations.models import InboxMessage, RefusedDelivery, Run, Stream
 from integrations.sandbox.server import sandbox_server
 from integrations.sandbox.stripe.vendor import API_KEY
 from portal.models import Connection, Invoice, Payment, PaymentAllocation
-from reconciliation import billing
+from reconciliation import billing, naming
 from reconciliation.models import ExceptionCase
 from tests import bills, world
 from tests.integrations import stripe_account
@@ -201,9 +201,12 @@ def test_refunded_money_is_no_longer_received_and_is_told_unless_a_credit_note_g
     by_bill = {
         key: Payment.objects.distinct().get(versions__allocations__invoice__external_id=key) for key in (bare, credited)
     }
-    office.do("refunds", payment_intent=by_bill[bare].external_id, amount=10_000)
-    office.do("credit_notes", invoice=credited, amount=10_000, refund_amount=10_000)
+    given = office.do("refunds", payment_intent=by_bill[bare].external_id, amount=10_000)["id"]
+    note = office.do("credit_notes", invoice=credited, amount=10_000, refund_amount=10_000)
     read(connection)
+    for refund, key in ((given, bare), (note["refunds"][0]["refund"], credited)):
+        assert list(naming.payments(refund)) == [by_bill[key]], "a refund is found by the id that Stripe gave it"
+    assert not naming.payments("re_unknown").exists()
     assert (settled(bare), settled(credited)) == (200, 300)
     assert by_bill[credited].versions.latest("version").amount == 200
     [sentence] = differences(connection)

@@ -234,6 +234,7 @@ def _payment(record: SourceRecord, said: Record, zone: str) -> PaymentRecord:
         amount=amount,
         unapplied=max(_ZERO, amount - sum((one.amount for one in applications), _ZERO)),
         reference=_reference(payment),
+        refunds=_refunds(payment),
         applications=applications,
     )
 
@@ -246,6 +247,13 @@ def _refunded_of(payment: Record, currency: str) -> Decimal:
     if isinstance(charge.get("amount_refunded"), Mapping):  # a payment record's
         return amounts.money(_part(charge, "amount_refunded"), "value", currency)
     return amounts.optional(charge, "amount_refunded", currency) or _ZERO
+
+
+def _refunds(payment: Record) -> tuple[str, ...]:
+    """The ids of what of a payment went back, as its charge lists them, in their order."""
+    charge = payment.get("latest_charge") if "latest_charge" in payment else payment
+    listed = charge.get("refunds") if isinstance(charge, Mapping) else None
+    return tuple(sorted(identity(one) for one in _rows(listed, "data"))) if isinstance(listed, Mapping) else ()
 
 
 def _payment_status(payment: Record, paid: list[Record], kept: Decimal) -> PaymentStatus:

@@ -63,7 +63,10 @@ def payment(http: Http, key: str) -> tuple[Response, Record] | None:
     path = PAYMENT_PATHS.get(key.partition("_")[0])
     if path is None:
         return None
-    expand = {"payment_intents": ["latest_charge.dispute"], "charges": ["dispute"]}.get(path)
+    expand = {
+        "payment_intents": ["latest_charge.dispute", "latest_charge.refunds"],
+        "charges": ["dispute", "refunds"],
+    }.get(path)
     answer = _one(http, path, key, {"expand[]": expand} if expand else {})
     if answer is None:
         return None

@@ -115,6 +115,9 @@ def _expand(records: Records, within: Record, path: list[str]) -> None:
     value = within.get(head)
     if head in _EXPANDED and isinstance(value, str):
         value = within[head] = records._plain(records.one(_EXPANDED[head], value))
+    if head == "refunds" and within.get("object") == "charge":
+        found = [records._plain(one) for one in records.of("refunds", charge=within["id"])]
+        value = within[head] = {"object": "list", "data": found[:10], "has_more": len(found) > 10}
     if rest and isinstance(value, dict):
         _expand(records, value, rest)
 
