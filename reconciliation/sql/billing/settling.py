@@ -31,7 +31,7 @@ class PaymentRow(NamedTuple):
     previous_status: str
     customer_id: int | None
     unknown_amount: Decimal
-    unpayable_amount: Decimal
+    unpayable_amount: Decimal  # without what stands on void bills: their own cause tells of that money
 
     @property
     def name(self) -> str:
@@ -56,7 +56,7 @@ def payments(payment_ids: Sequence[int]) -> list[PaymentRow]:
                       coalesce(array_agg(coalesce(nullif(iv.number, ''), a.invoice_key) || ' (' || iv.status || ')')
                           FILTER (WHERE iv.status IN ('draft', 'voided', 'deleted')), '{}') AS unpayable,
                       coalesce(sum(a.amount) FILTER (WHERE a.invoice_id IS NULL), 0) AS unknown_amount,
-                      coalesce(sum(a.amount) FILTER (WHERE iv.status IN ('draft', 'voided', 'deleted')), 0) AS unpayable_amount
+                      coalesce(sum(a.amount) FILTER (WHERE iv.status IN ('draft', 'deleted')), 0) AS unpayable_amount
                  FROM portal_paymentallocation a JOIN portal_paymentversion av ON av.id = a.payment_version_id
                  LEFT JOIN portal_invoice i ON i.id = a.invoice_id LEFT JOIN portal_invoiceversion iv ON iv.id = i.current_id
                 WHERE av.payment_id = p.id AND a.takes_back_id IS NULL

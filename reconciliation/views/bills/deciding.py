@@ -23,8 +23,9 @@ HELP = {
     "restore": "Whoever you name gets the task with both figures, is reminded after {remind} days, and the controllers hear of "
     "it after {escalate}. Nothing moves until the system shows the old figures.",
     "correct": "What was agreed stays as it is.",
-    "recreate": "The hours are to be billed on a new bill.",
+    "recreate": "It was deleted wrongly: the customer is to get a new bill over the same.",
 }
+GONE = "It was deleted rightly: go by that."  # to adopt that a bill is gone
 LABELS = {
     "adopt": "Adopt", "restore": "Restore", "recreate": "Make it anew", "correct": "Correct by a credit note",
 }  # fmt: skip
@@ -36,9 +37,13 @@ def offered(bill: Invoice, compared: list[billing.Compared]) -> list[tuple[str, 
     """Each choice: its code, its name, and what it would do, in money as well."""
     effects, days = billing.effects_of(bill, compared), days_of(bill)
     return [
-        (str(c), LABELS[c], f"{HELP[c].format(**days)} {effects.get(c, '')}{_second(bill, c)}")
+        (str(c), LABELS[c], f"{_help(bill, c).format(**days)} {effects.get(c, '')}{_second(bill, c)}")
         for c in billing.choices(bill)
     ]
+
+
+def _help(bill: Invoice, choice: str) -> str:
+    return GONE if choice == "adopt" and bill.current.status == "deleted" else HELP[choice]
 
 
 def days_of(bill: Invoice) -> dict[str, int]:
@@ -62,6 +67,7 @@ def decision_of(bill: Invoice, user: Any, held: frozenset[str]) -> dict[str, Any
     return {
         "decision": decision,
         "decided_words": said(decision) if decision is not None else "",
+        "asked_of": _asked_of(decision) if decision is not None else "",
         "to_approve": waits,
         "may_approve": waits and not mine and bool(held & access.APPROVERS),
         "may_withdraw": open_
@@ -69,6 +75,13 @@ def decision_of(bill: Invoice, user: Any, held: frozenset[str]) -> dict[str, Any
         and (mine or (not waits and bool(held & access.APPROVERS))),
         "stands_open": open_,
     }
+
+
+def _asked_of(decision: BillingDecision) -> str:
+    """Who is to restore a bill, by the name that people know."""
+    name = decision.asked_of or decision.by.get_username()
+    person = User.objects.filter(username=name).first()
+    return person.get_full_name() or name if person is not None else name
 
 
 def said(decision: BillingDecision) -> str:
@@ -105,9 +118,9 @@ def decide(request: HttpRequest, bill: Invoice, seen: int) -> None:
 
 
 def _chosen(request: HttpRequest, bill: Invoice) -> User | Team:
-    """Whom the form names; who decides, where it names nobody."""
+    """Whom the form names. Raises NotDecidable where it names nobody."""
     kind, _, number = request.POST.get("to", "").partition(":")
     if not number.isdecimal():
-        return request.user  # type: ignore[return-value]
+        raise billing.NotDecidable("Choose who restores it in its system.")
     found: Any = triage.assignable([bill.entity_id]) if kind == "user" else triage.teams_for([bill.entity_id])
     return get_object_or_404(found, pk=int(number))  # type: ignore[no-any-return]

@@ -8,6 +8,8 @@ from typing import Any
 from django.db.models import BigIntegerField, Case, DecimalField, F, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Cast, Coalesce
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
 
 from portal.models import Invoice, Payment, PaymentAllocation
 from portal.models.billing import BILL_STATUSES
@@ -33,6 +35,7 @@ BILL_TONES: dict[str, str] = {
     BillStatus.WRITTEN_OFF: "bad", BillStatus.VOIDED: "", BillStatus.DELETED: "bad",
 }  # fmt: skip
 BILL_WORDS: dict[str, str] = {str(word): label for word, label in BILL_STATUSES}
+_NOTE_WORDS = {BillStatus.PART_PAID: "Settled in part", BillStatus.PAID: "Settled"}  # nobody pays a credit note
 PAYMENT_TONES: dict[str, str] = {
     PaymentStatus.RECEIVED: "good", PaymentStatus.BOUNCED: "bad", PaymentStatus.VOIDED: "", PaymentStatus.DELETED: "bad",
 }  # fmt: skip
@@ -46,8 +49,24 @@ def _sum(rows: QuerySet[Any], by: str) -> Coalesce:
     return Coalesce(Subquery(summed, output_field=_MONEY), Value(Decimal(0)), output_field=_MONEY)
 
 
-SETTLED = _sum(PaymentAllocation.objects.filter(invoice=OuterRef("pk")), "invoice")
+SETTLED = Case(  # of an invoice; a credit note settles others
+    When(kind="invoice", then=_sum(PaymentAllocation.objects.filter(invoice=OuterRef("pk")), "invoice")),
+    default=None,
+    output_field=_MONEY,
+)
 APPLIED = _sum(PaymentAllocation.objects.filter(payment_version__payment=OuterRef("pk")), "payment_version__payment")
+
+
+def standing(bill: Any) -> tuple[str, str]:
+    """How a bill stands, in words and as a tone: an invoice that is due and not paid says for how many days. Needs `stands`."""
+    words = BILL_WORDS[bill.stands]
+    if bill.kind == "credit_note":
+        return _NOTE_WORDS.get(bill.stands, words), BILL_TONES.get(bill.stands, "")
+    due, today = bill.current.due_on, timezone.localdate()
+    if bill.stands not in (BillStatus.OPEN, BillStatus.PART_PAID) or due is None or due >= today:
+        return words, BILL_TONES.get(bill.stands, "")
+    late = f"overdue by {(today - due).days} day{'s' if (today - due).days > 1 else ''}"
+    return late.capitalize() if bill.stands == BillStatus.OPEN else f"{words}, {late}", "bad"
 
 
 def _customer(row: Any) -> str:
@@ -90,7 +109,7 @@ class BillTable(Table):
     total = MoneyColumn(accessor="worth", order_by="worth", currency="current__currency")
     settled = MoneyColumn(currency="current__currency", strong=False)
     currency = CurrencyColumn(accessor="current__currency")
-    status = StateColumn(BILL_TONES, accessor="stands", order_by="stands", verbose_name="Status")
+    status = TextColumn(accessor="stands", order_by="stands", verbose_name="Status")
 
     def render_bill(self, record: Any) -> Any:
         """Its kind and number."""
@@ -103,12 +122,12 @@ class BillTable(Table):
 
     def render_status(self, record: Any) -> Any:
         """The status in words."""
-        column: StateColumn = self.columns["status"].column
-        return column.render(BILL_WORDS[record.stands], record)
+        words, tone = standing(record)
+        return format_html('<span class="state {}">{}</span>', tone, words)
 
     def value_status(self, record: Any) -> str:
         """The words alone."""
-        return BILL_WORDS[record.stands]
+        return standing(record)[0]
 
 
 class BillList(ListScreen):

@@ -27,7 +27,7 @@ from reconciliation.models import ExceptionCase
 from reconciliation.sql import billing as billing_sql
 from reconciliation.tables import title_of
 from reconciliation.views.bills import deciding, lines
-from reconciliation.views.bills.lists import BILL_TONES, BILL_WORDS, PAYMENT_TONES
+from reconciliation.views.bills.lists import PAYMENT_TONES, standing
 from reconciliation.views.bills.told import systems
 
 ZERO = Decimal(0)
@@ -64,14 +64,16 @@ class BillPage(DetailScreen):
         compared = billing.compared(bill, lines.SHOWN) if differs else []
         hours = lines.hours_of(bill) if compared else {}
         versions = list(bill.versions.order_by("-version"))
+        words, tone = standing(bill)
         return super().context(
             **more,
             bill=bill,
             version=bill.current,
-            tone=BILL_TONES.get(bill.stands, ""),  # type: ignore[attr-defined]
-            status=BILL_WORDS[bill.stands],  # type: ignore[attr-defined]
+            status=words,
+            tone=tone,
             lines=lines.of(bill),
             is_gone=lines.is_gone(bill),
+            drafted=bill.current.status == "draft" and getattr(bill, "invoice_draft", None) is not None,
             settlements=settlements,
             settled=settled,
             left=ZERO if bill.current.status in (*lines.DEAD, "draft") else bill.current.total - settled,
@@ -86,6 +88,7 @@ class BillPage(DetailScreen):
             compared=[(one, hours.get(one.key, ())) for one in compared],
             days=deciding.days_of(bill),
             restorers=deciding.restorers(bill) if may and compared else [],
+            asked_to=self.request.POST.get("to", ""),
             **deciding.decision_of(bill, user, self.held),
             decisions=[
                 (one, deciding.said(one))
