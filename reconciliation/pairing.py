@@ -210,7 +210,7 @@ def refresh(entity_id: int, period_id: int, today: date) -> None:
             min(rule.amount_tolerance, amount),
             period_id=period_id,
         ):
-            if not _was_refused(period_id, rule.leg, group.subjects):
+            if not _was_refused(entity_id, rule.leg, group.subjects):
                 _found_by(rule, period_id, group)
     sql.stand(period_id)
 
@@ -357,7 +357,7 @@ def _decide(items: Sequence[ReconciliationResult], user: User, *, sides: Sides, 
 
 
 def lock(items: Sequence[ReconciliationResult]) -> list[ReconciliationResult]:
-    """Items as they stand now, locked; what waits by itself may be matched by a bill. Raises NotMatchable where one moved."""
+    """Items as they stand now, locked; what only waits may be matched by what it waits for. Raises NotMatchable otherwise."""
     locked = ReconciliationResult.objects.select_for_update(of=("self",)).filter(pk__in=[item.pk for item in items])
     rows = list(locked.select_related("match").order_by("pk"))
     if any(row.ended_run_id or not _is_matchable(row) for row in rows):
@@ -366,8 +366,11 @@ def lock(items: Sequence[ReconciliationResult]) -> list[ReconciliationResult]:
 
 
 def _is_matchable(row: ReconciliationResult) -> bool:
-    waits = row.leg == Leg.TARGET_INVOICE and row.outcome == _Outcome.OPEN and row.match_id is None
-    return waits or row.standing in (Standing.UNMATCHED, Standing.SUGGESTED)
+    is_free = row.match is None or row.match.state == State.SUGGESTED
+    return (row.leg in OVER_PERIODS and row.outcome == _Outcome.OPEN and is_free) or row.standing in (
+        Standing.UNMATCHED,
+        Standing.SUGGESTED,
+    )
 
 
 def explain(made: Match, subjects: Sequence[int]) -> None:
@@ -394,19 +397,24 @@ def _stand(period_ids: Iterable[int]) -> None:
 
 
 def _found_by(rule: MatchingRule, period_id: int, group: sql.Group) -> None:
+    """Keep what a rule found; nothing where a comparison of another period holds some of it, which finds it then."""
+    point = transaction.savepoint()
     made = Match.objects.create(
         period_id=period_id, leg=rule.leg, rule=rule, state=State.CONFIRMED if rule.is_automatic else State.SUGGESTED,
         items=len(group.ids), subjects=group.subjects, currency=group.currency, made_at=now(),
         hours_left=group.hours_left, hours_right=group.hours_right, amount_left=group.amount_left,
         amount_right=group.amount_right, reason=f"Same {', '.join(rule.criteria)}.",
     )  # fmt: skip
-    sql.take(made.pk, group.ids)
+    if sql.take(made.pk, group.ids) < len(group.ids):
+        transaction.savepoint_rollback(point)
+    else:
+        transaction.savepoint_commit(point)
 
 
-def _was_refused(period_id: int, leg: str, subjects: Sequence[int]) -> bool:
+def _was_refused(entity_id: int, leg: str, subjects: Sequence[int]) -> bool:
     """Whether people said of exactly these items that they do not belong together."""
     said = Match.objects.filter(
-        period=period_id, leg=leg, state__in=[State.REFUSED, State.BROKEN], ended_by__isnull=False
+        period__entity=entity_id, leg=leg, state__in=[State.REFUSED, State.BROKEN], ended_by__isnull=False
     )
     return said.filter(subjects=list(subjects)).exists()
 

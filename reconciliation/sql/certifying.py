@@ -108,7 +108,7 @@ def has_waited_in_vain(period_id: int, today: date) -> bool:
             SELECT EXISTS (SELECT 1 FROM reconciliation_reconciliationresult r
                              LEFT JOIN reconciliation_match m ON m.id = r.match_id
                             WHERE r.period_id = %s AND r.ended_run_id IS NULL AND r.standing = 'timing'
-                              AND CASE WHEN r.match_id IS NULL THEN r.expected_on ELSE m.expected_on END < %s)""",
+                              AND coalesce(m.expected_on, r.expected_on) < %s)""",
             [period_id, today],
         )[0][0]
     )

@@ -54,11 +54,22 @@ def groups(
     leg: str, criteria: Sequence[str], hours: Decimal, amount: Decimal, *, period_id: int | None = None,
     entity_id: int | None = None, since: date | None = None,
 ) -> list[Group]:  # fmt: skip
-    """What belongs together of a period's open items; or, of an entity's past, of what is open or was matched by people."""
+    """What belongs together of a period's open items; or, of an entity's past, of what is open or was matched by people.
+
+    Money comes in another month than its bill, and before the bill is due: there the open items of all periods of the period's
+    entity count, and bills that wait for their day.
+    """
+    is_cash = leg == "invoice_payment"
     keys = ", ".join(f"{_KEYS[name]} AS {name}" for name in criteria)
     known = " AND ".join(f"{name} IS NOT NULL" for name in criteria)
     names = ", ".join(criteria)
-    if period_id is not None:
+    if period_id is not None and is_cash:
+        which = (
+            "r.period_id IN (SELECT o.id FROM portal_accountingperiod p JOIN portal_accountingperiod o"
+            " ON o.entity_id = p.entity_id WHERE p.id = %(period)s) AND r.ended_run_id IS NULL AND r.match_id IS NULL"
+            " AND (r.standing = 'unmatched' OR r.outcome = 'open')"
+        )
+    elif period_id is not None:
         which = (
             "r.period_id = %(period)s AND r.ended_run_id IS NULL AND r.standing = 'unmatched' AND r.match_id IS NULL"
         )
@@ -76,7 +87,7 @@ def groups(
         ), grouped AS (
             SELECT array_agg(id ORDER BY id) AS ids, array_agg(subject ORDER BY subject) AS subjects, currency, {_SUMS},
                    array_agg(DISTINCT match_id) FILTER (WHERE match_id IS NOT NULL) AS matches
-              FROM open WHERE {known} GROUP BY period_id, currency, {names}
+              FROM open WHERE {known} GROUP BY {"" if is_cash else "period_id, "}currency, {names}
             HAVING count(*) BETWEEN 2 AND {MOST}
                AND count(*) FILTER (WHERE coalesce(hours_left, 0) <> 0 OR coalesce(amount_left, 0) <> 0) > 0
                AND count(*) FILTER (WHERE coalesce(hours_right, 0) <> 0 OR coalesce(amount_right, 0) <> 0) > 0
@@ -132,10 +143,16 @@ def stand(period_id: int) -> int:
 
 
 def take(match_id: int, ids: Sequence[int]) -> int:
-    """Put open items that no other match has into one; how many."""
+    """Put open items that no other match has into one, and let them stand so; how many. What another worker holds is left."""
     return sql.execute(
-        "UPDATE reconciliation_reconciliationresult SET match_id = %s WHERE id = ANY(%s::bigint[])"
-        " AND match_id IS NULL AND ended_run_id IS NULL",
+        """UPDATE reconciliation_reconciliationresult r SET match_id = m.id,
+                  standing = CASE WHEN r.outcome IN ('matched', 'open') THEN r.standing
+                                  WHEN m.state = 'suggested' THEN 'suggested'
+                                  WHEN m.kind = 'match' THEN 'matched' ELSE 'timing' END
+             FROM reconciliation_match m
+            WHERE m.id = %s AND r.id IN (SELECT id FROM reconciliation_reconciliationresult
+                                          WHERE id = ANY(%s::bigint[]) AND match_id IS NULL AND ended_run_id IS NULL
+                                            FOR UPDATE SKIP LOCKED)""",
         [match_id, list(ids)],
     )
 

@@ -92,10 +92,10 @@ class MatchingPanes(DetailScreen):
         return access.may(self.request.user, access.FIXERS, self.object.entity_id)
 
     def items(self) -> QuerySet[ReconciliationResult]:
-        """What is unmatched or suggested of the period, and what only waits for its bill where a line may be that."""
+        """What is unmatched or suggested of the period, and what only waits for its bill or its money."""
         is_open = Q(standing__in=["unmatched", "suggested"])
-        if self.leg == Leg.TARGET_INVOICE:
-            is_open |= Q(outcome="open", match=None)
+        if self.leg in pairing.OVER_PERIODS:
+            is_open |= Q(outcome="open") & (Q(match=None) | Q(match__state=Match.State.SUGGESTED))
         standing = ReconciliationResult.objects.standing().filter(is_open, leg=self.leg)
         if self.leg == Leg.INVOICE_PAYMENT:
             standing = standing.filter(period__entity=self.object.entity_id)

@@ -283,6 +283,35 @@ def test_a_payment_is_matched_with_an_invoice_of_an_earlier_month_and_both_month
         pairing.match(items(period) + items(later), ana)
 
 
+def test_a_rule_suggests_the_money_of_another_month_for_a_bill_that_is_not_due_yet(
+    firm: Firm, period: AccountingPeriod, ana: User, cleo: User, client: Client
+) -> None:
+    later = AccountingPeriod.objects.get(entity=firm.entity, code="2026-10")
+    due = localdate() + timedelta(days=30)
+    for number in ("501", "502"):
+        bill(firm, number, lines=1 if number == "501" else 2, booked_on=date(2026, 9, 30), due_on=due)
+    rule = MatchingRule(entity=firm.entity, leg="invoice_payment", name="Same sum", criteria=["amount"])
+    pairing.activate(pairing.test(pairing.write(rule, ana), ana), cleo)
+    Erp(firm).says(Erp(firm).payment("P1", "960", unapplied=Decimal(960), booked_on=date(2026, 10, 20)))
+    compare(firm, period), compare(firm, later)
+    suggestion = Match.objects.get()
+    assert (suggestion.state, suggestion.items, suggestion.amount_left) == ("suggested", 2, Decimal(960))
+    assert [row.standing for row in items(later, "invoice_payment")] == ["suggested"]
+    assert [row.standing for row in items(period, "invoice_payment")] == ["timing", "timing"]
+    client.force_login(ana)
+    address = reverse("matching_panes", args=[later.pk, "invoice_payment"])
+    assert client.get(address).content.decode().count("Suggested: Same sum: 2 items") == 2
+    chosen = [row.pk for row in items(later, "invoice_payment")]
+    client.post(address, {"do": "confirm", "selected": chosen})
+    assert [row.standing for row in items(later, "invoice_payment")] == ["matched"]
+    assert compare(firm, later).totals["invoice_payment"]["differing"] == 0
+    assert compare(firm, period).totals["invoice_payment"]["open"] == 2  # its system has still to apply the money
+    assert pairing.hit_rates([rule.pk]) == {rule.pk: (1, 1, 0)}
+    pairing.take_apart(suggestion, ana, "It is for the other bill, in part.")
+    compare(firm, period), compare(firm, later)
+    assert Match.objects.count() == 1, "what was refused is not suggested again, whichever month is compared"
+
+
 def test_hours_of_a_tracker_are_matched_by_hours_alone_because_it_states_no_money(
     firm: Firm, period: AccountingPeriod, ana: User
 ) -> None:
