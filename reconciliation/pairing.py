@@ -59,6 +59,7 @@ class Sides:
     amount_left: Decimal
     amount_right: Decimal
     currency: str
+    by_money: bool = False  # a line states no hours, so that hours are not compared
 
     @property
     def hours(self) -> Decimal:
@@ -99,6 +100,7 @@ def sides_of(items: Iterable[ReconciliationResult]) -> Sides:
         total("amount_left", priced),
         total("amount_right", priced),
         next(iter(currencies), ""),
+        by_money,
     )
 
 

@@ -157,9 +157,11 @@ class MatchingPanes(DetailScreen):
         )  # fmt: skip
 
     def _row(self, item: ReconciliationResult, is_chosen: bool, sign: int) -> dict[str, Any]:
+        has_hours = item.hours_left is not None or item.hours_right is not None
         return {
             "item": item, "name": result_name(item), "url": result_address(item), "is_chosen": is_chosen,
-            "hours": sign * item.more_hours + ZERO, "amount": sign * item.more_money + ZERO,  # type: ignore[attr-defined]
+            "hours": sign * item.more_hours + ZERO if has_hours else None,  # type: ignore[attr-defined]
+            "amount": sign * item.more_money + ZERO,  # type: ignore[attr-defined]
             "period": item.period.code if item.period_id != self.object.pk else "",
             "suggested": match_words(item) if item.match_id else "",
         }  # fmt: skip
