@@ -18,6 +18,8 @@ from reconciliation.billing.standing import ABOVE, UNKNOWN, Known, Wanted, bring
 from reconciliation.sql import billing as sql
 
 NO_HOURS = "credit-without-hours"
+CENT = Decimal("0.01")
+_UNIT = Decimal("0.0001")  # of quantities
 
 Entries = Mapping[tuple[int, str], sql.Entry]
 
@@ -78,7 +80,7 @@ def invoice(plan: Plan, bill: sql.Bill, lines: Sequence[sql.Line], entries: Entr
         if entry is None:
             _without_entry(plan, bill, line, held_here, over)
             continue
-        wanted = [Wanted(entry.id, None, Part(_quantity(bill, line, entry), line.net))]
+        wanted = [Wanted(entry.id, None, Part(_quantity(line, entry), line.net))]
         bring_in_line(plan, bill, line, held_here, wanted, Known({entry.id: entry}))
 
 
@@ -93,13 +95,12 @@ def _without_entry(plan: Plan, bill: sql.Bill, line: sql.Line, held: Sequence[He
         )
 
 
-def _quantity(bill: sql.Bill, line: sql.Line, entry: sql.Entry) -> Decimal:
-    """How much of an entry a line bills; an expense that is billed in another currency than it was paid in is billed whole."""
+def _quantity(line: sql.Line, entry: sql.Entry) -> Decimal:
+    """How much of an entry a line bills: an expense as a whole, whatever its price, unless the line bills a part of one."""
     if entry.kind == "time":
         return line.quantity if line.quantity is not None else entry.delivered
-    if not line.net or bill.agreed_currency != entry.currency:
-        return entry.delivered
-    return min(line.net, entry.delivered)
+    part = line.quantity if line.quantity is not None and 0 < line.quantity < 1 else Decimal(1)
+    return (entry.delivered * part).quantize(_UNIT)
 
 
 def credit(  # noqa: PLR0917 -- what a note is judged by
@@ -109,8 +110,10 @@ def credit(  # noqa: PLR0917 -- what a note is judged by
     entries: Entries,
     standing: Sequence[sql.Standing],
     over: HandedOver,
+    *,
+    is_whole: bool,
 ) -> None:
-    """Take back what a credit note's lines name; what names nothing is taken back only where it credits the whole bill.
+    """Take back what a credit note's lines name; what names nothing is taken back only where the whole bill is (`is_whole`).
 
     What a person named is tied to the note as a whole, on whichever of its lines it stands.
     """
@@ -127,7 +130,9 @@ def credit(  # noqa: PLR0917 -- what a note is judged by
             continue
         entry = entry_of(bill, line, entries)
         if entry is None and (whole := handed.credit_line(plan, bill, line, over)) is not None:
-            silent += [] if whole else [line]
+            silent += [] if whole or not line.net else [line]
+            if not whole and not line.net:
+                plan.problems.append(_for_less(bill, line, line.quantity or ZERO))
             continue
         if entry is None:
             said = line.posting_number or line.posting_key
@@ -143,7 +148,8 @@ def credit(  # noqa: PLR0917 -- what a note is judged by
     beyond = -sum((row.amount for row in standing), ZERO) - named_amount
     left = sum((line.net for line in silent), ZERO) - beyond
     if silent and left > 0:
-        _whole_or_ask(plan, bill, silent[0], left)
+        asked = any(problem.bill_id == bill.id for problem in plan.problems)
+        _whole_or_ask(plan, bill, silent[0], left, is_whole=is_whole and not asked)
 
 
 def _credit_line(plan: Plan, bill: sql.Bill, line: sql.Line, billed: Sequence[Held], entry: sql.Entry) -> None:
@@ -163,12 +169,58 @@ def _credit_line(plan: Plan, bill: sql.Bill, line: sql.Line, billed: Sequence[He
             )
         )  # fmt: skip
         return
+    worth = _worth(billed, quantity)
+    if entry.kind == "time" and worth - line.net > CENT:
+        plan.problems.append(
+            _for_less(bill, line, quantity, f", which stand billed at {figures.amount(worth, unit)} {unit}")
+        )
+        return
     plan.credit(bill, line.id, billed, Part(quantity, line.net), f"{bill.name}, line {line.position}")
 
 
-def _whole_or_ask(plan: Plan, bill: sql.Bill, line: sql.Line, net: Decimal) -> None:
+def _for_less(bill: sql.Bill, line: sql.Line, quantity: Decimal, worth: str = "") -> Problem:
+    """What a line gives back costs more than it gives: nothing is open by it."""
+    unit = bill.agreed_currency
+    return Problem(
+        bill.id, NO_HOURS,
+        f"Line {line.position} gives back {figures.hours(quantity)} h for {figures.amount(line.net, unit)} {unit}{worth}: billed "
+        "again they would cost more than was given back. Until somebody says which hours it gives back, or that it lowers the "
+        "price alone, all of them stay billed.",
+        line,
+    )  # fmt: skip
+
+
+def _worth(billed: Sequence[Held], quantity: Decimal) -> Decimal:
+    """The money at which a quantity stands billed, the oldest first."""
+    worth, left = ZERO, quantity
+    for held in billed:
+        hours = min(left, held.quantity)
+        worth += held.amount * hours / held.quantity if hours else ZERO
+        left -= hours
+    return worth
+
+
+def credits_whole(
+    note: sql.Bill, of: sql.Bill | None, lines: Mapping[int, Sequence[sql.Line]], others: Collection[int]
+) -> bool:
+    """Whether a note credits all of a bill, what bills no hours of ours included, so that it says by itself what is given back.
+
+    Beside `others`, notes that took something off the bill before, what is left is a sum like any other, and a person is asked.
+    """
+    if (
+        of is None
+        or of.agreed_id != of.current_id
+        or note.agreed_currency != of.agreed_currency
+        or set(others) - {note.id}
+    ):
+        return False
+    credited, billed = (sum((line.net for line in lines.get(one.agreed_id, ())), ZERO) for one in (note, of))
+    return credited == billed == of.net and (note.agreed_id != note.current_id or note.net == credited)
+
+
+def _whole_or_ask(plan: Plan, bill: sql.Bill, line: sql.Line, net: Decimal, *, is_whole: bool) -> None:
     billed = plan.standing(bill.credits_id) if bill.credits_id else []
-    if billed and net == sum((held.amount for held in billed), ZERO):
+    if billed and is_whole:
         for held in billed:
             plan.credit(bill, line.id, [held], Part(held.quantity, held.amount), f"{bill.name} credits the whole bill")
         return

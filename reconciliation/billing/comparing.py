@@ -116,6 +116,11 @@ def effects_of(bill: Invoice, lines: list[Compared]) -> dict[str, str]:
         return f"{figures.amount(value, currency)} {currency}"
 
     kept = f"{money(was)} stay billed as agreed"
+    if bill.current.status == "deleted" and bill.kind == "credit_note":
+        return {
+            Choice.ADOPT: f"Nothing stays credited: what the note gave back for {money(was)} stands billed again.",
+            Choice.RECREATE: f"What the note gave back for {money(was)} stands billed again, until a new note has come.",
+        }
     if bill.current.status == "deleted":
         hours = sum((line.fewer_hours for line in lines), ZERO)
         opened = (

@@ -71,10 +71,11 @@ def of_bill(bill: sql.Bill, about: About) -> Iterator[Finding]:
             lines=list(about_lines),
         )
     if bill.status == "deleted" and bill.agreed_id != bill.current_id:
+        stays = "What it gave back may be billed again" if bill.is_credit else "Its hours stay billed"
         yield _made(
             bill,
             "bill-deleted",
-            f"{bill.name} over {_money(bill, bill.agreed_total)} is gone from its system. Its hours stay billed until somebody "
+            f"{bill.name} over {_money(bill, bill.agreed_total)} is gone from its system. {stays} until somebody "
             f"decides{_decided(about.decision)}.",
             abs(bill.agreed_total),
         )

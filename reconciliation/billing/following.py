@@ -280,6 +280,8 @@ def _credit(  # noqa: PLR0917 -- what notes are judged by
     back: Mapping[int, sql.Entry],
 ) -> None:
     """Take back what live credit notes give back; one that says something else now gives back anew."""
+    invoices = {bill.id: bill for bill in alive if not bill.is_credit}
+    notes = sql.notes_of(sorted(invoices)) if any(bill.is_credit for bill in alive) else {}
     for bill in alive:
         if not bill.is_credit or bill.status == "draft":
             continue
@@ -291,7 +293,9 @@ def _credit(  # noqa: PLR0917 -- what notes are judged by
             for row in stood
             if row.id not in plan.undone and (bill.id not in plan.rewritten or plan.credited_from(row) is None)
         ]
-        allocating.credit(plan, bill, lines.get(bill.agreed_id, ()), entries, rows, over)
+        of = invoices.get(bill.credits_id or 0)
+        is_whole = allocating.credits_whole(bill, of, lines, notes.get(bill.credits_id or 0, ()))
+        allocating.credit(plan, bill, lines.get(bill.agreed_id, ()), entries, rows, over, is_whole=is_whole)
 
 
 def _release(plan: Plan, dead: Sequence[sql.Bill]) -> None:

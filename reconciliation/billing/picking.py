@@ -6,18 +6,17 @@ every hour of the invoice stays billed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from portal import access, audit, figures
-from portal.models import Invoice, User
-from reconciliation.billing.allocating import names_something
+from portal.models import Invoice, LedgerEntry, User
+from reconciliation.billing.allocating import CENT, names_something
 from reconciliation.billing.following import follow, undo_credit
 from reconciliation.billing.planning import ZERO, Part, Plan, started
 from reconciliation.billing.refusals import in_words
 from reconciliation.sql import billing as sql
-
-CENT = Decimal("0.01")
 
 
 class NotCreditable(Exception):
@@ -59,9 +58,23 @@ def take_back(note: Invoice, *, by: User, reason: str) -> None:
 
 
 def named_by_hand(note: Invoice, agreed_id: int) -> list[sql.Standing]:
-    """What stands credited on lines of a note that name no work of ours: a person named it."""
-    silent = {line.id for line in sql.lines([agreed_id])[agreed_id] if not names_something(line)}
-    return [row for row in sql.credited([note.pk]) if row.line_id in silent and (row.quantity or row.amount)]
+    """What a person named of a note: what stands on lines that name no work of ours, or that say more than was given back."""
+    lines = {line.id: line for line in sql.lines([agreed_id])[agreed_id]}
+    found = [row for row in sql.credited([note.pk]) if row.quantity or row.amount]
+    silent = {line.id for line in lines.values() if not names_something(line)}
+    fewer = _gives_back_fewer(found, lines)
+    return [row for row in found if row.line_id in silent or row.line_id in fewer]
+
+
+def _gives_back_fewer(found: Sequence[sql.Standing], lines: Mapping[int, sql.Line]) -> set[int]:
+    """The lines of which fewer hours were given back than they say: by themselves they would have given back all of them."""
+    of_time = LedgerEntry.objects.filter(pk__in={row.entry_id for row in found if row.entry_id}, kind="time")
+    times = set(of_time.values_list("pk", flat=True))
+    hours: dict[int, Decimal] = defaultdict(lambda: ZERO)
+    for row in found:
+        if row.entry_id in times and row.line_id in lines:
+            hours[row.line_id] -= row.quantity
+    return {line_id for line_id, given in hours.items() if given < (lines[line_id].quantity or ZERO)}
 
 
 def _credit(note: Invoice, picks: Mapping[int, Part] | None, by: User, reason: str) -> None:
@@ -82,7 +95,7 @@ def _credit(note: Invoice, picks: Mapping[int, Part] | None, by: User, reason: s
         _take(
             plan,
             bill,
-            next((line for line in lines if not names_something(line)), lines[0]).id,
+            _asked(lines, sql.credited([note.pk])).id,
             picks,
             wanted,
             reason=reason,
@@ -93,6 +106,13 @@ def _credit(note: Invoice, picks: Mapping[int, Part] | None, by: User, reason: s
             after={"allocations": {str(k): [str(q), str(a)] for k, (q, a) in (picks or {}).items()}, "price_only": picks is None},
         )  # fmt: skip
         follow([note.pk], actor=by.get_username())
+
+
+def _asked(lines: Sequence[sql.Line], credited: Sequence[sql.Standing]) -> sql.Line:
+    """The line on which stands what a person names: one that names nothing, or else that has given nothing back by itself."""
+    done = {row.line_id for row in credited}
+    named = [line for line in lines if names_something(line)]
+    return next((line for line in lines if line not in named), next((x for x in named if x.id not in done), lines[0]))
 
 
 def _take(

@@ -11,13 +11,13 @@ import pytest
 from integrations import outbox, registry
 from portal.models import Allocation, BillingBalance, GrantRole, InvoiceProposal, LedgerState, Milestone, User
 from portal.records import BillKind, BillLine
-from reconciliation import billing, invoicing
+from reconciliation import billing, corrections, invoicing
 from reconciliation.billing import Part
 from reconciliation.models import Route
 from tests import world
 from tests.bills import Erp, adopt, causes, find, open_hours, posted, read
 from tests.integrations.memory_biller import BILLS, biller
-from tests.reconciliation.firm import SINCE, Firm, build, key
+from tests.reconciliation.firm import SINCE, Firm, build, key, post
 
 pytestmark = pytest.mark.django_db
 ZERO = Decimal(0)
@@ -49,9 +49,9 @@ def ana(firm: Firm) -> User:
     return world.user("ana", GrantRole.ANALYST, firm.entity)
 
 
-def made(firm: Firm, cora: User) -> list[BillLine]:
+def made(firm: Firm, cora: User, how: str = "") -> list[BillLine]:
     """What is left to bill, proposed, approved and made as a draft; the lines of its bill."""
-    [proposal] = invoicing.prepare(firm.project, date(2026, 9, 30), by=None)
+    [proposal] = invoicing.prepare(firm.project, date(2026, 9, 30), by=None, how=how)
     mia = proposal.project.manager
     assert mia is not None
     released = invoicing.release(proposal, by=mia, seen=proposal.content_hash, accepts=read(proposal))
@@ -91,6 +91,36 @@ def test_a_price_that_is_edited_after_a_part_was_credited_and_billed_elsewhere_l
     adopt("501", by=ana, agreed_by=cora)
     assert causes() == set()
     assert open_hours([entry]) == {entry: ZERO}, "five on the first bill, three on the second"
+
+
+@pytest.mark.case(103)
+@pytest.mark.case(105)
+@pytest.mark.parametrize("net", ["100", "0"])
+def test_a_note_that_names_our_line_and_gives_back_less_than_its_hours_cost_opens_none_of_them(
+    net: str, firm: Firm, cora: User
+) -> None:
+    entries = posted(firm, 2)
+    bills = keeper(firm)
+    [line] = made(firm, cora)
+    bills.says(bills.bill("501", line), bills.credit("601", "501", replace(line, net=Decimal(net))))
+    assert open_hours(entries) == dict.fromkeys(entries, ZERO)
+    assert causes("601") == {"credit-without-hours"}
+
+
+@pytest.mark.case(103)
+def test_a_note_that_names_the_line_of_one_hour_never_gives_back_another(firm: Firm, cora: User) -> None:
+    """The first day was reversed before its bill came, so that only the second stands billed; the note is of the first."""
+    first, second = posted(firm, 2)
+    bills = keeper(firm)
+    lines = made(firm, cora, how="entry")
+    reversal = corrections.reverse([first], by=cora, reason="on the wrong project").reversals[first]
+    post([reversal])
+    corrections.settle([reversal])
+    bills.says(bills.bill("501", *lines))
+    assert open_hours([second]) == {second: ZERO}
+    bills.says(bills.credit("601", "501", replace(lines[0], key="c")))
+    assert open_hours([second]) == {second: ZERO}
+    assert not Allocation.objects.filter(takes_back__isnull=False).exists()
 
 
 def test_another_currency_on_a_milestones_line_is_told_and_opens_nothing_by_one_person(

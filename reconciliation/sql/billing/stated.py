@@ -153,6 +153,18 @@ def touched_by(bill_ids: Sequence[int], payment_ids: Sequence[int]) -> list[int]
     return sorted(row[0] for row in found)
 
 
+def notes_of(bill_ids: Sequence[int]) -> dict[int, list[int]]:
+    """The credit notes of invoices that were issued and count, by invoice."""
+    found = rows(
+        "SELECT i.credits_id, array_agg(i.id ORDER BY i.id) FROM portal_invoice i"
+        " JOIN portal_invoiceversion v ON v.id = i.current_id"
+        " WHERE i.credits_id = ANY(%s) AND v.status NOT IN ('draft', 'voided')"
+        " AND NOT (v.status = 'deleted' AND i.agreed_id = i.current_id) GROUP BY 1",
+        [list(bill_ids)],
+    )
+    return {row[0]: row[1] for row in found}
+
+
 def live_numbers(bill_ids: Sequence[int]) -> dict[int, list[str]]:
     """Of bills, the external ids of other live ones of the same connection, entity and kind that bear the same number."""
     found = rows(
