@@ -38,7 +38,7 @@ from reconciliation import pairing
 from reconciliation.billing import tying
 from reconciliation.models import Match, ReconciliationResult
 from reconciliation.views.periods import RowFilter, of_one_leg
-from reconciliation.views.reconciliation import ABOUT, result_address, result_name
+from reconciliation.views.results import ABOUT, result_address, result_name
 
 Standing = ReconciliationResult.Standing
 

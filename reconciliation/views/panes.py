@@ -27,7 +27,7 @@ from reconciliation import pairing
 from reconciliation.billing import tying
 from reconciliation.models import Match, ReconciliationResult
 from reconciliation.views.open_items import MatchItems, match_words
-from reconciliation.views.reconciliation import ABOUT, result_address, result_name
+from reconciliation.views.results import ABOUT, result_address, result_name
 
 Leg = ReconciliationResult.Leg
 ZERO = Decimal(0)
