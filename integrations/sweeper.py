@@ -7,7 +7,7 @@ once by the sweeper itself, so a dead broker costs speed and no work.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import time
 
@@ -21,7 +21,7 @@ from portal.health import heard_from
 from portal.sql import now
 from reconciliation import billing, changes, holes, matching, operations
 from reconciliation.onboarding import rehearsing
-from reconciliation.rates import booking
+from reconciliation.rates import booking, unsettled
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ _STAGES: dict[str, Callable[[int], object]] = {
     "operation": work.operation,
     "change_set": work.change_set,
     "rate_bundle": work.rate_bundle,
+    "rate_look": work.rate_look,
     "reconcile": work.reconcile,
     "rehearse": work.rehearse,
     "export": work.export,
@@ -44,6 +45,12 @@ _STAGES: dict[str, Callable[[int], object]] = {
 }
 
 
+_OVERDUE: dict[str, Callable[[], Iterable[tuple[int, float]]]] = {  # with the seconds that each has waited
+    "operation": operations.overdue,
+    "change_set": changes.due,
+    "rate_bundle": booking.due,
+    "rate_look": unsettled.due,
+}
 _ASKED: dict[str, Callable[[], Sequence[int]]] = {  # what somebody waits for: due as soon as it is asked
     "reconcile": matching.requested,
     "rehearse": rehearsing.due,
@@ -99,6 +106,7 @@ def nightly() -> None:
         wake.up("read_back", target_id)
     billing.review_every()
     holes.look()
+    unsettled.let_go()
 
 
 def _due() -> Iterator[tuple[str, int, float]]:
@@ -111,15 +119,12 @@ def _due() -> Iterator[tuple[str, int, float]]:
         yield "take_in", connection_id, overdue
     for target_id, overdue in waiting.due_targets():
         yield "deliver", target_id, overdue
-    for operation_id, overdue in operations.overdue():
-        yield "operation", operation_id, overdue
-    for change_set_id, overdue in changes.due():
-        yield "change_set", change_set_id, overdue
+    for task, waits in _OVERDUE.items():
+        for number, overdue in waits():
+            yield task, number, overdue
     for task, asked in _ASKED.items():
         for number in asked():
             yield task, number, 0.0
-    for bundle_id, overdue in booking.due():
-        yield "rate_bundle", bundle_id, overdue
     if now().time() >= NIGHT_IS_OVER:
         for stream_id in stream_sql.unswept_streams():
             yield "sweep_ids", stream_id, 0.0

@@ -90,6 +90,12 @@ def rate_bundle(bundle_id: int) -> None:
 
 
 @shared_task(soft_time_limit=READER_SECONDS, time_limit=READER_SECONDS + 60)
+def rate_look(change_set_id: int) -> None:
+    """Hold the books against the rates that one change set agreed."""
+    work.rate_look(change_set_id)
+
+
+@shared_task(soft_time_limit=READER_SECONDS, time_limit=READER_SECONDS + 60)
 def reconcile(run_id: int) -> None:
     """Tie one period out."""
     work.reconcile(run_id)

@@ -27,6 +27,7 @@ QUEUES = {
     "operation": "bulk",
     "change_set": "bulk",
     "rate_bundle": "bulk",
+    "rate_look": "bulk",
     "reconcile": "report",
     "rehearse": "report",
     "export": "report",

@@ -31,7 +31,7 @@ from reconciliation import (
     triage,
     validation,
 )
-from reconciliation.rates import booking
+from reconciliation.rates import booking, unsettled
 from reconciliation.waiting import count as count_what_waits
 
 SECONDS = 60.0  # after which a stage lets others have their turn
@@ -214,6 +214,11 @@ def rate_bundle(bundle_id: int) -> None:
     if booking.run(bundle_id, goes_on=goes_on):
         wake.up("rate_bundle", bundle_id)
     _wake_targets()
+
+
+def rate_look(change_set_id: int) -> None:
+    """Hold the books against the rates that a change set agreed; what stays booked at others becomes a cause."""
+    unsettled.look(change_set_id)
 
 
 def reconcile(run_id: int) -> None:

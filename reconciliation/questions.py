@@ -8,13 +8,16 @@ new key if they said so. Nothing is sent again under a key that was used.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
-from portal import audit, ledger
-from portal.models import BillingBalance, LedgerEntry, State, User
+from portal import access, audit, ledger
+from portal import sql as portal_sql
+from portal.models import BillingBalance, LedgerEntry, Published, State, User
 from reconciliation import corrections
 from reconciliation.facts import Standing, standing_entry
 from reconciliation.facts.load import drafts_of
@@ -29,6 +32,7 @@ KEY_REUSED = "key-reused"
 NOT_TAKEN_BACK = "not-taken-back"  # what refused a reversal because the target takes none
 SHOWN_ABSENT = ("not-persisted", "gone-in-target", KEY_REUSED)  # what a first look-up, or the key itself, gave rise to
 IN_BOOKS = (State.ACCEPTED, State.POSTED, State.RECONCILED)
+READ_NO_SOONER = timedelta(minutes=1)  # than this after the last reading of the same record, or question about it
 NOT_SENT = (State.HELD, State.READY, State.REJECTED)
 IfAbsent = TargetQuestion.IfAbsent
 Answer = TargetQuestion.Answer
@@ -67,6 +71,42 @@ def ask(
                     by, "target-asked", record, entity=record.entity_id, reason=reason, after={"if_absent": if_absent}
                 )
     return [entry.id for entry in entries]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAgain:
+    """Records that systems are asked about now, and those that need no question or allow none, by why."""
+
+    asked: list[int] = field(default_factory=list)  # published records
+    connections: set[int] = field(default_factory=set)
+    fresh: int = 0  # read, or asked about, within the minute
+    untaken: int = 0  # nothing of them stands there yet
+
+
+def read_again(records: Iterable[Published], *, by: User) -> ReadAgain:
+    """Have systems asked now what they hold of records that they were told; audited. The outbox reads and finds drift as ever.
+
+    A record that was read or asked about within the minute is left alone, whoever asks, and so is one that the system never took.
+    """
+    found = ReadAgain()
+    fresh = untaken = 0
+    since = portal_sql.now() - READ_NO_SOONER
+    with transaction.atomic():
+        rows = Published.objects.filter(pk__in=[record.pk for record in records]).order_by("pk")
+        for row in rows.select_for_update(of=("self",)).select_related("document"):
+            access.require(by, access.OPERATORS, row.entity_id)
+            mine = LedgerEntry.objects.filter(document=row.document_id, state_row__state__in=IN_BOOKS)
+            entry = mine.order_by("-version", "-generation", "-pk").first()
+            asked = TargetQuestion.objects.filter(entry__document=row.document_id)
+            if entry is None:
+                untaken += 1
+            elif (row.read_at or since) > since or asked.filter(Q(answered_at=None) | Q(asked_at__gt=since)).exists():
+                fresh += 1
+            else:
+                ask([entry.pk], by=by, reason="read now")
+                found.asked.append(row.pk)
+                found.connections.add(row.connection_id)
+    return replace(found, fresh=fresh, untaken=untaken)
 
 
 def _what_may_be_there(given: Sequence[Standing], used: set[int]) -> list[Standing]:

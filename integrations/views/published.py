@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from typing import Any, cast
 
 import django_filters as filters
 from django import forms
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import localdate
 
-from integrations import told
+from integrations import told, wake
 from integrations.filters import seen_connections
 from integrations.views import adopting
 from portal.access import OPERATORS
@@ -49,9 +51,10 @@ from portal.screens import (
     TextColumn,
     WhenColumn,
 )
-from reconciliation import changes, publishing
-from reconciliation.models import ExceptionCase, Hold
+from reconciliation import changes, publishing, questions
+from reconciliation.models import ExceptionCase, Hold, TargetQuestion
 
+MOST_READ = 200  # records that are read at once because somebody asks
 SHOWN = 12  # entries and attempts on a record's page
 STOPPED = Q(state__in=[State.HELD, State.REJECTED])
 WAY = Q(state__in=[State.READY, State.SENDING, State.IN_DOUBT, State.ACCEPTED])
@@ -86,6 +89,34 @@ class SendAgain(WithReason):
             raise Refused(f"{row.connection} is not told of records of this kind any more.")
         publishing.send_again(row, by=user, reason=self.cleaned_data["reason"])
         return Outcome(f"{row.title} goes to {row.connection} again.", url=address(row))
+
+
+class ReadNow(Action):
+    """The system is asked now what it holds, instead of within the day."""
+
+    name, label = "read", "Read now"
+    roles = OPERATORS
+    immediate = True
+
+    def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
+        """Ask by a row; the outbox reads, and nothing is called here."""
+        if queryset.count() > MOST_READ:
+            raise Refused(f"More than {MOST_READ:,} records are chosen. Narrow the filter and read them in parts.")
+        found = questions.read_again(queryset, by=user)
+        for connection_id in sorted(found.connections):
+            transaction.on_commit(partial(wake.up, "deliver", connection_id))
+        said = []
+        if found.asked:
+            said.append(f"{_records(len(found.asked))} asked for; what their systems hold shows here as they answer.")
+        if found.fresh:
+            said.append(f"{_records(found.fresh)} read or asked for within the minute already.")
+        if found.untaken:
+            said.append(f"{_records(found.untaken)} not taken there yet, so there is nothing to read.")
+        return Outcome(" ".join(said), tone="good" if found.asked else "warn")
+
+
+def _records(count: int) -> str:
+    return "1 record is" if count == 1 else f"{count:,} records are"
 
 
 class ConfirmTwin(WithReason):
@@ -275,6 +306,7 @@ class PublishedScreen(ListScreen):
     )
     filterset = PublishedFilter
     table = PublishedTable
+    actions = (ReadNow,)
     tabs = (
         Tab("all", "All"),
         Tab("stopped", "Stopped", lambda _user: STOPPED),
@@ -297,7 +329,7 @@ class PublishedPage(DetailScreen):
 
     queryset = told.with_standing(Published.objects.select_related("connection", "entity", "document"))
     template_name = "integrations/published.html"
-    actions = (SendAgain, ConfirmTwin, AdoptDrift, AcceptDrift)
+    actions = (ReadNow, SendAgain, ConfirmTwin, AdoptDrift, AcceptDrift)
     object: Published
 
     def heading(self) -> str:
@@ -306,8 +338,9 @@ class PublishedPage(DetailScreen):
 
     def permitted(self, roles: frozenset[str]) -> list[type[Action]]:
         """A twin and a drift are offered while there is one."""
-        row = self.object
+        row: Any = self.object
         offered: dict[type[Action], bool] = {
+            ReadNow: row.held_version is not None,
             SendAgain: True,
             ConfirmTwin: bool(row.twin),
             AdoptDrift: any(one.lines for one in adopting.adopted(row, list(row.drift), localdate())),
@@ -340,6 +373,7 @@ class PublishedPage(DetailScreen):
                  told.TONES[entry.state_row.state])
                 for entry in entries
             ],
+            reading=TargetQuestion.objects.filter(entry__document=row.pk, answered_at=None).select_related("by").first(),
             drifting=publishing.drifting(row),
             kept_there=_kept_there(row),
             tried=list(tried),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from reconciliation.billing.comparing import Compared, Effect, between, compared, effects_of
 from reconciliation.billing.deciding import (
     Choice,
+    Decided,
     NotDecidable,
     adopt,
     approve,
@@ -21,6 +22,7 @@ from reconciliation.billing.deciding import (
     refuse,
     restore,
     standing,
+    state_of,
     withdraw,
 )
 from reconciliation.billing.explaining import explained
@@ -41,6 +43,7 @@ from reconciliation.billing.shortness import short_of
 __all__ = [
     "Choice",
     "Compared",
+    "Decided",
     "Effect",
     "Followed",
     "NotCreditable",
@@ -70,6 +73,7 @@ __all__ = [
     "review_short",
     "short_of",
     "standing",
+    "state_of",
     "take_back",
     "tell_of_rates",
     "withdraw",

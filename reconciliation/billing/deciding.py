@@ -8,7 +8,7 @@ approver; nothing is made anew by itself.
 
 from __future__ import annotations
 
-from portal import access, audit, billing_intake
+from portal import access, audit, billing_intake, figures
 from portal.models import Invoice, User
 from portal.sql import now
 from reconciliation.billing import telling
@@ -25,6 +25,10 @@ _MOVED = "Its system has stated another version since you looked; look at it aga
 
 class NotDecidable(Exception):
     """A bill about which there is nothing to decide, or not by this person; the message says why."""
+
+
+class Decided(NotDecidable):
+    """It was decided just so already, by whomever: nothing more is to be done, and nothing went wrong."""
 
 
 def choices(bill: Invoice) -> list[Choice]:
@@ -94,10 +98,12 @@ def approve(decision: BillingDecision, *, by: User) -> None:
         bill, held = _locked(decision)
         if not access.may(by, access.APPROVERS, bill.entity_id):
             raise NotDecidable("Only a controller of this entity agrees to it.")
+        if held.approved_at is not None:
+            raise Decided(state_of(held))
         if held.version_id != bill.current_id:
             raise NotDecidable(_MOVED)
-        if not held.needs_approval or held.approved_at is not None or held.outcome:
-            raise NotDecidable("There is nothing to agree to.")
+        if not held.needs_approval or held.outcome:
+            raise NotDecidable(state_of(held))
         if held.by_id == by.pk:
             raise NotDecidable("Somebody else has to agree: you asked for it.")
         held.approved_by, held.approved_at = by, now()
@@ -117,9 +123,21 @@ def refuse(decision: BillingDecision, *, by: User, reason: str) -> None:
             raise NotDecidable("Only a controller of this entity refuses it.")
         if held.by_id == by.pk:
             raise NotDecidable("You asked for it: withdraw it instead.")
+        if held.outcome == BillingDecision.Outcome.REFUSED:
+            raise Decided(state_of(held))
         if not held.needs_approval or held.approved_at is not None or held.outcome:
-            raise NotDecidable("There is nothing to refuse.")
+            raise NotDecidable(state_of(held))
         _end(bill, held, BillingDecision.Outcome.REFUSED, by, reason)
+
+
+def state_of(decision: BillingDecision) -> str:
+    """Why a decision does not wait for a second person any more, with who ended that and when."""
+    if decision.approved_by is not None and decision.approved_at is not None:
+        return f"Already agreed to by {decision.approved_by}, {figures.written(decision.approved_at)}."
+    if decision.ended_by is not None and decision.ended_at is not None:
+        outcome = decision.get_outcome_display().lower()
+        return f"Already {outcome} by {decision.ended_by}, {figures.written(decision.ended_at)}."
+    return _MOVED if decision.needs_approval else "It needs nobody else."
 
 
 def withdraw(decision: BillingDecision, *, by: User, reason: str) -> None:
@@ -142,7 +160,8 @@ def may_be_withdrawn(bill: Invoice, decision: BillingDecision) -> bool:
 
 def _locked(decision: BillingDecision) -> tuple[Invoice, BillingDecision]:
     bill = Invoice.objects.select_for_update(of=("self",)).select_related("current").get(pk=decision.bill_id)
-    return bill, BillingDecision.objects.select_for_update(of=("self",)).select_related("by").get(pk=decision.pk)
+    held = BillingDecision.objects.select_for_update(of=("self",)).select_related("by", "approved_by", "ended_by")
+    return bill, held.get(pk=decision.pk)
 
 
 def _end(bill: Invoice, decision: BillingDecision, outcome: str, by: User, reason: str) -> None:

@@ -17,6 +17,7 @@ from reconciliation.fixes.corrections import (
     UseContractRate,
 )
 from reconciliation.fixes.decisions import (
+    AcceptBooked,
     BookAgain,
     CallBackReversal,
     CheckInTarget,
@@ -46,6 +47,7 @@ FIXES: dict[str, type[Fix]] = {
         PostNextPeriod,
         SameWork,
         ReverseAndRebook,
+        AcceptBooked,
         Reverse,
         TakenBackThere,
         CallBackReversal,

@@ -26,6 +26,7 @@ ADVICE: dict[str, str] = {
     "decide-bill": "Open the bill and decide: adopt what its system says, restore what was agreed, or correct by a credit note.",
     "extend-engagement": "Record where the person works on these days, by a change set.",
     "name-hours": "Open the credit note and say which hours it gives back, or that it lowers the price alone. An analyst may.",
+    "plan-the-books": "Plan what follows: each entry reversed and booked anew, agreed to by somebody else. Finance may.",
     "open-period": "Open the accounting period in the target and here, or post in an open one. The calendar owner may.",
     "price-intercompany": "Agree a price list in the lender's currency and name it in the relation, by a change set.",
     "raise-cap": "Agree a higher limit with the customer and change the contract, by a change set.",

@@ -8,9 +8,10 @@ from django import forms
 
 from portal import sql
 from portal.models import State
-from reconciliation import corrections, questions, validation
+from reconciliation import cases, corrections, questions, validation
 from reconciliation.fixes.base import Fix, FixForm, Work
 from reconciliation.models import HandBack, Hold, TargetQuestion
+from reconciliation.rules import UNSETTLED
 
 
 class Waive(Fix):
@@ -27,6 +28,20 @@ class Waive(Fix):
             raise ValueError("A rule is waived from the case that holds the entries.")
         holds = Hold.objects.filter(case=work.case, entry__in=entry_ids, closed_at=None).values_list("pk", flat=True)
         validation.waive(list(holds), by=work.user, reason=work.reason, told=True)
+
+
+class AcceptBooked(Fix):
+    """Another rate is agreed by now, and what was booked is right all the same."""
+
+    code = "accept-booked"
+    label = "Accept as booked"
+    help = "Leaves the entries as they are booked, with your reason; they are billed so. Another rate later is asked about again."
+    states = frozenset({State.ACCEPTED, State.POSTED, State.RECONCILED})
+
+    def apply(self, work: Work, entry_ids: Sequence[int]) -> None:
+        """Close what holds them; which rate was agreed then stays with it."""
+        held = Hold.objects.filter(rule=UNSETTLED, entry__in=entry_ids, closed_at=None).values_list("pk", flat=True)
+        cases.close_hold_rows(list(held), cases.WAIVED, by=work.user, reason=work.reason)
 
 
 class HandBackForm(FixForm):

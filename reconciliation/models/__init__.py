@@ -22,7 +22,7 @@ from reconciliation.models.operations import Operation, OperationRow
 from reconciliation.models.pairing import Match, MatchingRule
 from reconciliation.models.proposals import Proposal
 from reconciliation.models.questions import TargetQuestion
-from reconciliation.models.rates import BillDifference, BundleRow, RateBundle
+from reconciliation.models.rates import BillDifference, BundleRow, RateBundle, RateLook
 from reconciliation.models.readiness import ProjectMonth
 from reconciliation.models.routes import Route
 from reconciliation.models.teams import OwnershipRule, Team, TeamMember
@@ -75,6 +75,7 @@ __all__ = [
     "ProjectMonth",
     "Proposal",
     "RateBundle",
+    "RateLook",
     "ReconciliationResult",
     "ReconciliationRun",
     "Rehearsal",

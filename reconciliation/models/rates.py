@@ -155,6 +155,22 @@ class BundleRow(models.Model):
         return f"entry {self.entry_id} of {self.bundle_id}"
 
 
+class RateLook(models.Model):
+    """When the books were last held against what one change set of rates agreed; `waits` while an outcome is not known yet."""
+
+    change_set = models.OneToOneField(
+        "reconciliation.ChangeSet", models.CASCADE, primary_key=True, related_name="rate_look"
+    )
+    looked_at = models.DateTimeField()
+    waits = models.BooleanField(default=False)
+
+    scope = Scope("change_set__entities", shared=True, many=True)
+    objects = ScopedQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.change_set}, looked at {self.looked_at:%Y-%m-%d %H:%M}"
+
+
 class BillDifference(models.Model):
     """One bill of a bundle: what it billed for work whose rate changed, what that would be, and since when it is proposed.
 

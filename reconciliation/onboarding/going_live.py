@@ -13,8 +13,8 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Sum
 
-from portal import access, audit, changes_watch, sql
-from portal.models import MasterChange, User
+from portal import access, audit, changes_watch, figures, sql
+from portal.models import AuditEvent, MasterChange, User
 from reconciliation import changes
 from reconciliation.models import BookedBefore, CutOver, Onboarding, Rehearsal, RehearsedLine, Route
 from reconciliation.onboarding.base import NotYet, fingerprint, sources_of
@@ -25,6 +25,10 @@ FRESH = timedelta(days=7)  # how old a rehearsal may be
 State = Onboarding.State
 Outcome = RehearsedLine.Outcome
 Decision = RehearsedLine.Decision
+
+
+class Decided(NotYet):
+    """It was decided just so already, by whomever: nothing more is to be done, and nothing went wrong."""
 
 
 def latest(onboarding: Onboarding) -> Rehearsal | None:
@@ -125,7 +129,7 @@ def send_back(onboarding: Onboarding, *, by: User, comment: str) -> Onboarding:
     if not comment.strip():
         raise NotYet("Say what must be done first.")
     with transaction.atomic():
-        locked = _locked(onboarding, State.PROPOSED)
+        locked = _locked(onboarding, State.PROPOSED, same=State.PREPARING)
         if locked.proposed_by_id != by.pk:
             access.require(by, access.APPROVERS, locked.entity_id)
         locked.state = State.PREPARING
@@ -153,7 +157,7 @@ def approve(onboarding: Onboarding, *, by: User, comment: str, signed_in_again: 
     """
     access.require(by, access.APPROVERS, onboarding.entity_id)
     with transaction.atomic():
-        locked = _locked(onboarding, State.PROPOSED)
+        locked = _locked(onboarding, State.PROPOSED, same=State.LIVE)
         if refusal := why_not(locked, by):
             raise NotYet(refusal)
         if locked.proposed_at != onboarding.proposed_at:
@@ -176,12 +180,34 @@ def approve(onboarding: Onboarding, *, by: User, comment: str, signed_in_again: 
     return locked
 
 
-def _locked(onboarding: Onboarding, state: str) -> Onboarding:
+def state_of(onboarding: Onboarding) -> str:
+    """How it stands where it waits for no decision, with who decided that and when."""
+    if onboarding.state == State.LIVE and onboarding.decided_by is not None and onboarding.decided_at is not None:
+        return (
+            f"{onboarding} is live already: {onboarding.decided_by} let it, {figures.written(onboarding.decided_at)}."
+        )
+    if (event := _sent_back(onboarding)) is not None:
+        return f"Already sent back by {event.actor}, {figures.written(event.at)}."
+    return f"{onboarding} is {onboarding.get_state_display().lower()}."
+
+
+def _sent_back(onboarding: Onboarding) -> AuditEvent | None:
+    """Who sent its latest proposal back."""
+    told = AuditEvent.objects.filter(
+        action="onboarding.sent-back", object_type="onboarding", object_id=str(onboarding.pk), at__gte=onboarding.proposed_at
+    ) if onboarding.proposed_at else AuditEvent.objects.none()  # fmt: skip
+    return told.select_related("actor").order_by("pk").last()
+
+
+def _locked(onboarding: Onboarding, state: str, *, same: str = "") -> Onboarding:
+    """The row in the state that a step begins in. Raises NotYet, Decided where it is in the one that the step leads to."""
     locked = (
         Onboarding.objects.select_for_update(of=("self",), no_key=True)
-        .select_related("entity", "source", "rehearsal")
+        .select_related("entity", "source", "rehearsal", "decided_by")
         .get(pk=onboarding.pk)
     )
+    if locked.state == same and (same == State.LIVE or _sent_back(locked) is not None):
+        raise Decided(state_of(locked))
     if locked.state != state:
         raise NotYet(f"{locked} is {locked.get_state_display().lower()}.")
     return locked

@@ -13,8 +13,8 @@ from decimal import Decimal
 from django.db import transaction
 from django.urls import reverse
 
-from portal import access, audit, canonical, notifications, sql
-from portal.models import NotificationKind, User
+from portal import access, audit, canonical, figures, notifications, sql
+from portal.models import AuditEvent, NotificationKind, User
 from reconciliation import billing, changes, corrections, validation
 from reconciliation.facts import Standing
 from reconciliation.models import BundleRow, ChangeSet, RateBundle
@@ -32,6 +32,10 @@ class NotAsAgreed(Exception):
     """A new version that would not be what somebody agreed to; the text says how."""
 
 
+class Decided(NotPlannable):
+    """It was decided just so already, by whomever: nothing more is to be done, and nothing went wrong."""
+
+
 REFUSALS = (corrections.NotReversible, corrections.NoOpenPeriod, NotAsAgreed)
 Ended = tuple[int, str, str, int | None, int | None]
 
@@ -47,9 +51,11 @@ def approve(bundle: RateBundle, *, by: User, signed_in_again: bool = False) -> R
     Raises NotPlannable, and changes.SignInAgain above the limit unless the person has just signed in.
     """
     with transaction.atomic():
-        locked = RateBundle.objects.select_for_update().select_related("change_set").get(pk=bundle.pk)
+        locked = _to_decide(bundle)
+        if locked.approved_by_id is not None:
+            raise Decided(state_of(locked))
         if locked.state != State.PLANNED or locked.round == 1:
-            raise NotPlannable("This does not wait for a decision of its own.")
+            raise NotPlannable(state_of(locked))
         refusal = why_not(locked, by)
         if refusal:
             raise NotPlannable(refusal)
@@ -59,6 +65,54 @@ def approve(bundle: RateBundle, *, by: User, signed_in_again: bool = False) -> R
         _let_go(locked, by)
     bundle.refresh_from_db()
     return bundle
+
+
+def refuse(bundle: RateBundle, *, by: User, reason: str) -> RateBundle:
+    """Do not agree to a later plan, and say why: nothing of it is booked, and it may be planned again. Raises NotPlannable."""
+    with transaction.atomic():
+        locked = _to_decide(bundle)
+        if locked.state == State.CANCELLED:
+            raise Decided(state_of(locked))
+        if locked.state != State.PLANNED or locked.round == 1:
+            raise NotPlannable(state_of(locked))
+        if refusal := why_not(locked, by):
+            raise NotPlannable(refusal)
+        if not reason.strip():
+            raise NotPlannable("Say why: whoever planned it reads it.")
+        locked.state = State.CANCELLED
+        locked.save(update_fields=["state"])
+        audit.record(by, "rates.refused", locked, entities=_entities_of(locked), reason=reason.strip())
+        _tell([locked.planned_by_id], NotificationKind.HELD, "Not agreed to", locked, note=reason.strip())
+    bundle.refresh_from_db()
+    return bundle
+
+
+def _to_decide(bundle: RateBundle) -> RateBundle:
+    """The plan, locked. Raises NotPlannable where it was planned anew since."""
+    found = (
+        RateBundle.objects.select_for_update(of=("self",))
+        .select_related("change_set", "approved_by")
+        .filter(pk=bundle.pk)
+    )
+    locked = found.first()
+    if locked is None:
+        raise NotPlannable("It was planned anew since you looked at it; look at it again.")
+    return locked
+
+
+def state_of(bundle: RateBundle) -> str:
+    """Why a plan does not wait for a second person any more, with who ended that and when."""
+    if bundle.approved_by is not None and bundle.approved_at is not None:
+        return f"Already approved by {bundle.approved_by}, {figures.written(bundle.approved_at)}."
+    if bundle.state == State.CANCELLED:
+        told = AuditEvent.objects.filter(action="rates.refused", object_type="ratebundle", object_id=str(bundle.pk))
+        event = told.select_related("actor").order_by("pk").last()
+        return (
+            f"Already refused by {event.actor}, {figures.written(event.at)}."
+            if event is not None
+            else "It was refused."
+        )
+    return "This does not wait for a decision of its own."
 
 
 def why_not(bundle: RateBundle, user: User) -> str:
@@ -195,6 +249,8 @@ def _moved(row: BundleRow, now: Otherwise | None, *, is_billed: bool) -> str:
         return f"It is {now.entry.state.replace('_', ' ')} now."
     if now.is_being_reversed:
         return "It is being taken back already."
+    if now.is_earlier:
+        return now.stopped_by
     if is_billed:
         return "It stands on a bill by now; plan again, and the bill's difference is proposed."
     if now.stopped_by:
@@ -265,8 +321,17 @@ def _finish(locked: RateBundle) -> None:
     _tell({*editors, locked.planned_by_id}, NotificationKind.FINISHED, "Booked anew", locked)
 
 
-def _tell(people: object, kind: NotificationKind, what: str, bundle: RateBundle, entity_id: int | None = None) -> None:
+def _tell(
+    people: object,
+    kind: NotificationKind,
+    what: str,
+    bundle: RateBundle,
+    entity_id: int | None = None,
+    *,
+    note: str = "",
+) -> None:
+    where = reverse("rate_bundle", args=[bundle.pk])
     notifications.notify(
-        people, kind, f"{what}: {bundle.change_set.title}"[:300], url=reverse("rate_bundle", args=[bundle.pk]),  # type: ignore[arg-type]
-        entity=entity_id or _entity_of(bundle), note=bundle.change_set.reason, key=f"bundle:{bundle.pk}:{what}:{entity_id or ''}",
+        people, kind, f"{what}: {bundle.change_set.title}"[:300], url=where, entity=entity_id or _entity_of(bundle),  # type: ignore[arg-type]
+        note=note or bundle.change_set.reason, key=f"bundle:{bundle.pk}:{what}:{entity_id or ''}",
     )  # fmt: skip

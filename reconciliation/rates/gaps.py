@@ -111,7 +111,7 @@ def find(entity_ids: Collection[int], today: date) -> Found:
     gaps = [
         *_recorded(open_ids[:MOST], Standing.OPEN),
         *_recorded(again[:MOST], Standing.REOPENED),
-        *_expected(entity_ids, today),
+        *expected(entity_ids, today),
     ]
     gaps.sort(
         key=lambda gap: (list(Standing).index(gap.standing), -(gap.amount or Decimal(0)), gap.project, gap.person)
@@ -209,7 +209,7 @@ class _Pace:
     currency: str
 
 
-def _expected(entity_ids: Collection[int], today: date) -> list[Gap]:
+def expected(entity_ids: Collection[int], today: date) -> list[Gap]:
     """The gaps that come: the people who work on a project now, at their pace, on the working days ahead."""
     since, first, last = today - LOOKED_BACK, today + ONE_DAY, today + LOOKED_AHEAD
     assigned = rates_sql.assignments(entity_ids, since)

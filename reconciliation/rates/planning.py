@@ -65,7 +65,7 @@ def begin(change_set: ChangeSet, *, by: User) -> RateBundle:
             planned_by=by,
             created_at=sql.now(),
         )
-        first = next(_candidates(cards_of(locked), date.min, INLINE + 1), [])
+        first = next(candidates(cards_of(locked), date.min, INLINE + 1), [])
         if len(first) <= INLINE:
             plan(bundle)
     return bundle
@@ -179,11 +179,11 @@ def _otherwise(change_set: ChangeSet) -> Iterator[Otherwise]:
             written = write(lines, reason="planned", actor=None, starts_on=change_set.effective_on)
             since = measuring.first_day(lines, written) or date.min
             cards = sorted(written.concerns.get("rate_card", set()) | set(cards))
-        for entry_ids in _candidates(cards, since, BATCH):
+        for entry_ids in candidates(cards, since, BATCH):
             yield from booked_at_other_rates(entry_ids)
 
 
-def _candidates(cards: Collection[int], since: date, size: int) -> Iterator[list[int]]:
+def candidates(cards: Collection[int], since: date, size: int) -> Iterator[list[int]]:
     """Booked entries that the cards may have priced, some at a time."""
     after = 0
     while entry_ids := rates_sql.booked_under(cards, since, after, size):
@@ -225,6 +225,8 @@ def _left(one: Otherwise, reach: set[int] | None) -> str:
     entry, figures = one.entry, one.figures
     if reach is not None and entry.entity_id not in reach:
         return "It is booked by an entity that this change set does not touch; somebody there decides."
+    if one.is_earlier:
+        return one.stopped_by
     if entry.state not in BOOKED:
         return f"It is {entry.state.replace('_', ' ')}; plan again once its outcome is known."
     if one.is_being_reversed:

@@ -19,6 +19,7 @@ from reconciliation.rules import (
     targets,
 )
 from reconciliation.rules.base import Finding, Rule
+from reconciliation.rules.outside import UNSETTLED
 
 RULES: tuple[Rule, ...] = (
     approvals.not_approved,
@@ -87,4 +88,16 @@ def theme_of(code: str) -> str:
     return "billing" if code in BILLED else "outside"
 
 
-__all__ = ["BILLED", "BY_CODE", "CHECKED", "EVERY", "RULES", "STANDING", "THEMES", "Finding", "Rule", "theme_of"]
+__all__ = [
+    "BILLED",
+    "BY_CODE",
+    "CHECKED",
+    "EVERY",
+    "RULES",
+    "STANDING",
+    "THEMES",
+    "UNSETTLED",
+    "Finding",
+    "Rule",
+    "theme_of",
+]

@@ -9,6 +9,7 @@ _NOWHERE: frozenset[State] = frozenset()  # the cause stands for itself and hold
 _PROVED = frozenset({State.POSTED, State.RECONCILED})
 _IN_BOOKS = _PROVED | {State.ACCEPTED}
 _SENT = _IN_BOOKS | {State.IN_DOUBT}
+UNSETTLED = "books-at-other-rates"
 
 
 def _cause(  # noqa: PLR0917 -- a cause's columns, in their order
@@ -95,6 +96,10 @@ OUTSIDE: tuple[Rule, ...] = (
     _cause(
         "draft-differs", "An invoice draft was made with other figures", "proposal", ("correct-in-target",), (41, 88),
         frozenset({State.ACCEPTED, State.POSTED}),
+    ),
+    _cause(
+        UNSETTLED, "Booked at other rates than are agreed", "change_set",
+        ("plan-the-books", "reverse-and-rebook", "accept-booked"), (36, 37), _IN_BOOKS,
     ),
     _cause("volume-drop", "A source sends far less than usual", "stream", ("release-stream",), (13,), _NOWHERE),
     _cause("webhooks-not-renewed", "Webhooks could not be renewed", "connection", ("renew-webhooks",), (), _NOWHERE),

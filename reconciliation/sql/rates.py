@@ -216,3 +216,46 @@ def bundles_due() -> list[tuple[int, float]]:
         " ORDER BY b.id"
     )
     return [(pk, float(seconds)) for pk, seconds in found]
+
+
+def looks_due() -> list[tuple[int, float]]:
+    """Applied change sets of rates, with seconds, since whose end, or the end of a plan, nobody looked at what is booked.
+
+    Not while a plan of theirs is under way. Where the outcome of some of it is not known yet, again after an hour.
+    """
+    found = rows(
+        """
+        SELECT c.id, extract(epoch FROM now() - greatest(c.finished_at, b.ended))
+          FROM reconciliation_changeset c LEFT JOIN reconciliation_ratelook l ON l.change_set_id = c.id
+          LEFT JOIN LATERAL (SELECT max(finished_at) AS ended,
+                                    bool_or(state = 'running' OR (round = 1 AND state IN ('planning', 'planned'))) AS is_under_way
+                               FROM reconciliation_ratebundle WHERE change_set_id = c.id) b ON TRUE
+         WHERE c.state = 'applied' AND b.is_under_way IS NOT TRUE
+           AND (l.looked_at IS NULL OR l.looked_at < greatest(c.finished_at, b.ended)
+                OR (l.waits AND l.looked_at < now() - interval '1 hour'))
+           AND EXISTS (SELECT 1 FROM reconciliation_changeline n
+                        WHERE n.change_set_id = c.id AND n.model IN ('rate', 'rate_card'))
+         ORDER BY c.id"""
+    )
+    return [(pk, float(seconds)) for pk, seconds in found]
+
+
+def settled_otherwise(entry_ids: Sequence[int], rule: str) -> dict[int, list[tuple[Any, Any]]]:
+    """(rate, amount) that entries would have and that is settled beside the books, by entry; of any amount where it is empty.
+
+    The whole of an entry stands on bills and the difference of that rate was proposed for them, or people accepted it as booked.
+    """
+    found = rows(
+        """
+        SELECT r.entry_id, r.rate_after, NULL::numeric FROM reconciliation_bundlerow r
+          JOIN portal_ledgerentry e ON e.id = r.entry_id
+          JOIN portal_billingbalance b ON b.entry_id = e.id AND b.invoiced - b.credited >= e.hours
+         WHERE r.entry_id = ANY(%(entries)s::bigint[]) AND r.way = 'bill' AND r.result = 'done'
+         UNION SELECT h.entry_id, (h.detail->>'rate')::numeric, (h.detail->>'after')::numeric FROM reconciliation_hold h
+          WHERE h.entry_id = ANY(%(entries)s::bigint[]) AND h.rule = %(rule)s AND h.outcome = 'waived'""",
+        {"entries": numbers(entry_ids), "rule": rule},
+    )
+    settled: dict[int, list[tuple[Any, Any]]] = {}
+    for entry_id, rate, amount in found:
+        settled.setdefault(entry_id, []).append((rate, amount))
+    return settled

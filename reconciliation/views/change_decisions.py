@@ -12,6 +12,7 @@ from portal.models import User
 from reconciliation import changes
 from reconciliation.changes.measuring import MOST_BOOKED
 from reconciliation.models import ChangeSet
+from reconciliation.rates import coming
 from reconciliation.views import rate_bundle
 from reconciliation.views.change_figures import PLANNED, figures_of, told
 from reconciliation.views.changes import ChangeSetPage, may_propose
@@ -63,6 +64,7 @@ class DecisionScreen(ChangeSetPage):
             more=max(0, change_set.lines.count() - 6), plan=plan, most_booked=MOST_BOOKED,
             figures=figures_of(change_set.preview, done=False, booked=PLANNED if plan else "")
             if change_set.previewed_at else [],
+            may_lose=step in ("approve", "emergency") and coming.may_lose(change_set),
             step_up=changes.over_limit(change_set) if step == "approve" else "", refusal=refusal,
         )  # fmt: skip
         if step == "roll-back" and not context["why_not"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -10,12 +11,13 @@ from portal import figures
 from portal.importing.cells import Amounts
 from portal.importing.problems import Unreadable
 from portal.importing.tables import Column
-from portal.models import ProjectStatus
+from portal.models import LedgerEntry, ProjectStatus
 from portal.views.audit import Change, changes_of
 from portal.views.governed import address_of
 from reconciliation import changes
 from reconciliation.models import ChangeLine, ChangeSet
 
+NAMED = 5  # booked entries that are named
 MONEY = 4  # decimals in which amounts of money are kept
 
 
@@ -108,6 +110,19 @@ _FIGURES = (
         "warn",
     ),
 )  # by name: its label and note once it is done, and before
+
+
+def booked_of(found: Mapping[str, Any], user: Any) -> list[tuple[int, str]]:
+    """The first booked entries that would say something else, by key and as people know them, where the person sees them."""
+    keys = ((found or {}).get("booked") or {}).get("named", ())[:NAMED]
+    rows = LedgerEntry.objects.visible_to(user).filter(pk__in=keys).select_related("resource", "project")
+    said = []
+    for entry in rows.order_by("work_date", "pk"):
+        who = entry.resource.name if entry.resource else entry.get_kind_display()
+        where = f" on {entry.project.code}" if entry.project else ""
+        hours = f", {figures.hours(entry.hours)} h" if entry.hours is not None else ""
+        said.append((entry.pk, f"{who}{where}, {figures.day(entry.work_date)}{hours}"))
+    return said
 
 
 def figures_of(found: dict[str, Any], *, done: bool, booked: str = "") -> list[Figure]:

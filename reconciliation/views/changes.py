@@ -31,8 +31,9 @@ from reconciliation.changes import attaching
 from reconciliation.changes.measuring import MOST_BOOKED
 from reconciliation.filters import ChangeSetFilter
 from reconciliation.models import ChangeFile, ChangeSet, RateBundle
+from reconciliation.rates import coming, unsettled
 from reconciliation.views import rate_bundle
-from reconciliation.views.change_figures import PLANNED, figures_of, told, without_status
+from reconciliation.views.change_figures import PLANNED, booked_of, figures_of, told, without_status
 from reconciliation.views.change_steps import STEPS
 from reconciliation.views.change_tables import (
     TO_REVIEW,
@@ -153,6 +154,8 @@ class ChangeSetPage(Screen):
         context = self.context(
             title=change_set.title,
             follows=follows,
+            may_lose=coming.may_lose(change_set) and change_set.previewed_at is not None,
+            unsettled=unsettled.causes_of(change_set, user) if done else [],
             change_set=change_set,
             bundles=list(RateBundle.objects.filter(change_set=change_set).prefetch_related("bills").order_by("round")),
             may_plan=bool((change_set.preview.get("booked") or {}).get("entries"))
@@ -170,6 +173,7 @@ class ChangeSetPage(Screen):
             results=figures_of(change_set.result, done=True, booked=follows.words if follows else "") if done else [],
             kept_promise=done and changes.kept_promise(change_set),
             most_booked=MOST_BOOKED,
+            named=booked_of(change_set.result if done else change_set.preview, user),
             content=changes.hash_of(change_set),
             may_declare=changes.may_declare(change_set, user),
             editors=[one.user for one in change_set.editors.select_related("user")],

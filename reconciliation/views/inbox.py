@@ -95,6 +95,9 @@ class Step:
 
 _PUSHED = {"drawer": SafeString(' hx-push-url="true"'), "dialog": SafeString()}
 YES, NO, BOTH = "approve", "new", "approve new"  # the keys of the keyboard's table
+OVER_LIST: Mapping[str, tuple[str, str]] = {  # how yes and no are said where a dialog of the list asks
+    Kind.BILL: ("Agree", "Refuse"), Kind.BUNDLE: ("Approve", "Refuse"), Kind.LIVE: ("Let it go live", "Send back"),
+}  # fmt: skip
 IN_DRAWER = (Kind.FIX, Kind.CODE, Kind.ERASURE)
 
 
@@ -108,6 +111,12 @@ def _steps(one: Approval) -> list[Step]:
     def form(word: str, key: str, step: str) -> Step:
         return Step(word, key, reverse("change_decide", args=[one.key, step]), "dialog")
 
+    if one.kind in OVER_LIST:
+        words = zip(OVER_LIST[one.kind], (YES, NO), ("approve", "refuse"), strict=True)
+        return [
+            Step(word, key, reverse("approval_decide", args=[one.kind, one.key, way]), "dialog")
+            for word, key, way in words
+        ]
     match one.kind:
         case Kind.CHANGE:
             return [form("Approve", YES, "approve"), form("Reject", NO, "reject")]
@@ -125,8 +134,10 @@ def _steps(one: Approval) -> list[Step]:
                 ask("Let be used", YES, "activate", selected=one.key),
                 ask("Retire", NO, "retire", selected=one.key),
             ]
+        case _ if one.kind in IN_DRAWER:
+            return [Step("Decide", BOTH, page, "drawer")]
         case _:
-            return [Step("Decide", BOTH, page, "drawer" if one.kind in IN_DRAWER else "")]
+            return [Step("Decide on its page", BOTH, page)]
 
 
 def tell(records: Sequence[Any], user: Any = None) -> None:

@@ -215,6 +215,9 @@ class OnboardingPage(Screen):
             raise BadRequest(f"There is no step “{request.POST.get('action', '')}” here.")
         try:
             return step(found)
+        except going_live.Decided as same:
+            messages.info(request, str(same))
+            return self.go(reverse("onboarding", args=[found.pk]))
         except onboarding.NotYet as refusal:
             return self.tell(self.found(), refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
 

@@ -23,7 +23,7 @@ from portal.screens import Tile
 from portal.views import step_up
 from reconciliation import changes
 from reconciliation.models import BillDifference, BundleRow, ChangeSet, RateBundle
-from reconciliation.rates import booking, planning
+from reconciliation.rates import booking, planning, unsettled
 from reconciliation.rates.planning import NotPlannable
 from reconciliation.sql import rates as rates_sql
 from reconciliation.views.rates import CardScreen
@@ -69,6 +69,9 @@ class BundlePage(CardScreen):
         except changes.SignInAgain as limit:
             here = reverse("rate_bundle", args=[bundle.pk])
             return HttpResponseRedirect(step_up.lead(request, str(limit), here), status=HTTPStatus.SEE_OTHER)
+        except booking.Decided as same:
+            messages.info(request, str(same))
+            after = bundle
         except NotPlannable as refusal:
             return self.tell(bundle, refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
         return HttpResponseRedirect(reverse("rate_bundle", args=[after.pk]), status=HTTPStatus.SEE_OTHER)
@@ -101,6 +104,7 @@ class BundlePage(CardScreen):
                 hidden=bundle.total - rows.count(),
                 left=rows.filter(result__in=[Result.SKIPPED, Result.FAILED]).count(),
                 may_plan=may_plan(bundle.change_set, user),
+                unsettled=unsettled.causes_of(bundle.change_set, user),
                 waits=waits,
                 why_not=booking.why_not(bundle, user) if waits else "",
                 step_up=changes.plan_over_limit(bundle) if waits else "",

@@ -19,10 +19,12 @@ from portal.models.access import entities_held
 from portal.views.governed import address_of
 from reconciliation.fixes import ADVICE, FIXES
 from reconciliation.fixes.advice import CHANGES
+from reconciliation.models import RateBundle
 from reconciliation.rules import BY_CODE
 from reconciliation.suggestions import Suggestion
 
 NAMED = 5  # people who are named
+PLAN = "plan-the-books"
 RECORDS = (
     ("project_id", "project"),
     ("resource_id", "resource"),
@@ -54,9 +56,11 @@ def remedies_of(case: Any, user: Any, *, may: bool) -> list[dict[str, Any]]:
     proposes = access.may(user, access.OPERATORS, case.entity_id)
     for code in codes:
         if code in ADVICE:
-            found.append(
-                {"advice": ADVICE[code], "change": _change(case, code) if proposes and code in CHANGES else ""}
-            )
+            change = _change(case, code) if proposes and code in CHANGES else ""
+            remedy: dict[str, Any] = {"advice": ADVICE[code], "change": change}
+            if code == PLAN and may:
+                remedy |= {"change": _plan(case), "verb": "Go there"}
+            found.append(remedy)
         elif code in FIXES:
             fix = FIXES[code]
             url = reverse("fix", args=[case.pk, code]) if may and case.open_holds else ""
@@ -69,6 +73,13 @@ def remedies_of(case: Any, user: Any, *, may: bool) -> list[dict[str, Any]]:
             remedy["is_first"] = True
             break
     return found
+
+
+def _plan(case: Any) -> str:
+    """Where what follows in the books is planned: on the latest plan of the change set, else on its page."""
+    number = int(case.detail["change_set"])
+    latest = RateBundle.objects.filter(change_set=number).order_by("-round").first()
+    return reverse("rate_bundle", args=[latest.pk]) if latest is not None else reverse("change_set", args=[number])
 
 
 def _change(case: Any, code: str) -> str:

@@ -25,6 +25,7 @@ from portal.models import (
     LegalEntity,
     Project,
     ProjectStatus,
+    Rate,
     State,
     User,
 )
@@ -32,9 +33,10 @@ from portal.models import (
     Receipt as StoredReceipt,
 )
 from portal.records import Posting, Receipt, SourceStatus
-from reconciliation import corrections, operations, questions
+from reconciliation import changes, corrections, operations, questions
 from reconciliation.fixes import ADVICE, FIXES
 from reconciliation.models import ExceptionCase, Hold, Operation, OperationRow, TargetQuestion
+from reconciliation.rates import unsettled
 from reconciliation.rules import BY_CODE, EVERY
 from reconciliation.rules.outside import OUTSIDE
 from reconciliation.views.fixing import fixes_of
@@ -42,6 +44,7 @@ from tests import bills, world
 from tests.integrations import outbound
 from tests.integrations.memory_target import BOOKS, Books, altered, fails
 from tests.invariants import assert_all_hold
+from tests.reconciliation.desk import declared
 
 pytestmark = pytest.mark.django_db
 
@@ -218,6 +221,17 @@ def off_balance(source: Connection, erp: Connection, books: Books) -> list[int]:
     return ids
 
 
+def priced_otherwise(source: Connection, erp: Connection, books: Books) -> list[int]:
+    """Entries that are booked at a rate of which an emergency agreed another since."""
+    ids = posted(source, erp, books)
+    cleo, _ = (world.user(name, GrantRole.CONTROLLER, source.entity) for name in ("cleo", "zoe"))
+    lines = [changes.Line("rate", rate.pk, "change", {"amount": "131"}) for rate in Rate.objects.all()]
+    made = changes.draft(by=cleo, title="At once", reason="the customer waits", lines=lines, emergency=True)
+    changes.apply(declared(made, cleo))
+    assert unsettled.look(made.pk) == len(ids)
+    return ids
+
+
 Situation = Callable[[Connection, Connection, Books], list[int]]
 SITUATIONS: dict[str, Situation] = {
     "rejected-by-target": refused,
@@ -233,6 +247,7 @@ SITUATIONS: dict[str, Situation] = {
     "approval-withdrawn-after-posting": withdrawn,
     "deleted-at-source": deleted,
     "out-of-balance": off_balance,
+    "books-at-other-rates": priced_otherwise,
 }
 INPUTS: dict[str, Callable[[], dict[str, Any]]] = {
     "move-project": lambda: {"project": Project.objects.get(code="ACM-2").pk},

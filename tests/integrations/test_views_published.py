@@ -15,8 +15,9 @@ from integrations import outbox, registry
 from integrations.views import adopting
 from portal.models import AuditEvent, LedgerEntry, LedgerState, Project, Published, User
 from portal.records import PublishedKind
+from portal.sql import now
 from reconciliation import changes, publishing
-from reconciliation.models import ChangeLine, ChangeSet, ExceptionCase, Hold
+from reconciliation.models import ChangeLine, ChangeSet, ExceptionCase, Hold, TargetQuestion
 from tests import world
 from tests.integrations.memory_recipient import Records
 from tests.integrations.test_publishing import deliver, follow, project, told
@@ -66,6 +67,38 @@ def drifted(project: Project) -> tuple[Any, Records, Published]:
     next(iter(records.held[Kind.CUSTOMER].values()))["name"] = "ACME Inc."
     read_again(system)
     return system, records, Published.objects.get()
+
+
+def test_a_person_has_a_record_read_now_by_a_question_that_the_outbox_answers_and_no_sooner_than_within_a_minute(
+    desk: Client, project: Project
+) -> None:
+    system, records = published(project, Kind.CUSTOMER)
+    row = Published.objects.get()
+    address, listed = reverse("published_record", args=[row.pk]), reverse("published")
+    next(iter(records.held[Kind.CUSTOMER].values()))["name"] = "ACME Inc."
+    calls = len(records.calls)
+    Published.objects.update(read_at=now() - timedelta(minutes=5))
+    assert desk.post(address, {"action": "read"}).status_code in (200, 204, 303)
+    question = TargetQuestion.objects.get()
+    assert (question.by.username, question.if_absent, question.answered_at) == ("ana", "nothing", None)
+    assert AuditEvent.objects.filter(action="target-asked", actor__username="ana").count() == 1
+    assert len(records.calls) == calls  # nothing is called within the request
+    page = desk.get(address).content.decode()
+    assert "to have it read" in page
+    assert 'hx-trigger="every 3s"' in page
+    desk.post(listed, {"action": "read", "selected": str(row.pk)})
+    assert TargetQuestion.objects.count() == 1  # asked already
+    outbox.deliver(system.pk)
+    question.refresh_from_db()
+    row.refresh_from_db()
+    assert (question.answer, row.drift["name"][1]) == ("holds", "ACME Inc.")
+    assert ExceptionCase.objects.get(state="open").rule == "drifted-in-target"
+    assert "to have it read" not in desk.get(address).content.decode()
+    desk.post(address, {"action": "read"})  # within the minute
+    assert TargetQuestion.objects.count() == 1
+    auditor = Client()
+    auditor.force_login(world.user("otto", "auditor", project.entity))
+    assert auditor.post(address, {"action": "read"}).status_code == 403
 
 
 def act(desk: Client, row: Published, name: str, *figures: str) -> Any:

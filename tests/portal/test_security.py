@@ -261,6 +261,8 @@ ROWS: dict[str, Arguments] = {
     "change_file": lambda s: {"pk": s.change_set.pk, "file": s.change_set.files.get().pk},
     "change_line_new": lambda s: {"pk": s.change_set.pk},
     "change_line": lambda s: {"pk": s.change_set.pk, "position": 1},
+    "approval_decide": lambda s: {"kind": "live", "key": s.rehearsal.onboarding_id, "step": "approve"},
+    "change_coming": lambda s: {"pk": s.change_set.pk},
     "change_decide": lambda s: {"pk": s.change_set.pk, "step": "withdraw"},
     "proposal": lambda s: {"pk": s.proposal.pk},
     "entry": lambda s: {"pk": s.posted.pk},

@@ -308,6 +308,18 @@ def test_what_moved_since_it_was_shown_is_left_with_its_reason_and_taken_up_by_a
         RateBundle.objects.filter(pk=later.pk).update(approved_by=later.planned_by_id)
 
 
+def test_an_entry_whose_later_version_waits_is_listed_as_left_with_its_reason(firm: Firm, fay: User) -> None:
+    [posted] = bills.posted(firm)
+    invoice = bills.bill(firm)
+    bills.allocate(invoice, posted, quantity="4", amount="480")
+    held = firm.admit(firm.time("1", work_date=entry(posted).work_date, hours=Decimal(6), rate=None)).held
+    assert len(held) == 1
+    _, bundle = drafted(firm, fay)
+    told = bundle.rows.get(entry=posted)
+    assert (told.way, told.result) == ("left", "skipped")
+    assert "A later version of these hours waits" in told.detail
+
+
 def test_a_change_that_was_edited_after_it_was_planned_books_nothing(firm: Firm, fay: User, cleo: User) -> None:
     [posted] = bills.posted(firm)
     change_set, bundle = drafted(firm, fay)

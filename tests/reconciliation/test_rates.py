@@ -11,15 +11,19 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
-from portal.models import Connection, Engagement, LegalEntity, ProjectStatus, Rate, RateCard, Role, Task
+from portal.models import Connection, Engagement, LegalEntity, ProjectStatus, Rate, RateCard, Role, Task, User
 from portal.records import Reference, SourceStatus
-from reconciliation import validation
+from reconciliation import changes, validation
 from reconciliation.models import Route
-from reconciliation.rates import gaps, matrix, overlaps, tester
+from reconciliation.rates import coming, gaps, matrix, overlaps, tester
 from reconciliation.rates.gaps import Standing
 from reconciliation.rates.matrix import Span
+from tests import world
+from tests.reconciliation import desk
 from tests.reconciliation import firm as firms
 from tests.reconciliation.firm import DAY, SINCE, Firm, alias, entry
 
@@ -375,3 +379,26 @@ def test_a_task_named_by_the_question_is_the_one_that_is_priced(firm: Firm) -> N
 
 def test_a_span_of_one_day_is_told_as_a_day() -> None:
     assert Span(DAY, DAY).label == "1 Oct 2026"
+
+
+def test_a_card_that_a_change_ends_tells_which_coming_work_loses_its_rate_and_leaves_nothing_behind(firm: Firm) -> None:
+    for number in range(4):
+        firm.admit(firm.time(str(900 + number), work_date=TODAY - timedelta(days=number)))
+    ends = date(2026, 11, 8)
+    line = changes.Line("rate_card", firm.card.pk, "change", {"valid_to": ends.isoformat()})
+    change_set = changes.draft(by=desk.analyst(firm), title="It ends", reason="by letter", lines=[line])
+    before = [gap for gap in look(firm) if gap.standing == Standing.EXPECTED]
+    (one,) = coming.lost(change_set, [firm.entity.pk], TODAY)
+    assert before == []
+    assert (one.gap.person, one.gap.first) == (firm.ana.name, ends + timedelta(days=1))
+    assert one.hours > 0
+    assert one.amount == one.hours * 120
+    assert [gap for gap in look(firm) if gap.standing == Standing.EXPECTED] == before  # nothing of it stays
+    assert coming.lost(change_set, [world.entity("GB", "GBP").pk], TODAY) == []
+    client = Client()
+    client.force_login(User.objects.get(username="fay"))
+    page = client.get(reverse("change_coming", args=[change_set.pk])).content.decode()
+    assert 'id="coming"' in page
+    stranger = Client()
+    stranger.force_login(world.user("gus", "controller", LegalEntity.objects.get(code="GB")))
+    assert stranger.get(reverse("change_coming", args=[change_set.pk])).status_code == 404

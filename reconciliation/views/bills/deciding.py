@@ -103,7 +103,7 @@ def decide(request: HttpRequest, bill: Invoice, seen: int) -> None:
     """Do what the form says about the version that was on the page. Raises NotDecidable or NotPossible with the sentence."""
     action, reason, user = request.POST.get("action", ""), request.POST.get("reason", ""), request.user
     if action in ENDS:
-        decision = get_object_or_404(bill.decisions.filter(version__version=seen, outcome=""))
+        decision = get_object_or_404(_ending(bill, seen, action))
         more = {} if action == "approve" else {"reason": reason}
         ENDS[action](decision, by=user, **more)  # type: ignore[operator]
         return
@@ -115,6 +115,13 @@ def decide(request: HttpRequest, bill: Invoice, seen: int) -> None:
         made = STEPS[action](looked_at, by=user, reason=reason)  # type: ignore[arg-type]
         if action == "restore":
             triage.ask(made, _chosen(request, bill), by=user)  # type: ignore[arg-type]
+
+
+def _ending(bill: Invoice, seen: int, action: str) -> Any:
+    """The decision about a version that a second person ends; one that was refused already is found by who refuses it again."""
+    found = bill.decisions.filter(version__version=seen)
+    standing = found.filter(outcome="")
+    return standing if action != "refuse" or standing.exists() else found.order_by("-pk")[:1]
 
 
 def _chosen(request: HttpRequest, bill: Invoice) -> User | Team:

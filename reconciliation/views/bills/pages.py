@@ -107,6 +107,9 @@ class BillPage(DetailScreen):
         reason = request.POST.get("reason", "")
         try:
             deciding.decide(request, self.object, _number(request.POST.get("seen", "")))
+        except billing.Decided as same:
+            messages.info(request, str(same))
+            return HttpResponseRedirect(reverse("bill", args=[self.object.pk]), status=HTTPStatus.SEE_OTHER)
         except (billing.NotDecidable, triage.NotPossible) as refusal:
             found = self.context(
                 title=self.heading(), object=self.object, offered=[], here=request.get_full_path(), refusal=str(refusal),
