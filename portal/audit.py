@@ -11,8 +11,10 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.db import models, transaction
 
 from portal import origin, sql
@@ -204,3 +206,21 @@ def last_proof() -> AuditEvent | None:
 def is_untouched(event: AuditEvent) -> bool:
     """Whether the event's digest is still that of its content."""
     return event.digest == _digest(event.previous_digest, event)
+
+
+@cache
+def _nouns() -> dict[str, str]:
+    """What a stored kind of object is called: `legalentity` is “legal entity”."""
+    return {str(model._meta.model_name): str(model._meta.verbose_name) for model in apps.get_models()}
+
+
+def noun_of(object_type: str) -> str:
+    """The kind of an object as a person says it."""
+    return _nouns().get(object_type, object_type)
+
+
+def in_words(action: str) -> str:
+    """A stored action as a person says it: `breaker-opened` is “Breaker opened”, `legalentity.configured` names the entity."""
+    subject, dot, done = action.partition(".")
+    words = f"{noun_of(subject)} {done}" if dot else action
+    return words.replace("-", " ").replace(".", " ").replace("_", " ").capitalize()

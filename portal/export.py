@@ -163,11 +163,11 @@ def csv_rows(own: Dialect) -> Callable[[Iterable[Cell]], str]:
     return line
 
 
-def write_cells(sheet: Any, number: int, row: Iterable[Cell]) -> None:
+def write_cells(sheet: Any, number: int, row: Iterable[Cell], form: Any = None) -> None:
     """Write one row of a worksheet: figures as figures, everything else as text."""
     for column, value in enumerate(row):
         said = value if value is None or isinstance(value, bool | int | Decimal) else str(_day_said(value))
-        _write(sheet, number, column, said, None)
+        _write(sheet, number, column, said, form)
 
 
 def xlsx_file(heading: Heading, rows: Iterable[Sequence[Cell]]) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from babel.numbers import get_currency_precision
 from django.utils import timezone
@@ -84,6 +85,16 @@ def moment(value: datetime | None, *, relative: bool = True) -> SafeString:
     words = f"in {span(distance)}" if distance < timedelta(0) else f"{span(distance)} ago"
     both = '<time datetime="{}" title="{}"><span class="ago">{}</span><span class="exact">{}</span></time>'
     return format_html(both, local.isoformat(), whole, words, shown)
+
+
+def stamp(value: datetime, zone: str = "UTC") -> SafeString:
+    """A moment for the record: to the second by UTC, and beside it by the clocks of a zone where those differ."""
+    at = value.astimezone(UTC)
+    local = value.astimezone(ZoneInfo(zone))
+    beside = "" if local.utcoffset() == at.utcoffset() else f"{local:%d %b %Y %H:%M:%S} {local.tzname()}".lstrip("0")
+    shown = f"{at:%d %b %Y %H:%M:%S} UTC".lstrip("0")
+    small = format_html(" <small>{}</small>", beside) if beside else ""
+    return format_html('<time datetime="{}">{}</time>{}', at.isoformat(), shown, small)
 
 
 def written(value: datetime) -> str:

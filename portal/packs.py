@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,10 @@ from portal.models import LegalEntity, User
 
 IN_PDF = 300  # decisions that the summary prints; the CSV has all
 _STEP = 2_000  # rows between two signs of life
+_USUAL = 16  # letters that a column of the workbook shows
+_WIDTHS = {
+    ("digest",): 66, ("before", "after", "reason", "sentence", "comment"): 48, ("name", "title", "object"): 30, ("at",): 26,
+}  # fmt: skip  # the same, by words in its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class _Making:
     of: Range
     archive: zipfile.ZipFile
     book: Any
+    bold: Any
     alive: Callable[[int], None]
     dialect: export.Dialect
     rows: int = 0
@@ -103,7 +107,9 @@ def write(target: IO[Any], of: Range, parts: Sequence[Part], *, alive: Callable[
             "remove_timezone": True,
         }
         book = xlsxwriter.Workbook(sheets, options)
-        making = _Making(of, archive, book, alive, export.dialect(of.person.preferences))
+        making = _Making(
+            of, archive, book, book.add_format({"bold": True}), alive, export.dialect(of.person.preferences)
+        )
         for part in sorted(parts, key=lambda one: one.position):
             _write_part(making, part)
         book.close()
@@ -124,7 +130,8 @@ def _write_part(making: _Making, part: Part) -> None:
     count = 0
     with tempfile.TemporaryFile() as content:
         content.write(("\ufeff" + lines(part.columns)).encode())
-        export.write_cells(sheet, 0, part.columns)
+        _lay_out(sheet, part.columns)
+        export.write_cells(sheet, 0, part.columns, making.bold)
         for row in part.rows(making.of):
             content.write(lines(row).encode())
             count += 1
@@ -136,6 +143,15 @@ def _write_part(making: _Making, part: Part) -> None:
             if making.rows % _STEP == 0:
                 making.alive(making.rows)
         _store(making, f"{part.name}.csv", heading.title, count, content)
+
+
+def _lay_out(sheet: Any, columns: Sequence[str]) -> None:
+    """A sheet that is read without dragging its columns: each as wide as what stands in it, and the head always in sight."""
+    sheet.freeze_panes(1, 0)
+    for at, name in enumerate(columns):
+        said = {*name.lower().replace("_", " ").split()}
+        width = next((width for words, width in _WIDTHS.items() if said & {*words}), _USUAL)
+        sheet.set_column(at, at, max(width, len(name) + 2))
 
 
 def _store(making: _Making, name: str, title: str, rows: int, content: IO[bytes]) -> None:
@@ -182,15 +198,15 @@ def _write_summary(target: IO[Any], making: _Making, walked: audit.Walk) -> None
                 ("Made for", of.person.get_username()),
                 ("Made at", f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"),
                 ("Chain of decisions", result),
-                ("Head digest", walked.head),
+                ("Head digest", paper.Digest(walked.head)),
             ]
         ),
         *walked.problems[:20],
         paper.Heading("What this pack holds"),
         paper.Grid(
             ["File", "What", "Rows", "SHA-256"],
-            [[one.name, one.title, f"{one.rows:,}", one.digest] for one in making.files],
-            [0.15, 0.2, 0.08, 0.57],
+            [[one.name, one.title, f"{one.rows:,}", paper.Digest(one.digest)] for one in making.files],
+            [0.18, 0.23, 0.07, 0.52],
         ),
         paper.Heading("Decisions"),
     ]
@@ -198,9 +214,12 @@ def _write_summary(target: IO[Any], making: _Making, walked: audit.Walk) -> None
         shown = [[str(cell or "") for cell in row] for row in making.decisions]
         blocks.append(
             paper.Grid(
-                ["Event", "At", "Who", "Decision", "About", "Reason"],
-                [[row[0], row[1][:19], row[2], _in_words(row[3]), f"{row[4]} {row[6]}", row[8]] for row in shown],
-                [0.08, 0.15, 0.11, 0.17, 0.25, 0.24],
+                ["Event", "At, by UTC", "Who", "Decision", "About", "Reason"],
+                [
+                    [row[0], row[1][:19], row[2], audit.in_words(row[3]), f"{audit.noun_of(row[4])} {row[6]}", row[8]]
+                    for row in shown
+                ],
+                [0.07, 0.12, 0.13, 0.16, 0.26, 0.26],
             )
         )
     written = next((one for one in making.files if one.name == "decisions.csv"), None)
@@ -209,8 +228,3 @@ def _write_summary(target: IO[Any], making: _Making, walked: audit.Walk) -> None
     if not making.decisions:
         blocks.append("No decision was made in these days.")
     paper.write(target, title=of.title, foot=f"{of.title} · head {walked.head[:16]}…", blocks=blocks)
-
-
-def _in_words(action: str) -> str:
-    """A kind of decision in words that a narrow column can break: `connection configured`, not `connection.configured`."""
-    return re.sub(r"[.-]", " ", action)

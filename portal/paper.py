@@ -27,7 +27,18 @@ from reportlab.platypus import LongTable, Paragraph, SimpleDocTemplate, Spacer, 
 
 _INK, _QUIET, _LINE = colors.HexColor("#1b1f24"), colors.HexColor("#57606a"), colors.HexColor("#d0d7de")
 _WIDTH = A4[0] - 36 * mm
+_SMALL, _LEAST, _RIGHT = (
+    7.0,
+    5.0,
+    6,
+)  # points: the letters of a table, the smallest of them, and what stays free beside them
 _SIGNS = {"→": "->", "←": "<-", "↔": "<->", "\N{MINUS SIGN}": "-", "≤": "<=", "≥": ">=", "≈": "~"}
+
+
+class Digest(str):
+    """A text that is compared letter by letter: drawn on one line, each letter as wide as the other."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +50,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table whose head is repeated on every page. `widths` are shares of the page's width."""
+    """A table whose head is repeated on every page. `widths` are shares of the page's width.
+
+    A word that is wider than its column is drawn smaller before it is broken.
+    """
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -103,13 +117,33 @@ def _drawn(block: Block, regular: str, bold: str) -> list[Any]:
         return [Spacer(0, 4 * mm), Paragraph(_said(block.text), _style(bold, 11, 14, after=2 * mm))]
     quiet, plain = _style(regular, 8, 10.5, ink=_QUIET), _style(regular, 8, 10.5)
     if isinstance(block, Facts):
-        rows = [[Paragraph(_said(name), quiet), Paragraph(_said(value), plain)] for name, value in block.rows]
+        rows = [
+            [
+                Paragraph(_said(name), quiet),
+                _even(value) if isinstance(value, Digest) else Paragraph(_said(value), plain),
+            ]
+            for name, value in block.rows
+        ]
         return [LongTable(rows, colWidths=[_WIDTH * 0.22, _WIDTH * 0.78], style=_ruled(), hAlign="LEFT")]
     head = [Paragraph(_said(name), _style(bold, 7.5, 10)) for name in block.head]
-    small = _style(regular, 7, 9)
-    body = [[Paragraph(_said(cell), small) for cell in row] for row in block.rows]
     widths = [_WIDTH * share for share in block.widths]
+    body = [[_cell(cell, width, regular) for cell, width in zip(row, widths, strict=True)] for row in block.rows]
     return [LongTable([head, *body], colWidths=widths, repeatRows=1, style=_ruled(), hAlign="LEFT")]
+
+
+def _cell(text: str, width: float, face: str) -> Paragraph:
+    """A cell whose longest word fits its column, down to what can still be read."""
+    if isinstance(text, Digest):
+        return _even(text)
+    said = _said(text)
+    longest = max((pdfmetrics.stringWidth(word, face, 1) for word in said.split()), default=0)
+    fits = (width - _RIGHT) / longest if longest else _SMALL
+    size = max(_LEAST, min(_SMALL, fits))
+    return Paragraph(said, _style(face, size, size + 2))
+
+
+def _even(digest: str) -> Paragraph:
+    return Paragraph(_said(digest), _style("Courier", 6.3, 9))
 
 
 def _ruled() -> TableStyle:
@@ -118,7 +152,7 @@ def _ruled() -> TableStyle:
             ("LINEBELOW", (0, 0), (-1, -1), 0.4, _LINE),
             ("VALIGN", (0, 0), (-1, -1), "TOP"),
             ("LEFTPADDING", (0, 0), (-1, -1), 0),
-            ("RIGHTPADDING", (0, 0), (-1, -1), 6),
+            ("RIGHTPADDING", (0, 0), (-1, -1), _RIGHT),
             ("TOPPADDING", (0, 0), (-1, -1), 2.5),
             ("BOTTOMPADDING", (0, 0), (-1, -1), 2.5),
         ]

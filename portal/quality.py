@@ -18,7 +18,7 @@ from babel.core import get_global
 from django.db.models import Q
 from stdnum import get_cc_module
 
-from portal.models import Contract, Customer, IntercompanyRelation, LegalEntity, Project
+from portal.models import Contract, Customer, IntercompanyRelation, LegalEntity, Project, ProjectStatus
 
 Treatment = Customer.TaxTreatment
 _PREFIXES = {"EL": "GR", "XI": "GB"}  # what tax numbers say where it is not the country's code
@@ -381,11 +381,22 @@ def _codes(model: Any, proposed: Sequence[Proposed], today: date, noun: str) -> 
             if pk != chosen[code].pk:
                 message = f"was the code of another {noun} before; give this one a code of its own."
                 yield Fault(chosen[code].key, "code", message, Weight.RECORD)
-    for one in proposed:
-        ended = ended_on(one.before, today) if one.by_code and one.before is not None else ""
-        if ended and "name" in one.changed and plain(one.before.name) != plain(str(one.get("name") or "")):
+    renamed = [one for one in proposed if one.by_code and one.before is not None and "name" in one.changed]
+    closed = _closed([one.pk for one in renamed], today) if model is Project else {}
+    for one in renamed:
+        ended = closed.get(one.pk) or ended_on(one.before, today)
+        if ended and plain(one.before.name) != plain(str(one.get("name") or "")):
             message = f"is the code of {one.before.name}, which ended ({ended}); give this one a code of its own."
             yield Fault(one.key, "code", message, Weight.RECORD)
+
+
+def _closed(ids: Sequence[int | None], today: date) -> dict[int | None, str]:
+    """Which of these projects are closed by their latest status, in words."""
+    rows = ProjectStatus.objects.filter(project__in=ids, valid_from__lte=today) if ids else ProjectStatus.objects.none()
+    latest = rows.order_by("project_id", "-valid_from").distinct("project_id")
+    return {
+        one.project_id: f"closed on {one.valid_from}" for one in latest if one.status == ProjectStatus.Status.CLOSED
+    }
 
 
 def ended_on(row: Any, today: date) -> str:

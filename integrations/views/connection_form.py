@@ -117,7 +117,7 @@ class ConnectionForm(forms.Form):
 
     def _never_signed_in(self) -> bool:
         """Whether it came without what it signs in with, and waits for it."""
-        return not self.places and any(one.secret for one in self.kind.settings)
+        return not self.places and any(one.secret and one.required for one in self.kind.settings)
 
     def _usual_calls(self) -> int:
         return next((int(one.default) for one in self.kind.settings if one.name == CONCURRENCY), 1)

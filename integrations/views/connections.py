@@ -20,12 +20,12 @@ from integrations.filters import ConnectionFilter
 from integrations.models import Breaker, InboxMessage, MaintenanceWindow, RefusedDelivery, Run, Slot, Stream
 from integrations.tables import ConnectionTable, roles_in_words
 from portal.access import CONFIGURERS, OPERATORS, roles_in
+from portal.audit import in_words
 from portal.export import Sheet
 from portal.models import AuditEvent, Connection, GrantRole
 from portal.models.access import entities_held
 from portal.screens import Action, Badge, Content, DetailScreen, Empty, ListScreen, Outcome, Refused, Tab, Tile
 from portal.screens.exporting import ROWS
-from portal.views.audit import in_words
 from reconciliation.changes import BY_CODE
 from reconciliation.models import ChangeLine, ChangeSet
 from reconciliation.views.records import as_imported

@@ -23,11 +23,11 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from integrations import forgetting
 from portal import sessions
+from portal.audit import in_words
 from portal.models import AuditEvent, ErasureRequest, Resource, User
 from portal.models.governance import REQUEST_READERS
 from portal.screens import Empty, ListScreen, MainColumn, Screen, StateColumn, Tab, Table, TextColumn, WhenColumn
 from portal.views import step_up
-from portal.views.audit import in_words
 from reconciliation.changes import SignInAgain
 
 State = ErasureRequest.State

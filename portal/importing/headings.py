@@ -55,6 +55,12 @@ def label(name: str) -> str:
     return f"{said}: {part.replace('_', ' ')}" if part else said
 
 
+def one_word(verbose_name: object) -> str:
+    """A field or a kind of record as it is called on every screen: who works is a person, whatever the code says."""
+    said = str(verbose_name).capitalize()
+    return {"Resource": "Person", "Card": "Rate card"}.get(said, said)
+
+
 def known_headings(table: Table) -> frozenset[str]:
     """The headings that a table's columns go by."""
     names = [column.name for column in table.columns]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def check(load: Load, rules: Quality, rows: Sequence[Row]) -> None:
     """Note every fault. What a person should think about is a warning; for a lenient load all is."""
     told = [row for row in rows if row.means_something]
-    proposed = [quality.Proposed(row, row.pk, row.sets, row.standing, by_code=True) for row in told]
+    proposed = [quality.Proposed(row, row.pk, row.sets, row.standing, by_code=not row.is_meant) for row in told]
     wrong = {id(row): frozenset(row.wrong) for row in told}
     for fault in rules(proposed, sql.now().date()):
         row: Row = fault.key

@@ -68,7 +68,7 @@ class Load:
 
     def address(self, table: str, place: Place, cells: Mapping[str, Any], pk: int | None) -> Row:
         """Put in a row that means the record of this id, whatever its key was; without an id one that must not stand yet."""
-        row = Row(place, cells, pk=pk or 0, is_new=pk is None)
+        row = Row(place, cells, pk=pk or 0, is_new=pk is None, is_meant=pk is not None)
         self.rows.setdefault(table, []).append(row)
         return row
 

@@ -138,6 +138,7 @@ class Row:
     is_bad: bool = False
     wrong: set[str] = field(default_factory=set)  # columns with a problem; empty text for one of the row as such
     is_new: bool = False  # must not stand yet
+    is_meant: bool = False  # this very record was chosen, so that its code cannot be another's
     changed: dict[str, tuple[Any, Any]] = field(default_factory=dict)  # attribute to before and after, once written
 
     @property

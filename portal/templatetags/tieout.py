@@ -35,6 +35,12 @@ def exactly(value: Any) -> SafeString:
 
 
 @register.filter
+def stamp(value: Any, entity: Any = None) -> SafeString:
+    """A moment for the record, by UTC and by the clocks of an entity."""
+    return figures.stamp(value, getattr(entity, "zone", "") or "UTC")
+
+
+@register.filter
 def initials(name: str) -> str:
     """Two letters for the round mark of a person: Finance Analyst is FA."""
     words = [word for word in name.replace(".", " ").replace("_", " ").replace("-", " ").split() if word]

@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import cache
 from http import HTTPStatus
 from typing import Any, cast
 
 from django import forms
-from django.apps import apps
 from django.db.models import F, Q, QuerySet, Value
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -24,13 +22,15 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from portal import audit, figures
+from portal.audit import in_words, noun_of
 from portal.filters import AuditFilter
 from portal.models import AuditEvent, GrantRole, LegalEntity, User
 from portal.screens import DetailScreen, Empty, ListScreen, MainColumn, Screen, Tab, Table, TextColumn, WhenColumn
 from portal.screens.base import roles_of
+from portal.views import previews
 from portal.views.governed import address_of
 
-SHOWN, LONGEST = 2, 60  # changes of a row, and letters of each
+SHOWN, LONGEST = 2, 160  # changes of a row, and letters of each
 LINES = "lines"  # under which an event about a change set tells its records
 _DIGEST, _DIGITS = re.compile(r"\b[0-9a-f]{40,}\b"), 12  # what nobody reads in a row, and how much of it tells it
 _NAME = 36  # letters of a record's name in a row, so that what changed of it stands beside
@@ -39,26 +39,10 @@ _NAMING = (
     "code", "card", "card_version", "contract", "number", "project", "provider", "receiver", "user", "source", "connection",
     "role", "resource", "task", "entity", "kind", "external_id", "alias",
 )  # fmt: skip  # by what a record is named that an older event tells without its name, the first three of these
+_PROOFS = frozenset({"hash", "fingerprint", "plan", "digest"})  # what proves a decision, told after what it says
+_CALLED = {"preview": "Dry-run", "hash": "Digest of what was submitted", "fingerprint": "Digest of the dry-run"}
 LINKED = 20  # other decisions about the same object
 VERIFIERS = frozenset({GrantRole.AUDITOR, GrantRole.CONTROLLER, GrantRole.ADMIN})
-
-
-@cache
-def _nouns() -> dict[str, str]:
-    """What a stored kind of object is called: `legalentity` is “legal entity”."""
-    return {str(model._meta.model_name): str(model._meta.verbose_name) for model in apps.get_models()}
-
-
-def noun_of(object_type: str) -> str:
-    """The kind of an object as a person says it."""
-    return _nouns().get(object_type, object_type)
-
-
-def in_words(action: str) -> str:
-    """A stored action as a person says it: `breaker-opened` is “Breaker opened”, `legalentity.configured` names the entity."""
-    subject, dot, done = action.partition(".")
-    words = f"{noun_of(subject)} {done}" if dot else action
-    return words.replace("-", " ").replace(".", " ").replace("_", " ").capitalize()
 
 
 class AuditTable(Table):
@@ -107,6 +91,10 @@ class AuditTable(Table):
     @cached_property
     def _codes(self) -> dict[int, str]:
         return codes_of_entities()
+
+    def render_at(self, value: Any, record: Any) -> SafeString:
+        """The moment by UTC, and by the clocks of the entity."""
+        return figures.stamp(value, record.entity.zone if record.entity else "UTC")
 
     def render_roles(self, value: str) -> str:
         """The roles in words."""
@@ -214,8 +202,8 @@ def changes_of(before: Any, after: Any) -> list[Change]:
     lines = governed_lines(after)
     names = list(dict.fromkeys([*(before or {}), *(after or {})]))
     told = [
-        Change(_words(name), as_text((before or {}).get(name)), as_text((after or {}).get(name)))
-        for name in names
+        Change(_words(name), _as_said(name, (before or {}).get(name)), _as_said(name, (after or {}).get(name)))
+        for name in sorted(names, key=_PROOFS.__contains__)
         if name != LINES or not lines
     ]
     return told + [
@@ -224,6 +212,11 @@ def changes_of(before: Any, after: Any) -> list[Change]:
         for change in changes_of(line["before"], line["after"])
         if change.differs
     ]
+
+
+def _as_said(name: Any, value: Any) -> str:
+    """A stored value in words; a dry-run as what it says."""
+    return previews.sentence(value) if name == "preview" and previews.is_preview(value) else as_text(value)
 
 
 def governed_lines(after: Any) -> list[dict[str, Any]]:
@@ -260,11 +253,13 @@ def _are_records(value: Any) -> bool:
 def _name_of(record: dict[str, Any] | None, number: int) -> str:
     """What a record is called in one word: its code, else its name, else its place among the others."""
     said = next((record[name] for name in ("code", "name") if (record or {}).get(name)), None) if record else None
+    if said is None and record:
+        said = " ".join(str(record[name]) for name in _NAMING if record.get(name)) or None
     return str(said) if said else f"Line {number}"
 
 
 def _words(name: Any) -> str:
-    return str(name).replace("_", " ").capitalize()
+    return _CALLED.get(str(name), str(name).replace("_", " ").capitalize())
 
 
 def summary_of(event: AuditEvent, most: int = SHOWN) -> str:
@@ -273,6 +268,9 @@ def summary_of(event: AuditEvent, most: int = SHOWN) -> str:
         told, more = [_line_said(line) for line in lines[:most]], max(len(lines) - most, 0)
     else:
         differing = [change for change in changes_of(event.before, event.after) if change.differs]
+        if most == SHOWN and isinstance(event.after, dict):
+            proofs = {_words(name) for name in _PROOFS}
+            differing = [change for change in differing if change.name not in proofs] or differing
         told = [
             f"{change.name or 'Value'}: {f'{change.before} → ' if change.before else ''}{change.after or 'nothing'}"
             for change in differing[:most]
@@ -280,7 +278,9 @@ def summary_of(event: AuditEvent, most: int = SHOWN) -> str:
         more = len(differing) - len(told)
     if most == SHOWN:
         told = [_DIGEST.sub(lambda found: f"{found.group()[:_DIGITS]}…", one) for one in told]
-    text = "; ".join(one if len(one) <= LONGEST or most > SHOWN else f"{one[: LONGEST - 1]}…" for one in told)
+    text = "; ".join(
+        one if len(one) <= LONGEST or most > SHOWN else f"{one[:LONGEST].rsplit(' ', 1)[0]} …" for one in told
+    )
     return f"{text}; and {more} more" if more else text
 
 

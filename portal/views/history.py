@@ -21,10 +21,13 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from simple_history.utils import get_history_manager_for_model
 
-from portal.models import AuditEvent
+from portal import figures
+from portal.audit import in_words
+from portal.importing.headings import one_word
+from portal.models import AuditEvent, Rate
 from portal.screens import Screen
 from portal.screens.navigation import APPS
-from portal.views.audit import Change, as_text, changes_of, in_words
+from portal.views.audit import Change, as_text, changes_of
 from portal.views.governed import governed, masters, visible
 
 SHOWN = 200  # versions and events each
@@ -66,16 +69,25 @@ class HistoryScreen(Screen):
         master = masters().get(model)
         return self.page(
             self.context(
-                title=str(record),
-                kind=str(kind._meta.verbose_name).capitalize(),
+                title=_named(record),
+                kind=one_word(kind._meta.verbose_name),
                 facts=[(label, value) for _, label, value in _facts(kind, record, names) if value],
                 moments=sorted(moments, key=lambda one: one.at, reverse=True),
                 back_url=reverse("master", args=[model]) if master else "",
                 back_label=f"← {master.label}" if master else "",
+                zoned=getattr(record, "entity", None),
                 here=request.get_full_path(),
                 most=SHOWN if len(versions) == SHOWN or len(moments) - len(versions) == SHOWN else 0,
             )
         )
+
+
+def _named(record: Any) -> str:
+    """What a record is called where nothing stands beside it: a rate with its card and whom it is for."""
+    if not isinstance(record, Rate):
+        return str(record)
+    whose = " and ".join(str(one) for one in (record.resource or record.role, record.task) if one)
+    return f"{record.card}: {whose or 'everybody'}, {figures.exact(record.amount)} {record.currency} per {record.unit}"
 
 
 def _versions(model: Any, pk: int) -> list[Any]:
@@ -122,7 +134,7 @@ def _facts(model: Any, row: Any, names: dict[tuple[str, int], str]) -> list[tupl
             said = str(dict(field.flatchoices).get(value, value) or "")
         else:
             said = as_text(value if value is None or isinstance(value, bool | int | dict | list) else str(value))
-        facts.append((field.name, str(field.verbose_name).capitalize(), said))
+        facts.append((field.name, one_word(field.verbose_name), said))
     return facts
 
 

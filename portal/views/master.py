@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 
 from portal import figures
+from portal.importing.headings import one_word
 from portal.models import ExchangeRate
 from portal.models.access import ScopedQuerySet
 from portal.screens import (
@@ -89,7 +90,7 @@ def _column(model: type[models.Model], name: str) -> Column:
     if name == "currency":
         return CurrencyColumn() if {"amount", "cap_amount"} & _names(model) else TextColumn()
     field = model._meta.get_field(name)
-    head = str(getattr(field, "verbose_name", name)).capitalize()
+    head = one_word(getattr(field, "verbose_name", name))
     if name in {"amount", "cap_amount"}:
         return MoneyColumn(verbose_name=head)
     if isinstance(field, models.DecimalField):

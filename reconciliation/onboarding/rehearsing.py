@@ -18,7 +18,7 @@ from portal import access, audit
 from portal import sql as portal_sql
 from portal.models import AccountingPeriod, Connection, Crosswalk, Project, Resource, User
 from reconciliation.models import Booking, Onboarding, Rehearsal, RehearsedLine
-from reconciliation.onboarding import shadow
+from reconciliation.onboarding import carrying, shadow
 from reconciliation.onboarding.base import NotYet, fingerprint, first_days
 from reconciliation.onboarding.bookings import Bookings
 from reconciliation.onboarding.comparing import Confidence, Line, Outcome, Pair, compare
@@ -256,10 +256,11 @@ def _end(found: Rehearsal, pairs: Sequence[tuple[str, Pair]], ran_on: str, *, to
     with transaction.atomic():
         if not sql.lock(found.pk, found.fence):
             raise RehearsalLost(f"Rehearsal {found.pk} was taken over.")
+        kept = carrying.carry_on(found, lines)
         RehearsedLine.objects.bulk_create(lines, batch_size=AT_ONCE)
         found.refresh_from_db()
         found.state = State.DIFFERS if differing else State.TIED_OUT if _is_of_the_month(lines) else State.EMPTY
-        found.fingerprint, found.totals = ran_on, {**_totals(lines), "to_post": to_post}
+        found.fingerprint, found.totals = ran_on, {**_totals(lines), "to_post": to_post, "kept": kept}
         found.step, found.lease_until, found.finished_at = "", None, portal_sql.rows("SELECT clock_timestamp()")[0][0]
         found.save()
 

@@ -208,7 +208,7 @@ def _propose(locked: RateBundle) -> None:
     )  # each is a cause that somebody owns
     for entity_id in locked.bills.order_by().values_list("entity_id", flat=True).distinct():
         people = access.holders(access.FIXERS, entity_id).values_list("pk", flat=True)
-        _tell(people, NotificationKind.HELD, "Bills are off by a difference", locked, entity_id)
+        _tell(people, NotificationKind.BILLING, "Bills are off by a difference", locked, entity_id)
 
 
 def _some(locked: RateBundle) -> bool:

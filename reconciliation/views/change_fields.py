@@ -14,6 +14,7 @@ from typing import Any
 from django import forms
 from django.db.models import BooleanField, CharField, DateField, JSONField
 
+from portal.importing.headings import one_word
 from portal.importing.tables import Column
 from portal.models import User
 from reconciliation.changes import ChangeRefused, Kind
@@ -90,7 +91,7 @@ class LineForm(forms.Form):
 def field_of(kind: Kind, column: Column, user: User, said: Mapping[str, Any]) -> forms.Field:
     """The form field of a column: a code, a choice, a day, yes or no, a table as JSON, or text."""
     given = next((part for part in kind.model._meta.concrete_fields if part.attname == column.sets), None)
-    label = column.name.replace("_", " ").capitalize()
+    label = one_word(column.name.replace("_", " "))
     help_text = "" if column.help in (column.name, label) else _sentence(column.help)
     common: dict[str, Any] = {"label": label, "required": column.required, "help_text": help_text}
     if codes.points(column):

@@ -20,12 +20,12 @@ from django.utils.http import content_disposition_header
 from django_htmx.http import HttpResponseClientRedirect
 
 from portal import access
+from portal.audit import in_words
 from portal.models import AuditEvent, User
 from portal.screens import Empty, ListScreen, Screen, Tab
 from portal.screens.base import leave
 from portal.screens.facets import Facet
 from portal.views import step_up
-from portal.views.audit import in_words
 from reconciliation import changes, proposals
 from reconciliation.changes import attaching
 from reconciliation.changes.measuring import MOST_BOOKED

@@ -25,7 +25,7 @@ def value(table: Table, name: str, said: Any) -> str:
     if isinstance(said, str) and text.startswith(("{", "[")):
         said = _read(text)
     if isinstance(said, dict | list):
-        return as_text(said)
+        return as_text(said) or _NOTHING
     column = table.column(name)
     field = next((one for one in table.model._meta.concrete_fields if column and one.attname == column.sets), None)
     if isinstance(field, BooleanField) and text.lower() in ("true", "yes", "1", "false", "no", "0"):

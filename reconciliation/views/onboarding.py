@@ -325,7 +325,14 @@ def standing_of(rehearsal: Rehearsal) -> tuple[str, str]:
     """How a rehearsal stands, in words, and their tone; differences that people decided stand in nobody's way any more."""
     if rehearsal.state == Rehearsal.State.DIFFERS and not going_live.undecided(rehearsal):
         return "Differences decided", "good"
+    if rehearsal.state == Rehearsal.State.DIFFERS and was_replaced(rehearsal):
+        return "Differed, and was rehearsed again", ""
     return str(rehearsal.get_state_display()), REHEARSAL_TONES[rehearsal.state]
+
+
+def was_replaced(rehearsal: Rehearsal) -> bool:
+    """Whether a later rehearsal came after it, so that nothing hangs on this one any more."""
+    return Rehearsal.objects.filter(onboarding=rehearsal.onboarding_id, pk__gt=rehearsal.pk).exists()
 
 
 def _told(rehearsal: Rehearsal) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import Count, ForeignKey, Model, QuerySet, Sum
 from django.http import Http404, HttpRequest
@@ -22,8 +23,9 @@ from simple_history.utils import get_history_manager_for_model
 from portal import access
 from portal.export import Heading, Sheet
 from portal.field_owners import FIELDS, FieldOwners
+from portal.importing.headings import one_word
 from portal.master_intake.base import entity_of
-from portal.models import Erasure, LedgerEntry, RejectedValue, Resource, State
+from portal.models import Erasure, LedgerEntry, Project, ProjectStatus, RejectedValue, Resource, State
 from portal.models.governance import REQUEST_READERS
 from portal.records import MasterKind
 from portal.screens import Content, Screen, Table, TextColumn
@@ -171,7 +173,7 @@ class RecordPage(Screen):
         context = self.context(
             title=str(record),
             record=record,
-            label=str(kind_of_model._meta.verbose_name).capitalize(),
+            label=one_word(kind_of_model._meta.verbose_name),
             master=master,
             model=model,
             facts=_facts(model, record, entity_id, request.user),
@@ -183,6 +185,8 @@ class RecordPage(Screen):
             under_way=_under_way(kind, record, request.user),
             versions=_versions(kind_of_model, pk),
             propose=_propose(kind, record, request.user),
+            has_no_status=isinstance(record, Project) and not ProjectStatus.objects.filter(project=record).exists(),
+            give_status=_give_status(record, request.user),
             ending=_ending(kind),
             forget=_forget(kind, record, request.user),
         )
@@ -198,7 +202,7 @@ def _facts(model: str, record: Any, entity_id: int | None, user: Any) -> list[Fa
         if field.primary_key or field.name in ("policy", "calendar"):
             continue
         owner = owners.in_words(master_kind, field.name, entity_id) if owners and field.name in owned else ""
-        facts.append(Fact(str(field.verbose_name).capitalize(), *_said(record, field, user), owner))
+        facts.append(Fact(one_word(field.verbose_name), *_said(record, field, user), owner))
     return facts
 
 
@@ -319,6 +323,15 @@ def _forget(kind: Kind | None, record: Any, user: Any) -> str:
         return ""
     may = all(access.may(user, access.CONFIGURERS, one) for one in kind.entities([record.pk])[record.pk])
     return reverse("forget", args=[record.pk]) if may else ""
+
+
+def _give_status(record: Any, user: Any) -> str:
+    """Where a project's first status is proposed; empty for who may not."""
+    kind = BY_CODE["project_status"]
+    if not isinstance(record, Project) or not access.may(user, kind.proposers, record.entity_id):
+        return ""
+    about = {"model": kind.code, "action": "add", "title": f"Status of {record.code}"}
+    return f"{reverse('change_new')}?{urlencode(about)}"
 
 
 def _propose(kind: Kind | None, record: Any, user: Any) -> str:

@@ -48,6 +48,10 @@ TONES: dict[str, str] = {
     Found.AGREES: "good", Found.HELD: "warn", Found.MISSING: "bad", Found.SURPLUS: "bad", Found.AMOUNT: "bad",
     Found.HOURS: "bad", Found.PROJECT: "bad", Found.PERIOD: "warn", Found.BOOKED: "info",
 }  # fmt: skip
+SHORT: dict[str, str] = {
+    Found.SURPLUS: "No document",
+    Found.PERIOD: "Day differs",
+}  # where the whole words would be too wide
 DIFFERS = ~Q(outcome=Found.AGREES)
 SURE = Q(outcome=Found.BOOKED, confidence=RehearsedLine.Confidence.CONFIDENT)
 
@@ -131,7 +135,11 @@ class RehearsedTable(Table):
 
     def render_outcome(self, record: Any) -> SafeString:
         """The outcome in words."""
-        return format_html('<span class="state {}">{}</span>', TONES[record.outcome], record.get_outcome_display())
+        return format_html(
+            '<span class="state {}">{}</span>',
+            TONES[record.outcome],
+            SHORT.get(record.outcome) or record.get_outcome_display(),
+        )
 
     def value_outcome(self, record: Any) -> str:
         """The words alone."""
@@ -142,7 +150,10 @@ class RehearsedTable(Table):
         if not record.decision:
             sure = record.outcome == Found.BOOKED and record.confidence == RehearsedLine.Confidence.CONFIDENT
             return "stays history" if sure else "" if record.outcome == Found.AGREES else "open"
-        return f"{record.get_decision_display()} by {record.decided_by}: {record.reason}"
+        when = ""
+        if record.decided_at and record.decided_at < record.rehearsal.asked_at:
+            when = f" on {figures.day(record.decided_at.date())}, still the same"
+        return f"{record.get_decision_display()} by {record.decided_by}{when}: {record.reason}"
 
     def value_decision(self, record: Any) -> str:
         """The same words."""
@@ -191,7 +202,7 @@ class RehearsalScreen(ListScreen):
     def queryset(self) -> QuerySet[RehearsedLine]:  # type: ignore[override]
         """Its lines, differences before what agrees."""
         weight = Case(When(outcome=Found.AGREES, then=Value(1)), default=Value(0), output_field=IntegerField())
-        lines = RehearsedLine.objects.filter(rehearsal=self.rehearsal).select_related("decided_by")
+        lines = RehearsedLine.objects.filter(rehearsal=self.rehearsal).select_related("decided_by", "rehearsal")
         return lines.annotate(weight=weight).order_by("weight", "leg", "work_date")
 
     def rows(self) -> QuerySet[Any]:
@@ -254,6 +265,11 @@ class RehearsalScreen(ListScreen):
                     "Have the sources' history read and name what was booked, then rehearse it again.",
                     "warn",
                 )
+            )
+        if kept := one.totals.get("kept"):
+            are = "difference was" if kept == 1 else "differences were"
+            found.append(
+                Notice(f"{kept:,} {are} decided in the rehearsal before, still the same, and not asked again.", "info")
             )
         later = Rehearsal.objects.filter(onboarding=one.onboarding_id, pk__gt=one.pk).order_by("-pk").first()
         if later is not None:

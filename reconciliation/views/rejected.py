@@ -206,6 +206,7 @@ class RejectedPage(DetailScreen):
             **more,
             tone=TONES.get(row.state, ""),
             owner=FieldOwners().in_words(row.kind, row.field, row.entity_id),
+            field_words=f"{row.kind.replace('_', ' ').capitalize()}: {row.field.replace('_', ' ')}",
             change_sets=ChangeSet.objects.visible_to(self.request.user).filter(takes_up=row).order_by("-pk"),
             others=others.exclude(pk=row.pk).select_related("connection")[:20],
             record_url=address_of(self.request.user, name_of_kind(row.kind), str(row.internal_id)),

@@ -204,8 +204,13 @@ def test_a_decision_about_several_records_is_told_field_by_field_and_never_as_it
     after = [{"code": "ACME", "payment_terms": "33", "name": "Acme"}, {"code": "NRD", "name": "Nordhaven"}]
     event = audit.record(cleo, "change.applied", us, entity=us.pk, before=before, after=after)
     nested = audit.record(
-        cleo, "change.submitted", us, entity=us.pk, after={"preview": {"fails": {"USD": "5"}, "cut": []}}
-    )
+        cleo, "change.submitted", us, entity=us.pk,
+        after={"hash": "a" * 64, "preview": {
+            "passes": {"entries": 3, "money": {"USD": {"before": "0", "after": "360"}}}, "fails": {"entries": 0, "money": {}},
+            "repriced": {"entries": 1, "money": {"USD": {"before": "100", "after": "120"}}},
+            "booked": {"entries": 2, "billed": 1, "is_cut": False}, "causes": {"close": 1, "open": 0},
+        }},
+    )  # fmt: skip
     client.force_login(otto)
     page = client.get(f"/audit/{event.pk}/").content.decode().split("As it is stored")[0]
     assert '<span class="name">ACME: payment terms</span>' in page
@@ -215,7 +220,13 @@ def test_a_decision_about_several_records_is_told_field_by_field_and_never_as_it
     assert "ACME: name" not in page
     listed = client.get("/audit/").content.decode()
     assert "ACME: payment terms: 14 → 33" in listed
-    assert "Preview: fails (USD 5)" in listed
+    said = "Dry-run: 3 entries would pass (360.00 USD); 1 entry would get another amount (+20.00 USD)"
+    assert said[:59] in listed
+    whole = client.get(f"/audit/{nested.pk}/").content.decode()
+    assert (
+        f"{said[9:]}; 2 entries are booked and would need a correction, 1 of them billed; 1 cause would close" in whole
+    )
+    assert "Digest of what was submitted" in whole
     assert "&quot;payment_terms&quot;" not in listed
     assert nested.pk > event.pk
 

@@ -26,6 +26,8 @@ from portal.models import (
     GrantRole,
     IntercompanyRelation,
     Milestone,
+    Project,
+    ProjectStatus,
     PurchaseOrder,
     Task,
     User,
@@ -495,3 +497,37 @@ def test_a_customer_of_the_same_name_but_for_its_legal_form_is_told_in_its_row(
     assert rows.count(said) == 2
     assert rows.index("NEW1") < rows.index("ZED")  # what is to be looked at stands first
     assert "ACME Industrial Inc." in rows
+
+
+@pytest.mark.case(30)
+def test_the_code_of_a_closed_project_is_not_given_to_another_by_a_file(firm: Firm, fay: User, client: Client) -> None:
+    head = "code,name,entity,customer\n"
+    row = f"{firm.project.code},Another roll-out,US,{firm.customer.code}\n"
+    open_ = upload(client, head + row, "project", "projects.csv")
+    assert [one.outcome for one in imports.check(open_, fay).rows] == ["changed"], "while it is open it is renamed"
+    ProjectStatus.objects.filter(project=firm.project).update(valid_to=date(2026, 5, 31))
+    ProjectStatus.objects.create(project=firm.project, status="closed", valid_from=date(2026, 6, 1))
+    (closed,) = imports.check(upload(client, head + row, "project", "projects.csv"), fay).rows
+    said = f"is the code of {firm.project.name}, which ended (closed on 2026-06-01); give this one a code of its own."
+    assert [problem[2] for problem in closed.problems] == [said]
+    line = changes.Line("project", firm.project.pk, "change", {"name": "Acme roll-out, phase 1"})
+    chosen = changes.draft(by=fay, title="Name", reason="a slip", lines=[line])
+    assert chosen.lines.count() == 1, "who chose this very record may mend its name"
+
+
+def test_a_project_without_a_status_says_in_the_file_and_on_its_page_that_it_is_open_on_no_day(
+    firm: Firm, fay: User, client: Client
+) -> None:
+    text = f"code,name,entity,customer,billing_model\nNEW-1,New project,US,{firm.customer.code},Time and material\n"
+    made = upload(client, text, "project", "projects.csv")
+    page = client.get(reverse("import", args=[made.pk])).content.decode()
+    assert page.count("has no status, so it is open on no day") == 2, "once at its row, once among what to think about"
+    carry_out(drafted(client, made), firm)
+    project = Project.objects.get(code="NEW-1")
+    assert project.billing_model == "time_and_material", "words are taken where a code is meant"
+    client.force_login(fay)
+    where = reverse("master_record", args=["project", project.pk])
+    assert "It has no status, so it is open on no day" in client.get(where).content.decode()
+    assert "model=project_status&amp;action=add&amp;title=Status+of+NEW-1" in client.get(where).content.decode()
+    ProjectStatus.objects.create(project=project, status="open", valid_from=date(2026, 6, 1))
+    assert "It has no status" not in client.get(where).content.decode()

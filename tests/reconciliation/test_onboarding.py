@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.html import escape
 
-from portal import audit, ledger
+from portal import audit, ledger, sql
 from portal.models import (
     AccountingPeriod,
     AuditEvent,
@@ -26,6 +26,7 @@ from portal.models import (
     Rate,
     RateCard,
     State,
+    StatementLine,
 )
 from portal.models import IntercompanyRelation as Relation
 from reconciliation import invariants, onboarding, validation
@@ -529,6 +530,38 @@ def test_going_live_waits_for_a_rehearsal_that_leaves_nothing_open(newcomer: New
     line = found.lines.get()
     onboarding.decide([line.pk], "accepted", by=newcomer.cleo, reason="it was forgotten by hand")
     assert onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="now").state == "proposed"
+
+
+def test_what_was_decided_of_a_difference_holds_in_the_next_rehearsal_while_it_is_the_same(
+    newcomer: Newcomer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newcomer.take(MONTH, date(2026, 10, 2))
+    newcomer.book(MONTH, amount="900")
+    newcomer.book(date(2026, 10, 2), amount="901")
+    first = newcomer.rehearse()
+    ids = list(first.lines.values_list("pk", flat=True))
+    onboarding.decide(ids, "accepted", by=newcomer.cleo, reason="an old rate, agreed with the client")
+    StatementLine.objects.filter(amount=901).update(amount=902)
+    monkeypatch.setattr(sql, "now", lambda: datetime(2026, 11, 27, 13, tzinfo=UTC))
+    second = newcomer.rehearse()
+    assert {(line.amount_right, line.decision, line.decided_by, line.reason) for line in second.lines.all()} == {
+        (Decimal(900), "accepted", newcomer.cleo, "an old rate, agreed with the client"), (Decimal(902), "", None, ""),
+    }  # fmt: skip
+    with pytest.raises(onboarding.NotYet, match="1 difference is not decided"):
+        onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="now")
+    client = Client()
+    client.force_login(newcomer.carl)
+    page = client.get(f"/onboarding/rehearsals/{second.pk}/?tab=all").content.decode()
+    assert "Accepted by cleo on 27 Nov 2026, still the same: an old rate, agreed with the client" in page
+    assert "1 difference was decided in the rehearsal before, still the same, and not asked again." in page
+    assert "still the same" not in client.get(f"/onboarding/rehearsals/{first.pk}/?tab=all").content.decode()
+    assert (
+        "Differed, and was rehearsed again" not in client.get(f"/onboarding/{newcomer.onboarding.pk}/").content.decode()
+    )
+    third = newcomer.rehearse()
+    assert third.lines.exclude(decision="").count() == 1, "it is carried on from rehearsal to rehearsal"
+    page = client.get(f"/onboarding/{newcomer.onboarding.pk}/").content.decode()
+    assert page.count("Differed, and was rehearsed again") == 1, "nothing hangs on the second one any more"
 
 
 def test_what_was_changed_since_the_rehearsal_is_rehearsed_again(newcomer: Newcomer) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 
 from portal import quality
 from portal.importing import cells
 from portal.importing.domains.columns import amount, code, currency, first_day, flag, last_day, name, pointer
 from portal.importing.load import Load
-from portal.importing.tables import Column, Ranges, Row, Table
+from portal.importing.tables import Column, Filed, Ranges, Row, Table
 from portal.models import (
     ApprovalStep,
     Assignment,
@@ -22,6 +22,19 @@ from portal.models import (
 )
 
 Kind = MasterChange.Kind
+
+
+def _say_status(rows: Sequence[MutableMapping[str, str]]) -> Iterator[tuple[int, str, str]]:
+    """Of each project without a status, that it is open on no day, and the way out."""
+    codes = {row.get("code", "") for row in rows}
+    known = set(ProjectStatus.objects.filter(project__code__in=codes).values_list("project__code", flat=True))
+    for index, row in enumerate(rows):
+        if row.get("code", "") not in known:
+            yield (
+                index, "", "has no status, so it is open on no day: no system is told of it, and hours on it wait. Give it one "
+                "from the day on which work may begin, by a file of project statuses or on its page.",
+            )  # fmt: skip
+
 
 PROJECTS = Table(
     name="projects",
@@ -49,6 +62,7 @@ PROJECTS = Table(
     hierarchies=("successor_id",),
     quality=quality.projects,
     concerns=(Kind.PROJECT, "pk"),
+    filed=Filed(complete=_say_status),
 )
 
 PROJECT_STATUSES = Table(
