@@ -10,6 +10,7 @@ from integrations import registry, statements, windows
 from integrations.errors import ConnectorError
 from integrations.models import MaintenanceWindow
 from integrations.outbox import door
+from integrations.outbox.settle import MAY_STAND
 from portal import sql
 from portal.invariants import INVARIANTS as OF_THE_LEDGER
 from portal.invariants import Invariant, breaches
@@ -306,6 +307,24 @@ def _told_apart(connection: Connection) -> list[str]:
     )
 
 
+def _what_may_stand_was_looked_for() -> list[str]:
+    """What left the ledger before it was accepted, and may have been left at its target, was shown to be absent since."""
+    return breaches(
+        """
+        SELECT t.entry_id, l.attempt_id FROM portal_ledgertransition t
+          JOIN portal_attemptline l ON l.entry_id = t.entry_id
+          JOIN portal_attempt a ON a.id = l.attempt_id AND a.purpose = 'push'
+         WHERE t.to_state = 'cancelled' AND t.from_state IN ('held', 'ready', 'rejected')
+           AND (l.code = %s OR l.outcome IN ('', 'lost', 'in_doubt'))
+           AND NOT EXISTS (SELECT 1 FROM portal_attemptline f WHERE f.entry_id = t.entry_id AND f.outcome = 'absent'
+                              AND f.attempt_id > l.attempt_id)
+           AND NOT EXISTS (SELECT 1 FROM integrations_settlement w WHERE w.entry_id = t.entry_id AND w.verdict = 'absent'
+                              AND w.confirmed_at > a.started_at)""",
+        "Entry {0} is cancelled, attempt {1} may have left it at its target, and nobody looked for it since.",
+        [MAY_STAND],
+    )
+
+
 OF_THE_PIPELINE: tuple[Invariant, ...] = (
     Invariant("I1", "One record per key in the statements as last read", _booked_once_as_last_read),
     Invariant("I11", "Every intent is an attempt, and attempts are kept", _every_intent_is_an_attempt),
@@ -319,6 +338,7 @@ OF_THE_PIPELINE: tuple[Invariant, ...] = (
     Invariant("I23", "No secret is kept with an attempt", _no_secret_is_kept),
     Invariant("I25", "Nothing waits for nothing", _nothing_waits_for_nothing),
     Invariant("I28", "Nothing goes into the books of another entity", _books_are_of_their_entity),
+    Invariant("I29", "What may stand at a target is looked for before it is cancelled", _what_may_stand_was_looked_for),
 )
 LIVE = Invariant("I1", "One record per key in the target's own books, asked now", _ask_every_target)
 INVARIANTS: tuple[Invariant, ...] = (*OF_THE_LEDGER, *OF_CASES, *OF_THE_PIPELINE)

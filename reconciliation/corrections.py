@@ -267,6 +267,10 @@ def withdraw_reversal(reversal_ids: Sequence[int], *, by: User, reason: str, tol
                 raise NotReversible(
                     f"Reversal {entry.id} is {entry.state.replace('_', ' ')}; it cannot be called back."
                 )
+            if entry.may_stand:
+                raise NotReversible(
+                    f"Reversal {entry.id} was sent, and may stand at its target; let it come to its end there first."
+                )
         moved = cancel(going, actor=actor, reason=reason)
         stays = [entry.reverses_id for entry in going if entry.id in set(moved) and entry.reverses_id is not None]
         questions.withdraw(stays, TargetQuestion.IfAbsent.TAKEN_BACK)

@@ -187,6 +187,8 @@ class Http:
                     started_at=started_at,
                     duration_ms=round((time.monotonic() - started) * 1000),
                     error=f"{type(error).__name__}: {error}" if error else "",
+                    may_have_written=writes
+                    and outcomes.may_have_written(answer.status if answer else None, sent=call.sent),
                 )
             )
         if error is not None:

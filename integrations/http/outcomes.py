@@ -105,6 +105,16 @@ def lost(reason: str, *, writes: bool, sent: bool) -> ConnectorError:
     return Unavailable(f"Not reached: {reason}." if not sent else f"No complete answer: {reason}.")
 
 
+def may_have_written(status: int | None, *, sent: bool) -> bool:
+    """Whether a call that writes may have left something: not where it never went out, nor where the vendor answered no.
+
+    Told to wait (503) or cut off (408) it may have, because the answer may be another server's than the one that writes.
+    """
+    if status is None:
+        return sent
+    return not 400 <= status < 500 or status == 408
+
+
 def judge(answer: Response, *, writes: bool, unreadable: str, excerpt: str) -> ConnectorError | None:
     """The error that an answer means, or None when it is a good one.
 

@@ -47,6 +47,7 @@ class Exchange:
     started_at: datetime
     duration_ms: int
     error: str = ""
+    may_have_written: bool = False  # the vendor may have kept something of it, whatever it answered
 
 
 _recordings: ContextVar[tuple[list[Exchange], ...]] = ContextVar("recordings", default=())

@@ -29,7 +29,7 @@ from portal import ledger
 from portal import sql as portal_sql
 from portal.models import Attempt, Connection, State
 from portal.records import BillDraft, HeldDraft, Publication, Receipt, StatementLine
-from reconciliation import billing, questions
+from reconciliation import billing, questions, validation
 
 if TYPE_CHECKING:
     from integrations.outbox.settle import Told
@@ -109,15 +109,17 @@ def _ask_again(due: Sequence[Standing], moments: tuple[float, ...], then: float,
 
 
 def _cannot_ask(connection: Connection, capabilities: Capabilities, due: Sequence[Standing]) -> None:
-    """The target knows no look-up: a native upsert may simply go again, anything else needs a person's eye."""
-    if capabilities.upsert:
-        ledger.retry(
-            [(entry.entry_id, entry.fence) for entry in due], from_state=State.IN_DOUBT, after_seconds=0, actor=ACTOR,
-            reason="The target overwrites under the same key, so it may go again.",
-        )  # fmt: skip
-        return
-    ledger.look_up_again([entry.entry_id for entry in due], after_seconds=timing.scaled(timing.LOOK_UP_EVERY))
-    causes.cannot_look_up(connection, due)
+    """The target knows no look-up: a native upsert may simply go again, anything else needs a person's eye.
+
+    So does what is only asked about, and is not to go again.
+    """
+    kept = sql.asked_only([entry.entry_id for entry in due]) if capabilities.upsert else {e.entry_id for e in due}
+    ledger.retry(
+        [(entry.entry_id, entry.fence) for entry in due if entry.entry_id not in kept], from_state=State.IN_DOUBT,
+        after_seconds=0, actor=ACTOR, reason="The target overwrites under the same key, so it may go again.",
+    )  # fmt: skip
+    ledger.look_up_again(sorted(kept), after_seconds=timing.scaled(timing.LOOK_UP_EVERY))
+    causes.cannot_look_up(connection, [entry for entry in due if entry.entry_id in kept])
 
 
 def asked(connection: Connection, capabilities: Capabilities, answers: Sequence[Answer]) -> Told:
@@ -163,10 +165,10 @@ def asked(connection: Connection, capabilities: Capabilities, answers: Sequence[
 
 
 def act_on_absence(answers: Sequence[Answer]) -> None:
-    """Do what people decided for entries that the target was just shown not to hold.
+    """Do what people decided for entries that the target was just shown not to hold, and what replaced versions ask for.
 
     In a transaction of its own after the answers are kept, because documents are locked before entries; a worker that dies
-    before it leaves the question open, and the target is asked again.
+    before it leaves the question open, and the target is asked again. What is owed no more would fall at the door as well.
     """
     looked = [
         (entry.entry_id, answer.call.attempt_id)
@@ -177,6 +179,17 @@ def act_on_absence(answers: Sequence[Answer]) -> None:
     ]
     if looked:
         questions.absent(looked)
+        doubted = [
+            entry.entry_id
+            for answer in answers
+            if answer.call.purpose == Attempt.Purpose.FIND
+            for entry in answer.call.entries
+            if entry.state == State.IN_DOUBT
+        ]
+        outdated = sql.superseded(doubted) if doubted else []
+        if outdated:
+            with transaction.atomic():
+                validation.recheck(outdated, actor=ACTOR, reason="the target holds nothing of it")
 
 
 def _escalate_old(connection: Connection, entries: Sequence[Standing]) -> None:
@@ -252,25 +265,30 @@ def _not_booked_yet(
 def _absent_in_doubt(
     connection: Connection, capabilities: Capabilities, absent: Sequence[Standing], told: Told
 ) -> None:
-    """The target does not hold it: due again once the lost call can no longer be booked, else asked again later."""
-    again = [entry for entry in absent if may_go_again(entry, capabilities)]
+    """The target does not hold it: due again once the lost call can no longer be booked, else asked again later.
+
+    Where the same key overwrites it goes again at once, and may stand there until then; what is only asked about does not.
+    """
+    over = [entry for entry in absent if is_shown_absent(entry, capabilities)]
     moved = ledger.retry(
-        [(entry.entry_id, entry.fence) for entry in again], from_state=State.IN_DOUBT, after_seconds=0, actor=ACTOR,
-        reason="not found in the target after its time-out was over; goes again with the same key",
+        [(entry.entry_id, entry.fence) for entry in over], from_state=State.IN_DOUBT, after_seconds=0, actor=ACTOR,
+        reason="not found in the target after its time-out was over; goes again with the same key", may_stand=False,
     )  # fmt: skip
+    if capabilities.upsert and len(over) < len(absent):
+        kept = {entry.entry_id for entry in over} | sql.asked_only([entry.entry_id for entry in absent])
+        moved += ledger.retry(
+            [(entry.entry_id, entry.fence) for entry in absent if entry.entry_id not in kept],
+            from_state=State.IN_DOUBT, after_seconds=0, actor=ACTOR,
+            reason="not found in the target, which overwrites under the same key; goes again",
+        )  # fmt: skip
     told.released += len(moved)
     causes.settled(moved)
     causes.stop_for_their_key(moved)
     _escalate_old(connection, [entry for entry in absent if entry.entry_id not in set(moved)])
 
 
-def may_go_again(entry: Standing, capabilities: Capabilities) -> bool:
-    """Whether an absent entry may be sent again.
-
-    At once where the same key overwrites; else after three look-ups, and when the target's own time-out is over.
-    """
-    if capabilities.upsert:
-        return True
+def is_shown_absent(entry: Standing, capabilities: Capabilities) -> bool:
+    """Whether the target has shown that it holds nothing of an entry, nor will: by three look-ups, after its own time-out."""
     over = entry.age > timing.scaled(capabilities.upstream_timeout)
     return over and entry.look_ups + 1 >= _ENOUGH_LOOK_UPS
 

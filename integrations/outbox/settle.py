@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 _EXCHANGES = msgspec.json.Encoder()
 _NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/#-]{0,119}")
+MAY_STAND = "may-stand"  # the code of a line: nothing is known to be booked, and something may have been left there
 ATTEMPT_OUTCOME = {Unavailable: "unavailable", InDoubt: "in_doubt", Rejected: "rejected", Unauthorised: "unauthorised"}
 
 
@@ -64,7 +65,9 @@ class _Round:
     accepted: list[tuple[int, int, Receipt]] = field(default_factory=list)
     rejected: list[tuple[Ref, Rejected]] = field(default_factory=list)
     doubted: dict[float, list[tuple[Ref, str]]] = field(default_factory=lambda: defaultdict(list))
-    retried: dict[tuple[float, str, bool], list[tuple[Ref, str]]] = field(default_factory=lambda: defaultdict(list))
+    retried: dict[tuple[float, str, bool, bool | None], list[tuple[Ref, str]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     lines: list[tuple[int, int, str, str, str]] = field(default_factory=list)
 
 
@@ -153,7 +156,7 @@ def _pushed(connection: Connection, capabilities: Capabilities, answers: Sequenc
     gathered = _Round()
     for answer in answers:
         for entry, outcome in zip(answer.call.entries, _outcomes(answer), strict=True):
-            _gather(gathered, capabilities, answer.call, entry, outcome)
+            _gather(gathered, capabilities, answer, entry, outcome)
     reversals = [entry.entry_id for answer in answers for entry in answer.call.entries if entry.is_reversal]
     causes.lock_documents(reversals)
     _without_taken_numbers(connection, capabilities, gathered)
@@ -186,13 +189,13 @@ def _pushed(connection: Connection, capabilities: Capabilities, answers: Sequenc
     for after, doubts in gathered.doubted.items():  # errors differ from call to call; moments do not
         refs, reasons = [ref for ref, _ in doubts], [reason for _, reason in doubts]
         told.doubted += _count(moved, ledger.doubt(refs, look_up_after_seconds=after, actor=ACTOR, reasons=reasons))
-    for (after, waits_on, burn), retries in gathered.retried.items():
+    for (after, waits_on, burn, may_stand), retries in gathered.retried.items():
         refs, reasons = [ref for ref, _ in retries], [reason for _, reason in retries]
         told.retried += _count(
             moved,
             ledger.retry(
                 refs, from_state=State.SENDING, after_seconds=after, waits_on=waits_on, burn=burn, actor=ACTOR,
-                reasons=reasons,
+                reasons=reasons, may_stand=may_stand,
             ),
         )  # fmt: skip
     moved |= rejections
@@ -235,31 +238,36 @@ def _believed(posting: Said, outcome: Receipt | ConnectorError) -> Receipt | Con
 
 
 def _gather(
-    gathered: _Round, capabilities: Capabilities, call: Call, entry: Standing, outcome: Receipt | ConnectorError | None
+    gathered: _Round,
+    capabilities: Capabilities,
+    answer: Answer,
+    entry: Standing,
+    outcome: Receipt | ConnectorError | None,
 ) -> None:
-    ref = (entry.entry_id, entry.fence)
+    call, ref = answer.call, (entry.entry_id, entry.fence)
+    left = True if _may_have_left(answer) else None  # where nothing went out, earlier sendings keep their say
     line: Callable[[str, str, str], None] = lambda word, code, detail: gathered.lines.append(  # noqa: E731
         (call.attempt_id, entry.entry_id, word, code, detail)
     )
     match outcome:
         case None:
-            gathered.retried[0.0, "", False].append((ref, "not sent: its turn came too late"))
+            gathered.retried[0.0, "", False, None].append((ref, "not sent: its turn came too late"))
             line("unsent", "", "")
         case Receipt():
             gathered.accepted.append((*ref, outcome))
             line("accepted", "", "")
         case Unauthorised():
-            gathered.retried[0.0, "unauthorised", False].append((ref, f"credentials refused: {outcome}"))
-            line("unauthorised", "", outcome.detail)
+            gathered.retried[0.0, "unauthorised", False, left].append((ref, f"credentials refused: {outcome}"))
+            line("unauthorised", MAY_STAND if left else "", outcome.detail)
         case Unavailable():
             after, burn = _again(outcome, entry)
-            gathered.retried[after, "", burn].append((ref, f"nothing booked: {outcome}"))
-            line("unavailable", "", outcome.detail)
+            gathered.retried[after, "", burn, left].append((ref, f"nothing booked: {outcome}"))
+            line("unavailable", MAY_STAND if left else "", outcome.detail)
         case Rejected(code="duplicate") if capabilities.find_by_key:
             gathered.doubted[0.0].append((ref, f"the target holds the key already: {outcome}"))
             line("in_doubt", outcome.code, outcome.detail)
         case Rejected(code="record-changed") if entry.attempts <= 1:
-            gathered.retried[0.0, "", True].append((ref, f"changed meanwhile, applied again once: {outcome}"))
+            gathered.retried[0.0, "", True, None].append((ref, f"changed meanwhile, applied again once: {outcome}"))
             line("rejected", outcome.code, outcome.detail)
         case Rejected():
             gathered.rejected.append((ref, outcome))
@@ -267,6 +275,14 @@ def _gather(
         case ConnectorError():
             gathered.doubted[timing.step(timing.LOOK_UPS, 0)].append((ref, str(outcome)))
             line("in_doubt", "", outcome.detail)
+
+
+def _may_have_left(answer: Answer) -> bool:
+    """Whether a call may have left something at the target although it says that nothing is booked: a journal not posted, say.
+
+    Where it was not reached, refused our credentials or told us to slow down before anything was written, it left nothing.
+    """
+    return any(exchange.may_have_written for exchange in answer.exchanges)
 
 
 def _again(error: Unavailable, entry: Standing) -> tuple[float, bool]:

@@ -25,7 +25,7 @@ from portal.records import Receipt
 def takes_two(can: Capabilities, verdict: str) -> bool:
     """Whether a word about an entry needs a second person, because the target cannot tell."""
     if verdict == Settlement.Verdict.ABSENT:
-        return (not can.find_by_key or can.finds_alike) and not can.upsert
+        return not can.find_by_key or can.finds_alike
     return not confirms(can)
 
 
@@ -129,7 +129,13 @@ def _settle(entry: LedgerEntry, said: Settlement, user: User) -> list[int]:
     words = f"{said}, said by {said.by.get_username()} and confirmed by {actor}: {said.reason}"[:500]
     if said.verdict == Settlement.Verdict.ABSENT:
         return ledger.retry(
-            [(entry.pk, fence)], from_state=State.IN_DOUBT, after_seconds=0, actor=actor, reason=words, burn=False
+            [(entry.pk, fence)],
+            from_state=State.IN_DOUBT,
+            after_seconds=0,
+            actor=actor,
+            reason=words,
+            burn=False,
+            may_stand=False,
         )
     _must_be_free(entry, said.number)
     receipt = Receipt(

@@ -113,6 +113,7 @@ def accept(
             assign={
                 **_IDLE,
                 "receipt_number": "w.number",
+                "may_stand": "false",
                 "next_attempt_at": "now()",
                 "look_ups": "0",
                 "waits_on": "''",
@@ -143,8 +144,13 @@ def retry(
     reasons: Sequence[str] | None = None,
     waits_on: str = "",
     burn: bool = True,
+    may_stand: bool | None = None,
 ) -> list[int]:
-    """SENDING or IN_DOUBT → READY with the same key: nothing was booked. `burn=False` gives the attempt back."""
+    """SENDING or IN_DOUBT → READY with the same key: nothing was booked. `burn=False` gives the attempt back.
+
+    `may_stand` says whether something may have been left at the target all the same, or that it was shown to hold nothing;
+    without a word about it that stays as earlier sendings left it.
+    """
     return move(
         refs, from_state, State.READY, actor=actor, reason=reason, reasons=reasons,
         assign={
@@ -153,8 +159,9 @@ def retry(
             "waits_on": "%s",
             "look_ups": "0",
             "attempts": "s.attempts" if burn else "greatest(s.attempts - 1, 0)",
+            "may_stand": "coalesce(%s::boolean, s.may_stand)",
         },
-        parameters=[after_seconds, waits_on],
+        parameters=[after_seconds, waits_on, may_stand],
     )  # fmt: skip
 
 
@@ -169,7 +176,9 @@ def doubt(
     """SENDING → IN_DOUBT: sent, and no answer. Only a look-up settles it."""
     return move(
         refs, State.SENDING, State.IN_DOUBT, actor=actor, reason=reason, reasons=reasons,
-        assign={**_IDLE, "next_attempt_at": "now() + make_interval(secs => %s)", "look_ups": "0"},
+        assign={
+            **_IDLE, "next_attempt_at": "now() + make_interval(secs => %s)", "look_ups": "0", "may_stand": "true",
+        },
         parameters=[look_up_after_seconds],
     )  # fmt: skip
 

@@ -28,19 +28,20 @@ def release(refs: Sequence[Ref], *, actor: str, reason: str, waits_on: str = "")
 def cancel(refs: Sequence[Ref], from_state: State, *, actor: str, reason: str) -> list[int]:
     """HELD, READY or REJECTED → CANCELLED: it is not owed any more, and nothing was booked.
 
-    What is booked is reversed instead; only a record that the target has been shown not to hold is cancelled as well. Its
+    What may stand at the target from an earlier sending does not move: it is asked about first. What is booked is reversed
+    instead; only a record that the target has been shown not to hold is cancelled as well. Its
     receipt stays as evidence and proves nothing any more, so that the record, should it turn up, is nobody's.
     """
     return move(
         refs, from_state, State.CANCELLED, actor=actor, reason=reason,
-        assign={"waits_on": "''", "receipt_number": "''"},
+        assign={"waits_on": "''", "receipt_number": "''"}, provided="NOT s.may_stand",
     )  # fmt: skip
 
 
-def ask(refs: Sequence[Ref], *, actor: str, reason: str) -> list[int]:
-    """HELD → IN_DOUBT: its key was used before, and a person has the target asked what it holds under it."""
+def ask(refs: Sequence[Ref], *, from_state: State = State.HELD, actor: str, reason: str) -> list[int]:
+    """HELD, READY or REJECTED → IN_DOUBT: its key was used before, and the target is asked what it holds under it."""
     return move(
-        refs, State.HELD, State.IN_DOUBT, actor=actor, reason=reason,
+        refs, from_state, State.IN_DOUBT, actor=actor, reason=reason,
         assign={"next_attempt_at": "now()", "look_ups": "0", "waits_on": "''"}, provided="s.body_hash <> ''",
     )  # fmt: skip
 

@@ -14,10 +14,10 @@ from portal.models import State
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.HELD: frozenset({State.READY, State.IN_DOUBT, State.CANCELLED}),
-    State.READY: frozenset({State.SENDING, State.HELD, State.CANCELLED}),
+    State.READY: frozenset({State.SENDING, State.HELD, State.IN_DOUBT, State.CANCELLED}),
     State.SENDING: frozenset({State.ACCEPTED, State.READY, State.REJECTED, State.IN_DOUBT}),
     State.IN_DOUBT: frozenset({State.ACCEPTED, State.READY, State.REJECTED}),
-    State.REJECTED: frozenset({State.READY, State.CANCELLED}),
+    State.REJECTED: frozenset({State.READY, State.IN_DOUBT, State.CANCELLED}),
     State.ACCEPTED: frozenset({State.POSTED, State.REVERSED, State.CANCELLED}),
     State.POSTED: frozenset({State.RECONCILED, State.REVERSED, State.CANCELLED}),
     State.RECONCILED: frozenset({State.REVERSED, State.CANCELLED}),

@@ -130,6 +130,8 @@ class LedgerState(models.Model):
         max_length=120, blank=True
     )  # e.g. "maintenance", "breaker", "connection", "reversal:41"
     body_hash = models.CharField(max_length=64, blank=True)  # SHA-256 of the body sent under this key
+    # An earlier sending may have left something at the target, and no look-up since has shown that it holds nothing.
+    may_stand = models.BooleanField(default=False, db_default=False)
     receipt_number = models.CharField(max_length=120, blank=True)
     proved_at = models.DateTimeField(null=True, blank=True)  # when it was last read back equal
     moved_at = models.DateTimeField()
@@ -150,6 +152,9 @@ class LedgerState(models.Model):
             models.CheckConstraint(
                 condition=~Q(state="sending") | (Q(IsNull(F("lease_until"), False)) & ~Q(body_hash="")),
                 name="sending_means_intent_and_lease",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="cancelled") | Q(may_stand=False), name="cancelled_means_nothing_may_stand"
             ),
         ]
         indexes = [

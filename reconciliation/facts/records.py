@@ -261,6 +261,7 @@ class Standing:
     state: str
     fence: int
     body_hash: str
+    may_stand: bool  # an earlier sending may have left something at the target
     waits_on: str
     moved_at: datetime
     hours: Decimal | None

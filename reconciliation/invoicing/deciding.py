@@ -212,7 +212,7 @@ def _take_drafts_back(proposals: Sequence[InvoiceProposal], by: User, reason: st
     found = [
         row for row in sql.entries_of([one.pk for one in proposals]) if row[3] != State.CANCELLED
     ]  # one that is cancelled was looked for and is gone there, or never went
-    if any(state not in OPEN or (state != State.REJECTED and digest) for *_, state, _, digest in found):
+    if any(state not in OPEN or may_be_there for *_, state, _, may_be_there in found):
         beside = " and ".join(f"{one} of {one.project.code}" for one in proposals[1:])
         raise NotProposable(
             "Its draft may be in the system that bills by now: void it there, and its hours are open again."

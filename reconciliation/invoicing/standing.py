@@ -42,8 +42,10 @@ def recheck(entries: Sequence[Standing], *, actor: str, reason: str) -> list[int
     for entry in due:
         ref = (entry.id, entry.fence)
         if entry.document_id not in going:
-            ledger.cancel([ref], State(entry.state), actor=actor, reason="its proposal was withdrawn")
-            cases.close_holds([entry.id], outcome=cases.WITHDRAWN, reason="its proposal was withdrawn")
+            why = "its proposal was withdrawn"
+            if not ledger.cancel([ref], State(entry.state), actor=actor, reason=why):
+                ledger.ask([ref], from_state=State(entry.state), actor=actor, reason=f"it may be there: {why}")
+            cases.close_holds([entry.id], outcome=cases.WITHDRAWN, reason=why)
         elif entry.document_id in spoilt:
             if entry.state == State.READY:
                 ledger.hold([ref], actor=actor, reason=reason)

@@ -33,7 +33,7 @@ def enter(
     earlier: dict[int, list[sql.Row]] = defaultdict(list)
     for row in sql.standing_of([published.pk for published, _, _ in due]):
         earlier[row[0]].append(row)
-    cancel_open(
+    _, asked = cancel_open(
         [row for rows in earlier.values() for row in rows], actor=actor, reason="a later version took its place"
     )
     records = {published.record for published, _, _ in due}
@@ -44,7 +44,7 @@ def enter(
         version = published.document.current_version
         lacking = book.missing(names)
         nowhere = [record for record in lacking if record not in book.coming and record not in records]
-        on_its_way = any(row[4] in ledger.ON_ITS_WAY for row in earlier[published.pk])
+        on_its_way = any(row[4] in ledger.ON_ITS_WAY or row[1] in asked for row in earlier[published.pk])
         waits_on = f"{SETTLED}{published.pk}" if on_its_way else f"{PARENT}{lacking[0]}" if lacking else ""
         generations = [row[3] for row in earlier[published.pk] if row[2] == version]
         entries.append(

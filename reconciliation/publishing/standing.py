@@ -106,7 +106,7 @@ def recheck(entries: Sequence[Standing], *, actor: str, reason: str) -> list[int
 
 def _recheck(batch: _Batch, *, actor: str, reason: str) -> list[int]:
     gone = [entry for entry in batch.entries if not batch.is_current(entry)]
-    cancel_open(
+    went, _ = cancel_open(
         [(e.document_id, e.id, e.version, e.generation, e.state, e.fence) for e in gone],
         actor=actor, reason="another version holds now, or the system is not told of it any more",
     )  # fmt: skip
@@ -141,6 +141,12 @@ def _recheck(batch: _Batch, *, actor: str, reason: str) -> list[int]:
             ledger.put_off([entry.id], waits_on)
             released += [] if waits_on else [entry.id]
     released += _anew(batch, anew, actor=actor, reason=reason)
+    if went:
+        left = {entry.document_id for entry in gone if entry.id in set(went)}
+        _look_again(
+            sql.waiting_for(batch.connection.pk, [f"{SETTLED}{document_id}" for document_id in sorted(left)]),
+            reason="its earlier version is not there",
+        )
     return released
 
 

@@ -23,17 +23,26 @@ _WORDS = {
 }  # fmt: skip
 
 
-def cancel_open(rows: Iterable[sql.Row], *, actor: str, reason: str) -> list[int]:
-    """Take entries that have not gone, or were refused, off the ledger: (document, entry, version, generation, state, fence)."""
+def cancel_open(rows: Iterable[sql.Row], *, actor: str, reason: str) -> tuple[list[int], list[int]]:
+    """Take entries that have not gone, or were refused, off the ledger: (document, entry, version, generation, state, fence).
+
+    The entries that went, and those of which an earlier sending may have left something there: they are asked about first.
+    """
     by_state: dict[State, list[ledger.Ref]] = defaultdict(list)
     for _, entry_id, _, _, state, fence in rows:
         if state in OPEN:
             by_state[State(state)].append((entry_id, fence))
     moved: list[int] = []
+    asked: list[int] = []
     for state, refs in by_state.items():
-        moved += ledger.cancel(refs, state, actor=actor, reason=reason)
-    cases.close_holds(moved, outcome=cases.WITHDRAWN, reason=reason)
-    return moved
+        gone = set(ledger.cancel(refs, state, actor=actor, reason=reason))
+        moved += sorted(gone)
+        asked += ledger.ask(
+            [ref for ref in refs if ref[0] not in gone], from_state=state, actor=actor,
+            reason=f"an earlier sending may have left it there, so the system is asked: {reason}",
+        )  # fmt: skip
+    cases.close_holds([*moved, *asked], outcome=cases.WITHDRAWN, reason=reason)
+    return moved, asked
 
 
 def hold_for_want_of(

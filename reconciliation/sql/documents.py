@@ -51,7 +51,8 @@ def current_versions(document_ids: Sequence[int]) -> list[tuple[Any, ...]]:
 
 
 ENTRY = """e.id, e.document_id, e.version, e.part, e.generation, e.target_id, e.reverses_id, s.state, s.fence, s.body_hash,
- s.waits_on, s.moved_at, e.hours, e.rate, e.amount, e.currency, e.work_date, e.post_on, e.project_id, e.resource_id, e.task_id,
+ s.may_stand, s.waits_on, s.moved_at, e.hours, e.rate, e.amount, e.currency, e.work_date, e.post_on, e.project_id,
+ e.resource_id, e.task_id,
  e.is_billable, e.memo, e.category, e.tax_code, e.contract_id, e.purchase_order_id, e.customer_id, e.role_id,
  e.cost_centre_id, e.period_id, e.rate_used_id, e.rate_version, e.receipt_reference, e.is_cost_only, e.tags, e.target_keys,
  e.kind, e.entity_id, e.source_id"""

@@ -230,10 +230,11 @@ def projects_with_work(day: date) -> list[int]:
     return [row[0] for row in found]
 
 
-def entries_of(proposal_ids: Collection[int]) -> list[tuple[int, int, int, str, int, str]]:
-    """(proposal, document, entry, state, fence, body hash) of what drafts with lines of proposals have on the ledger, locked."""
+def entries_of(proposal_ids: Collection[int]) -> list[tuple[int, int, int, str, int, bool]]:
+    """(proposal, document, entry, state, fence, may be there) of what drafts of proposals have on the ledger, locked."""
     return rows(
-        "SELECT d.proposal_id, d.document_id, s.entry_id, s.state, s.fence, s.body_hash FROM portal_invoicedraft d"
+        "SELECT d.proposal_id, d.document_id, s.entry_id, s.state, s.fence,"
+        " s.may_stand OR s.state <> 'rejected' AND s.body_hash <> '' FROM portal_invoicedraft d"
         " JOIN portal_ledgerentry e ON e.document_id = d.document_id JOIN portal_ledgerstate s ON s.entry_id = e.id"
         " WHERE d.document_id IN (SELECT draft_id FROM portal_proposalline WHERE proposal_id = ANY(%s::bigint[]))"
         " ORDER BY s.entry_id FOR UPDATE OF s",

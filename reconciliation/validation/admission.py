@@ -1,15 +1,15 @@
 """Admission: the one way onto the ledger, for a vendor's word and for finance's own correction alike.
 
 The rule here: the documents are locked, earlier versions are withdrawn where nothing was booked, and the current version gets
-its entry, ready or held. What stands in the target's books is never touched: it is reversed first. A fixed number of
-statements per batch.
+its entry, ready or held. What stands in the target's books is never touched: it is reversed first. What may stand there from an
+earlier sending is asked about before it leaves the ledger. A fixed number of statements per batch.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from portal import figures, ledger
 from portal.models import State
@@ -97,6 +97,7 @@ def _admit(document_ids: Sequence[int], *, actor: str) -> Admitted:
     standing = standing_of([draft.document_id for draft in drafts], lock=True)
     wanted, again = _sort(drafts, standing, admitted)
     _withdraw(drafts, standing, wanted, admitted, actor=actor)
+    wanted = _without_asked(wanted, standing, admitted)
     if standing:
         documents.answer_hand_backs(list(standing))
     _tell_unrouted(drafts, admitted)
@@ -164,11 +165,13 @@ def _withdraw(
     *,
     actor: str,
 ) -> None:
-    """Cancel what earlier versions owe, and ask for the reversal of what stands booked for a document that went away."""
+    """Cancel what earlier versions owe, and ask for the reversal of what stands booked for a document that went away.
+
+    What an earlier sending may have left at its target counts as booked from here on, until the target says otherwise.
+    """
     if not standing:
         return
     outdated: list[Standing] = []
-    gone: list[cases.NewHold] = []
     for draft in drafts:
         there = standing.get(draft.document_id)
         if there is None:
@@ -180,17 +183,37 @@ def _withdraw(
             for entry in there.open
             if not (keeps and entry.version == draft.version and entry.target_id == target_id)
         )
-        if not keeps:
-            gone.extend(_gone(draft, entry) for entry in there.unreversed())
-    admitted.cancelled.extend(
-        cancel(outdated, actor=actor, reason="replaced by a later version of the document, or withdrawn")
-    )
+    cancelled, asked = let_go(outdated, actor=actor, reason="replaced by a later version of the document, or withdrawn")
+    admitted.cancelled.extend(cancelled)
+    for entry in asked:
+        there = standing[entry.document_id]
+        there.open = [other for other in there.open if other.id != entry.id]
+        there.booked.append(entry)
+        there.every = [entry if other.id == entry.id else other for other in there.every]
+    gone = [
+        _gone(draft, entry)
+        for draft in drafts
+        if draft.status != "approved" and draft.document_id in standing
+        for entry in standing[draft.document_id].unreversed()
+    ]
     cases.open_holds(gone, reason="the source took the document back")
     back = [entry.id for draft in wanted for entry in standing.get(draft.document_id, _NOTHING).booked]
     cases.close_holds(back, GONE_RULES, reason="approved again at the source")
     booked = [document_id for document_id, there in standing.items() if there.booked]
     if booked:
         taken_back.tell(booked)
+
+
+def _without_asked(wanted: Sequence[Draft], standing: dict[int, _Standing], admitted: Admitted) -> list[Draft]:
+    """The drafts of which nothing is asked about under the same version: it may stand at the target that the route left."""
+    left: list[Draft] = []
+    for draft in wanted:
+        there = standing.get(draft.document_id, _NOTHING)
+        if any(entry.version == draft.version for entry in there.booked):
+            admitted.unchanged.append(draft.document_id)
+        else:
+            left.append(draft)
+    return left
 
 
 def _gone(draft: Draft, entry: Standing) -> cases.NewHold:
@@ -218,8 +241,32 @@ def _gone(draft: Draft, entry: Standing) -> cases.NewHold:
     )
 
 
+def let_go(entries: Sequence[Standing], *, actor: str, reason: str) -> tuple[list[int], list[Standing]]:
+    """Take open entries off the ledger that are owed no more: the ids that went, and the entries that are asked about first.
+
+    What an earlier sending may have left at its target is in doubt from now on. Shown to be absent it leaves the ledger then;
+    found, it is accepted, and taken back as everything booked is.
+    """
+    moved = cancel([entry for entry in entries if not entry.may_stand], actor=actor, reason=reason)
+    by_state: dict[State, list[ledger.Ref]] = defaultdict(list)
+    for entry in entries:
+        if entry.may_stand:
+            by_state[State(entry.state)].append((entry.id, entry.fence))
+    said = f"an earlier sending may have left it there, so the target is asked: {reason}"
+    went: set[int] = set()
+    for state, refs in by_state.items():
+        went.update(ledger.ask(refs, from_state=state, actor=actor, reason=said))
+    cases.close_holds(sorted(went), outcome=cases.WITHDRAWN, reason=reason)
+    asked = [
+        replace(entry, state=str(State.IN_DOUBT), fence=entry.fence + 1, waits_on="")
+        for entry in entries
+        if entry.id in went
+    ]
+    return moved, asked
+
+
 def cancel(entries: Iterable[Standing], *, actor: str, reason: str) -> list[int]:
-    """Take open entries off the ledger and close their holds; the ids that really went."""
+    """Take open entries off the ledger and close their holds; the ids that really went. What may stand elsewhere does not."""
     by_state: dict[State, list[ledger.Ref]] = defaultdict(list)
     for entry in entries:
         by_state[State(entry.state)].append((entry.id, entry.fence))

@@ -18,10 +18,11 @@ from portal.models import State, User
 from portal.models.documents import INVOICE, MASTER, OURS
 from reconciliation import cases, invoicing, pricing, publishing
 from reconciliation.facts import Draft, Standing, drafts_of, give_routes, load, standing_entry
+from reconciliation.models import TargetQuestion
 from reconciliation.rules import CHECKED
 from reconciliation.sql import cases as cases_sql
-from reconciliation.sql import documents, master_data
-from reconciliation.validation.admission import OPEN, admit, cancel, standing_of
+from reconciliation.sql import documents, master_data, questions
+from reconciliation.validation.admission import OPEN, admit, let_go, standing_of
 from reconciliation.validation.batches import one_batch
 from reconciliation.validation.judging import Judge, Judged, books_otherwise, differing, figures_of, holds_of, reason_of
 
@@ -174,7 +175,9 @@ def _recheck(entry_ids: Sequence[int], *, actor: str, reason: str) -> Rechecked:
     if not entries:
         return rechecked
     assessment = assess(entries)
-    rechecked.cancelled = cancel(assessment.outdated, actor=actor, reason="another version or another target holds now")
+    rechecked.cancelled, _ = let_go(
+        assessment.outdated, actor=actor, reason="another version or another target holds now"
+    )
     if assessment.outdated:
         entered = admit(sorted({entry.document_id for entry in assessment.outdated}), actor=actor)
         rechecked.released += entered.ready
@@ -268,10 +271,13 @@ def _parked_otherwise(stands: str, wanted: str) -> bool:
 def _replace(
     replaced: Sequence[_Case], assessment: _Assessment, rechecked: Rechecked, *, actor: str, reason: str
 ) -> None:
-    """Cancel entries whose key was used with other content, and enter them anew under the next generation."""
+    """Cancel entries whose key was used with other content, and enter them anew under the next generation.
+
+    What may stand at the target is asked about first, and validated again once it is shown to be absent.
+    """
     if not replaced:
         return
-    gone = set(cancel([case.entry for case in replaced], actor=actor, reason=f"its content changed: {reason}"))
+    gone = set(let_go([case.entry for case in replaced], actor=actor, reason=f"its content changed: {reason}")[0])
     rows: list[tuple[ledger.Figures, State, str]] = []
     kept: list[_Case] = []
     for case in replaced:
@@ -366,10 +372,16 @@ def waive(hold_ids: Sequence[int], *, by: User, reason: str, told: bool = False)
 
 
 def exclude(entry_ids: Sequence[int], *, by: User, reason: str) -> list[int]:
-    """Leave open entries out for good, with a reason: the same work was reported by another tool. The ids that went."""
+    """Leave open entries out for good, with a reason: the same work was reported by another tool. The ids that went.
+
+    What an earlier sending may have left at its target is asked about first, and left out once the target shows nothing of it.
+    """
     if not reason.strip():
         raise ValueError("Leaving an entry out needs a reason.")
     documents.lock({row[1] for row in documents.entries(entry_ids)})
     entries = [standing_entry(row) for row in documents.entries(entry_ids, lock=True)]
     said = f"{documents.LEFT_OUT}{reason}"
-    return cancel([entry for entry in entries if entry.state in OPEN], actor=by.get_username(), reason=said)
+    moved, asked = let_go([entry for entry in entries if entry.state in OPEN], actor=by.get_username(), reason=said)
+    if asked:
+        questions.ask([entry.id for entry in asked], by.pk, reason, TargetQuestion.IfAbsent.LEAVE_OUT)
+    return moved

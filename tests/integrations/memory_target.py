@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from integrations.errors import ConnectorError
+from integrations.errors import ConnectorError, Rejected
 from integrations.http import Http
 from integrations.protocol import Account, Capabilities, Setting
 from portal.records import DocumentKind, Posting, Receipt, StatementLine
@@ -41,11 +41,15 @@ class Books:
     numbers: int = 0
 
     def book(self, postings: Sequence[Posting]) -> list[Receipt | ConnectorError]:
-        """Book as told, without looking at keys: a duplicate is the sender's fault and shows."""
+        """Book as told, without looking at keys unless it can: a duplicate is the sender's fault and shows."""
         with self.lock:
             receipts: list[Receipt | ConnectorError] = []
             for posting in postings:
-                known = [line for line in self.records if line.key == posting.key] if self.capabilities.upsert else []
+                known = [line for line in self.records if line.key == posting.key]
+                if known and self.capabilities.unique_key:
+                    receipts.append(Rejected("The key was used.", code="duplicate"))
+                    continue
+                known = known if self.capabilities.upsert else []
                 number = known[0].number if known else f"M-{self.numbers + 1}"
                 if not known:
                     self.numbers += 1

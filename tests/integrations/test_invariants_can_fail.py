@@ -13,7 +13,7 @@ from django.db import connection
 from django.utils.timezone import now
 
 from integrations import breaker, invariants, outbox, registry
-from integrations.errors import Unavailable
+from integrations.errors import InDoubt, Unavailable
 from integrations.models import BreakerMove, InboxMessage, MaintenanceWindow, Run, Stream
 from portal import changes_watch
 from portal.models import (
@@ -36,7 +36,7 @@ from portal.records import Reference
 from tests import world
 from tests.bills import Erp, line_of
 from tests.integrations import outbound
-from tests.integrations.memory_target import BOOKS
+from tests.integrations.memory_target import BOOKS, fails
 from tests.invariants import assert_all_hold
 from tests.reconciliation.firm import key
 
@@ -223,6 +223,19 @@ def test_i7_what_was_posted_is_not_cancelled_by_itself(posted: list[int]) -> Non
     LedgerState.objects.filter(entry=posted[0]).update(state="cancelled", fence=state.fence + 1)
     assert "went from posted to cancelled by nobody's decision" in broken()["I7"]
     assert "does not say that the target holds nothing" in broken()["I7"]
+
+
+def test_i29_what_may_stand_at_a_target_is_not_cancelled_unasked(erp: Connection) -> None:
+    [entry] = outbound.entries(outbound.firm(erp))
+    BOOKS[erp.code].faults.append(fails(InDoubt("no answer")))
+    outbox.deliver(erp.pk)
+    LedgerState.objects.filter(entry=entry).update(may_stand=False, state="ready")
+    fence = outbound.state_of(entry).fence
+    LedgerTransition.objects.create(
+        entry_id=entry, fence=fence + 1, from_state="ready", to_state="cancelled", actor="nobody", at=now()
+    )
+    LedgerState.objects.filter(entry=entry).update(state="cancelled", fence=fence + 1)
+    assert "nobody looked for it since" in broken()["I29"]
 
 
 def test_a_balance_that_is_not_what_its_allocations_say_is_found(posted: list[int]) -> None:

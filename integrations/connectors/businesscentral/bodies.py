@@ -138,6 +138,11 @@ def bears_our_key(row: Mapping[str, Any], account: Account) -> bool:
     return is_ours(_key(row, fields(account)))
 
 
+def key_of(row: Mapping[str, Any], account: Account) -> str:
+    """The key that a line or an entry bears, ours or not; empty where it bears none."""
+    return _key(row, fields(account))
+
+
 def _key(row: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """The key that a row bears; a field of type Code keeps it in capitals."""
     return str(row.get(names["key"]) or "").lower()

@@ -229,9 +229,14 @@ class BusinessCentralConnector:
     def find_like(
         self, postings: Sequence[Posting], numbers: Mapping[str, str], taken: Collection[str] = ()
     ) -> Mapping[str, StatementLine | Unavailable]:
-        """What the company holds of postings: by key in the project ledger, by number or likeness in time sheets."""
+        """What the company holds of postings: by key in the project ledger, by number or likeness in time sheets.
+
+        What has no number is in doubt: lines of it that stand unposted are taken out of the journal first.
+        """
         if self._sheets:
             return self._sheets.held(postings, numbers, taken)
+        if doubted := {posting.key for posting in postings if not numbers.get(posting.key)}:
+            self._journal.take_out(doubted)
         return self._journal.held([posting.key for posting in postings])
 
     def statement(self, start: date, end: date, entity: str = "") -> Iterator[StatementLine]:

@@ -3,15 +3,16 @@
 Business Central knows no idempotency key. What holds that nothing is booked twice: before a line is written the ledger is asked
 for its key; the journal is ours alone, and what an earlier call left in it is taken out first; the page refuses a second line
 under one key; what was sent without an answer is looked up and never sent again; and where posting is refused the ledger is asked
-before anything is called refused, because somebody may have posted the journal meanwhile. A journal posts as a whole and holds
-lines of one month, so that a closed one stops no other. Where one line is refused, the others go in smaller journals, until that
-line stands alone with its refusal; a closed day is refused with all its lines, and the days between two closed ones with them.
-One push begins journals for a limited time, so that its answer comes while it is still waited for.
+before anything is called refused, because somebody may have posted the journal meanwhile. What is in doubt is taken out of the
+journal before it is looked up, so that nobody posts it once the look-up said that it is not booked. A journal posts as a whole
+and holds lines of one month, so that a closed one stops no other. Where one line is refused, the others go in smaller journals,
+until that line stands alone with its refusal; a closed day is refused with all its lines, and the days between two closed ones
+with them. One push begins journals for a limited time, so that its answer comes while it is still waited for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import groupby
 
@@ -117,16 +118,26 @@ class Journal:
             outcomes |= self._receipts(written)
         return outcomes, written, failed
 
+    def take_out(self, keys: Collection[str]) -> None:
+        """Take out what an earlier call left unposted under these keys; every other line stays, whoever wrote it."""
+        self._delete([line for line in self._lines() if bodies.key_of(line, self._account) in keys])
+
+    def _lines(self) -> list[Row]:
+        wanted = f"{self._names['journal']} eq {odata.quoted(self._code)}"
+        return list(self._read(assumptions.LINES, {"$filter": wanted}))
+
     def _clear(self) -> None:
         """Take out what an earlier call of ours left unposted. Raises Unavailable where others write into the journal."""
-        wanted = f"{self._names['journal']} eq {odata.quoted(self._code)}"
-        lines = list(self._read(assumptions.LINES, {"$filter": wanted}))
+        lines = self._lines()
         foreign = [line for line in lines if not bodies.bears_our_key(line, self._account)]
         if foreign:
             raise Unavailable(
                 f"The project journal {self._code} holds {len(foreign)} lines that are not ours. Post or delete them in "
                 "Business Central; the journal is for Tieout alone."
             )
+        self._delete(lines)
+
+    def _delete(self, lines: Sequence[Row]) -> None:
         for start in range(0, len(lines), odata.BATCH):
             chosen = lines[start : start + odata.BATCH]
             gone = [Request("DELETE", f"{self._company}/{assumptions.LINES}({line['id']})") for line in chosen]

@@ -17,6 +17,7 @@ from integrations.sql.outbound.attempts import (
 from integrations.sql.outbound.due import (
     Standing,
     asked_for,
+    asked_only,
     drafts_to_read_again,
     due_in,
     expired,
@@ -24,6 +25,7 @@ from integrations.sql.outbound.due import (
     old_doubts,
     published_to_read_again,
     standing_of,
+    superseded,
     to_read_again,
 )
 from integrations.sql.outbound.entries import (
@@ -48,6 +50,7 @@ __all__ = [
     "about",
     "accepted_lately",
     "asked_for",
+    "asked_only",
     "beside",
     "booked_by",
     "clock",
@@ -75,6 +78,7 @@ __all__ = [
     "standing_of",
     "stopped_for_their_key",
     "strangers",
+    "superseded",
     "take_slots",
     "taken_numbers",
     "to_read_again",

@@ -155,6 +155,34 @@ def old_doubts(target_id: int, seconds: float, rule: str, limit: int) -> list[St
     ]
 
 
+def asked_only(entry_ids: Sequence[int]) -> set[int]:
+    """Which of these entries in doubt were not sent into it: they are asked about, because they may not go again."""
+    return {
+        row[0]
+        for row in sql.rows(
+            "SELECT t.entry_id FROM portal_ledgertransition t JOIN portal_ledgerstate s ON s.entry_id = t.entry_id"
+            " AND s.fence = t.fence WHERE t.entry_id = ANY(%s) AND t.to_state = 'in_doubt' AND t.from_state <> 'sending'",
+            [list(entry_ids)],
+        )
+    }
+
+
+def superseded(entry_ids: Sequence[int]) -> list[int]:
+    """Which of these entries are due under a version, or with a content, that is asked about because it may be owed no more."""
+    return [
+        row[0]
+        for row in sql.rows(
+            "SELECT s.entry_id FROM portal_ledgerstate s"
+            " JOIN portal_ledgertransition t ON t.entry_id = s.entry_id AND t.fence = s.fence - 1"
+            " JOIN portal_ledgerentry e ON e.id = s.entry_id JOIN portal_document d ON d.id = e.document_id"
+            " WHERE s.entry_id = ANY(%s) AND s.state = 'ready' AND e.reverses_id IS NULL"
+            " AND (t.to_state = 'in_doubt' AND t.from_state <> 'sending' OR d.current_version <> e.version)"
+            " ORDER BY s.entry_id",
+            [list(entry_ids)],
+        )
+    ]
+
+
 def standing_of(entry_ids: Sequence[int]) -> dict[int, Standing]:
     """Where entries stand, by id."""
     return {
