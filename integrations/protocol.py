@@ -33,6 +33,7 @@ from portal.records import (
 )
 
 __all__ = [
+    "REFUSED_WITH_THEM",
     "TAKES_UNBILLABLE",
     "Account",
     "BatchRecipient",
@@ -354,6 +355,12 @@ def is_ours(text: str) -> bool:
     """Whether a text may be a key of ours: those of the ledger are 32 digits of base sixteen."""
     return _KEY.fullmatch(text) is not None
 
+
+# What such a target adds to the sentence by which it refuses hours that are not billable.
+REFUSED_WITH_THEM = (
+    " What a cap or a retainer leaves as cost alone is refused with them, until the connection's setting “Accept hours that are "
+    "not billable” says otherwise, for all that it takes."
+)
 
 # A limit of targets whose records do not say whether hours are billable, where their connection takes such hours all the same.
 TAKES_UNBILLABLE = (

@@ -267,8 +267,9 @@ _REACTIVATE = {
     "alike": "delete the one that was typed there or join the two at their source, then re-post",
     NO_OPPOSITE: "take it back there, then say so here",
     "unbillable": (
-        "correct whether they are billable at their source, unless a cap or a retainer made them cost alone; or have the "
-        "connection accept hours that are not billable once nothing there invoices them, then re-post"
+        "correct whether they are billable at their source; the rest of a cap or a retainer, which is cost alone, goes only "
+        "this way: have the connection accept hours that are not billable (a setting of all its work) once nothing there "
+        "invoices them, then re-post"
     ),
 }
 

@@ -24,7 +24,7 @@ from integrations.connectors.businesscentral.streams import ROOT
 from integrations.errors import ConnectorError, InDoubt, Malformed, Rejected, Unavailable
 from integrations.http import Deadline, Http, plain
 from integrations.http.odata import day, number, of_a_look
-from integrations.protocol import Account, Beside, other_company
+from integrations.protocol import REFUSED_WITH_THEM, Account, Beside, other_company
 from portal.records import DocumentKind, Posting, Receipt, StatementLine
 
 LIMITS = (
@@ -38,6 +38,7 @@ LIMITS = (
 )
 REFUSES_UNBILLABLE = (
     "Hours that are not billable are refused and become a case, because a time sheet keeps them like any other."
+    + REFUSED_WITH_THEM
 )
 Outcome = Receipt | ConnectorError
 _ALIKE_AGAIN = 30.0  # seconds, while the number of an entry that is alike is not known yet

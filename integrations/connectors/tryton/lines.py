@@ -15,7 +15,7 @@ from integrations.connectors.tryton.works import Place, origin
 from integrations.errors import Malformed, Rejected
 from integrations.http import plain
 from integrations.http.fields import Row, text
-from integrations.protocol import is_ours, other_company
+from integrations.protocol import REFUSED_WITH_THEM, is_ours, other_company
 from portal.records import DocumentKind, Posting, StatementLine
 
 LIMITS = (
@@ -23,7 +23,9 @@ LIMITS = (
     "hours by the list price of their work when it invoices them; another price than the agreed one is found when the invoice "
     "comes in.",
 )
-REFUSES_UNBILLABLE = "Hours that are not billable are refused and become a case, because Tryton would invoice them."
+REFUSES_UNBILLABLE = (
+    "Hours that are not billable are refused and become a case, because Tryton would invoice them." + REFUSED_WITH_THEM
+)
 HOURS_TOLERANCE = Decimal("0.000001")  # Tryton keeps microseconds
 FIELDS = (
     "uuid", "date", "duration", "employee", "company", "work.origin", "description", "invoice_line", "write_date",
