@@ -119,7 +119,8 @@ def target_wrong_entity(entry: Draft, facts: Facts) -> Finding | None:
     owner = facts.entities[target.entity_id]
     return Finding(
         sentence=f"{entry.source.name} is routed to {target.name}, which keeps the books of {owner.code}, and this work is "
-        f"{entry.entity.code}'s; route it to a target of {entry.entity.code}, or say that {target.name} is shared.",
+        f"{entry.entity.code}'s; route it to a target of {entry.entity.code}, or say that {target.name} is shared, if one "
+        "account there keeps the books of both.",
         subject_key=str(target.id),
         cause=f"Work of {entry.entity.code} is routed into the books of {owner.code} at {target.name}.",
         detail={"target_id": target.id, "owner": owner.code, "entity": entry.entity.code, "kind": entry.kind},

@@ -331,7 +331,7 @@ def test_work_that_a_route_leads_into_another_entitys_books_is_held_until_the_ro
     held = _held(firm, "target-wrong-entity")
     assert hold(held, "target-wrong-entity").sentence == (
         "Harvest-Us is routed to Netsuite-Us, which keeps the books of GB, and this work is US's; "
-        "route it to a target of US, or say that Netsuite-Us is shared."
+        "route it to a target of US, or say that Netsuite-Us is shared, if one account there keeps the books of both."
     )
     found = case("target-wrong-entity")
     assert (found.sentence, found.subject_key) == (
