@@ -100,6 +100,11 @@ PROJECTS = (
     Project("ORC-7100", "Orchid core banking", "ORC", "1510", ""),
     Project("TUL-8100", "Tulip web shop", "TUL", "PR00110", ""),
 )
+ORDERS = (("THM", "PO-4500071123", "90000"),)  # of the customer, its number, what it is good for
+MILESTONES = (  # of a fixed fee: its amount, days from the month's end until it is due, and whether the customer signed it
+    ("BLU-1007", "BLU-M1", "Claims intake is live", "36000", -9, True),
+    ("BLU-1007", "BLU-M2", "Adjudication rules accepted", "54000", 45, False),
+)
 COMING = Project("ACM-2300", "Acme data room", "ACM", "", "")  # planned: Harvest does not know it until it is told
 COMING_TEAM = ("jones", "okafor")
 PEOPLE = (
@@ -252,6 +257,17 @@ def master_data(month: Month) -> dict[str, Rows]:
             {"project": item.code, "sequence": str(place), "approver": who[entity_of(item.customer)]}
             for item in (*PROJECTS, COMING)
             for place, who in enumerate((APPROVERS, DEPUTIES), start=1)
+        ],
+        "purchase_orders": [
+            {"contract": f"{code}-{month.first.year}", "number": number, "amount": amount, "currency": _currency(entity_of(code)),
+             "valid_from": year}
+            for code, number, amount in ORDERS
+        ],
+        "milestones": [
+            {"project": code, "code": stone, "name": name, "amount": amount, "currency": _currency(entity_of(code[:3])),
+             "due_on": (month.last + timedelta(days=due)).isoformat(),
+             "signed_on": (month.last + timedelta(days=due - 2)).isoformat() if is_signed else ""}
+            for code, stone, name, amount, due, is_signed in MILESTONES
         ],
         "assignments": [
             {"project": COMING.code, "resource": code, "valid_from": year} for code in COMING_TEAM

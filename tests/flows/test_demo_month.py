@@ -48,7 +48,14 @@ from portal.models import (
     User,
 )
 from reconciliation import invoicing, matching, operations
-from reconciliation.models import Certificate, ExceptionCase, Operation, ReconciliationResult, ReconciliationRun
+from reconciliation.models import (
+    Certificate,
+    ExceptionCase,
+    Operation,
+    ProjectMonth,
+    ReconciliationResult,
+    ReconciliationRun,
+)
 from tests.bills import read
 from tests.invariants import assert_all_hold
 
@@ -145,6 +152,10 @@ def test_the_month_ends_in_a_handful_of_causes_and_no_duplicate(demo: str) -> No
     assert all("zero-by-contract" in entry.tags for entry in free)
     fixed_fee = LedgerEntry.objects.filter(project__code="BLU-1007", state_row__state=State.POSTED)
     assert {(entry.is_cost_only, entry.amount) for entry in fixed_fee} == {(True, None)}
+    fee = ProjectMonth.objects.get(project__code="BLU-1007", period__code="2026-10")
+    assert (fee.milestones, fee.milestones_ready, fee.unsigned) == (36000, 36000, 0)
+    [stone] = invoicing.prepare(fee.project, MONTH.last, by=None)
+    assert ([line.description for line in stone.lines.all()], stone.net) == (["Claims intake is live (BLU-M1)"], 36000)
     senior = LedgerEntry.objects.filter(resource__code="jones", state_row__state=State.POSTED)
     assert {entry.rate for entry in senior} == {Decimal(180)}
     assert_all_hold()
@@ -275,28 +286,34 @@ def assert_the_four_legs_end_in_named_items() -> None:
         run = statements.reconcile(entity, period, User.objects.get(username="analyst"))
         assert set(run.totals) == set(ReconciliationResult.Leg.values)
         standing = ReconciliationResult.objects.standing().filter(period=period).exclude(outcome="matched")
-        for item in standing.select_related("entry__project", "bill__current"):
+        for item in standing.select_related("entry__project", "bill__current", "milestone__project"):
             assert item.reason
             left[item.leg].add(_about(item))
-    assert left == {
-        "tracker_ledger": {"open"},  # what is held, each with its rule
-        "ledger_target": set(),
-        "target_invoice": {
-            "ACM-2213",
-            "THM-3302",
-            "ORC-7100",
-            "CRN-4100",
-        },  # half a day that was credited, what nobody billed yet, and what stood on the deleted bill
-        "invoice_payment": {
-            "ACM-2213-2610-1",
-            "THM-3301-2610-1",
-            "NRD-5100-2610-1",
-        },  # the Dutch bill is of the next month
-    }
+    assert (
+        left
+        == {
+            "tracker_ledger": {"open"},  # what is held, each with its rule
+            "ledger_target": set(),
+            "target_invoice": {
+                "ACM-2213",
+                "THM-3302",
+                "ORC-7100",
+                "CRN-4100",
+                "BLU-1007",
+            },  # half a day that was credited, what nobody billed yet, what stood on the deleted bill, and a signed milestone
+            "invoice_payment": {
+                "ACM-2213-2610-1",
+                "THM-3301-2610-1",
+                "NRD-5100-2610-1",
+            },  # the Dutch bill is of the next month
+        }
+    )
 
 
 def _about(item: ReconciliationResult) -> str:
     """What is open: on the first leg how, else the bill or the project."""
+    if item.milestone is not None:
+        return str(item.milestone.project.code)
     if item.leg == ReconciliationResult.Leg.TRACKER_LEDGER or item.entry is None:
         return str(item.bill.current.number if item.bill else item.outcome)
     return item.entry.project.code if item.entry.project else "no project"
@@ -448,6 +465,8 @@ def test_an_invoice_is_proposed_released_approved_and_made_in_the_erp_and_comes_
     pm, controller = User.objects.get(username="pm"), User.objects.get(username="controller")
     [proposal] = invoicing.prepare(project, date(2026, 10, 31), by=pm)
     entries = set(ProposalPart.objects.filter(line__proposal=proposal).values_list("entry_id", flat=True))
+    [order] = invoicing.limits_of(proposal)
+    assert (order.name, order.rest) == ("Order PO-4500071123", 90000 - proposal.net)
     released = invoicing.release(proposal, by=pm, seen=proposal.content_hash, accepts=read(proposal))
     invoicing.approve(released, by=controller, seen=released.content_hash, accepts=read(released))
     move()
@@ -456,7 +475,7 @@ def test_an_invoice_is_proposed_released_approved_and_made_in_the_erp_and_comes_
     assert (draft.number, draft.bill_number, Decimal(str(record["subtotal"]))) == (
         str(record["id"]), f"INV-{record['id']}", proposal.net,
     )  # fmt: skip
-    assert record["status"]["refName"] == "Pending Approval"
+    assert (record["status"]["refName"], record["otherRefNum"]) == ("Pending Approval", "PO-4500071123")
     move()
     proposal.refresh_from_db()
     draft.refresh_from_db()
