@@ -32,6 +32,7 @@ _BILLED = (
     "INSERT INTO portal_paymentversion (id, version, revision, number, customer_key, customer_name, currency, booked_on, memo,"
     " link, recorded_at, status, amount, unapplied, reference, payment_id) SELECT id, 1, '1', 'P' || id, 'c', '', currency,"
     " booked_on, '', '', now(), 'received', total - (id %% %(short)s = 0)::int, 0, '', id FROM portal_invoiceversion",
+    "ANALYZE portal_invoice, portal_invoiceversion, portal_payment, portal_paymentversion",
     "INSERT INTO portal_paymentallocation (invoice_key, by, amount, booked_on, recorded_at, entity_id, invoice_id,"
     " payment_version_id) SELECT v.number, 'source', p.amount, p.booked_on, now(), i.entity_id, i.id, p.id FROM portal_invoice i"
     " JOIN portal_invoiceversion v ON v.id = i.current_id JOIN portal_paymentversion p ON p.id = i.id",

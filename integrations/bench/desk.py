@@ -195,6 +195,7 @@ def _hold(desk: Desk, until: int, causes: int, entries: int) -> None:
         " FROM held JOIN reconciliation_exceptioncase c ON c.id = held.at + 1",
         told,
     )
+    sql.execute("ANALYZE reconciliation_hold")
     sql.execute(
         "UPDATE portal_ledgerstate SET state = 'held', proved_at = NULL, receipt_number = '' WHERE entry_id IN"
         " (SELECT entry_id FROM reconciliation_hold WHERE closed_at IS NULL)"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import django_filters as filters
@@ -49,6 +51,42 @@ def _is_ready() -> Q:
     nothing_stops = Q(blocked=0, under_way=0, stopped=0, unsigned=0, unpriced_hours=0, in_other_currency=0)
     nothing_stops &= Q(on_hold=0, gone=0)
     return nothing_stops & (Q(ready__gt=0) | Q(milestones_ready__gt=0))
+
+
+class _Asked:
+    """What the optional columns of a page say, read for all of its rows by the first of them that is shown.
+
+    Both look at all the work that a project or a contract ever had.
+    """
+
+    def __init__(self, records: Sequence[Any]) -> None:
+        self.records = records
+
+    @cached_property
+    def invoices(self) -> dict[int, tuple[str, date | None]]:
+        """The latest invoice of each project."""
+        return readiness_sql.last_invoices([record.project_id for record in self.records])
+
+    @cached_property
+    def maxima(self) -> dict[int, budgets.Budget]:
+        """The maximum of each capped contract."""
+        contracts = [record.project.contract for record in self.records]
+        return budgets.of_contracts(one for one in contracts if one is not None)
+
+    def last_invoice(self, record: Any) -> str:
+        """Its number and its day."""
+        number, day = self.invoices.get(record.project_id, ("", None))
+        return f"{number}, {figures.day(day)}" if day else number
+
+    def left_to_work(self, record: Any) -> Decimal | None:
+        """What may still be worked under its maximum; None where none is agreed."""
+        maximum = self.maxima.get(record.project.contract_id or 0)
+        return maximum.to_work if maximum else None
+
+    def left_to_bill(self, record: Any) -> Decimal | None:
+        """What may still be billed under its maximum; None where none is agreed."""
+        maximum = self.maxima.get(record.project.contract_id or 0)
+        return maximum.to_bill if maximum else None
 
 
 class Portfolio(ListScreen):
@@ -188,17 +226,13 @@ class Portfolio(ListScreen):
         """First blocker, next and last invoice, and what is left of the maximum."""
         today = timezone.localdate()
         blockers = readiness.first_blockers(records)
-        last = readiness_sql.last_invoices([record.project_id for record in records])
-        contracts = [record.project.contract for record in records]
-        maxima = budgets.of_contracts(one for one in contracts if one is not None)
+        asked = _Asked(records)
         proposals = proposals_of(records)
         for record in records:
             record.blocker = blockers.get(record.pk)
             record.proposal = next(iter(proposals.get(record.pk, ())), None)
             runs = readiness.terms_of(record.project).runs(today)
             record.next_run = runs[0] if runs else None
-            number, day = last.get(record.project_id, ("", None))
-            record.last_invoice = f"{number}, {figures.day(day)}" if day else number
-            maximum = maxima.get(record.project.contract_id or 0)
-            record.left_to_work = maximum.to_work if maximum else None
-            record.left_to_bill = maximum.to_bill if maximum else None
+            record.last_invoice = partial(asked.last_invoice, record)
+            record.left_to_work = partial(asked.left_to_work, record)
+            record.left_to_bill = partial(asked.left_to_bill, record)
