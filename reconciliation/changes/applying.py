@@ -21,13 +21,13 @@ from reconciliation import publishing
 from reconciliation.changes import measuring, telling
 from reconciliation.changes.deciding import conclude, refuse_another_base
 from reconciliation.changes.drafting import hash_of, is_due, look, reached
-from reconciliation.changes.lines import ChangeRefused, Line, frozen_lines
+from reconciliation.changes.lines import ChangeRefused, Line, frozen_lines, rows_of
 from reconciliation.changes.measuring import Stock, Stood
 from reconciliation.changes.writing import Written, write
-from reconciliation.models import ChangeReach, ChangeSet
+from reconciliation.models import ChangeLine, ChangeReach, ChangeSet
 from reconciliation.sql import changes as changes_sql
 from reconciliation.sql import documents
-from reconciliation.validation import recheck
+from reconciliation.validation import one_batch, recheck
 
 State = ChangeSet.State
 CHUNK = 1000  # entries validated in one transaction
@@ -91,14 +91,16 @@ def _agree(locked: ChangeSet) -> bool:
         return False
 
 
+@one_batch()
 def _begin(locked: ChangeSet) -> bool:
     """Write the master data. Whether entries are left for further transactions."""
-    if hash_of(locked) != locked.content_hash:
+    rows = rows_of(locked)
+    if hash_of(locked, rows) != locked.content_hash:
         _send_back(locked, "What is written in it is not what was agreed to; look at it and submit it again.")
         return False
     try:
         with transaction.atomic():
-            written, stock, booked = _write(locked)
+            written, stock, booked = _write(locked, rows)
             at_once = len(stock.entries) <= AT_ONCE or written.removes
             if at_once:
                 _validate(locked, stock.ids)
@@ -114,42 +116,43 @@ def _begin(locked: ChangeSet) -> bool:
         return False
     measuring.weigh(written)
     publishing.follow(written.concerns)
-    _keep_what_was_made(locked, written)
+    _keep_what_was_made(rows, written)
     locked.state, locked.applied_at, locked.applied_by = State.APPLYING, sql.now(), _actor(locked)
     locked.save()
     rejected.take(locked.takes_up.all(), reason=f"Change set {locked.pk} was applied.")
     audit.record(
         locked.applied_by, "change.applied", locked, entities=reached(locked), reason=locked.reason,
-        before=[line.before for line in locked.lines.order_by("position")],
-        after=[line.after for line in locked.lines.order_by("position")],
+        before=[line.before for line in rows], after=[line.after for line in rows],
     )  # fmt: skip
     if at_once:
         _finish(locked)
     return not at_once
 
 
-def _write(locked: ChangeSet) -> tuple[Written, Stock, dict[str, Any]]:
+def _write(locked: ChangeSet, rows: Sequence[ChangeLine]) -> tuple[Written, Stock, dict[str, Any]]:
     """The lines, written once, the entries to validate, frozen, and the figures of what is booked.
 
     Where all that the dry-run looked at still stands, what it found of booked work holds; else that is counted anew, before and
     after, for which the lines are written, undone and written again. Raises Refused, ChangeRefused.
     """
     only_one_at_a_time()
-    lines, word, point = frozen_lines(locked), changes_sql.last_word(), transaction.savepoint()
-    written, stock, concerned = _written(locked, lines)
+    lines, word, point = frozen_lines(locked, rows), changes_sql.last_word(), transaction.savepoint()
+    written, stock, concerned = _written(locked, rows, lines)
     if measuring.fingerprint_of(locked.content_hash, word, stock, concerned) == locked.fingerprint:
         return written, _freeze(locked, stock), locked.preview["booked"]
     after = measuring.otherwise(concerned.entry_ids)
     transaction.savepoint_rollback(point)
     booked = measuring.reversible(concerned, measuring.otherwise(sorted(after)), after)
-    written, stock, _ = _written(locked, lines)
+    written, stock, _ = _written(locked, rows, lines)
     return written, _freeze(locked, stock), booked
 
 
-def _written(locked: ChangeSet, lines: Sequence[Line]) -> tuple[Written, Stock, measuring.Concerned]:
+def _written(
+    locked: ChangeSet, rows: Sequence[ChangeLine], lines: Sequence[Line]
+) -> tuple[Written, Stock, measuring.Concerned]:
     """The lines written, and what they touch as it stands; its documents are locked first, as everywhere."""
     written = write(lines, reason=_reason(locked), actor=_actor(locked), starts_on=locked.effective_on)
-    refuse_another_base(locked, written)
+    refuse_another_base(locked, written, rows)
     documents.lock(documents.of_entries(written.entries))
     return written, measuring.take_stock(written.entries, written), measuring.booked_under(lines, written)
 
@@ -230,10 +233,10 @@ def kept_promise(change_set: ChangeSet) -> bool:
     return measuring.same_figures(change_set.preview, change_set.result)
 
 
-def _keep_what_was_made(locked: ChangeSet, written: Written) -> None:
-    lines = locked.lines.order_by("position").values_list("pk", "key")
-    made = {line: did.pk for (line, key), did in zip(lines, written.lines, strict=True) if key is None}
-    changes_sql.lines_made(made)
+def _keep_what_was_made(rows: Sequence[ChangeLine], written: Written) -> None:
+    made = {row.pk: did.pk for row, did in zip(rows, written.lines, strict=True) if row.key is None}
+    if made:
+        changes_sql.lines_made(made)
 
 
 def _send_back(locked: ChangeSet, why: str) -> None:

@@ -7,7 +7,7 @@ either moved, nobody has agreed to anything.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -31,9 +31,9 @@ from reconciliation.changes.drafting import (
     reached,
 )  # fmt: skip
 from reconciliation.changes.kinds import BY_CODE
-from reconciliation.changes.lines import ChangeRefused, frozen_lines
+from reconciliation.changes.lines import ChangeRefused, frozen_lines, rows_of
 from reconciliation.changes.writing import Written
-from reconciliation.models import BundleRow, ChangeSet, RateBundle
+from reconciliation.models import BundleRow, ChangeLine, ChangeSet, RateBundle
 
 State = ChangeSet.State
 REST = "*"
@@ -327,14 +327,17 @@ def moved_figures(locked: ChangeSet) -> str:
     return _moved(shown, locked.preview)
 
 
-def refuse_another_base(locked: ChangeSet, written: Written) -> None:
-    """Raise ChangeRefused where a record is not what it was when this was submitted, or entities are touched that were not."""
+def refuse_another_base(locked: ChangeSet, written: Written, rows: Sequence[ChangeLine] | None = None) -> None:
+    """Raise ChangeRefused where a record is not what it was when this was submitted, or entities are touched that were not.
+
+    `rows` are its lines where they were read already.
+    """
     if not locked.is_shared and written.entities - {*locked.entities.values_list("pk", flat=True)}:
         raise ChangeRefused(
             "By now it touches other entities than when it was submitted; edit it and submit it again, so that people there "
             "decide."
         )
-    for line, did in zip(locked.lines.order_by("position"), written.lines, strict=True):
+    for line, did in zip(rows_of(locked) if rows is None else rows, written.lines, strict=True):
         if line.before != did.before or line.after != did.after:
             now = did.before or {}
             moved = [name for name, value in (line.before or {}).items() if now.get(name) != value]

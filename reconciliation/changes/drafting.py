@@ -23,7 +23,7 @@ from portal.models import User
 from portal.models.access import entities_held
 from reconciliation.changes import measuring, telling
 from reconciliation.changes.kinds import BY_CODE, EVERY
-from reconciliation.changes.lines import Action, ChangeRefused, Line, frozen_lines, lines_of
+from reconciliation.changes.lines import Action, ChangeRefused, Line, frozen_lines, lines_of, rows_of
 from reconciliation.changes.writing import Written, write
 from reconciliation.models import ChangeEditor, ChangeLine, ChangeSet
 
@@ -291,13 +291,13 @@ def _says(kind: str, field: str, values: Mapping[str, Any], said: str) -> bool:
     return bool(parsed(values[field]) == parsed(said))
 
 
-def hash_of(change_set: ChangeSet) -> str:
-    """The SHA-256 of all that is decided on."""
+def hash_of(change_set: ChangeSet, rows: Sequence[ChangeLine] | None = None) -> str:
+    """The SHA-256 of all that is decided on; `rows` are its lines where they were read already."""
     content = [
         change_set.title, change_set.reason, str(change_set.effective_on or ""), change_set.is_emergency,
         [
             [line.position, line.model, line.key, line.action, line.values, line.before, line.after]
-            for line in change_set.lines.order_by("position")
+            for line in (rows_of(change_set) if rows is None else rows)
         ],
         *change_set.files.order_by("digest").values_list("name", "digest"),
     ]  # fmt: skip
@@ -320,7 +320,7 @@ def told(change_set: ChangeSet) -> dict[str, Any]:
                 "before": line.before,
                 "after": line.after,
             }
-            for line in change_set.lines.order_by("position")
+            for line in rows_of(change_set)
         ],
         "files": dict(change_set.files.values_list("name", "digest")),
     }

@@ -66,9 +66,17 @@ def lines_of(rows: Sequence[ChangeLine]) -> list[Line]:
     return [Line(row.model, row.key, row.action, row.values) for row in rows]
 
 
-def frozen_lines(change_set: ChangeSet) -> list[Line]:
-    """The lines in their order as they are decided on: once they are submitted, what ends does so on the day that was shown."""
-    rows = list(change_set.lines.order_by("position"))
+def rows_of(change_set: ChangeSet) -> list[ChangeLine]:
+    """The stored lines in their order, for whoever asks several things of them: thousands are dear to read."""
+    return list(change_set.lines.order_by("position"))
+
+
+def frozen_lines(change_set: ChangeSet, rows: Sequence[ChangeLine] | None = None) -> list[Line]:
+    """The lines in their order as they are decided on: once they are submitted, what ends does so on the day that was shown.
+
+    `rows` as they were read already.
+    """
+    rows = rows_of(change_set) if rows is None else rows
     if not change_set.content_hash:
         return lines_of(rows)
     return [Line(row.model, row.key, row.action, {**row.values, **_end_shown(row)}) for row in rows]

@@ -26,7 +26,7 @@ from reconciliation.changes.kinds import BY_CODE, EVERY, KINDS, POINTED_AT, Kind
 from reconciliation.changes.lines import Action, Line, LinePlace, WrittenLine
 from reconciliation.changes.usage import named_by, sentence
 from reconciliation.changes.words import Cells, cells_of
-from reconciliation.validation import affected_by
+from reconciliation.validation import affected_by, one_batch
 
 
 @dataclass(slots=True)
@@ -64,6 +64,7 @@ class _Asked:
         return self.line.action == Action.REMOVE
 
 
+@one_batch()
 def write(
     lines: Sequence[Line], *, reason: str, actor: User | None, viewer: User | None = None, starts_on: date | None = None
 ) -> Written:
