@@ -7,6 +7,7 @@ never brought back by itself; hours are open again only when a bill was voided, 
 
 from __future__ import annotations
 
+from reconciliation.billing.as_approved import strayed
 from reconciliation.billing.comparing import Compared, Effect, between, compared, effects_of
 from reconciliation.billing.deciding import (
     Choice,
@@ -74,6 +75,7 @@ __all__ = [
     "short_of",
     "standing",
     "state_of",
+    "strayed",
     "take_back",
     "tell_of_rates",
     "withdraw",

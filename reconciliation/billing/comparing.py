@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from portal import figures
 from portal.models import Invoice, InvoiceLine, InvoiceVersion
 from reconciliation.models import BillingDecision
+
+if TYPE_CHECKING:
+    from reconciliation.billing.as_approved import Strayed
 
 ZERO = Decimal(0)
 Choice = BillingDecision.Choice
@@ -105,8 +109,16 @@ def compared(bill: Invoice, most: int = 500) -> list[Compared]:
     return sorted(lines, key=lambda one: (one.what == "as agreed", one.line.position))
 
 
-def effects_of(bill: Invoice, lines: list[Compared]) -> dict[str, str]:
-    """What each choice would do, by choice."""
+def effects_of(bill: Invoice, lines: list[Compared], strayed: Strayed | None = None) -> dict[str, str]:
+    """What each choice would do, by choice. Of a bill that is not what was approved, `strayed` says how."""
+    if strayed is not None and strayed.words:
+        taken_out = len(strayed.left_out)
+        which = "the line that was" if taken_out == 1 else f"the {taken_out} lines that were"
+        opens = f" The work of {which} taken out is open to be billed again." if taken_out else ""
+        return {
+            Choice.ADOPT: f"It stands as it is, though {'; '.join(strayed.words)}.{opens}",
+            Choice.RESTORE: f"Its system is to show what was approved: {'; '.join(strayed.words)}.",
+        }
     was, now = (
         sum((line.net for line in side if line), ZERO) for side in ([x.was for x in lines], [x.now for x in lines])
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from portal import access, audit, billing_intake, figures
 from portal.models import Invoice, User
 from portal.sql import now
-from reconciliation.billing import telling
+from reconciliation.billing import as_approved, telling
 from reconciliation.billing.comparing import compared, effects_of
 from reconciliation.billing.following import follow
 from reconciliation.billing.refusals import in_words
@@ -32,9 +32,11 @@ class Decided(NotDecidable):
 
 
 def choices(bill: Invoice) -> list[Choice]:
-    """What can be decided about a bill now; nothing while it is as it was agreed or decided already."""
-    if bill.agreed_id == bill.current_id or standing(bill) is not None:
+    """What can be decided about a bill now; nothing while it is as it was approved and agreed, or decided already."""
+    if standing(bill) is not None:
         return []
+    if bill.agreed_id == bill.current_id:
+        return [Choice.ADOPT, Choice.RESTORE] if as_approved.strayed(bill).words else []
     if bill.current.status == "voided":
         return []
     return (
@@ -110,7 +112,7 @@ def approve(decision: BillingDecision, *, by: User) -> None:
         held.save(update_fields=["approved_by", "approved_at"])
         what = "bill-recreation" if bill.current.status == "deleted" else "bill-adoption"
         audit.record(by, f"{what}.approved", bill, entity=bill.entity_id, reason=held.reason)
-        effects = effects_of(bill, compared(bill, EVERY_LINE))
+        effects = effects_of(bill, compared(bill, EVERY_LINE), as_approved.strayed(bill))
         _adopted(bill, by)
         telling.agreed(held, by, effects[Choice.RECREATE if bill.current.status == "deleted" else Choice.ADOPT])
 
@@ -153,9 +155,10 @@ def withdraw(decision: BillingDecision, *, by: User, reason: str) -> None:
 
 
 def may_be_withdrawn(bill: Invoice, decision: BillingDecision) -> bool:
-    """Whether a decision has had no effect yet: the bill is still another than was agreed, and nobody agreed to it."""
-    is_over = bool(decision.outcome) or decision.approved_at is not None
-    return not is_over and decision.version_id == bill.current_id and bill.agreed_id != bill.current_id
+    """Whether a decision has had no effect yet: its bill is still another than was agreed or approved, by no second person."""
+    if decision.outcome or decision.approved_at is not None or decision.version_id != bill.current_id:
+        return False
+    return bill.agreed_id != bill.current_id or bool(as_approved.strayed(bill).words)
 
 
 def _locked(decision: BillingDecision) -> tuple[Invoice, BillingDecision]:
@@ -208,7 +211,9 @@ def _decide(bill: Invoice, choice: Choice, by: User, reason: str) -> BillingDeci
 
 
 def opens_hours(bill: Invoice, choice: Choice) -> bool:
-    """Whether a choice opens hours that stand billed, so that a second person has to agree."""
+    """Whether a choice opens hours that stand billed, or goes by what nobody approved, so that a second person has to agree."""
+    if bill.agreed_id == bill.current_id:
+        return choice == Choice.ADOPT
     if choice == Choice.CORRECT or bill.current.status == "deleted":
         return choice != Choice.CORRECT
     if choice != Choice.ADOPT:

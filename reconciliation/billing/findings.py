@@ -63,7 +63,7 @@ def of_bill(bill: sql.Bill, about: About) -> Iterator[Finding]:
         said = " ".join(problem.sentence for problem in found[:5])
         about_lines = {problem.line.key: problem.line for problem in found if problem.line is not None}
         at_stake = sum((abs(line.net) for line in about_lines.values()), Decimal(0))
-        yield _made(
+        yield made(
             bill,
             rule,
             f"{bill.name}: {said}{_more(len(found) - 5)}",
@@ -72,7 +72,7 @@ def of_bill(bill: sql.Bill, about: About) -> Iterator[Finding]:
         )
     if bill.status == "deleted" and bill.agreed_id != bill.current_id:
         stays = "What it gave back may be billed again" if bill.is_credit else "Its hours stay billed"
-        yield _made(
+        yield made(
             bill,
             "bill-deleted",
             f"{bill.name} over {_money(bill, bill.agreed_total)} is gone from its system. {stays} until somebody "
@@ -80,7 +80,7 @@ def of_bill(bill: sql.Bill, about: About) -> Iterator[Finding]:
             abs(bill.agreed_total),
         )
     elif about.differences:
-        yield _made(
+        yield made(
             bill,
             "bill-changed",
             f"{bill.name} was changed in its system: {'; '.join(about.differences)}. Adopt it, restore it or correct it by a "
@@ -89,7 +89,7 @@ def of_bill(bill: sql.Bill, about: About) -> Iterator[Finding]:
             differences=list(about.differences),
         )
     if bill.status in DEAD and bill.cash > 0:
-        yield _made(
+        yield made(
             bill,
             "void-with-payments",
             f"{bill.name} is {bill.status}, and {_money(bill, bill.cash)} that were paid stand on it. Its hours are not open "
@@ -107,12 +107,12 @@ def _figures(bill: sql.Bill, about: About) -> Iterator[Finding]:
     wrong = list(_sums(bill, about.lines, about.policy))
     if wrong:
         said = "; ".join(words for words, _ in wrong)
-        yield _made(
+        yield made(
             bill, "bill-does-not-add-up", f"{bill.name}: {said}. The figures are kept as they were booked.",
             max(off for _, off in wrong),
         )  # fmt: skip
     if about.others:
-        yield _made(
+        yield made(
             bill,
             "duplicate-bill-number",
             f"{bill.name} bears the number of {', '.join(about.others)} as well. Have one of them numbered anew in its system; "
@@ -127,7 +127,7 @@ def _figures(bill: sql.Bill, about: About) -> Iterator[Finding]:
             cause.at_stake,
         )  # fmt: skip
     if not bill.is_credit and bill.settled > bill.total:
-        yield _made(
+        yield made(
             bill,
             "bill-overpaid",
             f"{bill.name} over {_money(bill, bill.total)} is settled by {_money(bill, bill.settled)}; "
@@ -146,7 +146,7 @@ def _off(bill: sql.Bill, owed: sql.Owed) -> Finding:
     left = f"{figures.amount(abs(owed.left), owed.currency)} {owed.currency}"
     way = "to be credited" if owed.left < 0 else "to be invoiced besides"
     count = "1 entry" if owed.entries == 1 else f"{owed.entries:,} entries"
-    return _made(
+    return made(
         bill,
         "bill-off-by-rate",
         f"{bill.name} bills {count} at rates that changed since ({owed.because}): {left} are {way}.",
@@ -184,7 +184,7 @@ def _applied_elsewhere(bill: sql.Bill, found: Sequence[sql.AppliedCredit]) -> Fi
         + (f"which is a credit of {one.of}" if one.of else "which is the customer's balance")
         for one in found[:5]
     )
-    return _made(
+    return made(
         bill,
         "credit-applied-elsewhere",
         f"{bill.name} is settled by {said}{_more(len(found) - 5) or '.'} Its system applied it by itself. Apply it to the bill "
@@ -204,7 +204,7 @@ def of_shortness(bill: sql.Bill, policy: Policy, customer: str) -> Iterator[Find
     if bill.is_credit or bill.status not in ("open", "part_paid") or not bill.settled or short is None:
         return
     if short.is_due:
-        yield _made(
+        yield made(
             bill, "held-back-is-due",
             f"{bill.customer or 'The customer'} holds {_money(bill, short.held_back)} of {bill.name} back, as agreed; it was due "
             f"on {figures.day(short.due_on)}. Ask for it.",
@@ -214,7 +214,7 @@ def of_shortness(bill: sql.Bill, policy: Policy, customer: str) -> Iterator[Find
         fitting = " or ".join(
             f"{reason.replace('_', ' ')} (account {account or 'not said'})" for reason, account in short.reasons
         )
-        yield _made(
+        yield made(
             bill, "short-within-tolerance",
             f"{bill.name} over {_money(bill, bill.total)} is short by {_money(bill, short.rest)}, which may be written off as "
             f"{fitting}. Until it is, the bill stays paid in part.",
@@ -233,7 +233,7 @@ def of_balance(bill: sql.Bill, policy: Policy, taken_off: Sequence[sql.TakenOff]
     expected = bill.total - bill.settled
     if abs(bill.balance - expected) <= policy.balance_amount:
         return None
-    return _made(
+    return made(
         bill,
         "balance-differs",
         f"{bill.name} over {_money(bill, bill.total)} has {_money(bill, bill.balance)} open in its system, and what is known to "
@@ -277,8 +277,10 @@ def of_payment(payment: sql.PaymentRow) -> Iterator[Finding]:
             "for.",
             payment.unpayable_amount,
         )
-    left = payment.unapplied if payment.unapplied is not None else payment.amount - payment.applied
-    if left > 0:
+    left = payment.unapplied
+    if left is None and not payment.is_across_currencies:  # else what it settles is in other money than it is
+        left = payment.amount - payment.applied
+    if left is not None and left > 0:
         yield _paid(
             payment,
             "cash-unapplied",
@@ -354,10 +356,10 @@ def content(line: sql.Line) -> tuple[Any, ...]:
     return (line.posting_key, line.posting_number, line.milestone_key, line.quantity, line.net)
 
 
-def _made(
+def made(
     bill: sql.Bill, rule: str, sentence: str, at_stake: Decimal, *, is_to_come: bool = True, **detail: Any
 ) -> Finding:
-    """`at_stake` is the money that the cause is about, in the currency of the bill as it was agreed."""
+    """A cause about a bill; `at_stake` is the money that it is about, in the currency of the bill as it was agreed."""
     stake = cases.AtStake(at_stake, bill.agreed_currency or bill.currency, bill.customer_id, is_to_come)
     about = {"bill_id": bill.id, "number": bill.number, "amount": str(bill.total), "currency": bill.currency, **detail}
     return Finding(rule, ("bill", str(bill.id)), bill.entity_id, bill.connection_id, sentence, about, stake)

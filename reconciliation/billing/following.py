@@ -17,7 +17,7 @@ from django.db import DatabaseError, transaction
 from portal import billing_intake
 from portal.models import Customer, LegalEntity
 from reconciliation import policies, taken_back
-from reconciliation.billing import allocating, findings, handed, standing, telling
+from reconciliation.billing import allocating, as_approved, findings, handed, standing, telling
 from reconciliation.billing.planning import ZERO, Plan, Problem, started
 from reconciliation.models import BillingDecision
 from reconciliation.sql import billing as sql
@@ -49,9 +49,12 @@ def follow(bill_ids: Sequence[int], payment_ids: Sequence[int] = (), *, actor: s
         bills = sql.bills(sql.touched_by(bill_ids, payment_ids), lock=True)
         lines = sql.lines(sorted({v for bill in bills for v in (bill.agreed_id, bill.current_id)}))
         changed = {bill.id: findings.differences(bill, lines) for bill in bills}
+        for bill_id in as_approved.put_right(bills, lines):
+            changed[bill_id] = []
         bills = _agree(bills, changed)
         given = frozenset(bill_ids)
         plan, written, freed = _settle(bills, lines, given, actor)
+        as_approved.give_back(bills, lines, {bill.id for bill in _let_go(bills)})
         opened, closed = _judge(bills, lines, changed, plan, payment_ids)
         telling.tell(bills, given, payment_ids, freed)
         telling.leave_word(bill_ids, payment_ids)
@@ -163,20 +166,7 @@ def _agree(bills: Sequence[sql.Bill], changed: Mapping[int, Sequence[str]]) -> l
     ]
     if same:
         billing_intake.agree(same)
-    return [
-        b._replace(
-            agreed_id=b.current_id,
-            agreed_status=b.status,
-            agreed_number=b.number,
-            agreed_total=b.total,
-            agreed_currency=b.currency,
-            agreed_customer=b.customer,
-            agreed_customer_key=b.customer_key,
-        )
-        if b.id in same
-        else b
-        for b in bills
-    ]
+    return [as_approved.as_stated(b) if b.id in same else b for b in bills]
 
 
 def _settle(
@@ -395,6 +385,12 @@ def _judge(
                 customer=codes.get(bill.customer_id or 0, ""),
             ),
         )
+    ]
+    strayed = as_approved.compare(bills, lines)
+    found += [
+        as_approved.found(bill, strayed[bill.id], decisions.get(bill.current_id))
+        for bill in bills
+        if bill.id in strayed
     ]
     paid = sql.payments(sorted({*payment_ids, *sql.payments_of([bill.id for bill in bills])}))
     found += [finding for payment in paid for finding in findings.of_payment(payment)]

@@ -23,7 +23,8 @@ ADVICE: dict[str, str] = {
     "correct-in-target": "Correct the record in the target, where it is booked, and reconcile again. Its bookkeeper may.",
     "ask-for-it": "Ask the customer for what was held back; the case ends when it is paid or written off. Finance may.",
     "credit-bill": "Credit one of the bills, for these hours, in the system that keeps it. Its bookkeeper may.",
-    "decide-bill": "Open the bill and decide: adopt what its system says, restore what was agreed, or correct by a credit note.",
+    "decide-bill": "Open the bill and decide: adopt what its system says, have what was agreed or approved restored, or "
+    "correct by a credit note.",
     "extend-engagement": "Record where the person works on these days, by a change set.",
     "name-hours": "Open the credit note and say which hours it gives back, or that it lowers the price alone. An analyst may.",
     "plan-the-books": "Plan what follows: each entry reversed and booked anew, agreed to by somebody else. Finance may.",

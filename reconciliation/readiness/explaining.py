@@ -16,6 +16,7 @@ from reconciliation.models import Hold
 from reconciliation.readiness.agreements import manager_of, retainer_words, terms_of, with_whom
 from reconciliation.schedules import Terms
 from reconciliation.sql import readiness as sql
+from reconciliation.sql import unbillable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,7 @@ _PROPOSED = {
     ProposalState.RELEASED: "It is on {proposal}, which was released and waits for finance to approve it.",
     ProposalState.APPROVED: "It is on {proposal}, which was approved and is not handed over yet.",
     ProposalState.HANDED_OVER: "It is on {proposal}, which was handed over as a draft; its invoice has not come back yet.",
+    ProposalState.BILLED: "It was handed over on {proposal}, and its invoice came without it or bills it otherwise.",
 }
 
 
@@ -109,11 +111,28 @@ def _posted(entry: LedgerEntry, state: Any, today: date) -> Why:
             words=f"It waits for a credit: entry {others[0][0]}, which it replaces, still stands on invoice {on}.",
             who="finance", since=state.moved_at,
         )  # fmt: skip
+    if (stopped := unbillable.stopped(entry.pk)) is not None:
+        return _stopped(*stopped, state)
     if (part := proposed_parts(entry=entry).first()) is not None:
         return on_proposal(part)
     is_back = balance is not None and balance.credited > 0
     back = sql.given_back("entry_id", [entry.pk]).get(entry.pk) if is_back else None
     return waits(entry.project, "It is posted", given_back(back), state.moved_at, today)
+
+
+def _stopped(case_id: int | None, says: str, state: Any) -> Why:
+    """Posted work that its source took back or changed since, or that a cause stops: it is not billed until that is over."""
+    if case_id is None:
+        says = says.replace("_", " ")
+        words = f"It is posted, and its source says otherwise by now ({says}): it is not billed until that is booked."
+        return Why(words=words, who="Tieout", since=state.moved_at)
+    hold = (
+        Hold.objects.filter(case_id=case_id, closed_at=None)
+        .select_related("case__owner", "case__team")
+        .order_by("pk")[0]
+    )
+    words = f"It is posted, and is not billed while this stands: {hold.sentence}"
+    return Why(words=words, who=with_whom(hold.case), since=hold.opened_at, url=reverse("cause", args=[case_id]))
 
 
 def given_back(by: tuple[str, str, str] | None) -> str:

@@ -16,6 +16,7 @@ BILLING: tuple[Rule, ...] = (
     _cause("hour-billed-twice", "An hour is billed a second time", "bill", ("credit-bill", "correct-bill"), (75, 106)),
     _cause("billed-line-unknown", "A line bills nothing of ours", "bill", ("correct-bill",), (85, 86, 109)),
     _cause("bill-changed", "A bill was changed in its system", "bill", ("decide-bill",), (79,)),
+    _cause("bill-not-as-approved", "A bill is not what was approved", "bill", ("decide-bill",), (79,)),
     _cause("bill-deleted", "A bill was deleted in its system", "bill", ("decide-bill",), (80,)),
     _cause("void-with-payments", "A bill is void, and payments stand on it", "bill", ("unapply-payment",), (78,)),
     _cause("credit-without-hours", "A credit names no hours", "bill", ("name-hours",), (103, 104, 105)),

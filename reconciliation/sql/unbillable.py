@@ -89,6 +89,19 @@ class Unbillable(NamedTuple):
     says: str  # the status at its source, where that says something else and nothing of it stands on the ledger
 
 
+def stopped(entry_id: int) -> tuple[int | None, str] | None:
+    """What stops booked work from being billed, if anything: the case, or what its source says where no case tells of that."""
+    found = rows(
+        f"""
+        SELECT h.case_id, coalesce(y.status, '') FROM portal_ledgerentry e
+          LEFT JOIN LATERAL ({_HELD.format(entry="e")} ORDER BY h.case_id LIMIT 1) h ON TRUE
+          LEFT JOIN LATERAL ({_otherwise("e")} LIMIT 1) y ON TRUE
+         WHERE e.id = %s AND (h.case_id IS NOT NULL OR y.status IS NOT NULL)""",  # noqa: S608
+        [entry_id],
+    )
+    return found[0] if found else None
+
+
 def on_drafts(draft_ids: Collection[int]) -> list[Unbillable]:
     """What stands on drafts and may not be billed any more."""
     found = rows(f"{_WRONG} AND l.draft_id = ANY(%s::bigint[]) ORDER BY p.id", [numbers(draft_ids)])

@@ -10,16 +10,19 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Cast
 from django.urls import reverse
 
 from portal import access, figures, sql
 from portal.models import LegalEntity, NotificationKind, User
 from portal.notifications import notify
 from reconciliation import policies
-from reconciliation.billing import comparing
+from reconciliation.billing import as_approved, comparing
 from reconciliation.models import BillingDecision, ExceptionCase, Team
 from reconciliation.triage.assigning import assign
+
+RULES = ("bill-changed", "bill-not-as-approved")
 
 
 class Patience(NamedTuple):
@@ -51,7 +54,7 @@ def remind(at: datetime | None = None) -> int:
     moment = at or sql.now()
     waits = BillingDecision.objects.filter(
         choice=BillingDecision.Choice.RESTORE, outcome="", bill__current=F("version"), escalated_at=None
-    ).exclude(bill__agreed=F("bill__current"))
+    ).exclude(~Exists(_not_as_approved()), bill__agreed=F("bill__current"))
     patience = {
         entity.pk: patience_of(entity) for entity in LegalEntity.objects.filter(pk__in=waits.values("bill__entity"))
     }
@@ -86,6 +89,14 @@ def remind(at: datetime | None = None) -> int:
     return count
 
 
+def _not_as_approved() -> QuerySet[ExceptionCase]:
+    """The open causes that say of a decision's bill that it is not what was approved."""
+    return ExceptionCase.objects.filter(
+        rule="bill-not-as-approved", subject_type="bill", state=ExceptionCase.State.OPEN,
+        subject_key=Cast(OuterRef("bill_id"), CharField()),
+    )  # fmt: skip
+
+
 def _asked(decision: BillingDecision) -> list[User]:
     """Who has the cause by now."""
     case = _case(decision)
@@ -97,13 +108,15 @@ def _asked(decision: BillingDecision) -> list[User]:
 
 def _case(decision: BillingDecision) -> ExceptionCase | None:
     found = ExceptionCase.objects.select_related("owner", "team").filter(
-        rule="bill-changed", subject_type="bill", subject_key=str(decision.bill_id), state=ExceptionCase.State.OPEN
+        rule__in=RULES, subject_type="bill", subject_key=str(decision.bill_id), state=ExceptionCase.State.OPEN
     )
     return found.first()
 
 
 def _figures(decision: BillingDecision) -> str:
     bill = decision.bill
+    if bill.agreed_id == bill.current_id:
+        return f"{'; '.join(as_approved.strayed(bill).words)}."
     lines = comparing.compared(bill)
     agreed = bill.agreed or bill.current
     totals = (

@@ -83,7 +83,9 @@ def _ask_bill(user: User, key: int, agrees: bool) -> Question:
     bill = decision.bill
     said = bill_words.said(decision)
     choice = BillingDecision.Choice.RECREATE if said == BillingDecision.Choice.RECREATE.label else decision.choice
-    effect = billing.effects_of(bill, billing.compared(bill)).get(choice, "") if bill.agreed else ""
+    effect = (
+        billing.effects_of(bill, billing.compared(bill), billing.strayed(bill)).get(choice, "") if bill.agreed else ""
+    )
     what = "Agree" if agrees else "Refuse"
     undone = f"{said} does not hold then: what was agreed stays billed, and another choice may be made."
     return Question(

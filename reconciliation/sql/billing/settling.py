@@ -32,6 +32,7 @@ class PaymentRow(NamedTuple):
     customer_id: int | None
     unknown_amount: Decimal
     unpayable_amount: Decimal  # without what stands on void bills: their own cause tells of that money
+    is_across_currencies: bool  # it settles a bill of another currency, in that bill's money
 
     @property
     def name(self) -> str:
@@ -48,7 +49,7 @@ def payments(payment_ids: Sequence[int]) -> list[PaymentRow]:
                v.booked_on, v.customer_name, s.applied, s.unknown, s.unpayable,
                coalesce((SELECT o.status FROM portal_paymentversion o
                           WHERE o.payment_id = p.id AND o.version = v.version - 1), ''),
-               v.customer_id, s.unknown_amount, s.unpayable_amount
+               v.customer_id, s.unknown_amount, s.unpayable_amount, s.across
           FROM portal_payment p JOIN portal_paymentversion v ON v.id = p.current_id
          CROSS JOIN LATERAL (
                SELECT coalesce(sum(a.amount), 0) AS applied,
@@ -56,7 +57,8 @@ def payments(payment_ids: Sequence[int]) -> list[PaymentRow]:
                       coalesce(array_agg(coalesce(nullif(iv.number, ''), a.invoice_key) || ' (' || iv.status || ')')
                           FILTER (WHERE iv.status IN ('draft', 'voided', 'deleted')), '{}') AS unpayable,
                       coalesce(sum(a.amount) FILTER (WHERE a.invoice_id IS NULL), 0) AS unknown_amount,
-                      coalesce(sum(a.amount) FILTER (WHERE iv.status IN ('draft', 'deleted')), 0) AS unpayable_amount
+                      coalesce(sum(a.amount) FILTER (WHERE iv.status IN ('draft', 'deleted')), 0) AS unpayable_amount,
+                      coalesce(bool_or(iv.currency <> v.currency), FALSE) AS across
                  FROM portal_paymentallocation a JOIN portal_paymentversion av ON av.id = a.payment_version_id
                  LEFT JOIN portal_invoice i ON i.id = a.invoice_id LEFT JOIN portal_invoiceversion iv ON iv.id = i.current_id
                 WHERE av.payment_id = p.id AND a.takes_back_id IS NULL

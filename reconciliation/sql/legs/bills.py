@@ -242,9 +242,13 @@ WITH bills AS (
       JOIN portal_paymentversion v ON v.id = p.current_id
       LEFT JOIN LATERAL (
         SELECT sum(a.amount) AS applied, sum(a.amount) FILTER (WHERE a.invoice_id IS NULL) AS unknown,
+               coalesce(bool_or(iv.currency <> v.currency), FALSE) AS across,
                string_agg(DISTINCT a.invoice_key, ', ') FILTER (WHERE a.invoice_id IS NULL) AS keys
-          FROM portal_paymentallocation a JOIN portal_paymentversion o ON o.id = a.payment_version_id WHERE o.payment_id = p.id) w ON true
-     CROSS JOIN LATERAL (SELECT coalesce(v.unapplied, greatest(v.amount - coalesce(w.applied, 0), 0)) AS unapplied) left_
+          FROM portal_paymentallocation a JOIN portal_paymentversion o ON o.id = a.payment_version_id
+          LEFT JOIN portal_invoice i ON i.id = a.invoice_id LEFT JOIN portal_invoiceversion iv ON iv.id = i.current_id
+         WHERE o.payment_id = p.id) w ON true
+     CROSS JOIN LATERAL (SELECT coalesce(v.unapplied, CASE WHEN w.across THEN 0
+                                                           ELSE greatest(v.amount - coalesce(w.applied, 0), 0) END) AS unapplied) left_
      WHERE p.entity_id = %(entity)s AND p.kind = 'payment' AND v.booked_on BETWEEN %(start)s AND %(end)s AND v.status = 'received'
        AND left_.unapplied + coalesce(w.unknown, 0) <> 0 {{right}}
 ), weighed AS (

@@ -30,12 +30,13 @@ LABELS = {
     "adopt": "Adopt", "restore": "Restore", "recreate": "Make it anew", "correct": "Correct by a credit note",
 }  # fmt: skip
 SECOND = " A second person has to agree before its hours are open to be billed again."
+UNAPPROVED = " A second person has to agree, because nobody approved it like that."
 LESS = " A second person has to agree, because hours that stand billed are open again by it."
 
 
 def offered(bill: Invoice, compared: list[billing.Compared]) -> list[tuple[str, str, str]]:
     """Each choice: its code, its name, and what it would do, in money as well."""
-    effects, days = billing.effects_of(bill, compared), days_of(bill)
+    effects, days = billing.effects_of(bill, compared, billing.strayed(bill)), days_of(bill)
     return [
         (str(c), LABELS[c], f"{_help(bill, c).format(**days)} {effects.get(c, '')}{_second(bill, c)}")
         for c in billing.choices(bill)
@@ -55,6 +56,8 @@ def days_of(bill: Invoice) -> dict[str, int]:
 def _second(bill: Invoice, choice: billing.Choice) -> str:
     if bill.current.status == "deleted":
         return SECOND
+    if bill.agreed_id == bill.current_id:
+        return UNAPPROVED if billing.opens_hours(bill, choice) else ""
     return LESS if billing.opens_hours(bill, choice) else ""
 
 

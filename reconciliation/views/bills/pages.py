@@ -62,6 +62,7 @@ class BillPage(DetailScreen):
         found = _cases("bill", bill.pk, user)
         differs = bill.agreed_id != bill.current_id and bill.agreed is not None and bill.current.status != "voided"
         compared = billing.compared(bill, lines.SHOWN) if differs else []
+        decidable = may and (bool(compared) or "bill-not-as-approved" in {case.rule for case, _ in found})
         hours = lines.hours_of(bill) if compared else {}
         versions = list(bill.versions.order_by("-version"))
         words, tone = standing(bill)
@@ -84,10 +85,10 @@ class BillPage(DetailScreen):
             changes=billing.between(versions),
             open_cases=found,
             systems=systems("invoice", bill.pk, user),
-            choices=deciding.offered(bill, compared) if may and compared else [],
+            choices=deciding.offered(bill, compared) if decidable else [],
             compared=[(one, hours.get(one.key, ())) for one in compared],
             days=deciding.days_of(bill),
-            restorers=deciding.restorers(bill) if may and compared else [],
+            restorers=deciding.restorers(bill) if decidable else [],
             asked_to=self.request.POST.get("to", ""),
             **deciding.decision_of(bill, user, self.held),
             decisions=[
