@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db.models import Sum
 
 from integrations import hints, inbox, streams, subscriptions, webhooks
+from integrations.connectors.businesscentral import mapping
+from integrations.errors import Malformed
 from integrations.models import InboxMessage, RefusedDelivery, Run, Stream
+from integrations.protocol import SourceRecord
 from integrations.sandbox.businesscentral.vendor import CLIENT_SECRET
 from portal.models import Connection, Invoice, InvoiceVersion, Payment, PaymentAllocation
 from reconciliation import billing
@@ -143,6 +148,54 @@ def test_a_payment_of_the_custom_page_settles_its_invoice_and_one_that_is_revers
     assert read(connection, "payments") == []
     assert Payment.objects.get().current.status == "voided"
     assert sum(settled.values_list("amount", flat=True)) == 0
+
+
+@pytest.mark.case(96, 97, 102)
+def test_what_was_not_paid_in_money_settles_the_bill_by_what_the_ledger_says_that_it_is(
+    connection: Connection, businesscentral: Bench
+) -> None:
+    """1190 is paid less a discount, the bank's fee, tax held back and a rounding of exchange; a loss of the books is no part."""
+    connection.settings = {
+        **connection.settings,
+        "settled_by": {"Payment Tolerance": "bank_fee", "Withheld Tax": "withholding"},
+    }
+    connection.save()
+    parts = {
+        "Application": -1100, "Payment_x0020_Discount_x0020__x0028_VAT_x0020_Excl._x0029_": -20,
+        "Payment Discount (VAT Adjustment)": -3.8, "Payment Tolerance": -6.2, "Withheld Tax": -59.5, "Appln. Rounding": -0.5,
+        "Realized Loss": 0,
+    }  # fmt: skip
+    [template] = SEED["customerPaymentEntries"]
+    named = {"invoiceId": INVOICE.format(1), "invoiceNumber": "PS-INV100001", "unapplied": False}
+    payment = {
+        **template, "amount": -1100, "lastModifiedDateTime": "2026-10-01T08:00:00.000Z",
+        "applications": [{**named, "entryType": kind, "amount": amount} for kind, amount in parts.items()],
+    }  # fmt: skip
+    pay = {"do": "pay", "invoice": INVOICE.format(1), "amount": 1190}
+    businesscentral.control("businesscentral/seed", {"actions": [pay], "customerPaymentEntries": [payment]})
+    assert read(connection, "sales_invoices") == read(connection, "payments") == []
+    bill = Invoice.objects.get(current__number="PS-INV100001")
+    assert (bill.current.status, bill.current.balance) == ("paid", Decimal(0))
+    settled = PaymentAllocation.objects.filter(invoice=bill, payment_version__isnull=False)
+    by = dict(settled.values_list("by").annotate(Sum("amount")))
+    assert by == {
+        "cash": Decimal(1100), "discount": Decimal("23.8"), "bank_fee": Decimal("6.2"), "withholding": Decimal("59.5"),
+        "fx": Decimal("0.5"),
+    }  # fmt: skip
+    assert billing.review(connection.pk, older_than_seconds=0) == (0, 0), "nothing of its balance is unexplained"
+
+
+@pytest.mark.parametrize("written", ["Charitable Gift", "Credit"])
+def test_a_type_of_entry_that_is_not_known_is_not_guessed(written: str, businesscentral: Bench) -> None:
+    [template] = SEED["customerPaymentEntries"]
+    [part, *_] = template["applications"]
+    row = {**template, "applications": [{**part, "entryType": written}]}
+    record = SourceRecord(stream="payments", external_id="1", revision="1", payload=row)
+    account = replace(
+        businesscentral.account, settings={**businesscentral.account.settings, "settled_by": {"Credit": "credit"}}
+    )
+    with pytest.raises(Malformed, match=written):
+        list(mapping.records(record, account))
 
 
 @pytest.mark.case(80)

@@ -95,6 +95,25 @@ def test_a_payment_says_what_it_settles_and_what_is_left(netsuite: Bench) -> Non
     assert paid.applications == (Application(bill="501", amount=Decimal(500)),)
 
 
+@pytest.mark.case(96)
+def test_a_discount_that_was_taken_for_paying_early_settles_the_invoice_beside_the_money(netsuite: Bench) -> None:
+    early = {
+        "id": "702", "tranId": "PAY-702", "customer": {"id": "220"}, "subsidiary": {"id": "1"}, "currency": {"id": "1"},
+        "tranDate": "2026-10-13", "payment": 661, "applied": 661, "unapplied": 0, "status": {"refName": "Deposited"},
+        "apply": {"items": [
+            {"doc": {"id": "501"}, "apply": True, "amount": 661, "disc": 13.5, "discAmt": 13.5, "discDate": "2026-10-14"},
+            {"doc": {"id": "502"}, "apply": False, "amount": 0, "disc": 2},
+        ]},
+    }  # fmt: skip
+    control(netsuite.sandbox, "POST", "netsuite/seed", {"records": {"customerPayment": [early]}})
+    [paid] = [one for one in pulled(source(netsuite), "payments") if one.external_id == "702"]
+    assert (paid.amount, paid.unapplied) == (Decimal(661), Decimal(0))
+    assert paid.applications == (
+        Application(bill="501", amount=Decimal(661)),
+        Application(bill="501", amount=Decimal("13.5"), by=SettledBy.DISCOUNT),
+    )
+
+
 def test_what_was_deleted_is_told_by_the_stream_of_the_deleted_and_read_again_as_gone(netsuite: Bench) -> None:
     connector = source(netsuite)
     control(netsuite.sandbox, "POST", "netsuite/seed", {"delete": [{"type": "invoice", "id": "502"}]})

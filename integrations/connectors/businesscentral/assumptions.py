@@ -105,6 +105,27 @@ BILL_STATUSES = {
     "corrective": "voided",
 }
 
+# What a part of a payment is, by the type of the detailed customer ledger entry, lower case, in our word; none is the payment
+# itself. Gains and losses of exchange, and what corrects them, are booked in the currency of the books alone: of the invoice
+# they settle nothing, and their amount is zero. A tolerance is what the books give up of a bill.
+SETTLED_BY = {
+    "": "cash",
+    "application": "cash",
+    "payment discount": "discount",
+    "payment discount tolerance": "discount",
+    "payment tolerance": "write_off",
+    "appln. rounding": "fx",
+    "realized gain": "fx",
+    "realized loss": "fx",
+    "unrealized gain": "fx",
+    "unrealized loss": "fx",
+    "correction of remaining amount": "fx",
+}
+PARTS_OF_A_TYPE = (
+    " (vat excl.)",
+    " (vat adjustment)",
+)  # a discount or tolerance is booked in two, where VAT is adjusted
+
 # What no setting of a connection replaces, and why.
 FIXED = {
     "JOURNALS, LINES, ENTRIES, TASKS, PAYMENTS, APPLIED": (
@@ -115,6 +136,7 @@ FIXED = {
     "POST": "the vendor's name of the action, documented",
     "LINE_KEY": "no other text of a line is free and shown again",
     "INVOICE_LINES": "ours to bound; a longer bill is split",
+    "PARTS_OF_A_TYPE": "options of the vendor's own table",
     "TIME_TYPE": "an option of the vendor's own table",
     "SUBSCRIBED": "the sets that the vendor documents for subscriptions",
 }

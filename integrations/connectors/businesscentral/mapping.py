@@ -6,7 +6,7 @@ out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -36,6 +36,7 @@ from portal.records import (
 )
 
 NO_DAY, NO_ID = "0001-01-01", "00000000-0000-0000-0000-000000000000"
+_BESIDE_CREDITS = set(SettledBy) - {SettledBy.CREDIT}  # a credit is a memo of its own, and never a part of a payment
 
 
 def records(record: SourceRecord, account: Account) -> Iterable[CanonicalRecord]:
@@ -174,10 +175,28 @@ def _payment(record: SourceRecord, row: Row, account: Account) -> PaymentRecord:
         amount=abs(fields.amount(row, "amount")),
         unapplied=abs(fields.amount(row, "remainingAmount")),
         reference=text(row, "externalDocumentNumber"),
-        applications=tuple(
-            Application(bill=text(part, "invoiceId"), amount=abs(fields.amount(part, "amount"))) for part in parts
-        ),
+        applications=tuple(_settles(record, parts, account)),
     )
+
+
+def _settles(record: SourceRecord, parts: Iterable[Row], account: Account) -> Iterator[Application]:
+    """What a payment settles, each part by what it is; what moves the books alone settles nothing."""
+    own = {theirs.lower(): ours for theirs, ours in account.setting("settled_by", SETTINGS).items()}
+    known = {**assumptions.SETTLED_BY, **own}
+    for part in parts:
+        amount, written = abs(fields.amount(part, "amount")), option(part, "entryType")
+        by = known.get(written.lower()) or known.get(_whole(written.lower()))
+        if by not in _BESIDE_CREDITS:
+            raise Malformed(f"{record.stream} {record.external_id}: entryType is “{written}”, which we do not know.")
+        if amount:
+            yield Application(bill=text(part, "invoiceId"), amount=amount, by=SettledBy(by))
+
+
+def _whole(entry_type: str) -> str:
+    """The type of which this is a part, where VAT is adjusted."""
+    for part in assumptions.PARTS_OF_A_TYPE:
+        entry_type = entry_type.removesuffix(part)
+    return entry_type
 
 
 def _applied(invoice: str, total: Decimal) -> tuple[Application, ...]:

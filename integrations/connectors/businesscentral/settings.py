@@ -110,6 +110,14 @@ SETTINGS = (
         default={},
         replaces=("BILL_STATUSES",),
     ),
+    Setting(
+        name="settled_by",
+        label="What settles a bill",
+        help='Our word by the type of a detailed ledger entry, as {"Payment Tolerance": "bank_fee"}; cash, discount, bank_fee, '
+        "withholding, fx or write_off.",
+        default={},
+        replaces=("SETTLED_BY",),
+    ),
     account.memo_limit(assumptions.MEMO_LIMIT),
     account.overlap_minutes(assumptions.OVERLAP_MINUTES),
     account.upstream_timeout(assumptions.UPSTREAM_TIMEOUT),

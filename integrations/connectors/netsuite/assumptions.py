@@ -95,6 +95,10 @@ PAYMENT_STATUSES = {
     "voided": "voided",
 }
 
+# What an invoice is lessened by because it was paid in good time, beside the amount that is paid of it: a field of the SOAP
+# record's line, which the published REST record of an account without such terms does not list. One without it told none.
+DISCOUNT_TAKEN = "disc"
+
 # Invoices that we draft: how many lines one takes, how long a line's text is, and the id of "Pending Approval". An account that
 # does not route invoices for approval books them as open at once; the setting invoice_defaults may say otherwise.
 INVOICE_LINES = 1000
@@ -113,5 +117,6 @@ FIXED = {
     "ABSENT_TRANSACTION": "recorded of the vendor; other words of an account are told by `refusals`",
     "DELETED_TYPES, DELETED_BILLS": "names of the vendor's record types; one that is not among them is left alone",
     "BILLING_STREAMS": "the vendor's record types, which the code reads each in its own way",
+    "DISCOUNT_TAKEN": "the vendor's own name of it in its older record",
     "INVOICE_LINES, INVOICE_LINE_TEXT": "ours to bound; a longer bill is split, a longer text refused",
 }

@@ -100,7 +100,7 @@ def _payment(record: SourceRecord, said: Record, settings: Mapping[str, Any]) ->
         amount=fields.needed_number(said, "payment"),
         unapplied=fields.number(said, "unapplied"),
         reference=str(said.get("checkNumber") or ""),
-        applications=tuple(_applied(said, SettledBy.CASH)),
+        applications=(*_applied(said, SettledBy.CASH), *_discounts(said)),
     )
 
 
@@ -197,6 +197,14 @@ def _applied(said: Record, by: SettledBy) -> Iterator[Application]:
         amount = fields.number(line, "amount") or Decimal(0)
         if line.get("apply", True) and amount > 0:
             yield Application(bill=_id(line, "doc"), amount=amount, by=by)
+
+
+def _discounts(said: Record) -> Iterator[Application]:
+    """What a payment in good time takes off each bill beside the money that settles it."""
+    for line in _items(said, "apply"):
+        taken = fields.number(line, assumptions.DISCOUNT_TAKEN) or Decimal(0)
+        if line.get("apply", True) and taken > 0:
+            yield Application(bill=_id(line, "doc"), amount=taken, by=SettledBy.DISCOUNT)
 
 
 def _items(said: Record, sublist: str) -> list[Record]:

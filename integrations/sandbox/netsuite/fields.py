@@ -101,7 +101,7 @@ CUSTOMER_PAYMENT = RecordType(
     {**_RECEIVABLE, "customer": "customer", "payment": "number", "checkNumber": "text", "applied": "number",
      "unapplied": "number", "balance": "number", "autoApply": "bool"},
     required=("customer", "payment"),
-    lines={"apply": _APPLY},
+    lines={"apply": {**_APPLY, "disc": "number", "discAmt": "number", "discDate": "date"}},
     table="transaction",
 )  # fmt: skip
 RECEIVABLES = (INVOICE, CREDIT_MEMO, CUSTOMER_PAYMENT)
