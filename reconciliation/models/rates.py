@@ -52,6 +52,8 @@ class RateBundle(models.Model):
     created_at = models.DateTimeField()
     approved_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
     approved_at = models.DateTimeField(null=True, blank=True)
+    refused_by = models.ForeignKey("portal.User", models.PROTECT, null=True, blank=True, related_name="+")
+    refused_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     total = models.PositiveIntegerField(default=0)
@@ -72,6 +74,12 @@ class RateBundle(models.Model):
                 name="what_is_booked_anew_was_approved",
             ),
             models.CheckConstraint(condition=Q(done__lte=F("total")), name="no_row_of_a_bundle_ends_twice"),
+            models.CheckConstraint(
+                condition=Q(refused_by=None, refused_at=None)
+                | Q(refused_by__isnull=False, refused_at__isnull=False, approved_by=None, state="cancelled")
+                & ~Q(refused_by=F("planned_by")),
+                name="a_refused_bundle_was_refused_by_another_person",
+            ),
         ]  # fmt: skip
         indexes = [
             models.Index(

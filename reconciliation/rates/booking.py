@@ -14,7 +14,7 @@ from django.db import transaction
 from django.urls import reverse
 
 from portal import access, audit, canonical, figures, notifications, sql
-from portal.models import AuditEvent, NotificationKind, User
+from portal.models import NotificationKind, User
 from reconciliation import billing, changes, corrections, validation
 from reconciliation.facts import Standing
 from reconciliation.models import BundleRow, ChangeSet, RateBundle
@@ -79,8 +79,8 @@ def refuse(bundle: RateBundle, *, by: User, reason: str) -> RateBundle:
             raise NotPlannable(refusal)
         if not reason.strip():
             raise NotPlannable("Say why: whoever planned it reads it.")
-        locked.state = State.CANCELLED
-        locked.save(update_fields=["state"])
+        locked.state, locked.refused_by, locked.refused_at = State.CANCELLED, by, sql.now()
+        locked.save(update_fields=["state", "refused_by", "refused_at"])
         audit.record(by, "rates.refused", locked, entities=_entities_of(locked), reason=reason.strip())
         _tell([locked.planned_by_id], NotificationKind.HELD, "Not agreed to", locked, note=reason.strip())
     bundle.refresh_from_db()
@@ -91,7 +91,7 @@ def _to_decide(bundle: RateBundle) -> RateBundle:
     """The plan, locked. Raises NotPlannable where it was planned anew since."""
     found = (
         RateBundle.objects.select_for_update(of=("self",))
-        .select_related("change_set", "approved_by")
+        .select_related("change_set", "approved_by", "refused_by")
         .filter(pk=bundle.pk)
     )
     locked = found.first()
@@ -104,14 +104,8 @@ def state_of(bundle: RateBundle) -> str:
     """Why a plan does not wait for a second person any more, with who ended that and when."""
     if bundle.approved_by is not None and bundle.approved_at is not None:
         return f"Already approved by {bundle.approved_by}, {figures.written(bundle.approved_at)}."
-    if bundle.state == State.CANCELLED:
-        told = AuditEvent.objects.filter(action="rates.refused", object_type="ratebundle", object_id=str(bundle.pk))
-        event = told.select_related("actor").order_by("pk").last()
-        return (
-            f"Already refused by {event.actor}, {figures.written(event.at)}."
-            if event is not None
-            else "It was refused."
-        )
+    if bundle.refused_by is not None and bundle.refused_at is not None:
+        return f"Already refused by {bundle.refused_by}, {figures.written(bundle.refused_at)}."
     return "This does not wait for a decision of its own."
 
 

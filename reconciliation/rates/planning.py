@@ -95,7 +95,7 @@ def begin_with(change_set: ChangeSet, *, by: User) -> RateBundle | None:
 
 
 def _round(locked: ChangeSet, by: User) -> int:
-    """The number of the plan to be made; one that has not begun gives way to it."""
+    """The number of the plan to be made; one that has not begun gives way to it, and one that was refused stays as decided."""
     if not cards_of(locked):
         raise NotPlannable("This change set changes no rate and no rate card.")
     latest = RateBundle.objects.filter(change_set=locked).order_by("-round").first()
@@ -115,7 +115,7 @@ def _round(locked: ChangeSet, by: User) -> int:
         latest.round == 1 and latest.state == RateBundle.State.PLANNED
     ):
         raise NotPlannable("The plan before is under way; wait for its end.")
-    if latest.started_at is None and latest.round > 1:
+    if latest.started_at is None and latest.round > 1 and latest.refused_at is None:
         latest.delete()
         return int(latest.round)
     return int(latest.round) + 1

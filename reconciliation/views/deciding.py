@@ -114,7 +114,7 @@ def _decide_bill(request: HttpRequest, user: User, key: int, agrees: bool) -> st
 
 
 def _bundle(user: User, key: int) -> RateBundle:
-    seen = RateBundle.objects.visible_to(user).select_related("change_set", "planned_by", "approved_by")
+    seen = RateBundle.objects.visible_to(user).select_related("change_set", "planned_by", "approved_by", "refused_by")
     return get_object_or_404(seen, pk=key)
 
 

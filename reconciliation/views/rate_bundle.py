@@ -47,7 +47,9 @@ class BundlePage(CardScreen):
 
     def bundle(self, pk: int) -> RateBundle:
         """The bundle of the address, where the person sees its change set."""
-        rows = RateBundle.objects.visible_to(self.person).select_related("change_set", "planned_by", "approved_by")
+        rows = RateBundle.objects.visible_to(self.person).select_related(
+            "change_set", "planned_by", "approved_by", "refused_by"
+        )
         return get_object_or_404(rows, pk=pk)
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponseBase:

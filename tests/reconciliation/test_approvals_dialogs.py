@@ -132,7 +132,13 @@ def test_a_plan_for_the_books_is_refused_over_the_list_and_the_next_one_approved
     assert not Approval.objects.filter(kind="bundle", is_open=True).exists()
 
     again = planning.begin(bundle.change_set, by=User.objects.get(username="fay"))
-    assert client_of("bob").get(yes).status_code == 404  # it gave way to the new one
+    decided = Approval.objects.get(kind="bundle", is_open=False)
+    assert (decided.key, decided.outcome, decided.decided_by.username) == (bundle.pk, "refused", "bob")
+    listed = text(client_of("cleo").get(reverse("approvals"), {"tab": "decided", "kind": "bundle"}))
+    assert bundle.change_set.title in listed
+    assert "Refused" in listed
+    assert "refused by bob" in text(client_of("cleo").get(reverse("rate_bundle", args=[bundle.pk])))
+    assert "Already refused by bob, " in text(client_of("bob").get(yes))  # it stays as it was decided
     yes = address("bundle")
     assert "Approved. It is booked now." in notice(client_of("bob").post(yes, **OVER_LIST))
     assert "Already approved by bob, " in notice(client_of("cleo").post(yes, **OVER_LIST))
