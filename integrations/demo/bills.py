@@ -3,12 +3,13 @@
 invoice            what                                                              what comes of it
 ACM-2213           half a day is credited, the hours named                            open to bill again
 ACM-2240           voided and billed again under another number, which is paid        its hours follow
-THM-3301           part of it is paid                                                 paid in part
+THM-3301           part of it is paid; the rest comes and is applied to nothing       paid in part, a rule suggests
 MRL-6100           three invoices, one payment settles them                           paid
 NRD-5100           a line is changed in the ERP afterwards                            a person decides
 CRN-4100           deleted in the ERP                                                 a person decides
 
-The Dutch write none by hand: theirs is proposed, released, approved and made in Business Central (`story.py`).
+The Dutch write none by hand: theirs is proposed, released, approved and made in Business Central (`story.py`), paid in two parts,
+and a few euros of it are given up there.
 """
 
 from __future__ import annotations
@@ -169,18 +170,42 @@ def paid(
 
 def paid_in_business_central(billed: Sequence[dict[str, Any]], share: Decimal) -> dict[str, Any]:
     """A share of each of some invoices of Business Central is paid on its day: what its ledger and its custom page then hold."""
+    parts = [{"Application": (Decimal(str(one["totalAmountIncludingTax"])) * share).quantize(_CENT)} for one in billed]
+    return _settled("0008", billed, parts)
+
+
+def rest_given_up(billed: Sequence[dict[str, Any]], given_up: Decimal) -> dict[str, Any]:
+    """What is left of some invoices is paid but for a small sum of each, which the books give up as tolerance."""
+    rests = [Decimal(str(one["remainingAmount"])) for one in billed]
+    return _settled("0009", billed, [{"Application": rest - given_up, "Payment Tolerance": given_up} for rest in rests])
+
+
+def _settled(series: str, billed: Sequence[dict[str, Any]], parts: Sequence[dict[str, Decimal]]) -> dict[str, Any]:
+    """A payment of each of some invoices, with what the customer ledger says that its parts are; money is *Application*."""
     seed: dict[str, Any] = {"customerPaymentEntries": [], "actions": []}
-    for number, one in enumerate(billed):
-        amount = float((Decimal(str(one["totalAmountIncludingTax"])) * share).quantize(_CENT))
-        seed["actions"].append({"do": "pay", "invoice": one["id"], "amount": amount})
+    for number, (one, by) in enumerate(zip(billed, parts, strict=True)):
+        named = {"invoiceId": one["id"], "invoiceNumber": one["number"], "unapplied": False}
+        seed["actions"].append({"do": "pay", "invoice": one["id"], "amount": float(sum(by.values()))})
         seed["customerPaymentEntries"].append({
-            "id": f"7d115c9c-0008-4000-8000-{number:012}", "documentNumber": f"PAY-{one['number']}",
+            "id": f"7d115c9c-{series}-4000-8000-{number:012}", "documentNumber": f"PAY-{series}-{one['number']}",
             "externalDocumentNumber": f"BANK-{one['number']}", "customerNumber": one["customerNumber"],
             "customerName": one["customerName"], "postingDate": one["postingDate"],
-            "currencyCode": "", "amount": -amount, "remainingAmount": 0, "reversed": False,
-            "applications": [{"invoiceId": one["id"], "invoiceNumber": one["number"], "amount": -amount, "unapplied": False}],
+            "currencyCode": "", "amount": -float(by["Application"]), "remainingAmount": 0, "reversed": False,
+            "applications": [{**named, "entryType": kind, "amount": -float(amount)} for kind, amount in by.items()],
         })  # fmt: skip
     return seed
+
+
+def paid_without_a_word(billed: dict[str, Any], month: Month) -> dict[str, Any]:
+    """A payment of what is left of an invoice that nobody applied to it."""
+    rest = billed["amountRemaining"]
+    return {
+        "id": f"6{billed['id'][1:]}", "tranId": f"PAY-REST-{billed['tranId']}", "customer": billed["entity"],
+        "subsidiary": billed["subsidiary"], "currency": billed["currency"],
+        "tranDate": (month.last + timedelta(days=20)).isoformat(), "payment": rest, "applied": 0, "unapplied": rest,
+        "checkNumber": f"BANK-6{billed['id']}", "status": {"id": "C", "refName": "Deposited"}, "apply": {"items": []},
+        "lastModifiedDate": stamp(),
+    }  # fmt: skip
 
 
 def voided(billed: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -22,15 +23,27 @@ from integrations.demo.firm import Month
 from integrations.demo.load import SECRETS, hand_in_workbook, of
 from integrations.models import Stream
 from integrations.sandbox.server import control
-from portal.models import AccountingPeriod, Heartbeat, Invoice, InvoiceDraft, LedgerState, Project, State, User
+from portal.models import (
+    AccountingPeriod,
+    Heartbeat,
+    Invoice,
+    InvoiceDraft,
+    LedgerState,
+    LegalEntity,
+    Payment,
+    Project,
+    State,
+    User,
+)
 from portal.records import BillStatus
-from reconciliation import certifying, invoicing, matching
-from reconciliation.models import Certificate, ReconciliationRun
+from reconciliation import certifying, invoicing, matching, pairing
+from reconciliation.models import Certificate, MatchingRule, ReconciliationResult, ReconciliationRun
 
 NAME = "demo story"
 ENOUGH = 120  # posted entries that make a month
 COMPARISONS = 10  # of the month that is signed, at most
-DUTCH, DUTCH_SHARE = "TUL-8100", Decimal("0.4")
+DUTCH, DUTCH_SHARE, DUTCH_GIVEN_UP = "TUL-8100", Decimal("0.4"), Decimal("3.15")
+RULE, RULE_CRITERIA = "A payment of what is left of one bill", ["customer", "amount"]
 PATIENCE = 300.0  # seconds to wait for the month to be posted before the story goes on
 EVENT = "APPROVAL_REQUEST_STATUS_UPDATED"
 OPEN_ITEMS = "What is not posted has no rate yet; what is not invoiced is billed next month, by its day."
@@ -163,6 +176,40 @@ def the_dutch_are_paid(demo_month: Month, sandbox: str, site: str, say: Callable
     say("Demo: a part of the Dutch invoice was paid, and Salesforce is told how it stands.")
 
 
+def the_dutch_rest_is_given_up(
+    demo_month: Month, sandbox: str, site: str, say: Callable[[str], None], pause: float
+) -> None:
+    """Tulip pays the rest but for a few euros, which Business Central gives up as payment tolerance: the bill is paid."""
+    del demo_month, site, pause
+    left = [
+        one for one in control(sandbox, "GET", "businesscentral/inspect")["sales_invoices"] if one["status"] == "Open"
+    ]
+    control(sandbox, "POST", "businesscentral/seed", bills.rest_given_up(left, DUTCH_GIVEN_UP))
+    _read_bills(vendors.BC)
+    _wait_for(lambda: _dutch_bills(BillStatus.PAID).count() >= len(left))
+    say(f"Demo: the rest of the Dutch invoice was paid but for {DUTCH_GIVEN_UP}, which were written off.")
+
+
+def a_rule_suggests(demo_month: Month, sandbox: str, site: str, say: Callable[[str], None], pause: float) -> None:
+    """Thames pays the rest and nobody applies it; a rule that two people agreed on suggests the bill that it is for."""
+    del site, pause
+    entity = LegalEntity.objects.get(code="GB")
+    analyst, controller = User.objects.get(username="analyst"), User.objects.get(username="controller")
+    rule = pairing.write(
+        MatchingRule(entity=entity, leg=ReconciliationResult.Leg.INVOICE_PAYMENT, name=RULE, criteria=RULE_CRITERIA),
+        analyst,
+    )
+    pairing.activate(pairing.test(rule, analyst), controller)
+    [thames] = bills.held(control(sandbox, "GET", "netsuite/inspect")["invoices"], "THM-3301")
+    payment = bills.paid_without_a_word(thames, demo_month)
+    _book(sandbox, [("customerPayment", payment)])
+    _wait_for(lambda: Payment.objects.filter(current__number=payment["tranId"]).exists())
+    after = demo_month.last + timedelta(days=1)
+    for period in AccountingPeriod.objects.filter(entity=entity, starts_on__in=[demo_month.first, after]):
+        _compare(period, analyst)
+    say("Demo: a payment came that settles nothing, and a matching rule suggests the bill that it is for.")
+
+
 def _dutch_bills(status: BillStatus) -> QuerySet[Invoice]:
     return Invoice.objects.filter(connection__code=vendors.BC, current__status=status)
 
@@ -212,6 +259,8 @@ ACTS = (
     the_dutch_are_paid,
     singapore_is_certified,
     an_hour_changes,
+    the_dutch_rest_is_given_up,
+    a_rule_suggests,
 )
 
 

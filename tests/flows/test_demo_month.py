@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.models import Sum
 from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import Settings
@@ -38,6 +39,7 @@ from portal.models import (
     LedgerState,
     LegalEntity,
     Notification,
+    PaymentAllocation,
     Project,
     ProposalPart,
     ProposalState,
@@ -47,10 +49,12 @@ from portal.models import (
     TimeEntry,
     User,
 )
-from reconciliation import invoicing, matching, operations
+from reconciliation import invoicing, matching, operations, pairing
 from reconciliation.models import (
     Certificate,
     ExceptionCase,
+    Match,
+    MatchingRule,
     Operation,
     ProjectMonth,
     ReconciliationResult,
@@ -238,6 +242,8 @@ def test_the_month_is_billed_and_what_happens_to_the_bills_ends_in_named_items(
     assert_the_dutch_bill_goes_from_its_proposal_to_its_payment_and_to_the_account_team(demo)
     assert_the_four_legs_end_in_named_items()
     assert_a_certificate_drops_when_an_hour_changes(demo)
+    assert_the_rest_of_the_dutch_bill_is_paid_and_written_off(demo)
+    assert_a_rule_that_two_people_agreed_on_suggests_what_a_payment_is_for(demo)
 
 
 def assert_the_dutch_bill_goes_from_its_proposal_to_its_payment_and_to_the_account_team(demo: str) -> None:
@@ -336,6 +342,40 @@ def assert_a_certificate_drops_when_an_hour_changes(demo: str) -> None:
     assert len(changed) == 1
     assert changed[0].startswith("Time entry SG-")
     assert " → " in changed[0]
+
+
+def assert_the_rest_of_the_dutch_bill_is_paid_and_written_off(demo: str) -> None:
+    """A few euros are given up in Business Central: the bill is paid, and what was not money is told apart from what was."""
+    story.the_dutch_rest_is_given_up(MONTH, demo, "", lambda _: None, 0)
+    move()
+    bill = Invoice.objects.get(connection__code="bc-nl")
+    assert (bill.current.status, bill.current.balance) == ("paid", Decimal(0))
+    settled = dict(PaymentAllocation.objects.filter(invoice=bill).values_list("by").annotate(Sum("amount")))
+    assert settled == {"cash": bill.current.total - story.DUTCH_GIVEN_UP, "write_off": story.DUTCH_GIVEN_UP}
+    client = Client()
+    client.force_login(User.objects.get(username="auditor"))
+    page = client.get(reverse("bill", args=[bill.pk])).content.decode()
+    assert "write off" in page.lower()
+    assert f"{story.DUTCH_GIVEN_UP}" in page
+    assert_all_hold()
+
+
+def assert_a_rule_that_two_people_agreed_on_suggests_what_a_payment_is_for(demo: str) -> None:
+    """The rest of the Thames bill comes and is applied to nothing; the rule finds the two, and a person confirms it."""
+    story.a_rule_suggests(MONTH, demo, "", lambda _: None, 0)
+    move()
+    gb, analyst = LegalEntity.objects.get(code="GB"), User.objects.get(username="analyst")
+    for code in ("2026-10", "2026-11"):
+        statements.reconcile(gb, AccountingPeriod.objects.get(entity=gb, code=code), analyst)
+    rule = MatchingRule.objects.get()
+    assert (rule.made_by, rule.activated_by) == (analyst, User.objects.get(username="controller"))
+    [found] = Match.objects.filter(rule=rule)
+    assert (found.state, found.items, found.amount_left) == ("suggested", 2, found.amount_right)
+    held = ReconciliationResult.objects.standing().filter(match=found)
+    about = held.values_list("bill__current__number", "payment__current__number")
+    assert set(about) == {("THM-3301-2610-1", None), (None, "PAY-REST-THM-3301-2610-1")}
+    pairing.confirm(found, analyst)
+    assert set(held.values_list("standing", flat=True)) == {"matched"}
 
 
 @pytest.mark.case(1, 16, 50, 51, 117, 118)
