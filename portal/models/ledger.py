@@ -98,9 +98,6 @@ class LedgerEntry(models.Model):
                 condition=Q(reverses__isnull=False),
                 name="one_reversal_per_entry_and_generation",
             ),
-            models.CheckConstraint(
-                condition=Q(reverses=None) | Q(hours__lte=0) | Q(amount__lte=0), name="reversal_takes_back"
-            ),
             models.CheckConstraint(condition=Q(amount=None) | ~Q(currency=""), name="amount_has_a_currency"),
         ]
         indexes = [

@@ -54,6 +54,16 @@ def _content(proposal: InvoiceProposal) -> Iterator[Blocker]:
             "Agree the rate and add it to the rate card, then prepare the proposal anew.",
             "finance",
         )
+    if off := unbillable_sql.taken_off(proposal.pk):
+        more = f", and {len(off) - TOLD} more" if len(off) > TOLD else ""
+        much = figures.amount(abs(sum((one.amount for one in off), ZERO)), proposal.currency)
+        yield Blocker(
+            "TAKEN_OFF",
+            f"{', '.join(unbillable.correction(one) for one in off[:TOLD])}{more} were taken off by corrections that stand in "
+            f"the books and on no invoice, so the customer would be asked for {much} {proposal.currency} too much. "
+            f"{unbillable.CORRECTED}",
+            "finance",
+        )
     if not proposal.lines.filter(held_by=None).exists():
         yield Blocker("empty", "Every line is on hold, so nothing is left to bill.", "the project's manager")
 

@@ -41,6 +41,19 @@ def words(part: Unbillable) -> str:
     return f"{_what(part)}: {_why(part)}{f', EX-{part.case_id}' if part.case_id else ''}"
 
 
+CORRECTED = (
+    "No line of an invoice bills less than nothing: have the work itself corrected in its source, and this correction "
+    "reversed."
+)
+
+
+def correction(found: sql.TakenOff) -> str:
+    """What one booked correction takes off: "2.00 h (240.00 USD) of Sarah Wong on 3 Oct 2026"."""
+    money = f"{figures.amount(abs(found.amount), found.currency)} {found.currency}"
+    what = f"{figures.hours(abs(found.hours))} h ({money})" if found.hours is not None else f"an expense of {money}"
+    return f"{what}{f' of {found.person}' if found.person else ''} on {figures.day(found.work_date)}"
+
+
 def _what(part: Unbillable) -> str:
     if part.work_date is None:
         return f"Milestone {part.milestone}"

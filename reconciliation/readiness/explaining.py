@@ -101,6 +101,12 @@ def on_proposal(part: ProposalPart) -> Why:
 
 
 def _posted(entry: LedgerEntry, state: Any, today: date) -> Why:
+    if ((entry.hours if entry.kind == "time" else entry.amount) or 0) < 0:
+        return Why(
+            words="It takes off what was delivered before, and no line of an invoice bills less than nothing. No invoice of its "
+            "project is released until the work itself is corrected in its source and this correction is reversed.",
+            who="finance", since=state.moved_at,
+        )  # fmt: skip
     balance = getattr(entry, "billing_balance", None)
     if balance is not None and balance.invoiced - balance.credited >= balance.delivered:
         numbers = sql.invoices_of("entry_id", [entry.pk]).get(entry.pk, [])

@@ -146,6 +146,33 @@ def without_rate(proposal_id: int) -> list[tuple[str, Decimal]]:
     )
 
 
+class TakenOff(NamedTuple):
+    """Booked work of less than nothing: a correction that takes something off what was delivered before."""
+
+    person: str
+    work_date: date
+    hours: Decimal | None
+    amount: Decimal
+    currency: str
+
+
+def taken_off(proposal_id: int) -> list[TakenOff]:
+    """What booked corrections take off the work of a proposal's project in its currency, up to its day."""
+    found = rows(
+        f"""
+        SELECT coalesce(r.name, ''), e.work_date, CASE WHEN e.kind = 'time' THEN e.hours END, e.amount, e.currency
+          FROM portal_invoiceproposal i
+          JOIN portal_ledgerentry e ON e.project_id = i.project_id AND e.work_date <= i.through AND e.currency = i.currency
+          JOIN portal_ledgerstate s ON s.entry_id = e.id AND s.state IN ('posted', 'reconciled')
+          LEFT JOIN portal_resource r ON r.id = e.resource_id
+         WHERE i.id = %s AND e.kind IN ('time', 'expense') AND e.reverses_id IS NULL AND e.is_billable AND NOT e.is_cost_only
+           AND CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END < 0 AND NOT {_REVERSED}
+         ORDER BY e.work_date, e.id""",  # noqa: S608
+        [proposal_id],
+    )
+    return [TakenOff(*row) for row in found]
+
+
 def outdated() -> list[int]:
     """Open proposals with something on them that may not be billed any more, or with a hold whose day has come."""
     found = rows(
