@@ -158,6 +158,7 @@ class BillSaid(serializers.Serializer[Any]):
             "withdraw",
             "name-hours",
             "price-only",
+            "none-of-ours",
             "take-back",
         ]
     )
@@ -219,6 +220,8 @@ class Bills(_Settling, Acting):
             billing.credit_hours(row, picks, by=by, reason=reason)
         elif act == "price-only":
             billing.credit_price(row, by=by, reason=reason)
+        elif act == "none-of-ours":
+            billing.credit_beside(row, by=by, reason=reason)
         else:
             billing.take_back(row, by=by, reason=reason)
 

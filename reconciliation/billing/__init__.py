@@ -37,7 +37,15 @@ from reconciliation.billing.following import (
     review_short,
     tell_of_rates,
 )
-from reconciliation.billing.picking import NotCreditable, credit_hours, credit_price, named_by_hand, take_back
+from reconciliation.billing.picking import (
+    NotCreditable,
+    beside,
+    credit_beside,
+    credit_hours,
+    credit_price,
+    named_by_hand,
+    take_back,
+)
 from reconciliation.billing.planning import Part
 from reconciliation.billing.shortness import short_of
 
@@ -52,11 +60,13 @@ __all__ = [
     "Part",
     "adopt",
     "approve",
+    "beside",
     "between",
     "booked_anew",
     "choices",
     "compared",
     "correct",
+    "credit_beside",
     "credit_hours",
     "credit_price",
     "effects_of",

@@ -14,7 +14,7 @@ from portal import figures
 from reconciliation.billing import handed
 from reconciliation.billing.handed import HandedOver
 from reconciliation.billing.planning import ZERO, Held, Part, Plan, Problem
-from reconciliation.billing.standing import ABOVE, UNKNOWN, Known, Wanted, bring_in_line
+from reconciliation.billing.standing import ABOVE, TWICE, UNKNOWN, Known, Wanted, bring_in_line
 from reconciliation.sql import billing as sql
 
 NO_HOURS = "credit-without-hours"
@@ -115,8 +115,31 @@ def credit(  # noqa: PLR0917 -- what a note is judged by
 ) -> None:
     """Take back what a credit note's lines name; what names nothing is taken back only where the whole bill is (`is_whole`).
 
-    What a person named is tied to the note as a whole, on whichever of its lines it stands.
+    What a person named is tied to the note as a whole, on whichever of its lines it stands. What was refused on the bill, because
+    it is billed elsewhere or nothing of ours, is asked for no more once it is credited.
     """
+    _lines(plan, bill, lines, entries, standing, over, is_whole=is_whole)
+    if bill.id in plan.beside:
+        plan.problems = [one for one in plan.problems if (one.bill_id, one.rule) != (bill.id, NO_HOURS)]
+    if is_whole and all(problem.bill_id != bill.id for problem in plan.problems):
+        plan.problems = [problem for problem in plan.problems if not _is_refused(problem, bill.credits_id)]
+
+
+def _is_refused(problem: Problem, bill_id: int | None) -> bool:
+    """Whether a line of this bill was refused, so that nothing of it is tied to our work."""
+    return problem.bill_id == bill_id and problem.line is not None and problem.rule in (TWICE, UNKNOWN)
+
+
+def _lines(  # noqa: PLR0917 -- what a note is judged by
+    plan: Plan,
+    bill: sql.Bill,
+    lines: Sequence[sql.Line],
+    entries: Entries,
+    standing: Sequence[sql.Standing],
+    over: HandedOver,
+    *,
+    is_whole: bool,
+) -> None:
     net = sum((line.net for line in lines), ZERO)
     if net and net + sum((row.amount for row in standing), ZERO) <= 0:
         return  # every amount of the note is tied to hours already
@@ -127,6 +150,8 @@ def credit(  # noqa: PLR0917 -- what a note is judged by
     silent = [line for line in lines if line.key not in named and line.net]
     for line in lines:
         if line.key not in named or not (line.net or line.quantity) or done[line.key]:
+            continue
+        if _credits_refused(plan, bill, line, entries):
             continue
         entry = entry_of(bill, line, entries)
         if entry is None and (whole := handed.credit_line(plan, bill, line, over)) is not None:
@@ -150,6 +175,35 @@ def credit(  # noqa: PLR0917 -- what a note is judged by
     if silent and left > 0:
         asked = any(problem.bill_id == bill.id for problem in plan.problems)
         _whole_or_ask(plan, bill, silent[0], left, is_whole=is_whole and not asked)
+
+
+def _credits_refused(plan: Plan, bill: sql.Bill, line: sql.Line, entries: Entries) -> bool:
+    """Credit what was refused on the bill under the same name, of which nothing stands billed there; False where there is none.
+
+    Nothing is open again by it: what it names stands billed elsewhere, or is no work of ours. A part leaves the rest refused.
+    """
+    words = {line.posting_key.lower(), line.posting_number} - {""}
+    entry = entry_of(bill, line, entries)
+    for problem in plan.problems:
+        refused = problem.line
+        if not _is_refused(problem, bill.credits_id) or refused is None:
+            continue
+        of = entry_of(bill, refused, entries)
+        if not words & {refused.posting_key.lower(), refused.posting_number} and (entry is None or of != entry):
+            continue
+        held = [one for one in plan.standing(bill.credits_id or 0) if refused.key == one.line_key or _is_of(one, entry)]
+        credited = plan.made_up.get((problem.bill_id, refused.key), ZERO) + line.net
+        if held or credited > refused.net:
+            continue
+        plan.made_up[problem.bill_id, refused.key] = credited
+        if credited == refused.net:
+            plan.problems.remove(problem)
+        return True
+    return False
+
+
+def _is_of(held: Held, entry: sql.Entry | None) -> bool:
+    return entry is not None and held.entry_id == entry.id
 
 
 def _credit_line(plan: Plan, bill: sql.Bill, line: sql.Line, billed: Sequence[Held], entry: sql.Entry) -> None:
@@ -198,6 +252,16 @@ def _worth(billed: Sequence[Held], quantity: Decimal) -> Decimal:
         worth += held.amount * hours / held.quantity if hours else ZERO
         left -= hours
     return worth
+
+
+def credits_beside(plan: Plan, note: sql.Bill, of: sql.Bill, lines: Mapping[int, Sequence[sql.Line]]) -> None:
+    """What is credited beside our work is of the lines that were refused, where it is all of them and nothing else bills none."""
+    refused = [problem.line for problem in plan.problems if _is_refused(problem, of.id) and problem.line is not None]
+    ours = {held.line_key for held in plan.of_bill(of.id)} | {line.key for line in refused}
+    others = [line for line in lines.get(of.agreed_id, ()) if line.net and line.key not in ours]
+    credited = sum((line.net for line in lines.get(note.agreed_id, ())), ZERO)
+    if not others and credited == sum((line.net for line in refused), ZERO):
+        plan.problems = [problem for problem in plan.problems if not _is_refused(problem, of.id)]
 
 
 def credits_whole(

@@ -247,6 +247,7 @@ def _planned(
     plan.documents = sql.documents_of({held.entry_id for held in plan.held if held.entry_id is not None})
     plan.documents |= {entry.id: entry.document_id for entry in known.values()}
     plan.rewritten = edited
+    plan.beside = _beside([bill for bill in alive if bill.is_credit], lines)
     for bill in alive:
         for row in credited.get(bill.id, ()):
             plan.credits.setdefault(row.takes_back_id or 0, []).append(row)
@@ -286,6 +287,8 @@ def _credit(  # noqa: PLR0917 -- what notes are judged by
         of = invoices.get(bill.credits_id or 0)
         is_whole = allocating.credits_whole(bill, of, lines, notes.get(bill.credits_id or 0, ()))
         allocating.credit(plan, bill, lines.get(bill.agreed_id, ()), entries, rows, over, is_whole=is_whole)
+        if of is not None and bill.id in plan.beside and not rows:
+            allocating.credits_beside(plan, bill, of, lines)
 
 
 def _release(plan: Plan, dead: Sequence[sql.Bill]) -> None:
@@ -310,15 +313,29 @@ def _edited(
     """Credit notes that gave something back by other lines than the ones we go by now: it is credited anew."""
     was = {bill.id: {row.version_id for row in credited.get(bill.id, ())} - {bill.agreed_id} for bill in notes}
     older = sql.lines(sorted({version_id for versions in was.values() for version_id in versions}))
-
-    def said(found: Sequence[sql.Line]) -> dict[str, object]:
-        return {line.key: findings.content(line) for line in found}
-
     return {
         bill.id
         for bill in notes
-        if any(said(older[version_id]) != said(lines[bill.agreed_id]) for version_id in was[bill.id])
+        if any(_content(older[version_id]) != _content(lines[bill.agreed_id]) for version_id in was[bill.id])
     }
+
+
+def _content(found: Sequence[sql.Line]) -> dict[str, object]:
+    """What lines say, by line."""
+    return {line.key: findings.content(line) for line in found}
+
+
+def _beside(notes: Sequence[sql.Bill], lines: Mapping[int, Sequence[sql.Line]]) -> set[int]:
+    """Credit notes of which somebody said that they give back none of our work, and that say the same as they did then."""
+    found = BillingDecision.objects.filter(
+        bill__in=[bill.id for bill in notes], choice=BillingDecision.Choice.BESIDE, outcome=""
+    )
+    said = dict(found.order_by("pk").values_list("bill_id", "version_id"))
+    older = sql.lines(sorted(set(said.values())))
+    return {
+        bill.id for bill in notes
+        if bill.id in said and _content(older[said[bill.id]]) == _content(lines[bill.agreed_id])
+    }  # fmt: skip
 
 
 def undo_credit(

@@ -12,11 +12,16 @@ from decimal import Decimal
 
 from portal import access, audit, figures
 from portal.models import Invoice, LedgerEntry, User
+from portal.sql import now
 from reconciliation.billing.allocating import CENT, names_something
 from reconciliation.billing.following import follow, undo_credit
 from reconciliation.billing.planning import ZERO, Part, Plan, started
 from reconciliation.billing.refusals import in_words
+from reconciliation.models import BillingDecision
 from reconciliation.sql import billing as sql
+
+_NOT_LIVE = ("draft", "voided", "deleted")
+_NO_CREDIT = "The note is no live credit of an invoice that is known here."
 
 
 class NotCreditable(Exception):
@@ -33,16 +38,64 @@ def credit_price(note: Invoice, *, by: User, reason: str) -> None:
     _credit(note, None, by, reason)
 
 
-def take_back(note: Invoice, *, by: User, reason: str) -> None:
-    """Take back what a person named of a credit note, so that it can be named otherwise; not once the hours are billed anew."""
+def credit_beside(note: Invoice, *, by: User, reason: str) -> None:
+    """Say that what a credit note credits bills none of our work: a licence, or an hour that was billed before.
+
+    It is never more than the invoice bills beside our work, so that no hour is paid for less without its price being lowered.
+    """
+    _may(by, note, reason, "Saying what a credit gives back needs a reason.")
+    with in_words(NotCreditable, note):
+        bills = {bill.id: bill for bill in sql.bills(sql.touched_by([note.pk], []), lock=True)}
+        bill = bills[note.pk]
+        of = bills.get(bill.credits_id or 0)
+        if not bill.is_credit or of is None or bill.status in _NOT_LIVE:
+            raise NotCreditable(_NO_CREDIT)
+        if bill.agreed_id != bill.current_id:
+            raise NotCreditable("Its system changed the note; decide about that first.")
+        lines = sql.lines([bill.agreed_id, of.agreed_id])
+        credited = sql.credited([note.pk])
+        wanted = sum((line.net for line in lines[bill.agreed_id]), ZERO) + sum((row.amount for row in credited), ZERO)
+        ours = sum((held.was_amount for held in started(by.get_username(), [of.id], []).of_bill(of.id)), ZERO)
+        others = sum((line.net for line in lines[of.agreed_id]), ZERO) - ours
+        if wanted > max(others, ZERO):
+            most, asked = (figures.amount(one, bill.currency) for one in (max(others, ZERO), wanted))
+            raise NotCreditable(
+                f"Only {most} {bill.currency} of the invoice bill none of our work, and the note credits {asked}. Name its "
+                "hours, or say that it lowers the price alone."
+            )
+        if beside(note) is not None:
+            raise NotCreditable("That was said of it already.")
+        BillingDecision.objects.create(
+            bill=note,
+            version_id=bill.current_id,
+            choice=BillingDecision.Choice.BESIDE,
+            reason=reason.strip(),
+            by=by,
+            at=now(),
+        )
+        audit.record(by, "credit.beside", note, entity=bill.entity_id, reason=reason, after={"amount": str(wanted)})
+        follow([note.pk], actor=by.get_username())
+
+
+def beside(note: Invoice) -> BillingDecision | None:
+    """What somebody said of a note: that it gives back none of our work."""
+    return BillingDecision.objects.filter(bill=note, choice=BillingDecision.Choice.BESIDE, outcome="").first()
+
+
+def _may(by: User, note: Invoice, reason: str, why: str) -> None:
     if not reason.strip():
-        raise NotCreditable("Say why it is named otherwise.")
+        raise NotCreditable(why)
     if not access.may(by, access.FIXERS, note.entity_id):
         raise NotCreditable("Only finance of this entity says what a credit gives back.")
+
+
+def take_back(note: Invoice, *, by: User, reason: str) -> None:
+    """Take back what a person named of a credit note, so that it can be named otherwise; not once the hours are billed anew."""
+    _may(by, note, reason, "Say why it is named otherwise.")
     with in_words(NotCreditable, note):
         bill = {bill.id: bill for bill in sql.bills(sql.touched_by([note.pk], []), lock=True)}[note.pk]
-        rows = named_by_hand(note, bill.agreed_id)
-        if bill.credits_id is None or bill.status in ("draft", "voided", "deleted") or not rows:
+        rows, said = named_by_hand(note, bill.agreed_id), beside(note)
+        if bill.credits_id is None or bill.status in _NOT_LIVE or not (rows or said):
             raise NotCreditable("Nobody named anything of it.")
         entries = sql.entries_by_id({row.entry_id for row in rows if row.entry_id is not None})
         milestones = sql.milestones({row.milestone_id for row in rows if row.milestone_id is not None}, ())
@@ -50,6 +103,10 @@ def take_back(note: Invoice, *, by: User, reason: str) -> None:
         if not undo_credit(plan, bill, rows, entries, "is named otherwise"):
             raise NotCreditable(" ".join(problem.sentence for problem in plan.problems))
         plan.write()
+        if said is not None:
+            said.outcome, said.ended_by, said.ended_at = BillingDecision.Outcome.WITHDRAWN, by, now()
+            said.ended_because = reason.strip()
+            said.save(update_fields=["outcome", "ended_by", "ended_at", "ended_because"])
         audit.record(
             by, "credit.hours-taken-back", note, entity=bill.entity_id, reason=reason,
             before={"allocations": {str(row.takes_back_id): [str(-row.quantity), str(-row.amount)] for row in rows}},
@@ -78,15 +135,12 @@ def _gives_back_fewer(found: Sequence[sql.Standing], lines: Mapping[int, sql.Lin
 
 
 def _credit(note: Invoice, picks: Mapping[int, Part] | None, by: User, reason: str) -> None:
-    if not reason.strip():
-        raise NotCreditable("Naming the hours of a credit needs a reason.")
-    if not access.may(by, access.FIXERS, note.entity_id):
-        raise NotCreditable("Only finance of this entity says what a credit gives back.")
+    _may(by, note, reason, "Naming the hours of a credit needs a reason.")
     with in_words(NotCreditable, note):
         bills = {bill.id: bill for bill in sql.bills(sql.touched_by([note.pk], []), lock=True)}
         bill = bills[note.pk]
-        if not bill.is_credit or bill.credits_id is None or bill.status in ("draft", "voided", "deleted"):
-            raise NotCreditable("The note is no live credit of an invoice that is known here.")
+        if not bill.is_credit or bill.credits_id is None or bill.status in _NOT_LIVE:
+            raise NotCreditable(_NO_CREDIT)
         lines = sql.lines([bill.agreed_id])[bill.agreed_id]
         if not lines:
             raise NotCreditable("The note has no line to which the hours could be tied.")

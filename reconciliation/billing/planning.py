@@ -70,6 +70,10 @@ class Plan:
     )  # notes that say something else now: what they give back is asked anew
     moves: dict[int, Decimal] = field(default_factory=dict)  # entry → how much more of it is open by this plan
     undone: set[int] = field(default_factory=set)  # credits that were taken back, so that their notes give back anew
+    made_up: dict[tuple[int, str], Decimal] = field(
+        default_factory=dict
+    )  # of lines that were refused, by bill and line → what notes credit of them
+    beside: set[int] = field(default_factory=set)  # notes of which somebody said that they give back none of our work
     opened: dict[int, Decimal] = field(default_factory=dict)  # bill that no longer counts → the money that stood on it
     _ids: list[int] = field(default_factory=list)
 

@@ -13,7 +13,8 @@ class BillingDecision(models.Model):
 
     Adopt goes by what the system says now; restore asks a person or a team for the old figures in its system; make anew asks for
     a new bill in the place of a deleted one, which a second person has to agree to; correct leaves it as it is until a credit
-    note has come. One that a second person refused, or that was withdrawn, is over: another one may be made.
+    note has come. Of a credit note somebody may say that what it credits bills none of our work. One that a second person
+    refused, or that was withdrawn, is over: another one may be made.
     """
 
     class Choice(models.TextChoices):
@@ -21,6 +22,7 @@ class BillingDecision(models.Model):
         RESTORE = "restore", "Restore what was agreed"
         RECREATE = "recreate", "Make it anew"
         CORRECT = "correct", "Correct by a credit note"
+        BESIDE = "beside", "It gives back none of our work"
 
     class Outcome(models.TextChoices):
         REFUSED = "refused", "Refused"

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from http import HTTPStatus
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 
-from portal.models import Allocation
-from portal.records import BillKind, BillLine
+from portal.models import Allocation, User
+from portal.records import BillKind, BillLine, BillStatus
 from reconciliation import billing, invoicing
 from reconciliation.billing import Part
 from reconciliation.models import ExceptionCase
@@ -39,6 +42,17 @@ def silent(net: str, said: str = "Credit", key: str = "c") -> BillLine:
     return BillLine(key=key, quantity=Decimal(1), net=Decimal(net), description=said)
 
 
+def signed_in(person: User) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def billed_for(entry_id: int) -> Decimal:
+    """The money for which an entry stands billed."""
+    return sum(Allocation.objects.filter(entry=entry_id).values_list("amount", flat=True), ZERO)
+
+
 def sentence(rule: str) -> str:
     return ExceptionCase.objects.get(rule=rule, state="open").sentence
 
@@ -53,6 +67,15 @@ def test_what_a_note_credits_beside_the_hours_opens_none_of_them(firm: firms.Fir
     assert open_hours([entry]) == {entry: ZERO}
     assert causes("601") == {"credit-without-hours"}
     assert invoicing.prepare(firm.project, END, by=None) == [], "nobody is asked to pay the hours again"
+    note, ana = find("601", BillKind.CREDIT_NOTE), world.user("ana", "analyst", firm.entity)
+    billing.credit_beside(note, by=ana, reason="the licence was returned")
+    billing.follow([note.pk], actor="test")
+    assert causes() == set()
+    assert (open_hours([entry]), billed_for(entry)) == ({entry: ZERO}, Decimal(960))
+    billing.take_back(note, by=ana, reason="it was the price of the hours")
+    assert causes("601") == {"credit-without-hours"}
+    billing.credit_price(note, by=ana, reason="it was the price of the hours")
+    assert (causes(), open_hours([entry]), billed_for(entry)) == (set(), {entry: ZERO}, ZERO)
 
 
 @pytest.mark.case(104)
@@ -138,3 +161,54 @@ def test_of_a_credit_note_that_is_gone_it_is_said_that_its_hours_may_be_billed_a
     billing.approve(billing.adopt(found, by=ana, reason="it was a mistake"), by=bob)
     assert open_hours([entry]) == {entry: ZERO}
     assert causes() == set()
+
+
+@pytest.mark.case(75)
+def test_an_hour_that_was_billed_twice_is_in_order_once_the_second_bill_credits_it(firm: firms.Firm, erp: Erp) -> None:
+    first, second = posted(firm, 2)
+    erp.says(erp.bill("501", line_of(first)), erp.bill("502", line_of(first), line_of(second)))
+    assert causes("502") == {"hour-billed-twice"}
+    half = erp.credit("601", "502", line_of(first, "4"))
+    erp.says(half)
+    assert (causes("502"), causes("601")) == ({"hour-billed-twice"}, set()), "the other half is still asked for"
+    erp.says(erp.credit("602", "502", line_of(first, "4")))
+    note = find("602", BillKind.CREDIT_NOTE)
+    for one in (find("501"), find("502"), note, find("601", BillKind.CREDIT_NOTE)):
+        assert causes() == set()
+        assert open_hours([first, second]) == {first: ZERO, second: ZERO}
+        assert Allocation.objects.get(entry=first).line.version.invoice == find("501"), "it stays on the first bill"
+        billing.follow([one.pk], actor="test")
+    erp.says(erp.credit("603", "502", line_of(first, "1")))
+    assert causes("603") == {"credit-above-billed"}
+    erp.says(erp.again(half, status=BillStatus.VOIDED))
+    assert causes("502") == {"hour-billed-twice"}
+
+
+@pytest.mark.case(75)
+def test_a_bill_of_an_hour_that_was_billed_before_is_in_order_once_all_of_it_is_credited(
+    firm: firms.Firm, erp: Erp
+) -> None:
+    first, second = posted(firm, 2)
+    erp.says(erp.bill("501", line_of(first)), erp.bill("502", line_of(first), line_of(second)))
+    erp.says(erp.credit("601", "502", silent("1920", "Cancelled")))
+    assert open_hours([first, second]) == {first: ZERO, second: Decimal(8)}
+    assert causes() == set()
+
+
+def test_a_duplicate_that_is_credited_without_a_name_opens_no_other_hour(firm: firms.Firm, erp: Erp) -> None:
+    first, second = posted(firm, 2)
+    erp.says(erp.bill("501", line_of(first)), erp.bill("502", line_of(first), line_of(second)))
+    erp.says(erp.credit("601", "502", silent("960", "Billed twice")))
+    assert open_hours([first, second]) == {first: ZERO, second: ZERO}
+    assert causes("601") == {"credit-without-hours"}
+    ana, note = world.user("ana", "analyst", firm.entity), find("601", BillKind.CREDIT_NOTE)
+    client = signed_in(ana)
+    said = client.post(reverse("bill_credit", args=[note.pk]), {"action": "beside", "reason": "billed twice"})
+    assert said.status_code == HTTPStatus.SEE_OTHER
+    assert causes() == set(), "the duplicate is credited"
+    assert open_hours([first, second]) == {first: ZERO, second: ZERO}
+    erp.says(erp.credit("602", "501", silent("100")))
+    other = find("602", BillKind.CREDIT_NOTE)
+    refused = client.post(reverse("bill_credit", args=[other.pk]), {"action": "beside", "reason": "billed twice"})
+    assert refused.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert "Only 0.00 USD of the invoice bill none of our work" in refused.content.decode()

@@ -117,14 +117,15 @@ def lines(version_ids: Sequence[int]) -> dict[int, list[Line]]:
 def touched_by(bill_ids: Sequence[int], payment_ids: Sequence[int]) -> list[int]:
     """The bills whose standing may change with these: themselves, their credit notes or invoices, and what payments settle.
 
-    Where something may be given back, those too that bill what stood billed elsewhere.
+    Where something may be given back, those too that bill what stood billed elsewhere. With every invoice come its notes: what of
+    it was refused may be credited by them.
     """
     found = rows(
         """
         WITH given AS (
             SELECT unnest(%s::bigint[]) AS id
             UNION SELECT a.invoice_id FROM portal_paymentallocation a JOIN portal_paymentversion v ON v.id = a.payment_version_id
-             WHERE v.payment_id = ANY(%s) AND a.invoice_id IS NOT NULL)
+             WHERE v.payment_id = ANY(%s) AND a.invoice_id IS NOT NULL), touched AS (
         SELECT id FROM given
         UNION SELECT i.credits_id FROM portal_invoice i JOIN given g ON g.id = i.id WHERE i.credits_id IS NOT NULL
         UNION SELECT i.id FROM portal_invoice i JOIN given g ON g.id = i.credits_id
@@ -147,7 +148,8 @@ def touched_by(bill_ids: Sequence[int], payment_ids: Sequence[int]) -> list[int]
                WHERE c.state = 'open' AND c.rule = 'hour-billed-twice' AND c.subject_type = 'bill' AND c.connection_id IN (
                      SELECT i.connection_id FROM given g JOIN portal_invoice i ON i.id = g.id
                        JOIN portal_invoiceversion v ON v.id = i.current_id
-                      WHERE i.kind = 'credit_note' OR i.agreed_id <> i.current_id OR v.status IN ('voided', 'deleted'))""",
+                      WHERE i.kind = 'credit_note' OR i.agreed_id <> i.current_id OR v.status IN ('voided', 'deleted')))
+        SELECT id FROM touched UNION SELECT n.id FROM portal_invoice n JOIN touched t ON n.credits_id = t.id""",
         [list(bill_ids), list(payment_ids)],
     )
     return sorted(row[0] for row in found)

@@ -100,7 +100,7 @@ class BillPage(DetailScreen):
             names_hours=may and "credit-without-hours" in {case.rule for case, _ in found},
             takes_back=may
             and bill.kind == "credit_note"
-            and bool(billing.named_by_hand(bill, bill.agreed_id or bill.current_id)),
+            and bool(billing.named_by_hand(bill, bill.agreed_id or bill.current_id) or billing.beside(bill)),
         )
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -164,6 +164,12 @@ class CreditPage(Screen):
             if request.POST.get("action") == "take-back":
                 billing.take_back(note, by=request.user, reason=reason)  # type: ignore[arg-type]
                 messages.success(request, "Taken back. What it gives back is to be named again.")
+                return HttpResponseRedirect(reverse("bill", args=[note.pk]), status=HTTPStatus.SEE_OTHER)
+            if request.POST.get("action") == "beside":
+                billing.credit_beside(note, by=request.user, reason=reason)  # type: ignore[arg-type]
+                messages.success(
+                    request, "It gives back none of our work: no hour is open again, and no price is lower."
+                )
                 return HttpResponseRedirect(reverse("bill", args=[note.pk]), status=HTTPStatus.SEE_OTHER)
             if request.POST.get("action") == "price":
                 billing.credit_price(note, by=request.user, reason=reason)  # type: ignore[arg-type]
