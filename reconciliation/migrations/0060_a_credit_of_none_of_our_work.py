@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("reconciliation", "0058_project_months_period_by_period"),
+        ("reconciliation", "0059_a_refused_plan_stands_as_decided"),
     ]
 
     operations = [
