@@ -1,7 +1,7 @@
 """What the demo firm's ERP bills for the month, and what its people and its customers' banks then do to the bills.
 
 invoice            what                                                              what comes of it
-ACM-2213           half a day is credited, the hours named                            open to bill again
+ACM-2213           a flight and a cab are on it; half a day is credited, hours named  open to bill again
 ACM-2240           voided and billed again under another number, which is paid        its hours follow
 THM-3301           part of it is paid; the rest comes and is applied to nothing       paid in part, a rule suggests
 MRL-6100           three invoices, one payment settles them                           paid
@@ -31,7 +31,7 @@ _CENT = Decimal("0.01")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One posted hour's line: the time bill's id, hours, rate and net."""
+    """The line of what is posted: the id of its time bill or expense report, hours, rate and net."""
 
     number: str
     hours: Decimal
@@ -41,10 +41,14 @@ class Line:
 
 
 def lines_of(project: str) -> list[Line]:
-    """What of a project is posted, billable and not reversed, in order."""
+    """The hours of a project that are posted, billable and not reversed, in order."""
+    return _posted(project, "time")
+
+
+def _posted(project: str, kind: str) -> list[Line]:
     entries = LedgerEntry.objects.filter(
         project__code=project, state_row__state__in=[State.POSTED, State.RECONCILED], amount__gt=0, reverses=None,
-        target__code="netsuite", kind="time",
+        target__code="netsuite", kind=kind,
     ).order_by("work_date", "pk")  # fmt: skip
     receipts = dict(Receipt.objects.filter(entry__in=entries).values_list("entry_id", "number"))
     return [
@@ -54,23 +58,30 @@ def lines_of(project: str) -> list[Line]:
 
 
 def invoices(month: Month) -> dict[str, list[dict[str, Any]]]:
-    """The month's invoices, by project."""
+    """The month's invoices, by project; what was spent stands on the first."""
     return {
-        project: [invoice(month, project, place, lines[place::parts]) for place in range(parts) if lines[place::parts]]
+        project: [
+            invoice(month, project, place, lines[place::parts], spent=() if place else _posted(project, "expense"))
+            for place in range(parts)
+            if lines[place::parts]
+        ]
         for project, parts in BILLED.items()
         if (lines := lines_of(project))
     }
 
 
-def invoice(month: Month, project: str, place: int, lines: Sequence[Line], *, suffix: str = "") -> dict[str, Any]:
-    """One invoice as NetSuite holds it: the time bills that it applies, with the account's own tax."""
+def invoice(
+    month: Month, project: str, place: int, lines: Sequence[Line], *, spent: Sequence[Line] = (), suffix: str = ""
+) -> dict[str, Any]:
+    """One invoice as NetSuite holds it: the time bills and expenses that it applies, with the account's own tax."""
     code = project.partition("-")[0]
     customer = next(one for one in firm.CUSTOMERS if one.code == code)
     entity = next(one for one in firm.ENTITIES if one.code == customer.entity)
-    net = sum((line.net for line in lines), Decimal(0))
+    net = sum((line.net for line in (*lines, *spent)), Decimal(0))
     job = firm.project(project)
     worked = [_time(line, job, reference) for reference, line in enumerate(lines, start=1)]
-    taxes = _taxes(worked, TAXES[entity.code])
+    costs = [_cost(line, job, reference) for reference, line in enumerate(spent, start=len(lines) + 1)]
+    taxes = _taxes([*worked, *costs], TAXES[entity.code])
     tax = sum((Decimal(str(one["taxAmount"])) for one in taxes), Decimal(0))
     due = month.last + timedelta(days=int(customer.invoiced[2] or 30))
     return {
@@ -89,6 +100,7 @@ def invoice(month: Month, project: str, place: int, lines: Sequence[Line], *, su
         "amountRemaining": float(net + tax),
         "status": {"id": "A", "refName": "Open"},
         "time": {"items": worked},
+        "expCost": {"items": costs},
         "taxDetails": {"items": taxes},
         "lastModifiedDate": stamp(),
     }
@@ -124,6 +136,13 @@ def _time(line: Line, job: firm.Project, reference: int) -> dict[str, Any]:
         "apply": True, "doc": {"id": line.number}, "rate": float(line.rate), "quantity": f"{minutes // 60}:{minutes % 60:02}",
         "amount": float(line.net), "memo": line.text, "job": {"id": job.job, "refName": job.name},
         "taxDetailsReference": str(reference),
+    }  # fmt: skip
+
+
+def _cost(line: Line, job: firm.Project, reference: int) -> dict[str, Any]:
+    return {
+        "apply": True, "doc": {"id": line.number}, "line": 1, "amount": float(line.net), "originalAmount": float(line.net),
+        "memo": line.text, "job": {"id": job.job, "refName": job.name}, "taxDetailsReference": str(reference),
     }  # fmt: skip
 
 

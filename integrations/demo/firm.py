@@ -144,7 +144,7 @@ CURRENCY_KEYS = {"USD": "1", "GBP": "2", "EUR": "4", "SGD": "5"}
 GROUP_CURRENCY = "USD"
 YEAR_RATES = {"GBP": "1.3125", "EUR": "1.1350", "SGD": "0.7640"}  # of the ERP: budget for the year, then its month end
 MONTH_END_RATES = {"GBP": "1.3240", "EUR": "1.1590", "SGD": "0.7715"}
-SERVICE_ITEM = "90"
+SERVICE_ITEM, EXPENSE_CATEGORY = "90", "7"
 
 
 def entity_of(customer: str) -> str:

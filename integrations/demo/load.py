@@ -88,7 +88,7 @@ def tell_vendors(demo_month: Month, sandbox: str, rows: list[Worked]) -> None:
     })  # fmt: skip
     control(sandbox, "POST", "businesscentral/seed", vendors.businesscentral(demo_month))
     control(sandbox, "POST", "salesforce/seed", vendors.salesforce(demo_month))
-    control(sandbox, "POST", "harvest/seed", vendors.harvest(of(rows, "US")))
+    control(sandbox, "POST", "harvest/seed", vendors.harvest(of(rows, "US"), month.spent(demo_month)))
     control(sandbox, "POST", "clockify/seed", vendors.clockify(of(rows, "GB"), demo_month.approved_until))
     control(sandbox, "POST", "faults", [
         {"vendor": "netsuite", "kind": "timeout_after", "method": "PUT", "path": "timebill", "after": 20, "seconds": 10},
@@ -175,7 +175,8 @@ def _connections(sandbox: str, folder: Path) -> list[dict[str, Any]]:
             "code": "netsuite", "name": "NetSuite", "connector": "netsuite", "roles": ["target", "source", "biller"],
             "base_url": f"{sandbox}/netsuite", "realm": NETSUITE_REALM, "concurrency": 4,
             "settings": {"auth": "tba", "consumer_key": CONSUMER_KEY, "token_id": TOKEN_ID,
-                         "service_item": firm.SERVICE_ITEM, "currencies": firm.CURRENCY_KEYS, "read_timeout": 5,
+                         "service_item": firm.SERVICE_ITEM, "expense_category": firm.EXPENSE_CATEGORY,
+                         "currencies": firm.CURRENCY_KEYS, "read_timeout": 5,
                          "posting_column": "custcol_tieout_posting"},
             "streams": [{"name": name, "every_seconds": 300} for name in ("invoices", "credit-memos", "payments", "deleted")],
             "credentials": {"consumer_secret": secret("netsuite_consumer"), "token_secret": secret("netsuite_token")},

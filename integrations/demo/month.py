@@ -9,6 +9,7 @@ kaya       is free of charge at Helvetia, as agreed                         post
 vogel      brings three days of the month before, which is closed           period closed
 patel      records four days in Harvest as well                             duplicate from two tools
 okafor     works on a fixed fee                                             posted as cost only
+rivera     flies to Acme and takes a cab                                    posted as expenses, on Acme's bill
 """
 
 from __future__ import annotations
@@ -51,6 +52,27 @@ class Worked:
     text: str
     rate: Decimal | None = None
     code: str = ""  # the project code as written, where it is not the project's
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one person spent for a project on a day, with its receipt, as recorded in the tracker."""
+
+    number: int
+    person: str
+    project: str
+    on: date
+    amount: Decimal
+    text: str
+
+
+def spent(month: Month) -> list[Spent]:
+    """Rivera's journey to Acme, in the month's second week."""
+    day = month.working_days()[5]
+    return [
+        Spent(1, "rivera", "ACM-2213", day, Decimal("412.60"), "Flight to the client"),
+        Spent(2, "rivera", "ACM-2213", day, Decimal("38.00"), "Cab to the site"),
+    ]
 
 
 def _rate(person: str, project: str, on: date, month: Month) -> Decimal | None:

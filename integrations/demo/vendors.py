@@ -15,7 +15,7 @@ import xlsxwriter
 
 from integrations.demo import firm
 from integrations.demo.firm import Month
-from integrations.demo.month import Worked
+from integrations.demo.month import Spent, Worked
 from integrations.sandbox.businesscentral.vendor import COMPANY as BC_COMPANY
 
 HARVEST_ACCOUNT = "1000001"
@@ -45,6 +45,7 @@ def netsuite(month: Month) -> dict[str, Any]:
             {"id": f"3{item.subsidiary}", "name": f"{item.code}-DEL"} for item in firm.served_by("netsuite")
         ],
         "serviceItem": [{"id": firm.SERVICE_ITEM, "itemId": "Consulting"}],
+        "expenseCategory": [{"id": firm.EXPENSE_CATEGORY, "name": "Travel"}],
         "accountingPeriod": [
             {"id": str(500 + n), "periodName": f"{first:%b %Y}", "startDate": first.isoformat(),
              "endDate": firm.period_days(first)[1].isoformat(), "closed": state == "closed", "allLocked": state == "closed"}
@@ -142,8 +143,8 @@ def salesforce(month: Month) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def harvest(rows: Iterable[Worked]) -> dict[str, Any]:
-    """The American time tracker: people, projects and the month's approved entries."""
+def harvest(rows: Iterable[Worked], spent: Iterable[Spent]) -> dict[str, Any]:
+    """The American time tracker: people, projects, and the month's approved entries and expenses."""
     people = firm.team("US")
     projects = [item for item in firm.PROJECTS if firm.entity_of(item.customer) == "US"]
     entries = [
@@ -159,8 +160,22 @@ def harvest(rows: Iterable[Worked]) -> dict[str, Any]:
         ],
         "projects": [{"id": int(item.tracker), "name": item.name, "code": item.code} for item in projects],
         "tasks": [{"id": 5001, "name": "Consulting"}],
+        "categories": [{"id": 6001, "name": "Travel"}],
         "time_entries": entries,
+        "expenses": [_harvest_expense(item) for item in spent],
     }
+
+
+def _harvest_expense(item: Spent) -> dict[str, Any]:
+    job = firm.project(item.project)
+    return {
+        "id": 1_600_000_000 + item.number, "spent_date": item.on.isoformat(), "total_cost": float(item.amount),
+        "notes": item.text, "user": int(firm.person(item.person).tracker), "project": int(job.tracker),
+        "client": int(next(one.key for one in firm.CUSTOMERS if one.code == job.customer)), "expense_category": 6001,
+        "billable": True, "approval_status": "approved",
+        "receipt": {"url": f"https://halden.harvestapp.com/receipts/{item.number}", "file_name": f"receipt-{item.number}.pdf"},
+        "created_at": moment(item.on), "updated_at": moment(item.on + DAYS),
+    }  # fmt: skip
 
 
 def _harvest_user(key: str, name: str) -> dict[str, Any]:

@@ -220,6 +220,7 @@ def test_the_month_is_billed_and_what_happens_to_the_bills_ends_in_named_items(
     move()
     assert Invoice.objects.filter(kind="invoice").count() == sum(bills.BILLED.values())
     assert set(left_to_bill().values()) == {0}
+    assert_the_journey_stands_on_the_bill(demo)
     before = causes()
 
     story.bills_change(MONTH, demo, "", lambda _: None, 0)
@@ -244,6 +245,24 @@ def test_the_month_is_billed_and_what_happens_to_the_bills_ends_in_named_items(
     assert_a_certificate_drops_when_an_hour_changes(demo)
     assert_the_rest_of_the_dutch_bill_is_paid_and_written_off(demo)
     assert_a_rule_that_two_people_agreed_on_suggests_what_a_payment_is_for(demo)
+
+
+def assert_the_journey_stands_on_the_bill(demo: str) -> None:
+    """A flight and a cab of the tracker are expense reports of the ERP, and lines of the customer's bill beside the hours."""
+    expenses = LedgerEntry.objects.filter(kind="expense").order_by("amount")
+    assert [(one.amount, one.category, one.state_row.state) for one in expenses] == [
+        (Decimal(38), "Travel", State.POSTED), (Decimal("412.6"), "Travel", State.POSTED),
+    ]  # fmt: skip
+    reports = control(demo, "GET", "netsuite/inspect")["expensereports"]
+    assert sorted(one["expense"]["items"][0]["amount"] for one in reports) == [38, 412.6]
+    balances = BillingBalance.objects.filter(entry__in=expenses)
+    assert sorted(balances.values_list("delivered", "invoiced")) == [(Decimal(38),) * 2, (Decimal("412.6"),) * 2]
+    bill = Invoice.objects.get(current__number="ACM-2213-2610-1").current
+    costs = bill.lines.filter(key__startswith="expense:").order_by("net")
+    assert list(costs.values_list("description", "net")) == [
+        ("Cab to the site", Decimal(38)), ("Flight to the client", Decimal("412.6")),
+    ]  # fmt: skip
+    assert bill.net == sum(bill.lines.values_list("net", flat=True))
 
 
 def assert_the_dutch_bill_goes_from_its_proposal_to_its_payment_and_to_the_account_team(demo: str) -> None:
