@@ -33,6 +33,7 @@ class Customer:
     rates: dict[str, str]
     cap: str = ""
     invoiced: tuple[str, str, str] = ("", "", "")  # schedule, day, payment terms in days; unknown where empty
+    retained: str = ""  # hours of a month that a retainer pays for; those beyond are billed at the card
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ CUSTOMERS = (
              {"analyst": "110", "consultant": "160", "senior": "210", "manager": "280"}, invoiced=("weekly", "1", "30")),
     Customer("ORC", "Orchid Bank", "SG", "time_and_material", "208",
              {"consultant": "170", "senior": "220", "manager": "290"}),
+    Customer("LUM", "Lumen Trust", "GB", "retainer", "209", {"senior": "150"}, invoiced=("monthly", "5", "30"), retained="60"),
     Customer("TUL", "Tulip Retail", "NL", "time_and_material", "C00010",
              {"senior": "155", "manager": "205"}, invoiced=("monthly", "31", "30")),
 )  # fmt: skip
@@ -98,11 +100,13 @@ PROJECTS = (
     Project("HEL-5200", "Helvetia pilot", "HEL", "1508", ""),
     Project("MRL-6100", "Merlion terminal", "MRL", "1509", ""),
     Project("ORC-7100", "Orchid core banking", "ORC", "1510", ""),
+    Project("LUM-3400", "Lumen advisory desk", "LUM", "1511", "66a000000000000000003400"),
     Project("TUL-8100", "Tulip web shop", "TUL", "PR00110", ""),
 )
 ORDERS = (("THM", "PO-4500071123", "90000"),)  # of the customer, its number, what it is good for
 MILESTONES = (  # of a fixed fee: its amount, days from the month's end until it is due, and whether the customer signed it
     ("BLU-1007", "BLU-M1", "Claims intake is live", "36000", -9, True),
+    ("LUM-3400", "LUM-R1", "Retainer of the month", "7800", 0, False),  # an instalment needs no signature
     ("BLU-1007", "BLU-M2", "Adjudication rules accepted", "54000", 45, False),
 )
 COMING = Project("ACM-2300", "Acme data room", "ACM", "", "")  # planned: Harvest does not know it until it is told
@@ -126,6 +130,7 @@ PEOPLE = (
     Person("wong", "Sarah Wong", "SG", "manager", "816", ""),
     Person("visser", "Femke Visser", "NL", "senior", "FVI", ""),
     Person("dekker", "Bram Dekker", "NL", "manager", "BDE", ""),
+    Person("hughes", "Megan Hughes", "GB", "senior", "817", "5ab0000000000000000000a5"),
 )
 APPROVERS = {"US": "adams", "GB": "evans", "DE": "brandt", "SG": "wong", "NL": "dekker"}
 DEPUTIES = {
@@ -314,6 +319,7 @@ def _contract(item: Customer, year: int) -> dict[str, str]:
     return {
         "code": f"{item.code}-{year}", "name": f"{item.name} frame agreement", "customer": item.code, "entity": item.entity,
         "currency": _currency(item.entity), "billing_model": item.billing, "cap_amount": item.cap,
+        "retainer_hours": item.retained, "overage": "hourly" if item.retained else "",
     }  # fmt: skip
 
 

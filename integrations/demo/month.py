@@ -9,6 +9,7 @@ kaya       is free of charge at Helvetia, as agreed                         post
 vogel      brings three days of the month before, which is closed           period closed
 patel      records four days in Harvest as well                             duplicate from two tools
 okafor     works on a fixed fee                                             posted as cost only
+hughes     passes the hours that her customer's retainer pays for           split, and those beyond are billed
 rivera     flies to Acme and takes a cab                                    posted as expenses, on Acme's bill
 """
 
@@ -28,7 +29,7 @@ STEADY = {
     "clarke": "THM-3302", "patel": "THM-3301", "evans": "CRN-4100", "byrne": "CRN-4100",
     "vogel": "NRD-5100", "schulz": "NRD-5100", "kaya": "HEL-5200", "brandt": "NRD-5100",
     "tan": "MRL-6100", "kumar": "MRL-6100", "lim": "ORC-7100", "wong": "ORC-7100",
-    "visser": "TUL-8100", "dekker": "TUL-8100",
+    "visser": "TUL-8100", "dekker": "TUL-8100", "hughes": "LUM-3400",
 }  # fmt: skip
 TEXTS = (
     "Workshop",

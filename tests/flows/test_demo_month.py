@@ -160,9 +160,24 @@ def test_the_month_ends_in_a_handful_of_causes_and_no_duplicate(demo: str) -> No
     assert (fee.milestones, fee.milestones_ready, fee.unsigned) == (36000, 36000, 0)
     [stone] = invoicing.prepare(fee.project, MONTH.last, by=None)
     assert ([line.description for line in stone.lines.all()], stone.net) == (["Claims intake is live (BLU-M1)"], 36000)
+    assert_a_retainer_is_drawn_down_and_what_is_beyond_it_is_billed()
     senior = LedgerEntry.objects.filter(resource__code="jones", state_row__state=State.POSTED)
     assert {entry.rate for entry in senior} == {Decimal(180)}
     assert_all_hold()
+
+
+def assert_a_retainer_is_drawn_down_and_what_is_beyond_it_is_billed() -> None:
+    """Sixty hours of Lumen's month are paid by its instalment; the day that passes them is split, and the rest has a price."""
+    hours = LedgerEntry.objects.filter(project__code="LUM-3400", state_row__state=State.POSTED)
+    within, beyond = hours.filter(is_cost_only=True), hours.filter(is_cost_only=False)
+    assert sum(one.hours or 0 for one in within) == 60
+    assert {("beyond-retainer" in one.tags, one.rate) for one in beyond} == {(True, Decimal(150))}
+    assert within.filter(document__in=beyond.values("document")).count() == 1
+    [proposal] = invoicing.prepare(Project.objects.get(code="LUM-3400"), MONTH.last, by=None)
+    instalment, extra = proposal.lines.order_by("position")
+    assert (instalment.description, instalment.net) == ("Retainer of the month (LUM-R1)", 7800)
+    assert extra.description.endswith("beyond the retainer")
+    assert extra.net == sum(one.amount or 0 for one in beyond) == 150 * sum(one.hours or 0 for one in beyond) > 0
 
 
 def test_a_planned_project_is_in_the_tracker_before_its_first_hour(demo: str) -> None:
@@ -325,7 +340,9 @@ def assert_the_four_legs_end_in_named_items() -> None:
                 "ORC-7100",
                 "CRN-4100",
                 "BLU-1007",
-            },  # half a day that was credited, what nobody billed yet, what stood on the deleted bill, and a signed milestone
+                "LUM-3400",
+            },  # half a day that was credited, what nobody billed yet, what stood on the deleted bill, a signed milestone, and a
+            # retainer's instalment with the hours beyond it
             "invoice_payment": {
                 "ACM-2213-2610-1",
                 "THM-3301-2610-1",
@@ -484,7 +501,8 @@ def test_an_outside_program_can_compare_every_source_entry_with_what_became_of_i
             assert row["holds"][0]["rule"] in causes()
     entries = _all(client, "/api/v1/time-entries/?current=true")
     assert len(entries) == TimeEntry.objects.count() == Document.objects.filter(kind="time").count()
-    assert all(len(entry["ledger"]) == 1 for entry in entries)
+    parts = Counter(len(entry["ledger"]) for entry in entries)
+    assert parts == {1: len(entries) - 1, 2: 1}, "one day is split where it passes the hours of a retainer"
 
 
 def _all(client: Client, address: str) -> list[dict[str, Any]]:
