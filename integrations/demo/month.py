@@ -86,7 +86,7 @@ def _rate(person: str, project: str, on: date, month: Month) -> Decimal | None:
 
 
 def worked(month: Month) -> list[Worked]:
-    """Everything recorded in the month, in a fixed order, some 2,200 hours."""
+    """Everything recorded in the month, in a fixed order, some 2,400 hours."""
     return list(_worked(month))
 
 
