@@ -93,6 +93,11 @@ class RateBundle(models.Model):
         )
 
     @property
+    def standing(self) -> str:
+        """How it stands, in words: one that was refused says so."""
+        return "Refused" if self.refused_by_id is not None else self.get_state_display()
+
+    @property
     def version(self) -> str:
         """Which plan this is, as a page shows it and a decision names it; empty until it is there."""
         return f"{self.pk}:{self.planned_at.isoformat()}" if self.planned_at else ""

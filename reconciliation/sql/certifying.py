@@ -58,10 +58,21 @@ SELECT EXISTS (
      WHERE v.recorded_at >= %(since)s AND p.entity_id = %(entity)s AND v.booked_on {_WITHIN}
 )"""  # noqa: S608
 
+
+def _day(column: str) -> str:
+    """A day as people read it, in SQL."""
+    return f"to_char({column}, 'FMDD Mon YYYY')"
+
+
+def _money(amount: str) -> str:
+    """An amount as people read it, in SQL; nothing where there is none."""
+    return f"to_char({amount}, 'FM999,999,999,999,990.00')"
+
+
 _CHANGED = f"""
 SELECT 'Time entry ' || d.external_id || ' of ' || {_WHO.format("was")} || ': '
-       || round(was.hours, 2) || ' h on ' || was.work_date || ', ' || was.status || CASE WHEN was.project_code = now_.project_code THEN '' ELSE
-          ' (' || was.project_code || ')' END || ' → ' || round(now_.hours, 2) || ' h on ' || now_.work_date || ', ' || now_.status
+       || round(was.hours, 2) || ' h on ' || {_day("was.work_date")} || ', ' || was.status || CASE WHEN was.project_code = now_.project_code THEN '' ELSE
+          ' (' || was.project_code || ')' END || ' → ' || round(now_.hours, 2) || ' h on ' || {_day("now_.work_date")} || ', ' || now_.status
        || CASE WHEN was.project_code = now_.project_code THEN '' ELSE ' (' || now_.project_code || ')' END
   FROM portal_document d
   JOIN portal_timeentry now_ ON now_.document_id = d.id AND now_.version = d.current_version
@@ -69,20 +80,20 @@ SELECT 'Time entry ' || d.external_id || ' of ' || {_WHO.format("was")} || ': '
                  ORDER BY o.version DESC LIMIT 1) was ON true
  WHERE d.entity_id = %(entity)s AND now_.recorded_at >= %(since)s AND (was.work_date {_WITHIN} OR now_.work_date {_WITHIN})
 UNION ALL
-SELECT 'Time entry ' || d.external_id || ' of ' || {_WHO.format("v")} || ' came: ' || round(v.hours, 2) || ' h on ' || v.work_date
+SELECT 'Time entry ' || d.external_id || ' of ' || {_WHO.format("v")} || ' came: ' || round(v.hours, 2) || ' h on ' || {_day("v.work_date")}
   FROM portal_timeentry v JOIN portal_document d ON d.id = v.document_id
  WHERE v.recorded_at >= %(since)s AND v.version = 1 AND d.entity_id = %(entity)s AND v.work_date {_WITHIN}
 UNION ALL
-SELECT 'Entry ' || e.id || ' of ' || e.work_date || ', ' || coalesce(round(e.hours, 2) || ' h', round(e.amount, 2) || ' ' || e.currency)
+SELECT 'Entry ' || e.id || ' of ' || {_day("e.work_date")} || ', ' || coalesce(round(e.hours, 2) || ' h', {_money("e.amount")} || ' ' || e.currency)
        || ': ' || string_agg(coalesce(nullif(t.from_state, ''), 'new') || ' → ' || t.to_state, ', ' ORDER BY t.fence)
   FROM portal_ledgertransition t JOIN portal_ledgerentry e ON e.id = t.entry_id
  WHERE t.at >= %(since)s AND e.entity_id = %(entity)s AND (e.work_date {_WITHIN} OR e.post_on {_WITHIN})
  GROUP BY e.id
 UNION ALL
 SELECT concat_ws(', ', CASE WHEN r.ended_run_id IS NULL THEN 'Found since: ' ELSE 'No longer: ' END || coalesce(
-            nullif(concat_ws(' on ', p.name, e.work_date), ''), 'bill ' || coalesce(nullif(bv.number, ''), b.external_id),
+            nullif(concat_ws(' on ', p.name, {_day("e.work_date")}), ''), 'bill ' || coalesce(nullif(bv.number, ''), b.external_id),
             'payment ' || coalesce(nullif(pv.number, ''), y.external_id), 'record ' || nullif(l.number, ''), 'a milestone'),
-          round(coalesce(r.hours_left, r.hours_right), 2) || ' h', round(coalesce(r.amount_left, r.amount_right), 2) || ' ' || r.currency)
+          round(coalesce(r.hours_left, r.hours_right), 2) || ' h', {_money("coalesce(r.amount_left, r.amount_right)")} || ' ' || r.currency)
        || ': ' || r.reason
   FROM reconciliation_reconciliationresult r
   LEFT JOIN portal_ledgerentry e ON e.id = r.entry_id LEFT JOIN portal_resource p ON p.id = e.resource_id

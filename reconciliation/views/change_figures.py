@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from portal import figures
+from portal.importing import cells
 from portal.importing.cells import Amounts
 from portal.importing.problems import Unreadable
 from portal.importing.tables import Column
@@ -41,7 +42,7 @@ def told(change_set: ChangeSet, user: Any) -> list[Told]:
     found = []
     for line in change_set.lines.order_by("position"):
         kind = changes.BY_CODE[line.model]
-        sides = (_in_order(kind, cells) for cells in (line.before, line.after))
+        sides = (_in_order(kind, one) for one in (line.before, line.after))
         fields = [one for one in changes_of(*sides) if one.differs]
         pk = line.key or line.made
         url = address_of(user, kind.model._meta.model_name or "", str(pk)) if pk else ""
@@ -60,26 +61,27 @@ def without_status(change_set: ChangeSet) -> list[str]:
     return [code for code in added if code not in given]
 
 
-def _in_order(kind: changes.Kind, cells: dict[str, Any] | None) -> dict[str, Any] | None:
+def _in_order(kind: changes.Kind, said: dict[str, Any] | None) -> dict[str, Any] | None:
     """The fields of a record in the order of its form; each setting of a table of settings is a field of its own."""
-    if not cells:
-        return cells
+    if not said:
+        return said
     found: dict[str, Any] = {}
     for column in kind.columns:
-        value = cells.get(column.name)
+        value = said.get(column.name)
         if isinstance(value, dict):
             found.update({f"{column.name} {key}": one for key, one in value.items()})
-        elif column.name in cells:
-            found[column.name] = _as_money(column, value)
+        elif column.name in said:
+            found[column.name] = _as_written(column, value)
     return found
 
 
-def _as_money(column: Column, value: Any) -> Any:
-    """An amount as money is written, with its cents; everything else as it is."""
-    if not isinstance(column.parse, Amounts) or column.parse.places != MONEY or not value:
+def _as_written(column: Column, value: Any) -> Any:
+    """A day in words and an amount as money is written, with its cents; everything else as it is."""
+    is_money = isinstance(column.parse, Amounts) and column.parse.places == MONEY
+    if not value or not (is_money or column.parse is cells.day):
         return value
     try:
-        return figures.exact(column.parse(value))
+        return figures.exact(column.parse(value)) if is_money else figures.day(column.parse(value))
     except Unreadable:
         return value
 

@@ -15,8 +15,10 @@ from tests.browser.test_changes import cookies
 from tests.browser.test_desk_accessible import FITS, SMALL
 from tests.browser.test_screen_kit import violations
 from tests.reconciliation import desk
+from tests.reconciliation import firm as firms
 from tests.reconciliation.deciding import KINDS, ask, grant
 from tests.reconciliation.firm import Firm, build
+from tests.reconciliation.test_approvals_dialogs import address, deleted_bill, later_plan
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 FOCUSED = "document.activeElement?.closest('tr')?.dataset.key ?? ''"
@@ -49,8 +51,8 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(context: BrowserContext) -> No
     found: dict[str, Any] = {}
     live = Approval.objects.get(kind="live")
     decided = {step: reverse("approval_decide", args=["live", live.key, step]) for step in ("approve", "refuse")}
-    for tab, address in {**{tab: f"/approvals/?tab={tab}" for tab in ("open", "mine", "decided")}, **decided}.items():
-        page.goto(address)
+    for tab, where in {**{tab: f"/approvals/?tab={tab}" for tab in ("open", "mine", "decided")}, **decided}.items():
+        page.goto(where)
         found[tab] = violations(page)
         for width in (390, 320):
             page.set_viewport_size({"width": width, "height": 900})
@@ -60,6 +62,34 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(context: BrowserContext) -> No
         assert page.evaluate(SMALL) == [], tab
     assert {name: told for name, told in found.items() if told} == {}
     assert complaints == []
+
+
+def test_bills_and_plans_are_decided_over_the_list_in_either_theme_and_width(
+    browser: Browser, live_server: Any
+) -> None:
+    firm: Firm = build()
+    firms.key(firm.target, "customer", firm.customer.pk, "C1")
+    bob, _ = (grant(name, GrantRole.CONTROLLER, firm) for name in ("bob", "cleo"))
+    desk.analyst(firm)
+    deleted_bill(firm)
+    later_plan(firm)
+    context = browser.new_context(base_url=live_server.url)
+    cookies(context, bob, live_server.url)
+    page: Page = context.new_page()
+    found: dict[str, Any] = {}
+    for theme, width in (("light", 1440), ("dark", 390)):
+        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        page.set_viewport_size({"width": width, "height": 900})
+        for kind in ("bill", "bundle"):
+            for step in ("approve", "refuse"):
+                page.goto("/approvals/")
+                page.locator(f'a[href="{address(kind, step)}"]').first.click()
+                expect(page.locator("#dialog").get_by_role("link", name="See it")).to_be_visible()
+                found[f"{kind}, {step}, {theme}"] = violations(page)
+                page.goto(address(kind, step))
+                assert page.evaluate(FITS), (kind, step, width)
+    context.close()
+    assert {name: told for name, told in found.items() if told} == {}
 
 
 def test_decisions_are_taken_by_keyboard_and_the_next_row_is_in_focus(

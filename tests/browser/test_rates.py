@@ -84,7 +84,8 @@ def addresses(firm: Firm) -> dict[str, str]:
         "gaps": "/rates/gaps/", "question": "/rates/test/", "answer": f"{question}&day=2026-11-05",
         "change": f"/rates/{firm.card.pk}/change/", "bundle": f"/rates/bundles/{bundle.pk}/",
         "change set": f"/changes/{bundle.change_set_id}/", "no answer": f"{question}&day=2026-10-05",
-        "not understood": f"{question}&day=never",
+        "not understood": f"{question}&day=never", "coming work": f"/changes/{bundle.change_set_id}/coming/",
+        "next version": f"/rates/{firm.card.pk}/version/", "new rate": f"/rates/{firm.card.pk}/add/",
     }  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def test_two_people_certify_and_one_changed_hour_takes_it_back_with_what_changed
         {"left": "16.0000", "right": "16.0000"}, {"left": "15.0000", "right": "23.0000"},
     ]  # fmt: skip
     assert any("does not add up to the current version" in item for item in certified.delta["items"])
-    assert any(item.startswith("Found since: Ana Consultant on 2026-09-02, ") for item in certified.delta["items"])
+    assert any(item.startswith("Found since: Ana Consultant on 2 Sep 2026, ") for item in certified.delta["items"])
     told = Notification.objects.filter(subject__contains="dropped").values_list("person__username", flat=True)
     assert set(told) == {"ana", "cleo"}
     assert AuditEvent.objects.filter(action="certificate.drop").count() == 1
