@@ -38,7 +38,8 @@ def minor_units(currency: str) -> int:
 
 
 @cache
-def _unit(currency: str) -> Decimal:
+def unit(currency: str) -> Decimal:
+    """The least amount that the currency has: 0.01 for EUR, 1 for JPY."""
     return Decimal(1).scaleb(-minor_units(currency))
 
 
@@ -46,7 +47,7 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
     """The amount at the currency's minor unit, halves away from zero."""
     if not isinstance(amount, Decimal):
         raise TypeError(f"Money is Decimal; {amount!r} is {type(amount).__name__}.")
-    return amount.quantize(_unit(currency), ROUND_HALF_UP)
+    return amount.quantize(unit(currency), ROUND_HALF_UP)
 
 
 def split(total: Decimal, weights: Sequence[Decimal], currency: str) -> list[Decimal]:
@@ -59,11 +60,11 @@ def split(total: Decimal, weights: Sequence[Decimal], currency: str) -> list[Dec
     whole = sum(weights, Decimal(0))
     if whole <= 0 or any(weight < 0 for weight in weights):
         raise ValueError("Weights are zero or positive and do not all vanish.")
-    unit = _unit(currency)
+    least = unit(currency)
     exact = [total * weight / whole for weight in weights]
-    parts = [share.quantize(unit, ROUND_DOWN) for share in exact]
-    missing = int((total - sum(parts, Decimal(0))) / unit)
-    step = unit if missing >= 0 else -unit
+    parts = [share.quantize(least, ROUND_DOWN) for share in exact]
+    missing = int((total - sum(parts, Decimal(0))) / least)
+    step = least if missing >= 0 else -least
     order = sorted(range(len(parts)), key=lambda index: (-abs(exact[index] - parts[index]), index))
     for index in order[: abs(missing)]:
         parts[index] += step

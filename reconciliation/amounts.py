@@ -29,8 +29,8 @@ def explained(entry: LedgerEntry, priced_at: datetime | None = None) -> list[tup
 def _steps(entry: LedgerEntry, priced_at: datetime | None) -> Iterator[tuple[str, str]]:
     if entry.hours is not None and entry.kind == "time":
         yield "Hours", _hours(entry, entry.hours)
-    if entry.kind == "time" and (words := retainer_words(entry, of := _as_of(entry.contract, priced_at))):
-        yield "Retainer", f"{words}{_version(of)}"
+    if entry.kind == "time" and (words := retainer_words(entry, of := as_of(entry.contract, priced_at))):
+        yield "Retainer", f"{words}{version_of(of)}"
     if entry.is_cost_only:
         yield "Amount", "posted as cost only: its hours reach the ERP, no amount is billed"
         return
@@ -42,7 +42,7 @@ def _steps(entry: LedgerEntry, priced_at: datetime | None) -> Iterator[tuple[str
     if entry.amount is None:
         yield "Amount", "unknown: no rate is agreed, and a missing rate is never taken for zero"
         return
-    contract = _as_of(entry.contract, priced_at)
+    contract = as_of(entry.contract, priced_at)
     if entry.kind == "time" and entry.rate_used is not None and entry.rate_used.unit == PER_DAY:
         yield "Unit", _unit(contract)
     if entry.kind == "time" and entry.hours is not None and entry.rate is not None:
@@ -93,13 +93,13 @@ def _rounding(entry: LedgerEntry, contract: Any) -> str:
         "line": "to the cent only on the invoice line; the entry keeps four decimals",
         "invoice": "to the cent only on the invoice; the entry keeps four decimals",
     }[contract.rounding]
-    return f"{rule}{_version(contract)}"
+    return f"{rule}{version_of(contract)}"
 
 
 def _unit(contract: Any) -> str:
     if contract is None:
         return "one day is 8.00 h; no contract says otherwise"
-    return f"one day is {figures.exact(contract.hours_per_day)} h{_version(contract)}"
+    return f"one day is {figures.exact(contract.hours_per_day)} h{version_of(contract)}"
 
 
 def _limit(entry: LedgerEntry, contract: Any) -> str:
@@ -109,15 +109,15 @@ def _limit(entry: LedgerEntry, contract: Any) -> str:
         limits.append(f"purchase order {order.number} over {_money(order.amount, order.currency)}")
     if contract is not None and contract.cap_amount is not None:
         cap = _money(contract.cap_amount, contract.currency)
-        limits.append(f"the not-to-exceed amount of {cap}{_version(contract)}")
+        limits.append(f"the not-to-exceed amount of {cap}{version_of(contract)}")
     if contract is not None and contract.retainer_hours is not None:
-        limits.append(f"the {figures.hours(contract.retainer_hours)} h a month of the retainer{_version(contract)}")
+        limits.append(f"the {figures.hours(contract.retainer_hours)} h a month of the retainer{version_of(contract)}")
     side = "the part beyond it" if entry.part else "the part within it"
     return f"split at {' or '.join(limits) or 'a limit'}; this is {side} (part {entry.part + 1})"
 
 
-def _as_of(contract: Any, moment: datetime | None) -> Any:
-    """The contract as it stood when the amount was settled; as it stands where its history does not reach back so far."""
+def as_of(contract: Any, moment: datetime | None) -> Any:
+    """The contract as it stood when something was settled; as it stands where its history does not reach back so far."""
     if contract is None:
         return None
     versions = contract.history.order_by("-history_date", "-history_id")
@@ -126,7 +126,10 @@ def _as_of(contract: Any, moment: datetime | None) -> Any:
     return versions.first() or contract
 
 
-def _version(contract: Any) -> str:
+def version_of(contract: Any) -> str:
+    """Which version of a contract something rests on, in brackets; empty where there is none."""
+    if contract is None:
+        return ""
     since = getattr(contract, "history_date", None)
     return f" (contract {contract.code}{f', as written on {figures.day(since)}' if since else ''})"
 

@@ -26,7 +26,7 @@ from reconciliation.billing.deciding import (
     state_of,
     withdraw,
 )
-from reconciliation.billing.explaining import explained
+from reconciliation.billing.explaining import explained, settled_by_kind
 from reconciliation.billing.following import (
     Followed,
     booked_anew,
@@ -82,6 +82,7 @@ __all__ = [
     "review_every",
     "review_lately",
     "review_short",
+    "settled_by_kind",
     "short_of",
     "standing",
     "state_of",

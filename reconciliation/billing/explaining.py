@@ -1,6 +1,7 @@
 """Explain the cents of a bill's line: hours times rate, rounding, limit, share, tax and exchange, each with what it rests on.
 
-The rule here: an amount is told from what was booked, and where it was booked otherwise than our figures say, so much is told.
+The rule here: an amount is told from what was booked, and where it was booked otherwise than our figures say, so much is told;
+what we placed ourselves on a line that we proposed is told as ours.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from django.db.models import QuerySet, Sum
+
 from portal import figures, money
-from portal.models import Allocation, Invoice, InvoiceLine, InvoiceVersion, LedgerEntry
+from portal.models import Allocation, Invoice, InvoiceLine, InvoiceVersion, LedgerEntry, PaymentAllocation, ProposalPart
 from portal.models.billing import SETTLED_BY
 from portal.records import BillStatus, SettledBy
-from reconciliation import amounts
+from reconciliation import amounts, naming, placing
 
 ZERO = Decimal(0)
 
@@ -33,6 +36,11 @@ class Part:
     steps: Sequence[tuple[str, str]]
 
 
+def settled_by_kind(rows: QuerySet[PaymentAllocation]) -> dict[str, Decimal]:
+    """What settles a bill, by the kinds of SettledBy."""
+    return dict(rows.order_by().values_list("by").annotate(total=Sum("amount")))
+
+
 def explained(
     bill: Invoice, line: InvoiceLine, settled: Mapping[str, Decimal]
 ) -> tuple[list[tuple[str, str]], list[Part]]:
@@ -41,11 +49,12 @@ def explained(
     `settled` is what settles the bill, by the kinds of SettledBy: only cash is paid.
     """
     version = line.version
-    parts = list(_parts(line))
-    return list(_steps(bill, version, line, parts, settled)), parts
+    proposed = _proposed(line)
+    parts = list(_parts(line, proposed))
+    return list(_steps(bill, version, line, parts, settled, proposed)), parts
 
 
-def _parts(line: InvoiceLine) -> Iterator[Part]:
+def _parts(line: InvoiceLine, proposed: Sequence[ProposalPart]) -> Iterator[Part]:
     rows = Allocation.objects.filter(
         line__key=line.key, line__version__invoice=line.version.invoice_id
     ).select_related(
@@ -66,7 +75,7 @@ def _parts(line: InvoiceLine) -> Iterator[Part]:
         steps = amounts.explained(row.entry) if row.entry else [("Milestone", str(row.milestone))]
         yield Part(
             row.entry, quantity, amount, quantity + back_quantity, amount + back_amount,
-            [*steps, *_share(row, quantity, amount)],
+            [*steps, *_booked(line, row, quantity, amount, _part_of(row, proposed))],
         )  # fmt: skip
 
 
@@ -82,48 +91,84 @@ def _net(back: Sequence[Allocation]) -> tuple[Decimal, Decimal]:
     return sum((one.quantity for one in every), ZERO), sum((one.amount for one in every), ZERO)
 
 
-def _share(row: Allocation, quantity: Decimal, amount: Decimal) -> Iterator[tuple[str, str]]:
+def _proposed(line: InvoiceLine) -> list[ProposalPart]:
+    """The parts of the line that we proposed and handed over under the key that this line bears."""
+    key = naming.key_of(line.posting_key)
+    if key is None:
+        return []
+    handed = ProposalPart.objects.filter(line__key=key, line__draft__isnull=False).select_related(
+        "line__proposal__customer", "line__proposal__contract", "entry", "milestone"
+    )
+    return list(handed.order_by("pk"))
+
+
+def _part_of(row: Allocation, proposed: Sequence[ProposalPart]) -> ProposalPart | None:
+    """The part that an allocation bills: of the same entry or milestone, or of the same record where it was booked anew since."""
+    same = [part for part in proposed if (part.entry_id, part.milestone_id) == (row.entry_id, row.milestone_id)]
+    record = row.entry.document_id if row.entry is not None else None
+    same = same or [part for part in proposed if part.entry is not None and part.entry.document_id == record]
+    return same[0] if len(same) == 1 else None
+
+
+def _booked(
+    line: InvoiceLine, row: Allocation, quantity: Decimal, amount: Decimal, part: ProposalPart | None
+) -> Iterator[tuple[str, str]]:
     """Which part of the thing this line bills, and how the amount booked for it stands to our figures."""
+    if part is None or (part.quantity, part.line.proposal.currency) != (quantity, row.currency):
+        yield from _unproposed(row, quantity, amount)
+        return
+    yield from placing.placed(part)
+    proposal = part.line.proposal
+    if part.amount == amount:
+        yield "Booked", f"{_money(amount, row.currency)}, equal to our figures on {proposal}"
+        return
+    off = placing.signed(amount - part.amount, row.currency)
+    asked = f"{_money(amount, row.currency)} where {proposal} asks for {_money(part.amount, row.currency)}"
+    if line.net == part.line.net:
+        yield "Booked", f"{asked}: {off}, as somebody allocated it"
+        return
+    yield (
+        "Booked",
+        f"{asked}: {off} as booked, its line over {_money(line.net, row.currency)} where {_money(part.line.net, row.currency)} "
+        "were handed over",
+    )
+
+
+def _unproposed(row: Allocation, quantity: Decimal, amount: Decimal) -> Iterator[tuple[str, str]]:
+    """The same of a line that was not handed over by us."""
     entry = row.entry
     if entry is None or entry.amount is None:
         return
     if entry.kind == "time" and entry.hours and quantity != entry.hours:
-        yield (
-            "Share",
-            (
-                f"{figures.exact(quantity)} of {figures.exact(entry.hours)} h are on this line; the rest is open or "
-                "billed elsewhere"
-            ),
-        )
+        of = f"{figures.exact(quantity)} of {figures.exact(entry.hours)} h are on this line"
+        yield "Part", f"{of}; the rest is open or billed elsewhere"
     whole = entry.amount if not entry.hours else entry.amount * quantity / entry.hours
     whole = money.round_money(whole, entry.currency)
     if entry.currency != row.currency:
         yield "Currency", f"priced in {entry.currency}, billed in {row.currency} as the system booked it"
     elif whole != amount:
-        yield (
-            "Booked",
-            (
-                f"{figures.amount(amount, row.currency)} {row.currency} where our figures give "
-                f"{figures.amount(whole, row.currency)} {row.currency}: {_signed(amount - whole, row.currency)} as booked"
-            ),
-        )
+        ours = f"{_money(amount, row.currency)} where our figures give {_money(whole, row.currency)}"
+        yield "Booked", f"{ours}: {placing.signed(amount - whole, row.currency)} as booked"
     else:
-        yield "Booked", f"{figures.amount(amount, row.currency)} {row.currency}, equal to our figures"
+        yield "Booked", f"{_money(amount, row.currency)}, equal to our figures"
 
 
-def _steps(
+def _steps(  # noqa: PLR0917 -- what a line is told from
     bill: Invoice,
     version: InvoiceVersion,
     line: InvoiceLine,
     parts: Sequence[Part],
     settled: Mapping[str, Decimal],
+    proposed: Sequence[ProposalPart],
 ) -> Iterator[tuple[str, str]]:
     currency = version.currency
     if line.quantity is not None and line.unit_price is not None:
         exact = line.quantity * line.unit_price
         words = f"{figures.exact(line.quantity)} × {figures.exact(line.unit_price)} = {figures.exact(exact)} {currency}"  # noqa: RUF001
         if money.round_money(exact, currency) != line.net:
-            words += f"; booked are {_money(line.net, currency)}"
+            ours = next((part.line for part in proposed if part.line.net == line.net), None)
+            by = f", as {ours.proposal} asks for by the largest remainder" if ours is not None else ""
+            words += f"; booked are {_money(line.net, currency)}{by}"
         yield "On the line", words
     yield "Net", f"{_money(line.net, currency)}, as booked in version {version.version}"
     tied = sum((part.amount for part in parts), ZERO)
@@ -177,7 +222,3 @@ def _steps(
 
 def _money(value: Decimal, currency: str) -> str:
     return f"{figures.amount(value, currency)} {currency}"
-
-
-def _signed(value: Decimal, currency: str) -> str:
-    return f"{'+' if value > 0 else ''}{figures.amount(value, currency)} {currency}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest, ValidationError
-from django.db.models import Q, Sum
+from django.db.models import Q
 from django.forms import DecimalField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -130,8 +130,7 @@ class BillLinePage(Screen):
         """The line with each thing on it."""
         bill = get_object_or_404(Invoice.objects.visible_to(request.user).select_related("entity", "current"), pk=pk)
         found = get_object_or_404(InvoiceLine.objects.select_related("version"), pk=line, version__invoice=bill)
-        settlements = PaymentAllocation.objects.filter(invoice=bill).values_list("by").annotate(total=Sum("amount"))
-        settled: dict[str, Decimal] = dict(settlements.order_by())
+        settled = billing.settled_by_kind(PaymentAllocation.objects.filter(invoice=bill))
         steps, parts = billing.explained(bill, found, settled)
         told = [(part, name_of(part.entry) if part.entry else "Milestone") for part in parts]
         return self.page(

@@ -21,7 +21,7 @@ from portal.models import BillingModel, Invoice, InvoiceDraft, InvoiceProposal, 
 from portal.records import BillStatus
 from portal.screens import Action, DetailScreen, Screen
 from portal.tables import STATE_TONES, name_of
-from reconciliation import amounts, invoicing, readiness
+from reconciliation import amounts, invoicing, placing, readiness
 from reconciliation.models import ExceptionCase
 from reconciliation.sql import billing as billing_sql
 from reconciliation.sql import invoicing as sql
@@ -232,7 +232,7 @@ class LinePage(Screen):
         proposal = line.proposal
         parts = line.parts.select_related(
             "entry__rate_used__card", "entry__contract", "entry__purchase_order", "entry__project", "entry__resource",
-            "entry__document", "entry__source", "milestone",
+            "entry__document", "entry__source", "milestone", "line__proposal__customer", "line__proposal__contract",
         ).order_by("entry__work_date", "pk")  # fmt: skip
         told = [
             (part, name_of(part.entry) if part.entry else f"Milestone {part.milestone}", _steps(part, proposal))
@@ -256,16 +256,6 @@ class LinePage(Screen):
 
 def _steps(part: Any, proposal: InvoiceProposal) -> Sequence[tuple[str, str]]:
     steps = list(amounts.explained(part.entry)) if part.entry else [("Milestone", str(part.milestone.name))]
-    if proposal.share != 100:
-        steps.append(
-            (
-                "Share",
-                f"{proposal.share.normalize():f} % is this customer's; the rest by the largest remainder on the others'",
-            )
-        )
-    if part.entry is not None and part.entry.hours and part.quantity != part.entry.hours:
-        steps.append(
-            ("Part", f"{figures.exact(part.quantity)} of {figures.exact(part.entry.hours)} h are on this line")
-        )
+    steps += placing.placed(part)
     steps.append(("On the line", f"{figures.amount(part.amount, proposal.currency)} {proposal.currency}"))
     return steps
