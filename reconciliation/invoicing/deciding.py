@@ -36,8 +36,8 @@ def hold(line: ProposalLine, *, by: User, reason: str, until: date | None = None
     """Keep a line off the invoice, for a reason and perhaps until a day; its work stays on hold in later proposals as well."""
     if not reason.strip():
         raise NotProposable("A line is held for a reason: say which.")
-    if until is not None and until < (today := timezone.localdate()):
-        said = f"A hold until {figures.day(until)} is over already: today is {figures.day(today)}."
+    if until is not None and until <= (today := timezone.localdate()):
+        said = f"A hold until {figures.day(until)} is over already: it ends as that day begins, today is {figures.day(today)}."
         raise NotProposable(f"{said} Say a later day, or none.")
     with transaction.atomic():
         proposal, row = _to_edit(line, by)

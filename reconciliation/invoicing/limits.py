@@ -78,7 +78,7 @@ def _anew(proposal: InvoiceProposal) -> str:
 def _order(proposal: InvoiceProposal) -> Iterator[Blocker]:
     contract, order = proposal.contract, proposal.purchase_order
     if order is None:
-        if contract is not None and contract.requires_purchase_order:
+        if contract is not None and contract.requires_purchase_order and _is_of(contract, proposal):
             yield Blocker("PO_REQUIRED", _no_order(contract, proposal), "finance")
         return
     if order.currency != proposal.currency:
@@ -97,6 +97,12 @@ def _order(proposal: InvoiceProposal) -> Iterator[Blocker]:
             "Ask the customer to prolong it, or hold the lines.",
             "finance",
         )
+
+
+def _is_of(contract: Contract, proposal: InvoiceProposal) -> bool:
+    """Whether a proposal is for the contract's own customer, or for who pays alone: who only shares the work gives no order."""
+    own = contract.customer
+    return len(contract.shares) < 2 or proposal.customer_id in (own.pk, own.merged_into_id)
 
 
 def _no_order(contract: Contract, proposal: InvoiceProposal) -> str:

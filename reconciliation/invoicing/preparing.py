@@ -105,27 +105,19 @@ def _prepare(project: Project, through: date, by: User | None, how: str) -> list
     standing = {(p.customer_id, p.currency, p.purchase_order_id): p for p in open_ones}
     last = _last_of(project)
     made: list[InvoiceProposal] = []
-    by_order: dict[tuple[str, int | None], list[sql.Billable]] = defaultdict(list)
-    for item in items:
-        by_order[item.currency, item.purchase_order_id].append(item)
     rounding = project.contract.rounding if project.contract else Contract.Rounding.ENTRY
-    for (currency, order_id), group in sorted(by_order.items(), key=lambda one: (one[0][0], one[0][1] or 0)):
-        shares = shares_of(project)
-        split = grouping.shared(group, shares, rounding, had)
-        for (customer_id, share), parts in zip(shares, split, strict=True):
-            if not parts:  # this customer has all of their share
-                continue
-            proposal = standing.pop((customer_id, currency, order_id), None) or InvoiceProposal(
-                entity_id=project.entity_id, project=project, contract=project.contract, customer_id=customer_id,
-                purchase_order_id=order_id, currency=currency, grouping=how or (last.grouping if last else Grouping.PERSON),
-                prepared_by=by, prepared_at=portal_sql.now(), through=through,
-            )  # fmt: skip
-            proposal.share, proposal.through, proposal.prepared_at = share, through, portal_sql.now()
-            proposal.prepared_by = by
-            proposal.grouping = how or proposal.grouping
-            proposal.save()
-            _write(proposal, parts, rounding, holds.get(customer_id, {}), last.through if last else None)
-            made.append(proposal)
+    for (currency, order_id, customer_id), (share, parts) in _by_invoice(project, items, rounding, had).items():
+        proposal = standing.pop((customer_id, currency, order_id), None) or InvoiceProposal(
+            entity_id=project.entity_id, project=project, contract=project.contract, customer_id=customer_id,
+            purchase_order_id=order_id, currency=currency, grouping=how or (last.grouping if last else Grouping.PERSON),
+            prepared_by=by, prepared_at=portal_sql.now(), through=through,
+        )  # fmt: skip
+        proposal.share, proposal.through, proposal.prepared_at = share, through, portal_sql.now()
+        proposal.prepared_by = by
+        proposal.grouping = how or proposal.grouping
+        proposal.save()
+        _write(proposal, parts, rounding, holds.get(customer_id, {}), last.through if last else None)
+        made.append(proposal)
     for left in standing.values():
         left.state, left.reason, left.net = ProposalState.WITHDRAWN, "nothing of it is left to bill", ZERO
         left.save()
@@ -140,6 +132,27 @@ def _prepare(project: Project, through: date, by: User | None, how: str) -> list
     for proposal in open_ones:  # one that bills less, or later work, may be waited for no more
         hand_over_waiting(proposal, actor=by.get_username() if by else "invoicing")
     return made
+
+
+def _by_invoice(
+    project: Project, items: Sequence[sql.Billable], rounding: str, had: Mapping[tuple[int, int], Decimal]
+) -> dict[tuple[str, int | None, int], tuple[Decimal, list[grouping.Part]]]:
+    """What each invoice is to bill, by currency, order and customer, with the customer's share of the work.
+
+    An order is of the customer of its contract: what others share of the work is on none.
+    """
+    by_order: dict[tuple[str, int | None], list[sql.Billable]] = defaultdict(list)
+    for item in items:
+        by_order[item.currency, item.purchase_order_id].append(item)
+    shares = shares_of(project) if items else []
+    whose = _survivor(project.contract.customer).pk if project.contract else None
+    found: dict[tuple[str, int | None, int], tuple[Decimal, list[grouping.Part]]] = {}
+    for (currency, order_id), group in sorted(by_order.items(), key=lambda one: (one[0][0], one[0][1] or 0)):
+        for (customer_id, share), parts in zip(shares, grouping.shared(group, shares, rounding, had), strict=True):
+            if parts:  # else this customer has all of their share
+                order = order_id if len(shares) == 1 or customer_id == whose else None
+                found.setdefault((currency, order, customer_id), (share, []))[1].extend(parts)
+    return found
 
 
 def shares_of(project: Project) -> list[tuple[int, Decimal]]:
@@ -251,22 +264,22 @@ def run_due(today: date | None = None) -> list[InvoiceProposal]:
     """The invoice run: propose the invoices of every project whose run was due and is not prepared yet.
 
     A customer is run on their day; where milestones decide, whatever was signed is proposed. Open proposals of which something
-    was billed or taken back elsewhere, or was on hold until today, are made anew. Each project is a transaction.
+    was billed or taken back elsewhere, or was on hold until today, are made anew. Each project is prepared once, and alone in its
+    transaction.
     """
     day = today or timezone.localdate()
-    made: list[InvoiceProposal] = []
-    for proposal in InvoiceProposal.objects.filter(pk__in=outdated()).select_related("project"):
-        made += _or_later(proposal.project, proposal.through)
-    projects = Project.objects.filter(pk__in=sql.projects_with_work(day)).select_related(
-        "contract", "customer", "entity"
-    )
-    for project in projects:
+    due: dict[int, date] = {}
+    for project_id, through in InvoiceProposal.objects.filter(pk__in=outdated()).values_list("project", "through"):
+        due[project_id] = max(due.get(project_id, through), through)
+    with_work = Project.objects.filter(pk__in=sql.projects_with_work(day)).select_related("contract", "customer")
+    for project in with_work:
         terms = terms_of(project)
         run = day if terms.schedule == InvoiceSchedule.MILESTONE else terms.last_run(day)
         if run is None or _was_run(project, run, terms.through(run)):
             continue
-        made += _or_later(project, terms.through(run))
-    return made
+        due[project.pk] = max(due.get(project.pk, terms.through(run)), terms.through(run))
+    projects = Project.objects.filter(pk__in=due).select_related("contract", "customer", "entity").order_by("pk")
+    return [proposal for project in projects for proposal in _or_later(project, due[project.pk])]
 
 
 def _or_later(project: Project, through: date) -> list[InvoiceProposal]:

@@ -16,16 +16,23 @@ Used = tuple[str, Decimal, Decimal]  # of a limit in one currency: billed less c
 # Work that names no order, and a milestone, are on the order of their day.
 _ORDER = """LEFT JOIN portal_purchaseorder o ON o.contract_id = {contract} AND o.currency = {currency}
                    AND {day} BETWEEN o.valid_from AND coalesce(o.valid_to, 'infinity')"""
+# Where several customers share the work of a contract, its orders are its own customer's: what others are billed uses nothing.
+_OWN = """AND NOT EXISTS (
+           SELECT 1 FROM portal_contract k JOIN portal_customer o1 ON o1.id = k.customer_id
+             JOIN portal_invoiceline bl ON bl.id = a.line_id JOIN portal_invoiceversion bv ON bv.id = bl.version_id
+             JOIN portal_customer o2 ON o2.id = bv.customer_id
+            WHERE k.id = {contract} AND (SELECT count(*) FROM jsonb_object_keys(k.shares)) > 1
+              AND coalesce(o1.merged_into_id, o1.id) <> coalesce(o2.merged_into_id, o2.id))"""
 _USED = """
 SELECT w.id, w.currency, sum(w.billed), sum(w.proposed) FROM (
     SELECT {entry} AS id, a.currency, a.amount AS billed, 0 AS proposed
       FROM portal_ledgerentry e JOIN portal_allocation a ON a.entry_id = e.id {order_of_entry}
-     WHERE e.contract_id = ANY(%(contracts)s::bigint[])
+     WHERE e.contract_id = ANY(%(contracts)s::bigint[]) {whose_entry}
     UNION ALL
     SELECT {milestone}, a.currency, a.amount, 0
       FROM portal_project j JOIN portal_milestone m ON m.project_id = j.id
       JOIN portal_allocation a ON a.milestone_id = m.id {order_of_milestone}
-     WHERE j.contract_id = ANY(%(contracts)s::bigint[])
+     WHERE j.contract_id = ANY(%(contracts)s::bigint[]) {whose_milestone}
     UNION ALL
     SELECT i.{limit}, i.currency, 0, p.amount * least(1, greatest(coalesce(open.quantity, p.quantity), 0) / p.quantity)
       FROM portal_invoiceproposal i
@@ -38,14 +45,16 @@ SELECT w.id, w.currency, sum(w.billed), sum(w.proposed) FROM (
      WHERE i.state IN ('open', 'released', 'approved', 'handed_over') AND i.{limit} = ANY(%(limits)s::bigint[])) w
  WHERE w.id = ANY(%(limits)s::bigint[]) GROUP BY 1, 2 ORDER BY 1, 2"""
 _OF_CONTRACTS = _USED.format(
-    entry="e.contract_id", milestone="j.contract_id", limit="contract_id", order_of_entry="", order_of_milestone=""
-)
+    entry="e.contract_id", milestone="j.contract_id", limit="contract_id", order_of_entry="", order_of_milestone="",
+    whose_entry="", whose_milestone="",
+)  # fmt: skip
 _OF_ORDERS = _USED.format(
     entry="coalesce(e.purchase_order_id, o.id)", milestone="o.id", limit="purchase_order_id",
     order_of_entry=_ORDER.format(contract="e.contract_id", currency="e.currency", day="e.work_date"),
     order_of_milestone=_ORDER.format(
         contract="j.contract_id", currency="m.currency", day="coalesce(m.signed_on, m.due_on)"
     ),
+    whose_entry=_OWN.format(contract="e.contract_id"), whose_milestone=_OWN.format(contract="j.contract_id"),
 )  # fmt: skip
 
 

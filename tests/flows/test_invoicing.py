@@ -789,18 +789,23 @@ def test_the_invoice_run_proposes_what_is_due_once_through_the_day_of_the_schedu
     assert Notification.objects.filter(person=mia, subject__contains="waits for your release").exists()
     assert invoicing.run_due(date(2026, 9, 30)) == []
     line = made[0].lines.get()
-    with pytest.raises(NotProposable, match="is over already"):
-        invoicing.hold(line, by=mia, reason="not yet", until=timezone.localdate() - timedelta(days=1))
-    invoicing.hold(line, by=mia, reason="not yet", until=timezone.localdate())
+    for over in (timezone.localdate() - timedelta(days=1), timezone.localdate()):
+        with pytest.raises(NotProposable, match="is over already"):
+            invoicing.hold(line, by=mia, reason="not yet", until=over)
+    invoicing.hold(line, by=mia, reason="not yet", until=timezone.localdate() + timedelta(days=1))
     made[0].refresh_from_db()
     assert made[0].net == 0
-    invoicing.run_due(date(2026, 9, 30))  # its day has come
+    assert invoicing.run_due(date(2026, 9, 30)) == []
+    ProposalLine.objects.filter(pk=line.pk).update(held_until=timezone.localdate())  # its day has come
+    assert [p.pk for p in invoicing.run_due(date(2026, 11, 28))] == [
+        made[0].pk
+    ]  # and the next run: prepared once all the same
     made[0].refresh_from_db()
     assert made[0].net == Decimal(1920)
-    today = timezone.localdate()
     InvoiceProposal.objects.update(through=date(2026, 9, 2))
     line = ProposalLine.objects.get()
-    invoicing.hold(line, by=mia, reason="until today", until=today)
+    invoicing.hold(line, by=mia, reason="until tomorrow", until=timezone.localdate() + timedelta(days=1))
+    ProposalLine.objects.update(held_until=timezone.localdate())
     invoicing.run_due(END)  # made anew as far as it went, which is not the month that is due
     made[0].refresh_from_db()
     assert (made[0].through, made[0].net) == (END, Decimal(1920))

@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from portal.models import Contract, GrantRole, PurchaseOrder, User
-from portal.records import BillKind, BillLine
+from portal.models import Contract, Customer, GrantRole, PurchaseOrder, User
+from portal.records import BillKind, BillLine, Reference
 from reconciliation import billing, budgets, invoicing, readiness
 from reconciliation.models import ProjectMonth
 from tests import world
@@ -78,3 +78,24 @@ def test_what_is_left_to_work_and_left_to_bill_is_told_alike_and_a_thing_counts_
     erp.says(erp.credit("601", "501", BillLine(key="x", net=Decimal(100), description="A discount")))
     billing.credit_price(find("601", BillKind.CREDIT_NOTE), by=User.objects.get(username="fay"), reason="a discount")
     assert left(firm) == (7120, 8180, 2120, 3180)
+
+
+def test_an_order_is_of_its_customer_and_what_others_share_of_the_work_is_neither_on_it_nor_uses_it(
+    firm: firms.Firm,
+) -> None:
+    beta = Customer.objects.create(code="BETA", name="Beta", currency="USD")
+    firms.key(firm.target, "customer", beta.pk, "C2")
+    firm.contract.shares, firm.contract.requires_purchase_order = {"ACME": "60", "BETA": "40"}, True
+    firm.contract.save()
+    [entry] = posted(firm)
+    acme, other = invoicing.prepare(firm.project, END, by=None)
+    order = PurchaseOrder.objects.get()
+    assert (acme.purchase_order, acme.net) == (order, Decimal(576))
+    assert (other.purchase_order, other.customer, other.net) == (None, beta, Decimal(384))
+    assert [one.code for one in invoicing.blockers(other)] == []
+    assert budgets.of_orders([order])[order.pk].to_bill == Decimal(5000 - 576)
+    erp = Erp(firm)
+    erp.says(erp.bill("502", line_of(entry, "3.2"), customer=Reference("C2", "", "Beta")))
+    assert budgets.of_orders([order])[order.pk].to_bill == Decimal(5000 - 576)
+    erp.says(erp.bill("501", line_of(entry, "4.8")))
+    assert budgets.of_orders([order])[order.pk].to_bill == Decimal(5000 - 576)
