@@ -10,7 +10,7 @@ from typing import Any
 from django.urls import reverse
 from django.utils import timezone
 
-from portal import figures
+from portal import figures, money
 from portal.models import AccountingPeriod, BillingModel, Customer, ExchangeRate, Milestone, PurchaseOrder, State
 from reconciliation import budgets
 from reconciliation.models import ExceptionCase, ProjectMonth
@@ -76,6 +76,13 @@ def _question_of(rule: str) -> str:
     return _OF_THEME.get(theme_of(rule), "exceptions")
 
 
+def _treated(customer: Customer, payers: int) -> str:
+    """How a customer's tax is treated; named where several pay."""
+    who = f"{customer.name}: treated" if payers > 1 else "Treated"
+    number = f", number {customer.tax_number}" if customer.tax_number else ""
+    return f"{who} as {customer.get_tax_treatment_display().lower()}{number}."
+
+
 @dataclass(slots=True)
 class _Found:
     """What holds say about one question, added up; an entry that two causes stop is in it once."""
@@ -132,16 +139,30 @@ class _Asked:
         )
         if not count:
             return held if held.verdict is Verdict.FAIL else self.check("approved", Verdict.PASS, "Nothing waits.")
-        words = (
-            "1 entry" if count == 1 else f"{count:,} entries"
-        ) + f" with {figures.hours(hours)} h wait for approval at the source."
+        worth = self._worth_of(hours)
+        about = f", about {figures.amount(worth, self.month.currency)} {self.month.currency}" if worth else ""
+        told = "1 entry" if count == 1 else f"{count:,} entries"
+        by = " at the average rate of the month" if worth else ""
+        words = f"{told} with {figures.hours(hours)} h wait for approval at the source{about}{by}."
         if held.verdict is Verdict.FAIL:
             words = f"{words} {held.says}"
         return self.check(
-            "approved", Verdict.FAIL, words, count=count + held.count, amount=held.amount, currency=held.currency,
+            "approved", Verdict.FAIL, words, count=count + held.count,
+            amount=(worth or Decimal(0)) + (held.amount or Decimal(0)) or None, currency=self.month.currency,
             owner=" and ".join(names) or self.manager, way_out="Ask the approver; what is approved comes in by itself.",
-            url=held.url,
+            url=held.url or f"{reverse('master', args=['approvalstep'])}?text={self.project.code}",
         )  # fmt: skip
+
+    def _worth_of(self, hours: Decimal) -> Decimal | None:
+        """What hours without a price of their own are worth by what the project's other hours of the period cost."""
+        days = self.period.starts_on, self.period.ends_on
+        rate = sql.average_rate(self.project.pk, *days, self.month.currency)
+        return money.round_money(hours * rate, self.month.currency) if rate is not None else None
+
+    @property
+    def unasked(self) -> Decimal | None:
+        """What of the month no issued invoice asks for yet: so much waits where its invoices cannot go out."""
+        return max(self.month.to_bill - self.month.all_billed, Decimal(0)) or None
 
     def exceptions(self) -> Check:
         """Causes that no other question names, and what is in doubt."""
@@ -161,6 +182,7 @@ class _Asked:
         if found.verdict is Verdict.PASS and self.month.unpriced_hours and "exceptions" not in self.held:
             return self.check(
                 "rates", Verdict.FAIL, f"{figures.hours(self.month.unpriced_hours)} h have no rate.", owner="finance",
+                url=f"{reverse('ledger')}?project={self.project.code}",
                 way_out="Agree the rate and add it to the rate card; the hours are priced again by themselves.",
             )  # fmt: skip
         return found
@@ -253,16 +275,38 @@ class _Asked:
 
     def tax(self) -> Check:
         """A treatment that leaves the tax to the customer needs the customer's number."""
-        treatment = self.customer.get_tax_treatment_display().lower()
-        if self.customer.tax_treatment != Customer.TaxTreatment.REVERSE_CHARGE:
-            return self.check("tax", Verdict.PASS, f"Treated as {treatment}.")
-        if self.customer.tax_number:
-            return self.check("tax", Verdict.PASS, f"Treated as {treatment}, number {self.customer.tax_number}.")
+        paying = self._paying()
+        lacking = [
+            (customer, share) for customer, share in paying
+            if customer.tax_treatment == Customer.TaxTreatment.REVERSE_CHARGE and not customer.tax_number
+        ]  # fmt: skip
+        if not lacking:
+            return self.check("tax", Verdict.PASS, " ".join(_treated(customer, len(paying)) for customer, _ in paying))
+        unasked = self.unasked or Decimal(0)
+        amount = money.round_money(
+            sum((unasked * share / 100 for _, share in lacking), Decimal(0)), self.month.currency
+        )
+        says = " ".join(
+            f"{one.name} is treated as {one.get_tax_treatment_display().lower()} and has no tax number."
+            for one, _ in lacking
+        )
         return self.check(
-            "tax", Verdict.FAIL, f"{self.customer.name} is treated as {treatment} and has no tax number.", owner="finance",
+            "tax", Verdict.FAIL, says, count=len(lacking), amount=amount or None, currency=self.month.currency, owner="finance",
             way_out="Ask the customer for the number and add it to the customer's record.",
-            url=f"{reverse('master', args=['customer'])}?text={self.customer.code}",
+            url=f"{reverse('master', args=['customer'])}?text={lacking[0][0].code}",
         )  # fmt: skip
+
+    def _paying(self) -> list[tuple[Customer, Decimal]]:
+        """Who pays for the project's work, and how much of it in per cent: its customer, or those who share it."""
+        shares = self.contract.shares if self.contract else {}
+        found = (
+            list(Customer.objects.filter(code__in=shares).select_related("merged_into").order_by("code"))
+            if shares
+            else []
+        )
+        return [(one.merged_into or one, Decimal(str(shares[one.code]))) for one in found] or [
+            (self.customer, Decimal(100))
+        ]
 
     def terms(self) -> Check:
         """When the invoice goes out and how long the customer may take."""
@@ -275,7 +319,8 @@ class _Asked:
             when = f"Next invoice {figures.day(runs[0])}" if runs else "Invoiced by milestones or not at all"
             return self.check("terms", Verdict.PASS, f"{when}, {terms.terms_days or 0} days to pay.")
         return self.check(
-            "terms", Verdict.FAIL, f"Nobody said {' and '.join(lacks)}.", owner="finance",
+            "terms", Verdict.FAIL, f"Nobody said {' and '.join(lacks)}.", count=len(lacks), amount=self.unasked,
+            currency=self.month.currency, owner="finance",
             way_out="Add it to the contract or to the customer.",
             url=f"{reverse('master', args=['customer'])}?text={self.customer.code}",
         )  # fmt: skip
@@ -293,7 +338,9 @@ class _Asked:
             return found
         return self.check(
             "period", Verdict.FAIL, f"{self.period.code} is closed while work is on its way to it.", owner="a controller",
+            count=sql.on_their_way(self.project.pk, self.period.starts_on, self.period.ends_on),
             amount=self.month.under_way, currency=self.month.currency, way_out="It is held with the next open period offered.",
+            url=f"{reverse('ledger')}?project={self.project.code}",
         )  # fmt: skip
 
     def fx(self) -> Check:
@@ -313,7 +360,8 @@ class _Asked:
             return self.check("fx", Verdict.PASS, f"{worth} from {figures.day(rate.valid_from)}, {rate.source}.")
         return self.check(
             "fx", Verdict.FAIL, f"No rate from {self.month.currency} into {books} by {figures.day(self.period.ends_on)}.",
-            owner="finance", way_out="Add the exchange rate.", url=reverse("master", args=["exchangerate"]),
+            count=1, amount=self.unasked, currency=self.month.currency, owner="finance",
+            way_out="Add the exchange rate.", url=reverse("master", args=["exchangerate"]),
         )  # fmt: skip
 
     def credits(self) -> Check:
@@ -321,11 +369,13 @@ class _Asked:
         found = sql.credits_without_hours(self.project.pk)
         if not found:
             return self.check("credits", Verdict.PASS, "None is open.")
-        number, total, currency = found[0]
+        note, number, _, currency = found[0]
+        total = sum((one[2] for one in found if one[3] == currency), Decimal(0))
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         return self.check(
             "credits", Verdict.FAIL, f"Credit note {number}{more} does not say which hours it credits.", count=len(found),
             amount=total, currency=currency, owner="finance", way_out="Name the hours; only these may be billed again.",
+            url=reverse("bill", args=[note]),
         )  # fmt: skip
 
     def all(self) -> list[Check]:

@@ -154,6 +154,29 @@ def waiting_for_approval(projects: Sequence[int], start: date, end: date) -> lis
     )
 
 
+def average_rate(project_id: int, start: date, end: date, currency: str) -> Decimal | None:
+    """What an hour of a project's priced work in some days is worth on average; None where none of it is priced."""
+    found = rows(
+        "SELECT sum(e.amount) / nullif(sum(e.hours), 0) FROM portal_ledgerentry e"
+        " JOIN portal_ledgerstate s ON s.entry_id = e.id AND s.state NOT IN ('cancelled', 'reversed')"
+        " WHERE e.project_id = %s AND e.work_date BETWEEN %s AND %s AND e.kind = 'time' AND e.reverses_id IS NULL"
+        " AND e.is_billable AND NOT e.is_cost_only AND e.amount IS NOT NULL AND e.currency = %s",
+        [project_id, start, end, currency],
+    )
+    rate: Decimal | None = found[0][0]
+    return rate
+
+
+def on_their_way(project_id: int, start: date, end: date) -> int:
+    """How many entries of a project's days are to be booked and do not stand in the books yet, held ones left out."""
+    found: int = rows(
+        "SELECT count(*) FROM portal_ledgerentry e JOIN portal_ledgerstate s ON s.entry_id = e.id"
+        " WHERE e.project_id = %s AND e.work_date BETWEEN %s AND %s AND s.state IN ('ready', 'sending', 'accepted')",
+        [project_id, start, end],
+    )[0][0]
+    return found
+
+
 def expenses(project_id: int, start: date, end: date) -> tuple[int, int, Decimal]:
     """(expenses, those that are not posted, what those not posted amount to) of a project's days."""
     found: tuple[int, int, Decimal] = rows(
@@ -167,10 +190,10 @@ def expenses(project_id: int, start: date, end: date) -> tuple[int, int, Decimal
     return found
 
 
-def credits_without_hours(project_id: int) -> list[tuple[str, Decimal, str]]:
-    """(number, total, currency) of credit notes on invoices of a project whose hours nobody has named."""
+def credits_without_hours(project_id: int) -> list[tuple[int, str, Decimal, str]]:
+    """(note, number, total, currency) of credit notes on invoices of a project whose hours nobody has named."""
     return rows(
-        """SELECT v.number, v.total, v.currency FROM portal_invoice n
+        """SELECT n.id, v.number, v.total, v.currency FROM portal_invoice n
              JOIN portal_invoiceversion v ON v.id = n.current_id
             WHERE n.kind = 'credit_note' AND v.status NOT IN ('voided', 'deleted', 'draft') AND n.credits_id IN (
                   SELECT iv.invoice_id FROM portal_allocation a JOIN portal_ledgerentry e ON e.id = a.entry_id

@@ -140,8 +140,11 @@ def test_what_nobody_approved_yet_waits_with_its_approver(firm: Firm) -> None:
     firm.take(firm.time("2", status=SourceStatus.SUBMITTED, work_date=date(2026, 10, 2), hours=Decimal("5.5")))
     found = answers(firm)["approved"]
     assert found.verdict is Verdict.FAIL
-    assert (found.count, found.owner) == (1, "Pat Manager")
-    assert "5.50 h" in found.says
+    assert (found.count, found.owner, found.amount, found.currency) == (1, "Pat Manager", Decimal(660), "USD")
+    assert found.says.startswith(
+        "1 entry with 5.50 h wait for approval at the source, about 660.00 USD at the average rate"
+    )
+    assert found.url
     firm.admit(firm.time("2", work_date=date(2026, 10, 2), hours=Decimal("5.5")))
     assert answers(firm)["approved"].verdict is Verdict.PASS
 
@@ -179,21 +182,30 @@ def test_a_due_milestone_that_nobody_signed_stops_a_fixed_fee(firm: Firm) -> Non
 def test_a_customer_who_owes_the_tax_needs_a_number(firm: Firm) -> None:
     firm.admit(firm.time("1"))
     Customer.objects.filter(pk=firm.customer.pk).update(tax_treatment="reverse_charge")
-    assert answers(firm)["tax"].verdict is Verdict.FAIL
+    found = answers(firm)["tax"]
+    assert (found.verdict, found.count, found.amount) == (Verdict.FAIL, 1, Decimal(960))
     Customer.objects.filter(pk=firm.customer.pk).update(tax_number="DE136695976")
     assert answers(firm)["tax"].verdict is Verdict.PASS
+    Customer.objects.create(code="BETA", name="Beta", currency="USD", tax_treatment="reverse_charge")
+    Contract.objects.filter(pk=firm.contract.pk).update(shares={"ACME": "60", "BETA": "40"})
+    found = answers(firm)["tax"]
+    assert (found.verdict, found.count, found.amount) == (Verdict.FAIL, 1, Decimal(384))
+    assert (found.says, found.url[-4:]) == ("Beta is treated as reverse charge and has no tax number.", "BETA")
 
 
 def test_terms_that_nobody_agreed_are_named(firm: Firm) -> None:
     firm.admit(firm.time("1"))
     Customer.objects.filter(pk=firm.customer.pk).update(invoice_schedule="", invoice_day=None, payment_terms_days=None)
-    assert answers(firm)["terms"].says == "Nobody said when it is invoiced and its payment terms."
+    found = answers(firm)["terms"]
+    assert found.says == "Nobody said when it is invoiced and its payment terms."
+    assert (found.count, found.amount, found.currency) == (2, Decimal(960), "USD")
 
 
 def test_a_closed_period_stops_only_what_still_has_to_be_booked_in_it(firm: Firm) -> None:
     firm.admit(firm.time("1"))
     AccountingPeriod.objects.filter(code="2026-10").update(state="closed")
-    assert answers(firm)["period"].verdict is Verdict.FAIL
+    found = answers(firm)["period"]
+    assert (found.verdict, found.count, found.amount, bool(found.url)) == (Verdict.FAIL, 1, Decimal(960), True)
     post(entries("1"))
     assert answers(firm)["period"].verdict is Verdict.PASS
 
@@ -213,7 +225,8 @@ def test_a_credit_that_names_no_hours_stops_the_next_bill(firm: Firm) -> None:
     credit = bill(firm, "601", BillKind.CREDIT_NOTE)
     type(credit).objects.filter(pk=credit.pk).update(credits=invoice)
     found = answers(firm)["credits"]
-    assert (found.verdict, found.amount) == (Verdict.FAIL, Decimal(960))
+    assert (found.verdict, found.count, found.amount) == (Verdict.FAIL, 1, Decimal(960))
+    assert found.url == reverse("bill", args=[credit.pk])
     allocate(credit, entries("1")[0], "-8", "-960.00", takes_back=billed)
     assert answers(firm)["credits"].verdict is Verdict.PASS
 
