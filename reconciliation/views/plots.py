@@ -65,12 +65,15 @@ def ages(period: AccountingPeriod) -> list[tuple[str, SafeString]]:
 
 
 def match_rates(runs: Sequence[ReconciliationRun]) -> list[tuple[str, SafeString]]:
-    """How much of each leg matched, of the latest run that compared it."""
-    ended = [run for run in runs if run.totals]
-    if not ended:
-        return []
-    shares = [
-        charts.Bar(leg.label, Decimal(100 * leg.matched) / leg.total) for leg in legs_of(ended[-1].totals) if leg.total
-    ]
-    title = "Matched by leg, latest run, in percent"
-    return [(title, charts.bars(shares, title=title, unit="%", places=1))] if shares else []
+    """How much of each leg matched, a plot for each leg and in it run by run; the oldest run first, as `runs` are given."""
+    by_leg: dict[str, list[charts.Bar]] = {}
+    for run in runs:
+        when = f"{timezone.localtime(run.started_at):%d %b %H:%M}"
+        for leg in legs_of(run.totals) if run.totals else ():
+            if leg.total:
+                by_leg.setdefault(leg.label, []).append(charts.Bar(when, Decimal(100 * leg.matched) / leg.total))
+    drawn = []
+    for label, shares in by_leg.items():
+        title = f"{label}: matched run by run, in percent"
+        drawn.append((title, charts.bars(shares, title=title, unit="%", places=1)))
+    return drawn
