@@ -70,9 +70,24 @@ class MilestoneLineRow(serializers.Serializer[Any]):
     stations = StationRow(many=True)
 
 
-class ThreadRow(serializers.Serializer[Any]):
-    """What an id leads to; `next` and `next_milestone` are what to send for those that follow, null at the end."""
+class NamedRow(serializers.Serializer[Any]):
+    """What bears the name itself, whether hours hang on it or not: an invoice, credit note, payment, proposal or cause."""
 
+    kind = serializers.CharField()
+    id = serializers.IntegerField()
+    entity = serializers.CharField()
+    title = serializers.CharField()
+    state = serializers.CharField()
+    words = serializers.CharField()
+
+
+class ThreadRow(serializers.Serializer[Any]):
+    """What an id leads to, and what bears it itself (`named`, told with the first page).
+
+    `next` and `next_milestone` are what to send for those that follow, null at the end.
+    """
+
+    named = NamedRow(many=True)
     documents = DocumentLineRow(many=True)
     milestones = MilestoneLineRow(many=True)
     next = serializers.IntegerField(allow_null=True)  # of the documents, as `after`
@@ -110,13 +125,18 @@ class ThreadOf(APIView):
             signed = thread.milestones_named(name).order_by().values("pk")
             some = Milestone.objects.visible_to(request.user).filter(pk__in=signed, pk__gt=after_milestone)
             milestones = list(some.select_related("project__entity").order_by("pk")[: MOST + 1])
+        first = not after and not after_milestone
         said = {
+            "named": list(thread.bears(name, self._seen)) if first else [],
             "documents": list(self._documents(documents[:MOST])),
             "milestones": [_milestone(told) for told in thread.of_milestones(milestones[:MOST])],
             "next": documents[MOST - 1].pk if len(documents) > MOST else None,
             "next_milestone": milestones[MOST - 1].pk if len(milestones) > MOST else None,
         }
         return Response(ThreadRow(said).data)
+
+    def _seen(self, rows: Any) -> Any:
+        return rows.visible_to(self.request.user)
 
     def _asked(self, request: Request) -> tuple[str, int, int]:
         if unknown := set(request.query_params) - _ASKED:

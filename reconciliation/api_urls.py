@@ -7,16 +7,16 @@ from drf_spectacular.views import SpectacularAPIView
 from rest_framework.routers import SimpleRouter
 
 from portal.api import TokenAuthentication
-from reconciliation import api, bills_api, close_api, invoicing_api, readiness_api, watching_api
+from reconciliation import api, bills_api, close_api, explained_api, invoicing_api, readiness_api, watching_api
 
 router = SimpleRouter()
 router.register("time-entries", api.TimeEntries, basename="api_time_entry")
 router.register("expenses", api.Expenses, basename="api_expense")
-router.register("ledger-entries", api.LedgerEntries, basename="api_ledger_entry")
+router.register("ledger-entries", explained_api.LedgerEntries, basename="api_ledger_entry")
 router.register("cases", api.Cases, basename="api_case")
 router.register("holds", api.Holds, basename="api_hold")
 router.register("change-sets", api.ChangeSets, basename="api_change_set")
-router.register("bills", bills_api.Bills, basename="api_bill")
+router.register("bills", explained_api.Bills, basename="api_bill")
 router.register("invoice-proposals", invoicing_api.InvoiceProposals, basename="api_invoice_proposal")
 router.register("payments", bills_api.Payments, basename="api_payment")
 router.register("reconciliation-results", api.Results, basename="api_result")

@@ -33,10 +33,15 @@ from portal.records import PublishedKind
 _PROPOSAL = re.compile(r"p-0*([1-9]\d{0,17})", re.IGNORECASE)
 
 
+def spelled(name: str) -> list[str]:
+    """A number as it was typed, in capitals and without: people type it as they like, and each is found by the index."""
+    return list(dict.fromkeys([name, name.upper(), name.lower()]))
+
+
 def bills(name: str) -> QuerySet[Invoice]:
     """Invoices and credit notes of this number, in any version, or of this id in their system or in one that is told of them."""
     named = Invoice.objects.filter(external_id=name).values("pk")
-    numbered = InvoiceVersion.objects.filter(number=name).values("invoice")
+    numbered = InvoiceVersion.objects.filter(number__in=spelled(name)).values("invoice")
     drafted = _drafts(name).filter(invoice__isnull=False).values("invoice")
     return Invoice.objects.filter(pk__in=named.union(numbered, drafted, _told(PublishedKind.INVOICE, name)))
 
@@ -44,8 +49,8 @@ def bills(name: str) -> QuerySet[Invoice]:
 def payments(name: str) -> QuerySet[Payment]:
     """Payments and write-offs of this number, reference or refund, in any version, or of this id where they are kept or told."""
     named = Payment.objects.filter(external_id=name).values("pk")
-    numbered = PaymentVersion.objects.filter(number=name).values("payment")
-    referred = PaymentVersion.objects.filter(reference=name).values("payment")
+    numbered = PaymentVersion.objects.filter(number__in=spelled(name)).values("payment")
+    referred = PaymentVersion.objects.filter(reference__in=spelled(name)).values("payment")
     refunded = PaymentVersion.objects.filter(refunds__contains=[name]).values("payment")
     return Payment.objects.filter(pk__in=named.union(numbered, referred, refunded, _told(PublishedKind.PAYMENT, name)))
 
@@ -61,7 +66,7 @@ def proposals(name: str) -> QuerySet[InvoiceProposal]:
 
 def milestones(name: str) -> QuerySet[Milestone]:
     """Milestones of this code."""
-    return Milestone.objects.filter(code=name)
+    return Milestone.objects.filter(code__in=spelled(name))
 
 
 def on_bills(name: str) -> tuple[list[int], list[int]]:
@@ -106,7 +111,7 @@ def _told(kind: PublishedKind, name: str) -> QuerySet[Published, Any]:
 
 def _drafts(name: str) -> QuerySet[InvoiceDraft]:
     """Invoice drafts of this number, as a draft or as the bill that became of it, or handed over under this key."""
-    named = Q(number=name) | Q(bill_number=name)
+    named = Q(number=name) | Q(bill_number__in=spelled(name))
     if (key := key_of(name)) is not None:
         named |= Q(pk__in=LedgerEntry.objects.filter(idempotency_key=key).values("document"))
     return InvoiceDraft.objects.filter(named)

@@ -15,6 +15,7 @@ from integrations.thread.milestones import (
     milestones_told,
     of_milestones,
 )
+from integrations.thread.named import Named, bears
 from integrations.thread.proposals import proposals_told
 from integrations.thread.stations import Station
 from integrations.thread.telling import told
@@ -25,8 +26,10 @@ __all__ = [
     "Doubt",
     "EntryThread",
     "MilestoneThread",
+    "Named",
     "Station",
     "Thread",
+    "bears",
     "changes",
     "compared",
     "documents_named",

@@ -93,7 +93,7 @@ def documents_named(name: str) -> QuerySet[Document]:
     name = name.strip()
     bills, proposals = naming.on_bills(name)
     of_entries: list[QuerySet[LedgerEntry]] = [
-        LedgerEntry.objects.filter(pk__in=Receipt.objects.filter(number=name).values("entry")),
+        LedgerEntry.objects.filter(pk__in=Receipt.objects.filter(number__in=naming.spelled(name)).values("entry")),
         *([naming.entries_of(bills, proposals)] if bills or proposals else []),
         *([LedgerEntry.objects.filter(pk=number)] if (number := keys.key(name)) is not None else []),
         *([LedgerEntry.objects.filter(idempotency_key=UUID(name))] if _KEY.fullmatch(name) else []),

@@ -224,4 +224,4 @@ class SearchScreen(Screen):
 def _entries_named(words: str) -> QuerySet[LedgerEntry, dict[str, int]]:
     """By the record of their source, or by the number that their target gave them."""
     theirs: QuerySet[LedgerEntry, Any] = LedgerEntry.objects.filter(document__external_id=words).values("pk")
-    return theirs.union(Receipt.objects.filter(number=words).values("entry"))
+    return theirs.union(Receipt.objects.filter(number__in=naming.spelled(words)).values("entry"))

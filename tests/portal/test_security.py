@@ -342,6 +342,8 @@ API_ROWS: dict[str, Callable[[Any], int]] = {
     "api_result-detail": lambda s: ReconciliationResult.objects.filter(run=s.comparison)[0].pk,
 }
 API_ROWS["api_invoice_proposal-risks"] = API_ROWS["api_invoice_proposal-detail"]
+API_ROWS["api_bill-explained"] = API_ROWS["api_bill-detail"]
+API_ROWS["api_ledger_entry-why"] = API_ROWS["api_ledger_entry-explained"] = API_ROWS["api_ledger_entry-detail"]
 # What is decided about a row, and some act that may be sent.
 API_ACTS: dict[str, dict[str, Any]] = {
     "api_bill-act": {"act": "adopt", "version": 1, "reason": "it was agreed"},

@@ -14,7 +14,7 @@ class Command(BaseCommand):
 
     help = (
         "Prints everything known of a document or milestone, found by any id: its own, an entry's, a receipt's, a key, a bill, "
-        "a payment, a proposal or a draft."
+        "a payment, a proposal, a draft or a cause."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "id",
             help="external id, entry id, receipt number, idempotency key, code of a milestone, "
-            "number of a bill, a payment, a proposal or its draft",
+            "number of a bill, a payment, a proposal, its draft or a cause (EX-12)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -30,11 +30,15 @@ class Command(BaseCommand):
         documents = thread.find(options["id"])
         milestones = thread.of_milestones(list(thread.milestones_named(options["id"])))
         proposals = list(thread.proposals_told(options["id"]))
-        if not documents and not milestones and not proposals:
+        # proposals are told with their drafts
+        named = [one for one in thread.bears(options["id"]) if one.kind != "proposal"]
+        if not documents and not milestones and not proposals and not named:
             raise CommandError(
                 f"Nothing is known under {options['id']!r}; give a document's external id, an entry's id, a receipt number, an "
-                "idempotency key, the code of a milestone, or the number of a bill, a payment, a proposal or its draft."
+                "idempotency key, the code of a milestone, or the number of a bill, a payment, a proposal, its draft or a cause."
             )
+        for one in named:
+            self.stdout.write(str(one))
         for line in proposals:
             self.stdout.write(line)
         for document in documents:
