@@ -79,16 +79,17 @@ def bill_line(plan: Plan, bill: sql.Bill, line: sql.Line, held: Sequence[Held], 
         amount = over.milestones[named[0]].delivered
         wanted = [Wanted(None, named[0], Part(min(line.net, amount) if line.net > 0 else ZERO, line.net))]
     else:
-        expected = parts[0].line_quantity
-        if line.quantity is not None and expected is not None and line.quantity != expected:
-            plan.problems.append(
-                Problem(
-                    bill.id, UNKNOWN,
-                    f"Line {line.position} bills {figures.exact(line.quantity)} h where {figures.exact(expected)} h were handed "
-                    "over, and does not say which.",
-                    line,
-                )
-            )  # fmt: skip
+        if line.quantity is not None and not says_which(line, parts):
+            tied = Part(sum((one.was_quantity for one in held), ZERO), sum((one.was_amount for one in held), ZERO))
+            if tied != Part(line.quantity, line.net):  # else somebody said by hand which hours it bills
+                plan.problems.append(
+                    Problem(
+                        bill.id, UNKNOWN,
+                        f"Line {line.position} bills {figures.exact(line.quantity)} h where "
+                        f"{figures.exact(parts[0].line_quantity or ZERO)} h were handed over, and does not say which.",
+                        line,
+                    )
+                )  # fmt: skip
             return True
         amounts = _amounts(line.net, [part.amount for part in parts], bill.agreed_currency)
         wanted = [
@@ -97,6 +98,12 @@ def bill_line(plan: Plan, bill: sql.Bill, line: sql.Line, held: Sequence[Held], 
         ]
     bring_in_line(plan, bill, line, held, wanted, Known(over.entries, over.milestones))
     return True
+
+
+def says_which(line: sql.Line, parts: Sequence[invoicing_sql.Handed]) -> bool:
+    """Whether a line bills as many hours as were handed over under its key, so that it bills exactly those."""
+    expected = parts[0].line_quantity if parts else None
+    return bool(parts) and (line.quantity is None or expected is None or line.quantity == expected)
 
 
 def _amounts(net: Decimal, ours: Sequence[Decimal], currency: str) -> list[Decimal]:

@@ -17,7 +17,7 @@ from portal import access, audit, money
 from portal.models import AccountingPeriod, Invoice, User
 from portal.sql import now
 from reconciliation import matching, pairing
-from reconciliation.billing import allocating
+from reconciliation.billing import allocating, handed
 from reconciliation.billing.following import follow
 from reconciliation.billing.planning import ZERO, Held, Part, Plan, started
 from reconciliation.billing.refusals import in_words
@@ -177,7 +177,8 @@ def _loose(items: Sequence[ReconciliationResult], bills: dict[int, sql.Bill], pl
             raise NotMatchable("Some of it changed meanwhile; look at it again.")
         if bill.is_credit or line.net <= 0:
             raise NotMatchable("A credit gives back; say on its own page which hours.")
-        if allocating.entry_of(bill, line, named) or over.of(bill, line) or over.milestone_of(bill, line):
+        says = handed.says_which(line, over.of(bill, line))
+        if allocating.entry_of(bill, line, named) or says or over.milestone_of(bill, line):
             raise NotMatchable(
                 f"Line {line.position} of {bill.name} names its work itself; have it put right in its system."
             )

@@ -198,6 +198,7 @@ class BillDifference(models.Model):
     billed = models.DecimalField(max_digits=18, decimal_places=4)
     would_be = models.DecimalField(max_digits=18, decimal_places=4)
     proposed_at = models.DateTimeField(null=True, blank=True)
+    over_at = models.DateTimeField(null=True, blank=True)  # since when what was billed is what is agreed again
 
     objects = ScopedQuerySet.as_manager()
 

@@ -18,7 +18,7 @@ from django.urls import reverse
 
 from portal import figures, notifications, sql
 from portal.models import NotificationKind
-from reconciliation import cases
+from reconciliation import billing, cases
 from reconciliation.changes import measuring
 from reconciliation.changes.lines import WrittenLine, frozen_lines
 from reconciliation.changes.writing import Written
@@ -50,14 +50,20 @@ def look(change_set_id: int) -> int:
             return 0
         held, waits = 0, False
         touched: set[int] = set()
+        asked: list[int] = []
+        differing: list[int] = []
         for entry_ids in candidates(cards_of(locked), _since(locked), BATCH):
-            apart = _apart(entry_ids)
+            differ = _differing(entry_ids)
+            asked += entry_ids
+            differing += [one.entry.id for one in differ]
+            apart = _settled_apart(differ)
             waits |= any(one.entry.state not in BOOKED for one in apart)
             new = [one for one in apart if one.entry.state in BOOKED and not one.is_being_reversed]
             new = _nobody_elses(new, locked.pk)
             held += len(new)
             touched |= cases.open_holds([_hold(one, locked) for one in new], reason="rates changed under booked work")
         let_go()
+        billing.tell_of_rates(rates_sql.end_differences(locked.pk, asked, differing))
         _own(touched, locked)
         _say(touched)
         RateLook.objects.update_or_create(change_set=locked, defaults={"looked_at": sql.now(), "waits": waits})
@@ -89,11 +95,11 @@ def _otherwise(entry_ids: Sequence[int]) -> list[Otherwise]:
     return booked_at_other_rates(entry_ids) if entry_ids else []
 
 
-def _apart(entry_ids: Sequence[int]) -> list[Otherwise]:
+def _differing(entry_ids: Sequence[int]) -> list[Otherwise]:
     """What of these says something else than is agreed: found first, and asked again once nobody else moves it."""
     found = [one.entry.id for one in _otherwise(entry_ids)]
     documents.lock(documents.of_entries(found))
-    return _settled_apart(_otherwise(found))
+    return _otherwise(found)
 
 
 def _settled_apart(found: Sequence[Otherwise]) -> list[Otherwise]:

@@ -240,6 +240,33 @@ def looks_due() -> list[tuple[int, float]]:
     return [(pk, float(seconds)) for pk, seconds in found]
 
 
+def end_differences(change_set_id: int, asked: Sequence[int], apart: Sequence[int]) -> list[int]:
+    """End proposed differences of bills whose work says what is agreed again; the bills.
+
+    Of a difference that an earlier change set brought all booked work was `asked`, none of it is `apart` from what is agreed, and
+    nothing was credited or invoiced for it since: what was, is for whoever compares the books with the bills.
+    """
+    found = rows(
+        """
+        UPDATE reconciliation_billdifference d SET over_at = now()
+          FROM reconciliation_ratebundle b
+         WHERE b.id = d.bundle_id AND b.change_set_id <> %(change_set)s AND d.proposed_at IS NOT NULL AND d.over_at IS NULL
+           AND d.would_be <> d.billed
+           AND EXISTS (SELECT 1 FROM reconciliation_bundlerow r WHERE r.bundle_id = d.bundle_id AND r.invoice_id = d.invoice_id
+                          AND r.way = 'bill' AND r.entry_id = ANY(%(asked)s::bigint[]))
+           AND NOT EXISTS (SELECT 1 FROM reconciliation_bundlerow r JOIN portal_ledgerstate s ON s.entry_id = r.entry_id
+                            WHERE r.bundle_id = d.bundle_id AND r.invoice_id = d.invoice_id AND r.way = 'bill'
+                              AND s.state NOT IN ('reversed', 'cancelled')
+                              AND (r.entry_id <> ALL(%(asked)s::bigint[]) OR r.entry_id = ANY(%(apart)s::bigint[])))
+           AND NOT EXISTS (SELECT 1 FROM portal_allocation a WHERE a.recorded_at >= d.proposed_at AND a.entry_id IN (
+                                  SELECT r.entry_id FROM reconciliation_bundlerow r WHERE r.bundle_id = d.bundle_id
+                                     AND r.invoice_id = d.invoice_id AND r.way = 'bill'))
+        RETURNING d.invoice_id""",
+        {"change_set": change_set_id, "asked": numbers(asked), "apart": numbers(apart)},
+    )
+    return sorted({row[0] for row in found})
+
+
 def settled_otherwise(entry_ids: Sequence[int], rule: str) -> dict[int, list[tuple[Any, Any]]]:
     """(rate, amount) that entries would have and that is settled beside the books, by entry; of any amount where it is empty.
 
@@ -251,6 +278,8 @@ def settled_otherwise(entry_ids: Sequence[int], rule: str) -> dict[int, list[tup
           JOIN portal_ledgerentry e ON e.id = r.entry_id
           JOIN portal_billingbalance b ON b.entry_id = e.id AND b.invoiced - b.credited >= e.hours
          WHERE r.entry_id = ANY(%(entries)s::bigint[]) AND r.way = 'bill' AND r.result = 'done'
+           AND NOT EXISTS (SELECT 1 FROM reconciliation_billdifference d WHERE d.bundle_id = r.bundle_id
+                              AND d.invoice_id = r.invoice_id AND d.over_at IS NOT NULL)
          UNION SELECT h.entry_id, (h.detail->>'rate')::numeric, (h.detail->>'after')::numeric FROM reconciliation_hold h
           WHERE h.entry_id = ANY(%(entries)s::bigint[]) AND h.rule = %(rule)s AND h.outcome = 'waived'""",
         {"entries": numbers(entry_ids), "rule": rule},

@@ -11,10 +11,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.models import GrantRole, InvoiceProposal, LedgerEntry, ProposalState, User
+from portal.models import AccountingPeriod, GrantRole, InvoiceProposal, LedgerEntry, ProposalPart, ProposalState, User
 from portal.records import BillLine, BillStatus, Reference, SourceStatus
-from reconciliation import billing, invoicing, triage
-from reconciliation.models import ExceptionCase
+from reconciliation import billing, invoicing, matching, triage
+from reconciliation.billing import tying
+from reconciliation.models import ExceptionCase, ReconciliationResult
 from reconciliation.readiness import why_not_billed
 from tests import world
 from tests.bills import Erp, causes, find, open_hours, posted
@@ -47,7 +48,7 @@ def _sentence() -> str:
 
 def fred_of(firm: Firm) -> User:  # noqa: F811
     """An analyst of the entity."""
-    return world.user("fred", GrantRole.ANALYST, firm.entity)
+    return User.objects.filter(username="fred").first() or world.user("fred", GrantRole.ANALYST, firm.entity)
 
 
 def _why(entry_id: int) -> str:
@@ -188,3 +189,31 @@ def test_why_names_what_stops_posted_work_whose_source_took_it_back_or_changed_i
     for entry_id in (gone, shorter):
         assert "ready: the next invoice run" not in _why(entry_id)
     assert "is not billed while this stands" in _why(gone)
+
+
+def test_a_line_that_bills_fewer_hours_than_were_handed_over_is_tied_by_hand_and_the_rest_is_proposed(
+    firm: Firm, mia: User, cora: User  # noqa: F811
+) -> None:  # fmt: skip
+    first, second = posted(firm, 2)
+    [proposal] = invoicing.prepare(firm.project, END, by=mia)
+    handed_over(proposal, mia, cora)
+    deliver()
+    [line] = proposal.lines.all()
+    shorter = BillLine(key="k1", posting_key=line.key.hex, quantity=Decimal(12), net=Decimal(1440), description="Work")
+    Erp(firm).says(Erp(firm).bill("946", shorter, booked_on=date(2026, 9, 30)))
+    assert causes("946") == {RULE, "billed-line-unknown"}
+    assert invoicing.prepare(firm.project, END, by=mia) == []
+
+    matching.run(firm.entity, AccountingPeriod.objects.get(entity=firm.entity, code="2026-09"))
+    items = list(
+        ReconciliationResult.objects.standing().filter(leg="target_invoice").exclude(outcome="matched")
+        .select_related("run__entity", "period").order_by("subject")
+    )  # fmt: skip
+    assert len(items) == 3
+    tying.match(items, fred_of(firm), reason="Twelve hours, so the customer says", in_part=True)
+
+    assert causes("946") == {RULE}
+    assert open_hours([first, second]) == {first: Decimal(0), second: Decimal(4)}
+    billing.approve(billing.adopt(find("946"), by=fred_of(firm), reason="Twelve are paid now."), by=cora)
+    assert causes("946") == set()
+    assert not ProposalPart.objects.filter(released_at=None).exists()  # the four hours left are open to be proposed

@@ -7,16 +7,18 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from integrations import sweeper, work
 from portal import ledger
 from portal.models import GrantRole, LedgerEntry, Notification, State, User
 from portal.records import Receipt
-from reconciliation import changes, corrections, operations
+from reconciliation import billing, changes, corrections, operations
 from reconciliation.models import ChangeSet, ExceptionCase, Hold, RateBundle
 from reconciliation.rates import booking, planning, unsettled
 from reconciliation.rates.lines import Wanted, alike, lines_for
 from reconciliation.rules import UNSETTLED
+from reconciliation.sql import rates as rates_sql
 from tests import bills, world
 from tests.reconciliation import desk
 from tests.reconciliation import firm as firms
@@ -202,3 +204,31 @@ def test_a_change_that_was_agreed_to_with_its_plan_leaves_no_cause(firm: Firm, f
     corrections.settle(list(bundle.rows.values_list("reversal_id", flat=True)))
     assert {state(entry_id) for entry_id in posted} <= {"posted", "reversed"}
     assert not ExceptionCase.objects.filter(rule=UNSETTLED).exists()
+
+
+def test_a_bill_is_no_longer_off_once_its_work_is_agreed_at_what_was_billed_again(
+    firm: Firm, fay: User, cleo: User
+) -> None:
+    [billed] = bills.posted(firm)
+    invoice = bills.bill(firm)
+    bills.allocate(invoice, billed)
+    change_set, bundle = drafted(firm, fay, "130")
+    approved(change_set, fay, cleo)
+    swept()
+    bundle.bills.update(proposed_at=timezone.now())  # after the allocation, as with transactions of their own
+    billing.tell_of_rates([invoice.pk])
+    cause = ExceptionCase.objects.get(rule="bill-off-by-rate")
+    assert (cause.state, "80.00 USD are to be invoiced besides" in cause.sentence) == ("open", True)
+
+    back = changes.roll_back(change_set, by=fay, reason="the letter was withdrawn")
+    changes.apply(changes.approve(changes.submit(back, fay), cleo, signed_in_again=True))
+    swept()
+
+    cause.refresh_from_db()
+    assert cause.state == "resolved"
+    assert held() == []
+    assert bundle.bills.get().over_at is not None
+
+    again, _ = drafted(firm, fay, "130")  # what was over asks for nothing, and settles nothing either
+    approved(again, fay, cleo)
+    assert rates_sql.settled_otherwise([billed], UNSETTLED) == {}

@@ -45,7 +45,7 @@ def owed_by_rates(bill_ids: Sequence[int]) -> dict[int, list[Owed]]:
                SELECT sum(a.amount) FROM portal_allocation a WHERE a.recorded_at >= d.proposed_at AND a.entry_id IN (
                       SELECT r.entry_id FROM reconciliation_bundlerow r
                        WHERE r.bundle_id = d.bundle_id AND r.invoice_id = d.invoice_id AND r.way = 'bill')) m(amount) ON true
-         WHERE d.would_be <> d.billed ORDER BY d.invoice_id, d.currency""",
+         WHERE d.would_be <> d.billed AND d.over_at IS NULL ORDER BY d.invoice_id, d.currency""",
         [list(bill_ids)],
     ):
         found.setdefault(bill_id, []).append(Owed(*row))

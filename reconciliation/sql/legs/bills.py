@@ -135,7 +135,9 @@ WITH lost AS MATERIALIZED ({_LOST.format(key="entry_id")}
       FROM portal_allocation a WHERE a.entry_id IN (SELECT id FROM entries WHERE billed <> 0 OR lost IS NOT NULL) GROUP BY a.entry_id
 ), loose AS (
     SELECT l.id, i.id AS bill_id, i.kind, v.number, v.booked_on, v.currency, l.position, w.net - tied.amount AS net, tied.amount <> 0 AS is_rest,
-           CASE WHEN tied.amount = 0 THEN l.quantity WHEN worked.hours <> 0 THEN l.quantity - worked.hours END AS quantity
+           CASE WHEN i.kind = 'credit_note' THEN -1 ELSE 1 END
+           * CASE WHEN tied.amount <> 0 AND worked.hours = 0 OR l.posting_key || l.posting_number = '' THEN NULL  -- of no unit that we know
+                  ELSE l.quantity - CASE WHEN tied.amount = 0 THEN 0 ELSE abs(worked.hours) END END AS quantity
       FROM portal_invoice i
       JOIN portal_invoiceversion v ON v.id = coalesce(i.agreed_id, i.current_id)
       JOIN portal_invoiceversion c ON c.id = i.current_id
