@@ -45,13 +45,27 @@ def _objection(sheet: Sheet) -> str:
                 "again, and give the secrets on the page of each connection. Where it was sent around, have them changed."
             )
     for line, cells in sheet.rows:
-        for cell in cells:
-            if name := next((name for name in _named_in(cell) if _SECRET.search(plain(name))), ""):
-                return (
-                    f"Line {line} holds “{name}” among its settings, which is a secret, and files are kept as they come. "
-                    "Take it out, upload the file again, and give it on the page of the connection."
-                )
+        if name := _secret_among(cells):
+            return (
+                f"Line {line} holds “{name}” among its settings, which is a secret, and files are kept as they come. "
+                "Take it out, upload the file again, and give it on the page of the connection."
+            )
     return ""
+
+
+def _secret_among(cells: Sequence[str]) -> str:
+    """The first secret that a row gives among its settings.
+
+    What the row's connector declares is what it is declared to be; a name that it does not know is judged by its words. The
+    columns are not matched yet, so a cell that could name a connector does.
+    """
+    kinds = [registry.connector_type(name) for cell in cells if (name := _connector(cell)) in registry.CONNECTORS]
+    declared = sorted(
+        (one for kind in kinds for one in kind.settings), key=lambda one: one.secret
+    )  # a secret has the last word
+    is_secret = {one.name: one.secret for one in declared}
+    named = (name for cell in cells for name in _named_in(cell))
+    return next((name for name in named if is_secret.get(name, bool(_SECRET.search(plain(name))))), "")
 
 
 def _named_in(cell: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from integrations import registry, work
 from integrations.models import Stream
+from integrations.protocol import Setting
 from portal.models import Connection, GrantRole, LegalEntity, User
 from reconciliation import changes, onboarding
 from reconciliation.changes import Line
@@ -167,6 +168,9 @@ def test_the_row_says_what_must_still_be_given_and_the_mistakes_of_a_file_stand_
         "code,name,connector,API token\nh,H,harvest,s3cr3t-value\n",
         'code,name,connector,settings\nh,H,harvest,"{""token"": ""s3cr3t-value""}"\n',
         'code,name,connector,settings\nh,H,harvest,"{""password"": ""s3cr3t-value"",}"\n',
+        'code,name,Vendor,settings\nn,N,NetSuite,"{""token_id"": ""1"", ""token_secret"": ""s3cr3t-value""}"\n',
+        'code,name,Vendor,settings\nb,B,Business Central,"{""client_state"": ""s3cr3t-value""}"\n',
+        'code,name,connector,settings\nh,H,harvest,"{""token_id"": ""s3cr3t-value""}"\n',
     ],
 )
 def test_a_file_that_holds_a_secret_is_not_even_kept(client: Client, ada: User, text: str) -> None:
@@ -175,6 +179,40 @@ def test_a_file_that_holds_a_secret_is_not_even_kept(client: Client, ada: User, 
     assert "files are kept as they come" in text_of(answer)
     assert "s3cr3t-value" not in answer.content.decode()
     assert not MasterImport.objects.exists()
+
+
+def told_of(setting: Setting) -> Any:
+    """A value that a setting takes."""
+    if setting.long:
+        words = [word for word in setting.words if not word.endswith("_name")]
+        return "\n".join(f"{word} = {word}" for word in words) or "Freigegeben = approved"
+    if setting.choices:
+        return setting.choices[-1]
+    if setting.shape:
+        return {"day": "2026-01-31", "currency": "USD", "zone": "UTC", "address": "https://firm.example"}[setting.shape]
+    return setting.default if setting.default is not None else f"our {setting.name}"
+
+
+def test_what_is_exported_with_every_setting_of_every_vendor_imports_as_unchanged(
+    client: Client, ada: User, us: LegalEntity
+) -> None:
+    given: dict[str, dict[str, Any]] = {}
+    for name in sorted(registry.CONNECTORS):
+        kind = registry.connector_type(name)
+        given[name] = {one.name: told_of(one) for one in kind.settings if not one.secret}
+        role = "is_source" if hasattr(kind, "pull") else "is_target"
+        made = world.connection(f"our-{name}", name, owner=us, is_active=False, settings=given[name], **{role: True})
+        if name == "files":
+            made.base_url = ""  # it is filled by upload
+            made.save()
+    assert given["netsuite"]["token_id"] == "our token_id"
+    answer = sent(client, exported(client, "import"))
+    assert answer.status_code == 303, text_of(answer)
+    brought = MasterImport.objects.latest("pk")
+    assert brought.rows == len(given)
+    page = text_of(client.get(reverse("import", args=[brought.pk])))
+    assert "Nothing changes: everything in the file stands already" in page, re.findall(r"state bad.*?</tr>", page)
+    assert f'Unchanged</span><span class="value">{len(given)}<' in page
 
 
 def test_who_may_not_read_settings_gets_no_file_of_them_and_nobody_those_of_another_entity(
