@@ -43,6 +43,25 @@ def undecided(rehearsal: Rehearsal) -> int:
     return lines.count() - sure.count()
 
 
+def to_post(rehearsal: Rehearsal) -> tuple[int, dict[str, Decimal]] | None:
+    """What becomes owed when it goes live, as rehearsed: how many documents, and their money by currency.
+
+    None where the rehearsal did not come so far. The money is empty of one that ran before it was kept. The list of approvals
+    counts the same in its view.
+    """
+    if "to_post" not in rehearsal.totals:
+        return None
+    besides = RehearsedLine.objects.filter(
+        rehearsal=rehearsal, outcome=Outcome.BOOKED, decision=Decision.OTHER, document__isnull=False, rule=""
+    )  # booked by somebody, and not the same work
+    if "owed" not in rehearsal.totals:
+        return rehearsal.totals["to_post"] + besides.count(), {}
+    money = {code: Decimal(amount) for code, amount in rehearsal.totals["owed"].items()}
+    for currency, amount in besides.values_list("currency", "amount_left"):
+        money[currency] = money.get(currency, Decimal(0)) + (amount or 0)
+    return rehearsal.totals["to_post"] + besides.count(), money
+
+
 def what_is_missing(onboarding: Onboarding) -> list[str]:
     """What stands in the way of going live, one sentence each; empty when nothing does."""
     missing = [f"{item.title}: {item.sentence}" for item in checklist(onboarding) if item.fails]

@@ -112,9 +112,10 @@ def play(found: Rehearsal, targets: Mapping[int, Decimal]) -> None:
     tolerance = max(targets.values(), default=Decimal(0))
     go_on(found, "Comparing with what was booked", documents=len(month) + len(since), judged=len(month) + len(since))
     pairs = _by_leg(found, compare([*month, *since], booked, tolerance), {id(line) for line in since})
-    untouched = sum(
-        pair.left is not None and pair.right is None and not pair.left.rule for leg, pair in pairs if leg == Leg.SINCE
-    )
+    untouched = [
+        pair.left for leg, pair in pairs
+        if leg == Leg.SINCE and pair.left is not None and pair.right is None and not pair.left.rule
+    ]  # fmt: skip
     shown = [(leg, pair) for leg, pair in pairs if leg == Leg.MONTH or pair.right is not None]
     _end(found, [(leg, _told(leg, pair)) for leg, pair in shown], ran_on, to_post=untouched)
 
@@ -249,7 +250,7 @@ def _told(leg: str, pair: Pair) -> Pair:
     return Pair(Outcome.BOOKED, pair.confidence, pair.left, pair.right, said)
 
 
-def _end(found: Rehearsal, pairs: Sequence[tuple[str, Pair]], ran_on: str, *, to_post: int) -> None:
+def _end(found: Rehearsal, pairs: Sequence[tuple[str, Pair]], ran_on: str, *, to_post: Sequence[Line]) -> None:
     """Write what was found and the end of the rehearsal, together. Raises RehearsalLost."""
     lines = [_row(found, leg, pair) for leg, pair in pairs]
     differing = sum(line.outcome != Outcome.AGREES for line in lines)
@@ -260,9 +261,19 @@ def _end(found: Rehearsal, pairs: Sequence[tuple[str, Pair]], ran_on: str, *, to
         RehearsedLine.objects.bulk_create(lines, batch_size=AT_ONCE)
         found.refresh_from_db()
         found.state = State.DIFFERS if differing else State.TIED_OUT if _is_of_the_month(lines) else State.EMPTY
-        found.fingerprint, found.totals = ran_on, {**_totals(lines), "to_post": to_post, "kept": kept}
+        posted = {"to_post": len(to_post), "owed": _owed(to_post)}
+        found.fingerprint, found.totals = ran_on, {**_totals(lines), **posted, "kept": kept}
         found.step, found.lease_until, found.finished_at = "", None, portal_sql.rows("SELECT clock_timestamp()")[0][0]
         found.save()
+
+
+def _owed(to_post: Sequence[Line]) -> dict[str, str]:
+    """The money of what nobody has booked and becomes owed, by currency."""
+    money: dict[str, Decimal] = defaultdict(Decimal)
+    for line in to_post:
+        if line.amount is not None:
+            money[line.currency] += line.amount
+    return {code: str(amount) for code, amount in money.items()}
 
 
 def _row(found: Rehearsal, leg: str, pair: Pair) -> RehearsedLine:

@@ -28,7 +28,7 @@ from reconciliation.models import Approval, BillingDecision, Onboarding, RateBun
 from reconciliation.onboarding import going_live
 from reconciliation.rates import booking
 from reconciliation.rates.planning import NotPlannable
-from reconciliation.views import rate_bundle
+from reconciliation.views import rate_bundle, rehearsal
 from reconciliation.views.bills import deciding as bill_words
 
 Kind = Approval.Kind
@@ -124,9 +124,9 @@ def _ask_bundle(user: User, key: int, agrees: bool) -> Question:
     undone = "Nothing is booked. What stands at other rates stays a cause until it is planned again or accepted."
     return Question(
         title=f"{what}: {bundle}", verb=what, page=reverse("rate_bundle", args=[bundle.pk]),
-        tiles=rate_bundle.tiles_of(bundle, bundle.rows.visible_to(user)) if agrees else (),
-        says=_bills_of(bundle, user) if agrees else [undone], asked=f"{bundle.planned_by}: “{bundle.change_set.reason}”",
-        reason="" if agrees else "Why", needed=not agrees,
+        tiles=rate_bundle.tiles_of(bundle, bundle.rows.visible_to(user)),
+        says=[*_bills_of(bundle, user), *([] if agrees else [undone])],
+        asked=f"{bundle.planned_by}: “{bundle.change_set.reason}”", reason="" if agrees else "Why", needed=not agrees,
         why_not=booking.why_not(bundle, user) if is_open else booking.state_of(bundle),
         step_up=changes.plan_over_limit(bundle) if agrees else "",
     )  # fmt: skip
@@ -162,9 +162,12 @@ def _ask_live(user: User, key: int, agrees: bool) -> Question:
     undone = "It goes back to who prepares it, who reads what must be done first."
     done = "What is owed since the cut-over is posted from now on, and it cannot be taken back."
     rehearsed = f" on the rehearsal of {found.rehearsal.period.code}" if found.rehearsal else ""
+    decided = rehearsal.decided_of(found.rehearsal) if found.rehearsal else []
+    missing = onboarding.what_is_missing(found) if is_open and agrees else []
     return Question(
         title=f"{what}: {found}", verb=what, page=reverse("onboarding", args=[found.pk]),
-        says=[done, *(onboarding.what_is_missing(found) if is_open else ())] if agrees else [undone],
+        tiles=rehearsal.tiles_of(found.rehearsal) if found.rehearsal else (),
+        says=[*decided, done if agrees else undone, *missing],
         asked=f"{found.proposed_by}{rehearsed}: “{found.proposed_because}”",
         reason="Comment" if agrees else "What must be done first", needed=not agrees,
         seen=found.proposed_at.isoformat() if found.proposed_at else "", why_not=_why_not_live(found, user),

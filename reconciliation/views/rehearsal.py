@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 from django import forms
-from django.db.models import Case, IntegerField, Q, QuerySet, Sum, Value, When
+from django.db.models import Case, Count, IntegerField, Q, QuerySet, Sum, Value, When
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -52,6 +52,7 @@ SHORT: dict[str, str] = {
     Found.SURPLUS: "No document",
     Found.PERIOD: "Day differs",
 }  # where the whole words would be too wide
+SHOWN = 6  # decisions, alike in person and reason, that are told in a few sentences
 DIFFERS = ~Q(outcome=Found.AGREES)
 SURE = Q(outcome=Found.BOOKED, confidence=RehearsedLine.Confidence.CONFIDENT)
 
@@ -103,6 +104,55 @@ def named(line: Any) -> str:
 def line_address(line: Any) -> str:
     """Its place among the lines of the same person and day."""
     return f"{reverse('rehearsal', args=[line.rehearsal_id])}?tab=all&person={line.person}&day={line.work_date}"
+
+
+def tiles_of(rehearsal: Rehearsal) -> list[Tile]:
+    """Hours and money of both sides, what agrees, and what goes out when it goes live; none before it ended."""
+    totals = rehearsal.totals
+    if not totals:
+        return []
+    month = totals["outcomes"]["month"]
+    agrees, every = month.get("agrees", 0), sum(month.values())
+    hours = {side: Decimal(value) for side, value in totals["hours"].items()}
+    found = [
+        Tile("Agrees", f"{agrees:,} of {every:,}", note=f"{totals['confident']:,} beyond doubt"),
+        Tile("Hours here", figures.hours(hours["left"]), "h", note=f"{figures.hours(hours['right'])} h booked"),
+    ]
+    for code, sums in sorted(totals["money"].items()):
+        if code:
+            left, right = Decimal(sums["left"]), Decimal(sums["right"])
+            found.append(
+                Tile("Amount here", figures.amount(left, code), code, note=f"{figures.amount(right, code)} booked")
+            )
+    if (owed := going_live.to_post(rehearsal)) is not None:
+        count, money = owed
+        worth = "".join(f" · {figures.amount(amount, code)} {code}" for code, amount in sorted(money.items()) if code)
+        what = "document" if count == 1 else "documents"
+        found.append(Tile("Posted when live", f"{count:,}", note=f"{what} since the cut-over{worth}"))
+    return found
+
+
+def decided_of(rehearsal: Rehearsal) -> list[str]:
+    """What people decided about its differences: how many, by whom and why, with the money of both sides."""
+    decided = RehearsedLine.objects.filter(rehearsal=rehearsal).exclude(decision="").order_by()
+    alike = decided.values("decision", "decided_by", "reason", "currency").annotate(
+        n=Count("pk"), ours=Sum("amount_left"), theirs=Sum("amount_right")
+    )  # fmt: skip
+    groups = list(alike.order_by("-n", "decision", "reason", "currency"))
+    people = User.objects.in_bulk({group["decided_by"] for group in groups})
+    told = []
+    for group in groups[:SHOWN]:
+        code, label = group["currency"], RehearsedLine.Decision(group["decision"]).label.lower()
+        sides = [
+            f"{figures.amount(amount, code)} {code} {where}"
+            for amount, where in ((group["ours"], "here"), (group["theirs"], "booked")) if code and amount is not None
+        ]  # fmt: skip
+        what = "difference" if group["n"] == 1 else "differences"
+        money = f" ({', '.join(sides)})" if sides else ""
+        told.append(f"{group['n']:,} {what}{money}: {label}, by {people[group['decided_by']]}: “{group['reason']}”")
+    if rest := sum(group["n"] for group in groups[SHOWN:]):
+        told.append(f"{rest:,} more {'is' if rest == 1 else 'are'} decided; the page of the rehearsal lists all.")
+    return told
 
 
 class RehearsedTable(Table):
@@ -228,25 +278,7 @@ class RehearsalScreen(ListScreen):
 
     def tiles(self) -> list[Tile]:
         """Hours and money of both sides, what agrees, and what goes out when it goes live."""
-        totals = self.rehearsal.totals
-        if not totals:
-            return []
-        month = totals["outcomes"]["month"]
-        agrees, every = month.get("agrees", 0), sum(month.values())
-        hours = {side: Decimal(value) for side, value in totals["hours"].items()}
-        share = f"{agrees:,} of {every:,}"
-        found = [
-            Tile("Agrees", share, note=f"{totals['confident']:,} beyond doubt"),
-            Tile("Hours here", figures.hours(hours["left"]), "h", note=f"{figures.hours(hours['right'])} h booked"),
-        ]
-        for code, sums in sorted(totals["money"].items()):
-            if code:
-                left, right = Decimal(sums["left"]), Decimal(sums["right"])
-                found.append(
-                    Tile("Amount here", figures.amount(left, code), code, note=f"{figures.amount(right, code)} booked")
-                )
-        found.append(Tile("Posted when live", f"{totals['to_post']:,}", note="documents since the cut-over"))
-        return found
+        return tiles_of(self.rehearsal)
 
     def notices(self) -> list[Notice]:
         """Why it failed or waits, that a later one is there, and what is left to decide."""

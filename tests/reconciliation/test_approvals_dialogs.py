@@ -11,9 +11,9 @@ from django.test import Client
 from django.urls import reverse
 
 from portal import sessions
-from portal.models import AuditEvent, GrantRole, Invoice, Notification, User
+from portal.models import AuditEvent, Document, GrantRole, Invoice, Notification, User
 from reconciliation import changes
-from reconciliation.models import Approval, BillingDecision, Onboarding, RateBundle
+from reconciliation.models import Approval, BillingDecision, Onboarding, RateBundle, Rehearsal, RehearsedLine
 from reconciliation.onboarding import going_live
 from reconciliation.rates import planning
 from reconciliation.rates.lines import Wanted, alike, lines_for
@@ -122,6 +122,7 @@ def test_a_plan_for_the_books_is_refused_over_the_list_and_the_next_one_approved
     dialog = text(client_of("bob").get(yes, **OVER_LIST))
     assert "1,920.00 to 2,080.00 USD, net +160.00" in dialog, dialog
     assert "fay: “the customer waits”" in dialog
+    assert "1,920.00 to 2,080.00 USD, net +160.00" in text(client_of("bob").get(no, **OVER_LIST))
     assert client_of("bob").post(no, {"reason": ""}, **OVER_LIST).status_code == 422
     assert "Refused. fay reads why." in notice(client_of("bob").post(no, {"reason": "not agreed yet"}, **OVER_LIST))
     assert "Already refused by bob, " in notice(client_of("cleo").post(no, {"reason": "no"}, **OVER_LIST))
@@ -164,15 +165,56 @@ def test_much_money_asks_for_a_sign_in_and_comes_back_to_the_decision(
     assert RateBundle.objects.get().state == "running"
 
 
+def rehearsed(by: User) -> None:
+    """What the rehearsal found: four agree, one differs and is accepted, one was booked for other work; one is owed besides."""
+    found = Rehearsal.objects.get()
+    money, hours = {"USD": {"left": "4740", "right": "4720"}}, {"left": "40", "right": "40"}
+    found.totals = {
+        "outcomes": {"month": {"agrees": 4, "amount": 2}, "since": {"booked": 1}}, "hours": hours, "money": money,
+        "confident": 4, "to_post": 1, "owed": {"USD": "1600.00"}, "kept": 0,
+    }  # fmt: skip
+    found.save()
+    Onboarding.objects.update(state="preparing")
+    document = Document.objects.earliest("pk")
+    alike: Any = {
+        "rehearsal": found, "kind": "time", "work_date": SEPTEMBER.start, "currency": "USD", "decided_by": by,
+        "decided_at": found.asked_at, "reason": "a late correction", "document": document,
+    }  # fmt: skip
+    RehearsedLine.objects.create(
+        leg="month",
+        outcome="amount",
+        confidence="review",
+        decision="accepted",
+        amount_left=900,
+        amount_right=880,
+        **alike,
+    )
+    RehearsedLine.objects.create(
+        leg="since", outcome="booked", confidence="review", decision="other", amount_left=960, amount_right=960, **alike
+    )
+    Onboarding.objects.update(state="proposed")
+
+
 def test_going_live_is_decided_over_the_list_on_what_the_dialog_shows(
     firm: Firm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(going_live, "what_is_missing", lambda _found: [])
-    ask(firm, User.objects.get(username="fay"))
+    fay = User.objects.get(username="fay")
+    ask(firm, fay)
+    rehearsed(fay)
     yes, no = address("live"), address("live", "refuse")
     dialog = text(client_of("bob").get(yes, **OVER_LIST))
     assert "fay on the rehearsal of 2026-09: “it ties out”" in dialog
     assert "it cannot be taken back" in dialog
+    for step in (yes, no):
+        asked = text(client_of("bob").get(step, **OVER_LIST))
+        for words in (
+            "4 of 6", "documents since the cut-over · 2,560.00 USD", "by fay: “a late correction”",
+            "1 difference (900.00 USD here, 880.00 USD booked): accepted",
+        ):  # fmt: skip
+            assert words in asked, words
+    listed = Approval.objects.get(kind="live", is_open=True)
+    assert (listed.entries, listed.amounts) == (2, {"USD": 2560})
     for odd in ("", "yesterday", "2026-13-45T00:00"):
         stale = client_of("bob").post(yes, {"seen": odd}, **OVER_LIST)
         assert (stale.status_code, "proposed anew since you looked" in text(stale)) == (422, True), odd

@@ -30,7 +30,7 @@ from portal.models import (
 )
 from portal.models import IntercompanyRelation as Relation
 from reconciliation import invariants, onboarding, validation
-from reconciliation.models import BookedBefore, CutOver, ExceptionCase, Hold, Onboarding, RehearsedLine, Route
+from reconciliation.models import Approval, BookedBefore, CutOver, ExceptionCase, Hold, Onboarding, RehearsedLine, Route
 from reconciliation.onboarding import bookings, going_live, rehearsing
 from reconciliation.onboarding.base import fingerprint
 from reconciliation.onboarding.checklist import FAILS, MET, NOT_ASKED
@@ -206,12 +206,16 @@ def test_what_was_booked_by_hand_after_the_cut_over_is_found_before_it_could_be_
     assert {pk: (line.outcome, line.confidence) for pk, line in lines.items()} == {
         sure: (Outcome.BOOKED, "confident"), unsure: (Outcome.BOOKED, "review")
     }  # fmt: skip
-    assert found.totals["to_post"] == 1
+    assert (found.totals["to_post"], found.totals["owed"]) == (1, {"USD": "960.00"})
     assert going_live.undecided(found) == 1
     with pytest.raises(onboarding.NotYet, match="would be posted a second time"):
         onboarding.decide([lines[unsure].pk], "accepted", by=newcomer.cleo, reason="never mind")
     onboarding.decide([lines[unsure].pk], "same", by=newcomer.cleo, reason="two hours were not billable")
-    live(newcomer)
+    proposed = onboarding.propose(newcomer.onboarding, by=newcomer.cleo, reason="October ties out")
+    waits = Approval.objects.get(kind="live", is_open=True)
+    assert (waits.entries, waits.amounts) == (1, {"USD": 960}), "what becomes owed, and nothing of what is history"
+    assert going_live.to_post(found) == (1, {"USD": Decimal(960)})
+    onboarding.approve(proposed, by=newcomer.carl, comment="seen")
     validation.follow_changes()
     assert list(LedgerEntry.objects.values_list("document_id", flat=True)) == [free]
     assert set(BookedBefore.objects.values_list("document_id", flat=True)) == {sure, unsure}
