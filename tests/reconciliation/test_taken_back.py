@@ -216,6 +216,40 @@ def test_what_was_booked_anew_is_not_billed_elsewhere_while_a_line_keeps_what_it
     assert open_hours([first, held]) == {first: Decimal(8), held: ZERO}
 
 
+@pytest.mark.case(110)
+def test_work_that_is_booked_anew_twice_stays_as_it_was_billed_while_one_of_its_bills_is_gone_and_undecided(
+    firm: Firm, erp: Erp, ana: User
+) -> None:
+    [first] = posted(firm)
+    line = line_of(first, "4")
+    gone = erp.bill("502", line_of(first, "1"))
+    erp.says(erp.bill("501", line), gone)
+
+    def booked_anew(was: int, text: str) -> int:
+        held = firm.admit(firm.time("1", work_date=entry(was).work_date, description=text)).held[0]
+        reversal = corrections.reverse([was], by=ana, reason="another text").reversals[was]
+        firms.post([reversal])
+        corrections.settle([reversal])
+        firms.post([held])
+        billing.booked_anew([held])
+        return held
+
+    second = booked_anew(first, "Workshop, second day")
+    assert open_hours([first, second]) == {first: Decimal(8), second: Decimal(3)}
+    erp.says(erp.gone(gone))
+    third = booked_anew(second, "Workshop, second day, with the board")
+    assert (causes("501"), causes("502")) == (set(), {"bill-deleted"}), "its number still names what stands on it"
+    assert open_hours([second, third]) == {second: Decimal(3), third: Decimal(8)}
+    assert why_not_billed(entry(third)).words.startswith(f"It waits for a credit: entry {second}")
+    erp.says(erp.credit("601", "501", replace(line, quantity=Decimal(1), net=Decimal(120))))
+    assert causes() == {"bill-deleted"}, "so does the number on a credit note"
+    assert open_hours([second, third]) == {second: Decimal(4), third: Decimal(8)}
+    adopt("502", by=ana, agreed_by=world.user("bob", GrantRole.CONTROLLER, firm.entity))
+    billing.review_every()
+    assert causes() == set()
+    assert open_hours([first, second, third]) == {first: Decimal(8), second: Decimal(8), third: Decimal(5)}
+
+
 def test_a_reversal_that_is_called_back_and_a_void_end_the_proposal_too(firm: Firm, erp: Erp, ana: User) -> None:
     [first] = posted(firm)
     said = erp.bill("501", line_of(first))

@@ -50,18 +50,25 @@ _LOCKED = """locked AS (
              WHERE d.id IN (SELECT e.document_id FROM named n JOIN portal_ledgerentry e ON e.id = n.id)
              ORDER BY d.id FOR NO KEY UPDATE OF d)"""
 # What bills for an entry that was reversed and booked anew with the same to be billed: the latest such one that is in the books.
-# While something of it stands on a bill that is void or gone and not let go, all of it stays where it is; so does what is said to
-# be staying, since nobody knows what bills it.
+# While something of one of them stands on a bill that is void or gone and not let go, all of it stays where that is, also when it
+# was booked anew again since then; so does what is said to be staying, since nobody knows what bills it.
+_STAYS = "n.document_id = ANY(%(staying)s::bigint[])"
+_STANDS_HERE = f"""({_STAYS} AND EXISTS (
+                    SELECT 1 FROM portal_billingbalance b WHERE b.entry_id = n.id AND b.invoiced > b.credited)
+                 OR EXISTS (
+                    SELECT 1 FROM portal_allocation a JOIN portal_invoiceline l ON l.id = a.line_id
+                      JOIN portal_invoiceversion v ON v.id = l.version_id JOIN portal_invoice i ON i.id = v.invoice_id
+                      JOIN portal_invoiceversion c ON c.id = i.current_id AND c.status IN ('voided', 'deleted')
+                     WHERE a.entry_id = n.id AND a.takes_back_id IS NULL AND NOT EXISTS (
+                           SELECT 1 FROM portal_allocation r WHERE r.takes_back_id = a.id AND r.line_id = a.line_id)))"""  # noqa: S608
 _INSTEAD = f"""coalesce((
-            SELECT max(n.id) FROM portal_ledgerentry e JOIN portal_ledgerstate es ON es.entry_id = e.id AND es.state = 'reversed'
-              JOIN portal_ledgerentry n ON {BOOKED_ANEW}
-              JOIN portal_ledgerstate ns ON ns.entry_id = n.id AND ns.state IN ('posted', 'reconciled')
-             WHERE e.id = w.id AND e.document_id <> ALL(%(staying)s::bigint[]) AND NOT EXISTS (
-                   SELECT 1 FROM portal_allocation a JOIN portal_invoiceline l ON l.id = a.line_id
-                     JOIN portal_invoiceversion v ON v.id = l.version_id JOIN portal_invoice i ON i.id = v.invoice_id
-                     JOIN portal_invoiceversion c ON c.id = i.current_id AND c.status IN ('voided', 'deleted')
-                    WHERE a.entry_id = e.id AND a.takes_back_id IS NULL AND NOT EXISTS (
-                          SELECT 1 FROM portal_allocation r WHERE r.takes_back_id = a.id AND r.line_id = a.line_id))), w.id)"""  # noqa: S608
+            SELECT coalesce(min(n.id) FILTER (WHERE {_STANDS_HERE}),
+                            CASE WHEN NOT bool_or({_STAYS})
+                                 THEN max(n.id) FILTER (WHERE ns.state IN ('posted', 'reconciled')) END)
+              FROM portal_ledgerentry e JOIN portal_ledgerstate es ON es.entry_id = e.id AND es.state = 'reversed'
+              JOIN portal_ledgerentry n ON n.document_id = e.document_id AND (n.id = e.id OR ({BOOKED_ANEW}))
+              JOIN portal_ledgerstate ns ON ns.entry_id = n.id
+             WHERE e.id = w.id), w.id)"""  # noqa: S608
 _BY_THIS = _INSTEAD.replace("w.id", "o.id")
 _ENTRY = f"""e.id, e.document_id, e.entity_id, e.kind, e.currency,
                coalesce(CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END, 0),
