@@ -167,6 +167,7 @@ class BillSaid(serializers.Serializer[Any]):
     to_user = serializers.CharField(default="", allow_blank=True)  # who restores it; else a team, else who decides
     to_team = serializers.CharField(default="", allow_blank=True)
     hours = PickRow(many=True, default=list)  # for `name-hours`
+    rest_is_beside = serializers.BooleanField(default=False)  # with `name-hours`: the rest gives back none of our work
 
 
 _CHOICES = {
@@ -217,7 +218,7 @@ class Bills(_Settling, Acting):
             raise billing.NotCreditable("Its system has stated another version since you looked; look at it again.")
         elif act == "name-hours":
             picks = {one["allocation"]: billing.Part(one["quantity"], one["amount"]) for one in said["hours"]}
-            billing.credit_hours(row, picks, by=by, reason=reason)
+            billing.credit_hours(row, picks, by=by, reason=reason, rest_is_beside=said["rest_is_beside"])
         elif act == "price-only":
             billing.credit_price(row, by=by, reason=reason)
         elif act == "none-of-ours":

@@ -28,9 +28,14 @@ class NotCreditable(Exception):
     """A choice of hours that does not fit the credit note; the message says what would."""
 
 
-def credit_hours(note: Invoice, picks: Mapping[int, Part], *, by: User, reason: str) -> None:
-    """Say which of the invoice's hours a credit note gives back, by allocation; together they are what it credits."""
-    _credit(note, picks, by, reason)
+def credit_hours(
+    note: Invoice, picks: Mapping[int, Part], *, by: User, reason: str, rest_is_beside: bool = False
+) -> None:
+    """Say which of the invoice's hours a credit note gives back, by allocation; together they are what it credits.
+
+    With `rest_is_beside` what it credits above them gives back none of our work, as `credit_beside` says of all of it.
+    """
+    _credit(note, picks, by, reason, rest_is_beside=rest_is_beside)
 
 
 def credit_price(note: Invoice, *, by: User, reason: str) -> None:
@@ -47,34 +52,53 @@ def credit_beside(note: Invoice, *, by: User, reason: str) -> None:
     with in_words(NotCreditable, note):
         bills = {bill.id: bill for bill in sql.bills(sql.touched_by([note.pk], []), lock=True)}
         bill = bills[note.pk]
-        of = bills.get(bill.credits_id or 0)
-        if not bill.is_credit or of is None or bill.status in _NOT_LIVE:
+        if not bill.is_credit or bill.credits_id not in bills or bill.status in _NOT_LIVE:
             raise NotCreditable(_NO_CREDIT)
         if bill.agreed_id != bill.current_id:
             raise NotCreditable("Its system changed the note; decide about that first.")
-        lines = sql.lines([bill.agreed_id, of.agreed_id])
-        credited = sql.credited([note.pk])
-        wanted = sum((line.net for line in lines[bill.agreed_id]), ZERO) + sum((row.amount for row in credited), ZERO)
-        ours = sum((held.was_amount for held in started(by.get_username(), [of.id], []).of_bill(of.id)), ZERO)
-        others = sum((line.net for line in lines[of.agreed_id]), ZERO) - ours
-        if wanted > max(others, ZERO):
-            most, asked = (figures.amount(one, bill.currency) for one in (max(others, ZERO), wanted))
-            raise NotCreditable(
-                f"Only {most} {bill.currency} of the invoice bill none of our work, and the note credits {asked}. Name its "
-                "hours, or say that it lowers the price alone."
-            )
+        lines, credited = sql.lines([bill.agreed_id])[bill.agreed_id], sql.credited([note.pk])
+        wanted = sum((line.net for line in lines), ZERO) + sum((row.amount for row in credited), ZERO)
         if beside(note) is not None:
             raise NotCreditable("That was said of it already.")
-        BillingDecision.objects.create(
-            bill=note,
-            version_id=bill.current_id,
-            choice=BillingDecision.Choice.BESIDE,
-            reason=reason.strip(),
-            by=by,
-            at=now(),
-        )
-        audit.record(by, "credit.beside", note, entity=bill.entity_id, reason=reason, after={"amount": str(wanted)})
+        _say_beside(note, bill, bills, wanted, by=by, reason=reason)
         follow([note.pk], actor=by.get_username())
+
+
+def _say_beside(
+    note: Invoice, bill: sql.Bill, bills: Mapping[int, sql.Bill], amount: Decimal, *, by: User, reason: str
+) -> None:
+    """Keep that so much of a note gives back none of our work, where the invoice bills so much beside it."""
+    of = bills[bill.credits_id or 0]
+    notes = [
+        one.id
+        for one in bills.values()
+        if one.credits_id == of.id and one.id != bill.id and one.status not in _NOT_LIVE
+    ]
+    said = set(
+        BillingDecision.objects.filter(bill__in=notes, choice=BillingDecision.Choice.BESIDE, outcome="").values_list(
+            "bill", flat=True
+        )
+    )
+    nets = sql.lines(sorted({of.agreed_id, *(bills[each].agreed_id for each in said)}))
+    ours = sum((held.was_amount for held in started(by.get_username(), [of.id], []).of_bill(of.id)), ZERO)
+    most = sum((line.net for line in nets[of.agreed_id]), ZERO) - ours
+    most -= sum((line.net for each in said for line in nets[bills[each].agreed_id]), ZERO)
+    most -= sum((row.amount for row in sql.credited(sorted(said))), ZERO)  # below zero: what of these notes is our work
+    if amount > max(most, ZERO):
+        left, asked = (figures.amount(one, bill.currency) for one in (max(most, ZERO), amount))
+        raise NotCreditable(
+            f"Only {left} {bill.currency} of the invoice bill none of our work, and the note credits {asked}. Name its "
+            "hours, or say that it lowers the price alone."
+        )
+    BillingDecision.objects.create(
+        bill=note,
+        version_id=bill.current_id,
+        choice=BillingDecision.Choice.BESIDE,
+        reason=reason.strip(),
+        by=by,
+        at=now(),
+    )
+    audit.record(by, "credit.beside", note, entity=bill.entity_id, reason=reason, after={"amount": str(amount)})
 
 
 def beside(note: Invoice) -> BillingDecision | None:
@@ -134,7 +158,9 @@ def _gives_back_fewer(found: Sequence[sql.Standing], lines: Mapping[int, sql.Lin
     return {line_id for line_id, given in hours.items() if given < (lines[line_id].quantity or ZERO)}
 
 
-def _credit(note: Invoice, picks: Mapping[int, Part] | None, by: User, reason: str) -> None:
+def _credit(
+    note: Invoice, picks: Mapping[int, Part] | None, by: User, reason: str, *, rest_is_beside: bool = False
+) -> None:
     _may(by, note, reason, "Naming the hours of a credit needs a reason.")
     with in_words(NotCreditable, note):
         bills = {bill.id: bill for bill in sql.bills(sql.touched_by([note.pk], []), lock=True)}
@@ -145,6 +171,10 @@ def _credit(note: Invoice, picks: Mapping[int, Part] | None, by: User, reason: s
         if not lines:
             raise NotCreditable("The note has no line to which the hours could be tied.")
         wanted = sum((line.net for line in lines), ZERO) + sum((row.amount for row in sql.credited([note.pk])), ZERO)
+        rest = wanted - sum((part.amount for part in (picks or {}).values()), ZERO)
+        if picks and rest_is_beside and rest > 0:
+            _say_beside(note, bill, bills, rest, by=by, reason=reason)
+            wanted -= rest
         plan = started(by.get_username(), [bill.credits_id], [])
         _take(
             plan,

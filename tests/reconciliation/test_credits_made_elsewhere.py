@@ -79,6 +79,29 @@ def test_what_a_note_credits_beside_the_hours_opens_none_of_them(firm: firms.Fir
 
 
 @pytest.mark.case(104)
+def test_a_note_of_hours_and_of_the_rest_of_a_licence_is_answered_as_both_and_never_beyond_the_licence(
+    firm: firms.Firm, erp: Erp
+) -> None:
+    [entry] = posted(firm)
+    erp.says(erp.bill("501", line_of(entry), silent("1000", "Licence", "lic")))
+    erp.says(erp.credit("601", "501", silent("400", "Licence, partly")))
+    erp.says(erp.credit("602", "501", silent("1560", "The rest")))
+    ana = world.user("ana", "analyst", firm.entity)
+    billing.credit_beside(find("601", BillKind.CREDIT_NOTE), by=ana, reason="part of the licence")
+    note = find("602", BillKind.CREDIT_NOTE)
+    with pytest.raises(billing.NotCreditable, match=r"Only 600\.00 USD of the invoice bill none of our work"):
+        billing.credit_beside(note, by=ana, reason="all of it")
+    [row] = Allocation.objects.filter(entry=entry, takes_back=None)
+    client, form = signed_in(ana), {f"{row.pk}-hours": "8", f"{row.pk}-amount": "960", "reason": "cancelled"}
+    address = reverse("bill_credit", args=[note.pk])
+    assert client.post(address, {**form, "action": "hours"}).status_code == 422
+    assert client.post(address, {**form, "action": "hours-and-beside"}).status_code == 303
+    assert (causes(), open_hours([entry]), billed_for(entry)) == (set(), {entry: Decimal(8)}, ZERO)
+    billing.take_back(note, by=ana, reason="looked at again")
+    assert (causes("602"), open_hours([entry])) == ({"credit-without-hours"}, {entry: ZERO})
+
+
+@pytest.mark.case(104)
 def test_a_goodwill_that_equals_what_is_left_of_the_bill_by_chance_is_asked_about(firm: firms.Firm, erp: Erp) -> None:
     [entry] = posted(firm)
     erp.says(erp.bill("501", line_of(entry)))

@@ -174,7 +174,8 @@ class CreditPage(Screen):
                 billing.credit_price(note, by=request.user, reason=reason)  # type: ignore[arg-type]
             else:
                 picks = _picks(request)
-                billing.credit_hours(note, picks, by=request.user, reason=reason)  # type: ignore[arg-type]
+                rest_is_beside = request.POST.get("action") == "hours-and-beside"
+                billing.credit_hours(note, picks, by=request.user, reason=reason, rest_is_beside=rest_is_beside)  # type: ignore[arg-type]
                 hours = sum((part.quantity for part in picks.values()), ZERO)
         except (billing.NotCreditable, ValueError) as refusal:
             return self.show(note, refusal=str(refusal), status=HTTPStatus.UNPROCESSABLE_ENTITY)
