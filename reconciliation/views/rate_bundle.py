@@ -90,11 +90,14 @@ class BundlePage(CardScreen):
         listed = rows.exclude(way=Way.BILL).select_related("entry__resource", "entry__project", "entity")
         listed = listed.order_by(F("result").desc(), "-amount_before", "pk")
         waits = bundle.state == State.PLANNED and bundle.round > 1
+        over = is_over(bundle.change_set) and bundle.started_at is None
         return self.page(
             self.context(
                 title=str(bundle),
                 bundle=bundle,
-                tone=TONES.get(State(bundle.state), ""),
+                tone="" if over else TONES.get(State(bundle.state), ""),
+                is_over=over,
+                standing=standing_of(bundle),
                 tiles=tiles_of(bundle, rows),
                 bills=self.bills(bundle),
                 rows=list(listed[:SHOWN]),
@@ -103,6 +106,7 @@ class BundlePage(CardScreen):
                 is_current=is_current,
                 refusal=refusal,
                 is_moving=bundle.state in (State.PLANNING, State.RUNNING),
+                on_bills=rows.filter(way=Way.BILL).count(),
                 hidden=bundle.total - rows.count(),
                 left=rows.filter(result__in=[Result.SKIPPED, Result.FAILED]).count(),
                 may_plan=may_plan(bundle.change_set, user),
@@ -174,12 +178,16 @@ def tiles_of(bundle: RateBundle, rows: QuerySet[BundleRow]) -> list[Tile]:
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """The plan that is agreed to with its change set: its figures as on its own page, and whether it is of what is written."""
+    """The plan that is agreed to with its change set: its figures as on its own page, and whether it is of what is written.
+
+    Of a change set that goes its way without anybody agreeing, it is the plan that nobody agreed to.
+    """
 
     bundle: RateBundle
     tiles: list[Tile]
     bills: list[BillDifference]
     is_current: bool
+    standing: str  # who agrees to it, or that nobody does
 
 
 def agreed_with(change_set: ChangeSet, user: Any) -> Agreed | None:
@@ -190,7 +198,35 @@ def agreed_with(change_set: ChangeSet, user: Any) -> Agreed | None:
     rows = BundleRow.objects.filter(bundle=bundle).visible_to(user)
     bills = bundle.bills.visible_to(user).select_related("invoice__current")
     is_current = bundle.planned_at is not None and bundle.content_hash == planning.content_of(change_set)
-    return Agreed(bundle, tiles_of(bundle, rows), list(bills), is_current)
+    return Agreed(bundle, tiles_of(bundle, rows), list(bills), is_current, standing_of(bundle))
+
+
+def standing_of(bundle: RateBundle) -> str:
+    """What becomes of the first plan of a change set that has not begun, in a sentence; empty where nothing need be said."""
+    change_set = bundle.change_set
+    if bundle.round != 1 or bundle.started_at is not None:
+        return ""
+    if is_over(change_set):
+        return f"The change set was {change_set.get_state_display().lower()}, so nothing of this is booked."
+    was_applied = change_set.state in (ChangeSet.State.APPLYING, ChangeSet.State.APPLIED)
+    if change_set.is_emergency or bundle.state == State.OUTDATED:
+        again = "It is planned again once the change set is applied, and a second person agrees then."
+        return f"Nobody {'has agreed' if was_applied else 'agrees'} to this: nothing of it is booked. {again}"
+    if change_set.decided_by_id is None:
+        return "Approving the change set agrees to this too."
+    if bundle.version != change_set.agreed_plan:
+        return "Whoever approved the change set was not shown this: nothing of it is booked, and it is planned again."
+    anew = bundle.rows.filter(way=Way.REBOOK).exists()
+    if was_applied:
+        return (
+            f"It was agreed to with the change set{', and is being booked' if anew else '; no entry is booked anew'}."
+        )
+    return f"It was agreed to with the change set{', and is booked once that is applied' if anew else ''}."
+
+
+def is_over(change_set: ChangeSet) -> bool:
+    """Whether a change set was refused or taken back, so that nothing comes of it."""
+    return change_set.state in (ChangeSet.State.REJECTED, ChangeSet.State.WITHDRAWN)
 
 
 @dataclass(frozen=True, slots=True)

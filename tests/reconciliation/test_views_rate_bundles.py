@@ -14,7 +14,7 @@ from portal import figures
 from portal.models import GrantRole, LedgerEntry, User
 from reconciliation import changes
 from reconciliation.models import ChangeSet, RateBundle
-from reconciliation.rates import booking
+from reconciliation.rates import booking, planning
 from tests import bills, world
 from tests.portal.test_every_screen import INLINE
 from tests.reconciliation import desk
@@ -131,6 +131,58 @@ def test_who_approves_reads_that_a_plan_of_other_lines_books_nothing(firm: Firm,
     changes.submit(change_set, fay)
     dialog = text(signed_in(cleo).get(reverse("change_decide", args=[change_set.pk, "approve"])))
     assert "It was planned on other lines than these, so nothing of it is booked." in dialog
+
+
+def test_a_rejected_change_set_and_its_plan_say_that_nothing_comes_of_them(firm: Firm, fay: User, cleo: User) -> None:
+    bills.posted(firm, 1)
+    writer = signed_in(fay)
+    plan = writer.post(f"/rates/{firm.card.pk}/change/", asked(firm))["Location"]
+    assert "Go on in the change set" in text(writer.get(plan))
+    change_set = ChangeSet.objects.get()
+    changes.submit(change_set, fay)
+    changes.reject(change_set, cleo, "not agreed with the customer")
+    page, told = text(writer.get(reverse("change_set", args=[change_set.pk]))), text(writer.get(plan))
+    for shown in (page, told):
+        assert "The change set was rejected, so nothing of this is booked." in shown
+        for wrong in ("once approved", "agrees to this too", "Go on in the change set", ">Planned<", ">Pending<"):
+            assert wrong not in shown, wrong
+    assert "takes no effect" in page
+    assert told.count(">Not booked<") == 2, "the plan and its row"
+
+
+def test_the_plan_of_an_emergency_says_that_nobody_agreed_to_it(firm: Firm, cleo: User) -> None:
+    bills.posted(firm, 1)
+    world.user("carl", GrantRole.CONTROLLER, firm.entity)  # who reviews it
+    line = changes.Line("rate", firm.rate.pk, "change", {"amount": "130"})
+    change_set = changes.draft(by=cleo, title="At once", reason="the customer waits", lines=[line], emergency=True)
+    bundle = planning.begin(change_set, by=cleo)
+    address = reverse("change_set", args=[change_set.pk])
+    again = "It is planned again once the change set is applied, and a second person agrees then."
+    assert f"Nobody agrees to this: nothing of it is booked. {again}" in text(signed_in(cleo).get(address))
+    changes.apply(desk.declared(change_set, cleo))
+    for _ in range(2):  # before and after a worker looked at it
+        page = text(signed_in(cleo).get(address))
+        assert f"Nobody has agreed to this: nothing of it is booked. {again}" in page
+        assert "is being booked" not in page
+        booking.run(bundle.pk)
+
+
+def test_a_plan_of_bills_alone_says_how_many_entries_stand_on_them(firm: Firm, fay: User, cleo: User) -> None:
+    booked = bills.posted(firm, 2)
+    invoice = bills.bill(firm)
+    for entry in booked:
+        bills.allocate(invoice, entry)
+    writer = signed_in(fay)
+    page = text(writer.get(writer.post(f"/rates/{firm.card.pk}/change/", asked(firm))["Location"]))
+    assert "No entry is to be booked anew" in page
+    assert "2 stand on bills." in page
+    assert "No booked entry would say something else" not in page
+    change_set = ChangeSet.objects.get()
+    changes.submit(change_set, fay)
+    approve(signed_in(cleo), change_set)
+    shown = text(writer.get(reverse("change_set", args=[change_set.pk])))
+    assert "no entry is booked anew" in shown
+    assert "is being booked" not in shown
 
 
 def test_what_cannot_be_read_or_changes_nothing_is_asked_again(firm: Firm, fay: User) -> None:
