@@ -5,6 +5,7 @@ a vendor, and nothing is tied by a name alone.
 """
 
 from reconciliation.mappings.confirming import Choice, confirm
+from reconciliation.mappings.conflicting import conflicts_of
 from reconciliation.mappings.coverage import Cover, coverage
 from reconciliation.mappings.dismissing import NotDismissed, dismiss, dismissed_of, offer_again, still_hidden
 from reconciliation.mappings.keeping import bring_up_to_date
@@ -18,6 +19,7 @@ __all__ = [
     "bring_up_to_date",
     "candidates",
     "confirm",
+    "conflicts_of",
     "coverage",
     "dismiss",
     "dismissed_of",

@@ -155,6 +155,7 @@ class MappingPage(Screen):
             row=row,
             tone=TONES[State(row.state)],
             flags=[words for field, words in FLAGS.items() if getattr(row, field)],
+            conflicts=mappings.conflicts_of(row, self.request.user),
             worth=worth(row.money),
             matches=matches,
             dismissed=mappings.still_hidden(mappings.dismissed_of(row), [one for one, _ in matches]),

@@ -154,20 +154,34 @@ def test_a_key_whose_record_ended_here_or_there_has_an_inactive_target(firm: Fir
     assert [row.crosswalk_id for row in rows(is_inactive=True)] == [key.pk]
 
 
-def test_what_systems_say_against_a_key_is_conflicting(firm: Firm) -> None:
+def test_what_systems_say_against_a_key_is_conflicting_and_says_with_what(
+    firm: Firm, fay: User, client: Client
+) -> None:
     key = Crosswalk.objects.get(kind="project")
     assert rows(is_conflicting=True) == []
     other = unmapped(firm, "ACM-2", "Acme audit")
     alias = Alias.objects.create(
         kind="project", code=key.external_id, internal_id=other.pk, valid_from=date(2020, 1, 1)
     )
-    assert [row.crosswalk_id for row in rows(is_conflicting=True)] == [key.pk]
+    [row] = rows(is_conflicting=True)
+    assert row.crosswalk_id == key.pk
+    ours = f"{firm.project.code} {firm.project.name}"
+    said = f"{row.connection.name} means {ours} by “{key.external_id}”, and as an alias it stands for "
+    assert mappings.conflicts_of(row, fay) == [f"{said}ACM-2 Acme audit."]
+    assert "it stands for ACM-2 Acme audit." in client.get(reverse("mapping", args=[row.pk])).content.decode()
+    theirs = firms.project("GB-1", world.entity("GB", "GBP"), firm.customer, None)
+    Alias.objects.filter(pk=alias.pk).update(internal_id=theirs.pk)
+    assert mappings.conflicts_of(row, fay) == [f"{said}a record you do not see."]
     alias.delete()
     RejectedValue.objects.create(
         connection=firm.target, kind="project", internal_id=firm.project.pk, record="x", field="name", reason="x",
-        first_at=now(), last_at=now(),
+        entity=firm.entity, stands="Acme roll-out", said="Acme rollout", first_at=now(), last_at=now(),
     )  # fmt: skip
-    assert [row.crosswalk_id for row in rows(is_conflicting=True)] == [key.pk]
+    [row] = rows(is_conflicting=True)
+    assert row.crosswalk_id == key.pk
+    assert mappings.conflicts_of(row, fay) == [
+        f"As name of {ours} stands “Acme roll-out” here, and {firm.target} says “Acme rollout”."
+    ]
 
 
 @pytest.mark.case(131)
