@@ -56,7 +56,8 @@ def prepare(
         totals = _stands(period)
         differing = sum(leg["differing"] for leg in totals.values())
         if differing and not note.strip():
-            raise NotCertifiable(f"{differing:,} open items would be accepted; say why.")
+            items = "item" if differing == 1 else "items"
+            raise NotCertifiable(f"{differing:,} open {items} would be accepted; say why.")
         reasons = _reasons_for(unproved_legs(totals), uncompared or {})
         certificate = Certificate.objects.create(
             period=period, run=run, books=period.state, totals=totals, differing=differing, note=note.strip(),

@@ -93,7 +93,7 @@ def read_again(records: Iterable[Published], *, by: User) -> ReadAgain:
     since = portal_sql.now() - READ_NO_SOONER
     with transaction.atomic():
         rows = Published.objects.filter(pk__in=[record.pk for record in records]).order_by("pk")
-        for row in rows.select_for_update(of=("self",)).select_related("document"):
+        for row in rows.select_for_update(of=("self",)).select_related("document", "connection"):
             access.require(by, access.OPERATORS, row.entity_id)
             mine = LedgerEntry.objects.filter(document=row.document_id, state_row__state__in=IN_BOOKS)
             entry = mine.order_by("-version", "-generation", "-pk").first()
@@ -103,7 +103,11 @@ def read_again(records: Iterable[Published], *, by: User) -> ReadAgain:
             elif (row.read_at or since) > since or asked.filter(Q(answered_at=None) | Q(asked_at__gt=since)).exists():
                 fresh += 1
             else:
-                ask([entry.pk], by=by, reason="read now")
+                ask([entry.pk], by=by, reason="read now", told=True)
+                audit.record(
+                    by, "target-asked", row.document, entity=row.entity_id, reason="read now",
+                    after={"record": row.title, "system": row.connection.code},
+                )  # fmt: skip
                 found.asked.append(row.pk)
                 found.connections.add(row.connection_id)
     return replace(found, fresh=fresh, untaken=untaken)

@@ -36,6 +36,7 @@ class Replay(Action):
     name, label, key = "replay", "Replay", "post"
     roles = OPERATORS
     sentence = "Take {count} messages in again"
+    of_one = "Take 1 message in again"
     button = "Replay"
     reason = forms.CharField(
         max_length=500,

@@ -52,6 +52,7 @@ class Action(forms.Form):
     roles: ClassVar[frozenset[str]]
     key: ClassVar[str] = ""  # the keyboard's name for it, see portal.screens.keyboard
     sentence: ClassVar[str] = ""  # what is asked; {count} is the number of rows
+    of_one: ClassVar[str] = ""  # the same of one row, where its words are others
     button: ClassVar[str] = ""  # the confirming button, when it says more than the label
     tone: ClassVar[str] = ""  # danger for what cannot be taken back
     immediate: ClassVar[bool] = False  # triage that needs neither fields nor a question, because it can be undone
@@ -67,7 +68,9 @@ class Action(forms.Form):
 
     def question(self, count: int) -> str:
         """The heading of the confirmation."""
-        return (self.sentence or f"{self.label}: {{count}} rows").format(count=f"{count:,}")
+        one = self.of_one or ("" if self.sentence else f"{self.label}: {{count}} row")
+        asked = one if count == 1 and one else self.sentence or f"{self.label}: {{count}} rows"
+        return asked.format(count=f"{count:,}")
 
     def preview(self) -> dict[str, Any]:
         """What the confirmation shows besides the fields, for the template; a dry-run, for example."""

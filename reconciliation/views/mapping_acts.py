@@ -28,6 +28,7 @@ class MapAsSuggested(Action):
 
     name, label, button = "map", "Map as suggested", "Draft the change"
     sentence = "Map {count} records as suggested"
+    of_one = "Map 1 record as suggested"
     roles = access.OPERATORS
     reason = forms.CharField(max_length=300, widget=forms.TextInput(attrs={"autofocus": True}))
 
@@ -63,6 +64,7 @@ class DismissMatch(Action):
 
     name, label, button = "dismiss", "Dismiss the match", "Dismiss"
     sentence = "Dismiss the likeliest match of {count} records"
+    of_one = "Dismiss the likeliest match of 1 record"
     roles = access.OPERATORS
     page_template = "reconciliation/mapping_dismiss.html"
     reason = forms.CharField(

@@ -56,6 +56,7 @@ class TakeMatchApart(TakeApart):
     """They do not belong together."""
 
     sentence = "Take {count} matches apart"
+    of_one = "Take 1 match apart"
     page_template = "screens/action.html"
 
     def preview(self) -> dict[str, Any]:

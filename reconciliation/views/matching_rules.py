@@ -72,6 +72,7 @@ class TestRule(_OfRules):
     name, label = "test", "Test on history"
     roles = access.FIXERS
     sentence = "Test {count} rules on the last half year"
+    of_one = "Test 1 rule on the last half year"
 
     def do(self, rule: MatchingRule, user: User) -> None:
         """Keep what it would have done."""
@@ -84,6 +85,7 @@ class LetBeUsed(_OfRules):
     name, label = "activate", "Let be used"
     roles = access.APPROVERS
     sentence = "Let {count} rules be used"
+    of_one = "Let 1 rule be used"
 
     def do(self, rule: MatchingRule, user: User) -> None:
         """Somebody else than who wrote it."""
@@ -96,6 +98,7 @@ class Decline(_OfRules):
     name, label = "decline", "Decline"
     roles = access.APPROVERS
     sentence = "Decline {count} rules"
+    of_one = "Decline 1 rule"
     reason = forms.CharField(label="Reason", widget=forms.Textarea(attrs={"rows": 2}), max_length=500)
 
     def do(self, rule: MatchingRule, user: User) -> None:
@@ -109,6 +112,7 @@ class Retire(_OfRules):
     name, label, tone = "retire", "Retire", "danger"
     roles = access.FIXERS
     sentence = "Retire {count} rules"
+    of_one = "Retire 1 rule"
 
     def do(self, rule: MatchingRule, user: User) -> None:
         """What it matched stays."""

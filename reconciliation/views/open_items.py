@@ -90,6 +90,7 @@ class StillToCome(_Deciding):
 
     name, label = "timing", "Still to come"
     sentence = "Say that {count} items are still to come"
+    of_one = "Say that 1 item is still to come"
     expected_on = forms.DateField(label="Expected by", widget=forms.DateInput(attrs={"type": "date"}))
     reason = forms.CharField(label="Reason", widget=forms.Textarea(attrs={"rows": 2}), max_length=500)
 
@@ -108,6 +109,7 @@ class ConfirmSuggestion(_Deciding):
 
     name, label = "confirm", "Confirm suggestion"
     sentence = "Confirm the suggestions of {count} items"
+    of_one = "Confirm the suggestion of 1 item"
 
     def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:
         """Every suggestion that a chosen item belongs to is confirmed whole."""
@@ -128,6 +130,7 @@ class TakeApart(_Deciding):
 
     name, label, tone = "break", "Take apart", "danger"
     sentence = "Take the matches of {count} items apart"
+    of_one = "Take the match of 1 item apart"
     reason = forms.CharField(label="Reason", widget=forms.Textarea(attrs={"rows": 2}), max_length=500)
 
     def apply(self, queryset: QuerySet[Any], user: Any) -> Outcome:

@@ -79,21 +79,23 @@ class Accept(_Decide):
     """These may stay as they are."""
 
     name, label, decision, key = "accept", "Accept", RehearsedLine.Decision.ACCEPTED, "post"
-    sentence, button = "Accept {count} differences", "Accept"
+    sentence, of_one, button = "Accept {count} differences", "Accept 1 difference", "Accept"
 
 
 class Same(_Decide):
     """It is the same work: the document stays history."""
 
     name, label, decision = "same", "The same work", RehearsedLine.Decision.SAME
-    sentence, button = "{count} documents were booked before and are never posted", "They are the same"
+    sentence, button = "{count} documents were booked before and are never posted", "The same work"
+    of_one = "1 document was booked before and is never posted"
 
 
 class Other(_Decide):
     """It is other work: the document is posted when it goes live."""
 
     name, label, decision = "other", "Not the same work", RehearsedLine.Decision.OTHER
-    sentence, button = "{count} documents are posted when it goes live", "They are not the same"
+    sentence, button = "{count} documents are posted when it goes live", "Not the same work"
+    of_one = "1 document is posted when it goes live"
 
 
 def named(line: Any) -> str:

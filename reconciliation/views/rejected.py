@@ -89,6 +89,7 @@ class KeepWhatStands(Action):
 
     name, label, button = "keep", "Keep what stands", "Keep"
     sentence = "Keep what stands in {count} fields"
+    of_one = "Keep what stands in 1 field"
     roles = access.CONFIGURERS
     reason = forms.CharField(max_length=300, widget=forms.TextInput(attrs={"autofocus": True}))
 

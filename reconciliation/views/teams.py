@@ -233,6 +233,7 @@ class AskFirst(_Ordering):
     """The chosen rules are asked before the others."""
 
     name, label, sentence = "ask_first", "Ask first", "Ask these {count} rules before the others"
+    of_one = "Ask this rule before the others"
 
     def arranged(self, chosen: list[teams.Fits], others: list[teams.Fits]) -> list[teams.Fits]:
         """Chosen, then the rest."""
@@ -243,6 +244,7 @@ class Remove(_Ordering):
     """The chosen rules are no more."""
 
     name, label, sentence, tone = "remove", "Remove", "Remove {count} ownership rules", "danger"
+    of_one = "Remove 1 ownership rule"
 
     def arranged(self, chosen: list[teams.Fits], others: list[teams.Fits]) -> list[teams.Fits]:
         """The rest."""

@@ -81,7 +81,8 @@ def test_a_person_has_a_record_read_now_by_a_question_that_the_outbox_answers_an
     assert desk.post(address, {"action": "read"}).status_code in (200, 204, 303)
     question = TargetQuestion.objects.get()
     assert (question.by.username, question.if_absent, question.answered_at) == ("ana", "nothing", None)
-    assert AuditEvent.objects.filter(action="target-asked", actor__username="ana").count() == 1
+    told = AuditEvent.objects.get(action="target-asked", actor__username="ana")
+    assert (told.object_type, told.after["record"]) == ("document", row.title), "a record, and no entry of the ledger"
     assert len(records.calls) == calls  # nothing is called within the request
     page = desk.get(address).content.decode()
     assert "to have it read" in page

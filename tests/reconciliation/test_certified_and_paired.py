@@ -131,7 +131,7 @@ def test_the_database_refuses_one_person_twice_and_open_items_without_a_reason(
     with pytest.raises(certifying.NotCertifiable, match="was not compared"):
         certifying.prepare(period, cleo, uncompared=UNPROVED)
     compare(firm, period)
-    with pytest.raises(certifying.NotCertifiable, match="1 open items would be accepted"):
+    with pytest.raises(certifying.NotCertifiable, match="1 open item would be accepted"):
         certifying.prepare(period, cleo, uncompared=UNPROVED)
     prepared = certifying.prepare(period, cleo, "The landlord books here; it is not ours.", UNPROVED)
     with pytest.raises(certifying.NotCertifiable, match="a second person"):

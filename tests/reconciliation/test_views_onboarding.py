@@ -86,6 +86,8 @@ def test_an_entity_is_brought_in_from_the_first_form_to_its_first_posting_by_two
     rehearsal = Rehearsal.objects.get()
     assert (asked.status_code, asked["Location"]) == (303, f"/onboarding/rehearsals/{rehearsal.pk}/")
     assert "Waiting for a worker" in text_of(hers.get(asked["Location"]))
+    followed = hers.get(asked["Location"], HTTP_HX_REQUEST="true", HTTP_HX_TARGET="main")
+    assert "<h1>Rehearsal of" in text_of(followed), "the page that follows by itself keeps its heading"
     taken = rehearsing.take(rehearsal.pk)
     assert taken is not None
     rehearsing.play(taken, {firm.target.pk: Decimal(0)})
@@ -93,7 +95,7 @@ def test_an_entity_is_brought_in_from_the_first_form_to_its_first_posting_by_two
     assert "8.00 h would be posted, 7.00 h were booked." in shown
     line = RehearsedLine.objects.get(leg="month")
     form = hers.post(asked["Location"], {"action": "accept", "selected": line.pk})
-    assert "Accept 1 differences" in text_of(form)
+    assert "Accept 1 difference<" in text_of(form)
     assert decide(hers, asked["Location"], "accept", line.pk, "keyed in wrongly").status_code in (302, 303)
     line.refresh_from_db()
     assert (line.decision, line.decided_by, line.reason) == ("accepted", cleo, "keyed in wrongly")
