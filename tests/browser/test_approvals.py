@@ -128,7 +128,7 @@ def test_decisions_are_taken_by_keyboard_and_the_next_row_is_in_focus(
 
     at = reach("rule")
     page.keyboard.press("y")
-    expect(page.locator("#dialog")).to_contain_text("Let 1 rules be used")
+    expect(page.locator("#dialog")).to_contain_text("Let 1 rule be used")
     page.keyboard.press("Control+Enter")
     expect(page.locator(f"#row-{rows[at]}")).to_have_count(0)
     del rows[at], kinds[at]
