@@ -2,7 +2,7 @@
 
 The rule here: two things are left of a limit, and each is named. **Left to work** is what was agreed less what was delivered,
 work on the ledger and milestones that are signed or billed: by it work is let through. **Left to bill** is what was agreed less
-what stands on bills and what open proposals take: by it an invoice is let through. Both count what is in the limit's currency.
+what stands on bills and what proposals take: by it an invoice is let through. Both count what is in the limit's currency.
 """
 
 from __future__ import annotations

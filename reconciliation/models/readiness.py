@@ -16,9 +16,9 @@ class ProjectMonth(models.Model):
     is counted beside them (`in_other_currency`, `unpriced_hours`). Every amount stands in exactly one of `blocked`,
     `under_way`, `ready`, `drafted`, `on_hold`, `invoiced`, `gone` and `off_price`: nothing is ready that would not be billed,
     and invoiced is what bills ask for that were issued and are neither void nor gone, as in the plots and in the leg of bills.
-    Posted work that its source took back is blocked, and what a held version replaces counts there. Work
-    that its contract bills by milestones counts in hours only. A milestone stands in the period in which it was signed, and
-    until then in that in which it is due, as an instalment of a retainer does.
+    Posted work that its source took back is blocked, as is what was handed over and is not billed as it was approved, and what a
+    held version replaces counts there. Work that its contract bills by milestones counts in hours only. A milestone stands in
+    the period in which it was signed, and until then in that in which it is due, as an instalment of a retainer does.
     """
 
     id = models.BigIntegerField(primary_key=True)  # the project's key shifted by 32 bits, and the period's
@@ -28,7 +28,9 @@ class ProjectMonth(models.Model):
     entries = models.IntegerField()
     hours = models.DecimalField(max_digits=18, decimal_places=4)
     amount = models.DecimalField(max_digits=18, decimal_places=4)
-    blocked = models.DecimalField(max_digits=18, decimal_places=4)  # held, refused, in doubt, or posted and taken back
+    blocked = models.DecimalField(
+        max_digits=18, decimal_places=4
+    )  # held, refused, in doubt, taken back, left out of its bill
     under_way = models.DecimalField(max_digits=18, decimal_places=4)  # to be sent, sent, or receipted and not read back
     ready = models.DecimalField(max_digits=18, decimal_places=4)  # posted, and to be billed by whoever bills next
     invoiced = models.DecimalField(

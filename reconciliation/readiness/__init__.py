@@ -8,6 +8,7 @@ from reconciliation.readiness.agreements import billing_model_of, manager_of, te
 from reconciliation.readiness.blockers import first_blockers
 from reconciliation.readiness.checks import CHECKS, Check, Verdict, checklist
 from reconciliation.readiness.explaining import Why, why_not_billed
+from reconciliation.readiness.left_out import OFF_BILL
 from reconciliation.readiness.lost import lost
 from reconciliation.readiness.milestones import Stone, milestones_of
 from reconciliation.readiness.months import added_up, of_key
@@ -15,6 +16,7 @@ from reconciliation.readiness.words import Blocker
 
 __all__ = [
     "CHECKS",
+    "OFF_BILL",
     "Blocker",
     "Check",
     "Stone",

@@ -12,24 +12,26 @@ from portal import figures
 from portal.models import ProposalLine, ProposalState
 from reconciliation.models import ExceptionCase, ProjectMonth
 from reconciliation.readiness.agreements import manager_of, with_whom, without_milestones
+from reconciliation.readiness.left_out import left_out
 from reconciliation.readiness.lost import lost
 from reconciliation.readiness.words import Blocker
 from reconciliation.sql import readiness as sql
 
 
 def first_blockers(months: Sequence[ProjectMonth]) -> dict[int, Blocker]:
-    """By project month; five statements at most, whatever their number. What is ready has none."""
+    """By project month; nine statements at most, whatever their number. What is ready has none."""
     stopped: dict[tuple[int, int], list[sql.Stopped]] = {}
     for one in sql.stopped(months):
         stopped.setdefault((one.project_id, one.period_id), []).append(one)
     ids = {causes[0].case_id for causes in stopped.values()}
     cases = ExceptionCase.objects.select_related("owner", "team").in_bulk(ids)
-    on_hold, on_lost_bills = _on_hold(months), lost(months)
+    on_hold, on_lost_bills, off_bills = _on_hold(months), lost(months), left_out(months)
     feeless = without_milestones(month.project for month in months if month.hours)
     found: dict[int, Blocker] = {}
     for month in months:
         causes = stopped.get((month.project_id, month.period_id), [])
-        blocker = _held(causes, cases) if causes else _otherwise(month) or on_hold.get(month.project_id)
+        other = off_bills.get(month.pk) or _otherwise(month) or on_hold.get(month.project_id)
+        blocker = _held(causes, cases) if causes else other
         if blocker is None and month.hours and month.project_id in feeless:
             blocker = Blocker("The fee is billed by milestones, and the project has none.", manager_of(month.project))
         if (gone := on_lost_bills.get(month.pk)) is not None:

@@ -16,6 +16,8 @@ from reconciliation import budgets
 from reconciliation.models import ExceptionCase, ProjectMonth
 from reconciliation.readiness.agreements import billing_model_of, manager_of, terms_of, with_whom, without_milestones
 from reconciliation.readiness.blockers import in_number
+from reconciliation.readiness.left_out import causes_of, left_out
+from reconciliation.readiness.lost import lost
 from reconciliation.rules import theme_of
 from reconciliation.sql import held_once, master_data
 from reconciliation.sql import readiness as sql
@@ -70,6 +72,7 @@ _QUESTIONS = {
     "credits": "Earlier credits name their hours",
 }
 CHECKS = tuple(_QUESTIONS)
+NO_HOURS = ("credit-without-hours",)
 
 
 def _question_of(rule: str) -> str:
@@ -167,6 +170,8 @@ class _Asked:
     def exceptions(self) -> Check:
         """Causes that no other question names, and what is in doubt."""
         found = self.holds("exceptions", "Nothing is held.")
+        if found.verdict is Verdict.PASS and (bill := self.off_bill()) is not None:
+            return bill
         loose = self.month.stopped - self.entries_held
         if found.verdict is Verdict.PASS and loose > 0:
             return self.check(
@@ -175,6 +180,17 @@ class _Asked:
                 url=f"{reverse('ledger')}?project={self.project.code}&state={State.IN_DOUBT}",
             )  # fmt: skip
         return found
+
+    def off_bill(self) -> Check | None:
+        """What no invoice asks for: work on void or deleted ones, and what was handed over and is billed otherwise."""
+        for found, amount in ((lost, self.month.gone), (left_out, self.month.blocked)):
+            if (blocker := found([self.month]).get(self.month.pk)) is not None:
+                way_out = "Decide about the invoice." if blocker.way == "Decide" else f"{blocker.way}."
+                return self.check(
+                    "exceptions", Verdict.FAIL, blocker.words, count=1 + blocker.more, amount=amount or None,
+                    currency=self.month.currency, owner=blocker.who, way_out=way_out, url=blocker.url,
+                )  # fmt: skip
+        return None
 
     def rates(self) -> Check:
         """Each billable hour has an amount."""
@@ -366,16 +382,17 @@ class _Asked:
 
     def credits(self) -> Check:
         """A credit note that names no hours leaves it open which may be billed again."""
-        found = sql.credits_without_hours(self.project.pk)
-        if not found:
+        notes = {pk: (number, total, code) for pk, number, total, code in sql.credit_notes(self.project.pk)}
+        if not (causes := causes_of(notes, NO_HOURS)):
             return self.check("credits", Verdict.PASS, "None is open.")
-        note, number, _, currency = found[0]
-        total = sum((one[2] for one in found if one[3] == currency), Decimal(0))
-        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        standing = [(pk, *note) for pk, note in notes.items() if pk in causes]
+        first, number, _, currency = standing[0]
+        total = sum((one[2] for one in standing if one[3] == currency), Decimal(0))
+        more = f" and {len(standing) - 1} more" if len(standing) > 1 else ""
         return self.check(
-            "credits", Verdict.FAIL, f"Credit note {number}{more} does not say which hours it credits.", count=len(found),
-            amount=total, currency=currency, owner="finance", way_out="Name the hours; only these may be billed again.",
-            url=reverse("bill", args=[note]),
+            "credits", Verdict.FAIL, f"Credit note {number}{more} does not say which hours it credits.", count=len(standing),
+            amount=total, currency=currency, owner=with_whom(causes[first]), url=reverse("bill", args=[first]),
+            way_out="Name the hours; only these may be billed again.",
         )  # fmt: skip
 
     def all(self) -> list[Check]:

@@ -14,7 +14,9 @@ from portal import figures
 from portal.models import InvoiceSchedule, LedgerEntry, Project, ProposalPart, ProposalState, State
 from reconciliation.models import Hold
 from reconciliation.readiness.agreements import manager_of, retainer_words, terms_of, with_whom
+from reconciliation.readiness.left_out import causes_of
 from reconciliation.schedules import Terms
+from reconciliation.sql import left_out as left_out_sql
 from reconciliation.sql import readiness as sql
 from reconciliation.sql import unbillable
 
@@ -75,7 +77,10 @@ _PROPOSED = {
     ProposalState.APPROVED: "It is on {proposal}, which was approved and is not handed over yet.",
     ProposalState.HANDED_OVER: "It is on {proposal}, which was handed over as a draft; its invoice has not come back yet.",
     ProposalState.BILLED: "It was handed over on {proposal}, and its invoice came without it or bills it otherwise.",
+    ProposalState.VOIDED: "It was handed over on {proposal}, and its invoice came without it and is void.",
+    ProposalState.DELETED: "It was handed over on {proposal}, and its invoice came without it and is deleted.",
 }
+_BILL_CAME = (ProposalState.BILLED, ProposalState.VOIDED, ProposalState.DELETED)
 
 
 def proposed_parts(**of: Any) -> QuerySet[ProposalPart]:
@@ -93,11 +98,23 @@ def on_proposal(part: ProposalPart) -> Why:
         return Why(
             words=f"It is on hold on {proposal}: {line.hold_reason}", who=who, since=proposal.prepared_at, url=url
         )
+    if proposal.state in _BILL_CAME and (why := _left_out(part)) is not None:
+        return why
     who = manager_of(proposal.project) if proposal.state == ProposalState.OPEN else "finance"
     since = proposal.handed_over_at or proposal.approved_at or proposal.released_at or proposal.prepared_at
     if proposal.state == ProposalState.HANDED_OVER:
         who = "Tieout"
     return Why(words=_PROPOSED[ProposalState(proposal.state)].format(proposal=proposal), who=who, since=since, url=url)
+
+
+def _left_out(part: ProposalPart) -> Why | None:
+    """The cause of the invoice that bills work otherwise than it was handed over, or came without it; None where none is open."""
+    bill_id = left_out_sql.bill_of(part.line_id)
+    case = causes_of([bill_id]).get(bill_id) if bill_id is not None else None
+    if case is None:
+        return None
+    words = f"{_PROPOSED[ProposalState(part.line.proposal.state)].format(proposal=part.line.proposal)} {case.sentence}"
+    return Why(words=words, who=with_whom(case), since=case.opened_at, url=reverse("cause", args=[case.pk]))
 
 
 def _posted(entry: LedgerEntry, state: Any, today: date) -> Why:

@@ -13,3 +13,4 @@ class Blocker:
     who: str = ""
     url: str = ""
     more: int = 0
+    way: str = "Decide"  # what is done there, as a button says it

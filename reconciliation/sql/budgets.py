@@ -1,6 +1,7 @@
-"""The hand-written SQL of limits: what stands on bills under contracts and purchase orders, and what open proposals take of them.
+"""The hand-written SQL of limits: what stands on bills under contracts and purchase orders, and what proposals take of them.
 
-The rule here: a thing counts once. What a proposal takes and a bill from elsewhere has by now is billed, and not proposed.
+The rule here: a thing counts once. What a proposal takes and a bill from elsewhere has by now is billed, and not proposed. What
+was handed over and is not billed as it was approved is still taken, until its bill is put right or agreed to as it is.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ SELECT w.id, w.currency, sum(w.billed), sum(w.proposed) FROM (
       LEFT JOIN portal_billingbalance y ON y.milestone_id = p.milestone_id
      CROSS JOIN LATERAL (
         SELECT coalesce(x.delivered - x.invoiced + x.credited, y.delivered - y.invoiced + y.credited) AS quantity) open
-     WHERE i.state IN ('open', 'released', 'approved', 'handed_over') AND i.{limit} = ANY(%(limits)s::bigint[])) w
+     WHERE i.{limit} = ANY(%(limits)s::bigint[])) w
  WHERE w.id = ANY(%(limits)s::bigint[]) GROUP BY 1, 2 ORDER BY 1, 2"""
 _OF_CONTRACTS = _USED.format(
     entry="e.contract_id", milestone="j.contract_id", limit="contract_id", order_of_entry="", order_of_milestone="",

@@ -190,19 +190,20 @@ def expenses(project_id: int, start: date, end: date) -> tuple[int, int, Decimal
     return found
 
 
-def credits_without_hours(project_id: int) -> list[tuple[int, str, Decimal, str]]:
-    """(note, number, total, currency) of credit notes on invoices of a project whose hours nobody has named."""
+def credit_notes(project_id: int) -> list[tuple[int, str, Decimal, str]]:
+    """(credit note, number, total, currency) of what counts on invoices that ever had work or milestones of a project on them."""
     return rows(
-        """SELECT n.id, v.number, v.total, v.currency FROM portal_invoice n
-             JOIN portal_invoiceversion v ON v.id = n.current_id
+        """SELECT n.id, v.number, v.total, v.currency FROM portal_invoice n JOIN portal_invoiceversion v ON v.id = n.current_id
             WHERE n.kind = 'credit_note' AND v.status NOT IN ('voided', 'deleted', 'draft') AND n.credits_id IN (
-                  SELECT iv.invoice_id FROM portal_allocation a JOIN portal_ledgerentry e ON e.id = a.entry_id
-                    JOIN portal_invoiceline l ON l.id = a.line_id JOIN portal_invoiceversion iv ON iv.id = l.version_id
-                   WHERE e.project_id = %s AND a.takes_back_id IS NULL)
-              AND NOT EXISTS (SELECT 1 FROM portal_allocation a JOIN portal_invoiceversion av ON av.id = a.cause_id
-                               WHERE av.invoice_id = n.id)
-            ORDER BY v.number""",
-        [project_id],
+                  SELECT iv.invoice_id
+                    FROM (SELECT a.line_id FROM portal_ledgerentry e JOIN portal_allocation a ON a.entry_id = e.id
+                           WHERE e.project_id = %(project)s AND a.takes_back_id IS NULL
+                          UNION ALL
+                          SELECT a.line_id FROM portal_milestone m JOIN portal_allocation a ON a.milestone_id = m.id
+                           WHERE m.project_id = %(project)s AND a.takes_back_id IS NULL) w
+                    JOIN portal_invoiceline l ON l.id = w.line_id JOIN portal_invoiceversion iv ON iv.id = l.version_id)
+            ORDER BY v.number, n.id""",
+        {"project": project_id},
     )
 
 
@@ -225,7 +226,7 @@ def parts(project_id: int, start: date, end: date, before: tuple[date, date] | N
     """The work of a project's days that is billed and not invoiced yet, by task, person and rate, beside the days before.
 
     Of what is billed in part the rest counts, of what was changed after posting its latest version, and nothing is ready that a
-    person holds off an invoice or that was handed over: the sums are those of the month.
+    person holds off an invoice or that was handed over, also where its bill leaves it out: the sums are those of the month.
     """
     earlier = before or (end, start)  # an empty range where there is no period before
     found = rows(
@@ -242,11 +243,12 @@ def parts(project_id: int, start: date, end: date, before: tuple[date, date] | N
              CROSS JOIN LATERAL (SELECT {stands_as_its_source_says("e")} AS stands) u
              CROSS JOIN LATERAL (SELECT nullif(CASE WHEN e.kind = 'time' THEN e.hours ELSE e.amount END, 0) AS delivered) d
              CROSS JOIN LATERAL (SELECT 1 - coalesce((b.invoiced - b.credited) / nullif(b.delivered, 0), 0) AS unbilled) q
-              LEFT JOIN LATERAL (SELECT sum(p.quantity) / d.delivered AS away FROM portal_proposalpart p
+              LEFT JOIN LATERAL (SELECT sum(least(p.quantity, d.delivered * q.unbilled)) / d.delivered AS away
+                                   FROM portal_proposalpart p
                                    JOIN portal_proposalline l ON l.id = p.line_id
                                    JOIN portal_invoiceproposal i ON i.id = l.proposal_id
                                   WHERE p.entry_id = e.id AND p.released_at IS NULL
-                                    AND (i.state = 'handed_over' OR l.held_by_id IS NOT NULL)) h ON w.now_
+                                    AND (i.state NOT IN ('open', 'released', 'approved') OR l.held_by_id IS NOT NULL)) h ON w.now_
              WHERE e.project_id = %(project)s AND {_NEWEST} AND e.reverses_id IS NULL AND s.state NOT IN ('cancelled', 'reversed')
                AND e.work_date BETWEEN least(%(start)s, %(from)s) AND %(end)s
                AND (w.now_ OR e.work_date BETWEEN %(from)s AND %(to)s) AND {_BILLED}

@@ -11,11 +11,20 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.models import AccountingPeriod, GrantRole, InvoiceProposal, LedgerEntry, ProposalPart, ProposalState, User
+from portal.models import (
+    AccountingPeriod,
+    GrantRole,
+    InvoiceProposal,
+    LedgerEntry,
+    ProposalPart,
+    ProposalState,
+    PurchaseOrder,
+    User,
+)
 from portal.records import BillLine, BillStatus, Reference, SourceStatus
-from reconciliation import billing, invoicing, matching, triage
+from reconciliation import billing, budgets, invoicing, matching, triage
 from reconciliation.billing import tying
-from reconciliation.models import ExceptionCase, ReconciliationResult
+from reconciliation.models import ExceptionCase, ProjectMonth, ReconciliationResult
 from reconciliation.readiness import why_not_billed
 from tests import world
 from tests.bills import Erp, causes, find, open_hours, posted
@@ -213,7 +222,59 @@ def test_a_line_that_bills_fewer_hours_than_were_handed_over_is_tied_by_hand_and
     tying.match(items, fred_of(firm), reason="Twelve hours, so the customer says", in_part=True)
 
     assert causes("946") == {RULE}
+    month = ProjectMonth.objects.get(project=firm.project, period__code="2026-09")
+    assert (month.ready, month.blocked, month.invoiced) == (0, 480, 1440)
     assert open_hours([first, second]) == {first: Decimal(0), second: Decimal(4)}
     billing.approve(billing.adopt(find("946"), by=fred_of(firm), reason="Twelve are paid now."), by=cora)
     assert causes("946") == set()
     assert not ProposalPart.objects.filter(released_at=None).exists()  # the four hours left are open to be proposed
+
+
+@pytest.mark.case(79)
+def test_what_a_bill_leaves_out_is_neither_ready_nor_left_to_bill_while_its_proposal_takes_it(
+    firm: Firm, mia: User, cora: User, client: Client  # noqa: F811
+) -> None:  # fmt: skip
+    contract = firm.project.contract
+    assert contract is not None
+    contract.cap_amount = Decimal(10_000)
+    contract.save()
+    order = PurchaseOrder.objects.create(
+        contract=contract, number="PO-4500071123", amount=Decimal(5000), currency="USD", valid_from=date(2026, 9, 1)
+    )
+    _, lines, (_, second, third) = _drafted(firm, mia, cora, 3)
+
+    def left() -> tuple[Decimal, Decimal]:
+        return budgets.of_orders([order])[order.pk].to_bill, budgets.of_contracts([contract])[contract.pk].to_bill
+
+    assert left() == (2120, 7120)
+    erp = Erp(firm)
+    record = erp.bill("946", lines[0], replace(lines[1], quantity=Decimal(5), net=Decimal(600)))
+    erp.says(record)
+    assert RULE in causes("946")
+    assert left() == (2120, 7120)
+    month = ProjectMonth.objects.get(project=firm.project, period__code="2026-09")
+    assert (month.ready, month.blocked, month.invoiced, month.drafted) == (0, 1920, 960, 0)
+    case = ExceptionCase.objects.get(rule=RULE)
+    client.force_login(fred_of(firm))
+    page = client.get(reverse("readiness_project", args=[month.pk]))
+    assert sum(part.ready for part in page.context["parts"]) == 0
+    [check] = [one for one in page.context["failing"] if one.code == "exceptions"]
+    assert (check.says, check.url) == (case.sentence, reverse("cause", args=[case.pk]))
+    for tab in ("all", "held-up"):
+        told = client.get(reverse("readiness"), {"period": "2026-09", "tab": tab}).content.decode()
+        assert reverse("cause", args=[case.pk]) in told, tab
+    listed = client.get(reverse("invoice_proposals"), {"tab": "all"}).content.decode()
+    assert f'href="{reverse("cause", args=[case.pk])}">finance: its bill is not what was approved' in listed
+    for entry_id in (second, third):
+        found = LedgerEntry.objects.select_related("state_row", "project", "contract", "target", "billing_balance")
+        why = why_not_billed(found.get(pk=entry_id))
+        assert case.sentence in why.words
+        assert (why.url, why.since) == (reverse("cause", args=[case.pk]), case.opened_at)
+        assert why.who == "nobody yet"
+
+    erp.says(erp.again(record, lines=tuple(lines), net=Decimal(2880), total=Decimal(2880)))
+    assert left() == (2120, 7120)
+    month = ProjectMonth.objects.get(project=firm.project, period__code="2026-09")
+    assert (month.ready, month.blocked, month.invoiced) == (0, 0, 2880)
+    listed = client.get(reverse("invoice_proposals"), {"tab": "all"}).content.decode()
+    assert "its bill is not what was approved" not in listed

@@ -26,13 +26,13 @@ from portal.models import (
     SubmittedTime,
     User,
 )
-from portal.records import BillKind, SourceStatus
+from portal.records import BillKind, BillLine, SourceStatus
 from reconciliation import cases, invoicing, readiness
 from reconciliation.models import ExceptionCase, Hold, ProjectMonth
 from reconciliation.readiness import CHECKS, Check, Verdict
 from reconciliation.rules import theme_of
 from tests import world
-from tests.bills import allocate, bill
+from tests.bills import Erp, adopt, allocate, bill, find, line_of
 from tests.reconciliation.firm import Firm, build, document_of, post, project
 
 pytestmark = pytest.mark.django_db
@@ -220,14 +220,16 @@ def test_a_customer_who_pays_in_another_currency_needs_a_rate(firm: Firm) -> Non
 def test_a_credit_that_names_no_hours_stops_the_next_bill(firm: Firm) -> None:
     firm.admit(firm.time("1"), firm.time("2", work_date=date(2026, 10, 2)))
     post(entries("1", "2"))
-    invoice = bill(firm)
-    billed = allocate(invoice, entries("1")[0])
-    credit = bill(firm, "601", BillKind.CREDIT_NOTE)
-    type(credit).objects.filter(pk=credit.pk).update(credits=invoice)
+    erp, silent = Erp(firm), BillLine(key="x", net=Decimal(500), description="Credit")
+    erp.says(erp.bill("501", line_of(entries("1")[0])))
+    credit = erp.credit("601", "501", silent)
+    erp.says(credit)
     found = answers(firm)["credits"]
-    assert (found.verdict, found.count, found.amount) == (Verdict.FAIL, 1, Decimal(960))
-    assert found.url == reverse("bill", args=[credit.pk])
-    allocate(credit, entries("1")[0], "-8", "-960.00", takes_back=billed)
+    assert (found.verdict, found.count, found.amount) == (Verdict.FAIL, 1, Decimal(500))
+    assert found.url == reverse("bill", args=[find("601", BillKind.CREDIT_NOTE).pk])
+    erp.says(erp.again(credit, lines=(line_of(entries("1")[0]),)))
+    ana, con = world.user("ana", "analyst", firm.entity), world.user("con", "controller", firm.entity)
+    adopt("601", BillKind.CREDIT_NOTE, by=ana, agreed_by=con)
     assert answers(firm)["credits"].verdict is Verdict.PASS
 
 

@@ -14,12 +14,12 @@ from django.urls import reverse
 
 from integrations import registry
 from portal import tokens
-from portal.models import GrantRole, InvoiceProposal, User
-from portal.records import BillStatus, SourceStatus
-from reconciliation import invoicing
-from reconciliation.models import ProjectMonth, Route
+from portal.models import GrantRole, InvoiceProposal, Milestone, User
+from portal.records import BillKind, BillLine, BillStatus, Reference, SourceStatus
+from reconciliation import billing, invoicing
+from reconciliation.models import ExceptionCase, ProjectMonth, Route
 from tests import world
-from tests.bills import Erp, line_of, posted, read
+from tests.bills import Erp, causes, find, line_of, posted, read
 from tests.integrations.memory_biller import biller
 from tests.reconciliation import firm as firms
 
@@ -171,3 +171,53 @@ def test_the_period_that_is_shown_first_is_that_of_the_latest_work_that_stands(f
     shown = client.get(reverse("readiness"))
     assert firm.project.name in shown.content.decode()
     assert "No work in this period" not in shown.content.decode()
+
+
+def test_a_void_invoice_with_payments_is_no_ready_month_and_leads_to_its_cause(firm: firms.Firm) -> None:
+    first, _ = posted(firm, 2)
+    erp = Erp(firm)
+    said = erp.bill("501", line_of(first))
+    erp.says(said)
+    erp.says(erp.payment("900", "960.00", ("501", "960.00")))
+    erp.says(erp.again(said, status=BillStatus.VOIDED))
+    case = ExceptionCase.objects.get(rule="void-with-payments", state="open")
+    words = f"Invoice INV-501 was voided in {firm.target}: 960.00 USD are asked for by no invoice while payments stand on it."
+    answer = page()
+    [check] = [one for one in answer.context["failing"] if one.code == "exceptions"]
+    assert (check.says, check.url, check.amount) == (words, reverse("cause", args=[case.pk]), 960)
+    shown = answer.content.decode()
+    assert f'href="{reverse("cause", args=[case.pk])}">Open the cause</a>' in shown
+    assert '<span class="state good">Ready</span>' not in shown
+    assert words in portfolio("held-up")
+
+
+def test_a_credit_of_an_invoice_of_milestones_alone_has_to_name_them(firm: firms.Firm) -> None:
+    posted(firm)
+    Milestone.objects.create(
+        project=firm.project, code="M-1", name="Design", amount=Decimal(960), currency="USD", due_on=END, signed_on=END
+    )
+    erp = Erp(firm)
+    erp.says(erp.bill("502", BillLine(key="m", milestone=Reference("M-1"), net=Decimal(960), description="Design")))
+    erp.says(erp.credit("602", "502", BillLine(key="x", net=Decimal(100), description="Goodwill")))
+    assert causes("602") == {"credit-without-hours"}
+    assert credits_check().verdict.value == "fail"
+
+
+def credits_check() -> Any:
+    """What the list of what must hold says of credits."""
+    return next(one for one in page().context["checks"] if one.code == "credits")
+
+
+def test_a_credit_names_its_hours_while_they_stand_credited_and_not_once_that_was_taken_back(firm: firms.Firm) -> None:
+    ids = posted(firm, 2)
+    erp = Erp(firm)
+    erp.says(erp.bill("501", *(line_of(one) for one in ids)))
+    erp.says(erp.credit("601", "501", BillLine(key="x", net=Decimal(960), description="Goodwill")))
+    note, fay = find("601", BillKind.CREDIT_NOTE), User.objects.get(username="fay")
+    check = credits_check()
+    assert (check.verdict.value, check.owner, check.url) == ("fail", "nobody yet", reverse("bill", args=[note.pk]))
+    assert "CM-601 does not say which hours it credits" in check.says
+    billing.credit_price(note, by=fay, reason="goodwill, all hours were worked")
+    assert credits_check().verdict.value == "pass"
+    billing.take_back(note, by=fay, reason="they are to be named")
+    assert credits_check().verdict.value == "fail"

@@ -5,15 +5,16 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Case, Count, F, OuterRef, Q, QuerySet, Subquery, Sum, When
-from django.db.models.functions import Coalesce
+from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Sum, When
+from django.db.models.functions import Cast, Coalesce
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.functional import cached_property
+from django.utils.html import format_html
 
-from portal.models import GrantRole, InvoiceProposal, ProposalLine, ProposalPart, ProposalState
+from portal.models import GrantRole, InvoiceDraft, InvoiceProposal, ProposalLine, ProposalPart, ProposalState
 from portal.screens import (
     Badge,
     CurrencyColumn,
@@ -32,8 +33,9 @@ from portal.screens import (
 from portal.screens.base import roles_of
 from portal.screens.printing import EntityTotal, totals_by
 from portal.tables import name_of
+from reconciliation import readiness
 from reconciliation.invoice_filters import InvoiceProposalFilter, PartFilter
-from reconciliation.models import Approval
+from reconciliation.models import Approval, ExceptionCase
 from reconciliation.views import inbox
 
 TONES: dict[str, str] = {
@@ -75,6 +77,19 @@ _HELD = Coalesce(  # lines on hold, counted beside the proposal, so that its mon
 )  # fmt: skip
 
 
+LEFT_OUT = "finance: its bill is not what was approved"
+_LEFT_OUT = Q(state__in=[ProposalState.BILLED, *GONE]) & Exists(
+    ProposalPart.objects.filter(line__proposal=OuterRef("pk"), released_at=None)
+)
+_KEYS = InvoiceDraft.objects.filter(lines__proposal=OuterRef(OuterRef("pk")), invoice__isnull=False)
+_CAUSE = Subquery(  # of the bills that came of it, where something is left out of one
+    ExceptionCase.objects.filter(
+        state=ExceptionCase.State.OPEN, subject_type="bill", rule__in=readiness.OFF_BILL,
+        subject_key__in=_KEYS.values(key=Cast("invoice", CharField())),
+    ).order_by("rule").values("pk")[:1]
+)  # fmt: skip
+
+
 class ProposalTable(Table):
     """One proposal a row."""
 
@@ -91,13 +106,15 @@ class ProposalTable(Table):
     waits = TextColumn(accessor="state", orderable=False, verbose_name="Waits for")
     state = StateColumn(TONES)
 
-    def render_waits(self, record: Any) -> str:
+    def render_waits(self, record: Any) -> Any:
         """Whose turn it is."""
-        return WAITS.get(record.state, "nobody")
+        if getattr(record, "is_left_out", False) and record.cause:
+            return format_html('<a class="way" href="{}">{}</a>', reverse("cause", args=[record.cause]), LEFT_OUT)
+        return self.value_waits(record)
 
     def value_waits(self, record: Any) -> str:
-        """The same."""
-        return self.render_waits(record)
+        """The same without a link."""
+        return LEFT_OUT if getattr(record, "is_left_out", False) else WAITS.get(record.state, "nobody")
 
     def render_state(self, record: Any) -> Any:
         """The state in words."""
@@ -118,7 +135,7 @@ class ProposalList(ListScreen):
         InvoiceProposal.objects.select_related(
             "entity", "project__manager", "customer", "contract", "purchase_order", "released_by"
         )
-        .annotate(held=_HELD)
+        .annotate(held=_HELD, is_left_out=_LEFT_OUT, cause=_CAUSE)
         .order_by("-prepared_at", "-pk")
     )
     filterset = InvoiceProposalFilter

@@ -116,7 +116,11 @@ class Portfolio(ListScreen):
         first = (mine, whole) if GrantRole.PROJECT_MANAGER in roles_of(self.request) else (whole, mine)
         return (
             *first,
-            Tab("held-up", "Blocked", lambda _user: Q(stopped__gt=0) | Q(unsigned__gt=0) | Q(gone__gt=0)),
+            Tab(
+                "held-up",
+                "Blocked",
+                lambda _user: Q(stopped__gt=0) | Q(blocked__gt=0) | Q(unsigned__gt=0) | Q(gone__gt=0),
+            ),
             Tab("to-bill", "Ready", lambda _user: _is_ready()),
         )
 
