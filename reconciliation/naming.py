@@ -27,6 +27,7 @@ from portal.models import (
     ProposalLine,
     ProposalPart,
     Published,
+    PurchaseOrder,
 )
 from portal.records import PublishedKind
 
@@ -56,10 +57,17 @@ def payments(name: str) -> QuerySet[Payment]:
 
 
 def proposals(name: str) -> QuerySet[InvoiceProposal]:
-    """The proposal of this number (P-000123), or those that were handed over as a draft of this number or id."""
+    """The proposal of this number (P-000123), those handed over as a draft of this number or id, or on this purchase order.
+
+    The key that a line bears in the system that bills leads to its proposal.
+    """
     drafts = _drafts(name)
     on_lines = ProposalLine.objects.filter(draft__in=drafts).values("proposal")
-    found = InvoiceProposal.objects.filter(Q(pk__in=drafts.values("proposal")) | Q(pk__in=on_lines))
+    on_order = PurchaseOrder.objects.filter(number__in=spelled(name)).values("pk")
+    named = Q(pk__in=drafts.values("proposal")) | Q(pk__in=on_lines) | Q(purchase_order__in=on_order)
+    if (key := key_of(name)) is not None:
+        named |= Q(pk__in=ProposalLine.objects.filter(key=key).values("proposal"))
+    found = InvoiceProposal.objects.filter(named)
     number = _PROPOSAL.fullmatch(name)
     return found | InvoiceProposal.objects.filter(pk=int(number[1])) if number else found
 

@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from portal import tokens
 from portal.models import (
     AccountingPeriod,
     GrantRole,
@@ -271,6 +272,12 @@ def test_what_a_bill_leaves_out_is_neither_ready_nor_left_to_bill_while_its_prop
         assert case.sentence in why.words
         assert (why.url, why.since) == (reverse("cause", args=[case.pk]), case.opened_at)
         assert why.who == "nobody yet"
+
+    url = reverse("invoice_proposal", args=[InvoiceProposal.objects.get().pk])
+    bearer = Client(headers={"authorization": f"Bearer {tokens.issue(User.objects.get(username='fred'), 'program')}"})
+    for name in (lines[2].posting_key, "po-4500071123"):
+        assert client.get(reverse("search"), {"q": name}).headers["Location"] == url, name
+        assert len(bearer.get(reverse("api_thread"), {"id": name}).json()["documents"]) == 3, name
 
     erp.says(erp.again(record, lines=tuple(lines), net=Decimal(2880), total=Decimal(2880)))
     assert left() == (2120, 7120)

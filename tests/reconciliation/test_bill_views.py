@@ -16,6 +16,7 @@ from portal import tokens
 from portal.models import AuditEvent, Notification, Payment, PaymentAllocation, User
 from portal.records import Application, BillKind, BillStatus, SettledBy
 from reconciliation.models import BillingDecision
+from reconciliation.views.bills.lists import BillList
 from tests import world
 from tests.bills import Erp, adopt, find, line_of, open_hours, posted
 from tests.reconciliation import firm as firms
@@ -306,3 +307,30 @@ def test_the_api_tells_no_settlement_of_an_entity_that_the_token_may_not_see(fir
         [paid] = client.get(reverse("api_payment-list")).json()["results"]
         assert [row["amount"] for row in bill["settled_by"]] == amounts
         assert [row["amount"] for row in paid["settles"]] == amounts
+
+
+def test_the_total_of_bills_less_what_settles_them_is_what_is_open(firm: firms.Firm, erp: Erp, client: Client) -> None:
+    first, second, third = posted(firm, 3)
+    void = erp.bill("501", line_of(first))
+    erp.says(void, erp.payment("p1", "960", ("501", "960")))
+    erp.says(erp.again(void, status=BillStatus.VOIDED))
+    erp.says(erp.bill("502", line_of(second)), erp.bill("503", line_of(third)))
+    note = erp.credit("601", "502", line_of(second, "2"), applications=(Application(bill="502", amount=Decimal(240)),))
+    erp.says(note, erp.payment("p2", "720", ("502", "720")))
+    totals = BillList.queryset.aggregate(**BillList.totals)
+    assert (totals["total"], totals["settled"]) == (960 - 240 + 960, 720)
+
+
+def test_a_deleted_bill_that_was_agreed_to_says_what_stood_billed_on_it(
+    firm: firms.Firm, erp: Erp, client: Client
+) -> None:
+    [entry] = posted(firm)
+    record = erp.bill("501", line_of(entry))
+    erp.says(record)
+    erp.says(erp.gone(record))
+    adopt("501", by=world.user("ana", "analyst", firm.entity), agreed_by=world.user("con", "controller", firm.entity))
+    client.force_login(User.objects.get(username="ana"))
+    page = text(client.get(reverse("bill", args=[find("501").pk])))
+    assert "nothing of it stands billed" in page
+    assert "Stood billed</th>" in page
+    assert "Stands billed" not in page

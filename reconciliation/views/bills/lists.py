@@ -54,6 +54,15 @@ SETTLED = Case(  # of an invoice; a credit note settles others
     default=None,
     output_field=_MONEY,
 )
+COUNTED = Case(  # of what settles: a dead bill owes nothing, and what a credit note settles counts with the invoice and the note
+    When(current__status__in=DEAD, then=Value(Decimal(0))),
+    When(
+        kind="credit_note",
+        then=-_sum(PaymentAllocation.objects.filter(credit_version__invoice=OuterRef("pk")), "credit_version__invoice"),
+    ),
+    default=_sum(PaymentAllocation.objects.filter(invoice=OuterRef("pk")), "invoice"),
+    output_field=_MONEY,
+)
 APPLIED = _sum(PaymentAllocation.objects.filter(payment_version__payment=OuterRef("pk")), "payment_version__payment")
 
 
@@ -137,13 +146,13 @@ class BillList(ListScreen):
     caption = "Invoices and credit notes, the latest first"
     queryset = (
         Invoice.objects.select_related("entity", "connection", "current__customer", "credits__current")
-        .annotate(settled=SETTLED, worth=WORTH, stands=STANDS)
+        .annotate(settled=SETTLED, worth=WORTH, counted=COUNTED, stands=STANDS)
         .order_by(F("current__booked_on").desc(nulls_last=True), "-pk")
     )
     filterset = BillFilter
     table = BillTable
     primary = ("number", "customer", "status")
-    totals = {"total": Sum("worth", default=Decimal(0)), "settled": Sum("settled", default=Decimal(0))}
+    totals = {"total": Sum("worth", default=Decimal(0)), "settled": Sum("counted", default=Decimal(0))}
     currency = "current__currency"
     tabs = (
         Tab("all", "All"),
