@@ -10,6 +10,7 @@ import io
 import time
 from collections.abc import Callable
 from datetime import date, timedelta
+from itertools import pairwise
 
 from django.core.management import call_command
 from django.db import connection
@@ -23,6 +24,8 @@ from integrations.bench.firm import Firm
 from integrations.bench.measure import Result, Scale, bounded
 from integrations.bench.work import DAYS, FIRST
 from portal import sql, warm
+from portal.history import bulk_create_with_reason
+from portal.models import AccountingPeriod
 
 ENTRIES, HOLDS, CAUSES = 2_000_000, 20_000, 500
 MONTHS, BEFORE = 12, 334  # days of the eleven months before the last one
@@ -83,12 +86,13 @@ def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
 
 def _periods(firm: Firm) -> None:
     """The eleven months before the one that the firm has."""
-    sql.execute(
-        "INSERT INTO portal_accountingperiod (entity_id, code, starts_on, ends_on, state)"
-        " SELECT e, to_char(m, 'YYYY-MM'), m::date, (m + INTERVAL '1 month - 1 day')::date, 'open'"
-        " FROM unnest(%s::bigint[]) AS e, generate_series(%s::timestamp, %s::timestamp, INTERVAL '1 month') AS m",
-        [firm.entities, date(2025, 11, 1), date(2026, 9, 1)],
-    )
+    months = [date(2025 + (10 + i) // 12, (10 + i) % 12 + 1, 1) for i in range(12)]
+    rows = [
+        AccountingPeriod(entity_id=entity_id, code=f"{first:%Y-%m}", starts_on=first, ends_on=after - timedelta(days=1))
+        for entity_id in firm.entities
+        for first, after in pairwise(months)
+    ]
+    bulk_create_with_reason(AccountingPeriod, rows, reason="bench")
 
 
 def _pages(room: desk.Desk, client: Client) -> dict[str, Callable[[], object]]:
