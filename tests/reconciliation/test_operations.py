@@ -403,14 +403,15 @@ def test_a_plan_tells_what_it_leaves_out_by_state_and_why(firm: Firm, ana: User,
 
 @pytest.mark.case(128)
 @pytest.mark.parametrize("code", sorted(FIXES))
-def test_no_fix_takes_posted_entries_but_a_reversal_and_a_question_to_their_target(
+def test_no_fix_takes_posted_entries_but_a_reversal_a_question_to_their_target_and_a_word_that_leaves_them(
     firm: Firm, ana: User, code: str
 ) -> None:
     posted = firm.admit(firm.time("p1")).ready
     firms.post(posted)
     reaches = bool(operations.fixable(FIXES[code](), None, posted))
     asking = {"check-in-target", "book-again", "leave-out"}  # nothing changes before the target has answered
-    assert reaches == (code in {"reverse", "reverse-and-rebook", *asking})
+    leaving = {"accept-booked"}  # what is booked stays as it is
+    assert reaches == (code in {"reverse", "reverse-and-rebook", *asking, *leaving})
 
 
 def test_what_can_be_booked_no_more_is_left_out_of_a_cause_too(firm: Firm, ana: User) -> None:

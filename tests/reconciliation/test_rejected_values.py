@@ -57,7 +57,7 @@ def test_a_controller_keeps_what_stands_with_a_reason(
     assert "ACME Holding" in shown
     page = client.get(reverse("rejected_value", args=[value.pk])).content.decode()
     assert "Keep what stands" in page
-    assert "customer.name" in page
+    assert "Which fields of master data it owns" in page  # the way to give its system the say
     asked = client.post(reverse("rejected_value", args=[value.pk]), {"action": "keep"})
     confirmed = asked.context["confirmed"]
     answer = client.post(
