@@ -248,7 +248,7 @@ def _tell(found: ReconciliationRun, ended_by: int | None) -> None:
             found.entity_id,
             "comparison",
             f"{prefix}{leg}:{outcome}",
-            f"{found.entity} {found.period.code}, {between}: {rows} {what}. {' '.join(reasons)}".strip(),
+            f"{found.entity} {found.period.code}, {between}: {rows} {what}. {' '.join(dict.fromkeys(reasons))}".strip(),
             entries=entries,
             detail={"run_id": found.pk, "period_id": found.period_id, "leg": leg, "outcome": outcome, "rows": count},
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from portal import access
+from portal import access, figures
 from portal.models import LegalEntity, User
 from portal.screens import (
     Action,
@@ -128,13 +129,21 @@ class MatchingRuleTable(Table):
         second=lambda row: row.entity.code,
     )
     leg = TextColumn()
-    criteria = TextColumn(orderable=False, empty_values=())
+    criteria = TextColumn(orderable=False, empty_values=(), wraps=True)
     amount_tolerance = NumberColumn(verbose_name="May be left over")
     is_automatic = TextColumn(verbose_name="Does")
     state = StateColumn(TONES)
     tested = TextColumn(verbose_name="Test on history", orderable=False, empty_values=(), wraps=True)
     hits = TextColumn(accessor="pk", verbose_name="Hit rate, 30 days", orderable=False)
-    made_by = TextColumn(accessor="made_by__username", verbose_name="Written by")
+    made_by = TextColumn(accessor="made_by", verbose_name="Written by", optional=True)
+
+    def render_amount_tolerance(self, value: Decimal) -> str:
+        """As it was written."""
+        return figures.exact(value)
+
+    def render_made_by(self, value: User) -> str:
+        """By their name."""
+        return value.get_full_name() or value.get_username()
 
     def render_criteria(self, record: Any) -> str:
         """The criteria in words."""
