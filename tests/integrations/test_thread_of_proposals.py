@@ -173,7 +173,7 @@ def test_a_program_asks_for_the_thread_by_any_id_and_gets_what_it_may_see(firm: 
     assert (stations["ledger"]["light"], stations["invoice"]["words"]) == (
         "lit", f"none: it is on {proposal}, which was handed over as a draft; its invoice has not come back yet",
     )  # fmt: skip
-    nothing = {"documents": [], "milestones": [], "named": [], "next": None, "next_milestone": None}
+    nothing: dict[str, Any] = {"documents": [], "milestones": [], "named": [], "next": None, "next_milestone": None}
     assert ask(id="nobody has this") == nothing
     for wrong in ({}, {"id": "x", "after": "y"}, {"id": "x", "colour": "red"}):
         assert client.get("/api/v1/thread/", wrong).status_code == 400
