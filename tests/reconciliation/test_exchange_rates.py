@@ -203,6 +203,7 @@ def test_weighing_and_the_page_ask_as_often_for_many_causes_and_currencies_as_fo
 
     rate("EUR", "USD", "1.16")
     cause(firm.entity, "First", EUR=1)
+    cause(firm.entity, "Second", EUR=1)  # of one alone nothing can stand under several
     few = asked(lambda: cash.weigh(ids())), asked(page)
     for number, code in enumerate(("GBP", "CHF", "SGD", "JPY", "SEK")):
         rate(code, "USD", "1.5")
